@@ -1,4 +1,4 @@
-"""What an operator would look at when something is wrong, looked at all at once; changes nothing.
+"""Checks of everything that an operator would look at when something is wrong; they change nothing.
 
 A check is a function of the settings that gives lines; `examine` runs them, each within a time of
 its own. A line says how it is and, where it is not well, a command or setting that mends it.

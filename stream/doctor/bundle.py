@@ -1,4 +1,4 @@
-"""What goes into a support bundle, each piece with why; what cannot be had is said in its place.
+"""A support bundle: its pieces, each with the reason for it, and its file.
 
 Every piece is bounded: `PIECE_BYTES_MAX`, of logs and audit the end.
 """
@@ -80,7 +80,6 @@ async def pieces(
 
 
 def _manifests(folder: Path) -> list[Piece]:
-    """What the snapshots on this machine say of themselves."""
     why = "a snapshot that this machine enforces"
     return [
         Piece(f"state/{'-'.join(path.relative_to(folder).parts)}", why, _tail(path), runs=False)

@@ -1,4 +1,4 @@
-"""What expires, and what must be private: agreements, keys, signatures, certificates, tokens."""
+"""Check expiry and privacy of agreements, keys, signatures, certificates and tokens."""
 
 import os
 import stat
@@ -44,7 +44,7 @@ def check_agreements(settings: Settings, now_s: int) -> Iterator[CheckLine]:
 
 
 def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterator[CheckLine]:
-    """Addresses of examples, at which nobody can be reached."""
+    """List example addresses in the settings, which reach no one."""
     found = [*placeholders(settings, environ)]
     for text in found:
         yield warn("addresses", text, f"edit {text.partition(': ')[0]}")

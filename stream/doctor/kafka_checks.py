@@ -28,11 +28,11 @@ from stream.kafka.topics import Done, TopicReport, ensure_topics
 
 ANSWER_MS = 5000
 _CRC = slice(17, 21)
-"""Where a record batch of format 2 has its checksum."""
+"""The checksum's place in a record batch of format 2."""
 
 
 async def check_kafka(settings: Settings) -> list[CheckLine]:
-    """Everything about Kafka; one line where nobody is there."""
+    """Check Kafka; one line if it does not answer."""
     kafka, where = settings.kafka_client(), settings.kafka.bootstrap_servers
     if not await listens(kafka):
         fix = "start it, or [kafka] bootstrap_servers"
@@ -60,7 +60,7 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
 
 
 def topic_lines(reports: Sequence[TopicReport]) -> Iterator[CheckLine]:
-    """Which topics are there, and as they should be."""
+    """Compare topics with the configuration."""
     for one in reports:
         name = f"topic {one.name}"
         if one.done is Done.MISSING:
@@ -99,7 +99,7 @@ def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[CheckLine]:
 
 
 async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> list[CheckLine]:
-    """What our principal may do with each topic and group; tried without leaving anything."""
+    """Try our principal's rights on each topic and group, without leaving anything."""
     calls = settings.calls
     lines = [
         *[await _may_read(settings, one) for one in topics if one in calls.topics],

@@ -50,7 +50,7 @@ def check_state(folder: Path) -> Iterator[CheckLine]:
 
 
 def space_line(folder: Path, free: int) -> CheckLine:
-    """Whether there is room for more snapshots."""
+    """Check the room for more snapshots."""
     said = f"{free / 1e9:,.1f} GB free at {folder}"
     if free < FREE_FAIL:
         return fail("disk", said, f"df -h {folder}; [lists] generations_kept, state_dir")
@@ -60,7 +60,7 @@ def space_line(folder: Path, free: int) -> CheckLine:
 
 
 def name_lines(known: Collection[str]) -> Iterator[CheckLine]:
-    """Lists that nobody could make any more, or would confuse: from before names had one rule."""
+    """List names that are not allowed any more or look alike: older than the rule for names."""
     fix = "export it, import that into a list with a right name, then ringfence lists delete it"
     for name in sorted(known):
         if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
@@ -96,7 +96,7 @@ def check_snapshots(
 
 
 def chance_line(held: Iterable[LiveList]) -> CheckLine:
-    """How many numbers lists without entries match by chance, all together."""
+    """Check how many numbers lists without entries match by chance, all together."""
     lists = list(held)
     chance = chance_of(lists)
     bare = [one.name for one in lists if one.snapshot is not None and one.snapshot.columns is None]
@@ -108,7 +108,7 @@ def chance_line(held: Iterable[LiveList]) -> CheckLine:
 
 
 def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Iterator[CheckLine]:
-    """Which lists of the register are not here, or older."""
+    """List what is not here, or older than in the list store."""
     if heads is None:
         yield warn("lists here", f"{len(here)}; the register cannot be asked", "see redis")
         return
@@ -145,7 +145,7 @@ def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[CheckLine]:
 
 
 def packages_line(lock: str) -> CheckLine:
-    """Whether the packages are those of the lock file."""
+    """Compare the packages with the lock file."""
     if not lock:
         return ok("packages", "no lock file beside this installation to compare with")
     others = []

@@ -1,4 +1,4 @@
-"""The calls' way: records that stopped workers, and trunks that nobody configured."""
+"""Checks of running processes: crashes, unknown trunks, lists out of scope, ports."""
 
 import socket
 from collections import Counter
@@ -72,7 +72,7 @@ def scope_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
 
 
 def port_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
-    """Our processes' ports: used by ours, free, or taken by somebody else."""
+    """Check the ports of our processes: ours, free, or taken by another program."""
     for one in answers:
         name, url = f"port of {one.place.name}", one.place.url
         start = STARTED_BY.get(one.place.kind, "start it there")
@@ -87,7 +87,7 @@ def port_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
 
 
 def _free(url: str) -> bool:
-    """Whether nobody listens there; no port is taken to find out."""
+    """Whether the port is free; the check does not take it."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1.0):

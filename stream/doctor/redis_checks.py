@@ -55,7 +55,7 @@ async def _redis(check: str, settings: ListStoreSettings, setting: str) -> list[
 
 
 def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[CheckLine]:
-    """What Redis says of itself."""
+    """Check memory, append-only file and evictions in Redis' INFO."""
     used, most = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     version = info.get("redis_version", "?")
     yield ok(check, f"version {version}, {used / 1e6:,.0f} MB of {most / 1e6:,.0f} (0: no limit)")
@@ -71,7 +71,7 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[CheckLine]:
 
 
 def clock_line(check: str, ahead_s: float) -> CheckLine:
-    """How far another clock is ahead of ours."""
+    """Compare another clock with ours."""
     said = f"its clock is {abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
     fix = "chronyc makestep, on whichever is wrong"
     if abs(ahead_s) >= CLOCK_FAIL_S:
@@ -87,7 +87,7 @@ async def check_clock() -> list[CheckLine]:
 
 
 def synchronised_line(state: int) -> CheckLine:
-    """What adjtimex(2) says; below 0: it cannot be asked."""
+    """Interpret the state of adjtimex(2); below 0: it is not available."""
     if state < 0:
         return warn("clock", "this system does not say whether it is synchronised", "timedatectl")
     if state == _UNSYNCHRONISED:

@@ -1,22 +1,22 @@
-"""One line of what was found."""
+"""The result lines of the checks."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Grade(StrEnum):
-    """How it is."""
+    """The result of a check."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, and will not for ever."""
+    """A check of something that works now and will stop working."""
     FAIL = "fail"
-    """It does not work, or is not safe."""
+    """A check of something that does not work, or is not safe."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckLine:
-    """What was looked at, how it is, and what mends it: a command, or a setting with its value."""
+    """One finding of a check; `fix` is a command, or a setting with its value."""
 
     check: str
     grade: Grade
@@ -25,15 +25,15 @@ class CheckLine:
 
 
 def ok(check: str, said: str) -> CheckLine:
-    """It is well."""
+    """A check that passed."""
     return CheckLine(check, Grade.OK, said)
 
 
 def warn(check: str, said: str, fix: str) -> CheckLine:
-    """It works, and will not for ever."""
+    """A check of something that works now and will stop working."""
     return CheckLine(check, Grade.WARN, said, fix)
 
 
 def fail(check: str, said: str, fix: str) -> CheckLine:
-    """It does not work, or is not safe."""
+    """A check of something that does not work, or is not safe."""
     return CheckLine(check, Grade.FAIL, said, fix)

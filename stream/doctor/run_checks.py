@@ -68,12 +68,12 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
 
 
 def sound(lines: Iterable[CheckLine]) -> bool:
-    """Whether nothing failed."""
+    """True if no check failed."""
     return all(line.grade is not Grade.FAIL for line in lines)
 
 
 async def within(name: str, check: Check, limit_s: float) -> list[CheckLine]:
-    """What a check says, or that it took too long, or what stood in its way."""
+    """Run a check; a timeout or an error becomes a line."""
     try:
         async with asyncio.timeout(limit_s):
             return await check()
@@ -84,7 +84,7 @@ async def within(name: str, check: Check, limit_s: float) -> list[CheckLine]:
 
 
 def _apart(check: Callable[[], Iterable[CheckLine]]) -> Check:
-    """A check that blocks, in a thread that keeps nobody from leaving: a disk may hang."""
+    """Run a blocking check in a daemon thread: a hanging disk does not keep doctor from ending."""
 
     async def run() -> list[CheckLine]:
         loop = asyncio.get_running_loop()

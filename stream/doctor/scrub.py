@@ -116,7 +116,7 @@ def _run(found: re.Match[str]) -> str:
 
 
 def _is_id(found: re.Match[str]) -> bool:
-    """Whether the digits are a part of an id; looked for within the length of one only."""
+    """Whether the digits are a part of an id; it looks within the length of one only."""
     start, end = found.span()
     left = found.string[max(0, start - _ID_CHARS - 1) : start]
     right = found.string[end : end + _ID_CHARS + 1]
@@ -150,7 +150,7 @@ def forms_of(value: bytes) -> Iterator[str]:
 
 
 def secrets_of(environ: Mapping[str, str], folders: Iterable[Path]) -> tuple[str, ...]:
-    """All that is known to be secret: the environment's, and files in folders of keys."""
+    """Collect the known secrets: of the environment, and of files in folders of keys."""
     found: set[str] = set()
     for name, value in environ.items():
         if not _NAMED.search(name) or name in _HARMLESS or not value:
@@ -177,5 +177,5 @@ def _read(path: Path) -> bytes:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Which variables of ours are set; never to what."""
+    """The names of our variables that are set, never their values."""
     return {name: "set" for name in sorted(environ) if name.startswith("RINGFENCE_")}

@@ -1,1 +1,1 @@
-"""What was decided, and why: explanations, replays, reports, trials and tracebacks."""
+"""Decisions explained and counted: explanations, replays, reports, trials and tracebacks."""

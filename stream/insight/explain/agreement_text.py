@@ -33,7 +33,7 @@ _SAID = ("title", "kind", "state", "valid_from", "valid_until")
 
 
 def agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
-    """All that an agreement says, and where it stands at that moment."""
+    """An agreement as plain values, with its state at that moment."""
     return {
         "agreement": agreement.id,
         **agreement_head(agreement, at_s),
@@ -87,7 +87,7 @@ def _conditions(terms: Terms) -> Iterator[str]:
 def explained(
     settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
-    """What list `name` may cause in `country` at a moment, by which clause, and for how long."""
+    """The most that list `name` may cause in `country` at a moment, with its clauses."""
     clauses: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for agreement in agreements.held:
@@ -117,7 +117,7 @@ def explained(
 def _changes(
     settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> Iterator[dict[str, Any]]:
-    """How it is other within a week, each time from a moment on."""
+    """Changes within a week, each with the moment from which it holds."""
     before, until_s = may_cause(settings, agreements, name, country, at_s), at_s
     while True:
         _, until_s = agreements.unchanged(until_s)
@@ -132,7 +132,7 @@ def _changes(
 def may_cause(
     settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
-    """What the list may cause at a moment, each term with what says so."""
+    """The most that the list may cause at a moment, each term with its source."""
     home = country == settings.calls.home_country
     policy = alone(settings.policy.settings(), name) if home else _UNBOUND
     agreed = _agreed(agreements, name, country, at_s)
@@ -179,7 +179,6 @@ def may_cause(
 
 
 def _agreed(agreements: Agreements, name: str, country: str, at_s: int) -> list[Agreed]:
-    """What is in force for a list in a country."""
     return [
         Agreed(agreement.id, terms)
         for agreement, clause, terms in agreements.here(country, at_s)
@@ -218,7 +217,7 @@ def contradicted(one: Contradiction) -> str:
 
 
 def notes(settings: EngineSettings, agreements: Agreements, at_s: int) -> Iterator[str]:
-    """What is no mistake in itself and may be one: for a person to look at."""
+    """Remarks for a person: each is no error in itself and may be one."""
     home = settings.calls.home_country
     tables = feed_tables(Path(settings.feeds.dir))
     brought = None if tables is None else {str(one.get("list", "")) for one in tables.values()}

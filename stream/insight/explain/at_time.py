@@ -41,7 +41,7 @@ class Then:
 
 
 async def lists_at(settings: EngineSettings, register: ListStore, e164: str, at_ms: int) -> Then:
-    """What every list said of a number at a moment. Raises ListStoreDown."""
+    """Read every list as it was of a number at a moment. Raises ListStoreDown."""
     lives: list[LiveList] = []
     not_known: dict[str, str] = {}
     keys = settings.circle_keys()
@@ -72,7 +72,7 @@ async def lists_at(settings: EngineSettings, register: ListStore, e164: str, at_
 async def history_of(
     settings: EngineSettings, register: ListStore, e164: str
 ) -> dict[str, tuple[Turn, ...]]:
-    """What became of a number on every list that holds or held it. Raises ListStoreDown."""
+    """Read the history of a number on every list that holds or held it. Raises ListStoreDown."""
     asked = _asked(settings, (await register.heads()).lists, e164, {})
     turns = {
         name: await turns_of(register, past, asked[name])
@@ -84,7 +84,7 @@ async def history_of(
 def _asked(
     settings: EngineSettings, heads: Mapping[str, ListHead], e164: str, not_known: dict[str, str]
 ) -> dict[str, list[int]]:
-    """What each list is asked for; a list whose circle has no key here is `not_known`."""
+    """Fingerprints to ask each list for; a list whose circle has no key here is `not_known`."""
     keys = settings.circle_keys()
     by_key = {circle: fingerprints_of(e164, key) for circle, key in keys.items()}
     not_known |= {

@@ -90,7 +90,7 @@ def sink_groups(settings: InsightSettings) -> dict[str, str]:
 async def _positions(
     settings: InsightSettings, groups: Mapping[str, str]
 ) -> tuple[dict[str, dict[Any, int]], str]:
-    """How far each group that ever committed has come; and why nothing is known."""
+    """The position of each group that ever committed; and why nothing is known."""
     admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=5000))
     found: dict[str, dict[Any, int]] = {}
     try:
@@ -108,7 +108,7 @@ async def _positions(
 
 
 async def _gave_up(settings: InsightSettings, number: str) -> dict[tuple[str, str], str]:
-    """What webhooks gave up about a number: why, by endpoint and decision."""
+    """The reasons why webhooks gave up on a number's decisions, by endpoint and decision."""
     topic = settings.sinks.webhooks.undelivered_topic
     found, _ = await decided(settings, topic, number, None, 100)
     return {
@@ -126,7 +126,7 @@ def _state(
     position: int | None,
     gave_up: Mapping[tuple[str, str], str],
 ) -> str:
-    """What a sink did with one decision, in a word or two."""
+    """The state of one decision at a sink, in a word or two."""
     done = position is not None and position > one.offset
     if sink == REDIS:
         return "read" if done else "not yet read"

@@ -21,7 +21,7 @@ from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms
 
 DECISIONS = 5
-"""So many of the number's last decisions are told of, unless somebody asks for others."""
+"""The number of last decisions shown by default."""
 _THEN = "what it has of then"
 _ALLOW_UNSURE = "allow entries that were taken off since may be missing"
 
@@ -129,7 +129,7 @@ async def _whole(
 
 
 def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, Any]]:
-    """Who took any of these from trial into force or back; most often nobody did."""
+    """The promotions and demotions of any of these; most often there are none."""
     return [
         {
             "what": str(target),
@@ -144,7 +144,7 @@ def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, An
 
 
 def contacts_of(settings: InsightSettings) -> dict[str, str]:
-    """Whom to ask, by owner (`KH`) and by feed (`feed:<name>`): settings and feed files."""
+    """Contacts by owner (`KH`) and by feed (`feed:<name>`), from settings and feed files."""
     contacts = {owner: section.contact for owner, section in settings.owners.items()}
     for name, table in (feed_tables(Path(settings.feeds.dir)) or {}).items():
         owner = table.get("owner")
@@ -155,7 +155,7 @@ def contacts_of(settings: InsightSettings) -> dict[str, str]:
 
 
 def way_off(held: Mapping[str, Any], contacts: Mapping[str, str]) -> list[str]:
-    """Whom to ask to take a number off a list: its owner, and the feeds that report it."""
+    """Contacts to ask for a removal: the list's owner, and the feeds that report the number."""
     asked = [f"{held['owner']}: {contacts[held['owner']]}"] if held["owner"] in contacts else []
     for report in held["reports"]:
         feed = report["source"].partition("/")[0]

@@ -1,4 +1,4 @@
-"""What the lists say of a number, and what a call from it would get.
+"""The lists' answers about a number, and the decision that a call from it would get.
 
 It asks the very code that workers run, with the lists that a worker on this machine would load: the
 last good ones of the state directory, brought up to date by the register where it answers.
@@ -79,7 +79,7 @@ def answer_for(
     callee: str | None,
     at_ms: int,
 ) -> dict[str, Any]:
-    """What is known of `e164` and what a call from it would get at `at_ms`; plain values."""
+    """Answers about `e164`, and the decision on a call from it at `at_ms`; plain values."""
     allow = blocklists.allow.find(e164, at_ms // 1000)
     rules = replace(rules_for(settings, blocklists, agreements, at_ms // 1000), emit_all=True)
     return {
@@ -146,7 +146,7 @@ def _entries(
 
 
 def _report(report: Entry, decay: Decay, now_s: int) -> dict[str, Any]:
-    """What one source says, and what it counts for now."""
+    """One source's report, with its confidence now."""
     sure = left(
         np.array([report.confidence], np.uint8),
         np.array([report.reported_at_s], np.int64),
@@ -169,7 +169,7 @@ def _live(reports: Sequence[Entry], now_s: int) -> bool:
 
 
 def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
-    """Whether the list says anything of the number or prefix, and its reports; (): taken off."""
+    """Whether the list knows the number or prefix, and its reports; (): it was removed."""
     column = elements(np.array([text], "S16"), live.key)
     fingerprint = int(Digests(column).fingerprints()[0])
     if fingerprint in live.overlay.entries:
@@ -190,7 +190,7 @@ def _verdict(
     callee: str | None,
     at_ms: int,
 ) -> dict[str, Any]:
-    """What the engine decides about such a call."""
+    """The engine's decision about such a call."""
     record = {"call_id": "why", "caller": e164, "callee": callee, "trunk": trunk}
     topic = next(iter(settings.calls.topics))
     raw = RawBatch(

@@ -1,4 +1,4 @@
-"""Which words let a list act on a number, or keep it from acting: pure.
+"""The terms that let a list act on a number, or keep it from acting. Pure.
 
 The terms are those of `core.policy` in the order in which they are looked at: what does not hold
 first, decides. Each says who says so: an agreement, or the settings.
@@ -14,7 +14,7 @@ from stream.core.policy.list_scope import Outside, words_of
 from stream.core.policy.policy import Bound, ListPolicy, Match, Policy
 
 OURS = "[policy]"
-"""Who says what no agreement says: the settings."""
+"""The source of a term that no agreement sets."""
 
 
 def terms_of(policy: Policy, match: Match, matches: Sequence[Match]) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def _action(rule: ListPolicy, bound: Bound, match: Match) -> dict[str, Any]:
 
 
 def _outside(policy: Policy, match: Match) -> dict[str, Any]:
-    """Why the list may not name the number, whose entry is a hash that the gate could not read."""
+    """The term that keeps the number out: the gate could not read it from its hash."""
     if match.outside is not Outside.COUNTRY:
         kinds = {Outside.OWN: "our own numbers", Outside.EMERGENCY: "numbers dialled for help"}
         by = {Outside.OWN: "[feeds] own_numbers", Outside.EMERGENCY: "[policy.emergency]"}
@@ -67,7 +67,7 @@ def _outside(policy: Policy, match: Match) -> dict[str, Any]:
 def _of_entry(
     policy: Policy, rule: ListPolicy, bound: Bound, match: Match, matches: Sequence[Match]
 ) -> Iterator[dict[str, Any]]:
-    """What is wanted of an entry that is surely there, and of others beside it."""
+    """The terms for an entry that is confirmed, and for others beside it."""
     stops, sure = bound.stops, match.confidence or 0
     if rule.confidence_min:
         by = stops.confidence if rule.confidence_min > bound.alone.confidence_min else None

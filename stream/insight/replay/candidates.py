@@ -1,4 +1,4 @@
-"""What a candidate is: production's lists, policy and agreements with something in place of it."""
+"""Candidates: production's lists, policy and agreements with something in its place."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ from stream.lists.snapshot.merge import picked
 
 @dataclass(frozen=True, slots=True)
 class ReplayWorld:
-    """All that decisions come from, on one side of a replay."""
+    """The sources of decisions on one side of a replay."""
 
     settings: EngineSettings
     blocklists: Blocklists
@@ -129,7 +129,7 @@ def file_read(
 
 
 def content_of(read: VersionRead) -> Columns | bytes:
-    """What of a file that was read can be on a list."""
+    """The part of a file that can be on a list."""
     if read.bare:
         return read.filter_data
     return picked(read.columns, np.flatnonzero(read.columns.category != REMOVED))

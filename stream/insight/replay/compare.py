@@ -22,7 +22,7 @@ _NOBODY = -1
 
 
 class CallChange(StrEnum):
-    """How a call fares otherwise with the candidate; of each call at most one is true."""
+    """A change for a call with the candidate; of each call at most one is true."""
 
     NEWLY_BLOCKED = "newly_blocked"
     NO_LONGER_BLOCKED = "no_longer_blocked"
@@ -34,7 +34,7 @@ class CallChange(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """All that one side decides with; `bursts` is its own memory of short calls, if it has one."""
+    """Everything that one side decides with; `bursts` is its own memory of short calls."""
 
     blocklists: Blocklists
     rules: Rules
@@ -56,7 +56,7 @@ class Ruled:
     on_trial: int
 
     def rule(self, call: int) -> str:
-        """What decided the call, as decisions name it: `list:KH/scam`, `rule:...`."""
+        """The rule that decided the call, as decisions name it: `list:KH/scam`, `rule:...`."""
         place = int(self.places[call])
         if place == _NOBODY:
             return self.side.rules.wording.rules[0]
@@ -66,7 +66,7 @@ class Ruled:
         return f"{name} on {of_list}" if of_list and of_list not in name else name
 
     def by_caller(self, call: int) -> bool:
-        """Whether the caller's number decided it, not the number called."""
+        """The caller's number decided it, not the number called."""
         place = int(self.places[call])
         return place == _NOBODY or int(self.rulings.roles[place]) == CALLER
 
@@ -106,7 +106,7 @@ def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
 
 
 def _allowed(ruled: Ruled) -> NDArray[np.bool_]:
-    """Which calls the allowlist lets through though something speaks of them."""
+    """The calls that the allowlist lets through although a list or rule matched them."""
     found = np.zeros(len(ruled.actions), np.bool_)
     found[ruled.rulings.calls[ruled.rulings.rules == ALLOWLIST]] = True
     return found

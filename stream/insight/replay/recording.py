@@ -34,7 +34,7 @@ Spans = Mapping[Partition, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class ReplaySpan:
-    """What is read: records that Kafka got from `from_ms` until before `until_ms`, and how.
+    """The records to read: those that Kafka got from `from_ms` until before `until_ms`.
 
     `records_max` is the largest batch, `rate_max` records a second at most (0: no limit).
     """
@@ -66,7 +66,7 @@ class Recording:
 
     @property
     def offsets(self) -> int:
-        """How many offsets there are to read; records are fewer where transactions end."""
+        """The number of offsets to read; records are fewer where transactions end."""
         return sum(stop - start for start, stop in self.spans.values())
 
     async def batches(self, progress: Progress) -> AsyncGenerator[RawBatch, None]:
@@ -195,7 +195,7 @@ Decode = Callable[[RawBatch], CallBatch]
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """What is compared. `at_s`: both decide as if it were that moment, seconds since the epoch."""
+    """The two sides to compare. Both decide as if it were `at_s`, seconds since the epoch."""
 
     production: Side
     candidate: Side

@@ -1,4 +1,4 @@
-"""What a replay found, as plain values: the JSON, and what the table and the page show. Pure.
+"""The report of a replay as plain values, for JSON, table and page. Pure.
 
 Numbers are masked unless `full`; names of trunks are what records say and may be anything.
 """
@@ -23,7 +23,7 @@ TRUNK_CHARS_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class ReplayRun:
-    """What was compared, when and how fast. Times are seconds since the epoch.
+    """A run of a replay: the candidates, span and speed. Times are seconds since the epoch.
 
     `seconds` it took to decide, `seconds_back` to look for calls back; None: nobody looked.
     """
@@ -153,4 +153,4 @@ MEANINGS: Final = {
     "estimated": "Newly blocked numbers with a long answered call, or that were called back, or"
     " both. It is an estimate: a scam that works has long calls too. Look at the callers by name.",
 }
-"""What each figure of the estimate counts, for whoever reads the report."""
+"""The meaning of each figure of the estimate, for readers of the report."""

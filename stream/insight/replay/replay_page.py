@@ -20,7 +20,7 @@ TITLES: Final = {
     "no_longer_flagged": "No longer flagged",
     "spared_by_allowlist": "Spared by the allowlist",
 }
-"""What each kind of change is called, in the order of the report."""
+"""Titles of the kinds of change, in the order of the report."""
 _TOLD: Final = {"newly_blocked": "newly blocked", "no_longer_blocked": "blocked no longer"}
 _BARS: Final = {"newly_blocked": "blocked", "no_longer_blocked": "flagged"}
 

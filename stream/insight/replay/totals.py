@@ -1,4 +1,4 @@
-"""What all batches of a replay come to, in bounded memory. Pure.
+"""The totals of a replay, in bounded memory. Pure.
 
 Numbers are remembered one by one, for those who called most and for the estimate of false
 positives, up to `NUMBERS_MAX` of each kind of change; calls of numbers beyond that are counted all
@@ -22,7 +22,7 @@ from stream.insight.replay.compare import CallChange, Compared
 NUMBERS_MAX: Final = 200_000
 """Of each kind of change: some 40 MB."""
 PAIRS_MAX: Final = 1_000_000
-"""Who was called by newly blocked numbers: some 80 MB."""
+"""Of callers and those they called, for newly blocked numbers: some 80 MB."""
 TRUNKS_MAX: Final = 1_000
 """Trunks are named by records; whoever writes nonsense there fills no memory."""
 NOBODY: Final = b""
@@ -55,7 +55,7 @@ class Tallied:
 
 @dataclass(slots=True)
 class Sums:
-    """Everything that a replay counts. `long_s`: from here on an answered call speaks for a number.
+    """The totals of a replay. An answered call of `long_s` or more speaks for its caller.
 
     `before` and `after` count calls by `Action`; `on_trial` those that something on trial would
     have touched, on either side. `durations` is 0 where no newly blocked record told how long its
@@ -115,7 +115,7 @@ class Sums:
     def _estimate(
         self, batch: CallBatch, call: int, number: bytes, seen: SeenNumber, trunk: str | None
     ) -> None:
-        """What of this record speaks for the number, and whom it called."""
+        """Note what in this record speaks for the number, and whom it called."""
         if not seen.long:  # a record is decoded whole only where it can still say something
             whole = batch.call_of(call)
             if whole.stage is Stage.END and whole.duration_s is not None:

@@ -40,7 +40,7 @@ class TracedSide(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TraceQuestion:
-    """What is asked: the calls of `number` (E.164) that began from `from_s` until before `until_s`.
+    """A request for the calls of `number` (E.164) that began from `from_s` until before `until_s`.
 
     Times are seconds since the epoch. A record counts that was written up to `late_s` after its
     call, or `EARLY_S` before it by a switch whose clock is ahead.
@@ -68,7 +68,7 @@ EARLY_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Where calls were recorded, and how they are read."""
+    """The topics of recorded calls, and the way to read them."""
 
     kafka: KafkaSettings
     dialects: Mapping[str, Dialect]
@@ -101,7 +101,7 @@ class TracedCall(Struct, frozen=True, kw_only=True):
 
 
 class TracedRuling(NamedTuple):
-    """What was decided about a record."""
+    """The decision about a record."""
 
     verdict: str
     rule: str
@@ -110,7 +110,7 @@ class TracedRuling(NamedTuple):
 
 @dataclass(slots=True)
 class Traced:
-    """How a traceback goes: records read, calls found, and records that could not be read."""
+    """Progress of a traceback: records read, calls found, and records that could not be read."""
 
     records: int = 0
     found: int = 0
@@ -166,7 +166,7 @@ def _found(
 
 
 def _about(batch: CallBatch, asked: TraceQuestion) -> NDArray[np.bool_]:
-    """Which calls of the batch the number is on the side asked for of."""
+    """A mask of the batch's calls with the number on the side asked for."""
     wanted = asked.number.encode()
     assert batch.callees is not None, "called numbers are asked for"
     found = np.zeros(len(batch), np.bool_)

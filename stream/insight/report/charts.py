@@ -1,4 +1,4 @@
-"""Where the marks of a chart stand: geometry and words; the page's template draws them. Pure.
+"""Geometry and words of the charts; the page's template draws them. Pure.
 
 A day that was not reported is a hatched gap, never a bar of height 0.
 """
@@ -74,7 +74,7 @@ class Chart:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """Which kinds of bars there are, for the legend."""
+        """The kinds of bars in it, for the legend."""
         return frozenset(bar.kind for bar in self.bars)
 
 

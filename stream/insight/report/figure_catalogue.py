@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Unit(StrEnum):
-    """What a figure counts; how it is written follows from it."""
+    """The unit of a figure; its spelling follows from it."""
 
     NUMBERS = "numbers"
     CALLS = "calls"
@@ -57,7 +57,7 @@ class Key(StrEnum):
 
 
 class Want(StrEnum):
-    """Which way a figure should go: what is written beside a change, never a colour alone."""
+    """The direction that a figure should take: written beside a change, never a colour alone."""
 
     MORE = "more"
     LESS = "less"
@@ -97,4 +97,4 @@ def _read() -> tuple[dict[str, str], dict[Key, Figure]]:
 
 
 BASES, FIGURES = _read()
-"""What several figures are counted from in the same way, by name; and each figure."""
+"""The texts of the bases by name, and each figure."""

@@ -50,7 +50,7 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFigures:
-    """What happened with a list in a country in a period.
+    """Figures of a list in a country in a period.
 
     `expected` are the days that have to be told by now, `missing` those of them that are not;
     `days` end with the last that is told, or has to be.
@@ -122,7 +122,7 @@ def counted(
 
 
 def late_of(delays: Delays, target_s: int, *, same: bool) -> int | None:
-    """How many took longer than the target; None: there is no target.
+    """Count what took longer than the target; None: there is no target.
 
     `same`: they were held against this target when they were measured, and were counted exactly.
     Else what may have been late counts as late: a step counts whole, by its end.
@@ -137,7 +137,7 @@ def late_of(delays: Delays, target_s: int, *, same: bool) -> int | None:
 
 
 def _share(delays: Delays, late: int | None) -> float | None:
-    """What was in time, to a millionth and rounded down: 1 is said of all alone."""
+    """The share in time, to a millionth and rounded down: only all of them are 1."""
     if late is None:
         return None
     return (delays.count - late) * 1_000_000 // delays.count / 1_000_000

@@ -31,7 +31,7 @@ async def gathered(
     period: ReportPeriod,
     now_s: int,
 ) -> ReportMaterial:
-    """All that is recorded here of an agreement's lists, in a period and in the one before.
+    """Read what is recorded here of an agreement's lists, in a period and in the one before.
 
     Raises ListStoreDown, ListStoreLost.
     """
@@ -70,7 +70,7 @@ async def gathered(
 def _unread(
     places: Iterable[tuple[str, str]], refused: Mapping[str, Mapping[str, str]], days: ReportPeriod
 ) -> list[str]:
-    """Why partners' documents of these lists and days were not taken."""
+    """The reasons why partners' documents of these lists and days were not taken."""
     found = []
     for name, country in places:
         told = refused.get(country, {})
@@ -123,7 +123,7 @@ def _reason(entry: AuditEntry) -> str:
 
 
 async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, ...] | None:
-    """How the lists come in; None where no feeds are set up."""
+    """The feeds of the lists; None where no feeds are set up."""
     tables = feed_tables(Path(settings.feeds.dir))
     if tables is None:
         return None
@@ -148,7 +148,7 @@ async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, .
     return tuple(found)
 
 
-async def _appeals(settings: Settings, lists: set[str]) -> tuple[OpenAppeal, ...]:
+async def _appeals(settings: InsightSettings, lists: set[str]) -> tuple[OpenAppeal, ...]:
     """Appeals that wait for their answer, once for each of these lists that they name."""
     found = []
     async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:

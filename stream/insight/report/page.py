@@ -52,7 +52,7 @@ _ADD_UP: Final = frozenset(
         *(Key.REDRESSED, Key.REJECTED, Key.ANSWERED_LATE),
     }
 )
-"""Figures that are the greater, the more days were told."""
+"""Figures that grow with the number of reported days."""
 _CARDS: Final = (Key.BLOCKED, Key.IN_TIME, Key.SIGHTINGS, Key.PENDING)
 _WEIGHTS: Final = {Weight.ACT: "Urgent", Weight.DISCUSS: "To discuss", Weight.NOTE: "To note"}
 _ROLES: Final = {
@@ -126,7 +126,7 @@ def page(report: AgreementReport) -> str:
 
 
 def style_source() -> str:
-    """What a policy (CSP, `style-src`) names to let the page's one style through, and no other."""
+    """The source for a policy (CSP, `style-src`) that allows the page's one style and no other."""
     digest = hashlib.sha256(f"\n{style()}\n".encode()).digest()
     return f"'sha256-{b64encode(digest).decode()}'"
 
@@ -226,7 +226,7 @@ def _row(pair: Pairing, key: Key) -> FigureRow:
 
 
 def _change(pair: Pairing, key: Key) -> str:
-    """How a figure moved; of what adds up with the days by its daily average, if those differ."""
+    """The change of a figure; of its daily average, if it adds up and the days differ."""
     meaning, value, before = FIGURES[key], pair.value(key), pair.value_before(key)
     days, days_before = pair.value(Key.DAYS_TOLD), pair.value_before(Key.DAYS_TOLD)
     if key not in _ADD_UP or days == days_before or min(value or 0, before or 0) < FEW:
@@ -317,7 +317,7 @@ def _conditions(clause: Clause) -> str:
 
 
 def _unseen(report: AgreementReport) -> Iterator[str]:
-    """What nobody could look at, so that an empty table does not say that nothing waits."""
+    """Sources that are not available, so that an empty table does not say that nothing waits."""
     material = report.material
     if not any(pair.ours for pair in report.pairs):
         return

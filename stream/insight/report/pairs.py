@@ -1,4 +1,4 @@
-"""Which lists in which countries a report is on, and what happened with each. Pure."""
+"""The material of a report, and its pairs: one list in one country each. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ class VersionEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedNow:
-    """How a partner's list comes in here, at the moment of the report.
+    """The feed of a partner's list here, at the moment of the report.
 
     `heard_at_s`: when its source last said what it has to say, 0: never. `fault`: why the last try
     failed, "" if it did not. `held_at_s`: since when a version waits for a person, None: none does;
@@ -57,7 +57,7 @@ class OpenAppeal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportMaterial:
-    """All that was gathered in `home`, of `period` and of the one before it.
+    """Everything gathered in `home`, of `period` and of the one before it.
 
     `known` are all agreements. `documents` go on to the day of the report, for what waits now, and
     may hold several of a day. `unread`: why documents that
@@ -81,7 +81,7 @@ class ReportMaterial:
 
 @dataclass(frozen=True, slots=True)
 class ReasonRow:
-    """How many versions of a list were held or refused for one of the gate's reasons."""
+    """The number of versions of a list that were held or refused for one of the gate's reasons."""
 
     verdict: str
     reason: str
@@ -116,7 +116,7 @@ class Pairing:
 
     @property
     def told(self) -> bool:
-        """Whether any day of the period was told."""
+        """A document of at least one day of the period is here."""
         return self.counted.last_told is not None
 
     def value(self, key: Key) -> Value:
@@ -186,7 +186,7 @@ def ceiling(agreement: Agreement, clause: Clause, period: ReportPeriod) -> Actio
 def covered(
     agreement: Agreement, known: Iterable[Agreement], period: ReportPeriod
 ) -> Iterator[tuple[Agreement, Clause, str]]:
-    """What an agreement is on: its lists, or, where it has none, what its parties do by others.
+    """Pairs of an agreement: of its lists, or, where it has none, of all that its parties share.
 
     Of a list that several agreements share, the one with the strictest response target counts.
     """

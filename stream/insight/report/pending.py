@@ -1,4 +1,4 @@
-"""What is stale, held or unanswered at the moment of the report. Pure."""
+"""Lists and appeals that are stale, held or unanswered at the moment of the report. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from stream.insight.report.period import day_of, day_words
 from stream.insight.report.words import country_name, duration, in_sentence, many, worded
 
 STALE_S: Final = 86_400
-"""Where no response target is agreed: a day without word of a list."""
+"""The limit without an agreed response target: a day without word of a list."""
 
 SILENT_DAYS: Final = 2
-"""A day's document comes on the next; a day is granted."""
+"""A day's document comes on the next day; one more day of delay is granted."""
 
 
 class WaitReason(StrEnum):
-    """Why something waits."""
+    """A reason to wait."""
 
     NEVER = "never heard of"
     STALE = "stale"
@@ -41,7 +41,7 @@ class Waiting:
 
 
 def waiting(material: ReportMaterial, pairs: Sequence[Pairing]) -> tuple[Waiting, ...]:
-    """All that waits now, the gravest first."""
+    """Everything that waits now, the gravest first."""
     found = [one for pair in pairs for one in _of_pair(material, pair)]
     order = list(WaitReason)
     return tuple(sorted(found, key=lambda one: (order.index(one.standing), one.since_s or 0)))

@@ -1,4 +1,4 @@
-"""Which days a report is on: whole days in UTC, as `--period` says it, and those before them."""
+"""Periods of reports: whole days in UTC, as `--period` names them, and those before them."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _WRONG: Final = (
 
 
 class PeriodKind(StrEnum):
-    """What a period is by the calendar; `DAYS`: any days."""
+    """A unit of the calendar; `DAYS`: any days."""
 
     DAY = "day"
     DAYS = "days"
@@ -48,7 +48,7 @@ class ReportPeriod:
 
     @property
     def days(self) -> int:
-        """How many."""
+        """The number of days."""
         return (self.last - self.first).days + 1
 
     @property
@@ -123,7 +123,7 @@ def day_of(at_s: float) -> date:
 
 
 def period_in(text: str) -> ReportPeriod:
-    """The period that somebody typed. Raises ValueError, which says what may be written."""
+    """Parse a typed period. Raises ValueError, which says what may be written."""
     try:
         found = _typed(text.strip())
     except (ValueError, OverflowError) as error:

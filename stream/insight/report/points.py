@@ -1,4 +1,4 @@
-"""What to raise at the next meeting: rules over the figures, each naming the figure it comes from.
+"""Points for the next meeting: rules over the figures, each naming the figure it comes from.
 
 A rule says nothing of what was not measured, but that nobody measured it.
 """
@@ -27,7 +27,7 @@ FEW: Final = 20
 
 
 class Weight(IntEnum):
-    """How urgent a point is, the most urgent first."""
+    """The urgency of a point, the most urgent first."""
 
     ACT = 0
     DISCUSS = 1
@@ -35,7 +35,7 @@ class Weight(IntEnum):
 
 
 class Rule(StrEnum):
-    """Which rule a point comes from."""
+    """The rule that a point comes from."""
 
     BEYOND_THE_TERMS = "beyond_the_terms"
     SILENT = "silent"
@@ -89,7 +89,7 @@ def days_told(counted: ListFigures) -> str:
 
 
 def anchor_of(pair: Pairing, key: Key) -> str:
-    """Where a figure stands on the page."""
+    """The anchor of a figure on the page."""
     return f"{pair.slug}-{key}"
 
 
@@ -286,7 +286,7 @@ _NOW: Final = {
 
 
 def _of_waiting(one: Waiting, pairs: Sequence[Pairing]) -> AgendaPoint | None:
-    """What waits now; silence is told with the days that were not reported."""
+    """The point of something that waits; `_silences` has the days that were not reported."""
     if one.standing not in _NOW:
         return None
     weight, rule = _NOW[one.standing]

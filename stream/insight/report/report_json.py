@@ -45,7 +45,7 @@ def report_json(report: AgreementReport) -> dict[str, Any]:
 
 
 def agreement_head(agreement: Agreement, at_s: int) -> dict[str, Any]:
-    """What an agreement says but for its lists, and its state at that moment."""
+    """An agreement but for its lists, with its state at that moment."""
     reporting = agreement.reporting
     return {
         "title": agreement.title,

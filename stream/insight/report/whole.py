@@ -28,7 +28,7 @@ class NoReport(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is said in short: of what (`lead`, may be ""), and what."""
+    """A sentence of the summary; `lead` is its subject, or ""."""
 
     lead: str
     text: str
@@ -53,12 +53,12 @@ class AgreementReport:
 
     @property
     def agreement(self) -> Agreement:
-        """What it is on."""
+        """The agreement that it is on."""
         return self.material.agreement
 
     @property
     def running(self) -> bool:
-        """Whether the period is not over yet."""
+        """The period is not over yet."""
         return self.days != self.period
 
 
@@ -94,7 +94,7 @@ def days_of(period: ReportPeriod, now_s: int) -> ReportPeriod:
 
 
 def before_of(period: ReportPeriod, days: ReportPeriod) -> ReportPeriod:
-    """What `days` are held against: the period before, or as much of it as has passed of this."""
+    """The days to compare `days` with: the period before, cut to as much as has passed of this."""
     whole = period.before()
     if days == period or days.days >= whole.days:
         return whole

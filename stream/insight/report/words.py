@@ -1,4 +1,4 @@
-"""How figures are written: thousands separators, units, and what is not measured said as such."""
+"""Words for figures, names and moments: separators, units, and "not measured" where nothing was."""
 
 import re
 from datetime import UTC, datetime
@@ -64,7 +64,7 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
 
 
 def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
-    """How a figure moved: `+12 %`, `+2, worse`; "" where one of both is not known.
+    """The change of a figure: `+12 %`, `+2, worse`; "" where one of both is not known.
 
     Of small counts the difference, of shares points, of all others per cent, or times.
     """
@@ -80,7 +80,7 @@ def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
 
 
 def _moved(value: float, before: float, unit: Unit) -> tuple[str, bool]:
-    """How it moved, and whether that is worth praise or blame."""
+    """The change in words, and whether it is large."""
     if unit is Unit.SHARE:
         points = (value - before) * 100
         return (f"{points:+.1f} points", True) if abs(points) >= 0.1 else ("about the same", False)

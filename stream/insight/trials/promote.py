@@ -1,4 +1,4 @@
-"""The one step that takes something from trial into force, or back: audited, and live at once."""
+"""Trials read from Kafka and the list store, and their promotion: audited, live at once."""
 
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -21,7 +21,7 @@ from stream.lists.store.promotions import StoredPromotions, TrialStore
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """Where everything stands, as the register has it."""
+    """The status of everything that can be on trial, as the list store has it."""
 
     booked: StoredPromotions
     all: tuple[Stands, ...]
@@ -34,7 +34,7 @@ class Standings:
 async def standings_now(
     settings: InsightSettings, register: ListStore, agreements: Agreements, at_s: int
 ) -> Standings:
-    """Where everything stands. Raises ListStoreDown, SnapshotUnreadable."""
+    """Read the status of everything. Raises ListStoreDown, SnapshotUnreadable."""
     async with TrialStore.open(settings.list_store()) as book:
         booked = await book.read()
     here = Here(
@@ -51,7 +51,7 @@ async def standings_now(
 async def figures_between(
     settings: InsightSettings, from_ms: int, until_ms: int, observe: Observe, progress: Progress
 ) -> TrialCounts:
-    """What decisions of a span of time say; read in no group. Raises TopicMissing, SourceDown."""
+    """Count the decisions of a span of time, read in no group. Raises TopicMissing, SourceDown."""
     figures, topic = TrialCounts(), settings.calls.decisions_topic
     span = (from_ms, until_ms)
     found = past_decisions(settings.kafka_client(), topic, span, observe, progress)
@@ -65,8 +65,8 @@ async def figures_between(
 async def appeals_about(
     settings: InsightSettings, targets: list[Target], since_s: int
 ) -> Mapping[Target, int]:
-    """How many appeals since then name each list. Raises ListStoreDown."""
-    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
+    """Count the appeals since then that name each list. Raises ListStoreDown."""
+    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
         return {
             target: len(await book.about(target.name, since_s))
             for target in targets
@@ -74,13 +74,13 @@ async def appeals_about(
         }
 
 
-OPS: Final = {TrialStatus.FORCE: "promote", TrialStatus.TRIAL: "demote"}
-"""What each step is called, as a command and in the audit."""
+OPS: Final = {Standing.FORCE: "promote", Standing.TRIAL: "demote"}
+"""The name of each step, as a command and in the audit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What a step did; `now` is how the thing stands after it."""
+    """The outcome of a step; `now` is the status after it."""
 
     before: Stands
     now: Stands

@@ -1,4 +1,4 @@
-"""Where everything on trial stands, by the settings and by what operators turned. Pure."""
+"""The status of everything on trial, and the decisions that each trial would have changed. Pure."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,13 +26,13 @@ class Stands:
 
     @property
     def is_told(self) -> bool:
-        """Whether there is anything to say of it: most things are in force, and always were."""
-        return self.standing is TrialStatus.TRIAL or self.turned is not None or self.set_on_trial
+        """There is something to show: most things are in force, and always were."""
+        return self.standing is Standing.TRIAL or self.turned is not None or self.set_on_trial
 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What counts in one country at one moment; `names` are the lists that the register has."""
+    """Policy, agreements and trials of a country at a moment; `names` are the store's lists."""
 
     policy: PolicySettings
     names: Sequence[str]
@@ -43,7 +43,7 @@ class Here:
 
 
 def standings(here: Here) -> tuple[Stands, ...]:
-    """Everything that can be on trial, and what was turned and is not there any more."""
+    """Return the status of everything that can be on trial, and of what was turned and is gone."""
     by_settings = dict(known(here.policy, here.names, here.agreements))
     found = []
     for target, set_on_trial in by_settings.items():
@@ -107,7 +107,7 @@ class TrialCount:
 
     @property
     def numbers_also_enforced(self) -> int:
-        """How many of the numbers something in force stopped in other calls."""
+        """The count of its numbers that something in force stopped in other calls."""
         return len(self.numbers & self.enforced_numbers)
 
     def plain(self) -> dict[str, int]:
@@ -137,7 +137,7 @@ class TrialCounts:
             self._count(self.tried.setdefault(target, TrialCount()), decision)
 
     def of(self, target: Target) -> TrialCount:
-        """What is known of one thing."""
+        """The counts of one thing."""
         return self.tried.get(target, TrialCount())
 
     def _count(self, tried: TrialCount, decision: Decision) -> None:
@@ -151,7 +151,7 @@ class TrialCounts:
 
 
 def named(decision: Decision) -> Iterator[Target]:
-    """Everything that a decision names and that can be on trial, each once."""
+    """The things named by a decision that can be on trial, each once."""
     yield from dict.fromkeys(_named(decision))
 
 
@@ -166,7 +166,7 @@ def _named(decision: Decision) -> Iterable[Target]:
 
 
 def _remember(numbers: set[int], number: str | None) -> bool:
-    """Whether there was room for it."""
+    """Remember a number's hash; False: there is no room."""
     if number is None:
         return True
     if len(numbers) >= NUMBERS_MAX:

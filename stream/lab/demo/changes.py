@@ -37,7 +37,7 @@ class Probe:
     _sent: int = 0
 
     def owns(self, call_id: str) -> bool:
-        """Whether the call is one of this number's."""
+        """True for a call of this number."""
         return call_id.startswith(f"{self.kind}-")
 
     def next_call(self, stamp: str) -> SentRecord:

@@ -81,7 +81,7 @@ class Admin:
         ]
 
     async def committed(self, group_id: str, partitions: Sequence[TopicPartition]) -> int:
-        """How many records the group has committed, over all `partitions`."""
+        """The number of records that the group has committed, over all `partitions`."""
         try:
             offsets = await self._client.list_consumer_group_offsets(
                 group_id, partitions=list(partitions)
@@ -163,7 +163,7 @@ class CallSender:
 
 
 def _key(record: SentRecord) -> bytes | None:
-    """What the record is filed under; a record of neither key nor value cannot be sent."""
+    """The key of a record; a record of neither key nor value cannot be sent."""
     return record.call_id.encode() or (None if record.value else b"deleted")
 
 

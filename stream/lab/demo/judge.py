@@ -22,7 +22,7 @@ class NamedList(msgspec.Struct, frozen=True):
 
 
 class SeenDecision(msgspec.Struct, frozen=True):
-    """What the demo reads of a decision; the wire form has more."""
+    """The fields of a decision that demo and exercise read; the wire form has more."""
 
     decision_id: str
     verdict: str
@@ -36,7 +36,7 @@ class SeenDecision(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """What the judge found.
+    """The findings of the judge.
 
     `missed`: calls (records) that had to be blocked or flagged and were not, or were only flagged
     where a block was due. `false_blocks`: blocked calls that had to be let through or only flagged.
@@ -54,7 +54,7 @@ class Verdicts:
 
     @property
     def clean(self) -> bool:
-        """Whether everything is as the truth says."""
+        """Everything is as the truth says."""
         return not (self.missed or self.false_blocks or self.wrong)
 
 

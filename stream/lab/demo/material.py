@@ -1,4 +1,4 @@
-"""Everything that is made up before anything is started: lists as files, and the traffic."""
+"""The made-up material of a run: lists as files, and the traffic."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LIVE_SHARE_MAX = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a run is: all its calls, and numbers per list."""
+    """The size of a run: all its calls, and numbers per list."""
 
     calls: int
     numbers: int

@@ -35,7 +35,7 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the run's broker and Redis are, and the names that it uses there.
+    """Addresses of the run's broker and Redis, and the names that it uses there.
 
     `idempotent` says whether that broker takes idempotent producers (Tansu does not), `durable`
     whether that Redis keeps an append-only file for sure.
@@ -84,7 +84,7 @@ def write_config(path: Path, places: Places, state_dir: Path, http_port: int) ->
 
 
 def _kernels_dir() -> str:
-    """What `make setup` compiled, else nothing: then the demo's engine compiles them itself."""
+    """The kernels that `make setup` compiled; without them the demo's engine compiles its own."""
     compiled = Path("state", KERNELS)
     return str(compiled.resolve()) if compiled.is_dir() else ""
 
@@ -95,7 +95,7 @@ def quoted(text: str) -> str:
 
 
 class Said(NamedTuple):
-    """What a command came to: its exit code, and what it printed on both streams."""
+    """The outcome of a command: its exit code, and its output of both streams."""
 
     code: int
     text: str
@@ -163,7 +163,7 @@ class Program:
         return self._server.pid
 
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """It has not ended."""
         return self._server.is_running()
 
     def said(self, chars_max: int = 2000) -> str:
@@ -207,7 +207,7 @@ def says_ready(port: int) -> bool:
 
 
 def in_words(group: BaseExceptionGroup[BaseException]) -> str:
-    """What the first of the errors says."""
+    """The message of the first error."""
     first: BaseException = group
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]

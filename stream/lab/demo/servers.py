@@ -21,7 +21,7 @@ KINDS_OF_REDIS = ("auto", "redis", "valkey")
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where they are, what they are called on the screen, and whether they are somebody else's."""
+    """Their addresses, their names on the screen, and whether they are the reader's own."""
 
     places: Places
     broker: str

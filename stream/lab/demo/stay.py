@@ -36,7 +36,7 @@ class StayingPage:
         )
 
     def settings(self) -> str:
-        """What the settings file says of it."""
+        """Its part of the settings file."""
         return (
             f"[serve]\nport = {self._port}\nhealth_port = {self._health_port}\n"
             f"[feeds]\ndir = {quoted(str(self._feeds))}\n"

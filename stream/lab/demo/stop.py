@@ -15,7 +15,7 @@ Came = TypeVar("Came")
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody wants the demo to end; `code` is what its exit code shall be."""
+    """The demo is told to end; `code` is its exit code."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -82,7 +82,7 @@ class Stop:
 def outcome_of(
     work: Callable[[ExitStack, Stop], tuple[int, str]], interrupted: str
 ) -> tuple[int, str]:
-    """What `work` comes to: exit code, last line ("": none); an interruption: `interrupted`.
+    """Run `work`; its exit code and last line ("": none), `interrupted` after a signal.
 
     Whatever happens, nothing that it put on the stack is left behind.
     """

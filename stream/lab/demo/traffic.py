@@ -54,7 +54,7 @@ BEFORE_S = 3600
 
 
 class RecordKind(StrEnum):
-    """What a record is, and so what should become of it."""
+    """The kind of a record, and so its expected decision."""
 
     INNOCENT = "innocent"
     INNOCENT_NATIONAL = "innocent, national format"
@@ -81,7 +81,7 @@ PER_10_000 = {
     RecordKind.REPEAT: 10,
     RecordKind.GARBAGE: 12,
 }
-"""How often each kind is; every other record is an innocent call. About 2 % are listed."""
+"""Frequency of each kind; every other record is an innocent call. About 2 % are listed."""
 
 WEIGHTS = (0.4, 0.15, 0.1, 0.2, 0.15)
 """Share of the calls that enter through each country's trunk, in the order of `COUNTRIES`."""
@@ -95,7 +95,7 @@ class SentRecord(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """What must be decided about a call: `verdict` block or flag, `lists` those to be named."""
+    """The decision due on a call: `verdict` block or flag, `lists` those to be named."""
 
     verdict: str
     lists: frozenset[str]
@@ -103,7 +103,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What is true of the traffic.
+    """The truth about the traffic.
 
     `expected` by call_id holds every call that must be blocked or flagged; every other call must be
     let through. `copies` says how many records a call has where it is not one. `garbage` counts the
@@ -116,7 +116,7 @@ class Truth:
     kinds: Counter[RecordKind] = field(default_factory=Counter)
 
     def decisions(self, verdict: str) -> int:
-        """How many decisions of `verdict` there must be: one for each record of each such call."""
+        """The number of decisions of `verdict` due: one for each record of each such call."""
         return sum(
             self.copies.get(call_id, 1)
             for call_id, expected in self.expected.items()
@@ -125,11 +125,11 @@ class Truth:
 
     @property
     def rejected(self) -> int:
-        """How many records must be rejected."""
+        """The number of records that must be rejected."""
         return self.garbage.total()
 
     def __or__(self, other: "Truth") -> "Truth":
-        """What is true of two traffics whose call ids differ."""
+        """The truth about two traffics whose call ids differ."""
         return Truth(
             self.expected | other.expected,
             self.copies | other.copies,
@@ -139,7 +139,7 @@ class Truth:
 
 
 def expected_of(world: World, caller: str | None, callee: str, emergency: bool) -> Expected | None:
-    """What must become of a call between two E.164 numbers (None: withheld); None: let it through.
+    """The decision due on a call between two E.164 numbers (None: withheld); None: let it through.
 
     The product's promise in its shortest form: emergency calls first, then allowed callers, then
     the strongest list that holds caller or callee.

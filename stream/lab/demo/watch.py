@@ -49,7 +49,7 @@ class DemoFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Rate:
-    """How fast the engine worked off the recorded calls, told by its own decisions alone.
+    """The engine's speed on the recorded calls, by its own decisions alone.
 
     A worker's first decisions appear when it has done its first batch, so the clock starts there
     and that batch's share of the calls is left out: what remains is a rate, not a start-up time.
@@ -153,7 +153,7 @@ class RunPicture:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What a run came to; `picture` as it was last seen."""
+    """The result of a run; `picture` as it was last seen."""
 
     figures: DemoFigures
     verdicts: Verdicts

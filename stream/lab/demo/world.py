@@ -83,7 +83,7 @@ CATEGORIES = ("call_centre", "impersonation", "investment", "romance", "loan", "
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Who lives in the five countries and who is listed where.
+    """People of the five countries, and the lists that hold them.
 
     `people` innocent numbers by ISO code; `lists` members by list name; `holders` the names of the
     lists that hold a number; `allowed` exact allow entries; `bank` listed numbers under the
@@ -101,7 +101,7 @@ class World:
 
     @property
     def allow_texts(self) -> tuple[str, ...]:
-        """What the allowlist of the product is told: exact numbers and one prefix."""
+        """Entries for the product's allowlist: exact numbers and one prefix."""
         return (*self.allowed, f"{BANK_PREFIX}*")
 
     def is_allowed(self, e164: str) -> bool:

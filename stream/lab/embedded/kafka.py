@@ -145,7 +145,7 @@ def _format(libs: Path, settings: Path) -> None:
 
 
 def _complete(libs: Path) -> bool:
-    """Whether Maven's work is there; the folder was renamed whole, so two names stand for all."""
+    """Whether the jars are there; the folder was renamed whole, so two names stand for all."""
     return all((libs / jar).exists() for jar in JARS)
 
 

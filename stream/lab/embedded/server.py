@@ -159,7 +159,7 @@ class Server:
         self._order("stop 0")
 
     def is_running(self) -> bool:
-        """Whether the program runs (it may still be starting)."""
+        """The program runs (it may still be starting)."""
         return self._order("poll") == "running"
 
     def last_words(self, chars_max: int = 1200) -> str:

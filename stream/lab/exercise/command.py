@@ -18,7 +18,7 @@ ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for: scenes by name, all where there is none; a folder to keep all in."""
+    """Options of the command: scenes by name (none: all), and a folder to keep everything in."""
 
     countries: int
     scenes: tuple[str, ...]

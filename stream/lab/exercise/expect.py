@@ -1,4 +1,4 @@
-"""What was expected, what was seen, and whether it held: each check is a function of observations.
+"""Checks of the exercise: functions from observations to what was expected and seen.
 
 Pure, and each can fail: tests/unit/lab/exercise shows each of them a broken outcome. What
 was not seen (no answer, no figure) never holds.

@@ -61,7 +61,7 @@ PARTITIONS = 1
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a country's programs answer."""
+    """Ports of a country's programs."""
 
     engine: int
     feeds: int
@@ -184,7 +184,7 @@ class AgreementPaper:
 
 
 def contact(iso: str) -> str:
-    """Whom to ask in a country."""
+    """The contact of a country."""
     return f"unblock@{iso.lower()}-cert.example"
 
 

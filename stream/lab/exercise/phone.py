@@ -21,7 +21,7 @@ AGAIN_S = 0.1
 
 
 class CallAnswer(NamedTuple):
-    """What became of a call: block, flag or allow; by which rule, for which lists, and when.
+    """The decision on a call: block, flag or allow; by which rule, for which lists, and when.
 
     `decided_ms` is the engine's clock, milliseconds since the epoch.
     """
@@ -34,7 +34,7 @@ class CallAnswer(NamedTuple):
 
     @property
     def stopped(self) -> bool:
-        """Whether it does not simply ring."""
+        """The call does not simply ring."""
         return self.verdict != "allow"
 
 

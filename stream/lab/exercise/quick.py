@@ -22,7 +22,7 @@ from stream.ops.forkserver import make_room
 _SERVE: Final = "stream.cli.calls.serve"
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _PLAIN: Final = {"TERM": "dumb", "COLUMNS": "160"}
-"""What is printed is read by a program: no colours, and lines as they are."""
+"""A program reads the output: no colours, and lines as they are."""
 
 _LOADED: Final = sorted(
     {module for entry in COMMANDS.values() for module in entry.modules() if module != _SERVE}

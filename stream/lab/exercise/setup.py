@@ -25,7 +25,7 @@ AT_ONCE = max(2, os.cpu_count() or 2)
 
 
 def cast(countries: int, folder: Path, seed: int) -> Training:
-    """Everybody's folder, settings, agreements; nothing runs yet."""
+    """Make each country's folder, settings and agreements; nothing runs yet."""
     found = {}
     for country in taking_part(countries):
         people = people_of(country, seed)
@@ -97,7 +97,7 @@ async def open_for_calls(
 
 
 async def _started(training: Training) -> None:
-    """Who publishes first, so that who follows finds something."""
+    """Start the publishers first, so that followers find something."""
     waves: tuple[tuple[str, ...], ...] = (("exchange", "engine"), ("feeds", "hub"))
     for wave in waves:
         programs: list[Program] = [

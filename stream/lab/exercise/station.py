@@ -70,7 +70,7 @@ class _Files(SimpleHTTPRequestHandler):
 
 
 SEEN_S_MAX = 30.0
-"""What has not happened by then did not happen: far beyond what a busy machine needs."""
+"""After that an event counts as missing: far beyond what a busy machine needs."""
 LOOK_S = 0.2
 OVERLAY = "changed.toml"
 
@@ -192,7 +192,7 @@ class CountryStation(Station):
         return await self.phone.until(number, wanted, within_s)
 
     def stopped(self, list_name: str, verdict: str) -> int:
-        """How many calls were answered so, of numbers that the list holds."""
+        """The count of calls answered so, of numbers that the list holds."""
         return self.phone.stopped[list_name, verdict]
 
     async def changed_ms(self) -> int:
@@ -258,10 +258,9 @@ class HubStation(Station):
         await self.programs["hub"].start()
 
     def carried(self, owner: str) -> str:
-        """Where a country's repository is found at the hub."""
+        """The address of a country's repository at the hub."""
         return f"{self.web.url}/countries/{owner}"
 
 
 def _carryings(program: Program) -> int:
-    """How often it has said that it carries somebody's repository."""
     return program.said(1 << 20).count("carried")

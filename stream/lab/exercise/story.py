@@ -31,7 +31,7 @@ class Operated(Protocol):
 
     @property
     def name(self) -> str:
-        """What stands before the prompt."""
+        """The name before the prompt."""
 
     async def command(self, *words: str) -> Said:
         """Run `ringfence WORDS`."""
@@ -52,12 +52,12 @@ class Act:
 
     @property
     def held(self) -> bool:
-        """Whether all of it was as it had to be: a scene that checks nothing was not."""
+        """All of it was as it had to be; a scene that checks nothing does not hold."""
         return bool(self.findings) and not self.failed and all(one.held for one in self.findings)
 
 
 class Story:
-    """What is told, and what is kept of it."""
+    """The exercise as it is shown, and as it is kept for the report."""
 
     def __init__(self, console: Console, *, plain: bool) -> None:
         self._console = console
@@ -67,7 +67,7 @@ class Story:
 
     @property
     def held(self) -> bool:
-        """Whether every scene held; without any, nothing was shown."""
+        """Every scene held; without any, nothing was shown."""
         return bool(self.acts) and all(act.held for act in self.acts)
 
     @contextmanager
@@ -91,7 +91,7 @@ class Story:
         self._console.print(f"\n{name}: not played: {why}", style=DIM, soft_wrap=True)
 
     def tells(self, text: str) -> None:
-        """What happens, in a sentence."""
+        """Show a sentence on what happens."""
         self.acts[-1].lines.append(text)
         self._line(Text(text))
 
@@ -186,7 +186,7 @@ def summary(story: Story, took_s: float) -> RenderableType:
 
 
 def as_json(story: Story, servers: Servers, isos: tuple[str, ...], took_s: float) -> bytes:
-    """All that was done, expected and seen."""
+    """The steps as JSON: what was done, expected and seen."""
     whole = {
         "held": story.held,
         "seconds": round(took_s, 1),

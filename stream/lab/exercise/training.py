@@ -15,7 +15,7 @@ pledged something yet."""
 
 
 def agreements_among(isos: tuple[str, ...]) -> list[AgreementPaper]:
-    """What the countries have agreed: TH with each on its list, and the others with KH."""
+    """The agreements of the countries: TH with each on its list, and the others with KH."""
     found = []
     for iso in isos:
         if iso == HOME:
@@ -47,16 +47,16 @@ class Training:
 
     @property
     def isos(self) -> tuple[str, ...]:
-        """Who takes part."""
+        """The countries that take part."""
         return tuple(self.ringfences)
 
     @property
     def by_hub(self) -> tuple[str, ...]:
-        """Who follows KH through the hub; TH follows everybody's own server."""
+        """The countries that follow KH through the hub; TH follows each country's own server."""
         return tuple(iso for iso in self.isos if iso not in (HOME, SOURCE))
 
     def following(self) -> Iterator[tuple[CountryStation, CountryStation]]:
-        """Who follows whose list."""
+        """Pairs of a follower and the owner of the list."""
         for iso in self.isos:
             if iso != HOME:
                 yield self[HOME], self[iso]
@@ -70,7 +70,7 @@ class Training:
             self[iso].signs(agreement)
 
     def between(self, one: str, other: str) -> AgreementPaper:
-        """What two countries have agreed."""
+        """The agreement of two countries."""
         return self.agreements[f"{one}-{other}".lower()]
 
     def pids(self) -> dict[str, int]:

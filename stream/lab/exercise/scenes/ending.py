@@ -71,7 +71,7 @@ class _Pair(msgspec.Struct):
 
 
 class _Report(msgspec.Struct):
-    """What is read of `ringfence report --json`."""
+    """The part of `ringfence report --json` that is read."""
 
     lists: list[_Pair]
 

@@ -19,7 +19,7 @@ class _Role(msgspec.Struct):
 
 
 class _Verified(msgspec.Struct):
-    """What is read of `exchange verify --json`."""
+    """The part of `exchange verify --json` that is read."""
 
     roles: list[_Role]
 
@@ -77,7 +77,7 @@ def _expiries(printed: str) -> list[int]:
 
 
 async def _goes_on(training: Training, story: Story, iso: str, number: str) -> None:
-    """Who follows through the hub has its last good list, and not the news."""
+    """A follower through the hub keeps its last good list, and gets no news."""
     kh, ringfence = training[SOURCE], training[iso]
     feed = {"feed": feed_of(kh.list)}
     with story.waiting(f"{iso} looks for news at the hub ..."):

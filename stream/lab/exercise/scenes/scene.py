@@ -36,10 +36,10 @@ async def puts_on(
 
 
 def blocked(answer: CallAnswer) -> bool:
-    """Whether a call was blocked."""
+    """A call was blocked."""
     return answer.verdict == "block"
 
 
 def feed_of(list_name: str) -> str:
-    """What the feed is called by which a list is followed."""
+    """The name of the feed that follows a list."""
     return list_name.replace("/", "-").lower()
