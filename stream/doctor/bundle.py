@@ -27,15 +27,17 @@ from stream.core.model.errors import Fault
 from stream.core.model.moments import rfc3339
 from stream.doctor.run_checks import examine
 from stream.doctor.scrub import Scrubber, environment
+from stream.insight.explain.deliveries import sink_groups
 from stream.kafka.clients import listens
 from stream.lists.store.list_store import ListStore
 from stream.ops.monitor.collect import Watch
 
 PIECE_BYTES_MAX = 4 * 1024 * 1024
-LOG_LINES_MAX = 5000
-AUDIT_ENTRIES_MAX = 500
+"""Of one file: a day of a busy engine's log. What is older is left out."""
+LOG_LINES_MAX, AUDIT_ENTRIES_MAX, MANIFESTS_MAX = 5000, 500, 500
+"""Enough for a person to read; 64 lists have 128 manifests."""
 ASK_S_MAX = 15.0
-MANIFESTS_MAX = 500
+"""For Kafka and journald each: a bundle is made when something is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,23 +121,18 @@ async def _register(settings: Settings) -> AsyncIterator[Piece]:
         async with await ListStore.connect(settings.list_store()) as register:
             heads = await register.heads()
             yield _json("lists.json", "every list as the register has it", heads)
-            entries = [
-                f"{rfc3339(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
-                f"{entry.generation} {entry.detail} {entry.reason}"
-                async for entry in _first(register.past.audit(), AUDIT_ENTRIES_MAX)
-            ]
-            text = "\n".join(entries) + "\n"
+            entries = []
+            async for entry in register.annals.audit():
+                entries.append(
+                    f"{moment(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
+                    f"{entry.generation} {entry.detail} {entry.reason}\n"
+                )
+                if len(entries) == AUDIT_ENTRIES_MAX:
+                    break
+            text = "".join(entries)
             yield Piece("audit.txt", "who changed what at last, newest first, masked", text)
     except Fault as fault:
         yield Piece("lists.json", "every list as the register has it", f'"{fault}"')
-
-
-async def _first(items: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
-    async for item in items:
-        if count <= 0:
-            return
-        count -= 1
-        yield item
 
 
 async def _kafka(settings: Settings) -> dict[str, Any]:
@@ -143,11 +140,9 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
     if not await listens(kafka):
         return {"why": f"Kafka at {settings.kafka.bootstrap_servers} does not answer"}
     wanted = settings.calls
-    own = wanted.group_id
     names = [*wanted.topics, wanted.decisions_topic, wanted.rejected_topic]
     names += settings.sinks.webhooks.topics()
-    groups = [own, settings.sinks.redis.group_id or f"{own}.redis"]
-    groups += [f"{own}.webhook.{name}" for name in settings.sinks.webhooks.endpoints]
+    groups = [wanted.group_id, *sink_groups(settings).values()]
     consumer = AIOKafkaConsumer(**kafka.options(), group_id=None)
     admin = AIOKafkaAdminClient(**kafka.options())
     try:

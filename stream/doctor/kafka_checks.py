@@ -27,6 +27,7 @@ from stream.kafka.clients import ask_why, listens
 from stream.kafka.topics import Done, TopicReport, ensure_topics
 
 ANSWER_MS = 5000
+"""Of one request: a broker that takes longer is not well, and each check has its limit too."""
 _CRC = slice(17, 21)
 """The checksum's place in a record batch of format 2."""
 
@@ -41,7 +42,8 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
         await ask_why(kafka)
     except Fault as fault:
         return [fail("kafka", str(fault), "ringfence check-config")]
-    client = AIOKafkaClient(**kafka.options(request_timeout_ms=ANSWER_MS))
+    options = kafka.options(request_timeout_ms=ANSWER_MS)
+    client, admin = AIOKafkaClient(**options), AIOKafkaAdminClient(**options)
     try:
         await client.bootstrap()
         count = len(client.cluster.brokers())
@@ -51,11 +53,14 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
         reports = await ensure_topics(kafka, names, lambda _: None, create=False)
         lines += topic_lines(reports)
         there = [one.name for one in reports if one.done is Done.KEPT]
-        lines += await _replicas(settings, there)
-        return lines + await _rights(settings, client, there)
+        await admin.start()
+        described = await admin.describe_topics([*there]) if there else []
+        lines += replica_lines(described, settings.kafka.replication_factor)
+        return lines + await _rights(settings, client, admin, there)
     except (KafkaError, Fault) as error:
         return [fail("kafka", f"it answers and then fails: {error!r}", "the broker's own log")]
     finally:
+        await admin.close()
         await client.close()
 
 
@@ -70,16 +75,6 @@ def topic_lines(reports: Sequence[TopicReport]) -> Iterator[CheckLine]:
             yield warn(name, "; ".join(one.differences), fix)
         else:
             yield ok(name, "partitions and retention as the configuration wants")
-
-
-async def _replicas(settings: Settings, topics: Sequence[str]) -> list[CheckLine]:
-    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
-    try:
-        await admin.start()
-        described = await admin.describe_topics([*topics]) if topics else []
-        return [*replica_lines(described, settings.kafka.replication_factor)]
-    finally:
-        await admin.close()
 
 
 def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[CheckLine]:
@@ -98,16 +93,16 @@ def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[CheckLine]:
             yield warn(name, f"{least} replicas, {wanted} wanted", fix)
 
 
-async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> list[CheckLine]:
+async def _rights(
+    settings: Settings, client: Any, admin: Any, topics: Sequence[str]
+) -> list[CheckLine]:
     """Try our principal's rights on each topic and group, without leaving anything."""
     calls = settings.calls
     lines = [
         *[await _may_read(settings, one) for one in topics if one in calls.topics],
         *[await _may_write(client, one) for one in topics if one not in calls.topics],
     ]
-    admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=ANSWER_MS))
     try:
-        await admin.start()
         await admin.list_consumer_group_offsets(calls.group_id)
     except GroupAuthorizationFailedError as error:
         lines.append(right(f"read in group {calls.group_id}", error, calls.group_id))
@@ -116,8 +111,6 @@ async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> lis
         lines.append(warn("kafka rights", said, "ringfence doctor, again in a minute"))
     else:
         lines.append(right(f"read in group {calls.group_id}", None, calls.group_id))
-    finally:
-        await admin.close()
     return lines
 
 

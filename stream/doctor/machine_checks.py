@@ -25,9 +25,11 @@ from stream.ops.kernels import warm_up
 from stream.ops.schema.durations import spelled
 
 FILES_MIN = 4096
+"""Sockets of a few thousand clients; below it `serve` runs out first."""
 FREE_WARN, FREE_FAIL = 2 * 1024**3, 256 * 1024**2
 """Bytes free where snapshots are written: a large list's is 1 GB, and two are kept."""
 PYTHON_MIN = (3, 11)
+"""As pyproject.toml has it."""
 
 
 def check_state(folder: Path) -> Iterator[CheckLine]:

@@ -13,6 +13,7 @@ from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 1.0, 10.0
+"""Ages of lists and expiries are in whole seconds; ten of them are a list that looks stale."""
 REGISTER = "redis"
 MEMORY_FULL = 0.85
 """Of `maxmemory`: a rebuild of the largest list writes a second base beside the first."""

@@ -26,6 +26,7 @@ from stream.ops.clock import now_s
 from stream.ops.monitor.scrape import ask_all
 
 CHECK_S_MAX = 20.0
+"""Of one check: all run side by side, and a person waits for the slowest."""
 Check = Callable[[], Awaitable[list[CheckLine]]]
 
 

@@ -150,19 +150,16 @@ class TrialCounts:
             _remember(tried.enforced_numbers, decision.number)
 
 
-def named(decision: Decision) -> Iterator[Target]:
+def named(decision: Decision) -> Iterable[Target]:
     """The things named by a decision that can be on trial, each once."""
-    yield from dict.fromkeys(_named(decision))
-
-
-def _named(decision: Decision) -> Iterable[Target]:
-    for reason in decision.reasons:
-        yield Target(TrialKind.LIST, reason.list)
-        if reason.agreement is not None:
-            yield Target(TrialKind.AGREEMENT, reason.agreement)
-    target = Target.read(decision.rule)
-    if target is not None:
-        yield target
+    found = [Target(Kind.LIST, reason.list) for reason in decision.reasons]
+    found += [
+        Target(Kind.AGREEMENT, reason.agreement)
+        for reason in decision.reasons
+        if reason.agreement is not None
+    ]
+    rule = Target.read(decision.rule)
+    return dict.fromkeys(found if rule is None else [*found, rule])
 
 
 def _remember(numbers: set[int], number: str | None) -> bool:
