@@ -164,13 +164,5 @@ async def past_decisions(
             yield [decision for decision in found if decision is not None]
 
 
-def read_decision(value: bytes) -> Decision | None:
-    """Return the decision in a record; None: somebody else writes to this topic too."""
-    try:
-        return _decode(value)
-    except UNREADABLE:
-        return None
-
-
 def _texts(headers: Sequence[tuple[str, bytes]]) -> dict[str, str]:
     return {name: (value or b"").decode(errors="replace") for name, value in headers}
