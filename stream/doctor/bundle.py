@@ -122,9 +122,9 @@ async def _register(settings: Settings) -> AsyncIterator[Piece]:
             heads = await register.heads()
             yield _json("lists.json", "every list as the register has it", heads)
             entries = []
-            async for entry in register.annals.audit():
+            async for entry in register.past.audit():
                 entries.append(
-                    f"{moment(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
+                    f"{rfc3339(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
                     f"{entry.generation} {entry.detail} {entry.reason}\n"
                 )
                 if len(entries) == AUDIT_ENTRIES_MAX:

@@ -18,10 +18,10 @@ from stream.core.model.agreement import (
 )
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
+from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import Contradiction, categories_in_words
 from stream.core.policy.policy import NO_AGREEMENT, Agreed, Bounded, ListPolicy, alone, bounded
 from stream.insight.report.report_json import agreement_head, terms_json
-from stream.insight.report.words import rfc3339
 
 WEEK_S = 7 * 86_400
 SOON_S = 30 * 86_400

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.core.model.moments import rfc3339
 from stream.config.feed_files import feed_tables
 from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
-from stream.core.model.trials import Kind
+from stream.core.model.moments import rfc3339
+from stream.core.model.on_trial import TrialKind
 from stream.insight.explain.agreement_text import named
 from stream.insight.explain.at_time import history_of, lists_at, turns_json
 from stream.insight.explain.deliveries import decided, delivered

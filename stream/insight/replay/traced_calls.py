@@ -21,6 +21,7 @@ from stream.calls.dialects.dialect import Dialect
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.errors import TracebackRefused
+from stream.core.model.moments import rfc3339_ms
 from stream.kafka.call_events import Observe
 from stream.kafka.decision_history import past_decisions
 from stream.kafka.settings import KafkaSettings

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from stream.appeals.appeal_store import AppealBook
+from stream.appeals.appeal_store import AppealStore
 from stream.config.feed_files import feed_tables
 from stream.config.settings import InsightSettings
 from stream.core.model.agreement import Agreement, Agreements
@@ -128,7 +128,7 @@ async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, .
     if tables is None:
         return None
     found = []
-    async with FeedBook.open(settings.list_store()) as book:
+    async with FeedStateStore.open(settings.list_store()) as book:
         for feed, table in tables.items():
             name = str(table.get("list", ""))
             if name not in lists:

@@ -4,8 +4,8 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from stream.core.model.moments import rfc3339
 from stream.core.model.agreement import Agreement, Terms
+from stream.core.model.moments import rfc3339
 from stream.insight.report.figure_catalogue import FIGURES, Key
 from stream.insight.report.figures import Value
 from stream.insight.report.pairs import Pairing

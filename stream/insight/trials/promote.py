@@ -66,7 +66,7 @@ async def appeals_about(
     settings: InsightSettings, targets: list[Target], since_s: int
 ) -> Mapping[Target, int]:
     """Count the appeals since then that name each list. Raises ListStoreDown."""
-    async with AppealBook.open(settings.list_store(), settings.appeals.kept_days) as book:
+    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
         return {
             target: len(await book.about(target.name, since_s))
             for target in targets
@@ -74,7 +74,7 @@ async def appeals_about(
         }
 
 
-OPS: Final = {Standing.FORCE: "promote", Standing.TRIAL: "demote"}
+OPS: Final = {TrialStatus.FORCE: "promote", TrialStatus.TRIAL: "demote"}
 """The name of each step, as a command and in the audit."""
 
 

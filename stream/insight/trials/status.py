@@ -27,7 +27,7 @@ class Stands:
     @property
     def is_told(self) -> bool:
         """There is something to show: most things are in force, and always were."""
-        return self.standing is Standing.TRIAL or self.turned is not None or self.set_on_trial
+        return self.standing is TrialStatus.TRIAL or self.turned is not None or self.set_on_trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +152,9 @@ class TrialCounts:
 
 def named(decision: Decision) -> Iterable[Target]:
     """The things named by a decision that can be on trial, each once."""
-    found = [Target(Kind.LIST, reason.list) for reason in decision.reasons]
+    found = [Target(TrialKind.LIST, reason.list) for reason in decision.reasons]
     found += [
-        Target(Kind.AGREEMENT, reason.agreement)
+        Target(TrialKind.AGREEMENT, reason.agreement)
         for reason in decision.reasons
         if reason.agreement is not None
     ]
