@@ -23,7 +23,7 @@ from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.feed import Feed
-from stream.feeds.feed_sources import FeedSetup, KafkaOf, Source, source_of
+from stream.feeds.feed_sources import FeedSetup, FeedSource, KafkaOf, source_of
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.value_parsers import Dates
@@ -234,7 +234,7 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
     )
 
 
-def _apart(read: FeedFile, source: Source) -> list[str]:
+def _apart(read: FeedFile, source: FeedSource) -> list[str]:
     """What is wrong with a format that comes from one kind of place, or the other way round."""
     if (read.format == "snapshot") is not (source.kind == "tuf"):
         return ['format: "snapshot" and [from] kind = "tuf" go together']

@@ -12,7 +12,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.feeds.feed_sources import FeedSetup, place_of
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.version_files import Versions
+from stream.feeds.version_files import VersionFiles
 from stream.lists.store.settings import ListStoreSettings
 
 
@@ -77,6 +77,6 @@ def check_state(folder: Path) -> Iterator[CheckLine]:
     """List state that another user than the service's made: for example a command run as root."""
     kept = folder / "feeds"
     for feed in sorted(path.name for path in kept.iterdir()) if kept.is_dir() else ():
-        if foreign := Versions(folder, feed).foreign():
+        if foreign := VersionFiles(folder, feed).foreign():
             said, _, fix = foreign.partition(": ")
             yield fail(f"feed {feed}", said, fix)

@@ -2,10 +2,10 @@
 
 | stage | file | in -> out |
 |---|---|---|
-| fetch | `transports/`, protocol in `transport.py` | a partner's server -> one complete file |
+| fetch | `transports/`, by `feed_follower.py` | a partner's server -> one complete file |
 | open | `open.py` with `formats/` | the file -> `Rows` of texts |
 | parse | `parse.py` with `value_parsers.py` | `Rows` -> numbers, times, categories; rejected rows |
-| check | `row_checks.py`, `lookalikes.py` | parsed rows -> the rows that a feed may not bring |
+| check | `row_checks.py`, `detection/lookalikes.py` | parsed rows -> rows that it may not bring |
 | read | `read.py` | all three, for one file -> `VersionRead` |
 | assess | `assess.py` with `diff.py` | `VersionRead` and the list -> facts about the version |
 | gate | `gate.py` | facts -> verdict: accepted, same, held, refused |

@@ -25,12 +25,12 @@ from stream.feeds.assess import (
 )
 from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.gate import GateReason, Last, Verdict
+from stream.feeds.gate import GateReason, GateVerdict, Last
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import Content, ListWriter, lists_to_leave
-from stream.feeds.subprocess_job import Limits, WorkFailed, apart
-from stream.feeds.transport import Fetched
-from stream.feeds.version_files import Versions
+from stream.feeds.subprocess_job import JobLimits, WorkFailed, apart
+from stream.feeds.transports.transport import Fetched
+from stream.feeds.version_files import VersionFiles
 from stream.lists.snapshot.merge import VersionDiff as VersionDifference
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
@@ -53,7 +53,7 @@ class Applier:
 
     list_store: ListStore
     states: FeedStateStore
-    versions: Versions
+    versions: VersionFiles
     feed: Feed
     around: Surroundings
     now_s: int
@@ -79,10 +79,10 @@ class Applier:
         last = last_of(state, feed.list_name, renewal=renewal)
         assessed = await self._assess(arrival, last, move)
         record = self._record(arrival, assessed)
-        if assessed.judgement.verdict is Verdict.ACCEPTED:
+        if assessed.judgement.verdict is GateVerdict.ACCEPTED:
             return await self._let_in(record, assessed, move, by)
         versions.report(record)
-        held = assessed.judgement.verdict is Verdict.HELD
+        held = assessed.judgement.verdict is GateVerdict.HELD
         await (self.states.held if held else self.states.refused)(feed, record, by)
         await self._sweep(await self.states.state(feed.name))
         return record
@@ -104,7 +104,7 @@ class Applier:
             )
         record = msgspec.structs.replace(
             self._record(arrival, assessed),
-            verdict=Verdict.ACCEPTED.value,
+            verdict=GateVerdict.ACCEPTED.value,
             by=by.actor,
             why=by.reason,
         )
@@ -113,7 +113,11 @@ class Applier:
     async def refuse(self, held: VersionRecord, by: By) -> VersionRecord:
         """Refuse a held version as a person decided. The same bytes are not judged again."""
         record = msgspec.structs.replace(
-            held, verdict=Verdict.REFUSED.value, by=by.actor, why=by.reason, decided_at_s=self.now_s
+            held,
+            verdict=GateVerdict.REFUSED.value,
+            by=by.actor,
+            why=by.reason,
+            decided_at_s=self.now_s,
         )
         self.versions.report(record)
         await self.states.refused(self.feed, record, by)
@@ -191,7 +195,7 @@ class Applier:
                 self._forget(arrival)
                 await self.states.confirmed(feed.name, arrival.at_s, fetched.remember)
                 return msgspec.structs.replace(
-                    accepted, verdict=Verdict.SAME.value, reason="same", at_s=arrival.at_s
+                    accepted, verdict=GateVerdict.SAME.value, reason="same", at_s=arrival.at_s
                 )
         for record in (state.held, state.refused):
             if record is None or (record.sha256, record.settings) != (fetched.sha256, feed.digest):
@@ -304,7 +308,7 @@ class FeedJob:
     around: Surroundings
 
 
-async def done_apart(job: FeedJob, limits: Limits, *, within_s: float) -> VersionRecord:
+async def done_apart(job: FeedJob, limits: JobLimits, *, within_s: float) -> VersionRecord:
     """Apply the version in a process of its own. Raises WorkFailed, which names the version."""
     # Both ends are this program; nothing from outside is ever unpickled.
     try:
@@ -326,7 +330,7 @@ def _work(packed: bytes) -> bytes:
 
 
 async def _take_in(job: FeedJob) -> VersionRecord:
-    versions = Versions(job.state_dir, job.feed.name)
+    versions = VersionFiles(job.state_dir, job.feed.name)
     async with (
         await ListStore.connect(job.list_store) as list_store,
         FeedStateStore.open(job.list_store) as states,

@@ -16,14 +16,14 @@ from stream.core.model.entry import Columns
 from stream.core.model.errors import ConfigInvalid, ListUnknown
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.feeds.diff import Clock, Difference, difference, owned_by
+from stream.feeds.diff import Clock, FeedDifference, difference, owned_by
 from stream.feeds.feed import ID_CHARS, Feed, FeedState
-from stream.feeds.formats.ringfence import read_header
+from stream.feeds.formats.change_file import read_header
 from stream.feeds.formats.rows import LINE_CHARS_MAX, InputUnreadable
-from stream.feeds.gate import Judgement, Last, Seen, judge
+from stream.feeds.gate import GateJudgement, Last, VersionFacts, judge
 from stream.feeds.read import VersionRead, is_whole_list, read_version
 from stream.feeds.row_checks import Bounds
-from stream.feeds.transport import Fetched
+from stream.feeds.transports.transport import Fetched
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, unknown
@@ -95,9 +95,9 @@ class Assessed:
     """A version as far as it can be judged without storing anything."""
 
     read: VersionRead
-    seen: Seen
-    judgement: Judgement
-    change: Difference | None
+    seen: VersionFacts
+    judgement: GateJudgement
+    change: FeedDifference | None
 
 
 async def assess(
@@ -153,7 +153,7 @@ async def assess(
             clock=clock,
             states=feed.format == "snapshot",
         )
-    seen = Seen(
+    seen = VersionFacts(
         sha256=fetched.sha256,
         whole=fetched.whole,
         unreadable=read.unreadable,
@@ -188,11 +188,11 @@ def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
         return said  # it will be told when it is read
 
 
-def _sizes(last: Last | None, read: VersionRead) -> Difference:
+def _sizes(last: Last | None, read: VersionRead) -> FeedDifference:
     """Compare a bare filter with the last version by size: nothing else of it is known."""
     more = read.good - (last.numbers if last is not None else 0)
     none = empty_columns()
-    return Difference(
+    return FeedDifference(
         none, none, updated=0, numbers=read.good, gained=max(more, 0), lost=max(-more, 0)
     )
 

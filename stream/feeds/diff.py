@@ -18,7 +18,7 @@ REMOVED = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class FeedDifference:
     """The rows of a new version to write, and the rows on the list to retract.
 
     `written` are new or changed reports; `updated` counts the changed ones. `numbers` counts what
@@ -62,7 +62,7 @@ def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
 
 def difference(
     held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock, states: bool = False
-) -> Difference:
+) -> FeedDifference:
     """Return the changes that `new` makes to `held`, which are reports of feed `own` alone.
 
     `whole`: a report that is not in `new` is retracted. Else only tombstones retract, and `held`
@@ -93,7 +93,7 @@ def difference(
     before = _distinct(held.fingerprint)
     both = _shared(before, stays)
     written = rows_of(new, is_new)
-    return Difference(
+    return FeedDifference(
         written,
         rows_of(held, taken),
         updated,

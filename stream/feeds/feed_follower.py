@@ -25,15 +25,15 @@ from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault,
 from stream.feeds.apply import FeedJob, done_apart
 from stream.feeds.assess import Arrival, Surroundings
 from stream.feeds.feed import FeedState, VersionRecord
-from stream.feeds.feed_sources import FeedSetup, Source, modules
-from stream.feeds.gate import OF_FAULTS, Verdict
+from stream.feeds.feed_sources import FeedSetup, FeedSource, modules
+from stream.feeds.gate import OF_FAULTS, GateVerdict
 from stream.feeds.settings import FeedsSection
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.subprocess_job import Helper, Limits, Work, WorkFailed
-from stream.feeds.transport import Fetched, Transport, Unchanged
-from stream.feeds.transports.drop import Place
+from stream.feeds.subprocess_job import Helper, JobLimits, Work, WorkFailed
+from stream.feeds.transports.drop import DropPlace
 from stream.feeds.transports.folder import FolderTransport
-from stream.feeds.version_files import Versions
+from stream.feeds.transports.transport import Fetched, Transport, Unchanged
+from stream.feeds.version_files import VersionFiles
 from stream.lists.store.heads import By
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s, now_s
@@ -71,10 +71,10 @@ class _Down:
     retry_after_s: float | None
 
 
-class Fetcher:
+class FeedFetcher:
     """The transport of `source` in another process. Whoever makes one ends it with `end`."""
 
-    def __init__(self, source: Source, limits: Limits) -> None:
+    def __init__(self, source: FeedSource, limits: JobLimits) -> None:
         self._source, self._limits = source, limits
         self._helper: Helper | None = None
 
@@ -84,7 +84,7 @@ class Fetcher:
         return got
 
     async def finish(
-        self, fetched: Fetched, place: Place, report: Mapping[str, object], text: str
+        self, fetched: Fetched, place: DropPlace, report: Mapping[str, object], text: str
     ) -> None:
         """As that of a drop folder. Raises WorkFailed too."""
         await self._asked("finish", fetched, place, dict(report), text)
@@ -123,7 +123,7 @@ class Fetcher:
         return self._helper
 
 
-def _begin(source: Source) -> Work:
+def _begin(source: FeedSource) -> Work:
     """The work of the process: calls of its transport, one after the other in one event loop."""
     transport, runner = source.transport(), asyncio.Runner()
 
@@ -138,7 +138,7 @@ def _begin(source: Source) -> Work:
     return work
 
 
-Drop = FolderTransport | Fetcher
+Drop = FolderTransport | FeedFetcher
 """Transports that can put a drop folder's file away."""
 
 
@@ -160,10 +160,10 @@ class Workplace:
     agreements: Callable[[], Agreements] | None = None
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> JobLimits:
         """Limits of one version, or one fetch."""
         settings = self.settings
-        return Limits(memory_max=settings.memory_mb_max << 20, cpu_s_max=settings.cpu_s_max)
+        return JobLimits(memory_max=settings.memory_mb_max << 20, cpu_s_max=settings.cpu_s_max)
 
     def surroundings(self) -> Surroundings:
         """Surroundings by which versions are judged now."""
@@ -179,7 +179,7 @@ class Follower:
         self.setup = setup
         self.tried = False
         self._place = place
-        self._versions = Versions(place.state_dir, setup.feed.name)
+        self._versions = VersionFiles(place.state_dir, setup.feed.name)
         self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
         self._said = ""
         self._quiet = quiet
@@ -190,7 +190,7 @@ class Follower:
 
     async def run(self) -> None:
         """Fetch again and again, until cancelled."""
-        fetcher = Fetcher(self.setup.source, self._place.limits)
+        fetcher = FeedFetcher(self.setup.source, self._place.limits)
         try:
             wait_s = await self._first_wait_s()
             while True:
@@ -236,7 +236,7 @@ class Follower:
             if not mine:
                 text = "is fetched by another process just now: try again in a moment"
                 raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
-            fetcher = Fetcher(self.setup.source, self._place.limits)
+            fetcher = FeedFetcher(self.setup.source, self._place.limits)
             try:
                 record, _ = await self._try(fetcher)
             except Fault as fault:
@@ -274,7 +274,7 @@ class Follower:
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
             # It may be the first of many increments or files: what waits is fetched without delay.
-            more = record.verdict == Verdict.ACCEPTED and not record.whole
+            more = record.verdict == GateVerdict.ACCEPTED and not record.whole
             if isinstance(transport, Drop) and self._is_drop:
                 await put_away(transport, got, record)
                 more = True
@@ -353,9 +353,11 @@ class Follower:
         else:
             async with self._place.places:
                 record = await self._work_now(arrival)
-        if record.decided_at_s >= arrival.at_s or record.verdict == Verdict.SAME:
+        if record.decided_at_s >= arrival.at_s or record.verdict == GateVerdict.SAME:
             self._count(record)  # else it was told when it was decided
-        refused = record.verdict == Verdict.REFUSED and not record.by  # a person's no asks nobody
+        refused = (
+            record.verdict == GateVerdict.REFUSED and not record.by
+        )  # a person's no asks nobody
         self._place.metrics.refused.set(self.setup.feed.name, refused)
         return record
 
@@ -382,7 +384,7 @@ class Follower:
         self._failures += 1
         metrics.fetches.labels(feed.name, kind).inc()
         if reason is not None:
-            metrics.versions.labels(feed.name, Verdict.REFUSED, reason).inc()
+            metrics.versions.labels(feed.name, GateVerdict.REFUSED, reason).inc()
             metrics.refused.set(feed.name, 1)
         self._tell_fault(kind, detail)
         try:
@@ -401,7 +403,7 @@ class Follower:
     def _count(self, record: VersionRecord) -> None:
         feed, metrics = self.setup.feed, self._place.metrics
         metrics.versions.labels(feed.name, record.verdict, record.reason).inc()
-        if record.verdict == Verdict.SAME:
+        if record.verdict == GateVerdict.SAME:
             return
         metrics.rows.labels(feed.name, "good").inc(record.good)
         metrics.rows.labels(feed.name, "passed_over").inc(record.passed_over)
@@ -409,7 +411,7 @@ class Follower:
             metrics.rows.labels(feed.name, what).inc(count)
         if self._quiet:
             return
-        level = logging.INFO if record.verdict == Verdict.ACCEPTED else logging.WARNING
+        level = logging.INFO if record.verdict == GateVerdict.ACCEPTED else logging.WARNING
         log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
 
     def _as_accepted(self) -> None:
@@ -440,7 +442,7 @@ class Follower:
 def in_words(record: VersionRecord) -> str:
     """Return the outcome of a version, in a line."""
     text = f"version {record.id} {record.verdict}"
-    if record.verdict == Verdict.ACCEPTED:
+    if record.verdict == GateVerdict.ACCEPTED:
         changes = f"+{record.gained:,} -{record.lost:,} numbers, {record.updated:,} updated"
         text += f": {changes}; {record.numbers:,} numbers at generation {record.generation}"
     elif record.findings:
@@ -459,8 +461,8 @@ def kind_of(fault: Fault) -> tuple[str, str]:
 
 async def put_away(transport: Drop, fetched: Fetched, record: VersionRecord) -> None:
     """Move a drop folder's file to where its verdict belongs, with its report. Raises FeedDown."""
-    places = {Verdict.HELD.value: Place.HELD, Verdict.REFUSED.value: Place.REFUSED}
+    places = {GateVerdict.HELD.value: DropPlace.HELD, GateVerdict.REFUSED.value: DropPlace.REFUSED}
     report: dict[str, object] = msgspec.to_builtins(record)
     report.pop("remember", None)
-    place = places.get(record.verdict, Place.DONE)
+    place = places.get(record.verdict, DropPlace.DONE)
     await transport.finish(fetched, place, report, f"{in_words(record)}\n")

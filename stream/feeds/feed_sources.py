@@ -9,8 +9,8 @@ from typing import Any, Final
 from yarl import URL
 
 from stream.feeds.feed import Feed
-from stream.feeds.transport import Transport
-from stream.feeds.transport import shown as shown_url
+from stream.feeds.transports.transport import Transport
+from stream.feeds.transports.transport import shown as shown_url
 from stream.kafka.settings import KafkaSettings
 from stream.ops.schema.toml import dotted, one_of, secret, shown, strict_converter, structured
 
@@ -31,9 +31,9 @@ class Means:
 
 KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "file": ("file", "FileSettings", "FileTransport"),
-    "folder": ("folder", "FolderSettings", "FolderTransport"),
-    "http": ("http", "HttpSettings", "HttpTransport"),
-    "kafka": ("kafka", "KafkaFeedSettings", "KafkaTransport"),
+    "folder": ("folder", "DropFolderSettings", "FolderTransport"),
+    "http": ("http_file", "HttpSettings", "HttpTransport"),
+    "kafka": ("kafka_topic", "KafkaFeedSettings", "KafkaTransport"),
     "misp-feed": ("misp_feed", "MispFeedSettings", "MispFeedTransport"),
     "taxii": ("taxii", "TaxiiSettings", "TaxiiTransport"),
     "tuf": ("tuf", "TufSettings", "TufTransport"),
@@ -62,7 +62,7 @@ def _named(module: str, name: str) -> type[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class FeedSource:
     """Where a feed's versions come from; `settings` are its transport's. It can be pickled."""
 
     kind: str
@@ -89,7 +89,7 @@ class Source:
         return shown_url(URL(url)) if url else place_of(self)
 
 
-def place_of(source: Source) -> str:
+def place_of(source: FeedSource) -> str:
     """Where a source's bytes come from, in a word: address, path or topic, and what of it."""
     names = ("url", "path", "topic", "collection", "targets", "pattern")
     return " ".join(str(value) for name in names if (value := getattr(source.settings, name, "")))
@@ -97,7 +97,7 @@ def place_of(source: Source) -> str:
 
 def source_of(
     table: Any, environ: Mapping[str, str], kafka: KafkaOf, wrong: Callable[[str], None]
-) -> Source | None:
+) -> FeedSource | None:
     """The source that a table describes; None after `wrong` was told each thing wrong with it."""
     if not isinstance(table, dict):
         wrong(": is missing: a table with kind = " + one_of(tuple(KINDS)))
@@ -116,7 +116,7 @@ def source_of(
     means = Means(_secrets(settings, environ, errors), kafka if kind == "kafka" else None)
     for error in errors:
         wrong(f": {error}")
-    return None if errors else Source(kind, settings, means)
+    return None if errors else FeedSource(kind, settings, means)
 
 
 def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> dict[str, str]:
@@ -132,7 +132,7 @@ class FeedSetup:
     """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
 
     feed: Feed
-    source: Source
+    source: FeedSource
     every_s: float
     jitter_s: float
     whole_every_s: int

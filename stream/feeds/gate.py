@@ -24,7 +24,7 @@ Suspected = Literal["hold", "refuse", "pass"]
 """Handling of a version whose numbers look like something else; "pass": accept them."""
 
 
-class Verdict(StrEnum):
+class GateVerdict(StrEnum):
     """The verdict on a version: a metric label."""
 
     ACCEPTED = "accepted"
@@ -206,7 +206,7 @@ class Last:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class VersionFacts:
     """Facts about a version, for the gate.
 
     Of these texts "" says that nothing is wrong: `unreadable` (why the file cannot be read),
@@ -232,33 +232,33 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class GateFinding:
     """One reason, the verdict that it alone leads to, and figures for a person."""
 
     reason: GateReason
-    verdict: Verdict
+    verdict: GateVerdict
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class GateJudgement:
     """The verdict on a version, and all findings, the gravest first."""
 
-    verdict: Verdict
-    findings: tuple[Finding, ...]
+    verdict: GateVerdict
+    findings: tuple[GateFinding, ...]
 
     @property
     def reason(self) -> GateReason | None:
         """The reason that decided; None: the version is accepted."""
         decisive = (f.reason for f in self.findings if f.verdict is self.verdict)
-        return None if self.verdict is Verdict.ACCEPTED else next(decisive)
+        return None if self.verdict is GateVerdict.ACCEPTED else next(decisive)
 
 
 # SAME outweighs HELD: the bytes that are live already need no person.
-_WEIGHT: Final = (Verdict.ACCEPTED, Verdict.HELD, Verdict.SAME, Verdict.REFUSED)
+_WEIGHT: Final = (GateVerdict.ACCEPTED, GateVerdict.HELD, GateVerdict.SAME, GateVerdict.REFUSED)
 
 
-def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
+def judge(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateJudgement:
     """Return the verdict on a version; `last` is the last accepted one, None for a feed's first."""
     found = list(_as_a_file(seen, last))
     if not found:
@@ -268,11 +268,11 @@ def judge(seen: Seen, last: Last | None, limits: GateLimits) -> Judgement:
             *_by_rows(seen, limits),
         ]
     found.sort(key=lambda finding: -_WEIGHT.index(finding.verdict))
-    verdict = found[0].verdict if found else Verdict.ACCEPTED
-    return Judgement(verdict, tuple(found))
+    verdict = found[0].verdict if found else GateVerdict.ACCEPTED
+    return GateJudgement(verdict, tuple(found))
 
 
-def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
+def _as_a_file(seen: VersionFacts, last: Last | None) -> list[GateFinding]:
     """Find reasons that make every further check of the version useless."""
     if last is not None and seen.sha256 == last.sha256:
         return [_finding(GateReason.SAME, f"sha256 {seen.sha256[:12]}...")]
@@ -292,7 +292,7 @@ def _as_a_file(seen: Seen, last: Last | None) -> list[Finding]:
     return []
 
 
-def _as_a_whole(seen: Seen, last: Last | None, limits: GateLimits) -> list[Finding]:
+def _as_a_whole(seen: VersionFacts, last: Last | None, limits: GateLimits) -> list[GateFinding]:
     found = []
     rows = seen.good + seen.bad
     if seen.agreement_over:
@@ -317,28 +317,38 @@ def _as_a_whole(seen: Seen, last: Last | None, limits: GateLimits) -> list[Findi
     return found
 
 
-def _by_looks(seen: Seen, limits: GateLimits) -> list[Finding]:
-    verdicts = {"hold": Verdict.HELD, "refuse": Verdict.REFUSED, "pass": Verdict.ACCEPTED}
+def _by_looks(seen: VersionFacts, limits: GateLimits) -> list[GateFinding]:
+    verdicts = {
+        "hold": GateVerdict.HELD,
+        "refuse": GateVerdict.REFUSED,
+        "pass": GateVerdict.ACCEPTED,
+    }
     return [
-        Finding(reason, verdicts[limits.suspected(reason)], seen.looks[reason])
+        GateFinding(reason, verdicts[limits.suspected(reason)], seen.looks[reason])
         for reason in OF_LOOKS
         if reason in seen.looks
     ]
 
 
-def _by_rows(seen: Seen, limits: GateLimits) -> list[Finding]:
-    verdicts = {"drop": Verdict.ACCEPTED, "hold": Verdict.HELD, "refuse": Verdict.REFUSED}
+def _by_rows(seen: VersionFacts, limits: GateLimits) -> list[GateFinding]:
+    verdicts = {
+        "drop": GateVerdict.ACCEPTED,
+        "hold": GateVerdict.HELD,
+        "refuse": GateVerdict.REFUSED,
+    }
     return [
-        Finding(reason, verdicts[limits.handling(reason)], f"{seen.rows[reason]:,} rows")
+        GateFinding(reason, verdicts[limits.handling(reason)], f"{seen.rows[reason]:,} rows")
         for reason in OF_ROWS
         if seen.rows.get(reason)
     ]
 
 
-def _finding(reason: GateReason, detail: str) -> Finding:
+def _finding(reason: GateReason, detail: str) -> GateFinding:
     if reason is GateReason.SAME:
-        return Finding(reason, Verdict.SAME, detail)
-    return Finding(reason, Verdict.HELD if reason in _HOLDS else Verdict.REFUSED, detail)
+        return GateFinding(reason, GateVerdict.SAME, detail)
+    return GateFinding(
+        reason, GateVerdict.HELD if reason in _HOLDS else GateVerdict.REFUSED, detail
+    )
 
 
 def _beyond(part: int, whole: int, percent_max: int) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from stream.core.model.entry import Columns
 from stream.feeds.detection.column_names import names_call_records
+from stream.feeds.detection.lookalikes import Tally, sampled
 from stream.feeds.formats.rows import Format, InputUnreadable, Wrong
-from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Rejects, names_of, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.merge import empty_columns, held_in, merged

@@ -19,8 +19,8 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import FilterUnreadable
 from stream.feeds.detection.foreign_files import what_it_is
 from stream.feeds.detection.table_head import keys_in, names_in
+from stream.feeds.formats import change_file, ftc, line_formats, misp, phoneblock, stix
 from stream.feeds.formats import csv as csv_format
-from stream.feeds.formats import ftc, lines, misp, phoneblock, ringfence, stix
 from stream.feeds.formats.byte_columns import line_bytes
 from stream.feeds.formats.json_objects import PIECE_BYTES
 from stream.feeds.formats.rows import (
@@ -32,7 +32,7 @@ from stream.feeds.formats.rows import (
     Rows,
     Wrong,
 )
-from stream.feeds.misp_folder import is_folder, read_folder
+from stream.feeds.transports.misp_folder import is_folder, read_folder
 from stream.lists.snapshot.durable_files import written
 from stream.lists.store.heads import Progress, no_progress
 
@@ -117,13 +117,13 @@ def _rows(
     if kind == "csv":
         yield from csv_format.read(text_lines(), names, options.columns)
     elif kind == "jsonl":
-        yield from lines.read_jsonl(text_lines(), options.columns)
+        yield from line_formats.read_jsonl(text_lines(), options.columns)
     elif kind == "text":
-        yield from lines.read_text(text_lines())
+        yield from line_formats.read_text(text_lines())
     elif kind == "ftc":
         yield from ftc.read(text_lines())
     elif kind == "ringfence":
-        yield from ringfence.read(text_lines)
+        yield from change_file.read(text_lines)
     elif kind == "stix":
         yield from stix.read(raw)
     elif kind == "phoneblock":
@@ -134,10 +134,10 @@ def _rows(
         yield from misp.read(documents, unconfirmed=options.unconfirmed)
 
 
-def read_header(path: Path) -> ringfence.Header:
+def read_header(path: Path) -> change_file.Header:
     """Decode the first line of a change file. Raises InputUnreadable."""
     first = next(lines_of(path), [""])
-    return ringfence.read_header(first[0])
+    return change_file.read_header(first[0])
 
 
 def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:

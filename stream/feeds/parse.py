@@ -22,9 +22,9 @@ from stream.core.numbers.national import national_reader
 from stream.core.numbers.number import Kind, parse_many
 from stream.core.numbers.prefix_entries import STRICT, PrefixFault, PrefixRules, read_entries
 from stream.core.numbers.spelling import folded
+from stream.feeds.detection.lookalikes import is_date
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
-from stream.feeds.lookalikes import is_date
 from stream.feeds.value_parsers import (
     Dates,
     FieldReader,

@@ -29,12 +29,12 @@ from stream.core.model.errors import FilterTooCoarse, SnapshotUnreadable
 from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.numbers.codes import texts_of
 from stream.feeds.detection.column_names import names_call_records, says, says_at
+from stream.feeds.detection.lookalikes import Tally, sampled
 from stream.feeds.diff import REMOVED, rows_of
 from stream.feeds.feed import Feed
 from stream.feeds.formats import states
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import NEVER_LIVE, GateReason
-from stream.feeds.lookalikes import Tally, sampled
 from stream.feeds.open import Rejects, has_rows, lines_of, names_of, read_bare, read_rows, words_of
 from stream.feeds.parse import FUTURE_SLACK_S, Adjusted, ColumnBuilder, Parsed, Parser
 from stream.feeds.row_checks import TOO_WIDE, Bounds, check_rejected, check_rows, looks_of

@@ -12,9 +12,9 @@ from stream.core.model.allowlist import NOBODY, Allowlist
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import CODES, PLACES
 from stream.feeds.detection.column_names import Says
+from stream.feeds.detection.lookalikes import Looks, Tally
 from stream.feeds.formats.rows import RejectedRow, Wrong
 from stream.feeds.gate import GateReason
-from stream.feeds.lookalikes import Looks, Tally
 
 Masks = dict[GateReason, NDArray[np.bool_]]
 """A bool a row, by reason; a row may be in several."""

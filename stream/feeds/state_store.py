@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from stream.core.model.errors import UNREADABLE, ListStoreLost, ListUnknown
 from stream.core.policy.list_scope import Scope
 from stream.feeds.feed import Feed, FeedState, VersionRecord
-from stream.feeds.gate import GateReason, Verdict
+from stream.feeds.gate import GateReason, GateVerdict
 from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.audit_entries import FEED_FORGOTTEN
 from stream.lists.store.enforcement_counts import Effect, note_effect, note_verdict
@@ -179,7 +179,7 @@ class FeedStateStore(Closing):
         with renamed(f"writing down what is known of feed {feed}"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 await self._write(keys=[redis_keys.feed(feed)], args=args, client=pipe)
-                note_verdict(pipe, list_name, feed, Verdict.REFUSED, now_ms())
+                note_verdict(pipe, list_name, feed, GateVerdict.REFUSED, now_ms())
                 await pipe.execute()
 
     async def _put(

@@ -15,7 +15,7 @@ from stream.core.filters.snapshot import decode_manifest
 from stream.core.model.entry import Columns
 from stream.core.model.errors import ConfigInvalid, SnapshotUnreadable
 from stream.feeds.assess import quick_head
-from stream.feeds.diff import REMOVED, Clock, Difference, difference, owned_by, rows_of, without
+from stream.feeds.diff import REMOVED, Clock, FeedDifference, difference, owned_by, rows_of, without
 from stream.feeds.feed import Feed, VersionRecord
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.heads import By, Retraction
@@ -75,7 +75,7 @@ class ListWriter:
     now_s: int
 
     async def store(
-        self, content: Content, change: Difference, key: bytes, move: Move | None = None
+        self, content: Content, change: FeedDifference, key: bytes, move: Move | None = None
     ) -> Stored:
         """Replace the feed's reports on its list by `content`; reports of other sources stay.
 
@@ -96,7 +96,7 @@ class ListWriter:
             return Stored(await self._edit(change), rebuilt=False)
         return await self._rebase(content, change, key)
 
-    async def _edit(self, change: Difference) -> int:
+    async def _edit(self, change: FeedDifference) -> int:
         # Additions come first: a number whose report changes its source is listed at every moment.
         generation = await self._add(change.written)
         retracted = change.retracted
@@ -114,7 +114,7 @@ class ListWriter:
         entries = [columns.entry(row) for row in range(len(columns))]
         return (await self.list_store.add(self.feed.list_name, entries, self.by)).generation
 
-    async def _rebase(self, content: Content, change: Difference, key: bytes) -> Stored:
+    async def _rebase(self, content: Content, change: FeedDifference, key: bytes) -> Stored:
         said, late = content.split()
 
         async def whole(draft: Draft) -> Columns:

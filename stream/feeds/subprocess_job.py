@@ -62,7 +62,7 @@ class WorkFailed(Fault):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class JobLimits:
     """Limits of one job: bytes of address space, seconds of CPU of all threads."""
 
     memory_max: int
@@ -82,7 +82,7 @@ class Helper:
     makes a helper ends it.
     """
 
-    def __init__(self, begin: Callable[[], Work], limits: Limits) -> None:
+    def __init__(self, begin: Callable[[], Work], limits: JobLimits) -> None:
         self._limits = limits
         self._ours, theirs = _CONTEXT.Pipe()
         # Nothing is sent by it: it is readable there once we are gone, even killed.
@@ -144,7 +144,7 @@ class Helper:
         return WorkFailed(WorkFault.DIED, f"its process ended with {self._process.exitcode}")
 
 
-async def apart(work: Work, job: bytes, limits: Limits, *, within_s: float) -> bytes:
+async def apart(work: Work, job: bytes, limits: JobLimits, *, within_s: float) -> bytes:
     """Run `work` (a function of a module) on `job` in a process of its own.
 
     Raises WorkFailed. Cancelled, it ends the process.
@@ -183,7 +183,9 @@ async def _readable(ours: Connection) -> None:
         loop.remove_reader(ours.fileno())
 
 
-def _main(theirs: Connection, life: Connection, begin: Callable[[], Work], limits: Limits) -> None:
+def _main(
+    theirs: Connection, life: Connection, begin: Callable[[], Work], limits: JobLimits
+) -> None:
     """Run the process: work and answer until the pipe closes; end when the parent is gone."""
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_max, limits.memory_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold whole numbers

@@ -18,9 +18,9 @@ from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import Kind
 from stream.core.numbers.parties import CallParty
 from stream.core.numbers.spelling import unescaped
+from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import Rows, Texts, Wrong
-from stream.feeds.lookalikes import BUDDHIST_AHEAD
 
 TIME_MAX_S = 2**32 - 1
 """Columns hold times in 32 bits: until 2106."""

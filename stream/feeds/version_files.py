@@ -28,7 +28,7 @@ OTHERS_MAX: Final = 50
 FILE, REPORT, REJECTS = "file", "report.json", "rejects.csv"
 
 
-class Versions:
+class VersionFiles:
     """The folder of one feed. Methods raise FeedDown where it cannot be used."""
 
     def __init__(self, state_dir: Path, feed: str) -> None:

@@ -11,15 +11,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.feed_follower import Fetcher, Follower, Workplace
-from stream.feeds.feed_sources import FeedSetup, Source
-from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.feed_follower import FeedFetcher, Follower, Workplace
+from stream.feeds.feed_sources import FeedSetup, FeedSource
+from stream.feeds.subprocess_job import JobLimits, WorkFailed, WorkFault
+from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.ops.tasks import cancelled
 from tests.support.feeds import Partner, kh, workplace
 from tests.support.waiting import until
 
-MUCH = Limits(memory_max=4 << 30, cpu_s_max=60)
+MUCH = JobLimits(memory_max=4 << 30, cpu_s_max=60)
 
 
 class _Endless:
@@ -46,14 +46,14 @@ class _Pids:
         return Unchanged({"pid": str(os.getpid())})
 
 
-class Endless(Source):
+class Endless(FeedSource):
     """Where an endless feed comes from."""
 
     def transport(self) -> _Endless:
         return _Endless(self.settings.path)
 
 
-class Pids(Source):
+class Pids(FeedSource):
     """Where `_Pids` is."""
 
     def transport(self) -> _Pids:
@@ -124,7 +124,7 @@ async def _spinning(setup: FeedSetup, place: Workplace, beside: Path) -> "asynci
 async def test_a_process_is_kept_until_it_fails(partner: Partner, tmp_path: Path):
     """A folder is looked at several times a second: no fork each time; a dead one is replaced."""
     source = partner.setup.source
-    fetcher = Fetcher(Pids(source.kind, source.settings, source.means), MUCH)
+    fetcher = FeedFetcher(Pids(source.kind, source.settings, source.means), MUCH)
     into = tmp_path / "into"
     try:
         first = await fetcher.fetch({}, into)
@@ -147,7 +147,9 @@ async def test_a_process_is_kept_until_it_fails(partner: Partner, tmp_path: Path
 async def test_each_fetch_has_the_cpu_of_one(partner: Partner, tmp_path: Path):
     """What earlier fetches of a kept process took is not counted against the next one."""
     source = partner.setup.source
-    fetcher = Fetcher(Busy(source.kind, source.settings, source.means), replace(MUCH, cpu_s_max=2))
+    fetcher = FeedFetcher(
+        Busy(source.kind, source.settings, source.means), replace(MUCH, cpu_s_max=2)
+    )
     try:
         used = [await fetcher.fetch({}, tmp_path / "into") for _ in range(4)]
     finally:
@@ -165,7 +167,7 @@ class _Busy:
         return Unchanged({"cpu_s": str(sum(os.times()[:2]))})
 
 
-class Busy(Source):
+class Busy(FeedSource):
     """Where `_Busy` is."""
 
     def transport(self) -> _Busy:

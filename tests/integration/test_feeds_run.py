@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from stream.lists.store.contents import entries_of
 
-from stream.feeds.subprocess_job import Limits, WorkFailed, WorkFault, apart
+from stream.feeds.subprocess_job import JobLimits, WorkFailed, WorkFault, apart
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from tests.support import waiting
@@ -209,7 +210,7 @@ def test_a_process_that_takes_too_much_is_ended():
         (sleeps, 4096, 60, 0.3, WorkFault.DEADLINE),
         (dies, 4096, 60, 60, WorkFault.DIED),
     ):
-        limits = Limits(memory_max=memory_mb << 20, cpu_s_max=cpu_s)
+        limits = JobLimits(memory_max=memory_mb << 20, cpu_s_max=cpu_s)
         with pytest.raises(WorkFailed) as caught:
             asyncio.run(apart(work, b"", limits, within_s=within_s))
         assert caught.value.reason is reason

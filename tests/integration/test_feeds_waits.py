@@ -10,7 +10,7 @@ import msgspec
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_follower import Follower
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.feeds import OPERATOR, Partner, kh, workplace
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
-from stream.feeds.transport import Fetched
-from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
+from stream.feeds.transports.kafka_topic import KafkaFeedSettings, KafkaTransport
+from stream.feeds.transports.transport import Fetched
 from stream.kafka.call_events import CallEvent
 from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import check_topics

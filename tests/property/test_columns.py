@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stream.core.model.byte_strings import Texts
-from stream.feeds.formats import csv, lines
+from stream.feeds.formats import csv, line_formats
 from stream.feeds.formats.byte_columns import ByteColumn, line_bytes
 from stream.feeds.formats.rows import InputUnreadable, line_chunks
 from stream.feeds.parse import Defaults, Parser
@@ -67,7 +67,7 @@ def test_plain_files_are_read_alike(content, end, piece, delimiter):
 @example('number,source\n+66812345678,"a\n+66812345679,b"\n', 7)
 def test_odd_files_are_read_alike(content, piece):
     """Quotes, blank lines, missing fields, and lines without an end."""
-    assert len({str(found) for found in both(lines.read_text, content, piece)}) == 1
+    assert len({str(found) for found in both(line_formats.read_text, content, piece)}) == 1
     names = partial(csv.read, names=["number", "source"])
     try:
         slow, fast = both(names, content, piece)

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.feeds.gate import OF_LOOKS, OF_ROWS, GateLimits, Last, Seen, Verdict, judge
+from stream.feeds.gate import OF_LOOKS, OF_ROWS, GateLimits, GateVerdict, Last, VersionFacts, judge
 
 COUNTS = st.integers(0, 30) | st.integers(0, 3000)
 SUMS = st.sampled_from(["a" * 64, "b" * 64])
@@ -25,7 +25,7 @@ LIMITS = st.builds(
 )
 LASTS = st.none() | st.builds(Last, SUMS, COUNTS, TIMES)
 SEEN = st.builds(
-    Seen,
+    VersionFacts,
     sha256=SUMS,
     whole=st.booleans(),
     unreadable=st.sampled_from(["", "", "a login page"]),
@@ -41,19 +41,19 @@ SEEN = st.builds(
 )
 
 
-def model(seen: Seen, last: Last | None, limits: GateLimits) -> Verdict:
+def model(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateVerdict:
     """The verdict, by exact fractions and one question after the other."""
     if last is not None and last.sha256 == seen.sha256:
-        return Verdict.SAME
+        return GateVerdict.SAME
     if seen.unreadable or seen.too_coarse:
-        return Verdict.REFUSED
+        return GateVerdict.REFUSED
     before = None if last is None else last.as_of_s
     if seen.whole and seen.as_of_s is not None and before is not None and seen.as_of_s < before:
-        return Verdict.REFUSED
+        return GateVerdict.REFUSED
     handled = {limits.handling(reason) for reason, rows in seen.rows.items() if rows > 0}
     suspected = {limits.suspected(reason) for reason in seen.looks}
     if "refuse" in handled or "refuse" in suspected or (seen.good == seen.bad == 0 < seen.expired):
-        return Verdict.REFUSED
+        return GateVerdict.REFUSED
     rows = seen.good + seen.bad
     bad = Fraction(seen.bad, rows) > Fraction(limits.bad_rows_percent_max, 100) if rows else False
     held = [
@@ -69,15 +69,17 @@ def model(seen: Seen, last: Last | None, limits: GateLimits) -> Verdict:
         held.append(lost_much and (seen.lost or 0) > limits.shrink_few)
         won_much = new > Fraction(limits.grow_percent_max, 100)
         held.append(won_much and (seen.gained or 0) > limits.grow_few)
-    return Verdict.HELD if any(held) else Verdict.ACCEPTED
+    return GateVerdict.HELD if any(held) else GateVerdict.ACCEPTED
 
 
 @given(SEEN, LASTS, LIMITS)
-def test_the_gate_agrees_with_the_model(seen: Seen, last: Last | None, limits: GateLimits) -> None:
+def test_the_gate_agrees_with_the_model(
+    seen: VersionFacts, last: Last | None, limits: GateLimits
+) -> None:
     """Every version gets the model's verdict, and a reason that stands among its findings."""
     judgement = judge(seen, last, limits)
     assert judgement.verdict is model(seen, last, limits)
-    if judgement.verdict is Verdict.ACCEPTED:
+    if judgement.verdict is GateVerdict.ACCEPTED:
         assert judgement.reason is None
         assert {finding.reason for finding in judgement.findings} <= {*OF_ROWS, *OF_LOOKS}
     else:
@@ -86,7 +88,7 @@ def test_the_gate_agrees_with_the_model(seen: Seen, last: Last | None, limits: G
 
 @given(SEEN, LASTS, LIMITS)
 def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
-    seen: Seen, last: Last | None, limits: GateLimits
+    seen: VersionFacts, last: Last | None, limits: GateLimits
 ) -> None:
     """What the strictest limits accept, every other accepts too, or drops rows of."""
     strictest = GateLimits(
@@ -98,5 +100,5 @@ def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
         bad_rows_few=0,
         **dict.fromkeys((one.value for one in (*OF_ROWS, *OF_LOOKS)), "refuse"),  # type: ignore[arg-type]
     )
-    if judge(seen, last, strictest).verdict is Verdict.ACCEPTED:
-        assert judge(seen, last, limits).verdict is Verdict.ACCEPTED
+    if judge(seen, last, strictest).verdict is GateVerdict.ACCEPTED:
+        assert judge(seen, last, limits).verdict is GateVerdict.ACCEPTED

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.feeds.formats import csv, lines
+from stream.feeds.formats import csv, line_formats
 from stream.feeds.formats.rows import Format, InputUnreadable, Rows, line_chunks
 from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parsed, Parser
@@ -61,8 +61,8 @@ def test_any_text_in_any_format(content, piece):
     """Each row of any text is loaded or rejected, wherever the text is cut for reading."""
     content = content.replace("\r", "\n")  # as Python's universal newlines hand it on
     cut = [content[at : at + piece] for at in range(0, len(content), piece)]
-    checked(list(lines.read_text(line_chunks(cut))))
-    checked(list(lines.read_jsonl(line_chunks(cut))))
+    checked(list(line_formats.read_text(line_chunks(cut))))
+    checked(list(line_formats.read_jsonl(line_chunks(cut))))
     try:
         whole = checked(list(csv.read(line_chunks([content]))))
         parts = checked(list(csv.read(line_chunks(cut))))
@@ -112,7 +112,7 @@ def test_what_is_exported_is_imported_again(listed, kind):
     )
     pieces = list(export(before, kind))
     parser = Parser(DEFAULTS)
-    read = csv.read if kind == "csv" else lines.read_jsonl
+    read = csv.read if kind == "csv" else line_formats.read_jsonl
     parsed = [parser.parse(chunk) for chunk in read(line_chunks(pieces))]
     assert not [row for chunk in parsed for row in chunk.rejected]
     found = {

@@ -20,7 +20,7 @@ from typing import Any
 
 from stream.cli.feeds.feeds_detect import NEIGHBOURS
 from stream.feeds.detection.detect import detect
-from stream.feeds.detection.proposal import Proposal
+from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.formats.rows import InputUnreadable
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "detect"
@@ -65,7 +65,7 @@ def call_cases() -> list[Case]:
     return [Case(folder) for folder in sorted((GOLDEN / "calls").iterdir())]
 
 
-def outcome(case: Case, *answer: str) -> tuple[str, Proposal | None, str]:
+def outcome(case: Case, *answer: str) -> tuple[str, FeedProposal | None, str]:
     """What is said of a case: "proposal", "question"...; the proposal, or the error's words."""
     said = dict(zip(answer[::2], answer[1::2], strict=True))
     regions = (said["--region"],) if "--region" in said else case.regions
@@ -80,7 +80,7 @@ def outcome(case: Case, *answer: str) -> tuple[str, Proposal | None, str]:
     return ("proposal" if first.question is None else "question"), first, ""
 
 
-def said_of(one: Proposal) -> dict[str, Any]:
+def said_of(one: FeedProposal) -> dict[str, Any]:
     """What a proposal says, under the names of `expected.toml`; what is not said is left out."""
     number = one.options.columns.get("number")
     said = {

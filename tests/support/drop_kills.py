@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stream.feeds.transport import Fetched
-from stream.feeds.transports.drop import Place
-from stream.feeds.transports.folder import FolderSettings, FolderTransport
+from stream.feeds.transports.drop import DropPlace
+from stream.feeds.transports.folder import DropFolderSettings, FolderTransport
+from stream.feeds.transports.transport import Fetched
 
-VERDICTS = {"a.csv": Place.DONE, "b.csv": Place.REFUSED, "c.csv": Place.HELD}
+VERDICTS = {"a.csv": DropPlace.DONE, "b.csv": DropPlace.REFUSED, "c.csv": DropPlace.HELD}
 
 
 def killed_at_every_step(folder: Path) -> int:
@@ -72,7 +72,7 @@ def _arm(kill_at: int) -> None:
 
 async def _work(site: Path) -> None:
     """What an ingest does: fetch, decide, keep the verdict and what is to be remembered, finish."""
-    transport = FolderTransport(FolderSettings(path=str(site / "drop")))
+    transport = FolderTransport(DropFolderSettings(path=str(site / "drop")))
     kept = site / "kept.json"
     while True:
         known = json.loads(kept.read_text()) if kept.exists() else {"remember": {}, "accepted": []}
@@ -81,7 +81,7 @@ async def _work(site: Path) -> None:
         if not isinstance(fetched, Fetched):
             return
         name = (site / "version").read_text().strip()
-        if VERDICTS[name] is Place.DONE:
+        if VERDICTS[name] is DropPlace.DONE:
             accepted = {"remember": dict(fetched.remember), "accepted": [*known["accepted"], name]}
             (site / "new.json").write_text(json.dumps(accepted))
             (site / "new.json").replace(kept)

@@ -19,8 +19,8 @@ from stream.feeds.feed_follower import PRELOADED, Workplace
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
-from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.version_files import Versions
+from stream.feeds.transports.transport import Fetched, Unchanged
+from stream.feeds.version_files import VersionFiles
 from stream.kafka.settings import KafkaSettings
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -71,7 +71,7 @@ class Partner:
         self.form = form
         self.settings = ListStoreSettings(url)
         self.around = AROUND
-        self.versions = Versions(folder / "state", "kh-scam")
+        self.versions = VersionFiles(folder / "state", "kh-scam")
         self.setup = self.configured(extra, tail)
         self._stack = AsyncExitStack()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports.transport import Fetched, Unchanged
 
 SECRET = "hunter2"
 PATIENT = {"answer_s": 20.0, "deadline_s": 60.0}

@@ -35,12 +35,12 @@ from stream.feeds.apply import Applier
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import Follower, Workplace, in_words, put_away
 from stream.feeds.feed_sources import FeedSetup
-from stream.feeds.gate import Verdict
+from stream.feeds.gate import GateVerdict
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
-from stream.feeds.transport import Fetched
 from stream.feeds.transports.folder import FolderTransport
-from stream.feeds.version_files import Versions
+from stream.feeds.transports.transport import Fetched
+from stream.feeds.version_files import VersionFiles
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import VersionDiff
 from stream.lists.store.history import FEED_PULLED
@@ -106,7 +106,7 @@ def ls_(config: ConfigFiles = None, as_json: AsJson = False) -> None:
 def _with_state(settings: Settings, name: str, state: FeedState) -> FeedState:
     """The state with what is wrong with its files on this machine, whoever follows the feed."""
     try:
-        foreign = Versions(Path(settings.lists.state_dir), name).foreign()
+        foreign = VersionFiles(Path(settings.lists.state_dir), name).foreign()
     except OSError:
         return state  # who may not look there has nothing to say of it
     if not foreign:
@@ -130,7 +130,7 @@ def show(name: FeedName, config: ConfigFiles = None, as_json: AsJson = False) ->
     if as_json:
         print_json(feed_json(setup, state))
     else:
-        print_feed(setup, state, Versions(Path(settings.lists.state_dir), name), now_s())
+        print_feed(setup, state, VersionFiles(Path(settings.lists.state_dir), name), now_s())
 
 
 @app.command()
@@ -198,7 +198,7 @@ def held_(
         say("nothing waits")
     for feed, record in waiting.items() if not as_json else ():
         say(f"{feed}: {in_words(record)}")
-        versions = Versions(Path(settings.lists.state_dir), feed)
+        versions = VersionFiles(Path(settings.lists.state_dir), feed)
         say(f"  its file: {versions.place(record.id) / 'file'}")
         say(f"  let it in: ringfence feeds release {feed} --version {record.id} --reason ...")
         say(f"  or not:    ringfence feeds refuse {feed} --version {record.id} --reason ...")
@@ -312,14 +312,14 @@ def _applier(
     return Applier(
         list_store=register,
         states=states,
-        versions=Versions(Path(settings.lists.state_dir), setup.feed.name),
+        versions=VersionFiles(Path(settings.lists.state_dir), setup.feed.name),
         feed=setup.feed,
         around=feeds.around_of(settings),
         now_s=now_s(),
     )
 
 
-async def _put_away(setup: FeedSetup, versions: Versions, record: VersionRecord) -> None:
+async def _put_away(setup: FeedSetup, versions: VersionFiles, record: VersionRecord) -> None:
     """A drop folder's held file goes where it belongs now; if it is gone, nobody misses it."""
     transport = setup.source.transport()
     if isinstance(transport, FolderTransport):
@@ -354,14 +354,14 @@ def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, *, as_jso
         print_json({"feed": name, **record_json(record)})
     else:
         say(f"{name}: {in_words(record)}")
-        rejects = Versions(Path(settings.lists.state_dir), name).rejects(record.id)
+        rejects = VersionFiles(Path(settings.lists.state_dir), name).rejects(record.id)
         if record.rejected and rejects.exists():
             for label, count in record.rejected.items():
                 say(f"  rejected {count:,}: {label}")
             say(f"  the rejected rows are in {rejects}")
-        if record.verdict == Verdict.HELD:
+        if record.verdict == GateVerdict.HELD:
             say(f"  see: ringfence feeds held {name}")
-    if record.verdict in {Verdict.HELD, Verdict.REFUSED}:
+    if record.verdict in {GateVerdict.HELD, GateVerdict.REFUSED}:
         raise typer.Exit(NOTHING_DONE)
 
 

@@ -22,14 +22,14 @@ from stream.core.model import csv_cells
 from stream.core.model.errors import ListStoreDown, ListStoreUnsafe, ListUnknown
 from stream.feeds.assess import Arrival, Assessed, assess, is_whole, last_of
 from stream.feeds.detection.detect import detect
-from stream.feeds.detection.proposal import Proposal
+from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.gate import Verdict
+from stream.feeds.gate import GateVerdict
 from stream.feeds.open import format_of
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.transport import Fetched
-from stream.feeds.version_files import Versions
+from stream.feeds.transports.transport import Fetched
+from stream.feeds.version_files import VersionFiles
 from stream.lists.store.list_store import ListStore
 from stream.ops.schema import checks
 from stream.services.feeds import around_of
@@ -79,7 +79,7 @@ def check(
             fail("--region and --number are said by the feed's file: leave them out", USAGE)
         feed = feed_for(settings, name)
     with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
-        versions = Versions(Path(folder), feed.name)
+        versions = VersionFiles(Path(folder), feed.name)
         whole = is_whole(feed, file, said=not increment)
         arrival = _arrival(file, whole=whole)
         versions.place(arrival.id).mkdir(parents=True)
@@ -93,11 +93,11 @@ def check(
         _print(file, feed, found, unknown, rejected)
     if found.read.unreadable:
         raise typer.Exit(USAGE)
-    if found.judgement.verdict is not Verdict.ACCEPTED or rejected:
+    if found.judgement.verdict is not GateVerdict.ACCEPTED or rejected:
         raise typer.Exit(NOTHING_DONE)
 
 
-def _ask(file: Path, proposal: Proposal, command: str, *, as_json: bool) -> NoReturn:
+def _ask(file: Path, proposal: FeedProposal, command: str, *, as_json: bool) -> NoReturn:
     """Say what has to be said first; nothing can be told of the file before."""
     if as_json:
         assert proposal.question is not None
@@ -110,7 +110,7 @@ def _ask(file: Path, proposal: Proposal, command: str, *, as_json: bool) -> NoRe
     raise typer.Exit(NOTHING_DONE)
 
 
-def _print_reading(file: Path, proposal: Proposal) -> None:
+def _print_reading(file: Path, proposal: FeedProposal) -> None:
     """How the file was read, so that a wrong column or country is seen."""
     read = [f"{name} from {place!r}" for name, place in proposal.options.columns.items()]
     if proposal.region is not None:
@@ -143,7 +143,7 @@ def recognised_feed(settings: EngineSettings, file: Path) -> Feed:
     return _feed_of(settings, proposal)
 
 
-def _feed_of(settings: EngineSettings, found: Proposal) -> Feed:
+def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
     house = house_of(settings)
     return Feed(
         name="check",
@@ -160,7 +160,9 @@ def _feed_of(settings: EngineSettings, found: Proposal) -> Feed:
     )
 
 
-def _recognised(settings: EngineSettings, file: Path, region: str | None, number: str) -> Proposal:
+def _recognised(
+    settings: EngineSettings, file: Path, region: str | None, number: str
+) -> FeedProposal:
     """How a file is most likely to be read; by its name where it is nothing that is known.
 
     Raises InputUnreadable.
@@ -169,7 +171,7 @@ def _recognised(settings: EngineSettings, file: Path, region: str | None, number
         fail(f"--region {wrong}", USAGE)
     regions = (region,) if region else regions_of(settings)
     found = detect(file, regions, now_s(), number)
-    return found[0] if found else Proposal(format_of(file), 0, "")
+    return found[0] if found else FeedProposal(format_of(file), 0, "")
 
 
 def _arrival(file: Path, *, whole: bool) -> Arrival:
@@ -185,7 +187,7 @@ def _arrival(file: Path, *, whole: bool) -> Arrival:
 
 
 async def _assessed(
-    settings: EngineSettings, feed: Feed, arrival: Arrival, versions: Versions, compared: bool
+    settings: EngineSettings, feed: Feed, arrival: Arrival, versions: VersionFiles, compared: bool
 ) -> tuple[Assessed, str]:
     """What is found, and why it was compared with nothing ("": it was compared)."""
     around, unknown = around_of(settings), "no --feed was given"
@@ -238,7 +240,10 @@ def _print(
         say(f"not compared with a list: {unknown}")
     for finding in found.judgement.findings:
         say(f"  {finding.verdict}: {finding.reason}: {finding.detail}")
-    said = {Verdict.ACCEPTED: "would go live", Verdict.SAME: "is the last good version already"}
+    said = {
+        GateVerdict.ACCEPTED: "would go live",
+        GateVerdict.SAME: "is the last good version already",
+    }
     text = f"would be {found.judgement.verdict}"
     say(f"the gate: this version {said.get(found.judgement.verdict, text)}")
 

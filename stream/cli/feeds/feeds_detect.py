@@ -12,7 +12,7 @@ from stream.cli.list_store import NOTHING_DONE, USAGE, Region, fail, now_s, say
 from stream.cli.output import print_json
 from stream.config.settings import EngineSettings
 from stream.feeds.detection.detect import detect
-from stream.feeds.detection.proposal import Proposal
+from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.formats.rows import InputUnreadable
 from stream.ops.schema import checks
 
@@ -78,7 +78,7 @@ def asking(command: str, file: Path, region: str | None, number: str) -> str:
     return " ".join(map(quote, words))
 
 
-def question_lines(one: Proposal, command: str) -> list[str]:
+def question_lines(one: FeedProposal, command: str) -> list[str]:
     """A proposal's question, its choices, and what to type for an answer."""
     asked = one.question
     if asked is None:
@@ -100,7 +100,7 @@ def _one_line(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)
 
 
-def _as_json(one: Proposal, file: Path) -> dict[str, object]:
+def _as_json(one: FeedProposal, file: Path) -> dict[str, object]:
     asked = one.question
     return {
         "format": one.kind,
@@ -121,7 +121,7 @@ def _as_json(one: Proposal, file: Path) -> dict[str, object]:
     }
 
 
-def _print(file: Path, found: tuple[Proposal, ...], command: str) -> None:
+def _print(file: Path, found: tuple[FeedProposal, ...], command: str) -> None:
     """The report as comments, so that the whole can be kept as the feed's file."""
     first, *others = found
     _comment(f"{file}: {first.kind} ({first.sureness} of 100): {first.why}")

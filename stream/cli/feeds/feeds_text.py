@@ -13,7 +13,7 @@ from stream.core.model.moments import rfc3339
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import in_words
 from stream.feeds.feed_sources import FeedSetup
-from stream.feeds.version_files import Versions
+from stream.feeds.version_files import VersionFiles
 from stream.ops.schema.durations import spelled
 
 
@@ -89,7 +89,7 @@ def standing(state: FeedState) -> str:
     return ", ".join(said) or "ok"
 
 
-def print_feed(setup: FeedSetup, state: FeedState, versions: Versions, now_s: int) -> None:
+def print_feed(setup: FeedSetup, state: FeedState, versions: VersionFiles, now_s: int) -> None:
     """One feed, and its versions."""
     feed = setup.feed
     say(f"{feed.name}: fills {feed.list_name}; owner {feed.owner}, {feed.contact}")
@@ -108,7 +108,7 @@ def print_feed(setup: FeedSetup, state: FeedState, versions: Versions, now_s: in
             _print_record(what, record, versions, now_s)
 
 
-def _print_record(what: str, record: VersionRecord, versions: Versions, now_s: int) -> None:
+def _print_record(what: str, record: VersionRecord, versions: VersionFiles, now_s: int) -> None:
     say(f"{what}: {in_words(record)}")
     size = f"{record.size:,} bytes" + (f" of {record.origin}" if record.origin else "")
     say(f"  fetched {_ago(record.at_s, now_s)} ({rfc3339(record.at_s)}), {size}")

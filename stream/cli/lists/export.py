@@ -13,7 +13,7 @@ from stream.cli.common import ConfigFiles, settings_of
 from stream.cli.list_store import USAGE, ListName, fail, key_of, note, now_s, with_list_store
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Columns
-from stream.feeds.formats.ringfence import whole_list
+from stream.feeds.formats.change_file import whole_list
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.list_text import export as exported

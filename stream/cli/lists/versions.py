@@ -32,7 +32,7 @@ from stream.cli.output import out, print_json
 from stream.cli.progress import progress
 from stream.core.model.entry import Columns
 from stream.core.model.moments import rfc3339
-from stream.feeds.formats.ringfence import increment
+from stream.feeds.formats.change_file import increment
 from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import VersionDiff, difference

@@ -18,15 +18,15 @@ from stream.core.filters.bloom import HEADER, FilterShape
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
 from stream.feeds.detection.foreign_files import what_it_is
-from stream.feeds.detection.guess_columns import Guess, Judged, folded, guess
-from stream.feeds.detection.proposal import Choice, Proposal, Question
+from stream.feeds.detection.guess_columns import ColumnGuess, Judged, folded, guess
+from stream.feeds.detection.lookalikes import style_of
+from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
 from stream.feeds.detection.table_head import head_of, leaves
 from stream.feeds.detection.try_proposal import assigned_share, tried
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions, Wrong
-from stream.feeds.lookalikes import style_of
-from stream.feeds.misp_folder import MANIFEST, is_folder, read_folder
 from stream.feeds.open import encoding_of
+from stream.feeds.transports.misp_folder import MANIFEST, is_folder, read_folder
 from stream.feeds.value_parsers import Dates
 
 HEAD_BYTES = 256 << 10
@@ -46,7 +46,7 @@ _LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1258")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OperatorAnswers:
     """The answers of a person: `regions` to read national numbers in, and the column of the
     numbers.
 
@@ -59,14 +59,14 @@ class Asked:
 
 def detect(
     path: Path, regions: Sequence[str], now_s: int, number: str = ""
-) -> tuple[Proposal, ...]:
+) -> tuple[FeedProposal, ...]:
     """Return the ways to read a file, the likeliest first; none: it is nothing that is known.
 
     `regions` are tried for national numbers, in their order, our own country first. `number` is
     the column of the numbers where a person named it. Raises InputUnreadable if the file cannot be
     read, or is something known that is no feed (a spreadsheet's own file).
     """
-    asked = Asked(regions, number)
+    asked = OperatorAnswers(regions, number)
     try:
         head = b"" if path.is_dir() else _head(path)
         if what := what_it_is(head):
@@ -95,20 +95,22 @@ def _refuse(path: Path, head: bytes, what: str) -> None:
         raise InputUnreadable(f"{path} is {what}") from error
 
 
-def _folder(path: Path) -> Proposal:
+def _folder(path: Path) -> FeedProposal:
     """Return a MISP feed's folder. Raises InputUnreadable where it is another."""
     try:
         next(read_folder(path), None)
     except InputUnreadable as error:
         text = f"{error}. A list that is packed has to be unpacked first"
         raise InputUnreadable(text) from error
-    return Proposal("misp-feed", 90, f"a folder or an archive with a {MANIFEST}")
+    return FeedProposal("misp-feed", 90, f"a folder or an archive with a {MANIFEST}")
 
 
-def candidates(head: bytes, size: int, asked: Asked) -> list[Proposal]:
+def candidates(head: bytes, size: int, asked: OperatorAnswers) -> list[FeedProposal]:
     """Propose what a file of `size` bytes beginning with `head` may be. Raises InputUnreadable."""
     if _is_filter(head, size):
-        return [Proposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")]
+        return [
+            FeedProposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")
+        ]
     encoding = _guessed(head)
     read = encoding or encoding_of(head[: len(head) // 4 * 4], Path("the file"))
     text = head.decode(read, "replace")
@@ -166,13 +168,15 @@ def _known_in(data: bytes, encoding: str) -> int:
     return words_known(cells)
 
 
-def _documents(text: str) -> Iterator[Proposal]:
+def _documents(text: str) -> Iterator[FeedProposal]:
     for kind, (pattern, why) in _KINDS.items():
         if pattern.search(text) and (kind != "stix" or _STIX.search(text)):
-            yield Proposal(kind, 95 if kind != "misp" else 90, why)
+            yield FeedProposal(kind, 95 if kind != "misp" else 90, why)
 
 
-def _json_lines(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+def _json_lines(
+    lines: Sequence[str], options: ReadOptions, asked: OperatorAnswers
+) -> Iterator[FeedProposal]:
     records: list[dict[str, str]] = []
     for line in lines[:50]:
         try:
@@ -185,25 +189,31 @@ def _json_lines(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Ite
         return
     paths = list(dict.fromkeys(path for record in records for path in record))
     columns = [[record.get(path, "") for record in records] for path in paths]
-    one = Proposal("jsonl", 85, "one JSON object a line", options)
+    one = FeedProposal("jsonl", 85, "one JSON object a line", options)
     yield from _guessed_columns(one, paths, paths, columns, asked)
 
 
-def _tables(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+def _tables(
+    lines: Sequence[str], options: ReadOptions, asked: OperatorAnswers
+) -> Iterator[FeedProposal]:
     if lines and "Company_Phone_Number" in lines[0] and "Violation_Date" in lines[0]:
-        yield Proposal("ftc", 98, "the header of the FTC's complaints", languages=("US",))
+        yield FeedProposal("ftc", 98, "the header of the FTC's complaints", languages=("US",))
         return
     head = head_of(lines)
     if head is None or (len(head.names) == 1 and not words_known(head.names)):
         return
-    one = Proposal("csv", 85 if len(head.names) > 1 else 75, head.told, options)
+    one = FeedProposal("csv", 85 if len(head.names) > 1 else 75, head.told, options)
     yield from _guessed_columns(one, head.names, head.names_in_file, head.columns, asked)
 
 
-def _texts(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator[Proposal]:
+def _texts(
+    lines: Sequence[str], options: ReadOptions, asked: OperatorAnswers
+) -> Iterator[FeedProposal]:
     bare = [text for line in lines if (text := line.partition("#")[0].strip())]
     found = guess([""], [bare], assigned_share(asked.regions), 0 if asked.number else None)
-    one = Proposal("text", 70, "one number a line", options, languages=regions_hinted([], lines))
+    one = FeedProposal(
+        "text", 70, "one number a line", options, languages=regions_hinted([], lines)
+    )
     if "number" in found.fields:
         yield one
     elif found.asked or (found.passed and bare):
@@ -212,12 +222,12 @@ def _texts(lines: Sequence[str], options: ReadOptions, asked: Asked) -> Iterator
 
 
 def _guessed_columns(
-    one: Proposal,
+    one: FeedProposal,
     names: Sequence[str],
     names_in_file: Sequence[str],
     columns: Sequence[Sequence[str]],
-    asked: Asked,
-) -> Iterator[Proposal]:
+    asked: OperatorAnswers,
+) -> Iterator[FeedProposal]:
     """Yield a proposal with the columns that were found, or with the question which they are."""
     said = _place_of(asked.number, names) if asked.number else None
     reads = says_at if one.kind == "jsonl" else says
@@ -270,7 +280,7 @@ _WRITTEN_IN: Final = {
 
 
 def _languages(
-    one: Proposal, names: Sequence[str], columns: Sequence[Sequence[str]]
+    one: FeedProposal, names: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> tuple[str, ...]:
     """Return the countries that a table's encoding, its names, or else its texts hint at."""
     home = _WRITTEN_IN.get(one.options.encoding or "")
@@ -290,15 +300,17 @@ def _place_of(said: str, names: Sequence[str]) -> int:
     raise InputUnreadable(f"no column {said!r}: name one of {known or len(names)}, or its place")
 
 
-def _question(found: Guess, judged: Sequence[Judged], answers: Mapping[int, str]) -> Question:
+def _question(
+    found: ColumnGuess, judged: Sequence[Judged], answers: Mapping[int, str]
+) -> FeedQuestion:
     why = found.why or "no column looks like the numbers to block"
     choices = tuple(
         Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in judged
     )
-    return Question(why, "--number", choices)
+    return FeedQuestion(why, "--number", choices)
 
 
-def _notes(found: Guess) -> Iterator[str]:
+def _notes(found: ColumnGuess) -> Iterator[str]:
     """Yield notes on columns of digits that are no numbers, so that a person sees the decision."""
     if "number" in found.fields:
         for one in found.passed:

@@ -17,9 +17,9 @@ from stream.feeds.detection.column_names import (
     names_culprit,
     says,
 )
+from stream.feeds.detection.lookalikes import Looks, Tally, is_like_date, looks_like_number
 from stream.feeds.formats.csv import NAMES
 from stream.feeds.formats.rows import Wrong
-from stream.feeds.lookalikes import Looks, Tally, is_like_date, looks_like_number
 from stream.feeds.value_parsers import bare_number, damage_of, read_confidence, read_time
 
 Column = Sequence[str]
@@ -81,7 +81,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
+class ColumnGuess:
     """`fields`: the column of each field that was found. Without `number` there is no list.
 
     `asked`: the columns of which a person has to say which is the number, or whether it is one;
@@ -105,7 +105,7 @@ def guess(
     assigned: Assigned,
     number: int | None = None,
     said: Callable[[str], Says] = says,
-) -> Guess:
+) -> ColumnGuess:
     """Return the meaning of the columns of a table; `number` is that of the numbers, if a person
     said so.
 
@@ -114,14 +114,14 @@ def guess(
     judged = [_judged(at, names[at], said(names[at]), column) for at, column in enumerate(columns)]
     passed = tuple(one for one in judged if one.why_not and _is_numeric(one))
     if number is not None:
-        return Guess({"number": number, **_others(judged, number)}, passed=passed)
+        return ColumnGuess({"number": number, **_others(judged, number)}, passed=passed)
     chosen, asked, why = _choose(judged, assigned)
     if chosen is not None and names_call_records(names):
         asked = (replace(chosen, why_not="everybody who calls is in it"),)
         chosen, why = None, "call records, and no list: `ringfence dialects detect` reads them"
     fields = {} if chosen is None else {"number": chosen.at}
     at = chosen.at if chosen is not None else None
-    return Guess({**fields, **_others(judged, at)}, asked, why, passed)
+    return ColumnGuess({**fields, **_others(judged, at)}, asked, why, passed)
 
 
 def _judged(at: int, name: str, said: Says, column: Column) -> Judged:

@@ -33,7 +33,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FeedQuestion:
     """A question that a person must answer before a file is read: it is never guessed.
 
     `option` is the command's, `--number` or `--region`; "": nothing can be answered, something has
@@ -46,7 +46,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class FeedProposal:
     """One way to read a file. `sureness` 0 to 100; `why` is a sentence for who decides.
 
     Of the `rows` that were tried, `good` are entries. `examples`: the first of them, field -> text.
@@ -68,7 +68,7 @@ class Proposal:
     examples: tuple[Mapping[str, str], ...] = ()
     unknown_words: tuple[str, ...] = ()
     wrong: Mapping[str, int] = field(default_factory=dict)
-    question: Question | None = None
+    question: FeedQuestion | None = None
     notes: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
 

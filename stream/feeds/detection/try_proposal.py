@@ -9,7 +9,7 @@ import phonenumbers
 
 from stream.core.model.entry import FIELDS
 from stream.core.numbers.number import Kind, parse
-from stream.feeds.detection.proposal import Choice, Proposal, Question
+from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
 from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
 from stream.feeds.open import has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
@@ -26,7 +26,7 @@ _CLOSE = 0.9
 class _Try:
     """A proposal as its rows are read in a region: its first numbers, and how many are assigned."""
 
-    proposal: Proposal
+    proposal: FeedProposal
     numbers: tuple[bytes, ...]
     assigned: int
 
@@ -70,7 +70,7 @@ def _is_assigned(number: str) -> bool:
         return False
 
 
-def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Proposal:
+def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> FeedProposal:
     """Return a candidate, tried on its file.
 
     With figures, examples and region, or with a question.
@@ -81,7 +81,7 @@ def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Prop
         chunks = _some(path, one)
     except InputUnreadable as error:
         text = str(error).removeprefix(f"{path}: ")
-        return replace(one, sureness=10, question=Question(f"it cannot be read so: {text}"))
+        return replace(one, sureness=10, question=FeedQuestion(f"it cannot be read so: {text}"))
     asked = regions
     if len(regions) > 1:
         asked = tuple(dict.fromkeys((*regions, *one.languages)))
@@ -90,14 +90,14 @@ def tried(path: Path, one: Proposal, regions: Sequence[str], now_s: int) -> Prop
     if not best.good:
         text = f"none of its {best.rows:,} rows has a number" if best.rows else "it has no rows"
         wrong = ", ".join(f"{label} {count:,}" for label, count in best.wrong.items())
-        asks = Question(text + f" ({wrong})" * bool(wrong))
+        asks = FeedQuestion(text + f" ({wrong})" * bool(wrong))
         return replace(one, sureness=10, question=asks, rows=best.rows, wrong=best.wrong)
     chosen = _chosen(one, tries, asked)
     rows, good = chosen.rows, chosen.good
     return replace(chosen, sureness=one.sureness * (rows + good) // (2 * rows))
 
 
-def _chosen(one: Proposal, tries: Sequence[_Try], regions: Sequence[str]) -> Proposal:
+def _chosen(one: FeedProposal, tries: Sequence[_Try], regions: Sequence[str]) -> FeedProposal:
     """Return the proposal in the region that its numbers are of, or with the question which it is.
 
     `regions` begin with our own country. 0912345678 is a number of Thailand and of Viet Nam, so
@@ -133,7 +133,7 @@ def _chosen(one: Proposal, tries: Sequence[_Try], regions: Sequence[str]) -> Pro
         choices = tuple(Choice(region, _shown(tried)) for region, tried in likely.items())
         text = "whose national numbers these are cannot be told"
         first = next(iter(likely.values())).proposal
-        return replace(first, region=None, question=Question(text, "--region", choices))
+        return replace(first, region=None, question=FeedQuestion(text, "--region", choices))
     return likely[said].proposal
 
 
@@ -142,7 +142,7 @@ def _shown(tried: _Try) -> str:
     return f"{tried.region} ({numbers})"
 
 
-def _some(path: Path, one: Proposal) -> list[Rows]:
+def _some(path: Path, one: FeedProposal) -> list[Rows]:
     chunks, count = [], 0
     for rows in islice(read_rows(path, one.kind, options=one.options), 100):
         chunks.append(rows)
@@ -152,7 +152,7 @@ def _some(path: Path, one: Proposal) -> list[Rows]:
     return chunks
 
 
-def _with_region(one: Proposal, chunks: Sequence[Rows], region: str | None, now_s: int) -> _Try:
+def _with_region(one: FeedProposal, chunks: Sequence[Rows], region: str | None, now_s: int) -> _Try:
     """Return the candidate as its rows are read in a region."""
     known = Defaults("detect", now_s, region, unknown_category="other", dates=one.dates)
     parser = Parser(known, words_of(one.kind))

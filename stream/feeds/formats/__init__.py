@@ -1,1 +1,1 @@
-"""One file per feed format: bytes of a partner's file -> rows and rejected rows."""
+"""Formats: one file for each, from the bytes of a partner's file to rows and rejected rows."""

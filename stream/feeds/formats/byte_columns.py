@@ -1,7 +1,7 @@
-"""Columns whose texts stay where they lie in the file: no Python object for each of a row's fields.
+"""Columns whose texts stay in the file's bytes: no Python object for each field. Pure.
 
-Pure. A file of ten million rows is read in NumPy; only rows that are not as most rows are become
-texts of Python, and are then read as in any other file.
+NumPy reads a file of ten million rows. Only unusual rows become Python texts, and are then read as
+in any other file.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,16 +15,16 @@ from stream.core.model.byte_strings import PADDING, Texts
 from stream.feeds.formats.rows import LINE_CHARS_MAX, Lines
 
 _LINE_BYTES_MAX = 4 * LINE_CHARS_MAX
-"""No character takes more than four bytes."""
+"""A character has at most four bytes."""
 _BUCKETS_BITS = 16
 _WIDTHS = (8, 16, 32, 64)
 _ODD = tuple(np.uint64(0x9E3779B97F4A7C15 * (2 * i + 1) & 2**64 - 1) for i in range(8))
-"""Multipliers of a hash that only has to spread: what it says is compared."""
+"""Multipliers of a hash that only has to spread: texts of one hash are compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ByteColumn(Sequence[str]):
-    """One field of many rows, as UTF-8 in `texts`; a byte that is none stands for itself."""
+    """One field of many rows as UTF-8 in `texts`; a byte that is no UTF-8 stays as it is."""
 
     texts: Texts
 
@@ -50,10 +50,10 @@ class ByteColumn(Sequence[str]):
         return ByteColumn(Texts(held.data, held.starts[rows], held.sizes[rows]))
 
     def distinct(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return the distinct texts (some perhaps twice), and for each row which of them it has.
+        """Return distinct texts (a few perhaps twice), and the place of each row's text in them.
 
-        Each row is compared with another one of the same hash; who differs from it is compared
-        with another one again, and whoever is left after that stands for itself.
+        Each row is compared with another one of the same hash, up to three times. A row that
+        matches none stands for itself.
         """
         size = int(self.texts.sizes.max(initial=0))
         width = next((width for width in _WIDTHS if width >= size), 0)
@@ -80,7 +80,7 @@ class ByteColumn(Sequence[str]):
         return list(self.at(np.flatnonzero(chosen))), (np.cumsum(chosen) - 1)[first]
 
     def _words(self, width: int) -> NDArray[np.uint64]:
-        """Return the texts in `width` bytes each, filled up with zeros, as words of 8 bytes."""
+        """Return the texts as words of 8 bytes, each text filled up with zeros to `width` bytes."""
         held = self.texts
         windows = np.ndarray((len(held.data) - width + 1,), f"V{width}", held.data, strides=(1,))
         kept = np.array([b"\xff" * n + b"\0" * (width - n) for n in range(width + 1)], f"V{width}")
@@ -90,7 +90,7 @@ class ByteColumn(Sequence[str]):
 
 
 class LineBytes(Sequence[str]):
-    """Lines as their bytes: `data` ends in a line feed, and has no carriage return."""
+    """Lines as bytes: `data` ends in a line feed, and has no carriage return."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -122,7 +122,7 @@ class LineBytes(Sequence[str]):
 
 
 def line_bytes(pieces: Iterable[bytes]) -> Iterator[LineBytes]:
-    """Whole lines from pieces of a file in UTF-8, however its lines end; too long ones are cut."""
+    """Yield whole lines from pieces of a file in UTF-8, with any line ends; cut too long ones."""
     carry = b""
     for piece in pieces:
         text = carry + piece
@@ -144,11 +144,10 @@ def _one_end(text: bytes) -> bytes:
 def fields_of(
     chunk: Lines, delimiter: str, columns: Mapping[str, int]
 ) -> dict[str, ByteColumn] | None:
-    """Return the fields of delimited lines by name, and "" for the lines; None: read them one by
-    one.
+    """Return the fields of delimited lines by name, and "" for the lines; None: read one by one.
 
-    They are told in one pass where no field is quoted, and every line has the same number of
-    fields, and no line is blank.
+    One pass suffices where no field is quoted, all lines have the same number of fields, and no
+    line is blank.
     """
     if not isinstance(chunk, LineBytes) or b'"' in chunk.data:
         return None
@@ -177,9 +176,9 @@ def fields_of(
 
 
 def numbers_of(chunk: Lines) -> tuple[Sequence[int], ByteColumn] | None:
-    """Return the lines that are not empty, and their numbers; None: read them one by one.
+    """Return the places of lines that are not empty, and their texts; None: read one by one.
 
-    They are told in one pass where no line has a comment, a blank or anything beyond ASCII.
+    One pass suffices where no line has a comment, a blank or anything beyond ASCII.
     """
     if not isinstance(chunk, LineBytes) or b"#" in chunk.data:
         return None
@@ -199,10 +198,7 @@ def numbers_of(chunk: Lines) -> tuple[Sequence[int], ByteColumn] | None:
 
 
 def _plain(chunk: LineBytes) -> NDArray[np.uint8] | None:
-    """Return the bytes, spare ones behind them.
-
-    None: there is no line, or one so long that it is cut.
-    """
+    """Return the bytes with padding; None: there is no line, or one so long that it is cut."""
     data = np.frombuffer(chunk.data + bytes(PADDING), np.uint8)
     ends = np.flatnonzero(data[: len(chunk.data)] == ord("\n"))
     longest = np.diff(ends, prepend=-1).max(initial=0)

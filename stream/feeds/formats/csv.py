@@ -1,8 +1,8 @@
 """CSV as spreadsheets and databases write it.
 
-The delimiter (`,` `;` tab `|`) and the header are found from the first lines, or given. A quoted
-field may hold delimiters and line ends; a quote that is opened and never closed costs its own row,
-not the rest of the file.
+The delimiter (`,` `;` tab `|`) and the header are given, or found from the first lines. A quoted
+field may have delimiters and line ends. A quote that is never closed costs its own row, not the
+rest of the file.
 """
 
 import csv
@@ -14,15 +14,15 @@ from typing import Any
 from stream.core.model import csv_cells
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import NEVER, Says, says
+from stream.feeds.detection.lookalikes import Tally, looks_like_number
 from stream.feeds.formats.byte_columns import ByteColumn, fields_of
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
-from stream.feeds.lookalikes import Tally, looks_like_number
 
 DELIMITERS = ",;\t|"
 _LOOKED_AT = 100
-"""Lines that tell the delimiter, and the column of numbers where nothing names it."""
+"""First lines, which show the delimiter, and the column of the numbers if no name does."""
 SPAN_MAX = 20
-"""Lines that one quoted field may run over."""
+"""Lines of one quoted field: an open quote must not swallow the file."""
 
 NAMES: Mapping[str, str] = {
     **{field: field for field in FIELDS},
@@ -35,11 +35,11 @@ NAMES: Mapping[str, str] = {
     **dict.fromkeys(("expires", "expiry", "valid_until"), "expires_at"),
     "score": "confidence",
 }
-"""Names of columns that are understood, in lower case with `_` for blanks."""
+"""Known names of columns, in lower case with `_` for blanks, and their fields."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class CsvShape:
     """The layout of a file: delimiter, the column of each field, lines before the first row."""
 
     delimiter: str
@@ -49,13 +49,12 @@ class Shape:
 
 def shape_of(
     lines: Lines, names: Sequence[str] | None = None, mapping: Mapping[str, str | int] | None = None
-) -> Shape:
-    """Return the layout of a file that begins with `lines`; `names` of its columns where it has no
-    header.
+) -> CsvShape:
+    """Return the layout of a file that begins with `lines`; `names` are its columns, if given.
 
-    Empty names are columns to pass over. `mapping` says of each field which column it is, by its
-    header (or its name in `names`) or counted from 1; fields that it leaves out are not read.
-    Raises InputUnreadable if no column can be the numbers', or one that `mapping` names is absent.
+    Columns with empty names are passed over. `mapping` gives the column of each field, by its
+    header (or its name in `names`) or counted from 1; other fields are not read. Raises
+    InputUnreadable if no column can be the numbers, or if one that `mapping` names is absent.
     """
     skipped = 0
     delimiter = ""
@@ -68,21 +67,21 @@ def shape_of(
     cells = next(csv.reader([first], delimiter=delimiter), [])
     if mapping:
         mapped, has_header = _mapped(names or cells, mapping, cells)
-        return Shape(delimiter, mapped, skipped + has_header)
+        return CsvShape(delimiter, mapped, skipped + has_header)
     header = _columns(cells)
     if names is not None:
         given = _columns(names)
         if "number" not in given:
             raise InputUnreadable(f"the columns given are {', '.join(names)}: none is `number`")
-        return Shape(delimiter, given, skipped + bool(header))
+        return CsvShape(delimiter, given, skipped + bool(header))
     if "number" in header:
-        return Shape(delimiter, header, skipped + 1)
+        return CsvShape(delimiter, header, skipped + 1)
     likely = [] if header else _likely(lines[skipped : skipped + _LOOKED_AT], delimiter)
     named = [cells[at] if at < len(cells) else "" for at in likely]
     excluded = [name for name in named if says(name) in _NOT_BY_LOOKS]
     if len(likely) == 1 and not excluded:
         is_name = not any(char.isdigit() for char in named[0])
-        return Shape(delimiter, {"number": likely[0]}, skipped + is_name)
+        return CsvShape(delimiter, {"number": likely[0]}, skipped + is_name)
     why = "no column is called number (or phone, msisdn, ...)"
     if len(likely) > 1:
         places = " and ".join(str(at + 1) for at in likely)
@@ -97,13 +96,13 @@ def shape_of(
 
 
 _NOT_BY_LOOKS = NEVER | {Says.UNSURE}
-"""Names of columns that only a person may say to be the numbers, whatever stands there."""
+"""Names of columns that only a person may declare to be the numbers, whatever their texts."""
 
 
 def delimiter_of(lines: Lines) -> str:
-    """Return the delimiter by which most of the first lines have the same number of columns.
+    """Return the delimiter that gives most of the first lines the same number of columns.
 
-    A title above the table, or commas in its texts, must not decide.
+    A title above the table, or commas in texts, must not decide.
     """
     first = next((line for line in lines if line.strip()), "")
     widths = {
@@ -118,9 +117,9 @@ def delimiter_of(lines: Lines) -> str:
 
 
 def _likely(lines: Lines, delimiter: str) -> list[int]:
-    """Return the columns of a table without a header that may be the numbers, by their looks.
+    """Return the columns of a table without a header that look like numbers.
 
-    A column of dates or of ids in a row has digits enough, and would list innocent numbers.
+    A column of dates or of consecutive ids has enough digits, and would list innocent numbers.
     """
     try:
         records = [record for record in csv.reader(lines, delimiter=delimiter) if record]
@@ -140,7 +139,7 @@ def _likely(lines: Lines, delimiter: str) -> list[int]:
 def _mapped(
     names: Sequence[str], mapping: Mapping[str, str | int], cells: Sequence[str]
 ) -> tuple[dict[str, int], bool]:
-    """Return the columns of `mapping`, by their `names`, and whether `cells` are a header."""
+    """Return the columns of `mapping` by their `names`, and whether `cells` are a header."""
     if "number" not in mapping:
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     if any(place < 1 for place in mapping.values() if isinstance(place, int)):
@@ -200,11 +199,8 @@ def read(
         lines = next(source, None)
 
 
-def _read(lines: Lines, shape: Shape, first: int, source: Iterator[Lines]) -> tuple[Rows, int]:
-    """Return the rows of some lines, and how many lines they took.
-
-    A quoted one may want more of them.
-    """
+def _read(lines: Lines, shape: CsvShape, first: int, source: Iterator[Lines]) -> tuple[Rows, int]:
+    """Return the rows of some lines, and the count of lines: a quoted row may need more."""
     fields: dict[str, Any] | None = fields_of(lines, shape.delimiter, shape.columns)
     if fields is not None:
         whole = fields.pop("")
@@ -222,10 +218,10 @@ def _read(lines: Lines, shape: Shape, first: int, source: Iterator[Lines]) -> tu
 def _quoted(
     lines: Lines, delimiter: str, first: int, source: Iterator[Lines]
 ) -> tuple[list[int], list[list[str]], list[RejectedRow], int]:
-    """Records of lines with quotes in them, after their line numbers; also how many lines it took.
+    """Return line numbers, records and rejected rows of lines with quotes, and their count.
 
-    A record that is still open at the end of `lines` goes on into the next chunk. Reading is
-    strict: a quote that ends amid a field was opened amid another, and would hide the rows between.
+    A record that is open at the end of `lines` goes on in the next chunk. Reading is strict: a
+    quote that ends inside a field was opened inside another, and would hide the rows between.
     """
     numbers: list[int] = []
     records: list[list[str]] = []
@@ -248,7 +244,7 @@ def _quoted(
 
 
 class _Unclosed(Exception):
-    """Never leaves this module."""
+    """A quote is opened and not closed. Never leaves this module."""
 
 
 class _Feed:
@@ -261,7 +257,7 @@ class _Feed:
         self._start = 0
 
     def begin(self) -> bool:
-        """Another record begins; False: no line is left in the chunk."""
+        """Begin another record; return False if no line is left in the chunk."""
         self._start = self.at
         return self.at < len(self.lines)
 
@@ -299,11 +295,11 @@ def _rows(
 
 
 _WORDS = frozenset({"category", "source"})
-"""Columns of words, which our own files mark where a spreadsheet would take one for a formula."""
+"""Columns of words. Our own files mark a word that a spreadsheet would read as a formula."""
 
 
 def _unmarked(column: ByteColumn) -> ByteColumn | list[str]:
-    """Return the texts without such marks; the column itself where there is none."""
+    """Return the texts without such marks; the column itself if it has none."""
     held = column.texts
     if not ((held.data[held.starts] == ord("'")) & (held.sizes > 0)).any():
         return column

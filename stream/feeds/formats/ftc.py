@@ -1,9 +1,9 @@
 """The complaints that the US Federal Trade Commission publishes each working day, as CSV.
 
 Layout: github.com/haumacher/phoneblock, docs/plans/2026-03-08-ftc-dnc-import-design.md. Numbers are
-bare: ten digits of the US. Each row is one person's complaint, not verified by anybody, and callers
-forge numbers: let the feed claim little (`confidence`). `Created_Date` names no zone and is read as
-UTC; it is Washington's, so reports seem up to five hours older than they are, never newer.
+bare: ten digits of the US. Each row is one person's complaint, which nobody verified, and callers
+forge numbers: give the feed a low `confidence`. `Created_Date` has no zone and is read as UTC. It
+is Washington's, so reports seem up to five hours older than they are, never newer.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,12 +35,12 @@ WORDS: Mapping[str, Category] = {
     "Warranties & protection plans": Category.SPAM,
     "Work from home & other ways to make money": Category.JOB,
 }
-"""Subjects that say what the call was; the others are rows of category `other`, or `robocall`."""
+"""Subjects that name a category. Other rows get `other`, or `robocall`."""
 _SUBJECTS = frozenset(" ".join(subject.casefold().split()) for subject in WORDS)
 
 
 def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
-    """Yield the rows of a day's file. Raises InputUnreadable if its header is another."""
+    """Yield the rows of a day's file. Raises InputUnreadable for another header."""
     source = iter(chunks)
     first = next(source, None)
     if first is None:

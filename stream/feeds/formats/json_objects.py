@@ -1,9 +1,9 @@
-"""JSON documents of any size, an object at a time: memory is that of the largest object.
+"""JSON documents of any size, one object at a time: memory is that of the largest object.
 
 A file that is one JSON document (a STIX bundle, a MISP event, a PhoneBlock answer) may have
-hundreds of MB. Its bytes are walked without decoding them, and each object of the array that
-matters is handed over as it stands, to be decoded into a small typed struct. Limits: one object has
-at most the bytes that its reader allows, and is nested at most `DEPTH_MAX` deep.
+hundreds of MB. Its bytes are scanned without decoding. Each object of the array that matters is
+yielded as it is, and decoded into a small typed struct. Limits: the reader bounds the bytes of one
+object, `DEPTH_MAX` its nesting.
 """
 
 import re
@@ -16,14 +16,14 @@ from stream.feeds.formats.rows import InputUnreadable
 PIECE_BYTES = 1 << 20
 """Bytes of a file read at a time."""
 SCALAR_BYTES_MAX = 4_096
-"""No number is longer; `true` and `null` are not either."""
+"""No number is longer, nor are `true` and `null`."""
 DEPTH_MAX = 64
-"""MISP and STIX need some ten levels; a file of 10^6 brackets must not become as many frames."""
+"""MISP and STIX need some ten levels. A file of 10^6 brackets must not become as many frames."""
 KEPT_CHARS = 2_000
 """Characters of a rejected object kept for its report."""
 
 BROKEN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-"""Exceptions of msgspec for bytes that are no such struct: its own, and Python's for texts."""
+"""Exceptions of msgspec for bytes that do not fit a struct: its own, and Python's for texts."""
 
 # A string as a whole, a bracket, or a quote whose string goes on in bytes still to be read.
 _TOKEN = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"|[{}\[\]]|"', re.DOTALL)
@@ -34,7 +34,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Document:
-    """A reader of one or several JSON documents that follow each other, over pieces of bytes."""
+    """A reader of one or several JSON documents in a row, from pieces of bytes."""
 
     def __init__(self, pieces: Iterable[bytes], value_bytes_max: int) -> None:
         self._pieces = iter(pieces)
@@ -47,7 +47,7 @@ class Document:
             self._at = len(_BOM)
 
     def peek(self) -> bytes:
-        """Return the next byte that is no blank; b"": the file ends here."""
+        """Return the next byte that is no blank; b"": the end of the file."""
         while True:
             blank = _SPACE.match(self._data, self._at)
             assert blank is not None, "it matches nothing too"
@@ -58,11 +58,11 @@ class Document:
                 return b""
 
     def begins_with(self, pattern: re.Pattern[bytes]) -> bool:
-        """Return whether what follows matches; the pattern looks at a few bytes only."""
+        """Return whether the next bytes match; the pattern must need a few bytes only."""
         return pattern.match(self._data, self._at) is not None
 
     def members(self) -> Iterator[str]:
-        """Yield the keys of the object that begins here; after each, its value is to be read."""
+        """Yield the keys of the object that begins here. Read the value after each."""
         self._take(b"{")
         if self.peek() == b"}":
             self._take(b"}")
@@ -82,7 +82,7 @@ class Document:
             self._take(b",")
 
     def elements(self) -> Iterator[bytes]:
-        """Yield the values of the array that begins here, each as it stands."""
+        """Yield the values of the array that begins here, as bytes."""
         self._take(b"[")
         if self.peek() == b"]":
             self._take(b"]")
@@ -95,7 +95,7 @@ class Document:
             self._take(b",")
 
     def value(self) -> bytes:
-        """Return the value that begins here, as it stands. It may turn out to be no JSON."""
+        """Return the bytes of the value that begins here. They may turn out to be no JSON."""
         first = self.peek()
         length = self._nested() if first in {b"{", b"[", b'"'} else self._scalar()
         if not length:
@@ -143,7 +143,7 @@ class Document:
                 return len(self._data) - self._at
 
     def _need_more(self) -> None:
-        """More of a value; as much again as there is, so that a long one is not walked often."""
+        """Read more of a value: as much again, so that a long one is not scanned often."""
         held = len(self._data) - self._at
         if held > self._value_bytes_max:
             raise self._too_long()
@@ -154,7 +154,7 @@ class Document:
             )
 
     def _fill(self, wanted: int = 1) -> bool:
-        """Read on, at least `wanted` bytes if there are so many; False: the file has ended."""
+        """Read at least `wanted` bytes more, if there are; return False at the end of the file."""
         pieces, size = [], 0
         while size < max(wanted, 1) and (piece := next(self._pieces, None)) is not None:
             pieces.append(piece)
@@ -181,12 +181,12 @@ class Document:
 
 
 def as_kept(raw: bytes) -> str:
-    """Return an object as it is kept in a report."""
+    """Return an object as a report keeps it."""
     return raw[:KEPT_CHARS].decode("utf-8", "replace")
 
 
 def as_text(value: str | int | float | None) -> str | None:  # noqa: PYI041  mypy tells them apart
-    """Return a value that some write as a text and others as a number."""
+    """Return a value as text: some write a text, others a number."""
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else repr(value)
     return value if value is None or isinstance(value, str) else str(value)

@@ -1,11 +1,11 @@
 """MISP: one event or several as JSON, as MISP exports them and PyMISP writes them.
 
 Layout: misp-core-format (github.com/MISP/misp-rfc), types of describeTypes.json. Numbers are
-attributes of the types in `TYPES`, of the event or of its objects; not those of an object whose
-relation says that they were called, not calling. An attribute with `to_ids` false is not for
-detection and is passed over unless the feed says otherwise; a deleted one takes its report off.
-Sightings: seen (type 0) makes a report young again, a false positive (1) is a report of its
-organisation that the number is legitimate, an expiration (2) ends the report.
+attributes of the types in `TYPES`, of the event or of its objects, except those whose relation says
+that they were called. An attribute with `to_ids` false is not for detection and is passed over,
+unless the feed says otherwise. A deleted attribute removes its report. Sightings: seen (type 0)
+renews a report, a false positive (1) is its organisation's report that the number is legitimate, an
+expiration (2) ends the report.
 """
 
 import re
@@ -18,8 +18,8 @@ from stream.feeds.formats.rows import TAGS_MAX, Collector, InputUnreadable, Rows
 from stream.feeds.value_parsers import read_time
 
 TYPES = frozenset({"phone-number", "prtn"})
-"""Of describeTypes.json; `prtn` is a premium rate number. `whois-registrant-phone` names who owns a
-domain, which is another matter."""
+"""Types of numbers; `prtn` is a premium rate number. Not `whois-registrant-phone`: it is the number
+of a domain's owner."""
 CALLED = frozenset({"to", "to-number", "receiverNumber", "smsc", "recovery-sms"})
 """Relations in MISP's objects (short-message-service, instant-message, ftm-Call, google-account)
 whose numbers are victims' or bystanders'."""
@@ -32,11 +32,11 @@ CONFIDENCES: Mapping[str, str] = {
 }
 """Tags and their values in MISP/misp-taxonomies, misp/machinetag.json."""
 ANONYMOUS = "anonymous"
-"""Source of an objection without a name. It is not the reporter: it would replace their report."""
+"""Source of an objection without a name. As the reporter it would replace the report."""
 EVENT_BYTES_MAX = 64 << 20
 """The largest event. Fetching and decoding hold one at a time; real ones take up to 10 MB."""
 EVENT_OBJECTS_MAX = 400_000
-"""JSON objects in one event. A typed attribute takes some 300 bytes: 120 MB at most."""
+"""JSON objects in one event. A typed attribute has some 300 bytes: 120 MB at most."""
 _HAS_EVENTS = re.compile(rb'\{\s*"(?:response|Event)"\s*:')
 
 _Flag = bool | int | str | None
@@ -100,8 +100,8 @@ _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 def read(documents: Iterable[Iterable[bytes]], *, unconfirmed: bool = False) -> Iterator[Rows]:
     """Yield the rows of events; each of `documents` is the bytes of one JSON file.
 
-    `unconfirmed`: attributes that are not for detection are rows too. Raises InputUnreadable if a
-    document is no event or no list of events.
+    `unconfirmed`: attributes that are not for detection are rows too. Raises InputUnreadable for a
+    document that is neither an event nor a list of events.
     """
     rows, line = Collector(), 0
     for pieces in documents:
@@ -115,7 +115,7 @@ def read(documents: Iterable[Iterable[bytes]], *, unconfirmed: bool = False) -> 
 
 
 def _events(document: Document) -> Iterator[bytes]:
-    """Yield the events of a document, each as it stands."""
+    """Yield the bytes of each event."""
     first = document.peek()
     if first == b"[":
         yield from document.elements()
@@ -150,7 +150,7 @@ def _decoded(raw: bytes) -> _Event:
 
 
 def _attributes(event: _Event) -> Iterator[tuple[_Attribute, bool]]:
-    """Attributes that are numbers, and whether their object was deleted."""
+    """Yield the attributes that are numbers, and whether their object was deleted."""
     for attribute in event.Attribute or ():
         if attribute.type in TYPES:
             yield attribute, False
@@ -204,7 +204,7 @@ def _add(
 
 
 def _times(event: _Event, attribute: _Attribute) -> tuple[str | None, str | None]:
-    """Return when the number was last reported, and when the report ends (None: unknown)."""
+    """Return the times of the last report and of its end (None: unknown)."""
     said = (attribute.last_seen, attribute.first_seen, attribute.timestamp, event.timestamp)
     reported = next((as_text(time) for time in said if time), event.date)
     seen: dict[str, list[int]] = {"0": [], "2": []}
@@ -219,7 +219,7 @@ def _times(event: _Event, attribute: _Attribute) -> tuple[str | None, str | None
 
 
 def _later(text: str | None, seconds: int) -> str:
-    """Return the later of two times; one that cannot be read is not hidden by one that can."""
+    """Return the later of two times. An unreadable time is kept: its row must be rejected."""
     read = read_time(text.strip()) if text else 0
     return text or "" if isinstance(read, Wrong) or read > seconds else str(seconds)
 

@@ -2,7 +2,7 @@
 
 Layout: github.com/haumacher/phoneblock, api/phoneblock.json. An object {"numbers": [...],
 "version": n}; each number has `phone` (E.164), `rating`, `votes` and perhaps `lastActivity` (ms).
-`votes` 0 in an answer to `since` says that the number is off the list.
+`votes` 0 in an answer to `since` removes the number.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,9 +24,9 @@ WORDS: Mapping[str, Category] = {
     "G_FRAUD": Category.CALL_CENTRE,
 }
 CONFIDENCE = ((100, 95), (50, 90), (20, 80), (10, 65), (4, 45), (2, 30), (1, 20))
-"""(votes, confidence): what so many votes or more are worth. PhoneBlock serves votes in the steps
-2, 4, 10, 20, 50, 100, each person counting once, and names no probability: these are our values,
-low where two people could have agreed, and never certain."""
+"""(votes, confidence): the confidence of so many votes or more. PhoneBlock counts each person once,
+in the steps 2, 4, 10, 20, 50, 100, and gives no probability. The values are ours: low where two
+people may have conspired, and never certain."""
 NUMBER_BYTES_MAX = 1 << 16
 """Entries are decoded one by one, so this bounds memory. Real ones take 100 bytes."""
 
@@ -39,7 +39,7 @@ class _Number(msgspec.Struct):
 
 
 def read(pieces: Iterable[bytes]) -> Iterator[Rows]:
-    """Yield the rows of an answer. Raises InputUnreadable if it is none."""
+    """Yield the rows of an answer. Raises InputUnreadable for other documents."""
     document = Document(pieces, NUMBER_BYTES_MAX)
     if document.peek() != b"{":
         raise InputUnreadable('not an answer of PhoneBlock: it is an object {"numbers": [...]}')

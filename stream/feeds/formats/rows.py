@@ -27,18 +27,18 @@ Format = Literal[
     "snapshot",
 ]
 LINE_CHARS_MAX = 65_536
-"""A longer line is cut: no entry is that long, and a file of one line must not fill memory."""
+"""Longer lines are cut: no entry is so long, and a file of one line must not fill memory."""
 
 Lines = Sequence[str]
 """Lines without their ends."""
 
 
 class InputUnreadable(Fault):
-    """The file as a whole cannot be read as what it should be; nothing was loaded."""
+    """The file as a whole cannot be read in its format; nothing was loaded."""
 
 
 class Wrong(Enum):
-    """Why a row was rejected, and what to do about it."""
+    """Reasons why a row is rejected. The value says what to do."""
 
     UNREADABLE = "the row cannot be read in this format"
     NO_NUMBER = "the row has no number"
@@ -93,10 +93,10 @@ class Wrong(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """One row that was not loaded. `original` is the row as it came, cut where it is long.
+    """One row that was not loaded. `original` is the row as it came, cut if it is long.
 
-    `line` counts from 1; in a JSON document, which may be one line, it is the how-manieth object
-    or attribute of the document.
+    `line` counts from 1. In a JSON document, which may be one line, it counts the objects or
+    attributes of the document.
     """
 
     line: int
@@ -110,14 +110,13 @@ Texts = Sequence[str | None]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some rows in columns of one length; a column that the file has not is None.
+    """Some rows as columns of one length; a column that the file does not have is None.
 
-    `lines` are their line numbers, `originals` what they came from: the line, or its fields.
-    `tags`: words of a row of which any may name its category; the first that is known does, where
-    `category` says nothing. `removed`: rows that take a report off the list; None: no row does.
-    `passed_over` rows are there that their own file wants on no list. `holds_from_then`: what is
-    reported for a time ahead does not hold yet, and no clock is wrong. Of two rows about a number
-    the later counts.
+    `lines` are line numbers, `originals` the lines, or their fields. `tags` are words of a row that
+    may name its category: the first known one does, if `category` is empty. `removed` marks rows
+    that remove a report, None: no row does. `passed_over` counts rows that their own file wants on
+    no list. `holds_from_then`: a report for a time ahead is not valid yet, and no clock is wrong.
+    Of two rows about a number the later counts.
     """
 
     lines: Sequence[int]
@@ -142,8 +141,8 @@ class Rows:
 class ReadOptions:
     """Options of a feed's files, beyond their format.
 
-    `columns`: field of `FIELDS` -> where it is: in CSV a header's text or a column counted from 1,
-    in JSON lines a path of keys ("caller.number"). `encoding`: Python's name of it; None: found
+    `columns` maps fields of `FIELDS` to their places: in CSV a header's text or a column counted
+    from 1, in JSON lines a path of keys ("caller.number"). `encoding` is Python's name, None: found
     from the bytes. `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are
     rows too.
     """
@@ -154,10 +153,7 @@ class ReadOptions:
 
 
 def line_chunks(texts: Iterable[str]) -> Iterator[Lines]:
-    """Lines from pieces of text whose lines end in a line feed; too long ones are cut.
-
-    Carriage returns have become line feeds before, as Python's universal newlines do it.
-    """
+    """Yield lines from pieces of text whose lines end in a line feed; cut too long ones."""
     carry = ""
     for text in texts:
         lines = (carry + text).split("\n")
@@ -169,18 +165,15 @@ def line_chunks(texts: Iterable[str]) -> Iterator[Lines]:
 
 
 ROWS_MAX = 20_000
-"""Rows of a chunk: their Python objects take some 20 MB."""
+"""Rows of a chunk, whose Python objects take some 20 MB."""
 CHARS_MAX = 16 << 20
-"""Characters that a chunk holds, should its rows be long ones."""
+"""Characters of a chunk, if its rows are long."""
 TAGS_MAX = 100
-"""Tags of a row that are looked at."""
+"""Tags of a row that are read: a hostile row may have a million."""
 
 
 class Collector:
-    """Holds rows until there are enough for a chunk.
-
-    `drain` gives what is full, `rest` what is left at the end.
-    """
+    """Collects rows that are found one at a time: `drain` yields full chunks, `rest` the last."""
 
     def __init__(self, *, holds_from_then: bool = False) -> None:
         self._holds_from_then = holds_from_then
@@ -205,7 +198,7 @@ class Collector:
         tags: Sequence[str] = (),
         removed: bool = False,
     ) -> None:
-        """One row; see `Rows`."""
+        """Add a row; `Rows` explains the fields."""
         values = (category, source, reported_at, expires_at, confidence)
         tags = tags[:TAGS_MAX]
         self._chars += len(original) + sum(map(len, tags)) + len(source or "") + len(category or "")
@@ -214,21 +207,21 @@ class Collector:
         self._removed.append(removed)
 
     def reject(self, line: int, wrong: Wrong, detail: str, original: str) -> None:
-        """One row that cannot be read."""
+        """Add a row that cannot be read."""
         self._chars += len(original) + len(detail)
         self._unreadable.append(RejectedRow(line, wrong, detail, original))
 
     def pass_over(self) -> None:
-        """One row that its own file wants on no list."""
+        """Count a row that its own file wants on no list."""
         self._passed_over += 1
 
     def drain(self) -> Iterator[Rows]:
-        """Yield a chunk, if there are rows enough for one."""
+        """Yield a chunk if there are enough rows for one."""
         if len(self._rows) + len(self._unreadable) >= ROWS_MAX or self._chars > CHARS_MAX:
             yield from self.rest()
 
     def rest(self) -> Iterator[Rows]:
-        """Yield the rows held back, as a chunk."""
+        """Yield the rows that are left, as a chunk."""
         rows = self._rows
         fields = list(zip(*(row[3] for row in rows), strict=True)) or [()] * 5
         yield Rows(

@@ -1,7 +1,7 @@
-"""Changes to a published list: of each changed number all that holds from then on.
+"""Changes to a published list: for each changed number, all reports that hold from then on.
 
-A `ringfence` change file in which every number first goes and then comes with the reports that it
-has. So files can be put together, number by number, and read twice does no harm.
+A change file in which each number is first removed and then added with its reports. So files can be
+combined number by number, and reading one twice does no harm.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,10 +12,9 @@ from typing import Any, Literal
 import msgspec
 
 from stream.core.filters.overlay import Change
-from stream.core.model.entry import Category, Entry, code_of
-from stream.core.model.moments import rfc3339
+from stream.core.model.entry import Category, code_of
+from stream.feeds.formats.change_file import Header, fields_of, lined, proven, read_header
 from stream.feeds.formats.json_objects import BROKEN
-from stream.feeds.formats.ringfence import Header, lined, proven, read_header
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Wrong
 
 _ORIGINAL_CHARS = 200
@@ -38,8 +37,9 @@ class _State(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(slots=True)
 class StateRows:
-    """Rows of a change file; `number` is 0 where only a fingerprint is given, and the other way
-    round. `removed` rows take all of the number's reports off. `lines` of the kept rows.
+    """Rows of a change file. Either `number` or `fingerprint` is 0.
+
+    A row with `removed` removes all reports of its number.
     """
 
     number: list[int] = field(default_factory=list)
@@ -56,11 +56,10 @@ class StateRows:
 def states(
     name: str, begin: int, end: int, changes: Iterable[Change], *, numbers: bool
 ) -> Iterator[str]:
-    """Yield the lines of a change file of list `name`; `numbers`: they are shared, else their
-    hashes.
+    """Yield the lines of a change file of list `name`, with `numbers` or with their hashes.
 
-    Prefix entries stand as they are: what they cover is a range of a numbering plan, and a hash of
-    one would match nothing.
+    Prefix entries stay as they are: they cover a range of a numbering plan, and a hash of one would
+    match nothing.
     """
     header = Header(name, whole=False, from_generation=begin, to=end)
     return lined(_values(header, changes, numbers=numbers))
@@ -76,21 +75,11 @@ def _values(header: Header, changes: Iterable[Change], *, numbers: bool) -> Iter
         # The hash alone removes: a reader that has the number finds it by its hash, too.
         yield {"op": "remove", "fingerprint": f"{change.fingerprint:016x}"}
         for entry in change.entries:
-            yield {"op": "add", **named, **_said(entry)}
-
-
-def _said(entry: Entry) -> dict[str, str | int | None]:
-    return {
-        "category": entry.category.label,
-        "source": entry.source,
-        "reported_at": rfc3339(entry.reported_at_s),
-        "expires_at": rfc3339(entry.expires_at_s),
-        "confidence": entry.confidence,
-    }
+            yield {"op": "add", **named, **fields_of(entry)}
 
 
 def combined(files: Sequence[bytes], name: str) -> bytes:
-    """Several change files that follow each other as one: of each number what the last one says.
+    """Return consecutive change files as one: for each number the state in the last of them.
 
     Raises InputUnreadable.
     """
@@ -130,7 +119,7 @@ def _checked(lines: list[str], name: str) -> tuple[Header, int]:
 
 
 def read(chunks: Callable[[], Iterable[Lines]]) -> StateRows:
-    """Return the rows of a change file, whose own hash is checked first. Raises InputUnreadable."""
+    """Return the rows of a change file, after a check of its hash. Raises InputUnreadable."""
     last, rows, line = proven(chunks()), StateRows(), 0
     decode = msgspec.json.Decoder(_State).decode
     for chunk in chunks():
@@ -157,7 +146,7 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> StateRows:
 
 
 def _add(rows: StateRows, state: _State, number: int, fingerprint: int) -> tuple[Wrong, str] | None:
-    """Keep a row; or why it cannot be."""
+    """Keep a row, or return why it cannot be kept."""
     if not number and not 0 < fingerprint < 2**64:
         return Wrong.NO_NUMBER, ""
     try:

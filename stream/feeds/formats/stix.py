@@ -26,7 +26,7 @@ from stream.feeds.formats.json_objects import BROKEN, Document, as_kept, as_text
 from stream.feeds.formats.rows import Collector, InputUnreadable, Rows, Wrong
 
 PATHS = frozenset({"phone-number:value", "phone-number:number", "x-phone-number:value"})
-"""Paths of numbers: OpenCTI writes `value`, txt2stix `number`. STIX itself has no phone object."""
+"""Paths of numbers: OpenCTI writes `value`, txt2stix `number`."""
 _ABOUT_PHONES = re.compile(r"\bphone-?number\b", re.IGNORECASE)
 _TOKEN = re.compile(
     r"\s*(?:(?P<text>'(?:[^'\\]|\\.)*')|(?P<path>[A-Za-z][\w-]*:[\w.-]+)|(?P<word>\w+)|(?P<mark>[\[\]()=]))"
@@ -37,7 +37,7 @@ PATTERN_CHARS_MAX = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The `numbers` of a pattern, if `readable`; a pattern of other things has none."""
+    """The `numbers` of a pattern, if it is `readable`; a pattern of other things has none."""
 
     numbers: tuple[str, ...]
     readable: bool = True
@@ -48,7 +48,7 @@ _OTHER = Meaning(())
 
 
 def read_pattern(pattern: str) -> Meaning:
-    """Return the numbers that a pattern means."""
+    """Return the numbers of a pattern."""
     if not _ABOUT_PHONES.search(pattern):
         return _OTHER
     if len(pattern) > PATTERN_CHARS_MAX:
@@ -79,7 +79,7 @@ def _tokens(pattern: str) -> list[_Token] | None:
 
 
 class _Reader:
-    """Reads the tokens of one pattern; None says that they are something else."""
+    """A parser of the tokens of one pattern. It returns None for other patterns."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
@@ -105,7 +105,7 @@ class _Reader:
         return numbers if self._took("mark", "]") else None
 
     def _comparison(self) -> list[str] | None:
-        """`path = 'text'`; alternatives that are no numbers mean nothing to us."""
+        """`path = 'text'`; alternatives that are no numbers are left out."""
         path = self._next("path")
         if path is None or not self._took("mark", "="):
             return None
@@ -131,11 +131,11 @@ Pieces = Callable[[], Iterable[bytes]]
 """The file's bytes from its beginning, each time it is called."""
 
 WORDS: Mapping[str, Category] = {"benign": Category.LEGITIMATE}
-"""Of the indicator types only this one says what a number is; labels are the feed's to map."""
+"""The only indicator type that names a category. The feed maps labels."""
 OBJECT_BYTES_MAX = 1 << 20
-"""Objects are decoded one by one, so this bounds memory. Real ones take some KB."""
+"""The largest object: they are decoded one by one. Real ones have some KB."""
 REMEMBERED_BYTES_MAX = 64 << 20
-"""Of identities and observed-data, which other objects refer to: some 100,000 of them."""
+"""Bytes of identities and observed-data, which other objects refer to: some 100,000 of them."""
 NUMBERS = frozenset({"phone-number", "x-phone-number"})
 
 _Value = str | int | float | None
@@ -202,7 +202,7 @@ class _Known:
 
 
 def read(pieces: Pieces) -> Iterator[Rows]:
-    """Yield the rows of a bundle or of an envelope. Raises InputUnreadable if it is none."""
+    """Yield the rows of a bundle or an envelope. Raises InputUnreadable for other documents."""
     rows, known = Collector(holds_from_then=True), _Known()
     for line, kind, raw in _objects(pieces):
         _remember(known, kind, raw)
@@ -221,7 +221,7 @@ def read(pieces: Pieces) -> Iterator[Rows]:
 
 
 def _objects(pieces: Pieces) -> Iterator[tuple[int, str | None, bytes]]:
-    """Yield the objects of all documents of a file: which one it is, its type, and itself."""
+    """Yield all objects of a file: its count, its type (None: unreadable), and its bytes."""
     document = Document(pieces(), OBJECT_BYTES_MAX)
     lines, seen = count(1), False
     while first := document.peek():

@@ -18,7 +18,7 @@ STOP_S = 5.0
 Stop = threading.Event
 
 
-class Stopped(Exception):
+class WorkStopped(Exception):
     """The work stopped on request."""
 
 
@@ -74,13 +74,13 @@ class _Job(Generic[T]):
     def __init__(self, work: Callable[[Stop], T], stop: Stop) -> None:
         self._work, self._stop = work, stop
         self._result: list[T] = []
-        self._fault: FeedDown | Stopped | OSError | None = None
+        self._fault: FeedDown | WorkStopped | OSError | None = None
 
     def run(self) -> None:
         """Run in the thread. An unexpected exception goes to the thread's own report."""
         try:
             self._result.append(self._work(self._stop))
-        except (FeedDown, Stopped, OSError) as error:
+        except (FeedDown, WorkStopped, OSError) as error:
             self._fault = error
 
     def result(self) -> T:

@@ -21,7 +21,7 @@ from stream.feeds.transports.file import mark_of
 from stream.ops.untrusted_folders import Folder, NotPlain, folder_at
 
 
-class Place(StrEnum):
+class DropPlace(StrEnum):
     """Folders beside the files that wait to be taken."""
 
     DONE = "done"
@@ -44,7 +44,7 @@ _REPORT_BYTES_MAX = 1 << 20
 @dataclass(frozen=True, slots=True)
 class _Drop:
     root: Folder
-    places: Mapping[Place, Folder]
+    places: Mapping[DropPlace, Folder]
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def _opened(path: Path) -> Iterator[_Drop]:
     """Open a folder, make its places, and lock it against other processes. Raises OSError."""
     with ExitStack() as stack:
         root = stack.enter_context(folder_at(path))
-        places = {place: stack.enter_context(closing(root.made(place))) for place in Place}
+        places = {place: stack.enter_context(closing(root.made(place))) for place in DropPlace}
         stack.enter_context(root.locked(_LOCK))
         yield _Drop(root, places)
 
@@ -70,7 +70,7 @@ def prepare(path: Path) -> None:
 
 
 def put_away(
-    path: Path, name: str, mark: str, place: Place, report: Mapping[str, object], text: str
+    path: Path, name: str, mark: str, place: DropPlace, report: Mapping[str, object], text: str
 ) -> Path:
     """Move the file with this `mark` to its place; return the path of its report.
 
@@ -104,7 +104,7 @@ def companion_of(folder: Folder, name: str, ending: str) -> str | None:
 
 def _find(drop: _Drop, mark: str) -> tuple[Folder, str] | None:
     """Return the file, which waits to be taken or is held."""
-    for folder in (drop.root, drop.places[Place.HELD]):
+    for folder in (drop.root, drop.places[DropPlace.HELD]):
         for one in folder.found():
             if one.is_plain and mark_of(one.about) == mark:
                 return folder, one.name

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.misp_folder import MANIFEST
-from stream.feeds.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
-from stream.feeds.transports.apart import Apart, Stop, Stopped
+from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.intake import Intake
 from stream.feeds.transports.landing import bundle, landing
+from stream.feeds.transports.misp_folder import MANIFEST
+from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Checked
 from stream.ops.untrusted_folders import NotPlain, folder_at, open_plain
@@ -75,7 +75,7 @@ def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
                 found = below.found()
                 for name in sorted(one.name for one in found if one.is_plain):
                     if stop.is_set():
-                        raise Stopped
+                        raise WorkStopped
                     if name.endswith(".json"):
                         with os.fdopen(below.open(name), "rb") as file:
                             whole.add(name, os.fstat(file.fileno()).st_size, file)
@@ -120,9 +120,9 @@ def _copy(source: int, intake: Intake, stop: Stop) -> None:
     while piece := os.read(source, _PIECE):
         for _ in intake.feed(piece):
             if stop.is_set():
-                raise Stopped
+                raise WorkStopped
         if stop.is_set():  # packed pieces of which nothing came
-            raise Stopped
+            raise WorkStopped
 
 
 def stat_mark(path: Path) -> str:

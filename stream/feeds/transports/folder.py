@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.feeds.transports.apart import Apart, Stop
-from stream.feeds.transports.drop import ENDINGS, Place, companion_of, prepare, put_away
+from stream.feeds.transports.drop import ENDINGS, DropPlace, companion_of, prepare, put_away
 from stream.feeds.transports.file import copied, made_s, mark_of, readable, unreadable, unstable
 from stream.feeds.transports.intake import checked, checksum_in
+from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Between, Checked
@@ -31,7 +31,7 @@ _PASSING = (FeedFault.UNSTABLE, FeedFault.MISSING, FeedFault.UNAUTHORISED, FeedF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FolderSettings:
+class DropFolderSettings:
     """`path` of the folder, `pattern` of the names that count.
 
     A file is finished if nobody wrote to it for `settle_s`, or if it was renamed from an unfinished
@@ -63,7 +63,7 @@ class _Found(NamedTuple):
 class FolderTransport:
     """One feed's drop folder."""
 
-    def __init__(self, settings: FolderSettings) -> None:
+    def __init__(self, settings: DropFolderSettings) -> None:
         self._settings = settings
         self._folder = Path(settings.path)
         self._taking: Apart[Fetched | Unchanged] = Apart(settings.path, settings.deadline_s)
@@ -79,7 +79,7 @@ class FolderTransport:
         return await self._taking(lambda stop: self._fetch(remembered, into, stop))
 
     async def finish(
-        self, fetched: Fetched, place: Place, report: Mapping[str, object], text: str
+        self, fetched: Fetched, place: DropPlace, report: Mapping[str, object], text: str
     ) -> None:
         """Move a fetched file, also from `held/`, once its verdict is kept.
 
@@ -97,7 +97,7 @@ class FolderTransport:
         for found in sorted(self._finished()):
             if remembered.get("taken") == found.taken:
                 text = "This version was accepted before; Ringfence ended before it moved it.\n"
-                self._put_away(found.taken, Place.DONE, {"repeated": True}, text)
+                self._put_away(found.taken, DropPlace.DONE, {"repeated": True}, text)
                 continue
             try:
                 return self._take(found, into, stop)
@@ -105,7 +105,7 @@ class FolderTransport:
                 if fault.reason not in _PASSING:
                     why = {"reason": fault.reason.value, "detail": fault.detail}
                     said = f"{fault.detail}\n"
-                    self._put_away(found.taken, Place.REFUSED, why, said)
+                    self._put_away(found.taken, DropPlace.REFUSED, why, said)
                 raise
         return Unchanged(remembered)
 
@@ -185,7 +185,9 @@ class FolderTransport:
             raise unreadable(self._folder / beside, error) from error
         return checksum_in(text, name, origin)
 
-    def _put_away(self, taken: str, place: Place, report: Mapping[str, object], text: str) -> None:
+    def _put_away(
+        self, taken: str, place: DropPlace, report: Mapping[str, object], text: str
+    ) -> None:
         name, _, mark = taken.rpartition("/")
         try:
             put_away(self._folder, name, mark, place, report, text)

@@ -22,17 +22,17 @@ from yarl import URL
 
 from stream import __version__
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import BYTES_MAX, BytesMax, Rate, Seconds, shown
 from stream.feeds.transports.intake import Intake, checked
-from stream.feeds.transports.landing import Landing, Pace, Slowness, date_s, too_large
+from stream.feeds.transports.landing import BodyLimits, Landing, Slowness, date_s, too_large
+from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Rate, Seconds, shown
 from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Checked, Problem, Problems
 
 REDIRECTS_MAX = 5
-"""Real servers take one or two. More is a loop."""
+"""Redirects of one request: real servers need one or two. More is a loop."""
 CONNECT_S = 15.0
-"""A TCP connection across the world takes under a second, and some with lost packets."""
+"""Wait for a TCP connection: across the world it takes a second, more with lost packets."""
 _MOVED = (301, 302, 303, 307, 308)
 _LOGIN = (401, 403, 407)
 
@@ -45,8 +45,8 @@ Secrets = Mapping[str, str]
 class LoginSettings:
     """Credentials: a bearer token, user and password, or a header with a key.
 
-    Secrets are named by the environment variables that hold them. With `header = "Authorization"`
-    and `header_env` MISP's keys are sent, which have no word before them.
+    Settings name the environment variables that hold secrets. MISP's keys, which have no scheme
+    before them, need `header = "Authorization"` and `header_env`.
     """
 
     bearer_env: Variable = ""
@@ -87,7 +87,7 @@ class LoginSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """Files (PEM): whose signatures we trust, "" being the system's; our certificate and key."""
+    """Files (PEM): the authorities that we trust ("": the system's), our certificate and key."""
 
     ca_file: str = ""
     cert_file: str = ""
@@ -99,7 +99,7 @@ class TlsSettings:
             raise Problems([Problem(("cert_file",), text)])
 
     def context(self, *, shows_us: bool = True) -> ssl.SSLContext:
-        """Made again for each fetch: certificates are renewed while we run.
+        """Return a context, new for each fetch: certificates are renewed while we run.
 
         Raises FeedDown(CERTIFICATE).
         """
@@ -138,10 +138,10 @@ class WebSettings:
         """Return the environment variables that hold its secrets."""
         return self.login.variables()
 
-    def pace(self, bytes_max: int | None = None) -> Pace:
+    def pace(self, bytes_max: int | None = None) -> BodyLimits:
         """Return the limits of one body; `bytes_max`: a lower limit of its size."""
         most = self.bytes_max if bytes_max is None else min(bytes_max, self.bytes_max)
-        return Pace(most, self.bytes_per_s_min, self.slow_window_s)
+        return BodyLimits(most, self.bytes_per_s_min, self.slow_window_s)
 
 
 def known_of(
@@ -160,18 +160,18 @@ def address_of(*asked: str) -> str:
 
 
 @asynccontextmanager
-async def web_of(settings: WebSettings, secrets: Secrets) -> AsyncIterator["Web"]:
+async def web_of(settings: WebSettings, secrets: Secrets) -> AsyncIterator["WebSession"]:
     """Open the way to a feed's server, for as long as one fetch may take. Raises FeedDown."""
     home = URL(settings.url)
     try:
-        async with asyncio.timeout(settings.deadline_s), Web(settings, secrets, home) as web:
+        async with asyncio.timeout(settings.deadline_s), WebSession(settings, secrets, home) as web:
             yield web
     except TimeoutError as error:
         text = f"{shown(home)} was not complete within deadline_s = {settings.deadline_s:g}"
         raise FeedDown(FeedFault.TIMEOUT, text) from error
 
 
-class Web:
+class WebSession:
     """A feed's way to its server, for one fetch.
 
     Our login and our certificate are shown to the server of `home` only, whatever is asked for.
@@ -205,9 +205,9 @@ class Web:
     async def get(
         self, url: URL, headers: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer with status 200 or 304, its body not yet read.
+        """Return the answer with status 200 or 304, its body not yet read. Raises FeedDown.
 
-        What goes wrong inside the block with reading is renamed too. Raises FeedDown.
+        Faults of reading inside the block are renamed too.
         """
         first = url
         for _ in range(REDIRECTS_MAX + 1):
@@ -236,15 +236,13 @@ class Web:
         )
 
     def _context(self, *, ours: bool) -> ssl.SSLContext:
-        """With our certificate or without; reading the system's authorities takes 20 ms."""
+        """Return a context with our certificate or without; reading authorities takes 20 ms."""
         if ours not in self._contexts:
             self._contexts[ours] = self._settings.tls.context(shows_us=ours)
         return self._contexts[ours]
 
     def _moved(self, first: URL, url: URL, location: str) -> URL:
-        """Return the target of a redirect. Raises FeedDown(REDIRECTED) for one that is not
-        followed.
-        """
+        """Return the target of a redirect. Raises FeedDown(REDIRECTED) if it is not followed."""
         try:
             to = url.join(URL(location))
         except ValueError:
@@ -261,7 +259,7 @@ class Web:
 
 
 def _is_ours(home: URL, url: URL) -> bool:
-    """Return whether it is the server that the settings name; from http to https it still is."""
+    """Return whether `url` is on the server of the settings, also by https instead of http."""
     if home.host != url.host:
         return False
     upgraded = home.is_default_port() and url.is_default_port()
@@ -276,7 +274,7 @@ def _proxy(url: URL) -> str | None:
 
 
 def _accepted(response: aiohttp.ClientResponse, origin: str) -> None:
-    """Raises FeedDown for an answer that brings nothing."""
+    """Raise FeedDown for an answer without content."""
     status = response.status
     if status in (200, 304):
         return
@@ -297,7 +295,7 @@ def _accepted(response: aiohttp.ClientResponse, origin: str) -> None:
 
 @contextmanager
 def named_faults(origin: str) -> Iterator[None]:
-    """Give what aiohttp raises our names; its own texts may hold a whole address."""
+    """Rename aiohttp's exceptions; their texts may hold a whole address."""
     try:
         yield
     except aiohttp.ClientConnectorCertificateError as error:
@@ -337,7 +335,7 @@ def _connection(origin: str, error: aiohttp.ClientOSError) -> FeedDown:
 
 
 def _of_tls(origin: str) -> str:
-    """In TLS 1.3 a server refuses our certificate after we think that we are in, or hangs up."""
+    """Return a hint: in TLS 1.3 a server refuses our certificate after the handshake."""
     wants = "; a server that wants a certificate of ours may do so: look at the feed's tls"
     return wants if origin.startswith("https:") else ""
 
@@ -347,14 +345,14 @@ def _of_os(error: OSError) -> str:
 
 
 WAIT_S_MOST = 86_400.0
-"""A server that asks for more would silence its feed: a daily look finds out."""
+"""The longest wait that a server may ask for. One slip of a partner would silence its feed."""
 _SHA256 = re.compile(r"\bsha-256=:?([A-Za-z0-9+/]{43}=):?", re.IGNORECASE)
 _MAX_AGE = re.compile(r'\bmax-age\s*=\s*"?(\d{1,10})', re.IGNORECASE)
 _UNCACHED = re.compile(r"\bno-(?:cache|store)\b", re.IGNORECASE)
 
 
 def retry_after_s(text: str | None, now_s: float) -> float | None:
-    """Retry-After (RFC 9110 10.2.3), seconds or a date, in seconds from now."""
+    """Return Retry-After (RFC 9110 10.2.3), seconds or a date, in seconds from now."""
     text = (text or "").strip()
     if re.fullmatch(r"\d{1,12}", text):
         return min(float(text), WAIT_S_MOST)
@@ -363,7 +361,7 @@ def retry_after_s(text: str | None, now_s: float) -> float | None:
 
 
 def fresh_s(headers: Mapping[str, str]) -> float:
-    """For how long an answer is said to stay true: Cache-Control's max-age less its Age."""
+    """Return how long an answer stays fresh: Cache-Control's max-age less its Age."""
     control = headers.get("Cache-Control", "")
     found = _MAX_AGE.search(control)
     if found is None or _UNCACHED.search(control):
@@ -374,10 +372,9 @@ def fresh_s(headers: Mapping[str, str]) -> float:
 
 
 def digests(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the SHA-256 sums in the headers, hex by header: of the bytes as they come over the
-    wire.
+    """Return the SHA-256 sums in the headers, hex by header, of the bytes on the wire.
 
-    Content-Digest and Repr-Digest (RFC 9530), and the Digest that was before them (RFC 3230).
+    Content-Digest and Repr-Digest (RFC 9530), and the older Digest (RFC 3230).
     """
     sums = {}
     for name in ("Content-Digest", "Repr-Digest", "Digest"):
@@ -391,7 +388,7 @@ def digests(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def length(headers: Mapping[str, str]) -> int | None:
-    """Content-Length."""
+    """Return Content-Length; None: it is absent or unreadable."""
     text = headers.get("Content-Length", "")
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
@@ -400,12 +397,12 @@ _PIECE = 64 * 1024
 
 
 async def read_body(
-    response: aiohttp.ClientResponse, land: Landing, pace: Pace, origin: str
+    response: aiohttp.ClientResponse, land: Landing, pace: BodyLimits, origin: str
 ) -> Intake:
-    """Unpack the body into `land`; what is returned knows its hash. Raises FeedDown.
+    """Unpack the body into `land`; return the intake, which has its hash. Raises FeedDown.
 
-    An answer with neither a length nor chunks ends where the connection does (RFC 9112 6.3), and
-    so does half of it: it is taken only if what is compressed in it knows its own end.
+    An answer with neither a length nor chunks ends where the connection does (RFC 9112 6.3), and so
+    does half of it. It is taken only if compressed data in it has its own end.
     """
     announced = length(response.headers)
     if announced is not None and announced > pace.bytes_max:

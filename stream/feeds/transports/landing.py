@@ -136,7 +136,7 @@ def bundle(land: Landing) -> Iterator[Bundle]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class BodyLimits:
     """The largest body, packed and unpacked, and the fewest bytes a second in each window.
 
     Without the second limit a server that sends a byte now and then would hold us to the deadline.
@@ -150,7 +150,7 @@ class Pace:
 class Slowness:
     """A watch over a body that may drip."""
 
-    def __init__(self, pace: Pace, origin: str) -> None:
+    def __init__(self, pace: BodyLimits, origin: str) -> None:
         self._pace, self._origin = pace, origin
         self._since_s, self._bytes = monotonic_s(), 0
 

@@ -1,7 +1,8 @@
 """A MISP feed on a web server: manifest.json, and a file for each event that it names.
 
-At first all events, then those that changed since, by the manifest's timestamps. An attribute that
-was deleted for good, or an event that is gone, is not told by those; `whole_every_s` reads all.
+The first fetch takes all events, the next ones those that changed, by the manifest's timestamps.
+Timestamps do not show an attribute that was deleted for good, nor an event that is gone;
+`whole_every_s` reads everything again.
 """
 
 import hashlib
@@ -17,11 +18,9 @@ from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.formats.misp import EVENT_BYTES_MAX
-from stream.feeds.misp_folder import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
-from stream.feeds.transport import Fetched, Seconds, Unchanged, shown
 from stream.feeds.transports.http_get import (
     Secrets,
-    Web,
+    WebSession,
     WebSettings,
     address_of,
     known_of,
@@ -29,6 +28,8 @@ from stream.feeds.transports.http_get import (
     web_of,
 )
 from stream.feeds.transports.landing import bundle, date_s, landing
+from stream.feeds.transports.misp_folder import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
+from stream.feeds.transports.transport import Fetched, Seconds, Unchanged, shown
 from stream.ops.clock import now_s
 from stream.ops.schema.toml import Between
 
@@ -38,7 +39,7 @@ _EVENT = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MispFeedSettings(WebSettings):
-    """`url` of the folder that has the manifest.json. `bytes_max` of all events together."""
+    """`url` of the folder with the manifest.json. `bytes_max` bounds all events together."""
 
     whole_every_s: Annotated[int, Between(0, 366 * _DAY_S)] = _DAY_S
     deadline_s: Seconds = 1800.0
@@ -49,7 +50,7 @@ class _Entry(msgspec.Struct):
 
 
 class _Manifest:
-    """Decode a manifest.json. Raises FeedDown(PROTOCOL)."""
+    """A decoded manifest.json. Raises FeedDown(PROTOCOL)."""
 
     def __init__(self, data: bytes, origin: str) -> None:
         try:
@@ -68,7 +69,7 @@ class _Manifest:
             raise FeedDown(FeedFault.TOO_LARGE, text)
 
     def newest(self) -> int:
-        """Return the latest change, seconds since the epoch; 0 where there is none."""
+        """Return the time of the latest change, seconds since the epoch; 0: there is none."""
         return max(self.times.values(), default=0)
 
     def only(self, events: list[str]) -> bytes:
@@ -92,7 +93,9 @@ class MispFeedTransport:
         async with web_of(self._settings, self._secrets) as web:
             return await self._fetch(web, known, into)
 
-    async def _fetch(self, web: Web, known: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+    async def _fetch(
+        self, web: WebSession, known: Mapping[str, str], into: Path
+    ) -> Fetched | Unchanged:
         reading_s = now_s()
         data, as_of_s = await self._get(web, MANIFEST, MANIFEST_BYTES_MAX, into)
         digest = hashlib.sha256(data).hexdigest()
@@ -121,9 +124,9 @@ class MispFeedTransport:
         )
 
     async def _get(
-        self, web: Web, name: str, bytes_max: int, into: Path
+        self, web: WebSession, name: str, bytes_max: int, into: Path
     ) -> tuple[bytes, int | None]:
-        """Return a file of the folder, and when its server says that it was made."""
+        """Return a file of the folder and its time, if the server has one."""
         url = self._url / name
         pace = self._settings.pace(bytes_max)
         beside = into.with_name(f"{into.name}.event")

@@ -20,10 +20,9 @@ from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.core.model.moments import read_rfc3339
-from stream.feeds.transport import Fetched, Unchanged, shown
 from stream.feeds.transports.http_get import (
     Secrets,
-    Web,
+    WebSession,
     WebSettings,
     address_of,
     known_of,
@@ -31,13 +30,14 @@ from stream.feeds.transports.http_get import (
     web_of,
 )
 from stream.feeds.transports.landing import Landing, landing
+from stream.feeds.transports.transport import Fetched, Unchanged, shown
 from stream.ops.clock import now_s
 from stream.ops.schema.toml import Between
 
 MEDIA_TYPE = "application/taxii+json;version=2.1"
 DATE_ADDED_LAST = "X-TAXII-Date-Added-Last"
 TICK = timedelta(microseconds=1)
-"""`added_after` is exclusive, so one tick less asks for the same moment again."""
+"""`added_after` is exclusive: one tick less asks for the same moment again."""
 
 T = TypeVar("T")
 
@@ -51,18 +51,18 @@ class Envelope(msgspec.Struct):
 
 
 class Discovery(msgspec.Struct):
-    """The API roots of a server; of a root's own answer nothing is used."""
+    """The API roots of a server. The answer of a root itself is not used."""
 
     api_roots: list[str] = []
     default: str = ""
 
     def in_order(self) -> list[str]:
-        """Return the default API root first."""
+        """Return the API roots, the default first."""
         return sorted(set(self.api_roots), key=lambda root: (root != self.default, root))
 
 
 class Collection(msgspec.Struct):
-    """One collection."""
+    """A collection that a server names."""
 
     id: str
     title: str = ""
@@ -71,13 +71,13 @@ class Collection(msgspec.Struct):
 
 
 class Collections(msgspec.Struct):
-    """Those of an API root."""
+    """The collections of an API root."""
 
     collections: list[Collection] = []
 
 
 def decoded(data: bytes, kind: type[T], origin: str) -> T:
-    """Return an answer as a `kind`. Raises FeedDown(PROTOCOL)."""
+    """Decode an answer as a `kind`. Raises FeedDown(PROTOCOL)."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError) as error:
@@ -86,7 +86,7 @@ def decoded(data: bytes, kind: type[T], origin: str) -> T:
 
 
 def check_type(content_type: str, origin: str) -> None:
-    """Raises FeedDown(PROTOCOL) for what other versions and other servers answer."""
+    """Raise FeedDown(PROTOCOL) for the answers of other versions and other servers."""
     name, _, rest = content_type.lower().replace(" ", "").partition(";")
     if name != "application/taxii+json" or (rest and "version=2.1" not in rest):
         text = f'{origin} speaks no TAXII 2.1: its Content-Type is "{content_type[:80]}"'
@@ -128,11 +128,11 @@ class Moment:
 
 
 PAGE_BYTES_MAX = 64 << 20
-"""A page is held in memory; servers choose their size and stay far below this."""
+"""A page is held in memory. Servers choose its size and stay far below this."""
 IDLE_PAGES_MAX = 3
-"""A server that gives pages without anything new does not get on: stop, and say so."""
+"""Pages in a row with nothing new, after which a fetch fails: the server makes no progress."""
 REMEMBERED_MAX = 1000
-"""The last objects, by which an overlap is known again: 17 KB."""
+"""Last objects that are remembered, to recognise an overlap: 17 KB."""
 _DAY_S = 86_400
 
 
@@ -217,20 +217,18 @@ class TaxiiTransport:
 
 
 class _Asking:
-    """One server, asked for small things and for pages."""
-
-    def __init__(self, web: Web, settings: TaxiiSettings, origin: str, into: Path) -> None:
+    def __init__(self, web: WebSession, settings: TaxiiSettings, origin: str, into: Path) -> None:
         self._web, self._origin = web, origin
         self._beside = into.with_name(f"{into.name}.page")
         self._pace = settings.pace(PAGE_BYTES_MAX)
 
     async def page(self, url: URL) -> tuple[Envelope, Moment | None]:
-        """One page, and when its last object was added. Raises FeedDown."""
+        """Return one page and the time at which its last object was added. Raises FeedDown."""
         data, last = await self._get(url)
         return decoded(data, Envelope, self._origin), Moment.parsed(last)
 
     async def ask(self, url: URL, kind: type[T]) -> T:
-        """One answer. Raises FeedDown."""
+        """Return one answer, decoded. Raises FeedDown."""
         data, _ = await self._get(url)
         return decoded(data, kind, self._origin)
 
@@ -244,7 +242,7 @@ class _Asking:
 
 
 class _Pages:
-    """All pages of one question, their objects written once each."""
+    """All pages of one request. Each object is written once."""
 
     def __init__(self, asking: _Asking, settings: TaxiiSettings, land: Landing) -> None:
         self._asking, self._settings, self._land = asking, settings, land
@@ -252,7 +250,7 @@ class _Pages:
         self.tail: deque[str] = deque(maxlen=REMEMBERED_MAX)
 
     async def read(self, url: URL, since: Moment | None) -> Moment | None:
-        """Write the envelope; when the last object was added, if the server says. FeedDown."""
+        """Write the envelope; return when its last object was added, if known. Raises FeedDown."""
         limit = {"limit": str(self._settings.limit)}
         query = limit if since is None else {**limit, "added_after": str(since)}
         newest: Moment | None = None
@@ -276,7 +274,7 @@ class _Pages:
         return newest
 
     def _keep(self, envelope: Envelope) -> bool:
-        """Write the objects that were not there yet; whether there was one."""
+        """Write new objects; return whether there was one."""
         before = len(self.seen)
         for raw in envelope.objects:
             digest = xxhash.xxh3_64_hexdigest(raw)

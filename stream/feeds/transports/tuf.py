@@ -1,7 +1,7 @@
 """A list that its owner publishes in a signed repository (TUF): changes if possible, else whole.
 
-The newest metadata that were verified are kept beside the feed, so that no server can serve an
-older version; so are the parts of a whole list that came before a download broke off.
+The newest verified metadata are kept beside the feed, so that no server can serve an older version.
+The parts of a whole list are kept too, until all have come: a download may break off.
 """
 
 import io
@@ -15,10 +15,10 @@ from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.formats.states import combined
 from stream.feeds.read import CHANGES_PART
-from stream.feeds.transport import BytesMax, Fetched, Seconds, Unchanged
-from stream.feeds.transports.apart import Apart, Stop, Stopped
+from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.http_get import LoginSettings, Secrets
 from stream.feeds.transports.landing import Landing, bundle, landing
+from stream.feeds.transports.transport import BytesMax, Fetched, Seconds, Unchanged
 from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits
 from stream.feeds.tuf.tuf_errors import refused
 from stream.feeds.tuf.tuf_fetcher import FetchLimits
@@ -35,19 +35,19 @@ from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Checked, Problem, Problems
 
 _CHANGES_BYTES_MAX: Final = 64 << 20
-"""More changes than this are not quicker than the whole list."""
+"""The most changes in one fetch: more are not quicker than the whole list."""
 _AGAIN_S: Final = 30.0
-"""A whole list that came and was not accepted is not brought again sooner than this."""
+"""Wait before the same whole list is fetched again that was not accepted."""
 BYTES_MAX: Final = 2 << 30
-"""134 million numbers, the most that a list may have, as fingerprints."""
+"""The largest list: 134 million numbers as fingerprints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TufSettings:
-    """`url` of the repository, or `path` of its copy on a disk; `root`: the file of its trusted
-    root.json; `targets`: the list as its owner calls it, e.g. `KH/scam`.
+    """`url` of the repository, or `path` of its copy on a disk; `root` is its trusted root.json.
 
-    `deadline_s` for all of one version, which may break off and go on the next time.
+    `targets` is the list as its owner calls it, e.g. `KH/scam`. `deadline_s` bounds one fetch; a
+    download that breaks off goes on at the next one.
     """
 
     root: Annotated[str, Checked(filled)]
@@ -74,7 +74,7 @@ class TufSettings:
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """The state of a follower: its history, its position, and the whole list it began with."""
+    """A follower's position: epoch and generation, and the whole list that it began with."""
 
     epoch: str
     generation: int
@@ -109,7 +109,7 @@ class TufTransport:
         self._brought = ""
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """Changes since what was remembered, else the whole list. Raises FeedDown."""
+        """Return the changes since what was remembered, else the whole list. Raises FeedDown."""
         return await self._apart(lambda stop: self._fetch(remembered, into, stop))
 
     def _fetch(self, remembered: Mapping[str, str], into: Path, stop: Stop) -> Fetched | Unchanged:
@@ -167,11 +167,11 @@ class TufTransport:
     def _changes(
         self, repository: Repository, name: str, spans: tuple[tuple[int, int], ...], stop: Stop
     ) -> bytes:
-        """Return the content of the change files as one."""
+        """Return several change files as one."""
         files, size = [], 0
         for begin, end in spans:
             if stop.is_set():
-                raise Stopped
+                raise WorkStopped
             files.append(repository.read(change_target(name, begin, end), _CHANGES_BYTES_MAX))
             size += len(files[-1])
             if size > _CHANGES_BYTES_MAX:
@@ -206,16 +206,13 @@ class TufTransport:
         state: Path,
         stop: Stop,
     ) -> Fetched:
-        """Return the whole list and what was changed since, as one file.
-
-        A part that is here already, from a download that broke off, is not fetched again.
-        """
+        """Write the whole list and the changes since as one file; reuse parts that are here."""
         name, kept = latest.list, state / "parts"
         kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         needed: dict[str, Path] = {}
         for part in latest.parts:
             if stop.is_set():
-                raise Stopped
+                raise WorkStopped
             needed[part] = self._part(repository, part_target(name, latest.whole, part), kept)
         for path in kept.iterdir():
             if path not in needed.values():
@@ -248,15 +245,12 @@ def _stand_of(latest: Latest) -> tuple[str, int]:
 
 
 def _needs_whole(stand: _Stand, latest: Latest) -> bool:
-    """Return whether the whole list is wanted though no number is new.
-
-    Only its filter holds hashes.
-    """
+    """Return whether a new whole list is needed though no number is new: its filter has hashes."""
     return latest.shares is not Shared.NUMBERS and latest.whole > stand.whole
 
 
 def _pack(land: Landing, parts: Mapping[str, Path], changes: bytes) -> None:
-    """The same parts give the same bytes."""
+    # Sorted: the same parts must give the same bytes, which the gate recognises.
     with bundle(land) as whole:
         for part, path in sorted(parts.items()):
             with path.open("rb") as file:

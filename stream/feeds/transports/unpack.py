@@ -25,7 +25,7 @@ _ZSTD = b"\x28\xb5\x2f\xfd"
 _MARK_BYTES = 4
 
 
-class Member(Protocol):
+class MemberDecoder(Protocol):
     """A decoder of one member."""
 
     @property
@@ -100,9 +100,9 @@ class Plain:
 class Unpacker:
     """A decoder of all members of one compression. Messages name `origin`."""
 
-    def __init__(self, origin: str, way: str, start: Callable[[], Member]) -> None:
+    def __init__(self, origin: str, way: str, start: Callable[[], MemberDecoder]) -> None:
         self._origin, self._way, self._start = origin, way, start
-        self._member: Member | None = None
+        self._member: MemberDecoder | None = None
         self._members = 0
 
     def feed(self, data: bytes) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
-"""Follows a signed repository with python-tuf: nothing that it gives was not verified.
+"""Follow a signed repository with python-tuf. Everything that it returns was verified.
 
-Blocks: call it in a thread. One folder of state belongs to one repository and one process; it holds
-the newest metadata that were verified, which is what keeps an older version from being accepted.
+Blocks: call it in a thread. One state folder belongs to one repository and one process. It has the
+newest verified metadata, so that no older version is accepted.
 """
 
 from collections.abc import Callable
@@ -28,26 +28,26 @@ from stream.ops.clock import now_s
 SIGNED_AT: Final = "x-ringfence-signed-at"
 """Our field of timestamp.json: seconds since the epoch by its signer's clock."""
 HUB: Final = "x-ringfence-hub"
-"""Our field of root.json: true in a hub's, which owns no list."""
+"""Our field of root.json: true for a hub, which owns no list."""
 CLOCK_SLACK_S: Final = 1800
-"""Clocks may be so far apart; a timestamp is re-signed long before it expires, so 10 minutes do
-no harm, and beyond this expiry means nothing any more."""
+"""Clocks may differ by so much. A timestamp is signed again long before it expires, so half an hour
+does no harm. Beyond it expiry cannot be judged."""
 _ROOT_BYTES_MAX: Final = 512_000
-"""python-tuf's own limit: a root takes some KB."""
+"""python-tuf's own limit: a root has some KB."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TufLimits:
-    """The largest files, in bytes, that are taken before they could be verified."""
+    """Sizes of the largest files, in bytes: they are read before they can be verified."""
 
     fetch: FetchLimits = field(default_factory=FetchLimits)
     metadata_bytes_max: int = 5_000_000
     target_bytes_max: int = 16 << 30
 
 
-class Tried(Protocol):
-    """Does something with python-tuf; what goes wrong comes as FeedDown."""
+class TufAttempt(Protocol):
+    """A call of python-tuf whose faults come as FeedDown."""
 
     def __call__(self, work: Callable[[], T], doing: str) -> T:
         """Return the result of `work`."""
@@ -57,8 +57,8 @@ class Tried(Protocol):
 class TufClient:
     """One repository at `url` (`https://...`, or a folder), trusted by `root`.
 
-    `root` is the owner's root.json of any version, had by a way that is trusted; from there newer
-    ones are followed by themselves. `state` is made if need be.
+    `root` is the owner's root.json of any version, received by a trusted way. Newer ones follow
+    from it. `state` is made if it is missing.
     """
 
     def __init__(self, url: str, state: Path, root: bytes, limits: TufLimits | None = None) -> None:
@@ -82,7 +82,7 @@ class TufClient:
         return Repository(updater, self.kept, self._tried, bytes_max, self.place)
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._fetcher.close()
 
     def _updater(self) -> Updater:
@@ -116,7 +116,7 @@ class TufClient:
         return fault
 
     def _clocks(self) -> None:
-        """A timestamp of the future: our clock is behind, and would take what has expired."""
+        """Refuse a timestamp of the future: a slow clock would accept expired metadata."""
         path = self.kept / metadata_file(Timestamp.type)
         signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
         signed_at_s = signed.unrecognized_fields.get(SIGNED_AT)
@@ -131,10 +131,10 @@ def _clock(place: str, apart_s: int, whose: str) -> FeedDown:
 
 
 class Repository:
-    """One version of a repository: what is found in it is consistent."""
+    """One consistent version of a repository."""
 
     def __init__(
-        self, updater: Updater, kept: Path, tried: Tried, target_bytes_max: int, place: str
+        self, updater: Updater, kept: Path, tried: TufAttempt, target_bytes_max: int, place: str
     ) -> None:
         self._updater, self._tried = updater, tried
         self._place = place
@@ -143,19 +143,17 @@ class Repository:
         self._target_bytes_max = target_bytes_max
 
     def find(self, name: str) -> TargetFile | None:
-        """Return the signed length and hashes of a target (`KH/scam/latest.json`); None: no such
-        target.
+        """Return the signed length and hashes of a target (`KH/scam/latest.json`), None: absent.
 
-        Only the roles that may speak for that name are asked. Raises FeedDown.
+        Only the roles that may sign that name are asked. Raises FeedDown.
         """
         safe_name(name)
         return self._tried(lambda: self._updater.get_targetinfo(name), f"who signs {name}")
 
     def download(self, name: str, into: Path) -> TargetFile:
-        """Download a target, verified, as the file `into`, which has no other writer. Raises
-        FeedDown.
+        """Download and verify a target as the file `into`, which has no other writer.
 
-        A download that breaks off goes on at the same place when it is tried again.
+        A download that breaks off goes on at the same place at the next try. Raises FeedDown.
         """
         target = self.find(name)
         if target is None:
@@ -175,10 +173,7 @@ class Repository:
         return target
 
     def read(self, name: str, bytes_max: int) -> bytes:
-        """Return a small target's content.
-
-        Raises FeedDown, also where it has more than `bytes_max`.
-        """
+        """Return the content of a small target. Raises FeedDown, also beyond `bytes_max`."""
         target = self.find(name)
         if target is not None and target.length > bytes_max:
             text = f"{name} has {target.length:,} bytes, at most {bytes_max:,} are taken"
@@ -191,10 +186,9 @@ class Repository:
             into.unlink()
 
     def roles(self) -> dict[str, dict[str, TargetFile]]:
-        """Return every role that signs targets, `targets` first, with all it has signed. Raises
-        FeedDown.
+        """Return every role that signs targets, `targets` first, with all that it has signed.
 
-        A role below a role below `targets` is in it too: a hub's lists.
+        A role two levels below `targets` is included: a hub's lists. Raises FeedDown.
         """
         self._tried(lambda: self._updater.get_targetinfo("-"), "targets.json")
         found, waiting = {}, [Targets.type]
@@ -213,11 +207,12 @@ class Repository:
         return found
 
     def owned(self, list_name: str) -> None:
-        """The root that we trust is of the list's owner, and no hub's. Raises FeedDown(NOT_THEIRS).
+        """Check that the trusted root is the list owner's, and no hub's.
 
-        TUF lets a delegating role name other keys at any time, so by a hub's root a hub could speak
-        for every country: a list is followed by its owner's root alone. A hub's root says that it
-        is one; and where another role than the list's own stands between, there is a delegation.
+        TUF lets a delegating role name other keys at any time. With a hub's root a hub could speak
+        for every country, so a list is followed by its owner's root alone. A hub's root says that
+        it is one, and a role between `targets` and the list's own is a delegation. Raises
+        FeedDown(NOT_THEIRS).
         """
         self._tried(
             lambda: self._updater.get_targetinfo(f"{list_name}/-"), f"who signs {list_name}"
@@ -236,7 +231,7 @@ class Repository:
         )
 
     def only_of(self, owner: str) -> None:
-        """A country speaks for what is below its own name alone. Raises FeedDown(NOT_THEIRS)."""
+        """Check that a country signs names below its own only. Raises FeedDown(NOT_THEIRS)."""
         for role, targets in self.roles().items():
             if role != Targets.type and not role.startswith(f"{owner}~"):
                 raise refused(FeedFault.NOT_THEIRS, f"{owner}'s repository has a role {role}")
@@ -250,10 +245,9 @@ class Repository:
         return self._tried(lambda: Metadata[Targets].from_file(str(path)).signed, role)
 
     def targets_of(self, role: str) -> dict[str, TargetFile]:
-        """Return all targets that a role has signed, after `find` went through it; {}: it was not
-        asked.
+        """Return all targets that a role has signed; {}: `find` did not load that role.
 
-        Raises FeedDown where a name among them is none that can be used.
+        Raises FeedDown if a name among them cannot be used.
         """
         if not (self.kept / metadata_file(role)).is_file():
             return {}
@@ -264,14 +258,14 @@ class Repository:
 
     @property
     def version(self) -> str:
-        """`<timestamp's version>`: the same means that nothing at all has changed."""
+        """The timestamp's version: while it is the same, nothing has changed."""
         path = self.kept / metadata_file(Timestamp.type)
         signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
         return str(signed.version)
 
 
 def _altered(name: str, fault: FeedDown) -> FeedDown:
-    """Return a target that is not what was signed: too short, too long, or other bytes."""
+    """Return the fault of a target that is too short, too long, or has other bytes."""
     length = "length" in fault.detail.lower()
     reason = FeedFault.WRONG_LENGTH if length else FeedFault.CHECKSUM
     return refused(reason, f"{name} is not the file that was signed")

@@ -1,7 +1,7 @@
-"""Explain what is wrong with a signed repository, for the operator who follows it.
+"""Explain the faults of a signed repository to the operator who follows it.
 
-python-tuf refuses with a handful of exceptions; which attack or mishap each one means depends on
-what was being read. Each reason has one sentence that says what to do.
+python-tuf has a handful of exceptions. The attack or mishap that one means depends on the file that
+was being read. Each reason has one sentence that says what to do.
 """
 
 import re
@@ -56,7 +56,7 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
     FeedFault.CERTIFICATE: "The server's certificate is not trusted: look at the address and at"
     " ca_file.",
 }
-"""Each reason for which a repository is refused, and what to do about it."""
+"""Reasons why a repository is refused, and what to do about each."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}(/[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}){0,7}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -64,15 +64,12 @@ _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing in
 
 
 def refused(reason: FeedFault, what: str) -> FeedDown:
-    """Return the exception for one reason: what was found, then what to do."""
+    """Return the exception of a reason: what was found, then what to do."""
     return FeedDown(reason, f"{what}. {ADVICE[reason]}")
 
 
 def safe_name(name: str) -> str:
-    """Return a target's name, if it can lead nowhere but below its folder.
-
-    Raises FeedDown(BAD_NAME).
-    """
+    """Return a target's name if it stays below its folder. Raises FeedDown(BAD_NAME)."""
     if not _NAME.match(name):
         shown = name if len(name) <= 80 else f"{name[:77]}..."
         raise refused(FeedFault.BAD_NAME, f"a target is named {shown!r}")
@@ -80,14 +77,14 @@ def safe_name(name: str) -> str:
 
 
 def safe_role(name: str) -> str:
-    """Return a delegated role's name, if it can be a file's. Raises FeedDown(BAD_NAME)."""
+    """Return a delegated role's name if it can name a file. Raises FeedDown(BAD_NAME)."""
     if "/" in name:
         raise refused(FeedFault.BAD_NAME, f"a role is named {name[:80]!r}")
     return safe_name(name)
 
 
 def safe_target(target: TargetFile) -> None:
-    """A target whose name and hash can be parts of a file's name. Raises FeedDown."""
+    """Check that a target's name and hash can be parts of a file name. Raises FeedDown."""
     safe_name(target.path)
     first = next(iter(target.hashes.items()), ("", ""))
     if first[0] != "sha256" or not _SHA256.match(first[1]):
@@ -96,9 +93,9 @@ def safe_target(target: TargetFile) -> None:
 
 
 def explained(error: Exception, place: str, doing: str, kept: Path, said: bytes) -> FeedDown:
-    """Return our exception for what python-tuf found wrong at `place` while `doing` something.
+    """Return our exception for python-tuf's `error` at `place` while `doing` something.
 
-    `kept` is the folder of metadata that were verified before, `said` the file that was read last.
+    `kept` is the folder of verified metadata, `said` the file that was read last.
     """
     where = f"{place}: {doing}"
     if isinstance(error, FeedDown):
@@ -140,7 +137,7 @@ def _of_status(error: tuf.DownloadHTTPError, where: str) -> FeedDown:
 
 
 def _signature(error: tuf.UnsignedMetadataError, where: str, kept: Path, said: bytes) -> FeedDown:
-    """Return whether too few signed, or the wrong ones, or something else than what is there."""
+    """Return the fault: too few keys signed, or unknown ones, or other bytes were signed."""
     text = f"{where}: {error}"
     role, _, rest = str(error).partition(" was signed by ")
     if not rest.startswith("0/"):
@@ -153,7 +150,7 @@ def _signature(error: tuf.UnsignedMetadataError, where: str, kept: Path, said: b
 
 
 def _keys_of(role: str, kept: Path) -> set[str]:
-    """Return the keys that may sign for a role, as far as metadata verified before tell."""
+    """Return the keys that may sign for a role by the verified metadata."""
     try:
         root = Metadata[Root].from_file(str(kept / "root.json")).signed
         if role in root.roles:

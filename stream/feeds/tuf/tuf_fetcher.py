@@ -1,4 +1,4 @@
-"""Bytes of a repository from a web server or a folder: never more, never slower than agreed."""
+"""Fetch files of a repository from a web server or a folder, within limits of size and speed."""
 
 import os
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from urllib3.exceptions import (
 )
 
 from stream.core.model.errors import FeedFault
-from stream.feeds.transports.landing import Pace, Slowness, date_s
+from stream.feeds.transports.landing import BodyLimits, Slowness, date_s
 from stream.feeds.tuf.tuf_errors import refused
 from stream.ops.untrusted_folders import open_plain
 
@@ -29,7 +29,7 @@ _PIECE = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchLimits:
-    """Limits of time and retries for a server.
+    """Limits of time for a server, and its settings.
 
     `answer_s`: seconds of silence; less than `bytes_per_s_min` over `slow_window_s` is too slow.
     `headers`: sent with each request, a token for example; never printed.
@@ -43,16 +43,16 @@ class FetchLimits:
 
 
 class BoundedFetcher(FetcherInterface):
-    """For one repository, used by one thread at a time; python-tuf gives each file's limit.
+    """A fetcher for one repository, used by one thread at a time; python-tuf gives size limits.
 
-    `partial`: where the beginning of a target stays when its download breaks off, so that the next
-    one goes on there; what is in it is worth nothing before its hash was compared.
+    The folder `partial` keeps the beginning of a target whose download breaks off, so that the next
+    one goes on there. Its content is not trusted before its hash was compared.
     """
 
     def __init__(self, limits: FetchLimits, partial: Path) -> None:
         self._limits, self._partial = limits, partial
         self.said = b""
-        """The last small file that was read: for telling what is wrong with it."""
+        """The last small file that was read, for messages on what is wrong with it."""
         self.server_time_s: int | None = None
         """The server's clock at its last answer, if it sent one."""
         self._web = urllib3.PoolManager(
@@ -63,7 +63,7 @@ class BoundedFetcher(FetcherInterface):
         )
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._web.clear()
 
     def _fetch(self, url: str) -> Iterator[bytes]:
@@ -80,7 +80,7 @@ class BoundedFetcher(FetcherInterface):
 
     @contextmanager
     def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
-        """A target; goes on where the last try for the same address broke off."""
+        """Download a target; go on where the last try for the same address broke off."""
         self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = self._partial / sha256(url.encode()).hexdigest()
         with os.fdopen(open_plain(part, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b") as file:
@@ -102,13 +102,13 @@ class BoundedFetcher(FetcherInterface):
             yield file
 
     def _pieces(self, url: str, after: int) -> Iterator[bytes]:
-        """Yield the bytes at `url` from `after` on; an empty piece: they restart from the
-        beginning.
-        """
+        """Yield the bytes at `url` from `after` on. An empty piece: from the beginning again."""
         if url.startswith("file:"):
             yield from _file_pieces(Path(url.removeprefix("file:")), after)
             return
-        slow = Slowness(Pace(0, self._limits.bytes_per_s_min, self._limits.slow_window_s), url)
+        slow = Slowness(
+            BodyLimits(0, self._limits.bytes_per_s_min, self._limits.slow_window_s), url
+        )
         try:
             yield from self._web_pieces(url, after, slow)
         except (ReadTimeoutError, ConnectTimeoutError) as error:

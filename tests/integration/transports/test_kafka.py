@@ -19,8 +19,8 @@ from aiokafka.structs import TopicPartition
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.open import read_header, read_rows
-from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports.kafka import KafkaFeedSettings, KafkaTransport
+from stream.feeds.transports.kafka_topic import KafkaFeedSettings, KafkaTransport
+from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.kafka.settings import KafkaSettings
 from tests.support.waiting import HANGS_S
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports.http import HttpSettings, HttpTransport
+from stream.feeds.transports.http_file import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import LoginSettings, TlsSettings
+from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.nginx import PASSWORD, USER, Nginx, running_nginx
 
 pytestmark = [pytest.mark.needs_nginx, pytest.mark.needs_openssl]

@@ -14,9 +14,9 @@ from stix2.v21.sdo import Indicator
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.open import read_rows
-from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.http_get import LoginSettings
 from stream.feeds.transports.taxii import TaxiiSettings, TaxiiTransport
+from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.lab.embedded.server import Server, free_ports, new_folder
 
 USER, PASSWORD = "ringfence", "a pass phrase"

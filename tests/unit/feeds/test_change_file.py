@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.model.entry import Category, Entry
-from stream.feeds.formats import ringfence
+from stream.feeds.formats import change_file
 from stream.feeds.formats.byte_columns import line_bytes
-from stream.feeds.formats.ringfence import increment, whole_list
+from stream.feeds.formats.change_file import increment, whole_list
 from stream.feeds.parse import Defaults, Parser
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import difference
@@ -37,7 +37,7 @@ def after(old: Reports, lines: Iterable[str]) -> Reports:
     """The reports after a change file was applied to them, row by row."""
     parser, now = Parser(Defaults("other", NOW_S)), dict(old)
     data = "".join(lines).encode()
-    for rows in ringfence.read(lambda: line_bytes([data])):
+    for rows in change_file.read(lambda: line_bytes([data])):
         parsed = parser.parse(rows)
         assert not parsed.rejected
         for at in range(len(parsed)):
@@ -55,7 +55,7 @@ def test_a_whole_list_is_read_as_it_was(held):
     """Every report of every source comes out as it went in, prefixes too."""
     lines = list(whole_list("KH/scam", 9, columns_from(held)))
     assert after({}, lines) == reports(held)
-    header = ringfence.read_header(lines[0])
+    header = change_file.read_header(lines[0])
     assert (header.list, header.whole, header.to) == ("KH/scam", True, 9)
 
 
@@ -65,5 +65,5 @@ def test_an_increment_makes_the_old_the_new(old, new):
     found = difference(columns_from(old), columns_from(new))
     lines = list(increment("KH/scam", 7, 9, found))
     assert after(reports(old), lines) == reports(new)
-    header = ringfence.read_header(lines[0])
+    header = change_file.read_header(lines[0])
     assert (header.whole, header.from_generation, header.to) == (False, 7, 9)

@@ -8,21 +8,26 @@ from stream.feeds.gate import (
     OF_ROWS,
     GateLimits,
     GateReason,
+    GateVerdict,
     Last,
-    Seen,
-    Verdict,
+    VersionFacts,
     judge,
 )
 
-ACCEPTED, SAME, HELD, REFUSED = Verdict.ACCEPTED, Verdict.SAME, Verdict.HELD, Verdict.REFUSED
+ACCEPTED, SAME, HELD, REFUSED = (
+    GateVerdict.ACCEPTED,
+    GateVerdict.SAME,
+    GateVerdict.HELD,
+    GateVerdict.REFUSED,
+)
 LAST = Last(sha256="a" * 64, numbers=1000, as_of_s=5000)
 LIMITS = GateLimits()
 
 
-def seen(**fields) -> Seen:
+def seen(**fields) -> VersionFacts:
     """A version like the last one, in other bytes."""
     plain = {"sha256": "b" * 64, "whole": True, "as_of_s": 6000, "good": 1000}
-    return Seen(**{**plain, "gained": 0, "lost": 0, **fields})
+    return VersionFacts(**{**plain, "gained": 0, "lost": 0, **fields})
 
 
 CASES = {

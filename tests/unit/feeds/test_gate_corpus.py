@@ -9,11 +9,11 @@ import pytest
 
 from stream.core.model.entry import text_of
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.feeds.detection.proposal import Proposal
+from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.detection.table_head import head_of
 from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import ReadOptions
-from stream.feeds.gate import GateLimits, Seen, Verdict, judge
+from stream.feeds.gate import GateLimits, GateVerdict, VersionFacts, judge
 from stream.feeds.open import lines_of
 from stream.feeds.read import VersionRead, read_version
 from stream.feeds.row_checks import Bounds
@@ -35,7 +35,7 @@ NOT_SEEN = {
 """What the gate cannot see in a wrong column; `feeds detect` asks in each of these cases."""
 
 
-def places_of(case: Case, one: Proposal) -> list[Place]:
+def places_of(case: Case, one: FeedProposal) -> list[Place]:
     """The columns of a file as a feed may name them, without the right one."""
     answer = dict(zip(case.answer[::2], case.answer[1::2], strict=True))
     right = case.expected.get("number", answer.get("--number"))
@@ -56,7 +56,7 @@ def places_of(case: Case, one: Proposal) -> list[Place]:
     return places
 
 
-def wrong_columns() -> Iterator[tuple[Case, Proposal, Place, str]]:
+def wrong_columns() -> Iterator[tuple[Case, FeedProposal, Place, str]]:
     """Every column of every table but the right one, by its name and by its place, in a region."""
     for case in feed_cases():
         _, one, _ = outcome(case)
@@ -66,7 +66,7 @@ def wrong_columns() -> Iterator[tuple[Case, Proposal, Place, str]]:
                 yield from ((case, one, place, region) for region in {home: 0, "BN": 0})
 
 
-def read(case: Case, one: Proposal, place: Place, region: str, folder: Path) -> VersionRead:
+def read(case: Case, one: FeedProposal, place: Place, region: str, folder: Path) -> VersionRead:
     """The version, as a feed reads it whose file names that column."""
     feed = Feed(
         name="f",
@@ -92,8 +92,10 @@ def test_a_wrong_column_is_held(tmp_path: Path, capsys: pytest.CaptureFixture[st
         found = {text_of(number) for number in version.columns.number.tolist()}
         if not found - set(case.expected["numbers"]):
             continue  # nothing that could block anybody
-        seen = Seen(sha256="a", whole=True, good=version.good, bad=version.bad, looks=version.looks)
-        if judge(seen, None, GateLimits()).verdict is Verdict.HELD:
+        seen = VersionFacts(
+            sha256="a", whole=True, good=version.good, bad=version.bad, looks=version.looks
+        )
+        if judge(seen, None, GateLimits()).verdict is GateVerdict.HELD:
             held += 1
         else:
             live += 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.feeds.lookalikes import (
+from stream.feeds.detection.lookalikes import (
     LOOKED_MAX,
     Looks,
     Style,

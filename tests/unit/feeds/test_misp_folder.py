@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stream.feeds import misp_folder
 from stream.feeds.formats.rows import InputUnreadable
-from stream.feeds.misp_folder import is_folder, read_folder
 from stream.feeds.open import read_rows
+from stream.feeds.transports import misp_folder
+from stream.feeds.transports.misp_folder import is_folder, read_folder
 from tests.support.feed_samples import GOLDEN
 
 SAMPLE = GOLDEN / "misp-feed" / "folder" / "input"

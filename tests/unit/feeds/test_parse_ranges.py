@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.numbers.prefix_entries import PrefixRules
-from stream.feeds.formats import lines
+from stream.feeds.formats import line_formats
 from stream.feeds.formats.rows import Rows, Wrong, line_chunks
 from stream.feeds.parse import Defaults, Parsed, Parser
 
@@ -70,7 +70,7 @@ def test_a_range_with_a_bad_field_is_one_rejected_row():
 def test_open_digits_in_a_text_file_are_no_comment():
     """`33899######` is read whole; what stands behind a blank and a `#` is a comment as ever."""
     texts = ["+33899######", "+33899###### ads # 2024", f"{ONE} # seen twice", f"{TWO}#x", "# all"]
-    (rows,) = lines.read_text(line_chunks(["\n".join([*texts, ""])]))
+    (rows,) = line_formats.read_text(line_chunks(["\n".join([*texts, ""])]))
     assert list(rows.number) == ["+33899######", "+33899######", ONE, TWO]
     assert parse(*map(str, rows.number)).numbers.tolist()[:3] == [b"+33899*"] * 2 + [ONE.encode()]
 

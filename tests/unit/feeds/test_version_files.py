@@ -10,18 +10,18 @@ from stream.feeds.feed import VersionRecord
 from stream.feeds.formats.rows import RejectedRow, Wrong
 from stream.feeds.open import Rejects
 from stream.feeds.transports.landing import landing
-from stream.feeds.version_files import OTHERS_MAX, Versions
+from stream.feeds.version_files import OTHERS_MAX, VersionFiles
 from stream.ops import file_owner
 
 NOW_S = 1_800_000_000
 DAY_S = 86_400
 
 
-def kept(versions: Versions) -> set[str]:
+def kept(versions: VersionFiles) -> set[str]:
     return {path.parent.name for path in versions.place("x").parent.glob("*/report.json")}
 
 
-def put(versions: Versions, name: str, verdict: str, age_s: int = 0) -> None:
+def put(versions: VersionFiles, name: str, verdict: str, age_s: int = 0) -> None:
     record = VersionRecord(
         id=name,
         sha256=name,
@@ -40,7 +40,7 @@ def put(versions: Versions, name: str, verdict: str, age_s: int = 0) -> None:
 
 def test_what_is_needed_stays_and_the_rest_goes_in_time(tmp_path: Path) -> None:
     """The live and the held version stay; refused ones as long as the feed's file says."""
-    versions = Versions(tmp_path, "kh")
+    versions = VersionFiles(tmp_path, "kh")
     put(versions, "live", "accepted", 90 * DAY_S)
     put(versions, "waits", "held", 90 * DAY_S)
     put(versions, "before", "accepted")
@@ -52,7 +52,7 @@ def test_what_is_needed_stays_and_the_rest_goes_in_time(tmp_path: Path) -> None:
 
 def test_a_server_with_ever_new_pages_does_not_fill_the_disk(tmp_path: Path) -> None:
     """However many versions are refused, the newest few are kept."""
-    versions = Versions(tmp_path, "kh")
+    versions = VersionFiles(tmp_path, "kh")
     for number in range(OTHERS_MAX + 10):
         put(versions, f"v{number}", "refused", number)
     versions.sweep(frozenset(), 30 * DAY_S, NOW_S)
@@ -61,7 +61,7 @@ def test_a_server_with_ever_new_pages_does_not_fill_the_disk(tmp_path: Path) -> 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
     """While one process fetches a feed another is told that it may not; a person may decide."""
-    versions, others = Versions(tmp_path, "kh"), Versions(tmp_path, "kh")
+    versions, others = VersionFiles(tmp_path, "kh"), VersionFiles(tmp_path, "kh")
     with versions.fetching() as mine, others.fetching() as other, others.deciding():
         assert (mine, other) == (True, False)
     with versions.fetching() as mine:
@@ -70,7 +70,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 def test_what_a_killed_fetch_left_behind_is_cleared(tmp_path: Path) -> None:
     """Half a file of a fetch that was killed is not taken for a version."""
-    versions = Versions(tmp_path, "kh")
+    versions = VersionFiles(tmp_path, "kh")
     with versions.fetching():
         versions.incoming.write_text("half")
         versions.incoming.with_name("incoming.part").write_text("half")
@@ -83,7 +83,7 @@ def test_state_of_another_user_is_a_fault_that_names_it(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not a bug that ends the feed: path, owner, and what to type."""
-    versions = Versions(tmp_path, "kh")
+    versions = VersionFiles(tmp_path, "kh")
     with versions.fetching():
         put(versions, "v1", "accepted")
     made = {
@@ -113,7 +113,7 @@ def test_state_of_another_user_is_a_fault_that_names_it(
 
 def test_a_lock_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
     """Whatever else stands in its place, the feed says so and goes on trying."""
-    versions = Versions(tmp_path, "kh")
+    versions = VersionFiles(tmp_path, "kh")
     with versions.fetching():
         pass
     lock = tmp_path / "feeds" / "kh" / "fetching.lock"
@@ -126,7 +126,7 @@ def test_a_lock_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
 
 def test_everything_kept_of_a_feed_is_private(tmp_path: Path) -> None:
     """Whole numbers stand in versions and their rejected rows: other users cannot read them."""
-    versions = Versions(tmp_path, "kh")
+    versions = VersionFiles(tmp_path, "kh")
     with versions.fetching(), versions.deciding():
         fetched = versions.incoming
         with landing(fetched, 100, "test") as land:

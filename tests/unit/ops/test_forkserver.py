@@ -8,7 +8,7 @@ PROGRAM = """
 import asyncio, binascii
 from stream.feeds import subprocess_job
 subprocess_job.prepare([])
-limits = subprocess_job.Limits(memory_max=1 << 33, cpu_s_max=100)
+limits = subprocess_job.JobLimits(memory_max=1 << 33, cpu_s_max=100)
 work = subprocess_job.apart(binascii.hexlify, b"+", limits, within_s=100)
 print(asyncio.run(work))
 """

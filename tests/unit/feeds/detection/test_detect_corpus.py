@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from stream.feeds.detection.proposal import Proposal
+from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.open import read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
@@ -13,7 +13,7 @@ CASES = feed_cases()
 _TOLD = ("number", "region", "dates", "era", "format", "encoding")
 
 
-def listed(case: Case, one: Proposal) -> set[str]:
+def listed(case: Case, one: FeedProposal) -> set[str]:
     """The numbers that a proposal would list."""
     if one.kind not in {"text", "csv", "jsonl", "ftc"}:
         return set()

@@ -5,21 +5,21 @@ import json
 import pytest
 
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.feeds.formats import ftc, phoneblock, ringfence
+from stream.feeds.formats import change_file, ftc, phoneblock
 from stream.feeds.formats.byte_columns import line_bytes
 from stream.feeds.formats.rows import InputUnreadable, Rows
 
-HEADER = ringfence.Header("KH/scam", whole=False, from_generation=7, to=9)
+HEADER = change_file.Header("KH/scam", whole=False, from_generation=7, to=9)
 ENTRY = Entry("+447700900123", 1, Category.LOAN, "desk", 1_795_132_800, NEVER, 80)
 BARE = Entry(None, 2, Category.LOAN, "desk", 1_795_132_800, NEVER, 80)
 
 
 def written() -> str:
-    return "".join(ringfence.write(HEADER, [ENTRY, BARE], [("+447700900124", "desk")]))
+    return "".join(change_file.write(HEADER, [ENTRY, BARE], [("+447700900124", "desk")]))
 
 
 def read(text: str) -> Rows:
-    (rows,) = ringfence.read(lambda: line_bytes([text.encode()]))
+    (rows,) = change_file.read(lambda: line_bytes([text.encode()]))
     return rows
 
 
@@ -32,7 +32,7 @@ def test_what_is_written_is_read():
     assert rows.source == ("desk", "desk")
     assert rows.reported_at == ("2026-11-20T00:00:00Z", None)
     assert rows.confidence == ("80", None)
-    assert ringfence.read_header(written().splitlines()[0]) == HEADER
+    assert change_file.read_header(written().splitlines()[0]) == HEADER
 
 
 def test_line_ends_of_windows_do_not_matter():

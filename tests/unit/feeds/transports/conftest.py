@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.feeds.transport import Fetched, Unchanged
-from stream.feeds.transports.http import HttpSettings, HttpTransport
+from stream.feeds.transports.http_file import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import LoginSettings
+from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.scripted_web import Answer, ScriptedWeb, scripted_web
 from tests.support.web_server import PATIENT, SECRET, Fetch
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown
-from stream.feeds.formats.ringfence import Header
+from stream.feeds.formats.change_file import Header
 from stream.feeds.open import read_rows
 from stream.feeds.transports.apart import Stop
-from stream.feeds.transports.kafka import change_lines, change_of
+from stream.feeds.transports.kafka_topic import change_lines, change_of
 from stream.feeds.transports.landing import landing
 
 Record = tuple[bytes | None, bytes | None]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports import apart
 from stream.feeds.transports import file as module
 from stream.feeds.transports.file import FileSettings, FileTransport
+from stream.feeds.transports.transport import Fetched, Unchanged
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports import folder as module
-from stream.feeds.transports.drop import Place
-from stream.feeds.transports.folder import FolderSettings, FolderTransport
+from stream.feeds.transports.drop import DropPlace
+from stream.feeds.transports.folder import DropFolderSettings, FolderTransport
+from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.ops.untrusted_folders import Folder
 from tests.support.drop_kills import killed_at_every_step
 
@@ -34,7 +34,7 @@ def put(drop: Path, name: str, made_s: int = 1_700_000_000, data: bytes = LIST) 
 
 
 def over(drop: Path, **fields) -> FolderTransport:
-    return FolderTransport(FolderSettings(path=str(drop), **fields))
+    return FolderTransport(DropFolderSettings(path=str(drop), **fields))
 
 
 async def taken(transport: FolderTransport, into: Path, remembered=None) -> Fetched:
@@ -62,7 +62,7 @@ async def test_files_are_taken_in_the_order_of_their_times(drop: Path, into: Pat
         fetched = await taken(transport, into, remembered)
         names.append(Path(fetched.origin).name)
         remembered = dict(fetched.remember)
-        await transport.finish(fetched, Place.DONE, {"accepted": 1}, "1 accepted\n")
+        await transport.finish(fetched, DropPlace.DONE, {"accepted": 1}, "1 accepted\n")
     assert names == ["c.csv", "b.csv", "a.csv"]
     assert await transport.fetch(remembered, into) == Unchanged(remembered)
     assert (drop / "done" / "a.csv").read_bytes() == LIST
@@ -122,7 +122,7 @@ async def test_a_file_may_have_to_wait_for_its_companion(
     text = f"{sha256(LIST).hexdigest()}  a.csv\n" if ending == ".sha256" else ""
     (drop / f"a.csv{ending}").write_text(text)
     fetched = await taken(transport, into)
-    await transport.finish(fetched, Place.DONE, {}, "")
+    await transport.finish(fetched, DropPlace.DONE, {}, "")
     assert f"a.csv{ending}" in files(drop / "done")
     assert not (drop / f"a.csv{ending}").exists()
 
@@ -166,7 +166,7 @@ async def test_nothing_is_overwritten(drop: Path, into: Path) -> None:
     for day in range(3):
         put(drop, "daily.csv", 1_700_000_000 + day, b"day %d\n" % day)
         fetched = await taken(transport, into)
-        await transport.finish(fetched, Place.DONE, {"day": day}, "")
+        await transport.finish(fetched, DropPlace.DONE, {"day": day}, "")
     names = ["daily.csv", "daily.2.csv", "daily.3.csv"]
     for day, name in enumerate(names):
         assert (drop / "done" / name).read_bytes() == b"day %d\n" % day
@@ -179,9 +179,9 @@ async def test_a_held_file_moves_on_when_it_is_decided(drop: Path, into: Path) -
     transport = over(drop)
     put(drop, "a.csv")
     fetched = await taken(transport, into)
-    await transport.finish(fetched, Place.HELD, {"reason": "shrunk"}, "held\n")
+    await transport.finish(fetched, DropPlace.HELD, {"reason": "shrunk"}, "held\n")
     assert isinstance(await transport.fetch({}, into), Unchanged)
-    await transport.finish(fetched, Place.DONE, {"by": "somchai"}, "released\n")
+    await transport.finish(fetched, DropPlace.DONE, {"by": "somchai"}, "released\n")
     assert files(drop / "held") == []
     assert files(drop / "done") == ["a.csv", "a.csv.report.json", "a.csv.report.txt"]
 
@@ -194,10 +194,10 @@ async def test_a_newer_file_of_the_same_name_stays(drop: Path, into: Path) -> No
     put(drop, "a.csv")
     fetched = await taken(transport, into)
     put(drop, "a.csv", 1_700_000_009, b"newer\n")
-    await transport.finish(fetched, Place.DONE, {}, "")
+    await transport.finish(fetched, DropPlace.DONE, {}, "")
     assert files(drop / "done") == ["a.csv.report.json", "a.csv.report.txt"]
     second = await taken(transport, into, fetched.remember)
-    await transport.finish(second, Place.DONE, {}, "")
+    await transport.finish(second, DropPlace.DONE, {}, "")
     assert (drop / "done" / "a.2.csv").read_bytes() == b"newer\n"
 
 
@@ -265,7 +265,7 @@ async def test_a_report_is_not_written_through_a_link(
     (drop / "done" / ".ringfence.tmp").symlink_to(victim)
     (drop / "done" / "a.csv.report.txt").symlink_to(victim)
     os.mkfifo(drop / "done" / "a.csv.report.json")
-    await transport.finish(fetched, Place.DONE, {"accepted": 1}, "1 accepted\n")
+    await transport.finish(fetched, DropPlace.DONE, {"accepted": 1}, "1 accepted\n")
     assert victim.read_bytes() == LIST
     (moved,) = (path for path in (drop / "done").glob("a*.csv") if path.is_file())
     assert json.loads((drop / "done" / f"{moved.name}.report.json").read_text())["accepted"] == 1
@@ -301,7 +301,7 @@ async def test_any_name_is_taken_and_moved(name: bytes, drop: Path, into: Path) 
     fetched = await taken(transport, into)
     json.dumps(fetched.remember).encode()
     assert fetched.origin.encode()
-    await transport.finish(fetched, Place.DONE, {}, "")
+    await transport.finish(fetched, DropPlace.DONE, {}, "")
     assert isinstance(await transport.fetch({}, into), Unchanged)
     assert len(files(drop / "done")) == 3
 

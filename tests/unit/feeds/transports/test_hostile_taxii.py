@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.taxii import TaxiiSettings, TaxiiTransport
+from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
 
 TYPE = "Content-Type: application/taxii+json;version=2.1"

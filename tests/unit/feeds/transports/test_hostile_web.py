@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedFault
-from stream.feeds.transport import Fetched
+from stream.feeds.transports.transport import Fetched
 from tests.support.scripted_web import CHUNKED, Answer, ScriptedWeb, chunk, ok
 from tests.support.waiting import HANGS_S
 from tests.support.web_server import SECRET, Fetch, refused

@@ -10,9 +10,9 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.open import read_rows
-from stream.feeds.transport import Fetched, Unchanged
 from stream.feeds.transports.file import FileSettings, FileTransport
 from stream.feeds.transports.misp_feed import MispFeedSettings, MispFeedTransport
+from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
 
 GOLDEN = Path(__file__).parents[3] / "golden/feeds/misp-feed/folder/input"

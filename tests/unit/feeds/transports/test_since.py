@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedFault
-from stream.feeds.transport import Fetched, Unchanged
+from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.scripted_web import ScriptedWeb, ok
 from tests.support.web_server import Fetch, refused
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched
-from stream.feeds.transports.http import HttpSettings, HttpTransport
+from stream.feeds.transports.http_file import HttpSettings, HttpTransport
 from stream.feeds.transports.http_get import TlsSettings
+from stream.feeds.transports.transport import Fetched
 from tests.support.certificates import HOST, authority, expired, signed
 from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
 

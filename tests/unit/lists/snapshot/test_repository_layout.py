@@ -6,7 +6,7 @@ from stream.core.filters.overlay import Change
 from stream.core.model.agreement import Shared
 from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.formats import states
-from stream.feeds.formats.ringfence import lined
+from stream.feeds.formats.change_file import lined
 from stream.feeds.formats.rows import InputUnreadable, Wrong
 from stream.lists.snapshot.repository_layout import Latest, read_latest
 from tests.support.builders import entry

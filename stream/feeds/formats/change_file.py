@@ -7,11 +7,10 @@
     {"op": "remove", "fingerprint": "00c6f1a2b3d4e5f6"}
     {"sha256": "...", "lines": 3}
 
-An added line has the fields of `rows.FIELDS`, times as ISO 8601. `from` and `to` are generations of
-the list that the file was made of; `whole` says that what is not in it is not on the list. Where
-hashes alone are shared, `fingerprint` (16 hex digits) stands for `number`. The last line counts the
-lines before it and hashes them, each with one line feed: a file that was cut or changed on its way
-is refused as a whole.
+An added line has the fields of `entry_fields.FIELDS`, times as RFC 3339. `from` and `to` are
+generations of the list; `whole`: what is not in the file is not on the list. Where hashes alone are
+shared, `fingerprint` (16 hex digits) replaces `number`. The last line has the count and the hash of
+the lines before it, each with one line feed: a file that was cut or changed is refused as a whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -36,7 +35,7 @@ _Value = str | int | float | None
 
 
 class Header(msgspec.Struct, frozen=True, rename={"from_generation": "from"}):
-    """The first line: of which list, from which generation to which, and whether that is all."""
+    """The first line: the list, its generations, and whether the file is the whole list."""
 
     list: str
     whole: bool
@@ -78,9 +77,9 @@ def read_header(first: str) -> Header:
 
 
 def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
-    """Yield the rows of a change file, whose hash is checked before the first is given.
+    """Yield the rows of a change file, after a check of its hash.
 
-    `chunks` gives the lines from the beginning, each time it is called. Raises InputUnreadable.
+    Each call of `chunks` gives the lines from the beginning. Raises InputUnreadable.
     """
     last = proven(chunks())
     decode = msgspec.json.Decoder(_Change).decode
@@ -114,11 +113,7 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
 
 
 def proven(chunks: Iterable[Lines]) -> int:
-    """Return the number of the last line, after its hash was found to be that of the lines before
-    it.
-
-    Raises InputUnreadable.
-    """
+    """Check the hash in the last line, and return its line number. Raises InputUnreadable."""
     digest, line, last = sha256(), 0, ""
     for chunk in chunks:
         for text in chunk:
@@ -150,16 +145,20 @@ def write(
 ) -> Iterator[str]:
     """Yield the lines of a change file, line feeds included.
 
-    `removed`: a number and whose report of it, None: all reports. An entry of which only the
-    fingerprint is known cannot be named and is left out.
+    `removed` has numbers with the source of the report, None: all reports. An entry that is a
+    fingerprint alone cannot be named and is left out.
     """
-    listed = (_as_change(entry) for entry in added if entry.number is not None)
+    listed = (
+        {"op": "add", "number": entry.number, **fields_of(entry)}
+        for entry in added
+        if entry.number is not None
+    )
     gone = ({"op": "remove", "number": number, "source": source} for number, source in removed)
     yield from lined(chain([header], listed, gone))
 
 
 def lined(values: Iterable[object]) -> Iterator[str]:
-    """Yield the lines of a change file of `values`: a header, the values, and the end line."""
+    """Yield the lines of a change file: `values`, which begin with a header, and the end line."""
     digest, lines = sha256(), count()
     for value in values:
         line = _line(value)
@@ -169,10 +168,9 @@ def lined(values: Iterable[object]) -> Iterator[str]:
     yield _line(_End(digest.hexdigest(), next(lines)))
 
 
-def _as_change(entry: Entry) -> dict[str, str | int | None]:
+def fields_of(entry: Entry) -> dict[str, str | int | None]:
+    """Return the fields of an added line, but for its number."""
     return {
-        "op": "add",
-        "number": entry.number,
         "category": entry.category.label,
         "source": entry.source,
         "reported_at": rfc3339(entry.reported_at_s),
@@ -186,10 +184,7 @@ def _line(value: object) -> str:
 
 
 def whole_list(name: str, generation: int, columns: Columns) -> Iterator[str]:
-    """Yield all reports of a list at a generation, line by line.
-
-    What only has a fingerprint cannot be named and is left out, here and in `increment`.
-    """
+    """Yield the lines of a change file with all reports of a list at a generation."""
     header = Header(name, whole=True, from_generation=0, to=generation)
     return write(header, _entries(columns, range(len(columns))), ())
 

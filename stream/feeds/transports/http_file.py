@@ -14,10 +14,9 @@ import msgspec
 from yarl import URL
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transport import Fetched, Unchanged, shown
 from stream.feeds.transports.http_get import (
     Secrets,
-    Web,
+    WebSession,
     WebSettings,
     address_of,
     fresh_s,
@@ -27,11 +26,12 @@ from stream.feeds.transports.http_get import (
 )
 from stream.feeds.transports.intake import checked, checksum_in
 from stream.feeds.transports.landing import date_s, landing
+from stream.feeds.transports.transport import Fetched, Unchanged, shown
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 CHECKSUM_BYTES_MAX = 1 << 20
-"""A checksum file takes 100 bytes; a list of checksums of many files may take some KB."""
+"""A checksum file has 100 bytes; a list of checksums of many files may have some KB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +66,16 @@ class HttpTransport:
         self._address = address_of(settings.url, settings.since_parameter)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """Return the newest version: whole, unless `since_parameter` is set. Raises FeedDown."""
+        """Return the newest version, or with `since_parameter` the changes. Raises FeedDown."""
         known = known_of(remembered, self._address)
         async with web_of(self._settings, self._secrets) as web:
             if self._settings.since_parameter:
                 return await self._since(web, known, into)
             return await self._whole(web, known, into)
 
-    async def _whole(self, web: Web, known: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+    async def _whole(
+        self, web: WebSession, known: Mapping[str, str], into: Path
+    ) -> Fetched | Unchanged:
         expected = await self._checksum(web, into)
         if expected is not None and expected == known.get("published"):
             return Unchanged(known)
@@ -103,7 +105,7 @@ class HttpTransport:
             return Unchanged(remember, wait_s)
         return Fetched(into, land.size, land.sha256, remember, True, as_of_s, wait_s, self._origin)
 
-    async def _checksum(self, web: Web, into: Path) -> str | None:
+    async def _checksum(self, web: WebSession, into: Path) -> str | None:
         """Fetch `sha256_url` before the file: it may save fetching the file."""
         if not self._settings.sha256_url:
             return None
@@ -120,7 +122,9 @@ class HttpTransport:
             beside.unlink(missing_ok=True)
         return checksum_in(text, self._url.name, shown(url))
 
-    async def _since(self, web: Web, known: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+    async def _since(
+        self, web: WebSession, known: Mapping[str, str], into: Path
+    ) -> Fetched | Unchanged:
         settings = self._settings
         since = known.get("since", "")
         answers = int(known.get("answers", "0")) + 1
@@ -150,10 +154,7 @@ class HttpTransport:
 
 
 def _version_in(path: Path, name: str, origin: str) -> str:
-    """Return the value of a JSON object's top-level field, read without loading the rest.
-
-    Raises FeedDown(PROTOCOL).
-    """
+    """Return a top-level field of a JSON object, without loading the rest. Raises FeedDown."""
     shape: Any = msgspec.defstruct("Answer", [("version", int | str)], rename={"version": name})
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -22,10 +22,10 @@ from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from numpy.typing import NDArray
 
 from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
-from stream.feeds.formats.ringfence import Header
-from stream.feeds.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
-from stream.feeds.transports.apart import Apart, Stop, Stopped
+from stream.feeds.formats.change_file import Header
+from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.landing import Landing, landing
+from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.kafka.clients import ask_why
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import records_in
@@ -38,7 +38,12 @@ _SHOWN_CHARS = 200
 
 
 class ChangeLines:
-    """Changes in the order in which they were made."""
+    """Changes of a log, in their order, as lines of a change file.
+
+    The end of a compacted log still has several changes of one key, and a reader of the file may
+    apply all removals before or after all additions. So only the last change of each key is
+    written. Each change costs 16 bytes of memory.
+    """
 
     def __init__(self, land: Landing) -> None:
         self._land = land
@@ -49,7 +54,7 @@ class ChangeLines:
         return len(self._ops)
 
     def add(self, key: bytes, change: bytes, *, removes: bool) -> None:
-        """One more change of `key`, a line without its end. Raises FeedDown(TOO_LARGE)."""
+        """Add a change of `key`, a line without its end. Raises FeedDown(TOO_LARGE)."""
         digest = xxhash.xxh3_128_intdigest(key)
         self._keys.append(digest >> 64)
         self._keys.append(digest & 0xFFFF_FFFF_FFFF_FFFF)
@@ -57,9 +62,9 @@ class ChangeLines:
         self._land.write(change + b"\n")
 
     def write(self, land: Landing, header: Header, stop: Stop) -> None:
-        """The change file, each key's last change in it. What is whole names no removals.
+        """Write the change file with the last change of each key; a whole one has no removals.
 
-        Raises FeedDown, and Stopped.
+        Raises FeedDown and WorkStopped.
         """
         keep = self._last_of_each()
         if header.whole:
@@ -68,14 +73,14 @@ class ChangeLines:
         with self._land.path.open("rb") as lines:
             for kept, line in zip(keep.tolist(), lines, strict=True):
                 if stop.is_set():
-                    raise Stopped
+                    raise WorkStopped
                 if kept:
                     land.write(line)
         end = {"sha256": land.sha256, "lines": 1 + int(keep.sum())}
         land.write(msgspec.json.encode(end) + b"\n")
 
     def _last_of_each(self) -> NDArray[np.bool_]:
-        """For each change, whether none of the same key came after it."""
+        """Mark the last change of each key."""
         halves = np.frombuffer(self._keys, np.uint64).reshape(-1, 2)
         order = np.lexsort((halves[:, 1], halves[:, 0]))  # stable: changes of a key stay in order
         ordered = halves[order]
@@ -88,7 +93,7 @@ class ChangeLines:
 
 @contextmanager
 def change_lines(into: Path, bytes_max: int, origin: str) -> Iterator[ChangeLines]:
-    """Changes that are collected beside `into`; nothing of them stays."""
+    """Collect changes in a file beside `into`, which is deleted at the end."""
     with landing(into.with_name(f"{into.name}.lines"), bytes_max, origin) as land:
         yield ChangeLines(land)
         land.drop()
@@ -97,9 +102,9 @@ def change_lines(into: Path, bytes_max: int, origin: str) -> Iterator[ChangeLine
 def change_of(key: bytes | None, value: bytes | None, place: str) -> tuple[bytes, bool]:
     """Return a record as a line of a change file, and whether it removes.
 
-    The value is a JSON object with a change file's fields; its number is the key where it names
-    none, it adds where it has no `op`, and no value at all removes. What is none of this becomes a
-    line that is rejected when the file is read, with `place` in it.
+    The value is a JSON object with the fields of a change file. Without a number the key is the
+    number, without `op` it adds, and a tombstone removes. Anything else becomes a line with `place`
+    that is rejected when the file is read.
     """
     number = None if key is None else key.decode("utf-8", "replace").strip().strip('"')
     if value is None:
@@ -123,8 +128,8 @@ _DAY_S = 86_400
 class KafkaFeedSettings:
     """A `topic` of the cluster of `[kafka]`.
 
-    `tombstones_kept_s`: the topic's `delete.retention.ms`, a day by default. After so
-    long a removal may have left the topic, so all of it is read again.
+    `tombstones_kept_s` is the topic's `delete.retention.ms`, a day by default. After that time a
+    removal may have left the topic, so all of it is read again.
     """
 
     topic: Annotated[str, Checked(checks.topic)]
@@ -163,9 +168,7 @@ class KafkaTransport:
         self._writing: Apart[None] = Apart(self._origin, settings.deadline_s)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """Write the topic's records since the remembered position as a change file. Raises
-        FeedDown.
-        """
+        """Write the records since the remembered position as a change file. Raises FeedDown."""
         deadline_s = self._settings.deadline_s
         try:
             async with asyncio.timeout(deadline_s), self._consumer() as consumer:
@@ -186,7 +189,7 @@ class KafkaTransport:
             raise FeedDown(FeedFault.KAFKA_DOWN, text) from error
 
     def _known(self, remembered: Mapping[str, str]) -> dict[int, _Stop]:
-        """Return the remembered positions by partition; empty where they are of no use any more."""
+        """Return the remembered positions by partition; empty if they are of no use any more."""
         read_at_s = int(remembered.get("read_at_s", "0"))
         if now_s() - read_at_s >= self._settings.tombstones_kept_s:
             return {}
@@ -198,7 +201,7 @@ class KafkaTransport:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
-        """One that reads all partitions, in no group. Raises FeedDown, KafkaError, KafkaRefuses."""
+        """Open a consumer of all partitions, in no group. Raises FeedDown and Kafka's faults."""
         consumer: Any = AIOKafkaConsumer(
             **self._kafka.options(),
             group_id=None,
@@ -265,7 +268,7 @@ class KafkaTransport:
 
 
 class _Reading:
-    """One way through the topic, to the `ends` that it had at its beginning."""
+    """One pass through the topic, to the `ends` that it had at the start."""
 
     def __init__(
         self, changes: ChangeLines, known: Mapping[int, _Stop], ends: Mapping[TopicPartition, int]
@@ -274,7 +277,7 @@ class _Reading:
         self._last: dict[TopicPartition, _Stop] = {}
 
     def take(self, fetched: Mapping[TopicPartition, list[Any]]) -> None:
-        """Add what came."""
+        """Add fetched records."""
         for partition, records in fetched.items():
             for record in records:
                 self._take(partition, record)

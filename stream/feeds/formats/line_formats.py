@@ -1,7 +1,7 @@
-"""Read line formats: one number a line (`text`), or one JSON object a line (`jsonl`).
+"""Line formats: one number a line (`text`), or one JSON object a line (`jsonl`).
 
-In `text`, what follows a `#` is a comment, except the open digits of `+33899######`. In `jsonl`,
-the keys are those of `rows.FIELDS`; others are passed over. A feed may say where each field is:
+In `text` a `#` begins a comment, except in open digits like `+33899######`. In `jsonl` the keys are
+those of `entry_fields.FIELDS`; others are passed over. A feed may give the place of each field:
 `caller.number` is `number` in the object `caller`. `"removed": true` removes a report.
 """
 
@@ -13,6 +13,7 @@ import msgspec
 
 from stream.core.model.errors import UNREADABLE
 from stream.feeds.formats.byte_columns import numbers_of
+from stream.feeds.formats.json_objects import as_text
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
 _OPEN_DIGITS = re.compile(r"[^#]*\d##+(?=\s|\Z)")
@@ -55,9 +56,9 @@ class _Row(msgspec.Struct):
 def read_jsonl(
     chunks: Iterable[Lines], mapping: Mapping[str, str | int] | None = None
 ) -> Iterator[Rows]:
-    """Yield the rows of a JSON lines file; `mapping`: field -> path of keys, joined by dots.
+    """Yield the rows of a JSON lines file; `mapping` gives paths of keys, joined by dots.
 
-    Raises InputUnreadable if `mapping` names no number.
+    Raises InputUnreadable if `mapping` has no number.
     """
     decode = _mapped(mapping) if mapping else msgspec.json.Decoder(_Row).decode
     first = 1
@@ -79,12 +80,12 @@ def read_jsonl(
         yield Rows(
             lines,
             [chunk[line - first] for line in lines],
-            [_text(row.number) for row in rows],
+            [as_text(row.number) for row in rows],
             [row.category for row in rows],
             [row.source for row in rows],
-            [_text(row.reported_at) for row in rows],
-            [_text(row.expires_at) for row in rows],
-            [_text(row.confidence) for row in rows],
+            [as_text(row.reported_at) for row in rows],
+            [as_text(row.expires_at) for row in rows],
+            [as_text(row.confidence) for row in rows],
             tuple(unreadable),
             removed=[row.removed for row in rows] if any(row.removed for row in rows) else None,
         )
@@ -92,10 +93,7 @@ def read_jsonl(
 
 
 def _mapped(mapping: Mapping[str, str | int]) -> Callable[[bytes], _Row]:
-    """Return a decoder of rows whose fields are elsewhere.
-
-    It costs several times the plain one's CPU.
-    """
+    """Return a decoder of rows with other places of fields. It costs several times the CPU."""
     if "number" not in mapping:
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     paths = {field: str(path).split(".") for field, path in mapping.items()}
@@ -116,9 +114,3 @@ def _at(value: Any, path: list[str]) -> Any:
             return None
         value = value.get(key)
     return value
-
-
-def _text(value: _Value) -> str | None:
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return value if value is None or isinstance(value, str) else str(value)
