@@ -6,40 +6,29 @@ its own. Reports of others stay.
 """
 
 import asyncio
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
-import numpy as np
 
-from stream.feeds.assess import (
-    Arrival,
-    Assessed,
-    Surroundings,
-    assess,
-    is_whole,
-    last_of,
-    quick_head,
-)
+from stream.feeds.assess import Arrival, Assessed, assess, last_of, quick_head
+from stream.feeds.diff import as_versions
 from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateReason, GateVerdict, Last
+from stream.feeds.read import is_whole
+from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import Content, ListWriter, lists_to_leave
-from stream.feeds.subprocess_job import JobLimits, WorkFailed, apart
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import VersionFiles
-from stream.lists.snapshot.merge import VersionDiff as VersionDifference
-from stream.lists.snapshot.merge import empty_columns
+from stream.lists.snapshot.merge import VersionDiff
 from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, move_of
-from stream.lists.store.settings import ListStoreSettings
-from stream.ops.clock import now_ms, now_s
-from stream.ops.kernels import FOLDER, warm_up
+from stream.ops.clock import now_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +112,7 @@ class Applier:
         await self.states.refused(self.feed, record, by)
         return record
 
-    async def would_change(self, held: VersionRecord) -> VersionDifference:
+    async def would_change(self, held: VersionRecord) -> VersionDiff:
         """Return what a held version would add to its list and remove from it. Store nothing."""
         arrival = self._arrived(held)
         move = await self._move(arrival.fetched)
@@ -131,11 +120,7 @@ class Applier:
         with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
             rejects = Path(folder) / "rejects"
             found = await self._assess(arrival, last, move, released=True, rejects=rejects)
-        old = new = empty_columns()
-        if found.change is not None:
-            old, new = found.change.retracted, found.change.written
-        none = np.empty(0, np.int64)
-        return VersionDifference(old, new, np.arange(len(new)), np.arange(len(old)), (none, none))
+        return as_versions(found.change)
 
     async def _assess(
         self,
@@ -290,58 +275,3 @@ class Applier:
             list_name=feed.list_name,
             meaning=feed.meaning,
         )
-
-
-LARGE_BYTES = 8 << 20
-"""From this size on the compiled kernels are worth the 0.6 s that they take to load, if a worker on
-this machine has compiled them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedJob:
-    """A version and all that deciding on it needs, to be sent to another process."""
-
-    list_store: ListStoreSettings
-    state_dir: Path
-    feed: Feed
-    arrival: Arrival
-    around: Surroundings
-
-
-async def done_apart(job: FeedJob, limits: JobLimits, *, within_s: float) -> VersionRecord:
-    """Apply the version in a process of its own. Raises WorkFailed, which names the version."""
-    # Both ends are this program; nothing from outside is ever unpickled.
-    try:
-        answer = await apart(_work, pickle.dumps(job), limits, within_s=within_s)
-    except WorkFailed as failed:
-        fetched = job.arrival.fetched
-        origin = f" of {fetched.origin}" if fetched.origin else ""
-        what = f"version {job.arrival.id}{origin}, {fetched.size:,} bytes"
-        raise failed.of(what) from failed
-    record: VersionRecord = pickle.loads(answer)  # noqa: S301
-    return record
-
-
-def _work(packed: bytes) -> bytes:
-    job: FeedJob = pickle.loads(packed)  # noqa: S301
-    if job.arrival.fetched.size >= LARGE_BYTES:
-        warm_up(job.state_dir / FOLDER, may_compile=False)
-    return pickle.dumps(asyncio.run(_take_in(job)))
-
-
-async def _take_in(job: FeedJob) -> VersionRecord:
-    versions = VersionFiles(job.state_dir, job.feed.name)
-    async with (
-        await ListStore.connect(job.list_store) as list_store,
-        FeedStateStore.open(job.list_store) as states,
-    ):
-        with versions.deciding():
-            applier = Applier(
-                list_store=list_store,
-                states=states,
-                versions=versions,
-                feed=job.feed,
-                around=job.around,
-                now_s=now_s(),
-            )
-            return await applier.take_in(job.arrival)

@@ -4,25 +4,20 @@
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stream.core.model.agreement import Agreements, owner_of
-from stream.core.model.allowlist import AllowEntry, Allowlist
+from stream.core.model.allowlist import AllowEntry
 from stream.core.model.entry import Columns
-from stream.core.model.errors import ConfigInvalid, ListUnknown
-from stream.core.model.moments import rfc3339
-from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.model.errors import ListUnknown
 from stream.feeds.diff import Clock, FeedDifference, difference, owned_by
 from stream.feeds.feed import ID_CHARS, Feed, FeedState
-from stream.feeds.formats.change_file import read_header
-from stream.feeds.formats.rows import LINE_CHARS_MAX, InputUnreadable
 from stream.feeds.gate import GateJudgement, Last, VersionFacts, judge
-from stream.feeds.read import VersionRead, is_whole_list, read_version
-from stream.feeds.row_checks import Bounds
+from stream.feeds.read import read_version
+from stream.feeds.row_checks import Surroundings, VersionRead
 from stream.feeds.transports.transport import Fetched
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
@@ -43,51 +38,6 @@ class Arrival:
     def id(self) -> str:
         """The name of the version."""
         return self.fetched.sha256[:ID_CHARS]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """Everything that a feed is judged by besides its own file.
-
-    `keys` are those of all circles, `emergency` the emergency numbers by country.
-    `home` is the country whose lists are ours, `agreements` are those by which others share theirs.
-    """
-
-    keys: Mapping[str, bytes]
-    emergency: Mapping[str, frozenset[str]]
-    home: str = ""
-    agreements: Agreements = field(default_factory=Agreements)
-
-    def agreement_over(self, list_name: str, at_s: int) -> str:
-        """Return a text on the agreement that shared the list and has ended; "": none has."""
-        over = self.agreements.ended(list_name, self.home, at_s)
-        if over is None:
-            return ""
-        at = rfc3339(over.valid_until_s)
-        return f"{over.id} ended at {at}, and none shares {list_name} with {self.home} any more"
-
-    def key_of(self, circle: str) -> bytes:
-        """Return a circle's key. Raises ConfigInvalid."""
-        if circle not in self.keys:
-            raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}]",))
-        return self.keys[circle]
-
-    def bounds(self, feed: Feed, allowed: Sequence[AllowEntry]) -> Bounds:
-        """Return the bounds of the feed.
-
-        A number whose wrong block was put right stays off our lists. Another country's list may go
-        on naming it: its owner was told, and the allowlist overrides it.
-        """
-        ours = owner_of(feed.list_name) == self.home
-        redressed = [entry for entry in allowed if entry.appeal]
-        return Bounds(
-            codes=feed.codes,
-            own=feed.own,
-            speaks_for=feed.speaks_for,
-            emergency=EmergencyNumbers(self.emergency),
-            allowlist=Allowlist.of(entry for entry in allowed if not entry.appeal),
-            redressed=Allowlist.of(redressed if ours else ()),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,23 +119,6 @@ async def assess(
         looks=dict(read.looks),
     )
     return Assessed(read, seen, judge(seen, last, feed.gate), change)
-
-
-def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
-    """Return whether a version is the whole list.
-
-    A change file says so itself. Of other files the transport `said` it.
-    """
-    if feed.format == "snapshot":
-        return is_whole_list(path)
-    if feed.format != "ringfence":
-        return said
-    with path.open("rb") as file:
-        first = file.readline(LINE_CHARS_MAX)
-    try:
-        return read_header(first.decode("utf-8", "replace")).whole
-    except InputUnreadable:
-        return said  # it will be told when it is read
 
 
 def _sizes(last: Last | None, read: VersionRead) -> FeedDifference:

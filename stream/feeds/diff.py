@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stream.core.filters.snapshot import COLUMNS
 from stream.core.model.entry import Columns
+from stream.lists.snapshot.merge import VersionDiff, empty_columns
 
 REMOVED = 255
 """In `category`: the row is a tombstone, which takes its source's report off. Never stored."""
@@ -154,3 +155,12 @@ def without(columns: Columns, gone: Columns) -> Columns:
     kept = np.ones(len(columns), np.bool_)
     kept[_matched(columns, gone)[0]] = False
     return rows_of(columns, kept)
+
+
+def as_versions(change: FeedDifference | None) -> VersionDiff:
+    """Return a change in the form in which versions of a list are compared, for people."""
+    old = new = empty_columns()
+    if change is not None:
+        old, new = change.retracted, change.written
+    none = np.empty(0, np.int64)
+    return VersionDiff(old, new, np.arange(len(new)), np.arange(len(old)), (none, none))

@@ -22,14 +22,14 @@ import msgspec
 
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, ListStoreDown
-from stream.feeds.apply import FeedJob, done_apart
-from stream.feeds.assess import Arrival, Surroundings
+from stream.feeds.assess import Arrival
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_sources import FeedSetup, FeedSource, modules
 from stream.feeds.gate import OF_FAULTS, GateVerdict
+from stream.feeds.row_checks import Surroundings
 from stream.feeds.settings import FeedsSection
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.subprocess_job import Helper, JobLimits, Work, WorkFailed
+from stream.feeds.subprocess_job import FeedJob, Helper, JobLimits, Work, WorkFailed, done_apart
 from stream.feeds.transports.drop import DropPlace
 from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.transports.transport import Fetched, Transport, Unchanged
@@ -43,7 +43,7 @@ from stream.ops.retry import Backoff
 log = logging.getLogger(__name__)
 
 SMALL_BYTES: Final = 1 << 20
-"""A smaller version waits for no place among the large ones: it takes a second at most."""
+"""A smaller version does not wait for a place among the large ones: it takes a second at most."""
 BUSY_S: Final = 2.0
 """Seconds until the next try while a person pulls the feed: a pull takes seconds."""
 REGISTER: Final = "register"
@@ -72,21 +72,21 @@ class _Down:
 
 
 class FeedFetcher:
-    """The transport of `source` in another process. Whoever makes one ends it with `end`."""
+    """The transport of `source` in another process. The caller that makes one ends it."""
 
     def __init__(self, source: FeedSource, limits: JobLimits) -> None:
         self._source, self._limits = source, limits
         self._helper: Helper | None = None
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """As the transport's own. Raises WorkFailed too."""
+        """Fetch as the transport does. Raises WorkFailed too."""
         got: Fetched | Unchanged = await self._asked("fetch", dict(remembered), into)
         return got
 
     async def finish(
         self, fetched: Fetched, place: DropPlace, report: Mapping[str, object], text: str
     ) -> None:
-        """As that of a drop folder. Raises WorkFailed too."""
+        """Finish as a drop folder does. Raises WorkFailed too."""
         await self._asked("finish", fetched, place, dict(report), text)
 
     async def end(self) -> None:
@@ -124,7 +124,7 @@ class FeedFetcher:
 
 
 def _begin(source: FeedSource) -> Work:
-    """The work of the process: calls of its transport, one after the other in one event loop."""
+    """Return the work of the process: calls of its transport, in one event loop."""
     transport, runner = source.transport(), asyncio.Runner()
 
     def work(request: bytes) -> bytes:
@@ -173,7 +173,7 @@ class Workplace:
 
 
 class Follower:
-    """Follows one feed until cancelled. `quiet`: the caller prints the outcomes himself."""
+    """Follows one feed until cancelled. `quiet`: the caller prints the outcomes."""
 
     def __init__(self, setup: FeedSetup, place: Workplace, *, quiet: bool = False) -> None:
         self.setup = setup
@@ -186,7 +186,7 @@ class Follower:
         self._is_drop = setup.source.kind == "folder"
         self._bound_s = -BOUND_S
         self._failures = 0
-        """Faults one after the other in this process: what counts where the book cannot be read."""
+        """Faults in a row in this process, for when the state cannot be read."""
 
     async def run(self) -> None:
         """Fetch again and again, until cancelled."""
@@ -202,7 +202,7 @@ class Follower:
             await fetcher.end()
 
     async def _first_wait_s(self) -> float:
-        """A restart does not come early: partners count how often they are asked."""
+        """Return the first wait. A restart does not fetch early: partners count requests."""
         name = self.setup.feed.name
         try:
             state = await self._place.book.state(name)
@@ -288,10 +288,9 @@ class Follower:
         return record, max(usual_s, got.wait_s_min)
 
     async def _bind(self) -> None:
-        """See now and then that the list says what this feed may list, if it brings hashes.
+        """Write the feed's scope at its list from time to time, if the feed brings hashes.
 
-        A changed file counts at once, and not with the next version; and a Redis that was repaired
-        without it has it again.
+        So a changed feed file counts at once, and a Redis that lost the scope gets it again.
         """
         feed = self.setup.feed
         if feed.format not in {"snapshot", "pybloom"} or monotonic_s() - self._bound_s < BOUND_S:
@@ -301,12 +300,12 @@ class Follower:
         self._bound_s = monotonic_s()
 
     def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
-        """Return whether it was noted just now: a folder is looked at several times a second."""
+        """Return whether this was written a moment ago: a folder is read several times a second."""
         same = not state.fault and dict(got.remember) == dict(state.remembered)
         return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
 
     def _is_whole_due(self, state: FeedState, at_s: int) -> bool:
-        """Return whether increments have come for so long that all of it is wanted again."""
+        """Return whether a whole version is due after increments."""
         last, every_s = state.accepted, self.setup.whole_every_s
         return bool(every_s) and last is not None and at_s - last.whole_at_s >= every_s
 
@@ -330,9 +329,9 @@ class Follower:
         return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
 
     def _renewal(self, state: FeedState, at_s: int) -> Arrival | None:
-        """Return the last good version once more.
+        """Return the last good version once more, if it is due.
 
-        Its reports without dates are renewed so, and a changed feed file takes effect.
+        So its reports without dates are renewed, and a changed feed file takes effect.
         """
         last, feed = state.accepted, self.setup.feed
         if last is None or not last.whole:
@@ -355,9 +354,8 @@ class Follower:
                 record = await self._work_now(arrival)
         if record.decided_at_s >= arrival.at_s or record.verdict == GateVerdict.SAME:
             self._count(record)  # else it was told when it was decided
-        refused = (
-            record.verdict == GateVerdict.REFUSED and not record.by
-        )  # a person's no asks nobody
+        # A version that a person refused needs nobody's attention.
+        refused = record.verdict == GateVerdict.REFUSED and not record.by
         self._place.metrics.refused.set(self.setup.feed.name, refused)
         return record
 
@@ -415,7 +413,7 @@ class Follower:
         log.log(level, "%s: %s", feed.name, in_words(record), extra={"list": feed.list_name})
 
     def _as_accepted(self) -> None:
-        """Clear the gauge: the source has what was accepted. An empty drop folder says nothing."""
+        """Clear the gauge: the source has the accepted version, unless it is a drop folder."""
         if not self._is_drop:
             self._place.metrics.refused.set(self.setup.feed.name, 0)
 
@@ -460,7 +458,7 @@ def kind_of(fault: Fault) -> tuple[str, str]:
 
 
 async def put_away(transport: Drop, fetched: Fetched, record: VersionRecord) -> None:
-    """Move a drop folder's file to where its verdict belongs, with its report. Raises FeedDown."""
+    """Move a drop folder's file to the place of its verdict, with its report. Raises FeedDown."""
     places = {GateVerdict.HELD.value: DropPlace.HELD, GateVerdict.REFUSED.value: DropPlace.REFUSED}
     report: dict[str, object] = msgspec.to_builtins(record)
     report.pop("remember", None)

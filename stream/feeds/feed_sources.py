@@ -1,4 +1,4 @@
-"""`[from]` of a feed file: where its bytes come from, and what fetches them."""
+"""`[from]` of a feed file: the source of its bytes, and the transport that fetches them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,18 +15,6 @@ from stream.kafka.settings import KafkaSettings
 from stream.ops.schema.toml import dotted, one_of, secret, shown, strict_converter, structured
 
 KafkaOf = Callable[[], KafkaSettings]
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What a transport needs beside its table: what the variables hold that it names.
-
-    `kafka` says how Kafka is reached, None to all that need none of it: asked where the transport
-    is made, as a TLS context cannot go to another process.
-    """
-
-    secrets: Mapping[str, str] = field(repr=False)
-    kafka: KafkaOf | None
 
 
 KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
@@ -46,12 +34,12 @@ takes half a second of CPU that `ringfence lists` and `why` do not have.
 
 
 def modules() -> list[str]:
-    """The modules of all transports, for a process that loads them before it forks."""
+    """Return the modules of all transports, for a process that loads them before it forks."""
     return [f"stream.feeds.transports.{module}" for module, _, _ in KINDS.values()]
 
 
 def shape_of(kind: str) -> type[Any]:
-    """The settings that a `[from]` table of this kind holds."""
+    """Return the class of settings of a `[from]` table of this kind."""
     module, settings, _ = KINDS[kind]
     return _named(module, settings)
 
@@ -63,34 +51,40 @@ def _named(module: str, name: str) -> type[Any]:
 
 @dataclass(frozen=True, slots=True)
 class FeedSource:
-    """Where a feed's versions come from; `settings` are its transport's. It can be pickled."""
+    """The source of a feed's versions; `settings` are its transport's. It can be pickled.
+
+    `secrets` are the values of the variables that the settings name. `kafka` gives the settings of
+    Kafka, for a transport that needs it. It is called where the transport is made: a TLS context
+    cannot go to another process.
+    """
 
     kind: str
     settings: Any
-    means: Means
+    secrets: Mapping[str, str] = field(repr=False)
+    kafka: KafkaOf | None
 
     def transport(self) -> Transport:
-        """What fetches them."""
+        """Return a new transport of this source."""
         module, _, name = KINDS[self.kind]
         make = _named(module, name)
         made: Transport
         if self.kind in ("file", "folder"):
             made = make(self.settings)
         elif self.kind == "kafka":
-            assert self.means.kafka is not None, "whoever read its table gave it"
-            made = make(self.settings, self.means.kafka())
+            assert self.kafka is not None, "whoever read its table gave it"
+            made = make(self.settings, self.kafka())
         else:
-            made = make(self.settings, self.means.secrets)
+            made = make(self.settings, self.secrets)
         return made
 
     def __str__(self) -> str:
-        """Where that is, without what may be a secret."""
+        """Return its place, without secrets."""
         url = getattr(self.settings, "url", "")
         return shown_url(URL(url)) if url else place_of(self)
 
 
 def place_of(source: FeedSource) -> str:
-    """Where a source's bytes come from, in a word: address, path or topic, and what of it."""
+    """Return the place of a source in short: address, path or topic, and what of it."""
     names = ("url", "path", "topic", "collection", "targets", "pattern")
     return " ".join(str(value) for name in names if (value := getattr(source.settings, name, "")))
 
@@ -98,7 +92,7 @@ def place_of(source: FeedSource) -> str:
 def source_of(
     table: Any, environ: Mapping[str, str], kafka: KafkaOf, wrong: Callable[[str], None]
 ) -> FeedSource | None:
-    """The source that a table describes; None after `wrong` was told each thing wrong with it."""
+    """Return the source that a table describes; None, after `wrong` got each of its faults."""
     if not isinstance(table, dict):
         wrong(": is missing: a table with kind = " + one_of(tuple(KINDS)))
         return None
@@ -113,14 +107,16 @@ def source_of(
     if settings is None:
         return None
     errors: list[str] = []
-    means = Means(_secrets(settings, environ, errors), kafka if kind == "kafka" else None)
+    secrets = _secrets(settings, environ, errors)
     for error in errors:
         wrong(f": {error}")
-    return None if errors else FeedSource(kind, settings, means)
+    return (
+        None if errors else FeedSource(kind, settings, secrets, kafka if kind == "kafka" else None)
+    )
 
 
 def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> dict[str, str]:
-    """What the variables hold that the settings name (or the files that `<NAME>_FILE` names)."""
+    """Return the values of the variables that the settings name (or of `<NAME>_FILE`)."""
     names: tuple[str, ...] = settings.variables() if hasattr(settings, "variables") else ()
     found = {name: secret(name, environ, errors) for name in names}
     errors += [f"environment: {name} is not set" for name, value in found.items() if not value]
@@ -129,7 +125,7 @@ def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> di
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSetup:
-    """A feed and how it is followed. `whole_every_s` 0: as its transport does by itself."""
+    """A feed and its schedule. `whole_every_s` 0: as its transport does by itself."""
 
     feed: Feed
     source: FeedSource

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from stream.core.model.entry import Columns
 from stream.feeds.detection.column_names import names_call_records
-from stream.feeds.detection.lookalikes import Tally, sampled
+from stream.feeds.detection.lookalikes import ColumnTally, sampled
 from stream.feeds.formats.rows import Format, InputUnreadable, Wrong
-from stream.feeds.open import Rejects, names_of, read_rows, words_of
+from stream.feeds.open import Rejects, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
+from stream.feeds.read import names_of
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
 from stream.lists.store.heads import By, EditOutcome, no_progress
 from stream.lists.store.list_content import CHANGES_MAX, head_of
@@ -75,7 +76,7 @@ def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
     Raises InputUnreadable, also where the numbers look like something else: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
-    gathered, tally = ColumnBuilder(request.key), Tally()
+    gathered, tally = ColumnBuilder(request.key), ColumnTally()
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
             request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
@@ -96,7 +97,7 @@ def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
     return FileRead(columns, gathered.rows, rejects.counts)
 
 
-def _doubt(request: ImportRequest, tally: Tally) -> str:
+def _doubt(request: ImportRequest, tally: ColumnTally) -> str:
     """Return why the numbers look like something else; "": they do not."""
     if (looks := tally.looks()) is not None:
         return f"what is read as numbers looks like {looks[0].value} ({looks[1]})"

@@ -10,19 +10,12 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from stream.core.filters.bloom import check_members, read_filter
 from stream.core.model import csv_cells
 from stream.core.model.entry import Category
-from stream.core.model.errors import FilterUnreadable
 from stream.feeds.detection.foreign_files import what_it_is
-from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.formats import change_file, ftc, line_formats, misp, phoneblock, stix
 from stream.feeds.formats import csv as csv_format
 from stream.feeds.formats.byte_columns import line_bytes
-from stream.feeds.formats.json_objects import PIECE_BYTES
 from stream.feeds.formats.rows import (
     Format,
     InputUnreadable,
@@ -40,8 +33,6 @@ FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind !=
 """Formats that people and programs write as files; a snapshot comes from a repository alone."""
 PIECE = 2 << 20
 """Bytes read at a time: some 50,000 rows, which take about 40 MB as Python objects."""
-_HEAD_LINES = 100
-"""Lines of a table among which its header is: offices put titles above it."""
 _WORDS: Mapping[Format, Mapping[str, Category]] = {
     "stix": stix.WORDS,
     "phoneblock": phoneblock.WORDS,
@@ -145,36 +136,12 @@ def lines_of(path: Path, encoding: str | None = None) -> Iterator[Lines]:
     return line_bytes(_pieces(path, encoding, no_progress))
 
 
-def names_of(path: Path, kind: Format, encoding: str | None = None) -> tuple[str, ...]:
-    """Return the names of a CSV's columns, or of the first JSON object's keys, as paths."""
-    lines = list(next(lines_of(path, encoding), [])[:_HEAD_LINES])
-    return keys_in(lines) if kind == "jsonl" else names_in(lines)
-
-
-def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
-    """Return the bytes of a bare filter (pybloom-live) after checks, for `bare_snapshot`.
-
-    It has no rows, so a file with another circle's key, or of pybloom-live 3, looks right. Only
-    `samples` (S16), numbers known to be on it, show the difference. Raises InputUnreadable.
-    """
-    data = b"".join(_raw(path, no_progress))
-    try:
-        held = read_filter(data)
-        if samples is not None:
-            check_members(held, key, samples)
-    except FilterUnreadable as error:
-        raise InputUnreadable(f"{path}: not a filter that can be used: {error}") from error
-    if not held.count:
-        raise InputUnreadable(f"{path}: the filter says that it is empty")
-    return data
-
-
 def _raw(path: Path, progress: Progress) -> Iterator[bytes]:
     """Yield the file's bytes as they are, piece by piece."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            for piece in iter(partial(file.read, PIECE_BYTES), b""):
+            for piece in iter(partial(file.read, PIECE), b""):
                 progress(min(file.tell(), size), size)
                 yield piece
     except OSError as error:

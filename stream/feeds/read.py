@@ -1,98 +1,33 @@
-"""Read a version of a feed: a partner's file of rows, a bare filter, or a list as published.
+"""Read a version of a feed: parse the rows of its file, and check each of them.
 
-A published list is one file: a tar of the parts of a snapshot, perhaps with changes that came after
-it, or changes alone. Its entries may be fingerprints without numbers; then the owner's own filter
-goes live with them. Blocks, and takes memory in proportion to the file.
+A bare filter has no rows; `published.py` reads a list that its owner publishes. Blocks, and takes
+memory in proportion to the file.
 """
 
-import tarfile
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.filters.bloom import read_filter
-from stream.core.filters.digests import Digests, elements
-from stream.core.filters.snapshot import (
-    COLUMNS,
-    FILTER_PART,
-    MANIFEST_PART,
-    Snapshot,
-    read_snapshot,
-)
-from stream.core.model.entry import PREFIX_MARK, Category, Columns, text_of
-from stream.core.model.errors import FilterTooCoarse, SnapshotUnreadable
-from stream.core.model.free_text import SOURCE_CHARS_MAX
-from stream.core.numbers.codes import texts_of
+from stream.core.filters.bloom import check_members, read_filter
+from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
 from stream.feeds.detection.column_names import names_call_records, says, says_at
-from stream.feeds.detection.lookalikes import Tally, sampled
-from stream.feeds.diff import REMOVED, rows_of
+from stream.feeds.detection.lookalikes import ColumnTally, sampled
+from stream.feeds.detection.table_head import keys_in, names_in
+from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
-from stream.feeds.formats import states
-from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
+from stream.feeds.formats.change_file import read_header
+from stream.feeds.formats.rows import LINE_CHARS_MAX, Format, InputUnreadable
 from stream.feeds.gate import NEVER_LIVE, GateReason
-from stream.feeds.open import Rejects, has_rows, lines_of, names_of, read_bare, read_rows, words_of
-from stream.feeds.parse import FUTURE_SLACK_S, Adjusted, ColumnBuilder, Parsed, Parser
-from stream.feeds.row_checks import TOO_WIDE, Bounds, check_rejected, check_rows, looks_of
-from stream.lists.snapshot.build import CHUNK, check_measured
-from stream.lists.snapshot.circle_keys import key_id
-from stream.lists.snapshot.merge import empty_columns, in_order, merged
+from stream.feeds.open import Rejects, has_rows, lines_of, read_rows, words_of
+from stream.feeds.parse import ColumnBuilder, Parsed, Parser
+from stream.feeds.published import PublishedReader, is_whole_list
+from stream.feeds.row_checks import Bounds, VersionRead, check_rejected, check_rows, looks_of
+from stream.lists.snapshot.build import check_measured
 
-CHANGES_PART: Final = "changes.jsonl"
-"""In a tar: what was changed after the whole list was made."""
-_MEMBERS: Final = frozenset({MANIFEST_PART, FILTER_PART, CHANGES_PART, *(c.name for c in COLUMNS)})
-
-
-@dataclass(slots=True)
-class VersionRead:
-    """The content of a version.
-
-    `columns` has the reports that may go live, and tombstones (`REMOVED`). `unreadable` says why
-    the file is not what its feed says, "" where it is; `too_coarse` says the same where the false
-    positives of its filter are the reason. `bad` rows were rejected for what they are, `expired`
-    ones because they are over. `found` counts rows by the gate's reasons, `dropped` those of them
-    that are left out. `looks` says what the numbers look like if they are none.
-
-    Of a published version: `filter_data` is the owner's filter, where entries are fingerprints that
-    only it holds; `late` are fingerprints of entries that came after it. `bare`: the version is a
-    filter without entries.
-    """
-
-    columns: Columns = field(default_factory=empty_columns)
-    unreadable: str = ""
-    too_coarse: str = ""
-    good: int = 0
-    passed_over: int = 0
-    rejected: Counter[Wrong] = field(default_factory=Counter)
-    adjusted: Counter[str] = field(default_factory=Counter)
-    found: Counter[GateReason] = field(default_factory=Counter)
-    dropped: Counter[GateReason] = field(default_factory=Counter)
-    looks: dict[GateReason, str] = field(default_factory=dict)
-    bare: bool = False
-    filter_data: bytes = field(default=b"", repr=False)
-    late: frozenset[int] = frozenset()
-
-    @property
-    def hashed(self) -> bool:
-        """True if it lists numbers by their hashes alone, so the gate cannot see them."""
-        listed = self.columns.category != np.uint8(REMOVED)
-        return self.bare or bool(((self.columns.number == 0) & listed).any())
-
-    @property
-    def expired(self) -> int:
-        """Rows that are over already."""
-        return self.rejected[Wrong.EXPIRED]
-
-    @property
-    def bad(self) -> int:
-        """Rows that mean nothing; not those that the gate has a reason of its own for."""
-        # A published list has prefixes that are too short among its good rows, not the rejected.
-        too_wide = sum(n for wrong, n in self.rejected.items() if wrong.label in TOO_WIDE)
-        return self.rejected.total() - self.expired - too_wide
+_HEAD_LINES = 100
+"""Lines of a table among which its header is: offices put titles above it."""
 
 
 def read_version(
@@ -111,16 +46,17 @@ def read_version(
     `NEVER_LIVE`. A file that is cut or damaged gives nothing.
     """
     if feed.format == "snapshot":
-        reader = _PublishedReader(feed, key, bounds, now_s, released=released)
+        reader = PublishedReader(feed, key, bounds, now_s, released=released)
         try:
-            return reader.read(path, rejects)
+            made = reader.read(path, rejects)
+            return _as_bare(feed, made.filter_data, key) if made.bare else made
         except InputUnreadable as error:
             return _unreadable(path, error)
     if not has_rows(feed.format):
         return _read_bare(feed, path, key)
     read = VersionRead()
     parser = Parser(feed.defaults(now_s), words_of(feed.format))
-    gathered, tally = ColumnBuilder(key), Tally()
+    gathered, tally = ColumnBuilder(key), ColumnTally()
     try:
         with Rejects(rejects).open() as kept:
             for rows in read_rows(path, feed.format, feed.header or None, options=feed.options):
@@ -166,7 +102,7 @@ def _let_through(
     return Parsed(**columns, rejected=(), adjusted={})
 
 
-def _looks(feed: Feed, path: Path, tally: Tally) -> dict[GateReason, str]:
+def _looks(feed: Feed, path: Path, tally: ColumnTally) -> dict[GateReason, str]:
     """Return what the column of the numbers looks like, by its texts and by the header's names.
 
     The header is that of the partner's file: a column that is given by its place has a name too.
@@ -209,232 +145,45 @@ def _unreadable(path: Path, error: InputUnreadable) -> VersionRead:
     return VersionRead(unreadable=why, too_coarse=why if cause is not None else "")
 
 
-def is_whole_list(path: Path) -> bool:
-    """Return whether the file is a whole list, and no changes alone."""
+def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
+    """Return whether a version is the whole list.
+
+    A change file says so itself. Of other files the transport `said` it.
+    """
+    if feed.format == "snapshot":
+        return is_whole_list(path)
+    if feed.format != "ringfence":
+        return said
     with path.open("rb") as file:
-        return file.read(1) != b"{"
+        first = file.readline(LINE_CHARS_MAX)
+    try:
+        return read_header(first.decode("utf-8", "replace")).whole
+    except InputUnreadable:
+        return said  # it will be told when it is read
 
 
-class _PublishedReader:
-    """Reads a published version as this feed's reports, within its bounds."""
-
-    def __init__(
-        self, feed: Feed, key: bytes, bounds: Bounds, now_s: int, *, released: bool
-    ) -> None:
-        self._feed, self._key, self._bounds, self._now_s = feed, key, bounds, now_s
-        self._released = released
-        self._made = VersionRead()
-        self._rejected: list[RejectedRow] = []
-
-    def read(self, path: Path, rejects: Path) -> VersionRead:
-        """Return the version in `path`. Raises InputUnreadable: then nothing of it may be used."""
-        try:
-            if is_whole_list(path):
-                self._made.columns = self._whole(path)
-            else:
-                self._made.columns = self._of_states(states.read(lambda: lines_of(path)))
-        except SnapshotUnreadable as error:
-            raise InputUnreadable(str(error)) from error
-        except (tarfile.TarError, EOFError) as error:
-            raise InputUnreadable(f"a damaged archive: {error}") from error
-        except OSError as error:
-            raise InputUnreadable(error.strerror or str(error)) from error
-        with Rejects(rejects).open() as kept:
-            kept.add(self._rejected)
-        made = self._made
-        if made.bare:
-            return _as_bare(self._feed, made.filter_data, self._key)
-        made.good = len(made.columns) + made.dropped.total()
-        made.rejected, made.adjusted = Counter(kept.counts), +made.adjusted
-        return made
-
-    def _whole(self, path: Path) -> Columns:
-        """Return a whole list, with the changes since it was made."""
-        parts = _parts(path)
-        changes = parts.pop(CHANGES_PART, None)
-        _check_circle(read_snapshot(parts), self._key)
-        snapshot = read_snapshot(parts, key=self._key)
-        if snapshot.columns is None:
-            self._made.bare, self._made.filter_data = True, parts[FILTER_PART]
-            return empty_columns()
-        columns = self._owned(_arrays(snapshot.columns), snapshot.columns.sources)
-        if (columns.number == 0).any():
-            self._made.filter_data = parts[FILTER_PART]
-        if changes is None:
-            return columns
-        since = self._of_states(states.read(lambda: [_lines(changes)]))
-        self._made.late = frozenset(np.unique(since.fingerprint).tolist())
-        touched = np.isin(columns.fingerprint, since.fingerprint)
-        return merged(rows_of(columns, ~touched), rows_of(since, since.category != REMOVED))
-
-    def _of_states(self, rows: states.StateRows) -> Columns:
-        self._rejected += rows.rejected
-        names: dict[str, int] = {}
-        for name in rows.source:
-            names.setdefault(name, len(names))
-        values: dict[str, list[int]] = {
-            "fingerprint": rows.fingerprint,
-            "number": rows.number,
-            "reported_at": rows.reported_at,
-            "expires_at": rows.expires_at,
-            "category": [
-                REMOVED if gone else category
-                for gone, category in zip(rows.removed, rows.category, strict=True)
-            ],
-            "confidence": rows.confidence,
-            "source": [names[name] for name in rows.source],
-        }
-        arrays: dict[str, NDArray[Any]] = {
-            c.name: np.array(values[c.name], np.int64 if c.name == "source" else c.dtype)
-            for c in COLUMNS
-        }
-        return self._owned(arrays, tuple(names))
-
-    def _owned(self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]) -> Columns:
-        """Return the rows that may go live, as this feed's; count the others."""
-        arrays["source"], table = self._sources(arrays, sources)
-        numbered = np.flatnonzero(arrays["number"] != 0)
-        texts = texts_of(arrays["number"][numbered])
-        arrays["fingerprint"] = arrays["fingerprint"].copy()
-        for at in range(0, len(numbered), CHUNK):
-            digests = Digests(elements(texts[at : at + CHUNK], self._key))
-            arrays["fingerprint"][numbered[at : at + CHUNK]] = digests.fingerprints()
-        kept = self._in_time(arrays)
-        kept &= self._let_through(arrays, table, numbered, texts)
-        return in_order({name: array[kept] for name, array in arrays.items()}, table)
-
-    def _sources(
-        self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]
-    ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """Return each row's source: this feed, with or without the row's own (`Feed.sources`).
-
-        A report that a number is legitimate keeps its own source: one source has one report of a
-        number, so the feed's own would be replaced.
-        """
-        feed = self._feed.name
-        full = [f"{feed}/{name}"[:SOURCE_CHARS_MAX] if name else feed for name in sources]
-        table = list(dict.fromkeys([feed, *full]))
-        places = {name: place for place, name in enumerate(table)}
-        apart = np.array([places[name] for name in full] or [0], np.int64)[arrays["source"]]
-        gone = arrays["category"] == REMOVED
-        if self._feed.sources == "both":
-            return np.where(gone, 0, apart), tuple(table)
-        objects = arrays["category"] == int(Category.LEGITIMATE)
-        return np.where(objects, apart, 0), tuple(table)
-
-    def _in_time(self, arrays: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-        """Mark the rows that are not over, and cut claims to what the feed may claim."""
-        feed, now, made = self._feed, self._now_s, self._made
-        gone = arrays["category"] == REMOVED
-        confidence, reported = arrays["confidence"].copy(), arrays["reported_at"].copy()
-        over = (confidence > feed.confidence_max) & ~gone
-        ahead = (reported > now + FUTURE_SLACK_S) & ~gone
-        made.adjusted[Adjusted.CONFIDENCE] += int(over.sum())
-        made.adjusted[Adjusted.FUTURE] += int(ahead.sum())
-        confidence[over] = feed.confidence_max
-        arrays["confidence"], arrays["reported_at"] = confidence, np.minimum(reported, now)
-        expires = arrays["expires_at"]
-        ended: NDArray[np.bool_] = (expires != 0) & (expires <= now) & ~gone
-        self._reject(arrays, ended, Wrong.EXPIRED)
-        if feed.future == "reject":
-            self._reject(arrays, ahead, Wrong.FUTURE)
-            ended |= ahead
-        return ~ended
-
-    def _reject(self, arrays: dict[str, NDArray[Any]], rows: NDArray[np.bool_], why: Wrong) -> None:
-        for row in np.flatnonzero(rows).tolist():
-            text = text_of(int(arrays["number"][row])) or f"{int(arrays['fingerprint'][row]):016x}"
-            self._rejected.append(RejectedRow(row + 1, why, "", text))
-
-    def _let_through(
-        self,
-        arrays: dict[str, NDArray[Any]],
-        table: tuple[str, ...],
-        numbered: NDArray[np.int64],
-        texts: NDArray[np.bytes_],
-    ) -> NDArray[np.bool_]:
-        kept = np.ones(len(arrays["number"]), np.bool_)
-        gone = arrays["category"] == REMOVED
-        masks = check_rows(texts, arrays["source"][numbered], table, self._bounds, self._now_s)
-        short = self._too_short(arrays["number"][numbered])
-        if short.any():
-            masks[GateReason.PREFIX_TOO_SHORT] = short
-        for reason, found in self._everywhere(arrays, table, numbered, masks).items():
-            mask = found & ~gone
-            self._made.found[reason] += int(mask.sum())
-            if not self._released or reason in NEVER_LIVE:
-                kept &= ~mask
-                self._made.dropped[reason] += int(mask.sum())
-        return kept
-
-    def _everywhere(
-        self,
-        arrays: dict[str, NDArray[Any]],
-        table: tuple[str, ...],
-        numbered: NDArray[np.int64],
-        masks: Mapping[GateReason, NDArray[np.bool_]],
-    ) -> dict[GateReason, NDArray[np.bool_]]:
-        """Return masks over all rows, from those over rows with numbers.
-
-        The number behind a fingerprint is unknown. Our own numbers are recognised by theirs.
-        """
-        spread = {}
-        for reason, mask in masks.items():
-            whole = np.zeros(len(arrays["number"]), np.bool_)
-            whole[numbered] = mask
-            spread[reason] = whole
-        own = [text for text in self._bounds.own if not text.endswith("*")]
-        bare = arrays["number"] == 0
-        if own and bare.any():
-            ours = Digests(elements(np.array(own, "S16"), self._key)).fingerprints()
-            found = np.isin(arrays["fingerprint"], ours) & bare
-            before = spread.get(GateReason.OWN_SERVICE_NUMBER, np.zeros_like(found))
-            spread[GateReason.OWN_SERVICE_NUMBER] = found | before
-        if bare.any() and self._bounds.speaks_for:
-            may = self._bounds.speaks_for | {""}
-            wrong = np.array([name.partition("/")[2] not in may for name in table])
-            found = wrong[arrays["source"]] & bare
-            before = spread.get(GateReason.OWNER_NOT_ALLOWED, np.zeros_like(found))
-            spread[GateReason.OWNER_NOT_ALLOWED] = found | before
-        return spread
-
-    def _too_short(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        short = np.zeros(len(codes), np.bool_)
-        for row in np.flatnonzero(codes >= np.uint64(PREFIX_MARK)).tolist():
-            text = text_of(int(codes[row]))
-            short[row] = text is not None and self._feed.prefixes.too_short(text)
-        return short
+def names_of(path: Path, kind: Format, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the names of a CSV's columns, or of the first JSON object's keys, as paths."""
+    lines = list(next(lines_of(path, encoding), [])[:_HEAD_LINES])
+    return keys_in(lines) if kind == "jsonl" else names_in(lines)
 
 
-def _parts(path: Path) -> dict[str, bytes]:
-    """Return the members of the tar that the transport made."""
-    parts: dict[str, bytes] = {}
-    with tarfile.open(path, "r:") as archive:
-        for member in archive:
-            file = archive.extractfile(member) if member.isfile() else None
-            if file is None or member.name not in _MEMBERS:
-                raise InputUnreadable(f"{member.name[:80]!r} is no part of a list")
-            parts[member.name] = file.read()
-    return parts
+def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:
+    """Return the bytes of a bare filter (pybloom-live) after checks, for `bare_snapshot`.
 
-
-def _check_circle(snapshot: Snapshot, key: bytes) -> None:
-    manifest = snapshot.manifest
-    if manifest.key_id != key_id(key):
-        ours = key_id(key) or "none"
-        raise InputUnreadable(
-            f"its numbers are hashed with key {manifest.key_id or 'none'} of circle "
-            f"{manifest.circle}, here is key {ours}. A later epoch of the list's circle is "
-            "followed by itself once its key is here (`ringfence circle new "
-            f"{manifest.circle} --key-file FILE`); another circle is named in the feed's file"
-        )
-
-
-def _lines(data: bytes) -> list[str]:
-    return data.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
-
-
-def _arrays(columns: Columns) -> dict[str, NDArray[Any]]:
-    arrays = {c.name: getattr(columns, c.name) for c in COLUMNS}
-    arrays["source"] = arrays["source"].astype(np.int64)
-    return arrays
+    It has no rows, so a file with another circle's key, or of pybloom-live 3, looks right. Only
+    `samples` (S16), numbers known to be on it, show the difference. Raises InputUnreadable.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
+    try:
+        held = read_filter(data)
+        if samples is not None:
+            check_members(held, key, samples)
+    except FilterUnreadable as error:
+        raise InputUnreadable(f"{path}: not a filter that can be used: {error}") from error
+    if not held.count:
+        raise InputUnreadable(f"{path}: the filter says that it is empty")
+    return data

@@ -1,20 +1,31 @@
-"""Row checks: mark the rows that a feed may not bring. Pure: columns in, masks of rows out."""
+"""Row checks: mark the rows that a feed may not bring. Pure: columns in, masks of rows out.
+
+Also: what the checks are made with (`Surroundings`, `Bounds`), and a version that passed through
+them (`VersionRead`).
+"""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.model.allowlist import NOBODY, Allowlist
+from stream.core.model.agreement import Agreements, owner_of
+from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
+from stream.core.model.entry import Columns
+from stream.core.model.errors import ConfigInvalid
+from stream.core.model.moments import rfc3339
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import CODES, PLACES
 from stream.feeds.detection.column_names import Says
-from stream.feeds.detection.lookalikes import Looks, Tally
+from stream.feeds.detection.lookalikes import ColumnTally, Looks
+from stream.feeds.diff import REMOVED
+from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import RejectedRow, Wrong
 from stream.feeds.gate import GateReason
+from stream.lists.snapshot.merge import empty_columns
 
 Masks = dict[GateReason, NDArray[np.bool_]]
 """A bool a row, by reason; a row may be in several."""
@@ -36,6 +47,99 @@ class Bounds:
     emergency: EmergencyNumbers
     allowlist: Allowlist = NOBODY
     redressed: Allowlist = NOBODY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Everything that a feed is judged by besides its own file.
+
+    `keys` are those of all circles, `emergency` the emergency numbers by country.
+    `home` is the country whose lists are ours, `agreements` are those by which others share theirs.
+    """
+
+    keys: Mapping[str, bytes]
+    emergency: Mapping[str, frozenset[str]]
+    home: str = ""
+    agreements: Agreements = field(default_factory=Agreements)
+
+    def agreement_over(self, list_name: str, at_s: int) -> str:
+        """Return a text on the agreement that shared the list and has ended; "": none has."""
+        over = self.agreements.ended(list_name, self.home, at_s)
+        if over is None:
+            return ""
+        at = rfc3339(over.valid_until_s)
+        return f"{over.id} ended at {at}, and none shares {list_name} with {self.home} any more"
+
+    def key_of(self, circle: str) -> bytes:
+        """Return a circle's key. Raises ConfigInvalid."""
+        if circle not in self.keys:
+            raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}]",))
+        return self.keys[circle]
+
+    def bounds(self, feed: Feed, allowed: Sequence[AllowEntry]) -> Bounds:
+        """Return the bounds of the feed.
+
+        A number whose wrong block was put right stays off our lists. Another country's list may go
+        on naming it: its owner was told, and the allowlist overrides it.
+        """
+        ours = owner_of(feed.list_name) == self.home
+        redressed = [entry for entry in allowed if entry.appeal]
+        return Bounds(
+            codes=feed.codes,
+            own=feed.own,
+            speaks_for=feed.speaks_for,
+            emergency=EmergencyNumbers(self.emergency),
+            allowlist=Allowlist.of(entry for entry in allowed if not entry.appeal),
+            redressed=Allowlist.of(redressed if ours else ()),
+        )
+
+
+@dataclass(slots=True)
+class VersionRead:
+    """The content of a version.
+
+    `columns` has the reports that may go live, and tombstones (`REMOVED`). `unreadable` says why
+    the file is not what its feed says, "" where it is; `too_coarse` says the same where the false
+    positives of its filter are the reason. `bad` rows were rejected for what they are, `expired`
+    ones because they are over. `found` counts rows by the gate's reasons, `dropped` those of them
+    that are left out. `looks` says what the numbers look like if they are none.
+
+    Of a published version: `filter_data` is the owner's filter, where entries are fingerprints that
+    only it holds; `late` are fingerprints of entries that came after it. `bare`: the version is a
+    filter without entries.
+    """
+
+    columns: Columns = field(default_factory=empty_columns)
+    unreadable: str = ""
+    too_coarse: str = ""
+    good: int = 0
+    passed_over: int = 0
+    rejected: Counter[Wrong] = field(default_factory=Counter)
+    adjusted: Counter[str] = field(default_factory=Counter)
+    found: Counter[GateReason] = field(default_factory=Counter)
+    dropped: Counter[GateReason] = field(default_factory=Counter)
+    looks: dict[GateReason, str] = field(default_factory=dict)
+    bare: bool = False
+    filter_data: bytes = field(default=b"", repr=False)
+    late: frozenset[int] = frozenset()
+
+    @property
+    def hashed(self) -> bool:
+        """True if it lists numbers by their hashes alone, so the gate cannot see them."""
+        listed = self.columns.category != np.uint8(REMOVED)
+        return self.bare or bool(((self.columns.number == 0) & listed).any())
+
+    @property
+    def expired(self) -> int:
+        """Rows that are over already."""
+        return self.rejected[Wrong.EXPIRED]
+
+    @property
+    def bad(self) -> int:
+        """Rows that mean nothing; not those that the gate has a reason of its own for."""
+        # A published list has prefixes that are too short among its good rows, not the rejected.
+        too_wide = sum(n for wrong, n in self.rejected.items() if wrong.label in TOO_WIDE)
+        return self.rejected.total() - self.expired - too_wide
 
 
 # Country calling codes by their place in PLACES; 0: no country.
@@ -94,7 +198,7 @@ _NAMES: Final = {
 
 
 def looks_of(
-    tally: Tally, name: str, said: Says, *, are_calls: bool = False
+    tally: ColumnTally, name: str, said: Says, *, are_calls: bool = False
 ) -> dict[GateReason, str]:
     """Return what the numbers look like if they are none, by their texts and their column's `name`.
 

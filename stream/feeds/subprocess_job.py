@@ -9,6 +9,7 @@ import asyncio
 import math
 import multiprocessing
 import os
+import pickle
 import resource
 import signal
 import threading
@@ -19,10 +20,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Final
 
 from stream.core.model.errors import Fault
+from stream.feeds.apply import Applier
+from stream.feeds.assess import Arrival
+from stream.feeds.feed import Feed, VersionRecord
+from stream.feeds.row_checks import Surroundings
+from stream.feeds.state_store import FeedStateStore
+from stream.feeds.version_files import VersionFiles
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
+from stream.ops.clock import now_s
 from stream.ops.forkserver import make_room
+from stream.ops.kernels import FOLDER, warm_up
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _DONE, _FAULT, _MEMORY, _GONE = 0, 1, 2, 3
@@ -227,3 +239,58 @@ def _end_with(life: Connection) -> None:
     # Nothing is ever sent this way: it becomes readable when the other end is closed.
     life.poll(None)
     os._exit(1)
+
+
+LARGE_BYTES = 8 << 20
+"""From this size on the compiled kernels are worth the 0.6 s that they take to load, if a worker on
+this machine has compiled them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedJob:
+    """A version and all that deciding on it needs, to be sent to another process."""
+
+    list_store: ListStoreSettings
+    state_dir: Path
+    feed: Feed
+    arrival: Arrival
+    around: Surroundings
+
+
+async def done_apart(job: FeedJob, limits: JobLimits, *, within_s: float) -> VersionRecord:
+    """Apply the version in a process of its own. Raises WorkFailed, which names the version."""
+    # Both ends are this program; nothing from outside is ever unpickled.
+    try:
+        answer = await apart(_work, pickle.dumps(job), limits, within_s=within_s)
+    except WorkFailed as failed:
+        fetched = job.arrival.fetched
+        origin = f" of {fetched.origin}" if fetched.origin else ""
+        what = f"version {job.arrival.id}{origin}, {fetched.size:,} bytes"
+        raise failed.of(what) from failed
+    record: VersionRecord = pickle.loads(answer)  # noqa: S301
+    return record
+
+
+def _work(packed: bytes) -> bytes:
+    job: FeedJob = pickle.loads(packed)  # noqa: S301
+    if job.arrival.fetched.size >= LARGE_BYTES:
+        warm_up(job.state_dir / FOLDER, may_compile=False)
+    return pickle.dumps(asyncio.run(_take_in(job)))
+
+
+async def _take_in(job: FeedJob) -> VersionRecord:
+    versions = VersionFiles(job.state_dir, job.feed.name)
+    async with (
+        await ListStore.connect(job.list_store) as list_store,
+        FeedStateStore.open(job.list_store) as states,
+    ):
+        with versions.deciding():
+            applier = Applier(
+                list_store=list_store,
+                states=states,
+                versions=versions,
+                feed=job.feed,
+                around=job.around,
+                now_s=now_s(),
+            )
+            return await applier.take_in(job.arrival)

@@ -22,9 +22,9 @@ from stream.config.settings import EngineSettings, Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import OPEN
 from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
-from stream.feeds.assess import Surroundings
 from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.lists.store.list_store import ListStore

@@ -35,10 +35,10 @@ from stream.exchange import repository
 from stream.exchange.mirror import Hub
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
-from stream.feeds.assess import Surroundings
 from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
+from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.tuf.tuf_client import TufLimits

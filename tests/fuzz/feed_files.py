@@ -20,8 +20,9 @@ from io import BytesIO
 from pathlib import Path
 
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
-from stream.feeds.open import FORMATS, has_rows, read_bare, read_rows, words_of
+from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
+from stream.feeds.read import read_bare
 from tests.support.feed_samples import NOW_S, Case, cases
 
 LISTED = re.compile(rb"\+[1-9]\d{3,14}\*?\Z")

@@ -71,7 +71,7 @@ def endless(setup: FeedSetup, beside: Path) -> FeedSetup:
     """The same feed, whose partner now sends what has no end."""
     source = setup.source
     settings = replace(source.settings, path=str(beside))
-    return replace(setup, source=Endless(source.kind, settings, source.means))
+    return replace(setup, source=Endless(source.kind, settings, source.secrets, source.kafka))
 
 
 async def test_a_fetch_without_end_is_a_fault_of_its_feed(partner: Partner, redis_url: str):
@@ -124,7 +124,7 @@ async def _spinning(setup: FeedSetup, place: Workplace, beside: Path) -> "asynci
 async def test_a_process_is_kept_until_it_fails(partner: Partner, tmp_path: Path):
     """A folder is looked at several times a second: no fork each time; a dead one is replaced."""
     source = partner.setup.source
-    fetcher = FeedFetcher(Pids(source.kind, source.settings, source.means), MUCH)
+    fetcher = FeedFetcher(Pids(source.kind, source.settings, source.secrets, source.kafka), MUCH)
     into = tmp_path / "into"
     try:
         first = await fetcher.fetch({}, into)
@@ -148,7 +148,7 @@ async def test_each_fetch_has_the_cpu_of_one(partner: Partner, tmp_path: Path):
     """What earlier fetches of a kept process took is not counted against the next one."""
     source = partner.setup.source
     fetcher = FeedFetcher(
-        Busy(source.kind, source.settings, source.means), replace(MUCH, cpu_s_max=2)
+        Busy(source.kind, source.settings, source.secrets, source.kafka), replace(MUCH, cpu_s_max=2)
     )
     try:
         used = [await fetcher.fetch({}, tmp_path / "into") for _ in range(4)]

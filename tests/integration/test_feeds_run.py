@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from stream.lists.store.contents import entries_of
 
 from stream.feeds.subprocess_job import JobLimits, WorkFailed, WorkFault, apart
 from stream.lists.store.list_content import entries_of

@@ -13,10 +13,11 @@ from stream.config.feed_files import House, read_feed
 from stream.config.settings import load
 from stream.core.numbers.prefix_entries import STRICT
 from stream.feeds.apply import Applier
-from stream.feeds.assess import Arrival, Surroundings
+from stream.feeds.assess import Arrival
 from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_follower import PRELOADED, Workplace
 from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.transports.transport import Fetched, Unchanged

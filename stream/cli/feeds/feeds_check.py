@@ -20,13 +20,14 @@ from stream.config.sections import feed_paths
 from stream.config.settings import EngineSettings
 from stream.core.model import csv_cells
 from stream.core.model.errors import ListStoreDown, ListStoreUnsafe, ListUnknown
-from stream.feeds.assess import Arrival, Assessed, assess, is_whole, last_of
+from stream.feeds.assess import Arrival, Assessed, assess, last_of
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateVerdict
 from stream.feeds.open import format_of
+from stream.feeds.read import is_whole
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import VersionFiles

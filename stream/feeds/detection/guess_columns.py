@@ -17,7 +17,7 @@ from stream.feeds.detection.column_names import (
     names_culprit,
     says,
 )
-from stream.feeds.detection.lookalikes import Looks, Tally, is_like_date, looks_like_number
+from stream.feeds.detection.lookalikes import ColumnTally, Looks, is_like_date, looks_like_number
 from stream.feeds.formats.csv import NAMES
 from stream.feeds.formats.rows import Wrong
 from stream.feeds.value_parsers import bare_number, damage_of, read_confidence, read_time
@@ -126,7 +126,7 @@ def guess(
 
 def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
     texts = [text.strip() for text in column if text.strip()]
-    tally = Tally()
+    tally = ColumnTally()
     tally.add(texts)
     why_not, looks = "", tally.looks()
     if said in NEVER:

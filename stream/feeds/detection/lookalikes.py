@@ -212,7 +212,7 @@ def bare_id(text: str) -> int | None:
 
 
 @dataclass(slots=True)
-class Tally:
+class ColumnTally:
     """Counts over the texts of a column, and the look that follows from them."""
 
     texts: int = 0
@@ -281,7 +281,7 @@ class Tally:
         return len(found)
 
 
-def sampled(texts: Sequence[str | None], tally: Tally) -> None:
+def sampled(texts: Sequence[str | None], tally: ColumnTally) -> None:
     """Add the first texts of a chunk, until the tally has enough of them."""
     if tally.texts < LOOKED_MAX:
         tally.add(texts[:_AT_ONCE_MAX])

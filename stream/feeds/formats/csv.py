@@ -14,7 +14,7 @@ from typing import Any
 from stream.core.model import csv_cells
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import NEVER, Says, says
-from stream.feeds.detection.lookalikes import Tally, looks_like_number
+from stream.feeds.detection.lookalikes import ColumnTally, looks_like_number
 from stream.feeds.formats.byte_columns import ByteColumn, fields_of
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
@@ -128,7 +128,7 @@ def _likely(lines: Lines, delimiter: str) -> list[int]:
     found = []
     for at in range(max(map(len, records), default=0)):
         texts = [record[at].strip() for record in records if at < len(record)]
-        tally = Tally()
+        tally = ColumnTally()
         tally.add(texts)
         numbers = sum(map(looks_like_number, texts))
         if numbers and 2 * numbers >= tally.texts and tally.looks() is None:

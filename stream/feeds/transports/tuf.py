@@ -14,7 +14,7 @@ from stream.core.model.agreement import Shared
 from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.formats.states import combined
-from stream.feeds.read import CHANGES_PART
+from stream.feeds.published import CHANGES_PART
 from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.http_get import LoginSettings, Secrets
 from stream.feeds.transports.landing import Landing, bundle, landing

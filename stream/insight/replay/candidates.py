@@ -19,8 +19,8 @@ from stream.core.policy.list_scope import Scope
 from stream.engine.decider import rules_for
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
-from stream.feeds.read import VersionRead, read_version
-from stream.feeds.row_checks import Bounds
+from stream.feeds.read import read_version
+from stream.feeds.row_checks import Bounds, VersionRead
 from stream.insight.replay.compare import Side
 from stream.lists.follower import table_cache
 from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot

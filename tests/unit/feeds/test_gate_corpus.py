@@ -15,8 +15,8 @@ from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict, VersionFacts, judge
 from stream.feeds.open import lines_of
-from stream.feeds.read import VersionRead, read_version
-from stream.feeds.row_checks import Bounds
+from stream.feeds.read import read_version
+from stream.feeds.row_checks import Bounds, VersionRead
 from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome
 
 Place = str | int

@@ -5,7 +5,8 @@ import json
 import pytest
 from pybloom_live.pybloom import BloomFilter
 
-from stream.feeds.open import FORMATS, read_bare
+from stream.feeds.open import FORMATS
+from stream.feeds.read import read_bare
 from stream.lists.snapshot.build import Version, bare_snapshot
 from tests.support.feed_samples import GOLDEN, NOW_S, Case, cases, meaning_of
 

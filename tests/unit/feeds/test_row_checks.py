@@ -10,8 +10,7 @@ from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.formats.rows import RejectedRow, Wrong
 from stream.feeds.gate import GateReason
-from stream.feeds.read import VersionRead
-from stream.feeds.row_checks import Bounds, check_rejected, check_rows
+from stream.feeds.row_checks import Bounds, VersionRead, check_rejected, check_rows
 
 EMERGENCY = EmergencyNumbers({})
 ALLOWED = Allowlist.of([AllowEntry("+85523880*", "hospital", "a", 0)])

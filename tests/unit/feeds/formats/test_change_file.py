@@ -1,13 +1,20 @@
-"""Ringfence's own change file, PhoneBlock's answer and the FTC's file, beyond their samples."""
+"""Ringfence's own change file: what one Ringfence writes, another one reads."""
 
-import json
+from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.feeds.formats import change_file, ftc, phoneblock
+from stream.feeds.formats import change_file
 from stream.feeds.formats.byte_columns import line_bytes
+from stream.feeds.formats.change_file import increment, whole_list
 from stream.feeds.formats.rows import InputUnreadable, Rows
+from stream.feeds.parse import Defaults, Parser
+from stream.lists.snapshot.build import columns_from
+from stream.lists.snapshot.merge import difference
+from tests.support.builders import NOW_S, entry
 
 HEADER = change_file.Header("KH/scam", whole=False, from_generation=7, to=9)
 ENTRY = Entry("+447700900123", 1, Category.LOAN, "desk", 1_795_132_800, NEVER, 80)
@@ -62,26 +69,56 @@ def test_a_cut_or_changed_file_is_refused(damage):
         read(damage(written()))
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"numbers": 7}', '{"numbers": []} x', '{"numbers": [{"phone": "+4']
+NUMBERS = [*(f"+44770090{n:04d}" for n in range(7)), "+447700901*"]
+entries = st.builds(
+    entry,
+    st.sampled_from(NUMBERS),
+    confidence=st.integers(0, 100),
+    source=st.sampled_from(["a", "b", 'c "d"', "จุด"]),
+    category=st.sampled_from(Category),
 )
-def test_what_is_no_answer_of_phoneblock_is_refused(text):
-    """An error, or half an answer, is refused as a whole."""
-    with pytest.raises(InputUnreadable):
-        list(phoneblock.read([text.encode()]))
+versions = st.lists(entries, max_size=8, unique_by=lambda e: (e.number, e.source))
+Reports = dict[tuple[str, str], tuple[int, ...]]
 
 
-def test_votes_are_worth_more_the_more_there_are():
-    """Confidence rises with PhoneBlock's steps and is never certain; 0 votes are a removal."""
-    numbers = [{"phone": "+447700900123", "votes": n} for n in (0, 1, 2, 4, 10, 20, 50, 100, 10**9)]
-    (rows,) = phoneblock.read([json.dumps({"numbers": numbers, "version": 1}).encode()])
-    assert rows.removed == [True] + [False] * 8
-    worth = [int(text) for text in (rows.confidence or ())[1:] if text]
-    assert worth == sorted(worth) == [20, 30, 45, 65, 80, 90, 95, 95]
+def reports(held: Iterable[Entry]) -> Reports:
+    return {
+        (e.number or "", e.source): (e.category, e.reported_at_s, e.expires_at_s, e.confidence)
+        for e in held
+    }
 
 
-@pytest.mark.parametrize("text", ["", "number\n+447700900123\n", "2025550123\n"])
-def test_what_is_no_file_of_the_ftc_is_refused(text):
-    """Another header means other columns: nothing is guessed."""
-    with pytest.raises(InputUnreadable):
-        list(ftc.read(line_bytes([text.encode()])))
+def after(old: Reports, lines: Iterable[str]) -> Reports:
+    """The reports after a change file was applied to them, row by row."""
+    parser, now = Parser(Defaults("other", NOW_S)), dict(old)
+    data = "".join(lines).encode()
+    for rows in change_file.read(lambda: line_bytes([data])):
+        parsed = parser.parse(rows)
+        assert not parsed.rejected
+        for at in range(len(parsed)):
+            key = (parsed.numbers[at].decode(), parser.sources[parsed.source[at]])
+            columns = (parsed.category, parsed.reported_at, parsed.expires_at, parsed.confidence)
+            if parsed.removed[at]:
+                del now[key]
+            else:
+                now[key] = tuple(int(column[at]) for column in columns)
+    return now
+
+
+@given(versions)
+def test_a_whole_list_is_read_as_it_was(held):
+    """Every report of every source comes out as it went in, prefixes too."""
+    lines = list(whole_list("KH/scam", 9, columns_from(held)))
+    assert after({}, lines) == reports(held)
+    header = change_file.read_header(lines[0])
+    assert (header.list, header.whole, header.to) == ("KH/scam", True, 9)
+
+
+@given(versions, versions)
+def test_an_increment_makes_the_old_the_new(old, new):
+    """What was added, changed and removed between two versions, applied to one, is the other."""
+    found = difference(columns_from(old), columns_from(new))
+    lines = list(increment("KH/scam", 7, 9, found))
+    assert after(reports(old), lines) == reports(new)
+    header = change_file.read_header(lines[0])
+    assert (header.whole, header.from_generation, header.to) == (False, 7, 9)

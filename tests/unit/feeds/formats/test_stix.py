@@ -1,13 +1,15 @@
-"""STIX 2.1 as stix2 writes it."""
+"""STIX 2.1 as stix2 writes it, and its patterns, read as the numbers they mean or not at all."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from stix2.v21.bundle import Bundle
 from stix2.v21.sdo import Identity, Indicator
+from stix2patterns.v21.pattern import Pattern
 
 from stream.feeds.formats import stix
 from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.formats.stix import Meaning, read_pattern
 from stream.feeds.parse import Defaults, Parser
 
 THEN = datetime(2026, 11, 20, tzinfo=UTC)
@@ -96,3 +98,55 @@ BUNDLE = Bundle(id="bundle--3f3d7eb1-7dec-4bc5-b346-ae619eab3850").serialize()
 def test_an_empty_collection_is_no_rows(text):
     """A server with nothing to say has no rows; whether that may be is the gate's to say."""
     assert len(read(text)) == 0
+
+
+V = "phone-number:value"
+ONE = f"[{V} = '+447700900123']"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "numbers"),
+    [
+        (ONE, ["+447700900123"]),
+        ("[ phone-number:number = '+447700900123' ]", ["+447700900123"]),
+        (f"[{V} = '1' OR {V} = '2'] OR [{V} = '3']", ["1", "2", "3"]),
+        (f"[{V} = '1' OR ipv4-addr:value = '198.51.100.1']", ["1"]),
+        (rf"[{V} = 'a\'b\\c']", [r"a'b\c"]),
+        ("[domain-name:value = 'example.net']", []),
+        ("[file:hashes.'SHA-256' = 'aa' AND file:size > 3]", []),
+    ],
+)
+def test_equality_and_or_are_numbers(pattern, numbers):
+    """Each number of a pattern that is equality, joined by OR, is read; other things are none."""
+    Pattern(pattern)  # the standard's own grammar knows it
+    assert read_pattern(pattern) == Meaning(tuple(numbers))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        f"[{V} = '1' AND ipv4-addr:value = '198.51.100.1']",
+        "[phone-number:number = '1' AND phone-number:country = 'GB']",
+        f"[{V} LIKE '+4477%']",
+        f"[{V} MATCHES '^\\\\+44']",
+        f"[{V} IN ('1', '2')]",
+        f"[NOT {V} = '1']",
+        f"[{V} != '1']",
+        f"[{V} > '1']",
+        f"{ONE} AND {ONE}",
+        f"{ONE} FOLLOWEDBY {ONE}",
+        f"{ONE} WITHIN 300 SECONDS",
+        f"{ONE} REPEATS 5 TIMES",
+        f"({ONE} OR {ONE})",
+        f"[{V} = 447700900123]",
+        f"[{V} = '1'",
+        f"[{V} = '1']]",
+        f"[{V}] = '1'",
+        f"{V}",
+        f"[{V} = '1' OR]",
+        f"[{V} = '" + "1" * 70_000 + "']",
+    ],
+)
+def test_anything_else_about_numbers_is_not_guessed(pattern):
+    """A pattern that says more, or is broken, is never read as if it said less."""
+    assert read_pattern(pattern) == Meaning((), readable=False)

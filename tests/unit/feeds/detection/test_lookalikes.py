@@ -4,9 +4,9 @@ import pytest
 
 from stream.feeds.detection.lookalikes import (
     LOOKED_MAX,
+    ColumnTally,
     Looks,
     Style,
-    Tally,
     is_date,
     is_like_date,
     looks_like_number,
@@ -87,7 +87,7 @@ def test_what_looks_like_a_number(text, is_one):
 
 
 def looks(*texts: str | None) -> Looks | None:
-    tally = Tally()
+    tally = ColumnTally()
     tally.add(texts)
     found = tally.looks()
     return None if found is None else found[0]
@@ -133,7 +133,7 @@ def test_what_a_column_looks_like(texts, expected):
 
 def test_a_long_list_is_sampled():
     """Of many rows the first of each chunk are looked at, and no more than enough in all."""
-    tally = Tally()
+    tally = ColumnTally()
     for _ in range(100):
         sampled([str(20261120)] * 5_000, tally)
     assert LOOKED_MAX <= tally.texts < 2 * LOOKED_MAX
