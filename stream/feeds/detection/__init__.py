@@ -1,1 +1,1 @@
-"""Detect the format of a partner's file, and what to ask before reading it."""
+"""Detect the format of a partner's file, and propose a feed file with open questions."""

@@ -1,9 +1,9 @@
-"""Column names: what the words of a header say that a column holds. Pure.
+"""Column names: the meaning of a column by the words of its header. Pure.
 
 Partners name their columns in Thai, Vietnamese, Khmer, Lao, Burmese, Indonesian, Malay, Tagalog,
-Chinese, Japanese, Korean and English. A wrong column lists innocent numbers, so the words for what
-is never the number to block weigh more than the words for telephones: "victim's phone" is no
-number to list, and "phone registered on" is a date.
+Chinese, Japanese, Korean and English. A wrong column lists innocent numbers, so words that exclude
+a column outweigh words for telephones: "victim's phone" is no number to list, and "phone
+registered on" is a date.
 """
 
 import re
@@ -23,11 +23,11 @@ class Says(StrEnum):
     """The meaning of a column's name."""
 
     NUMBER = "a telephone number"
-    """It names a telephone number: `phone`, `เบอร์โทร`, `số điện thoại`."""
+    """`phone`, `เบอร์โทร`, `số điện thoại`."""
     GENERIC = "a number of some kind"
-    """`number`, `หมายเลข`, `nomor`: a telephone number or the number of anything else."""
+    """`number`, `หมายเลข`, `nomor`: of a telephone, or of anything else."""
     UNSURE = "somebody's number"
-    """A telephone number, but not certainly the one to block: `contact`."""
+    """`contact`: a telephone number, but perhaps not the one to block."""
     OTHER_PARTY = "the number of who reported or was called"
     DATE = "a date or time"
     ID = "an id, a case or a place in a list"
@@ -35,17 +35,17 @@ class Says(StrEnum):
     AMOUNT = "an amount or a count"
     PLACE = "a place or an address"
     NOTHING = ""
-    """None of its words is known."""
+    """No word is known."""
 
 
 NEVER: Final = frozenset(
     {Says.OTHER_PARTY, Says.DATE, Says.ID, Says.ACCOUNT, Says.AMOUNT, Says.PLACE}
 )
-"""A column of such a name is never the number, whatever stands in it."""
+"""A column with such a name is never the number, whatever its texts."""
 
 
 class _Words:
-    """The words of one meaning, as `column_names.toml` has them."""
+    """The words of one meaning, from `column_names.toml`."""
 
     def __init__(
         self, words: Sequence[str] = (), parts: Sequence[str] = (), whole: Sequence[str] = ()
@@ -56,7 +56,7 @@ class _Words:
         self._whole = {" ".join(_tokens(text)) for text in whole}
 
     def are_in(self, name: str, tokens: Sequence[str]) -> bool:
-        """Return whether a folded name, whose words are `tokens`, has one of them."""
+        """Return whether a folded name with the words `tokens` has one of them."""
         if name in self._whole or any(part in name for part in self._parts):
             return True
         return any(
@@ -67,7 +67,7 @@ class _Words:
 
 
 def _bare(text: str) -> str:
-    """Return a text in one form, in lower case, Latin letters without their marks."""
+    """Return a text in lower case, in one Unicode form, Latin letters without marks."""
     kept: list[str] = []
     base = ""
     for char in unicodedata.normalize("NFKD", text.casefold()):
@@ -85,7 +85,7 @@ _BETWEEN = re.compile(r"[\s_\-./:()\[\]{}'\"?*,;|+&#]+")
 
 
 def _tokens(text: str) -> list[str]:
-    """Return the words of a text, folded: `callerId` and `Caller-ID` both are caller, id."""
+    """Return the folded words of a text: `callerId` and `Caller-ID` both are caller, id."""
     return [token for token in _BETWEEN.split(_bare(_CAMEL.sub(" ", text))) if token]
 
 
@@ -150,26 +150,23 @@ def says_at(path: str) -> Says:
 
 
 def names_culprit(name: str) -> bool:
-    """Return whether a name says that the number is that of a suspect."""
+    """Return whether a name means the number of a suspect."""
     return _CULPRIT_WORDS.are_in(*_words_of(name))
 
 
 def names_category(name: str) -> bool:
-    """Return whether a name says that a column has the kinds of what is reported."""
+    """Return whether a name means the category of a report."""
     return _CATEGORY_WORDS.are_in(*_words_of(name))
 
 
 def names_call_records(names: Sequence[str]) -> bool:
-    """Return whether a table has calls.
-
-    Who called whom, and when or how. A list has numbers alone.
-    """
+    """Return whether a table has call records: caller, called number, and time or duration."""
     of_calls = sum(_RECORD_WORDS.are_in(*_words_of(name)) for name in names)
     return of_calls >= _RECORD_NAMES_MIN and any(says(name) is Says.OTHER_PARTY for name in names)
 
 
 def words_known(names: Sequence[str]) -> int:
-    """Return how many of some names have a word that is known: a row of many is a header."""
+    """Count the names that have a known word: a row with many is a header."""
     return sum(
         says(name) is not Says.NOTHING or names_culprit(name) or names_category(name)
         for name in names
@@ -192,10 +189,9 @@ _LATIN_HINTS: Final[Mapping[str, _Words]] = {
 
 
 def regions_hinted(names: Sequence[str], texts: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the countries whose language a table's names, or else its texts, are in; none: not
-    known.
+    """Return the countries of the language of a table's names, or else of its texts; (): unknown.
 
-    English hints at none, Chinese at those that write its script.
+    English means no country, Chinese all countries that write in its script.
     """
     for said in (names, texts[: _ROWS_OF_HINT * 10]):
         counts: dict[tuple[str, ...], int] = {}
@@ -227,7 +223,7 @@ def _regions_of(text: str) -> set[tuple[str, ...]]:
 
 
 def _of_han(text: str) -> tuple[str, ...]:
-    """Return the regions that write so with Chinese characters."""
+    """Return the regions that use this form of Chinese characters."""
     folded, tokens = _words_of(text)
     if _JAPANESE.are_in(folded, tokens):
         return ("JP",)

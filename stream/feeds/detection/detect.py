@@ -1,9 +1,9 @@
 """Detect the formats that a file may have, and propose a feed's settings for each.
 
-`candidates` looks at the first bytes; `detect` tries each candidate on the file, so that a proposal
-says how many of its rows are good, in which region its national numbers are, and which of the
-partner's words are still to be mapped. What is not clear is a question, never a guess: a wrong
-column or country would list innocent numbers.
+`candidates` reads the first bytes. `detect` tries each candidate on the file: a proposal has the
+count of good rows, the region of national numbers, and the partner's words without a meaning.
+Whatever is unclear becomes a question, never a guess: a wrong column or country would list innocent
+numbers.
 """
 
 import re
@@ -30,7 +30,7 @@ from stream.feeds.transports.misp_folder import MANIFEST, is_folder, read_folder
 from stream.feeds.value_parsers import Dates
 
 HEAD_BYTES = 256 << 10
-"""The head tells the format. A whole file of gigabytes would take minutes."""
+"""Bytes that decide on the format. A whole file of gigabytes would take minutes."""
 _LINES = 200
 _STIX = re.compile(r'"type"\s*:\s*"(bundle|indicator|phone-number|identity|observed-data)"')
 _KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
@@ -40,17 +40,16 @@ _KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
     "misp": (re.compile(r'"(Event|Attribute|Object)"\s*:'), "a MISP event"),
 }
 _THAI: Final = frozenset(range(0xA1, 0xDB)) | frozenset(range(0xDF, 0xFC))
-"""Bytes that are letters in TIS-620 and CP874."""
+"""Bytes of letters in TIS-620 and CP874."""
 _LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1258")
-"""Encodings of the region that files are still written in, besides UTF-8 and UTF-16."""
+"""Old encodings that the region still uses besides UTF-8 and UTF-16."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorAnswers:
-    """The answers of a person: `regions` to read national numbers in, and the column of the
-    numbers.
+    """The answers of a person: `regions` of national numbers, and the column of the numbers.
 
-    `number` is a header's text, a path of keys, or a place from 1; "": unanswered.
+    `number` is a header's text, a path of keys, or a place from 1; "": no answer.
     """
 
     regions: Sequence[str]
@@ -60,11 +59,11 @@ class OperatorAnswers:
 def detect(
     path: Path, regions: Sequence[str], now_s: int, number: str = ""
 ) -> tuple[FeedProposal, ...]:
-    """Return the ways to read a file, the likeliest first; none: it is nothing that is known.
+    """Return the ways to read a file, the likeliest first; (): no known format.
 
-    `regions` are tried for national numbers, in their order, our own country first. `number` is
-    the column of the numbers where a person named it. Raises InputUnreadable if the file cannot be
-    read, or is something known that is no feed (a spreadsheet's own file).
+    `regions` are tried for national numbers in their order, our own country first. `number` is the
+    column of the numbers if a person named it. Raises InputUnreadable if the file cannot be read,
+    or is of a known kind that is no feed (a spreadsheet's own file).
     """
     asked = OperatorAnswers(regions, number)
     try:
@@ -86,7 +85,7 @@ def _head(path: Path) -> bytes:
 
 
 def _refuse(path: Path, head: bytes, what: str) -> None:
-    """Refuse a file that is known to be no feed; a packed folder of MISP events may be one."""
+    """Refuse a file of a kind that is no feed; a packed folder of MISP events may be one."""
     if head.startswith(b"PK") or not is_folder(path):
         raise InputUnreadable(f"{path} is {what}")
     try:
@@ -96,7 +95,7 @@ def _refuse(path: Path, head: bytes, what: str) -> None:
 
 
 def _folder(path: Path) -> FeedProposal:
-    """Return a MISP feed's folder. Raises InputUnreadable where it is another."""
+    """Propose a MISP feed's folder. Raises InputUnreadable for other folders."""
     try:
         next(read_folder(path), None)
     except InputUnreadable as error:
@@ -106,7 +105,7 @@ def _folder(path: Path) -> FeedProposal:
 
 
 def candidates(head: bytes, size: int, asked: OperatorAnswers) -> list[FeedProposal]:
-    """Propose what a file of `size` bytes beginning with `head` may be. Raises InputUnreadable."""
+    """Return proposals for a file of `size` bytes with this head. Raises InputUnreadable."""
     if _is_filter(head, size):
         return [
             FeedProposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")
@@ -135,9 +134,9 @@ def _is_filter(head: bytes, size: int) -> bool:
 
 
 def _guessed(head: bytes) -> str | None:
-    """Return an encoding that the file does not show by itself; None: it does, or is UTF-8.
+    """Return an encoding that a file does not show by itself; None: it does, or is UTF-8.
 
-    It is the one in which the first lines have most of the words that columns are named by.
+    It is the one in which the first lines have the most known words of column names.
     """
     whole = head[: head.rfind(b"\n") + 1]
     if b"\0" in head:
@@ -158,7 +157,7 @@ def _guessed(head: bytes) -> str | None:
 
 
 def _known_in(data: bytes, encoding: str) -> int:
-    """Return how many cells of the first lines are names in some encoding; -1: it is not in it."""
+    """Count the cells of the first lines that are names in an encoding; -1: it is another."""
     try:
         lines = data.decode(encoding).splitlines()[:10]
     except UnicodeDecodeError:
@@ -228,7 +227,7 @@ def _guessed_columns(
     columns: Sequence[Sequence[str]],
     asked: OperatorAnswers,
 ) -> Iterator[FeedProposal]:
-    """Yield a proposal with the columns that were found, or with the question which they are."""
+    """Yield a proposal with the guessed columns, or with a question about them."""
     said = _place_of(asked.number, names) if asked.number else None
     reads = says_at if one.kind == "jsonl" else says
     found = guess(names, columns, assigned_share(asked.regions), said, reads)
@@ -276,13 +275,13 @@ _WRITTEN_IN: Final = {
     "gb18030": "CN",
     "big5": "TW",
 }
-"""The regions of each old encoding."""
+"""The region of each old encoding."""
 
 
 def _languages(
     one: FeedProposal, names: Sequence[str], columns: Sequence[Sequence[str]]
 ) -> tuple[str, ...]:
-    """Return the countries that a table's encoding, its names, or else its texts hint at."""
+    """Return the countries that a table's encoding, names or else texts point to."""
     home = _WRITTEN_IN.get(one.options.encoding or "")
     if home is not None:
         return (home, "HK") if home == "TW" else (home,)
@@ -311,7 +310,7 @@ def _question(
 
 
 def _notes(found: ColumnGuess) -> Iterator[str]:
-    """Yield notes on columns of digits that are no numbers, so that a person sees the decision."""
+    """Yield notes on columns of digits that are no numbers, so that a person can check."""
     if "number" in found.fields:
         for one in found.passed:
             if one.at != found.fields["number"]:

@@ -1,4 +1,4 @@
-"""Files that are no list in any format of ours: what each is, and what to do about it. Pure."""
+"""Recognise files that are no list in any format of ours, and say what to do. Pure."""
 
 import re
 from typing import Final
@@ -30,9 +30,9 @@ _XML_SHEET = re.compile(rb"<\?xml.{0,400}(?:Excel\.Sheet|<Workbook)", re.DOTALL)
 
 
 def what_it_is(head: bytes) -> str:
-    """Return what a file that begins with `head` is, and what to do; "": unknown.
+    """Return the kind of a file that begins with `head`, and what to do; "": unknown.
 
-    A spreadsheet's own file is none of a feed: only its program can say which cells are text.
+    A spreadsheet's own file is no feed: only its program knows which cells are text.
     """
     if head.startswith(_ZIP):
         return _in_zip(head)

@@ -1,7 +1,7 @@
 """Guess the column of the numbers to block, and the meaning of the others. Pure.
 
-A wrong answer lists innocent numbers, so what is not clear is asked of a person: a column is the
-number only if its name or its looks say so, and no other column is as likely.
+A wrong answer lists innocent numbers, so a person is asked in unclear cases. A column is the number
+only if its name or its looks say so, and no other column is as likely.
 """
 
 import re
@@ -24,7 +24,7 @@ from stream.feeds.value_parsers import bare_number, damage_of, read_confidence, 
 
 Column = Sequence[str]
 Assigned = Callable[[Column], float]
-"""The share of some texts that are numbers which a numbering plan assigns, in the best region."""
+"""The share of texts that a numbering plan assigns as numbers, in the best region."""
 
 _FULL = re.compile(r"\+|00[1-9]|tel:|sips?:")
 _TRUNK = re.compile(r"\(?0[1-9]")
@@ -42,8 +42,8 @@ _NEARLY_ALL: Final = 0.9
 class Judged:
     """One column. `why_not` says why it is no number, "": it may be one.
 
-    `looks` is what its texts look like that are no numbers. `share` of them look like numbers,
-    `damaged` were damaged by a spreadsheet.
+    `looks` is the kind of its texts if they are no numbers. `share` of its texts look like numbers;
+    a spreadsheet damaged the share `damaged`.
     """
 
     at: int
@@ -63,7 +63,7 @@ class Judged:
 
     @property
     def is_likely(self) -> bool:
-        """True if it may be the number all the same: a block of SIM cards looks like ids."""
+        """True if it may be the number nevertheless: a block of SIM cards looks like ids."""
         is_block = self.says is Says.NUMBER and self.looks is Looks.IDS
         return not self.why_not or is_block
 
@@ -82,10 +82,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class ColumnGuess:
-    """`fields`: the column of each field that was found. Without `number` there is no list.
+    """`fields` are the columns of the fields that were found. Without `number` there is no list.
 
-    `asked`: the columns of which a person has to say which is the number, or whether it is one;
-    `why` says why it has to be asked. `passed`: columns of digits that are no numbers, and why.
+    `asked` are columns about which a person is asked: which is the number, or is it one; `why` is
+    the reason. `passed` are columns of digits that are no numbers.
     """
 
     fields: dict[str, int]
@@ -95,7 +95,7 @@ class ColumnGuess:
 
 
 def folded(name: str) -> str:
-    """Return a column's name as `NAMES` has it."""
+    """Return a column's name in the form of `NAMES`."""
     return "_".join(name.strip().lower().replace("-", " ").split())
 
 
@@ -106,10 +106,9 @@ def guess(
     number: int | None = None,
     said: Callable[[str], Says] = says,
 ) -> ColumnGuess:
-    """Return the meaning of the columns of a table; `number` is that of the numbers, if a person
-    said so.
+    """Return the meaning of a table's columns; `number` is the numbers' column if a person said so.
 
-    `said` reads a name; of JSON it is a path (`headers.says_at`).
+    `said` reads a name; for JSON that is a path (`column_names.says_at`).
     """
     judged = [_judged(at, names[at], said(names[at]), column) for at, column in enumerate(columns)]
     passed = tuple(one for one in judged if one.why_not and _is_numeric(one))
@@ -144,14 +143,14 @@ def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
 
 
 def _is_numeric(one: Judged) -> bool:
-    """Return whether a column has enough digits to look like numbers to a reader."""
+    """Return whether a reader may take a column for numbers."""
     return one.share >= _HALF or _share(one.texts, lambda text: _digits(text) >= 7) >= _HALF
 
 
 def _choose(
     judged: Sequence[Judged], assigned: Assigned
 ) -> tuple[Judged | None, tuple[Judged, ...], str]:
-    """Return the number's column; or those to ask about, and why."""
+    """Return the column of the numbers, or the columns to ask about and why."""
     named = [one for one in judged if one.says is Says.NUMBER and one.texts]
     for one in named:
         if one.damaged >= _HALF:
@@ -182,7 +181,7 @@ def _choose(
 def _unnamed(
     able: Sequence[Judged], assigned: Assigned
 ) -> tuple[Judged | None, tuple[Judged, ...], str]:
-    """`_choose` where no name says that its column has telephone numbers."""
+    """Choose where no name means telephone numbers."""
     evident = [one for one in able if _is_evident(one, assigned)]
     if len(evident) == 1:
         (best,) = evident
@@ -195,7 +194,7 @@ def _unnamed(
 
 
 def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
-    """Return whether another column is as likely as the best: it must be asked which it is."""
+    """Return whether another column is as likely as the best, so that a person must decide."""
     if one is best:
         return False
     if one.says in {Says.UNSURE, Says.GENERIC, Says.NUMBER}:
@@ -206,7 +205,7 @@ def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
 
 
 def _is_evident(one: Judged, assigned: Assigned) -> bool:
-    """Return whether texts alone, or with a name like `number`, are telephone numbers."""
+    """Return whether texts are telephone numbers by themselves, or with a name like `number`."""
     if one.says is Says.UNSURE:
         return False
     numbers = [bare_number(text) for text in one.texts if looks_like_number(text)]
@@ -222,7 +221,7 @@ def _is_evident(one: Judged, assigned: Assigned) -> bool:
 
 
 def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
-    """Return the columns of the fields besides the number."""
+    """Return the columns of the other fields."""
     found: dict[str, int] = {}
     free = [one for one in judged if one.at != number and one.texts]
     for one in free:
@@ -250,7 +249,7 @@ def _is_birth(one: Judged) -> bool:
 
 
 def _fits(name: str, column: Column) -> bool:
-    """Return whether what stands in a column agrees with its name, mostly."""
+    """Return whether most texts of a column agree with its name."""
     if name in {"reported_at", "expires_at"}:
         return _share(column, lambda text: _is_time(text) or is_like_date(text)) >= _HALF
     if name == "confidence":

@@ -1,7 +1,7 @@
-"""A way to read a file, as it is proposed to an operator: how sure it is, and what is to be asked.
+"""Proposals to an operator: a way to read a file, its sureness, and open questions.
 
-A proposal's feed file is never complete. `PLACEHOLDERS` stand where only the operator knows the
-answer, and a feed file that still has one is refused by every command.
+A proposal's feed file is never complete. It has placeholders where only the operator knows the
+answer, and every command refuses a feed file that still has one.
 """
 
 import json
@@ -21,9 +21,9 @@ REGION_TO_NAME: Final = "??"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer to a question: what to type after `--number` or `--region`, and what it means.
+    """One answer to a question: the value of `--number` or `--region`, and its meaning.
 
-    `against` says what speaks against it; `is_likely`: it may be the right one all the same.
+    `against` is a reason against it; `is_likely`: it may be right nevertheless.
     """
 
     answer: str
@@ -34,10 +34,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class FeedQuestion:
-    """A question that a person must answer before a file is read: it is never guessed.
+    """A question that a person must answer before a file is read.
 
-    `option` is the command's, `--number` or `--region`; "": nothing can be answered, something has
-    to be done about the file.
+    `option` of the command takes the answer, `--number` or `--region`; "": there is no answer, the
+    file has to be mended.
     """
 
     text: str
@@ -47,14 +47,12 @@ class FeedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class FeedProposal:
-    """One way to read a file. `sureness` 0 to 100; `why` is a sentence for who decides.
+    """One way to read a file. `sureness` is 0 to 100; `why` is a sentence for the operator.
 
-    Of the `rows` that were tried, `good` are entries. `examples`: the first of them, field -> text.
-    `unknown_words`: categories of the partner that have no meaning yet. `options`, `region`,
-    `dates` and `encoding` are what the feed would have to say. `question`: it must not be used
-    before that is answered. `notes` are worth a look;
-    `languages` are the countries whose
-    language it is in.
+    Of the `rows` that were tried, `good` are entries; `examples` are the first of them, field ->
+    text. `unknown_words` are the partner's categories that have no meaning yet. `options`, `region`
+    and `dates` are settings of the feed. With a `question` it must not be used before an answer.
+    `notes` are for the operator; `languages` are the countries of its language.
     """
 
     kind: Format
@@ -78,10 +76,7 @@ class FeedProposal:
         return "buddhist" if self.dates.buddhist else "common"
 
     def toml(self, path: str) -> str:
-        """Return a feed's file, to be completed.
-
-        What begins with `# ->` is for the operator to say.
-        """
+        """Return a feed file to be completed: the operator answers each `# ->`."""
         lines = [
             f"list = {_quoted(LIST_TO_NAME)}  # -> the list that it fills",
             self._format_line(),
@@ -108,7 +103,7 @@ class FeedProposal:
         return self.kind in {"csv", "jsonl"}
 
     def _format_line(self) -> str:
-        """Return the format; nothing where the question has no other place in the file."""
+        """Return the line of the format; empty if the question has no other place in the file."""
         asked = self.question
         if asked is None or (asked.option and (self._names_columns or asked.option == "--region")):
             return f"format = {_quoted(self.kind)}"

@@ -1,7 +1,7 @@
 """The head of a table: its delimiter, titles above it, its names, and its first rows. Pure.
 
-Offices put titles, dates and merged cells above their columns. Names of two lines are read as one:
-of `ผู้แจ้ง` above `เบอร์โทร`, the upper says that the lower is no number to block.
+Offices put titles, dates and merged cells above their columns. Names on two lines are read as one:
+in `ผู้แจ้ง` above `เบอร์โทร` the upper one shows that the lower one is no number to block.
 """
 
 import csv
@@ -26,8 +26,8 @@ _DEPTH_MAX = 4
 class TableHead:
     """A table's first lines. `names` has "" for columns without one.
 
-    `names_in_file` are those that a feed's `[columns]` may use, "" where only a place from 1 will
-    do: the header is not the first line, has two lines, or gives a name twice.
+    `names_in_file` are the names that a feed's `[columns]` may use. "": only a place from 1 works,
+    since the header is not the first line, has two lines, or has a name twice.
     """
 
     delimiter: str
@@ -48,7 +48,7 @@ class TableHead:
 
 
 def head_of(lines: Sequence[str]) -> TableHead | None:
-    """Return the head of a table that begins with `lines`; None: they are none."""
+    """Return the head of a table that begins with `lines`; None: it is no table."""
     delimiter, rows = "", [line for line in lines if line.strip()]
     if rows and rows[0].lower().startswith("sep=") and len(rows[0]) == 5:
         delimiter, rows = rows[0][4], rows[1:]
@@ -99,7 +99,7 @@ def keys_in(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Yield the texts and numbers of a JSON object, by their paths of keys: what is a row there."""
+    """Yield the texts and numbers of a JSON object by their paths of keys."""
     for key, held in value.items():
         if isinstance(held, dict) and len(above) < _DEPTH_MAX:
             yield from leaves(held, (*above, key))
@@ -116,7 +116,7 @@ def _has_digits(record: Sequence[str], least: int) -> bool:
 
 
 def _titles_and_head(table: Sequence[Sequence[str]]) -> tuple[int, list[Sequence[str]]]:
-    """Return how many rows stand above a table's header, and the rows of the header."""
+    """Return the count of rows above a table's header, and the rows of the header."""
     least = min(2, len(table[0]))
     for at, record in enumerate(table[:_TITLE_ROWS_MAX]):
         known = words_known(record)
@@ -147,10 +147,7 @@ def _head_from(table: Sequence[Sequence[str]], at: int) -> list[Sequence[str]]:
 
 
 def _joined(head: Sequence[Sequence[str]], width: int) -> tuple[str, ...]:
-    """Return the name of each column.
-
-    Merged cells of an upper line hold for the columns beside them.
-    """
+    """Return the name of each column. A merged cell above belongs to the columns beside it too."""
     if not head:
         return ("",) * width
     upper = []

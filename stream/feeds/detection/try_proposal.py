@@ -1,4 +1,4 @@
-"""Trying a proposal on its file: how many rows are good, and in which region. Reads the file."""
+"""Try a proposal on its file: count good rows, and find the region of national numbers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ ROWS_MAX = 5_000
 """Rows that a candidate is tried on."""
 _NUMBERS = 200
 _CLOSE = 0.9
-"""A region that reads so much of what the best one does is as likely."""
+"""A region that reads this share of the best one's numbers is as likely."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Try:
-    """A proposal as its rows are read in a region: its first numbers, and how many are assigned."""
+    """A proposal tried in a region: its first numbers, and the count of assigned ones."""
 
     proposal: FeedProposal
     numbers: tuple[bytes, ...]
@@ -42,9 +42,7 @@ class _Try:
 
 
 def assigned_share(regions: Sequence[str]) -> Callable[[Sequence[str]], float]:
-    """Return a function: the share of texts that are assigned numbers, in the region that reads
-    most.
-    """
+    """Return a function for the share of assigned numbers, in the region that reads most texts."""
 
     def share(texts: Sequence[str]) -> float:
         tried_on = [bare_number(text) for text in texts[:_NUMBERS]]
@@ -63,7 +61,7 @@ def _reads(text: str, region: str | None) -> bool:
 
 
 def _is_assigned(number: str) -> bool:
-    """Return whether a numbering plan assigns such numbers; prefixes are none."""
+    """Return whether a numbering plan assigns a number. A prefix is no number."""
     try:
         return phonenumbers.is_valid_number(phonenumbers.parse(number))
     except phonenumbers.NumberParseException:
@@ -71,10 +69,7 @@ def _is_assigned(number: str) -> bool:
 
 
 def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> FeedProposal:
-    """Return a candidate, tried on its file.
-
-    With figures, examples and region, or with a question.
-    """
+    """Return a candidate with figures, examples and region of its file, or with a question."""
     if one.question is not None or not has_rows(one.kind):
         return one
     try:
@@ -98,11 +93,11 @@ def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> 
 
 
 def _chosen(one: FeedProposal, tries: Sequence[_Try], regions: Sequence[str]) -> FeedProposal:
-    """Return the proposal in the region that its numbers are of, or with the question which it is.
+    """Return the proposal in the region of its numbers, or with a question about the region.
 
     `regions` begin with our own country. 0912345678 is a number of Thailand and of Viet Nam, so
-    where several read other numbers the file's language decides, or a person. Another country than
-    ours is never chosen without its language: seven digits of anything are a number of Brunei.
+    the file's language decides between regions, or a person. Another country than ours is never
+    chosen without its language: seven digits of anything are a number of Brunei.
     """
     most = max(tried.proposal.good for tried in tries)
     if tries[0].proposal.good == most:
@@ -153,7 +148,7 @@ def _some(path: Path, one: FeedProposal) -> list[Rows]:
 
 
 def _with_region(one: FeedProposal, chunks: Sequence[Rows], region: str | None, now_s: int) -> _Try:
-    """Return the candidate as its rows are read in a region."""
+    """Return the candidate, tried in a region."""
     known = Defaults("detect", now_s, region, unknown_category="other", dates=one.dates)
     parser = Parser(known, words_of(one.kind))
     strict = Parser(replace(known, unknown_category="reject"), words_of(one.kind))
