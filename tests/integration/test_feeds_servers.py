@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.unit.feeds.transports.test_hostile_web import FAILURES
+from tests.unit.feeds.transports.test_http_get import FAILURES
 
 from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedFault
