@@ -44,6 +44,8 @@ SOURCES_MAX = 60_000
 """A column holds a source's place in two bytes. The rest of 65,536 is for sources on the list."""
 FUTURE_SLACK_S = 300
 """Clocks differ: a report's time that is so little ahead of ours is read as now."""
+_HASHED_AT_ONCE = 1 << 16
+"""Numbers hashed at once. Their digests take eight times the memory of the fingerprints."""
 _MEMO_MAX = 100_000
 """Distinct texts remembered for each column: most columns hold few, times may hold many."""
 
@@ -344,6 +346,15 @@ def _removed(rows: Rows) -> NDArray[np.bool_]:
     return np.array(rows.removed, np.bool_)
 
 
+def fingerprints_of(texts: NDArray[np.bytes_], key: bytes) -> NDArray[np.uint64]:
+    """Return the fingerprints of numbers (S16) in the circle with `key`."""
+    found = np.empty(len(texts), np.uint64)
+    for at in range(0, len(texts), _HASHED_AT_ONCE):
+        digests = Digests(elements(texts[at : at + _HASHED_AT_ONCE], key))
+        found[at : at + _HASHED_AT_ONCE] = digests.fingerprints()
+    return found
+
+
 class ColumnBuilder:
     """Builds the columns of one file. Fingerprints are those of the circle with `key`."""
 
@@ -358,8 +369,7 @@ class ColumnBuilder:
             return
         self.rows += len(parsed)
         made: dict[str, NDArray[Any]] = {
-            # A copy: what fingerprints are a view of is eight times as large.
-            "fingerprint": Digests(elements(parsed.numbers, self._key)).fingerprints().copy(),
+            "fingerprint": fingerprints_of(parsed.numbers, self._key),
             "number": codes_of(parsed.numbers),
             "category": parsed.category if category is None else category,
         }

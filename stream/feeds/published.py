@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
@@ -32,9 +31,8 @@ from stream.feeds.formats import states
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import NEVER_LIVE, GateReason
 from stream.feeds.open import Rejects, lines_of
-from stream.feeds.parse import FUTURE_SLACK_S, Adjusted
+from stream.feeds.parse import FUTURE_SLACK_S, Adjusted, fingerprints_of
 from stream.feeds.row_checks import Bounds, VersionRead, check_rows
-from stream.lists.snapshot.build import CHUNK
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
 
@@ -128,9 +126,7 @@ class PublishedReader:
         numbered = np.flatnonzero(arrays["number"] != 0)
         texts = texts_of(arrays["number"][numbered])
         arrays["fingerprint"] = arrays["fingerprint"].copy()
-        for at in range(0, len(numbered), CHUNK):
-            digests = Digests(elements(texts[at : at + CHUNK], self._key))
-            arrays["fingerprint"][numbered[at : at + CHUNK]] = digests.fingerprints()
+        arrays["fingerprint"][numbered] = fingerprints_of(texts, self._key)
         kept = self._in_time(arrays)
         kept &= self._let_through(arrays, table, numbered, texts)
         return in_order({name: array[kept] for name, array in arrays.items()}, table)
@@ -218,7 +214,7 @@ class PublishedReader:
         own = [text for text in self._bounds.own if not text.endswith("*")]
         bare = arrays["number"] == 0
         if own and bare.any():
-            ours = Digests(elements(np.array(own, "S16"), self._key)).fingerprints()
+            ours = fingerprints_of(np.array(own, "S16"), self._key)
             found = np.isin(arrays["fingerprint"], ours) & bare
             before = spread.get(GateReason.OWN_SERVICE_NUMBER, np.zeros_like(found))
             spread[GateReason.OWN_SERVICE_NUMBER] = found | before

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from tests.unit.feeds.transports.test_http_get import FAILURES
-
 from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedFault
 from stream.feeds.feed_follower import Follower
@@ -11,6 +9,7 @@ from stream.lists.store.list_content import entries_of
 from tests.support.feeds import HOUSE, LIST, kh, workplace
 from tests.support.lists import opened
 from tests.support.scripted_web import ok, scripted_web
+from tests.unit.feeds.transports.test_http_get import FAILURES
 
 FEED = """
 list = "KH/scam"

@@ -18,11 +18,12 @@ from stream.core.filters.bloom import HEADER, FilterShape
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
 from stream.feeds.detection.foreign_files import what_it_is
-from stream.feeds.detection.guess_columns import ColumnGuess, Judged, folded, guess
+from stream.feeds.detection.guess_columns import ColumnGuess, Judged, guess
 from stream.feeds.detection.lookalikes import style_of
 from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
 from stream.feeds.detection.table_head import head_of, leaves
 from stream.feeds.detection.try_proposal import assigned_share, tried
+from stream.feeds.formats.csv import folded
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions, Wrong
 from stream.feeds.open import encoding_of

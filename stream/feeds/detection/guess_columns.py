@@ -18,7 +18,7 @@ from stream.feeds.detection.column_names import (
     says,
 )
 from stream.feeds.detection.lookalikes import ColumnTally, Looks, is_like_date, looks_like_number
-from stream.feeds.formats.csv import NAMES
+from stream.feeds.formats.csv import NAMES, folded
 from stream.feeds.formats.rows import Wrong
 from stream.feeds.value_parsers import bare_number, damage_of, read_confidence, read_time
 
@@ -92,11 +92,6 @@ class ColumnGuess:
     asked: tuple[Judged, ...] = ()
     why: str = ""
     passed: tuple[Judged, ...] = ()
-
-
-def folded(name: str) -> str:
-    """Return a column's name in the form of `NAMES`."""
-    return "_".join(name.strip().lower().replace("-", " ").split())
 
 
 def guess(

@@ -144,13 +144,13 @@ def _mapped(
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     if any(place < 1 for place in mapping.values() if isinstance(place, int)):
         raise InputUnreadable("columns counts from 1: the first column is 1")
-    header = {_folded(name): at for at, name in reversed(list(enumerate(names)))}
+    header = {folded(name): at for at, name in reversed(list(enumerate(names)))}
     columns, absent = {}, []
     for field, place in mapping.items():
         if isinstance(place, int):
             columns[field] = place - 1
-        elif _folded(place) in header:
-            columns[field] = header[_folded(place)]
+        elif folded(place) in header:
+            columns[field] = header[folded(place)]
         else:
             absent.append(place)
     if absent:
@@ -166,14 +166,15 @@ def _mapped(
     return columns, named or (bool(cells) and digits < 3)
 
 
-def _folded(cell: str) -> str:
+def folded(cell: str) -> str:
+    """Return a column's name in the form of `NAMES`."""
     return "_".join(cell.strip().casefold().replace("-", " ").replace("_", " ").split())
 
 
 def _columns(cells: Sequence[str]) -> dict[str, int]:
     columns: dict[str, int] = {}
     for i, cell in enumerate(cells):
-        field = NAMES.get("_".join(cell.strip().lower().replace("-", " ").split()))
+        field = NAMES.get(folded(cell))
         if field is not None:
             columns.setdefault(field, i)
     return columns
