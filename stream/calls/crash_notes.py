@@ -1,4 +1,4 @@
-"""Which record stops workers, found in the notes of what workers work on.
+"""Notes of the records in hand, which tell a successor which record stops workers.
 
 No record should stop a worker: what is no call is rejected, and an exception is a bug. This is for
 the bugs that are left, and for deaths without an exception (a library's crash, a killed process).
@@ -43,6 +43,7 @@ from stream.ops.untrusted_folders import open_plain
 
 SET_ASIDE_MAX = 5
 SET_ASIDE_S = 3600.0
+"""So many records within so long; with more it is not the records, and calls would be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,13 @@ class Crash:
         """Return whether the worker worked on this record alone."""
         return self.first == self.last and self.timestamp_ms >= 0
 
-    def holds(self, record: "Record") -> bool:
+    def holds(self, record: "NotedRecord") -> bool:
         """Return whether the worker worked on `record`."""
         return self.place == record.place and self.first <= record.offset <= self.last
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class NotedRecord:
     """One record, by where it lies and when it was written."""
 
     topic: str
@@ -96,7 +97,7 @@ class Record:
 class SetAside:
     """A record that is set aside, since `at_ms`."""
 
-    record: Record
+    record: NotedRecord
     at_ms: int
 
 
@@ -105,7 +106,7 @@ Ranges = Mapping[Partition, Sequence[tuple[int, int]]]
 
 
 def suspected(crashes: Sequence[Crash]) -> Ranges:
-    """The records of which one may stop a worker."""
+    """Return the records of which one may stop a worker."""
     found: dict[Partition, list[tuple[int, int]]] = {}
     for crash in crashes:
         if crash.raised:
@@ -117,13 +118,13 @@ def suspected(crashes: Sequence[Crash]) -> Ranges:
     return found
 
 
-def convicted(crashes: Sequence[Crash]) -> list[Record]:
-    """The records that stopped workers, each by itself."""
-    raised: Counter[Record] = Counter()
-    died: Counter[Record] = Counter()
+def convicted(crashes: Sequence[Crash]) -> list[NotedRecord]:
+    """Return the records that stopped workers, each by itself."""
+    raised: Counter[NotedRecord] = Counter()
+    died: Counter[NotedRecord] = Counter()
     for crash in crashes:
         if crash.alone:
-            record = Record(crash.topic, crash.partition, crash.first, crash.timestamp_ms)
+            record = NotedRecord(crash.topic, crash.partition, crash.first, crash.timestamp_ms)
             (raised if crash.raised else died)[record] += 1
     return [
         record
@@ -134,9 +135,9 @@ def convicted(crashes: Sequence[Crash]) -> list[Record]:
 
 
 def set_aside(
-    before: Iterable[SetAside], records: Iterable[Record], now_ms: int
-) -> tuple[list[SetAside], list[Record]]:
-    """All that is set aside now, and those of `records` for which it would be too many."""
+    before: Iterable[SetAside], records: Iterable[NotedRecord], now_ms: int
+) -> tuple[list[SetAside], list[NotedRecord]]:
+    """Return all that is set aside now, and those of `records` that would be too many."""
     kept = list(before)
     known = {one.record for one in kept}
     left = []
@@ -152,13 +153,14 @@ def set_aside(
 
 
 def passed(crashes: Iterable[Crash], positions: Mapping[Partition, int]) -> list[Crash]:
-    """Those of `crashes` whose records are not all behind `positions`."""
+    """Return those of `crashes` whose records are not all behind `positions`."""
     return [crash for crash in crashes if crash.last >= positions.get(crash.place, 0)]
 
 
 log = logging.getLogger(__name__)
 
 FOLDER = "crashes"
+"""In the state directory, which outlives a worker."""
 _FILE, _LOCK = "crashes.json", "lock"
 _BYTES = 1 << 16
 """Of a note: some thousand partitions; what does not fit is not noted."""
@@ -169,23 +171,23 @@ KEPT_S = 7 * 86_400
 """A crash so long ago says nothing of the record that is there now."""
 
 
-class Ledger(msgspec.Struct):
-    """What `crashes.json` holds."""
+class CrashFile(msgspec.Struct):
+    """The content of `crashes.json`."""
 
     format: int = 1
     crashes: list[Crash] = msgspec.field(default_factory=list)
     aside: list[SetAside] = msgspec.field(default_factory=list)
 
 
-def read_ledger(folder: Path) -> Ledger:
-    """The crashes of this machine's workers; none where there is no file. Raises OSError."""
+def read_crashes(folder: Path) -> CrashFile:
+    """Read the crashes of this machine's workers; none where there is no file. Raises OSError."""
     try:
-        return msgspec.json.decode((folder / _FILE).read_bytes(), type=Ledger)
+        return msgspec.json.decode((folder / _FILE).read_bytes(), type=CrashFile)
     except FileNotFoundError:
-        return Ledger()
+        return CrashFile()
     except msgspec.DecodeError as error:
         log.warning("%s is not as it was written and is begun anew: %s", folder / _FILE, error)
-        return Ledger()
+        return CrashFile()
 
 
 class CrashLog:
@@ -199,10 +201,10 @@ class CrashLog:
         self._path, self._handle = self._taken()
         self._note = mmap.mmap(self._handle, _BYTES)
         self.suspected: Ranges = {}
-        self.aside: frozenset[Record] = frozenset()
+        self.aside: frozenset[NotedRecord] = frozenset()
 
     def _taken(self) -> tuple[Path, int]:
-        """The first file that nobody holds."""
+        """Take the first file that nobody holds."""
         number = 0
         while True:
             path = self._folder / f"worker-{number}.note"
@@ -238,21 +240,21 @@ class CrashLog:
         self._note[0] = _IDLE
 
     def failed(self) -> None:
-        """An exception came out of it; the worker ends."""
+        """Note that an exception came out; the worker ends."""
         self._note[0] = _RAISED
 
     def look(self, positions: Mapping[Partition, int]) -> None:
         """Find the crashes of workers that are gone; forget those of records behind `positions`."""
         with _exclusive(self._folder / _LOCK):
-            ledger = read_ledger(self._folder)
+            before = read_crashes(self._folder)
             found = [crash for path in self._notes() for crash in self._crashes_in(path)]
             oldest_ms = self._clock_ms() - KEPT_S * 1000
-            crashes = passed([*ledger.crashes, *found], positions)
+            crashes = passed([*before.crashes, *found], positions)
             crashes = [one for one in crashes if one.at_ms > oldest_ms][-CRASHES_MAX:]
-            aside = [one for one in ledger.aside if one.at_ms > oldest_ms]
+            aside = [one for one in before.aside if one.at_ms > oldest_ms]
             aside, left = set_aside(aside, convicted(crashes), self._clock_ms())
-            now = Ledger(1, crashes, aside)
-            if now != ledger:
+            now = CrashFile(1, crashes, aside)
+            if now != before:
                 self._write(now)
         self.suspected = suspected(crashes)
         self.aside = frozenset(one.record for one in aside)
@@ -289,7 +291,7 @@ class CrashLog:
         return [crash for line in lines if (crash := self._crash(line, note[0] == _RAISED))]
 
     def _crash(self, line: str, raised: bool) -> Crash | None:
-        """The crash that a line of a note tells of; None: a line was cut off."""
+        """Read the crash in a line of a note; None: the line was cut off."""
         topic, *numbers = line.split(" ")
         try:
             partition, first, last, time_ms = map(int, numbers)
@@ -297,10 +299,10 @@ class CrashLog:
             return None
         return Crash(topic, partition, first, last, time_ms, raised, self._clock_ms())
 
-    def _write(self, ledger: Ledger) -> None:
+    def _write(self, now: CrashFile) -> None:
         part = self._folder / f"{_FILE}.part"
         with os.fdopen(open_plain(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(ledger), indent=1))
+            file.write(msgspec.json.format(msgspec.json.encode(now), indent=1))
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._folder / _FILE)
@@ -312,12 +314,13 @@ def _told(crash: Crash) -> str:
 
 
 def _locked(path: Path, *, create: bool) -> int | None:
-    """The file, open and locked; None: somebody holds it, or it is gone."""
+    """Open and lock a file; None: somebody holds it, or it is gone."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600)
     except FileNotFoundError:
         return None
     try:
+        # The kernel lets go when its holder dies: a lock that is free means a worker that is gone.
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
@@ -329,6 +332,7 @@ def _locked(path: Path, *, create: bool) -> int | None:
 def _exclusive(path: Path) -> Iterator[None]:
     handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CREAT, 0o600)
     try:
+        # Workers of one machine read and write one file of crashes; each holds it for a moment.
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

@@ -5,47 +5,27 @@ Lookups for SIP take the columns alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
-from stream.calls.deduplicate import Repeats, marked
+from stream.calls.call_batch import BatchTally, CallBatch, DecisionLabels, Outcome
+from stream.calls.deduplicate import Deduplicator, marked
 from stream.calls.encode import NO_TIME, DecisionColumns, encode
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.ruling_columns import CALLEE, FIXED_RULES, NO_RULE, Rulings, Wording
-from stream.calls.rulings import Counted, Rules, Tally, rulings_of
+from stream.calls.ruling_columns import CALLEE, FIXED_RULES, NO_RULE, RuleNames, Rulings
+from stream.calls.rulings import Rules, rulings_of
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
 from stream.core.model.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
 from stream.core.model.entry import NEVER
-from stream.kafka.batch import Headers
 
-__all__ = ["Counted", "Decided", "Outcome", "Rules", "Tally", "decide", "decide_columns"]
-
+__all__ = ["Decided", "Rules", "decide", "decide_columns"]  # rules: whoever decides makes them
 
 _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcome:
-    """Decisions of one batch as they are published, and its records that were no calls.
-
-    `ids` S16 are the decision ids, `keys` S16 the Kafka record keys (the deciding number, b"" where
-    there is none), `values` the JSON, `rows` int64 the rows of the batch that they are about.
-    `contexts` are the headers that decisions carry on, one item each; nothing where none does.
-    """
-
-    ids: NDArray[np.bytes_]
-    keys: NDArray[np.bytes_]
-    values: Texts
-    rejected: Sequence[Rejected]
-    tally: Tally
-    rows: NDArray[np.int64] = field(default_factory=lambda: _NO_CALLS)
-    contexts: Sequence[Headers] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +40,7 @@ class Decided:
     keys: NDArray[np.bytes_]
     marks: Mapping[int, bytes]
     rejected: Sequence[Rejected]
-    tally: Tally
+    tally: BatchTally
 
     def outcome(self) -> Outcome:
         """Return the decisions as JSON with their keys."""
@@ -79,11 +59,11 @@ def decide(
     blocklists: Blocklists,
     rules: Rules,
     now_ms: int,
-    repeats: Repeats | None = None,
+    deduplicator: Deduplicator | None = None,
     bursts: Bursts | None = None,
 ) -> Outcome:
     """Decide every call of `batch` as `decide_columns` does, and write the decisions as JSON."""
-    return decide_columns(batch, blocklists, rules, now_ms, repeats, bursts).outcome()
+    return decide_columns(batch, blocklists, rules, now_ms, deduplicator, bursts).outcome()
 
 
 def decide_columns(
@@ -91,19 +71,19 @@ def decide_columns(
     blocklists: Blocklists,
     rules: Rules,
     now_ms: int,
-    repeats: Repeats | None = None,
+    deduplicator: Deduplicator | None = None,
     bursts: Bursts | None = None,
 ) -> Decided:
     """Decide every call of `batch` at `now_ms`, milliseconds since the epoch.
 
-    `repeats` remembers which calls were decided, so that other records of them are marked. `bursts`
-    remembers which numbers made many short ones; without it that rule is not evaluated.
+    `deduplicator` remembers which calls were decided, so that other records of them are marked.
+    `bursts` remembers which numbers made many short ones; without it that rule is not evaluated.
     """
-    tally = Tally(unscanned_calls=batch.unscanned)
+    tally = BatchTally(unscanned_calls=batch.unscanned)
     rulings = rulings_of(batch, blocklists, rules, now_ms // 1000, tally, bursts)
     if bursts is not None:
         tally.bursts_forgotten, bursts.forgotten = bursts.forgotten, 0
-    _count(rulings, len(batch), rules.wording, tally)
+    _count(rulings, len(batch), rules.rule_names, tally)
     if rules.emit_all:
         innocent = np.ones(len(batch), np.bool_)
         innocent[rulings.calls] = False
@@ -114,10 +94,10 @@ def decide_columns(
     if not len(rulings) and not len(plain):
         return Decided(None, _NO_BYTES, {}, batch.rejected, tally)
     marks: Mapping[int, bytes] = {}
-    if repeats is not None and repeats.concern(batch.raw):
+    if deduplicator is not None and deduplicator.concern(batch.raw):
         numbers = _deciding_numbers(batch, rulings, _NO_CALLS)
         ruled = _ids(batch, rulings.calls, numbers)
-        kept, marks = repeats.look(batch, rulings, ruled, numbers)
+        kept, marks = deduplicator.look(batch, rulings, ruled, numbers)
         tally.repeats_marked += len(marks)
         tally.repeats_left_out += len(rulings) - len(kept)
         rulings = rulings.at(kept)
@@ -134,7 +114,7 @@ def decide_columns(
         called_at_ms=_called_at_ms(batch, rulings),
         expires_at_ms=_expires_at_s(rulings, expires_at_s_max) * 1000,
         blocklists=blocklists,
-        wording=rules.wording,
+        rule_names=rules.rule_names,
         sip=rules.sip,
         decided_at_ms=now_ms,
     )
@@ -143,10 +123,10 @@ def decide_columns(
 
 _NO_BYTES = np.zeros(0, "S16")
 _NO_TEXTS = Texts.of(())
-_PASSING = Counted(Verdict.ALLOW, FIXED_RULES[NO_RULE], "", simulated=False)
+_PASSING = DecisionLabels(Verdict.ALLOW, FIXED_RULES[NO_RULE], "", simulated=False)
 
 
-def _count(rulings: Rulings, calls: int, wording: Wording, tally: Tally) -> None:
+def _count(rulings: Rulings, calls: int, rule_names: RuleNames, tally: BatchTally) -> None:
     """Count each of `calls` once, by what happens to it and why."""
     passing = calls - len(rulings)
     if passing:
@@ -154,10 +134,10 @@ def _count(rulings: Rulings, calls: int, wording: Wording, tally: Tally) -> None
     kinds = np.bincount((rulings.rules * 2 + rulings.simulated) * 4 + rulings.actions)
     for kind in np.flatnonzero(kinds).tolist():
         rule, simulated, action = kind // 8, bool(kind // 4 % 2), Action(kind % 4)
-        counted = Counted(
+        counted = DecisionLabels(
             verdict=Verdict.ALLOW if simulated else VERDICT_OF[action],
-            rule=wording.rules[rule],
-            list=wording.lists[rule],
+            rule=rule_names.rules[rule],
+            list=rule_names.lists[rule],
             simulated=simulated,
         )
         tally.decisions[counted] += int(kinds[kind])
@@ -176,13 +156,13 @@ def _deciding_numbers(
 
 
 def _called_at_ms(batch: CallBatch, rulings: Rulings) -> NDArray[np.int64]:
-    """When each ruled call was made; the only thing for which a record is read again."""
+    """Read when each ruled call was made: all that a record is read again for."""
     times = map(batch.started_at_s, rulings.calls.tolist())
     return np.array([NO_TIME if at_s is None else round(at_s * 1000) for at_s in times], np.int64)
 
 
 def _expires_at_s(rulings: Rulings, at_s_max: int) -> NDArray[np.int64]:
-    """When each decision expires: with the entry that decided it, at `at_s_max` at the latest."""
+    """Return when each decision expires: with its deciding entry, at `at_s_max` at the latest."""
     expires = np.full(len(rulings), NEVER, np.int64)
     by_list = np.flatnonzero(rulings.deciding >= 0)
     expires[by_list] = rulings.matches.expires_at_s[rulings.deciding[by_list]]

@@ -13,8 +13,8 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch, Glance
-from stream.calls.decode_one import FIELD_LENGTH_MAX, Part
+from stream.calls.call_batch import CallBatch, KeyFields, ScannedKeyFields
+from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
 from stream.calls.dialects.dialect import Details, Dialect, Value, whole
 from stream.calls.key_fields import locate
 from stream.calls.settings import DecodeSettings
@@ -33,9 +33,9 @@ __all__ = ["FIELD_LENGTH_MAX", "DecodeSettings", "decode", "from_fields"]
 def decode(
     raw: RawBatch, dialect_of: Mapping[str, Dialect], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
-    """The calls in `raw`, and what was none. `dialect_of` has a dialect for each topic in it."""
+    """Read the calls in `raw`, and reject the rest. `dialect_of` has a dialect for each topic."""
     parts = [
-        Part(raw, segment, dialect_of[segment.partition.topic], settings)
+        SegmentDecoder(raw, segment, dialect_of[segment.partition.topic], settings)
         for segment in raw.segments
     ]
     if kernels.compiled() and any(part.dialect.layout for part in parts):
@@ -44,10 +44,10 @@ def decode(
 
 
 def _scanned(
-    raw: RawBatch, parts: list[Part], trunks: Trunks, settings: DecodeSettings
+    raw: RawBatch, parts: list[SegmentDecoder], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
     located, rows = locate(raw, parts, settings)
-    odd, names = located.odd, trunks.named
+    odd, names = located.fallback, trunks.named
 
     def column(name: str) -> _Scanned:
         texts = {index: getattr(one, name) for index, one in odd.items()}
@@ -56,51 +56,53 @@ def _scanned(
     def trunk(index: int) -> str | None:
         return located.text("trunk", index) if names or trunks.have_prefixes else None
 
-    glances = located.glances()
+    key_fields = ScannedKeyFields(located)
     callers, callees = _numbers(column, trunk, trunks, check_callee=settings.check_callee)
     return CallBatch(
         raw=raw,
-        glances=glances,
+        key_fields=key_fields,
         rows=rows,
         callers=callers,
         callees=callees,
         rejected=[*chain(*(part.rejected for part in parts))],
-        **_readers(raw, parts, rows, glances),
+        **_readers(raw, parts, rows, key_fields),
         located=located,
     )
 
 
 def _decoded(
-    raw: RawBatch, parts: list[Part], trunks: Trunks, settings: DecodeSettings
+    raw: RawBatch, parts: list[SegmentDecoder], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
     for part in parts:
         part.read()
-    glances = parts[0].glances if len(parts) == 1 else [*chain(*(part.glances for part in parts))]
+    key_fields = (
+        parts[0].key_fields if len(parts) == 1 else [*chain(*(part.key_fields for part in parts))]
+    )
     rejected = [*chain(*(part.rejected for part in parts))]
     if rejected:
-        rows = np.fromiter(chain(*(part.rows for part in parts)), np.int64, len(glances))
+        rows = np.fromiter(chain(*(part.rows for part in parts)), np.int64, len(key_fields))
     else:
         rows = np.arange(len(raw), dtype=np.int64)
 
     def column(name: str) -> list[str | None]:
-        return [getattr(glance, name) for glance in glances]
+        return [getattr(told, name) for told in key_fields]
 
     callers, callees = _numbers(
-        column, lambda index: glances[index].trunk, trunks, check_callee=settings.check_callee
+        column, lambda index: key_fields[index].trunk, trunks, check_callee=settings.check_callee
     )
     return CallBatch(
         raw=raw,
-        glances=glances,
+        key_fields=key_fields,
         rows=rows,
         callers=callers,
         callees=callees,
         rejected=rejected,
-        **_readers(raw, parts, rows, glances),
+        **_readers(raw, parts, rows, key_fields),
     )
 
 
 def from_fields(
-    raw: RawBatch, glances: Sequence[Glance], trunks: Trunks, *, check_callee: bool
+    raw: RawBatch, key_fields: Sequence[KeyFields], trunks: Trunks, *, check_callee: bool
 ) -> CallBatch:
     """Return calls whose fields are known already, one a row of `raw`: no record is read.
 
@@ -108,21 +110,21 @@ def from_fields(
     """
 
     def column(name: str) -> _Column:
-        texts: list[str | None] = [getattr(glance, name) for glance in glances]
+        texts: list[str | None] = [getattr(told, name) for told in key_fields]
         # By the kernel one question takes 40 us, by NumPy 110; five hundred take 400 and 190.
         return _plain_texts(texts) if kernels.compiled() else texts
 
     callers, callees = _numbers(
-        column, lambda index: glances[index].trunk, trunks, check_callee=check_callee
+        column, lambda index: key_fields[index].trunk, trunks, check_callee=check_callee
     )
     return CallBatch(
         raw=raw,
-        glances=glances,
+        key_fields=key_fields,
         rows=np.arange(len(raw)),
         callers=callers,
         callees=callees,
         rejected=(),
-        call_of=lambda index: whole(glances[index], _NO_DETAILS),
+        call_of=lambda index: whole(key_fields[index], _NO_DETAILS),
         started_at_s=lambda _: None,
     )
 
@@ -182,9 +184,12 @@ class _Readers(TypedDict):
 
 
 def _readers(
-    raw: RawBatch, parts: list[Part], rows: NDArray[np.int64], glances: Sequence[Glance]
+    raw: RawBatch,
+    parts: list[SegmentDecoder],
+    rows: NDArray[np.int64],
+    key_fields: Sequence[KeyFields],
 ) -> _Readers:
-    """What reads one call, by its index, again: see `CallBatch`."""
+    """Return what reads one call again, by its index: see `CallBatch`."""
 
     def record(index: int) -> tuple[Dialect, Value]:
         row = int(rows[index])
@@ -197,7 +202,7 @@ def _readers(
 
     def call_of(index: int) -> Call:
         dialect, value = record(index)
-        return whole(glances[index], dialect.details(value))
+        return whole(key_fields[index], dialect.details(value))
 
     def started_at_s(index: int) -> float | None:
         dialect, value = record(index)

@@ -1,7 +1,7 @@
-"""The ordinary way from bytes to calls: one record after the other, through the dialect's decoder.
+"""The fallback decoder: from bytes to calls one record after the other, through the dialect.
 
-Its word is final: what the scan (`columns`) cannot vouch for is read here, and all is where there
-are no kernels. The decoder is asked once per record, and everything else once per batch: whether
+Its word is final: what the scan (`key_fields`) cannot vouch for is read here, and all is where
+there are no kernels. The decoder is asked once per record, everything else once per batch: whether
 some record holds bad UTF-8 or a key twice is answered for the whole batch first, and only where the
 answer is "perhaps" are its records looked at one by one.
 """
@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream.calls.batch import FIELDS, Glance
-from stream.calls.dialects.depth import DEPTH_MAX, brackets, too_deep
+from stream.calls.call_batch import FIELDS, KeyFields
 from stream.calls.dialects.dialect import Dialect, NoCall, Value
+from stream.calls.dialects.json_form import DEPTH_MAX, brackets, too_deep
 from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected, RejectReason
@@ -30,13 +30,13 @@ It is measured in records of more bytes than that only, as the others cannot hol
 """
 
 
-class Part:
+class SegmentDecoder:
     """One partition's share of a batch while it is decoded: rows `start` to `stop`, one dialect.
 
     What is no call is left in `rejected`.
     """
 
-    __slots__ = ("_raw", "_settings", "dialect", "glances", "rejected", "rows", "start", "stop")
+    __slots__ = ("_raw", "_settings", "dialect", "key_fields", "rejected", "rows", "start", "stop")
 
     def __init__(
         self, raw: RawBatch, segment: Segment, dialect: Dialect, settings: DecodeSettings
@@ -46,14 +46,14 @@ class Part:
         self.start = segment.start
         self.stop = segment.stop
         self.dialect = dialect
-        self.glances: list[Glance] = []
+        self.key_fields: list[KeyFields] = []
         self.rows: Sequence[int] = ()
         self.rejected: list[Rejected] = []
 
     def read(self, rows: Sequence[int] | None = None) -> None:
         """Decode all records, or those in `rows`, then put the calls to the tests still due.
 
-        The calls are left in `glances`, their rows in `rows`.
+        The calls are left in `key_fields`, their rows in `rows`.
         """
         held = self._raw.values
         if rows is None:
@@ -69,64 +69,64 @@ class Part:
             calls = self._decode_each(values)
         else:
             try:
-                self.glances = list(map(self.dialect.glance, values))
-            except _NO_CALL:
+                self.key_fields = list(map(self.dialect.key_fields, values))
+            except NO_CALL:
                 calls = self._decode_each(values)
         if calls and not _sound(calls, self.dialect.json_keys):
             self._sift(calls)
 
     def _decode_each(self, values: Sequence[Value | None]) -> list[Value]:
-        """The values that were decoded into `glances`, one by one."""
+        """Decode one by one; return the values that are calls."""
         calls, rows = [], []
         for row, value in zip(self.rows, values, strict=True):
             try:
-                glance = self._glance(value)
-            except _NO_CALL as error:
-                self._reject(row, value, *_reason(error))
+                call_fields = self._key_fields(value)
+            except NO_CALL as error:
+                self._reject(row, value, *reason_of(error))
             else:
                 assert value is not None
-                self.glances.append(glance)
+                self.key_fields.append(call_fields)
                 calls.append(value)
                 rows.append(row)
         self.rows = rows
         return calls
 
-    def _glance(self, value: Value | None) -> Glance:
+    def _key_fields(self, value: Value | None) -> KeyFields:
         if value is None:
             raise NoCall(RejectReason.TOMBSTONE, "the record has no value")
         limit = self._settings.record_bytes_max
         if len(value) > limit:
             raise NoCall(RejectReason.TOO_LARGE, f"{len(value)} bytes, at most {limit} are read")
-        glance = self.dialect.glance(value)
+        call_fields = self.dialect.key_fields(value)
         if len(value) > FIELD_LENGTH_MAX:
-            _refuse_long(glance)
-        return glance
+            _refuse_long(call_fields)
+        return call_fields
 
     def _sift(self, calls: Sequence[Value]) -> None:
-        """Take the records out of `glances` that only look like calls."""
-        glances, rows = [], []
-        for glance, row, value in zip(self.glances, self.rows, calls, strict=True):
+        """Take the records out of `key_fields` that only look like calls."""
+        key_fields, rows = [], []
+        for call_fields, row, value in zip(self.key_fields, self.rows, calls, strict=True):
             try:
                 refuse_unsound(value, self.dialect.json_keys)
-            except _NO_CALL as error:
-                self._reject(row, value, *_reason(error))
+            except NO_CALL as error:
+                self._reject(row, value, *reason_of(error))
             else:
-                glances.append(glance)
+                key_fields.append(call_fields)
                 rows.append(row)
-        self.glances, self.rows = glances, rows
+        self.key_fields, self.rows = key_fields, rows
 
     def _reject(self, row: int, value: Value | None, reason: RejectReason, detail: str) -> None:
         kept = None if value is None else bytes(value)
         self.rejected.append(Rejected(kept, reason, detail, self._raw.origin(row)))
 
 
-_NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def _reason(
+def reason_of(
     error: NoCall | msgspec.DecodeError | UnicodeDecodeError | RecursionError,
 ) -> tuple[RejectReason, str]:
-    """The reason and its detail; neither quotes the record, which may hold numbers."""
+    """Return the reason and its detail; neither quotes the record, which may hold numbers."""
     match error:
         case NoCall():
             return error.reason, error.detail
@@ -142,7 +142,7 @@ def _reason(
 
 
 def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
-    """Whether surely all of `calls`, which were decoded, are UTF-8 and hold each key only once.
+    """Return whether surely all of `calls`, which were decoded, are UTF-8 without a key twice.
 
     msgspec does not look at the bytes of texts that it skips, of a repeated key it takes the last,
     and it goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
@@ -171,7 +171,7 @@ def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
 
 
 def _perhaps_deep(calls: Sequence[Any], joined: bytes) -> bool:
-    """Whether one of `calls` has more opening brackets than it may be nested deep.
+    """Return whether one of `calls` has more opening brackets than it may be nested deep.
 
     Where so many of them nowhere lie as close together as the longest record is, none has: that is
     asked of all at once, in NumPy, at a third of the price.
@@ -202,7 +202,7 @@ def _needle(key: str) -> bytes:
 
 
 def _count(text: bytes, needle: bytes) -> int:
-    """How often `needle`, of at most four bytes, stands in `text`.
+    """Count `needle`, of at most four bytes, in `text`.
 
     Comparing words in NumPy costs a third of bytes.count.
     """
@@ -244,10 +244,10 @@ _HIDDEN = re.compile(rb"\\u00[2-7]")
 """An escape that stands for a character of ASCII, and so could be a letter of a key."""
 
 
-def _refuse_long(glance: Glance) -> None:
+def _refuse_long(call_fields: KeyFields) -> None:
     """Raise NoCall for a text that would make a decision too large to publish."""
     for name in FIELDS:
-        text = getattr(glance, name)
+        text = getattr(call_fields, name)
         if text is not None and len(text) > FIELD_LENGTH_MAX:
             raise NoCall(
                 RejectReason.WRONG_TYPE, f"{name} is longer than {FIELD_LENGTH_MAX} characters"

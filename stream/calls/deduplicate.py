@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.ruling_columns import Rulings
 from stream.core.model.byte_strings import PADDING, Texts
 from stream.core.model.decision import Action
@@ -42,7 +42,7 @@ PARTITIONS_MAX = 64
 
 @dataclass(slots=True)
 class _First:
-    """What a call was first decided by a number: the decision's id, what it came to, and when.
+    """The first decision of a call by a number: its id, its strength, and when.
 
     `repeats` counts the records that repeated it.
     """
@@ -53,8 +53,8 @@ class _First:
     repeats: int = 0
 
 
-class Repeats:
-    """What the last calls of each partition were decided. Used by one worker's decider alone."""
+class Deduplicator:
+    """The decisions of each partition's last calls. Used by one worker's decider alone."""
 
     def __init__(self, window_s: float, topics: Collection[str]) -> None:
         """`topics` are those whose calls may have several records; 0 seconds: none have."""
@@ -63,7 +63,7 @@ class Repeats:
         self._first: OrderedDict[Partition, OrderedDict[tuple[str, bytes], _First]] = OrderedDict()
 
     def concern(self, raw: RawBatch) -> bool:
-        """Whether any record is of a topic whose calls may have several."""
+        """Return whether any record is of a topic whose calls may have several."""
         return any(segment.partition.topic in self._topics for segment in raw.segments)
 
     def look(
@@ -73,7 +73,7 @@ class Repeats:
         ids: NDArray[np.bytes_],
         numbers: NDArray[np.bytes_],
     ) -> tuple[NDArray[np.int64], Mapping[int, bytes]]:
-        """The places of the rulings that stand, and by place among those the id that each repeats.
+        """Return the places of the rulings that stand, and by place among those the id repeated.
 
         `ids` are the rulings' decision ids, `numbers` the deciding ones. A record that is worked on
         again repeats nothing but what it repeated before.
@@ -91,7 +91,7 @@ class Repeats:
                 continue
             first = self._seen(
                 partition,
-                (_call_id(batch, int(rulings.calls[place])), numbers[place]),
+                (batch.text("call_id", int(rulings.calls[place])) or "", numbers[place]),
                 _First(
                     ids[place], int(strengths[place]), int(batch.raw.timestamps_ms[rows[place]])
                 ),
@@ -105,7 +105,7 @@ class Repeats:
         return kept, marks
 
     def _seen(self, partition: Partition, call: tuple[str, bytes], now: _First) -> _First | None:
-        """The decision that `now` adds nothing to; what is new and acts is remembered."""
+        """Return the decision that `now` adds nothing to; remember what is new and acts."""
         calls = self._first.setdefault(partition, OrderedDict())
         self._first.move_to_end(partition)
         if len(self._first) > PARTITIONS_MAX:
@@ -133,12 +133,6 @@ class Repeats:
             if len(calls) <= CALLS_MAX and at_ms - oldest.at_ms <= self._window_ms:
                 break
             calls.popitem(last=False)
-
-
-def _call_id(batch: CallBatch, call: int) -> str:
-    if batch.located is not None:
-        return batch.located.text("call_id", call) or ""
-    return batch.glances[call].call_id
 
 
 def marked(values: Texts, marks: Mapping[int, bytes]) -> Texts:

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
-from stream.calls.ruling_columns import NO_RULE, Rulings, Wording
+from stream.calls.call_batch import CallBatch
+from stream.calls.ruling_columns import NO_RULE, RuleNames, Rulings
 from stream.core import kernels
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.byte_strings import PADDING, Texts
@@ -60,7 +60,7 @@ class DecisionColumns:
     called_at_ms: NDArray[np.int64]
     expires_at_ms: NDArray[np.int64]
     blocklists: Blocklists
-    wording: Wording
+    rule_names: RuleNames
     sip: SipAnswerSettings
     decided_at_ms: int
 
@@ -77,8 +77,8 @@ class DecisionColumns:
         """Return the verdict of one decision, whether it is simulated, and its rule."""
         ruling = self.ruled[place]
         if ruling < 0:
-            return Verdict.ALLOW, False, self.wording.rules[NO_RULE]
-        rulings, rule = self.rulings, self.wording.rules[self.rulings.rules[ruling]]
+            return Verdict.ALLOW, False, self.rule_names.rules[NO_RULE]
+        rulings, rule = self.rulings, self.rule_names.rules[self.rulings.rules[ruling]]
         if rulings.simulated[ruling]:
             return Verdict.ALLOW, True, rule
         return VERDICT_OF[Action(int(rulings.actions[ruling]))], False, rule
@@ -104,7 +104,7 @@ def _by_objects(columns: DecisionColumns) -> Iterator[Decision]:
     for call, decision_id, ruling in zip(
         columns.calls.tolist(), columns.ids.tolist(), columns.ruled.tolist(), strict=True
     ):
-        glance = batch.glances[call]
+        told = batch.key_fields[call]
         action, simulated, rule, role = Action.OBSERVE, False, 0, Role.CALLER
         called_at = expires_at = None
         first = last = 0
@@ -123,12 +123,12 @@ def _by_objects(columns: DecisionColumns) -> Iterator[Decision]:
             decision_id=name,
             verdict=verdict,
             simulated=simulated,
-            rule=columns.wording.rules[rule],
+            rule=columns.rule_names.rules[rule],
             number=number,
             role=role,
-            call_id=glance.call_id,
-            caller=_e164(batch.callers, call) or glance.caller,
-            callee=_e164(batch.callees, call) or glance.callee,
+            call_id=told.call_id,
+            caller=_e164(batch.callers, call) or told.caller,
+            callee=_e164(batch.callees, call) or told.callee,
             reasons=list(_reasons(columns, first, last, number or "")),
             sip=sip_answer(name, columns.sip) if blocks else None,
             called_at=called_at,
@@ -149,14 +149,14 @@ def _e164(numbers: Numbers | None, call: int) -> str | None:
 
 
 def _reasons(columns: DecisionColumns, first: int, last: int, number: str) -> Iterator[Reason]:
-    """What each match of `number` from `first` to `last` says."""
+    """Yield the reason in each match of `number` from `first` to `last`."""
     for _, index, confirmed, category, confidence, expires_at_s, digits, _ in zip(
         *(column[first:last].tolist() for column in columns.rulings.matches.columns), strict=True
     ):
         live = columns.blocklists.lists[index]
         yield Reason(
             list=live.name,
-            agreement=columns.wording.agreements[index],
+            agreement=columns.rule_names.agreements[index],
             category=_label(category) if confirmed else None,
             confirmed=confirmed,
             confidence=confidence if confirmed else None,
@@ -167,7 +167,7 @@ def _reasons(columns: DecisionColumns, first: int, last: int, number: str) -> It
 
 
 def _label(category: int) -> str:
-    """A category's name; one that this version does not know yet is `other`, never a crash."""
+    """Return a category's name; one that this version does not know yet is `other`."""
     try:
         return Category(category).label
     except ValueError:
@@ -204,8 +204,8 @@ _MARK = "\ufdd0"
 
 
 @lru_cache(maxsize=8)
-def _phrases(wording: Wording, sip: SipAnswerSettings) -> _Phrases:
-    """The phrases for the lists and rules of one policy."""
+def _phrases(rule_names: RuleNames, sip: SipAnswerSettings) -> _Phrases:
+    """Make the phrases for the lists and rules of one policy."""
     from stream.core.kernels import write_decisions as writing
 
     fixed = {
@@ -228,11 +228,11 @@ def _phrases(wording: Wording, sip: SipAnswerSettings) -> _Phrases:
     said += [_encode(_label(category)) for category in range(256)]
     lists = [
         b'{"list":%b,"agreement":%b,"category":' % (_encode(name), _encode(agreement))
-        for name, agreement in zip(wording.names, wording.agreements, strict=True)
+        for name, agreement in zip(rule_names.names, rule_names.agreements, strict=True)
     ]
     said += lists
     heads = len(said)
-    kinds = product(wording.rules, _KINDS)
+    kinds = product(rule_names.rules, _KINDS)
     said += [_head(rule, verdict, would) for rule, (verdict, would) in kinds]
     tails = len(said)
     said += [b'"}' if would is None else b'","would":"%b"}' % would.encode() for _, would in _KINDS]
@@ -265,7 +265,7 @@ def _by_kernel(columns: DecisionColumns) -> Texts:
     from stream.core.kernels.write_decisions import ORIGINS, write_decisions
 
     batch, rulings, count = columns.batch, columns.rulings, len(columns.calls)
-    phrases = _phrases(columns.wording, columns.sip)
+    phrases = _phrases(columns.rule_names, columns.sip)
     origins = [
         b',"origin":"%b/%d/' % (segment.partition.topic.encode(), segment.partition.number)
         for segment in batch.raw.segments
@@ -303,27 +303,27 @@ def _by_kernel(columns: DecisionColumns) -> Texts:
 def _odd_fields(
     batch: CallBatch, calls: NDArray[np.int64], first: int
 ) -> tuple[NDArray[np.int64], list[bytes]]:
-    """For each call whose fields were not located the phrase of the first of them, else -1.
+    """Return for each call whose fields were not located the place of its phrases, else -1.
 
     And the phrases, three for each such call, JSON; the first one's place is `first`.
     """
     odd = np.full(len(calls), -1, np.int64)
     places: Sequence[int] = range(len(calls))
     if batch.located is not None:
-        elsewhere = batch.located.odd
+        elsewhere = batch.located.fallback
         if not elsewhere:
             return odd, []
         places = np.flatnonzero(np.isin(calls, list(elsewhere))).tolist()
     fragments: list[bytes] = []
     for place in places:
-        glance = batch.glances[int(calls[place])]
+        told = batch.key_fields[int(calls[place])]
         odd[place] = first + len(fragments)
-        fragments += (_encode(glance.call_id), _encode(glance.caller), _encode(glance.callee))
+        fragments += (_encode(told.call_id), _encode(told.caller), _encode(told.callee))
     return odd, fragments
 
 
 def _fields(batch: CallBatch) -> tuple[NDArray[Any], ...]:
-    """Data, starts and sizes of the fields that were located."""
+    """Return data, starts and sizes of the fields that were located."""
     located = batch.located
     if located is None:
         nowhere = np.full((3, len(batch)), -1, np.int64)
@@ -332,7 +332,7 @@ def _fields(batch: CallBatch) -> tuple[NDArray[Any], ...]:
 
 
 def _rows_of(numbers: Numbers | None, count: int) -> NDArray[np.uint8]:
-    """The numbers as uint8[n, 16], without rows where they were not read."""
+    """Return the numbers as uint8[n, 16], without rows where they were not read."""
     if numbers is None:
         return np.zeros((0, 16), np.uint8)
     return np.ascontiguousarray(numbers.e164, "S16").view(np.uint8).reshape(count, 16)
@@ -358,7 +358,7 @@ def _ruling_columns(columns: DecisionColumns, phrases: _Phrases) -> NDArray[np.i
 
 
 def _match_columns(rulings: Rulings) -> NDArray[np.int64]:
-    """The reasons as the kernel wants them; an entry that does not expire has no time."""
+    """Return the reasons as the kernel wants them; an entry that does not expire has no time."""
     matches = rulings.matches
     expires = np.where(matches.expires_at_s == 0, NO_TIME, matches.expires_at_s * 1000)
     return np.array(

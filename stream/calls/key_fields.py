@@ -1,6 +1,6 @@
-"""The fields of a batch of calls as columns: scanned where they lie, no object made for a record.
+"""Key fields of a batch of calls as columns: scanned where they lie, no object made for a record.
 
-Only what the scan cannot vouch for is read the ordinary way, one by one.
+Only what the scan cannot vouch for is left to the fallback decoder, one by one.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import FIELDS, Constants, Glance, Located
-from stream.calls.decode_one import FIELD_LENGTH_MAX, Part
-from stream.calls.dialects.dialect import REQUIRED, Layout
+from stream.calls.call_batch import FIELDS, Constants, KeyFields, Located
+from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
+from stream.calls.dialects.dialect import REQUIRED, FieldLayout
 from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import PADDING, Texts
 from stream.kafka.batch import RawBatch
@@ -25,14 +25,14 @@ _TRUNK = FIELDS.index("trunk")
 _ONLY = len(FIELDS)
 """The row behind the fields': what a record says it is, where the layout asks for that."""
 _CHANNEL_BYTES_MAX = PADDING
-"""A channel with a longer name is left to the ordinary decoder; so many bytes are readable behind
+"""A channel with a longer name is left to the fallback decoder; so many bytes are readable behind
 the last text."""
 
 
 def locate(
-    raw: RawBatch, parts: Sequence[Part], settings: DecodeSettings
+    raw: RawBatch, parts: Sequence[SegmentDecoder], settings: DecodeSettings
 ) -> tuple[Located, NDArray[np.int64]]:
-    """Where the fields of the calls in `raw` lie, and the row of each call.
+    """Return where the fields of the calls in `raw` lie, and the row of each call.
 
     What is no call is left in the `rejected` of its part.
     """
@@ -67,23 +67,25 @@ def locate(
     if not odd_parts:
         starts, sizes = found.starts[: len(FIELDS)], found.sizes[: len(FIELDS)]
         return Located(texts.data, starts, sizes, {}, _constants(parts, rows)), rows
-    glances = _read_odd(odd_parts, found.odd)
+    key_fields = _read_odd(odd_parts, found.odd)
     kept = found.odd == 0
-    kept[list(glances)] = True
+    kept[list(key_fields)] = True
     rows = np.flatnonzero(kept)
-    indexes = (np.cumsum(kept) - 1)[list(glances)].tolist()
+    indexes = (np.cumsum(kept) - 1)[list(key_fields)].tolist()
     located = Located(
         texts.data,
         found.starts[: len(FIELDS)].take(rows, 1),
         found.sizes[: len(FIELDS)].take(rows, 1),
-        dict(zip(indexes, glances.values(), strict=True)),
+        dict(zip(indexes, key_fields.values(), strict=True)),
         _constants(parts, rows),
     )
     return located, rows
 
 
-def _looked_at(texts: Texts, part: Part, layout: Layout, found: "FoundFields") -> int:
-    """Leave records that may be none to the ordinary decoder; how many of the part are odd now."""
+def _looked_at(
+    texts: Texts, part: SegmentDecoder, layout: FieldLayout, found: "FoundFields"
+) -> int:
+    """Leave records that may be none to the fallback decoder; return how many are left now."""
     rows = slice(part.start, part.stop)
     starts, sizes, odd = found.starts[:, rows], found.sizes[:, rows], found.odd[rows]
     if layout.only is not None:
@@ -120,17 +122,17 @@ def _cut_channels(
     sizes[is_there] = (end - begin)[is_there]
 
 
-def _read_odd(parts: Sequence[Part], odd: NDArray[np.uint8]) -> dict[int, Glance]:
-    """The calls that the ordinary decoder finds in odd rows, by row."""
-    glances: dict[int, Glance] = {}
+def _read_odd(parts: Sequence[SegmentDecoder], odd: NDArray[np.uint8]) -> dict[int, KeyFields]:
+    """Read the calls in rows that the scan left, by row."""
+    key_fields: dict[int, KeyFields] = {}
     for part in parts:
         part.read((np.flatnonzero(odd[part.start : part.stop]) + part.start).tolist())
-        glances.update(zip(part.rows, part.glances, strict=True))
-    return glances
+        key_fields.update(zip(part.rows, part.key_fields, strict=True))
+    return key_fields
 
 
-def _constants(parts: Sequence[Part], rows: NDArray[np.int64]) -> tuple[Constants, ...]:
-    """The constants of each part's dialect, by the calls that they hold for."""
+def _constants(parts: Sequence[SegmentDecoder], rows: NDArray[np.int64]) -> tuple[Constants, ...]:
+    """Return the constants of each part's dialect, by the calls that they hold for."""
     layouts = [part.dialect.layout for part in parts]
     if not any(layout and layout.constants for layout in layouts):
         return ()
@@ -141,14 +143,14 @@ def _constants(parts: Sequence[Part], rows: NDArray[np.int64]) -> tuple[Constant
     )
 
 
-def _located(layout: Layout) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """What the scan looks for: the fields, and what the record says it is."""
+def _located(layout: FieldLayout) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what the scan looks for: the fields, and what the record says it is."""
     return layout.paths + ((("only", layout.only.path),) if layout.only else ())
 
 
 @lru_cache(maxsize=64)
-def plan_of(layout: Layout) -> "FieldPlan | None":
-    """The layout as the kernel wants it; None: it has too many keys, or too long ones."""
+def plan_of(layout: FieldLayout) -> "FieldPlan | None":
+    """Compile the layout for the kernel; None: it has too many keys, or too long ones."""
     from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, FieldPlan
 
     names = sorted({key.encode() for _, path in _located(layout) for key in path})

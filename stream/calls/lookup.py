@@ -16,14 +16,14 @@ import msgspec
 import numpy as np
 from msgspec.structs import asdict, replace
 
-from stream.calls.batch import CallBatch, Glance
+from stream.calls.call_batch import CallBatch, KeyFields
 from stream.calls.decide import Decided
 from stream.calls.encode import DecisionColumns, encode
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.decision import SipAnswer, Verdict
 from stream.core.numbers.caller_readings import readings_of
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import Partition, RawBatch
 
 TOPIC: Final = "lookup"
 """In a decision's `origin`, where the topic of a record stands."""
@@ -41,7 +41,7 @@ Text = str | None
 
 
 class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """Who calls whom, as the switch sees it. A number that is not known, or withheld, is null."""
+    """One call, as the switch sees it. A number that is not known, or withheld, is null."""
 
     caller: Text = None
     callee: Text = None
@@ -67,13 +67,13 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
         others = (replace(self, caller=number) for number in found.others)
         return [self, *others, *(self.guess(number) for number in found.guesses)]
 
-    def guess(self, caller: str) -> "Guess":
+    def guess(self, caller: str) -> "GuessedQuestion":
         """Return the question of a number that the caller's text may hide."""
-        return Guess(**{**asdict(self), "caller": caller})
+        return GuessedQuestion(**{**asdict(self), "caller": caller})
 
-    def fields(self, call_id: str) -> Glance:
+    def fields(self, call_id: str) -> KeyFields:
         """Return the fields of the call; `call_id` where the question has none, no empty text."""
-        return Glance(
+        return KeyFields(
             self.call_id or call_id,
             self.caller or None,
             self.callee or None,
@@ -82,7 +82,7 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
         )
 
 
-class Guess(Question, frozen=True, gc=False):
+class GuessedQuestion(Question, frozen=True, gc=False):
     """A question whose answer counts only where it is a list that speaks.
 
     It is about digits dug out of a name. They may be the number that somebody hides so, and not
@@ -91,10 +91,10 @@ class Guess(Question, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class LookupStatus:
     """On what answers rest: whether there are lists at all, and whether all are being followed.
 
-    `followed` is false with the register away, and while one list is not what the register has.
+    `followed` is false with the list store away, and while one list is not what is there.
     `rules_not_told` are rules that are on and of which one call says nothing.
     """
 
@@ -106,7 +106,7 @@ class Standing:
 class Lookup:
     """Answers questions with decisions.
 
-    `read` and `decide` are the stream's, with a decision for every call. `standing` is asked once
+    `read` and `decide` are the stream's, with a decision for every call. `status` is asked once
     for each batch. `trunks` say how the numbers of each are read. `keep`, where it is set, gets the
     JSON of decisions: all of those that are answered as JSON, of others the ones that act.
 
@@ -116,16 +116,16 @@ class Lookup:
 
     def __init__(
         self,
-        read: Callable[[RawBatch, Sequence[Glance]], CallBatch],
+        read: Callable[[RawBatch, Sequence[KeyFields]], CallBatch],
         decide: Callable[[CallBatch], Decided],
-        standing: Callable[[], Standing],
+        status: Callable[[], LookupStatus],
         clock_ms: Callable[[], int],
         trunks: Trunks,
     ) -> None:
         self.keep: Callable[[Iterable[bytes]], None] | None = None
         self._read = read
         self._decide = decide
-        self._standing = standing
+        self._status = status
         self._clock_ms = clock_ms
         self._trunks = trunks
         # Ids of decisions are made from this, as from a topic's partition: two processes never
@@ -182,7 +182,7 @@ class Lookup:
         values = _values(encode(decisions))
         if self.keep is not None:
             self.keep(values)
-        end = _end(self._standing())
+        end = _end(self._status())
         return [values[place][:-1] + end for place in _strictest(decisions, asked)]
 
     def _decisions(self, asked: Sequence["_Asked"]) -> DecisionColumns:
@@ -190,13 +190,7 @@ class Lookup:
         calls = [fields for one in asked for fields in one.calls]
         count, now_ms = len(calls), self._clock_ms()
         first, self._asked = self._asked, self._asked + count
-        raw = RawBatch(
-            values=[b""] * count,
-            offsets=np.arange(first, first + count, dtype=np.int64),
-            timestamps_ms=np.full(count, now_ms, np.int64),
-            segments=(Segment(self._partition, 0, count),),
-            epoch=0,
-        )
+        raw = RawBatch.of([b""] * count, self._partition, first, now_ms)
         columns = self._decide(self._read(raw, calls)).columns
         assert columns is not None, "every call has a decision"
         assert len(columns) == count, "every call has one decision"
@@ -209,14 +203,11 @@ def _values(texts: Texts) -> list[bytes]:
 
 
 @lru_cache(maxsize=16)
-def _end(standing: Standing) -> bytes:
+def _end(status: LookupStatus) -> bytes:
     """Return what a decision rests on, as the rest of its JSON."""
-    said: dict[str, object] = {
-        "fail_open": not standing.loaded,
-        "lists_followed": standing.followed,
-    }
-    if standing.rules_not_told:
-        said["rules_not_told"] = standing.rules_not_told
+    said: dict[str, object] = {"fail_open": not status.loaded, "lists_followed": status.followed}
+    if status.rules_not_told:
+        said["rules_not_told"] = status.rules_not_told
     return b"," + _encode(said)[1:]
 
 
@@ -228,12 +219,12 @@ _BY_LISTS: Final = ("list:", "agreement:", "rule:do_not_originate")
 class _Asked(NamedTuple):
     """The readings of one call; the last `guesses` of them are what its caller may be besides."""
 
-    calls: Sequence[Glance]
+    calls: Sequence[KeyFields]
     guesses: int
 
     @classmethod
     def of(cls, questions: Sequence[Question], call_id: str) -> "_Asked":
-        guesses = sum(isinstance(question, Guess) for question in questions)
+        guesses = sum(isinstance(question, GuessedQuestion) for question in questions)
         return cls([question.fields(call_id) for question in questions], guesses)
 
 

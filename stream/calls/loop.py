@@ -14,17 +14,17 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
-from stream.calls.publish import Outcome, TransactionAborted
+from stream.calls.call_batch import CallBatch, Outcome
+from stream.calls.publish import TransactionAborted
 from stream.calls.settings import LoopSettings
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import PartitionsLost
-from stream.kafka.offsets import Progress
+from stream.kafka.offsets import CommitProgress
 
 log = logging.getLogger(__name__)
 
@@ -37,65 +37,51 @@ _LOOK_S = 0.05
 """How often a loop that waits for the broker looks whether it is to stop or to hand over."""
 
 
-class Source(Protocol):
-    """Where records come from: `KafkaSource` keeps these promises."""
+class RecordSource(Protocol):
+    """The source of records: `KafkaSource` keeps these promises."""
 
     @property
     def epoch(self) -> int:
-        """Which assignment we are in."""
-        ...
+        """Number of the assignment that we are in."""
 
     @property
     def confirmed_s(self) -> float:
-        """When the group last confirmed that we are its member, in monotonic seconds."""
-        ...
+        """Monotonic seconds at which the group last confirmed that we are its member."""
 
     @property
     def revoking(self) -> bool:
-        """Whether the group waits for us to settle and call `released`."""
-        ...
+        """True while the group waits for us to settle and call `released`."""
 
     @property
     def hand_over_s(self) -> float:
-        """How long settling may take then."""
-        ...
+        """Longest time that settling may take then."""
 
     @property
     def starts(self) -> Mapping[Partition, int]:
-        """From where each partition of this assignment is read."""
-        ...
+        """The offsets from which the partitions of this assignment are read."""
 
     def released(self) -> None:
-        """All that was begun is settled."""
-        ...
+        """Let the partitions go: all that was begun is settled."""
 
     def rewind(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`."""
-        ...
 
     async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
-        """What is there; perhaps nothing. Raises SourceDown."""
-        ...
+        """Return what is there; perhaps nothing. Raises SourceDown."""
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         """Commit. Raises PartitionsLost, SourceDown."""
-        ...
 
     async def await_shown(self, positions: Mapping[Partition, int]) -> None:
         """Wait until `positions`, committed by the sink, are what a next reader would get."""
-        ...
-
-
-O = TypeVar("O", bound=Outcome)  # noqa: E741
 
 
 class Sink(Protocol):
-    """Where outcomes go: `Publisher` and `TransactionalPublisher` keep these promises."""
+    """The way out: `Publisher` and `TransactionalPublisher` keep these promises."""
 
     @property
     def commits(self) -> bool:
-        """Whether an acknowledged outcome's positions are committed with it."""
-        ...
+        """True if an acknowledged outcome's positions are committed with it."""
 
     async def send(
         self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
@@ -104,18 +90,17 @@ class Sink(Protocol):
 
         Both raise SinkDown, which is final, or TransactionAborted: read again.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Done(Generic[O]):
+class AcknowledgedBatch:
     """One batch that is published and acknowledged, for whoever counts.
 
     `timestamps_ms` are those of all its records in Kafka. Times are seconds; the last runs from
     when the batch was taken to its acknowledgement.
     """
 
-    outcome: O
+    outcome: Outcome
     calls: int
     timestamps_ms: NDArray[np.int64]
     decode_s: float
@@ -124,26 +109,26 @@ class Done(Generic[O]):
 
 
 @dataclass(frozen=True, slots=True)
-class _InFlight(Generic[O]):
+class _InFlight:
     """A batch on its way: what it will mean once `ack` has ended well."""
 
-    done: Callable[[float], Done[O]]
+    done: Callable[[float], AcknowledgedBatch]
     positions: Mapping[Partition, int]
     ack: "asyncio.Future[None]"
 
 
-class CallsLoop(Generic[O]):
+class CallsLoop:
     """One worker's loop. `run` it once."""
 
     def __init__(
         self,
-        source: Source,
+        source: RecordSource,
         decode: Callable[[RawBatch], CallBatch],
-        decide: Callable[[CallBatch], O],
+        decide: Callable[[CallBatch], Outcome],
         sink: Sink,
         settings: LoopSettings,
         clock: Callable[[], float],
-        on_done: Callable[[Done[O]], None],
+        on_done: Callable[[AcknowledgedBatch], None],
         before: Callable[[RawBatch], Awaitable[None]] | None = None,
     ) -> None:
         """`clock` gives monotonic seconds; `on_done` is called for each acknowledged batch.
@@ -160,9 +145,9 @@ class CallsLoop(Generic[O]):
         self._before = before
         self._stopping = False
         self._epoch = -1
-        self._progress = Progress({})
+        self._progress = CommitProgress({})
         self._committed_last: Mapping[Partition, int] = {}
-        self._in_flight: deque[_InFlight[O]] = deque()
+        self._in_flight: deque[_InFlight] = deque()
         self._commit: asyncio.Task[None] | None = None
         self._commit_due_s = 0.0
         self._behind = False
@@ -172,7 +157,7 @@ class CallsLoop(Generic[O]):
         self._stopping = True
 
     async def run(self) -> None:
-        """Until `stop`, or a fault that only a restart mends: SourceDown, SinkDown.
+        """Run until `stop`, or until a fault that only a restart mends: SourceDown, SinkDown.
 
         Whatever was acknowledged by then is committed, or is repeated with the same ids.
         """
@@ -208,7 +193,7 @@ class CallsLoop(Generic[O]):
 
     @property
     def _in_flight_max(self) -> int:
-        """How many batches may be on their way when the next is taken.
+        """Most batches that may be on their way when the next is taken.
 
         Transactions follow one another, so a batch that is taken during one waits for its end, and
         what comes meanwhile for the end of the next. So nothing is taken then (measured at 20,000
@@ -221,15 +206,15 @@ class CallsLoop(Generic[O]):
         return 1 if self._sink.commits and not self._behind else self._settings.in_flight_max
 
     def _begin(self) -> None:
-        """A new assignment: what is still on its way belongs to an old one and moves nothing."""
+        """Begin an assignment: what is on its way belongs to an old one and moves nothing."""
         self._abandon()
         self._epoch = self._source.epoch
-        self._progress = Progress({})
+        self._progress = CommitProgress({})
         self._committed_last = {}
 
     async def _process(self, raw: RawBatch) -> None:
         if not self._progress.next_offsets:
-            self._progress = Progress(dict(self._source.starts))
+            self._progress = CommitProgress(dict(self._source.starts))
         if self._before is not None:
             await self._before(raw)
             if raw.epoch != self._source.epoch or self._source.revoking:
@@ -242,10 +227,11 @@ class CallsLoop(Generic[O]):
         positions = {
             segment.partition: int(raw.offsets[segment.stop - 1]) + 1 for segment in raw.segments
         }
+        # Taken out of the batch, so that what is in flight holds no records in memory.
         timestamps_ms, calls = raw.timestamps_ms, len(batch)
 
-        def done(now_s: float) -> Done[O]:
-            return Done(
+        def done(now_s: float) -> AcknowledgedBatch:
+            return AcknowledgedBatch(
                 outcome,
                 calls,
                 timestamps_ms,
@@ -268,7 +254,7 @@ class CallsLoop(Generic[O]):
             await asyncio.sleep(0)
 
     def _held_s(self) -> float:
-        """How long ago the group said that the partitions are ours."""
+        """Return how long ago the group said that the partitions are ours."""
         return self._clock() - self._source.confirmed_s
 
     async def _is_member(self) -> bool:
@@ -311,7 +297,7 @@ class CallsLoop(Generic[O]):
             self._commit_due_s = now_s + self._settings.commit_interval_ms / 1000
             self._commit = asyncio.create_task(self._commit_now(self._progress, due))
 
-    async def _commit_now(self, progress: Progress, due: Mapping[Partition, int]) -> None:
+    async def _commit_now(self, progress: CommitProgress, due: Mapping[Partition, int]) -> None:
         await self._source.commit(due)
         progress.committed(due)
 
@@ -330,6 +316,7 @@ class CallsLoop(Generic[O]):
             await self._source.await_shown(self._committed_last)
             return
         try:
+            # The commit beside us first: two at once could end in the other order.
             if self._commit is not None:
                 ended, self._commit = self._commit, None
                 await ended
@@ -340,7 +327,7 @@ class CallsLoop(Generic[O]):
             return
 
     async def _hand_over(self) -> None:
-        """The partitions go: settle within the time that the group gives."""
+        """Settle within the time that the group gives, and let the partitions go."""
         try:
             async with asyncio.timeout(self._source.hand_over_s):
                 await self._settle()
@@ -353,7 +340,7 @@ class CallsLoop(Generic[O]):
             self._source.released()
 
     async def _read_again(self) -> None:
-        """After an aborted transaction: everything past what was committed is read again."""
+        """Read again what lies past the committed positions, after an aborted transaction."""
         if self._in_flight:
             await asyncio.wait([one.ack for one in self._in_flight])
         self._abandon()

@@ -38,58 +38,26 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
-from numpy.typing import NDArray
 
+from stream.calls.call_batch import Outcome
 from stream.calls.settings import PublishSettings, TransactSettings
 from stream.core import kernels
-from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected
 from stream.core.model.errors import Fault, SinkDown
-from stream.kafka.batch import Headers as Carried
 from stream.kafka.batch import Partition
-from stream.kafka.batch_encoder import ID_HEADER, Framing
+from stream.kafka.batch_encoder import ID_HEADER, BatchEncoder, partitions_of
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
-from stream.kafka.partitioner import partitions_of
 from stream.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 Headers = list[tuple[str, bytes]]
-
-
-class Outcome(Protocol):
-    """What publishing needs of an outcome: decisions in columns of one length, and rejects."""
-
-    @property
-    def ids(self) -> NDArray[np.bytes_]:
-        """Decision ids, S16."""
-        ...
-
-    @property
-    def keys(self) -> NDArray[np.bytes_]:
-        """Record keys of decisions, S16: the deciding number, b"" for none."""
-        ...
-
-    @property
-    def values(self) -> Texts:
-        """Decisions, as JSON."""
-        ...
-
-    @property
-    def rejected(self) -> Sequence[Rejected]:
-        """Records that were no calls."""
-        ...
-
-    @property
-    def contexts(self) -> Sequence[Carried]:
-        """Headers that each decision carries on besides its own; nothing where none does."""
-        ...
 
 
 class Publisher:
@@ -102,7 +70,7 @@ class Publisher:
         self._kafka = kafka
         self._settings = settings
         self._observe = observe
-        self._out: Outlet | None = None
+        self._out: OutcomeProducer | None = None
 
     async def start(self) -> None:
         """Connect, as soon as a broker answers. Raises SinkDown if it never will."""
@@ -114,7 +82,7 @@ class Publisher:
             max_batch_size=settings.batch_bytes_max,
             compression_type=settings.compression,
         )
-        self._out = Outlet(producer, settings, self._observe, transactional=False)
+        self._out = OutcomeProducer(producer, settings, self._observe, transactional=False)
         await self._out.learn_partitions()
 
     async def stop(self) -> None:
@@ -135,7 +103,7 @@ class Publisher:
 
 
 async def started_producer(kafka: KafkaSettings, observe: Observe, **options: Any) -> Any:
-    """A connected producer that waits for all replicas. Raises SinkDown."""
+    """Connect a producer that waits for all replicas. Raises SinkDown."""
     try:
         return await connected(
             lambda: AIOKafkaProducer(**kafka.options(), acks="all", linger_ms=0, **options),
@@ -147,7 +115,7 @@ async def started_producer(kafka: KafkaSettings, observe: Observe, **options: An
         raise SinkDown(f"Kafka at {kafka.bootstrap_servers}: {error!r}") from error
 
 
-class Outlet:
+class OutcomeProducer:
     """One producer and the form in which outcomes leave through it."""
 
     def __init__(
@@ -159,7 +127,7 @@ class Outlet:
         self._turn = 0
         # CloudEvents 1.0, Kafka protocol binding, binary content mode. All but the id are the same
         # for every decision.
-        self.framing = Framing(
+        self.framing = BatchEncoder(
             headers=(
                 ("ce_specversion", b"1.0"),
                 ("ce_type", b"io.ringfence.decision.v1"),
@@ -191,7 +159,7 @@ class Outlet:
             await self._send_decisions(outcome, now_ms, waiting)
         if outcome.rejected:
             await self._send_rejected(outcome.rejected, now_ms, waiting)
-        return _acknowledged(waiting)
+        return asyncio.ensure_future(_acknowledgement(waiting))
 
     async def _send_decisions(
         self, outcome: Outcome, now_ms: int, waiting: list[asyncio.Future[Any]]
@@ -212,7 +180,7 @@ class Outlet:
     def built(
         self, outcome: Outcome, count: int, keyless: int, now_ms: int
     ) -> Iterator[tuple[int, Any]]:
-        """The batches that `Framing` would make, by aiokafka's builder; with `contexts` too."""
+        """Make the batches that `BatchEncoder` would, by aiokafka's builder; with `contexts`."""
         contexts = outcome.contexts or ((),) * len(outcome.ids)
         keys, ids, values = outcome.keys.tolist(), outcome.ids.tolist(), list(outcome.values)
         partitions = partitions_of(keys, count)
@@ -276,7 +244,7 @@ class Outlet:
 
 
 def rejected_form(record: Rejected, bytes_max: int) -> tuple[bytes | None, Headers]:
-    """A rejected record's value and headers: its original bytes, cut where the topic takes no more.
+    """Return a rejected record's value and headers: its bytes, cut where the topic takes no more.
 
     Headers: `reason`, `detail`, `origin` (topic/partition/offset); of a cut value also
     `original_size` in bytes and `original_sha256` in hex, so that it can be found again.
@@ -297,15 +265,11 @@ def rejected_form(record: Rejected, bytes_max: int) -> tuple[bytes | None, Heade
 
 
 async def _acknowledgement(waiting: Sequence["asyncio.Future[Any]"]) -> None:
+    """Wait until all of `waiting` have ended. Raises SinkDown where one failed."""
     try:
         await asyncio.gather(*waiting)
     except KafkaError as error:
         raise SinkDown(f"the broker refused records: {error!r}") from error
-
-
-def _acknowledged(waiting: Sequence["asyncio.Future[Any]"]) -> Awaitable[None]:
-    """A future that ends when all of `waiting` have, with SinkDown where one failed."""
-    return asyncio.ensure_future(_acknowledgement(waiting))
 
 
 class TransactionAborted(Fault):
@@ -329,7 +293,7 @@ class TransactionalPublisher:
         self._publish = publish
         self._settings = settings
         self._observe = observe
-        self._out: Outlet | None = None
+        self._out: OutcomeProducer | None = None
 
     async def start(self) -> None:
         """Connect, as soon as a broker answers, and fence off whoever had our id before."""
@@ -342,7 +306,7 @@ class TransactionalPublisher:
             max_batch_size=self._publish.batch_bytes_max,
             compression_type=self._publish.compression,
         )
-        self._out = Outlet(producer, self._publish, self._observe, transactional=True)
+        self._out = OutcomeProducer(producer, self._publish, self._observe, transactional=True)
         await self._out.learn_partitions()
 
     async def stop(self) -> None:
@@ -365,7 +329,7 @@ class TransactionalPublisher:
 
     async def _transact(
         self,
-        out: Outlet,
+        out: OutcomeProducer,
         outcome: Outcome,
         positions: Mapping[Partition, int],
         holds: Callable[[], bool],
@@ -400,7 +364,7 @@ class TransactionalPublisher:
         self._observe(CallEvent.TRANSACTION_ABORTED)
         raise TransactionAborted("the transaction was aborted; its batch is read again")
 
-    async def _abort(self, out: Outlet, why: Exception) -> None:
+    async def _abort(self, out: OutcomeProducer, why: Exception) -> None:
         """Abort after `why`. Raises SinkDown where aiokafka's producer cannot go on."""
         log.warning("transaction aborted: %r", why)
         try:

@@ -20,7 +20,7 @@ PLAUSIBLE = FIXED_RULES.index(f"rule:{RULES[0]}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wording:
+class RuleNames:
     """The names under one policy; made once for it, as every batch needs them.
 
     `rules` are all rules, the fixed ones first; `lists` the list that each speaks of, "" for those.
@@ -34,7 +34,7 @@ class Wording:
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
-        """The names under `policy`."""
+        """Collect the names under `policy`."""
         found, names = rules_of(policy), policy.names
         agreements = [bound.agreement for bound in policy.bounds] or [None] * len(names)
         return cls(
@@ -51,11 +51,11 @@ CALLER, CALLEE = 0, 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rulings:
-    """What is to be done, in columns of one length; no call is in it twice.
+    """Rulings in columns of one length; no call is in it twice.
 
     `calls` int64, indexes of calls. `actions` uint8 (`Action`) is what happens to the call, or
     would happen where `simulated` (bool), OBSERVE for one that may pass. `rules` int64 is a place
-    in `Wording.rules`; `roles` uint8. The reasons are `matches`
+    in `RuleNames.rules`; `roles` uint8. The reasons are `matches`
     from `first` to `last` (int64), of which the one at `deciding` decided; it is -1, and there are
     no reasons, where no list did.
     """
@@ -72,7 +72,7 @@ class Rulings:
 
     @classmethod
     def blank(cls, calls: NDArray[np.int64], matches: Matches) -> Self:
-        """Rulings that let `calls` pass, by no rule."""
+        """Make rulings that let `calls` pass, by no rule."""
         count = len(calls)
         small = np.zeros((3, count), np.uint8)
         large = np.zeros((3, count), np.int64)
@@ -106,7 +106,7 @@ class Rulings:
         return len(self.calls)
 
     def at(self, places: NDArray[np.int64]) -> Self:
-        """The rulings at `places`, in that order."""
+        """Return the rulings at `places`, in that order."""
         return type(self)(self.matches, *(column[places] for column in self.columns))
 
     def rule(
@@ -121,15 +121,15 @@ class Rulings:
         self.first[places] = self.last[places] = 0
 
 
-def standing(rulings: Rulings, calls: int) -> NDArray[np.uint8]:
-    """How strongly a rule has to speak of each of `calls` to be heard (`RuleState`)."""
+def strengths(rulings: Rulings, calls: int) -> NDArray[np.uint8]:
+    """Return how strongly a rule has to speak of each of `calls` to be heard (`RuleState`)."""
     heard = np.full(len(rulings), RuleState.OFF, np.uint8)
     heard[rulings.simulated] = RuleState.SIMULATE
     heard[(rulings.actions > Action.OBSERVE) & ~rulings.simulated] = RuleState.BLOCK
     heard[(rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES))] = RuleState.BLOCK
-    standing = np.zeros(calls, np.uint8)
-    standing[rulings.calls] = heard
-    return standing
+    found = np.zeros(calls, np.uint8)
+    found[rulings.calls] = heard
+    return found
 
 
 def with_reasons(
@@ -139,7 +139,7 @@ def with_reasons(
     judged: Judgements,
     matches: Matches,
 ) -> Rulings:
-    """The rulings, where those at `places`, of `calls`, have for reasons what was `judged`."""
+    """Give the rulings at `places`, of `calls`, for reasons what was `judged`."""
     offset, found = len(rulings.matches), np.searchsorted(judged.rows, calls)
     both = Matches(*map(np.concatenate, zip(rulings.matches.columns, matches.columns, strict=True)))
     rulings.deciding[places] = judged.deciding[found] + offset
@@ -149,13 +149,13 @@ def with_reasons(
 
 
 def together(rulings: Rulings, more: Rulings) -> Rulings:
-    """Both, `more` behind; they share the matches and no call."""
+    """Join both, `more` behind; they share the matches and no call."""
     columns = map(np.concatenate, zip(rulings.columns, more.columns, strict=True))
     return Rulings(rulings.matches, *columns)
 
 
 def stronger(of_callers: Rulings, of_callees: Rulings) -> Rulings:
-    """For each call the stronger of what its two numbers come to; of equals the caller's.
+    """Return for each call the stronger of its two numbers' rulings; of equals the caller's.
 
     One that an agreement keeps from acting goes before one that says nothing.
     """

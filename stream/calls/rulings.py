@@ -1,4 +1,4 @@
-"""What is to be done with each call that anything speaks of, and why, in columns.
+"""Rulings for the calls that a list or rule matched, as columns.
 
 The order (design, section 4): an emergency number called is never blocked; nor is a number on the
 allowlist; then what confirmed and unconfirmed lists say, then the plausibility rules, then lists
@@ -6,17 +6,14 @@ that could not be asked. Innocent calls, nearly all of them, are never looked at
 those that a list speaks of only the ones whose called number may be one for help.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import BatchTally, CallBatch, OutOfScope
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.plausibility.check import Broken, Told, broken_rules
-from stream.calls.plausibility.table import RuleTable
+from stream.calls.plausibility.check import Broken, RuleInputs, RuleTable, broken_rules
 from stream.calls.ruling_columns import (
     ALLOWLIST,
     CALLEE,
@@ -26,9 +23,9 @@ from stream.calls.ruling_columns import (
     NO_RULE,
     PLAUSIBLE,
     UNASKED,
+    RuleNames,
     Rulings,
-    Wording,
-    standing,
+    strengths,
     stronger,
     together,
     with_reasons,
@@ -36,7 +33,7 @@ from stream.calls.ruling_columns import (
 from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists
 from stream.core.filters.matches import NO_MATCHES, Matches
-from stream.core.model.decision import Action, SipAnswerSettings, Verdict
+from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.numbers.number import Kind, Numbers
 from stream.core.policy.list_scope import Outside
@@ -56,7 +53,7 @@ class Rules:
     emit_all: bool
     columns: PolicyColumns = field(init=False)
     """The policy by list, as arrays."""
-    wording: Wording = field(init=False)
+    rule_names: RuleNames = field(init=False)
     """How decisions name rules and lists."""
     table: RuleTable = field(init=False)
     """What each plausibility rule may cause on each trunk."""
@@ -68,39 +65,7 @@ class Rules:
         object.__setattr__(self, "table", RuleTable.of(settings, self.trunks))
         object.__setattr__(self, "lists", RuleLists.of(settings, self.policy.names))
         object.__setattr__(self, "columns", PolicyColumns.of(self.policy))
-        object.__setattr__(self, "wording", Wording.of(self.policy))
-
-
-class OutOfScope(NamedTuple):
-    """A label set of the counter of matches that a list may not have: by `core.scope.Outside`."""
-
-    list: str
-    reason: str
-    confirmed: bool
-
-
-class Counted(NamedTuple):
-    """A label set of the decision counter: `list` is "" where no list decided."""
-
-    verdict: Verdict
-    rule: str
-    list: str
-    simulated: bool
-
-
-@dataclass(slots=True)
-class Tally:
-    """What happened in one batch, for the metrics; every call is in `decisions` exactly once."""
-
-    decisions: Counter[Counted] = field(default_factory=Counter)
-    unconfirmed: Counter[str] = field(default_factory=Counter)
-    observed: Counter[str] = field(default_factory=Counter)
-    unasked_calls: int = 0
-    unscanned_calls: int = 0
-    repeats_marked: int = 0
-    repeats_left_out: int = 0
-    bursts_forgotten: int = 0
-    outside: Counter[OutOfScope] = field(default_factory=Counter)
+        object.__setattr__(self, "rule_names", RuleNames.of(self.policy))
 
 
 def rulings_of(
@@ -108,10 +73,10 @@ def rulings_of(
     blocklists: Blocklists,
     rules: Rules,
     now_s: int,
-    tally: Tally,
+    tally: BatchTally,
     bursts: Bursts | None = None,
 ) -> Rulings:
-    """A ruling for every call that anything speaks of; calls absent from it are innocent.
+    """Rule on every call that a list or rule matched; calls absent from it are innocent.
 
     `bursts` remembers short calls; without it nobody is ruled on for a burst of them.
     """
@@ -122,10 +87,10 @@ _NEVER_CALL = RULES.index("do_not_originate")
 
 
 class _Bench:
-    """Where one batch is judged."""
+    """The judge of one batch."""
 
     def __init__(
-        self, batch: CallBatch, blocklists: Blocklists, rules: Rules, now_s: int, tally: Tally
+        self, batch: CallBatch, blocklists: Blocklists, rules: Rules, now_s: int, tally: BatchTally
     ) -> None:
         self._batch = batch
         self._blocklists = blocklists
@@ -157,7 +122,7 @@ class _Bench:
         return rulings
 
     def _by_lists(self, of_callers: Matches, of_callees: Matches) -> Rulings:
-        """What the lists come to, for every call with a match."""
+        """Rule on every call with a match, by what the lists come to."""
         if not len(of_callers) and not len(of_callees):
             return Rulings.blank(np.zeros(0, np.int64), NO_MATCHES)
         both = Matches(
@@ -180,7 +145,7 @@ class _Bench:
         return rulings
 
     def _of_one(self, matches: Matches, both: Matches, role: int, offset: int) -> Rulings:
-        """What the matches of callers, or of callees, come to; they lie in `both` from `offset`."""
+        """Rule by the matches of callers, or of callees, which lie in `both` from `offset`."""
         columns = self._rules.columns
         judged: Judgements = judge(matches, columns)
         count = len(judged.rows)
@@ -206,7 +171,7 @@ class _Bench:
         )
 
     def _spare_allowed_callees(self, called: Rulings) -> None:
-        """An allowed number called takes only itself out of the judgement, not its caller."""
+        """Let callees on the allowlist pass; their callers are judged all the same."""
         if self._batch.callees is not None:
             spared = np.flatnonzero(self._allowed(self._batch.callees, called.calls))
             called.actions[spared] = Action.OBSERVE
@@ -214,17 +179,17 @@ class _Bench:
             called.rules[spared] = NO_RULE
 
     def _allowed(self, numbers: Numbers, calls: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of `calls` have their number on the allowlist."""
+        """Return which of `calls` have their number on the allowlist."""
         return self._blocklists.allow.allowed(numbers.e164[calls], self._now_s)
 
     def _for_help(self, calls: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which of `calls` call an emergency number."""
+        """Return which of `calls` call an emergency number."""
         batch, rules = self._batch, self._rules
         found = np.zeros(len(calls), np.bool_)
         for place in np.flatnonzero(~_surely_not(batch, calls, rules.emergency)).tolist():
-            glance = batch.glances[int(calls[place])]
-            country = rules.trunks.country(glance.trunk)
-            found[place] = rules.emergency.is_emergency(glance.callee, country)
+            call_fields = batch.key_fields[int(calls[place])]
+            country = rules.trunks.country(call_fields.trunk)
+            found[place] = rules.emergency.is_emergency(call_fields.callee, country)
         return found
 
     def _count_matches(self, rulings: Rulings) -> None:
@@ -251,7 +216,7 @@ class _Bench:
         never_call = of_callers.at(np.flatnonzero(np.isin(of_callers.lists, lists.never_call)))
         may_roam = np.isin(of_callers.lists, lists.may_roam) & of_callers.confirmed
         may_roam &= of_callers.outside == Outside.NOT
-        told = Told(
+        told = RuleInputs(
             judge(never_call, self._rules.columns) if len(never_call) else None,
             of_callers.rows[may_roam],
             lists.missing or not silent.isdisjoint(lists.may_roam),
@@ -260,7 +225,7 @@ class _Bench:
         broken = broken_rules(self._batch, self._rules.table, told)
         if broken is None:
             return rulings
-        places = np.flatnonzero(broken.states > standing(rulings, len(self._batch))[broken.calls])
+        places = np.flatnonzero(broken.states > strengths(rulings, len(self._batch))[broken.calls])
         return self._ruled(rulings, broken, places, told, never_call)
 
     def _ruled(
@@ -268,10 +233,10 @@ class _Bench:
         rulings: Rulings,
         broken: Broken,
         places: NDArray[np.int64],
-        told: Told,
+        told: RuleInputs,
         never_call: Matches,
     ) -> Rulings:
-        """The rulings, where those at `places` of `broken` take the place of what was said."""
+        """Put the rules at `places` of `broken` in place of earlier rulings."""
         calls, rules, states = broken.calls[places], broken.rules[places], broken.states[places]
         new = np.setdiff1d(calls, rulings.calls)
         whole = together(rulings, Rulings.blank(new, rulings.matches))
@@ -296,7 +261,7 @@ class _Bench:
         return whole
 
     def _unasked(self, rulings: Rulings) -> Rulings:
-        """What follows for E.164 callers that no list speaks of while some could not be asked."""
+        """Rule on E.164 callers that no list speaks of while some lists could not be asked."""
         quiet = self._batch.callers.kinds == Kind.E164
         quiet[rulings.calls] = False
         self._tally.unasked_calls += int(np.count_nonzero(quiet))
@@ -312,7 +277,7 @@ class _Bench:
 def _surely_not(
     batch: CallBatch, calls: NDArray[np.int64], emergency: EmergencyNumbers
 ) -> NDArray[np.bool_]:
-    """Which of `calls` call no emergency number, seen by the length alone of `+` and digits."""
+    """Return which of `calls` surely call no emergency number, by the length of `+` and digits."""
     found = np.zeros(len(calls), np.bool_)
     if batch.located is not None:
         from stream.core.kernels.write_decisions import find_long_numbers

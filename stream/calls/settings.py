@@ -49,7 +49,7 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class PublishSettings:
-    """Where outcomes go.
+    """Topics of outcomes, and their form there.
 
     `cloudevents_source` is the `ce_source` of decisions: who decided, as a URI reference.
     `rejected_bytes_max` is the largest value that the rejected topic takes; what is longer is cut.
@@ -75,7 +75,7 @@ class PublishSettings:
 
 @dataclass(frozen=True, slots=True)
 class TransactSettings:
-    """How transactions are made. `transactional_id` is one worker's, and the same after a restart.
+    """Settings of transactions. `transactional_id` is one worker's, the same after a restart.
 
     `retry_backoff_ms` is the wait for the broker's markers, besides any other retry.
     """
@@ -94,12 +94,12 @@ class TransactSettings:
 
     @property
     def transaction_timeout_ms(self) -> int:
-        """How long one transaction may stay open."""
+        """Longest time that one transaction may stay open."""
         return min(10_000, self.session_timeout_ms - ABORT_CHECK_MS - 2000)
 
     @property
     def end_s_max(self) -> float:
-        """After how long a transaction that has not ended is given up: the broker has aborted it.
+        """Time after which a transaction is given up: by then the broker has aborted it.
 
         aiokafka asks on without an end and without a word.
         """
@@ -107,5 +107,5 @@ class TransactSettings:
 
     @property
     def hold_s_max(self) -> float:
-        """How old the group's word may be when a transaction begins, and when it is committed."""
+        """Oldest word of the group with which a transaction begins, and is committed."""
         return self.session_timeout_ms / 2000

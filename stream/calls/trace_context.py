@@ -38,19 +38,19 @@ class TraceContext(NamedTuple):
     state: bytes
 
     def headers(self) -> Headers:
-        """As headers of a record that goes on with the trace."""
+        """Return headers for a record that goes on with the trace."""
         parent = b"00-%b-%b-%02x" % (self.trace_id, self.span_id, self.flags)
         named: Headers = [("traceparent", parent)]
         return [*named, ("tracestate", self.state)] if self.state else named
 
 
 def contexts_of(raw: RawBatch, rows: Iterable[int]) -> list[TraceContext | None]:
-    """The contexts of the records in `rows`; None where a record has none that is sound."""
+    """Return the contexts of the records in `rows`; None where a record has no sound one."""
     return [context_in(_headers_of(raw, row)) for row in rows]
 
 
 def rows_with_headers(raw: RawBatch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those of `rows` whose records have headers at all; asked of all at once."""
+    """Return those of `rows` whose records have headers at all; asked of all at once."""
     values = raw.values
     if raw.headers_follow and isinstance(values, Texts):
         sizes = values.sizes[rows]
@@ -63,7 +63,7 @@ def rows_with_headers(raw: RawBatch, rows: NDArray[np.int64]) -> NDArray[np.int6
 
 
 def context_in(headers: Iterable[tuple[str | bytes, bytes | None]]) -> TraceContext | None:
-    """The context that the headers name; None without one, or if it is given twice or malformed."""
+    """Read the context in headers; None without one, or if it is given twice or malformed."""
     parents: list[bytes] = []
     state = b""
     for name, value in headers:
@@ -96,7 +96,7 @@ def _headers_of(raw: RawBatch, row: int) -> Iterable[tuple[str | bytes, bytes | 
 
 
 def _on_the_wire(data: memoryview, at: int) -> Iterator[tuple[bytes, bytes | None]]:
-    """Headers from `at` on, which were checked to be whole when the record was read."""
+    """Yield headers from `at` on, which were checked to be whole when the record was read."""
     count, at = _varint(data, at)
     for _ in range(min(count, HEADERS_MAX)):
         size, at = _varint(data, at)
@@ -107,7 +107,7 @@ def _on_the_wire(data: memoryview, at: int) -> Iterator[tuple[bytes, bytes | Non
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A zig-zag varint, and where it ends."""
+    """Read a zig-zag varint; return where it ends too."""
     number = shift = 0
     while True:
         byte = data[at]

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream.calls.batch import CallBatch
-from stream.calls.decide import Outcome
-from stream.calls.loop import Done
+from stream.calls.call_batch import CallBatch, Outcome
+from stream.calls.loop import AcknowledgedBatch
 from stream.calls.trace_context import TraceContext, contexts_of, rows_with_headers
 from stream.kafka.batch import Headers, RawBatch
 from stream.ops.traces import Traces
@@ -28,10 +27,11 @@ if TYPE_CHECKING:
 LINKS_MAX = 128
 """Links of a span, OpenTelemetry's own limit; a larger batch links to its first records'."""
 _PLACES_MAX = 128
+"""Partitions that a span names, so that it stays small."""
 
 Decode = Callable[[RawBatch], CallBatch]
 Decide = Callable[[CallBatch], Outcome]
-OnDone = Callable[[Done[Outcome]], None]
+OnDone = Callable[[AcknowledgedBatch], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -47,7 +47,7 @@ class _Traced(Outcome):
 def traced(
     traces: Traces, group_id: str, decode: Decode, decide: Decide, on_done: OnDone
 ) -> tuple[Decode, Decide, OnDone]:
-    """The three steps of the loop with spans around them; as they were where traces are off."""
+    """Put spans around three steps of the loop; leave them as they are where traces are off."""
     if traces.tracer is None:
         return decode, decide, on_done
     spans = _Spans(traces.tracer, group_id, decode, decide, on_done)
@@ -108,7 +108,7 @@ class _Spans:
             began_ns=self._began_ns,
         )
 
-    def done(self, done: Done[Outcome]) -> None:
+    def done(self, done: AcknowledgedBatch) -> None:
         """Kafka has all that came of a batch: its span ends."""
         outcome = done.outcome
         if isinstance(outcome, _Traced) and outcome.span.is_recording():
@@ -126,7 +126,7 @@ class _Spans:
         self._on_done(done)
 
     def _describe(self, span: "Span", batch: CallBatch, outcome: Outcome) -> None:
-        """What was in the batch, in counts and places: no numbers."""
+        """Describe the batch in counts and places: no numbers."""
         raw = batch.raw
         topics = {segment.partition.topic for segment in raw.segments}
         if len(topics) == 1:
@@ -161,7 +161,7 @@ class _Spans:
 
 
 def _carried(raw: RawBatch, outcome: Outcome) -> Sequence[Headers]:
-    """The headers that each decision takes over from its record; none at all where no one does."""
+    """Return the headers that each decision takes over from its record; none where none does."""
     if not len(rows_with_headers(raw, outcome.rows)):
         return ()
     found = contexts_of(raw, outcome.rows.tolist())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from stream.core.model.call import Ingress
 
 if TYPE_CHECKING:
-    from stream.calls.batch import CallBatch
+    from stream.calls.call_batch import CallBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,35 +45,39 @@ class Trunks:
 
     @property
     def have_prefixes(self) -> bool:
-        """Whether the prefix of any trunk is known."""
+        """True if the prefix of any trunk is known."""
         return bool(self.home_prefix) or any(one.prefix for one in self.named.values())
 
     def prefix(self, trunk: str | None) -> str:
-        """What stands before international numbers on `trunk`; "": not known."""
-        known = self.named.get(trunk) if trunk is not None else None
+        """Return what stands before international numbers on `trunk`; "": not known."""
+        known = self._known(trunk)
         return (known.prefix if known is not None else "") or self.home_prefix
 
     def country(self, trunk: str | None) -> str:
-        """The country in which numbers of calls on `trunk` are read."""
-        known = self.named.get(trunk) if trunk is not None else None
+        """Return the country in which numbers of calls on `trunk` are read."""
+        known = self._known(trunk)
         return known.country if known is not None else self.home_country
 
     def ingress(self, trunk: str | None, said: str | None) -> Ingress:
-        """Where a call came in: as its record says, else as the trunk's configuration does."""
+        """Return where a call came in: as its record says, else as the trunk's settings do."""
         if said in (Ingress.INTERNATIONAL, Ingress.DOMESTIC):
             return Ingress(said)
-        known = self.named.get(trunk) if trunk is not None else None
+        known = self._known(trunk)
         return known.ingress if known is not None else Ingress.UNKNOWN
 
     def vouches(self, trunk: str | None) -> bool:
-        """Whether what a trunk asserts of its callers is believed; of an unknown one nothing is."""
-        known = self.named.get(trunk) if trunk is not None else None
+        """Return whether what a trunk asserts of its callers is believed; not of an unknown one."""
+        known = self._known(trunk)
         return known is not None and known.vouches
+
+    def _known(self, trunk: str | None) -> Trunk | None:
+        return self.named.get(trunk) if trunk is not None else None
 
 
 LOOKED_AT = 256
 """Calls of a batch that are looked at, evenly spread: an unknown trunk has more than one call."""
 NAME_MAX = 64
+"""Characters of a name in the log: a stranger chose it."""
 NUMBER_DIGITS = 7
 """A name with so many digits may be a subscriber's number."""
 
@@ -92,15 +96,14 @@ def unknown_trunks(batch: "CallBatch", named: Collection[str]) -> Unknown | None
     if not named:
         return None
     for call in range(0, len(batch), 1 + len(batch) // LOOKED_AT):
-        located = batch.located
-        trunk = batch.glances[call].trunk if located is None else located.text("trunk", call)
+        trunk = batch.text("trunk", call)
         if trunk and trunk not in named:
             count, name = count + 1, trunk
     return Unknown(count, shown(name)) if count else None
 
 
 def shown(name: str) -> str:
-    """A trunk's name for the log: bounded, on one line; what may be a number is masked."""
+    """Write a trunk's name for the log: bounded, on one line; mask what may be a number."""
     # The settings import this module, and reading them is to cost no NumPy.
     from stream.core.numbers.number import masked
 

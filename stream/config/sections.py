@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from stream.calls.plausibility.settings import RulesSection
 from stream.calls.settings import (
     BATCH_BYTES_MAX,
     DecodeSettings,
@@ -21,6 +20,7 @@ from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.core.policy.rules import RULES, BurstSettings, RuleSettings, RuleState, RuleStates
 from stream.kafka.settings import SourceSettings, TopicLimits, TopicsSettings
 from stream.ops.kernels import FOLDER
 from stream.ops.schema import checks
@@ -34,6 +34,8 @@ and never be given up."""
 
 Filled = Annotated[str, Checked(checks.filled)]
 Country = Annotated[str, Checked(checks.country)]
+RuleName = Annotated[str, Checked(checks.rule)]
+ListName = Annotated[str, Checked(checks.list_name)]
 Topic = Annotated[str, Checked(checks.topic)]
 Millis = Annotated[int, Between(1, 3_600_000)]
 PrefixDigits = Annotated[int, Between(2, PREFIX_DIGITS_MAX)]
@@ -223,6 +225,44 @@ class OwnerSection:
     """`[owners.<owner>]`: whom to ask to take a number off that owner's lists."""
 
     contact: Filled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurstSection:
+    """`[policy.rules.bursts]`: when short calls of one number are a burst."""
+
+    window_s: Annotated[float, Between(1, 3600)]
+    calls: Annotated[int, Between(3, 1000)]
+    call_s_max: Annotated[float, Between(0, 60)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesSection(RuleStates):
+    """`[policy.rules]`: the rules' states, where they differ, and what they go by."""
+
+    do_not_originate_lists: tuple[ListName, ...]
+    home_number_from_abroad_except: tuple[ListName, ...]
+    bursts: BurstSection
+    countries: dict[Country, dict[RuleName, RuleState]]
+    trunks: dict[str, dict[RuleName, RuleState]]
+
+    def __post_init__(self) -> None:
+        name = "home_number_from_abroad_except"
+        twice = {*self.do_not_originate_lists}.intersection(self.home_number_from_abroad_except)
+        text = "also names {}, which do_not_originate_lists says never calls; take it out of one"
+        if twice:
+            raise Problems([Problem((name,), text.format(one)) for one in sorted(twice)])
+
+    def settings(self) -> RuleSettings:
+        """Return the same for `core.policy.rules`."""
+        return RuleSettings(
+            default=RuleStates(**{rule: getattr(self, rule) for rule in RULES}),
+            countries=self.countries,
+            trunks=self.trunks,
+            do_not_originate_lists=self.do_not_originate_lists,
+            home_number_from_abroad_except=self.home_number_from_abroad_except,
+            bursts=BurstSettings(self.bursts.window_s, self.bursts.calls, self.bursts.call_s_max),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,8 @@ from typing import Annotated, Any, cast
 from cattrs import Converter
 
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.mapping import MappingSettings
-from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.config.enforcement_section import EnforcementSection
 from stream.config.sections import (

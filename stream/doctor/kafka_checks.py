@@ -24,7 +24,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.kafka.clients import ask_why, listens
-from stream.kafka.topics import Done, TopicReport, ensure_topics
+from stream.kafka.topics import TopicReport, TopicState, ensure_topics
 
 ANSWER_MS = 5000
 """Of one request: a broker that takes longer is not well, and each check has its limit too."""
@@ -68,7 +68,7 @@ def topic_lines(reports: Sequence[TopicReport]) -> Iterator[CheckLine]:
     """Compare topics with the configuration."""
     for one in reports:
         name = f"topic {one.name}"
-        if one.done is Done.MISSING:
+        if one.done is TopicState.MISSING:
             yield fail(name, "is not there", "ringfence topics create")
         elif one.differences:
             fix = "kafka-configs.sh --alter, or the setting: ringfence topics show"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from stream.calls.crash_notes import FOLDER, read_ledger
+from stream.calls.crash_notes import FOLDER, read_crashes
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.ops.monitor import metric_names
 from stream.ops.monitor.scrape import Answer
@@ -16,7 +16,7 @@ from stream.ops.monitor.targets import STARTED_BY
 
 def check_set_aside(state_dir: Path, rejected_topic: str) -> Iterator[CheckLine]:
     """List records that were set aside lately, and what workers stopped at."""
-    ledger = read_ledger(state_dir / FOLDER)
+    ledger = read_crashes(state_dir / FOLDER)
     for one in ledger.aside:
         record, at = one.record, datetime.fromtimestamp(one.at_ms / 1000, UTC)
         said = (

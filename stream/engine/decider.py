@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from stream.calls.batch import CallBatch, Glance
-from stream.calls.decide import Decided, Outcome, Rules, decide_columns
+from stream.calls.call_batch import CallBatch, KeyFields, Outcome
+from stream.calls.decide import Decided, Rules, decide_columns
 from stream.calls.decode import decode, from_fields
-from stream.calls.deduplicate import Repeats
+from stream.calls.deduplicate import Deduplicator
 from stream.calls.dialects import has_own_ids
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.plausibility.bursts import Bursts
@@ -44,14 +44,14 @@ class Decider:
     _from_ms: int = field(init=False, default=0)
     _until_ms: int = field(init=False, default=0)
     _rules: Rules = field(init=False)
-    _repeats: Repeats = field(init=False)
+    _repeats: Deduplicator = field(init=False)
     _bursts: Bursts | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         calls = self.settings.calls
         # Our own dialect's records are a carrier's mediation's, one a call.
         topics = [topic for topic, dialect in calls.topics.items() if dialect != "ringfence"]
-        self._repeats = Repeats(calls.repeat_window_s, topics)
+        self._repeats = Deduplicator(calls.repeat_window_s, topics)
         rules = self.settings.policy.rules.settings()
         if rules.is_on("short_bursts"):
             own = [topic for topic, dialect in calls.topics.items() if has_own_ids(dialect)]
@@ -117,7 +117,7 @@ def decoder_for(
 
 def fields_reader_for(
     settings: EngineSettings,
-) -> Callable[[RawBatch, Sequence[Glance]], CallBatch]:
+) -> Callable[[RawBatch, Sequence[KeyFields]], CallBatch]:
     """Return what makes a batch of calls whose fields are known: see `calls.decode.from_fields`."""
     return partial(
         from_fields,

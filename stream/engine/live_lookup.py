@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 
 from prometheus_client import Counter, Gauge
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.decide import Decided
-from stream.calls.lookup import Lookup, Standing
+from stream.calls.lookup import Lookup, LookupStatus
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import EngineSettings
 from stream.engine.decider import Decider, fields_reader_for, use_kernels
@@ -61,7 +61,7 @@ class Memory:
         self.lookup = Lookup(
             fields_reader_for(settings),
             self._decide,
-            lambda: Standing(self.loaded, self._followed, untold),
+            lambda: LookupStatus(self.loaded, self._followed, untold),
             now_ms,
             settings.trunks_by_name(),
         )

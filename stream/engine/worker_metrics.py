@@ -13,11 +13,9 @@ from functools import cache
 from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counting
 
-from stream.calls.batch import CallBatch
-from stream.calls.decide import Counted, Outcome
-from stream.calls.dialects.shared_call_ids import OneIdWatch
-from stream.calls.dialects.wrong_dialect import Suspicion
-from stream.calls.loop import Done
+from stream.calls.call_batch import CallBatch, DecisionLabels
+from stream.calls.dialects.topic_watch import OneIdWatch, Suspicion
+from stream.calls.loop import AcknowledgedBatch
 from stream.calls.trunks import unknown_trunks
 from stream.config.agreement_files import Reading
 from stream.core.filters.blocklists import Blocklists, chance_of
@@ -199,7 +197,7 @@ class Watched:
                     *(unknown.name, self._region),
                 )
 
-    def done(self, done: Done[Outcome]) -> None:
+    def done(self, done: AcknowledgedBatch) -> None:
         """A batch is decided, and Kafka has all that came of it."""
         metrics = self.metrics
         self._decode_s.observe(done.decode_s)
@@ -229,7 +227,7 @@ class Watched:
             metrics.repeats.labels("marked").inc(tally.repeats_marked)
             metrics.repeats.labels("left_out").inc(tally.repeats_left_out)
 
-    def _counter_of(self, counted: Counted) -> Counting:
+    def _counter_of(self, counted: DecisionLabels) -> Counting:
         simulated = "true" if counted.simulated else "false"
         return self.metrics.decisions.labels(counted.verdict, counted.rule, counted.list, simulated)
 

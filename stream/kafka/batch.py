@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,15 +50,34 @@ class RawBatch:
     headers: Sequence[Headers] = ()
     headers_follow: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        values: Sequence[bytes | None],
+        partition: Partition,
+        first: int = 0,
+        at_ms: int = 0,
+        epoch: int = 0,
+    ) -> Self:
+        """Make a batch of one partition, with offsets from `first` on, all written at `at_ms`."""
+        count = len(values)
+        return cls(
+            values=values,
+            offsets=np.arange(first, first + count, dtype=np.int64),
+            timestamps_ms=np.full(count, at_ms, np.int64),
+            segments=(Segment(partition, 0, count),),
+            epoch=epoch,
+        )
+
     def __len__(self) -> int:
         return len(self.values)
 
     def texts(self) -> Texts:
-        """The values as columns; where they are objects they are copied."""
+        """Return the values as columns; where they are objects they are copied."""
         return self.values if isinstance(self.values, Texts) else Texts.of(self.values)
 
     def origin(self, row: int) -> Origin:
-        """Where the record in `row` lies in Kafka."""
+        """Return where the record in `row` lies in Kafka."""
         for segment in self.segments:
             if segment.start <= row < segment.stop:
                 topic, partition = segment.partition

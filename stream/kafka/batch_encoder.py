@@ -1,5 +1,8 @@
 """Decisions in columns to whole Kafka record batches, which aiokafka's producer sends as they are.
 
+Partitions are Kafka's default, by the key's murmur2. So readers in other languages find all
+decisions about a number in one partition, as they would had the Java producer written them.
+
 aiokafka's own builder takes 1 us a record, most of it for the headers; here a kernel writes all
 records of a batch, and only the batch's 61 bytes of header are left for Python. The bytes are the
 same. What aiokafka asks of a builder is not documented: `Frame` has all of it, and a unit test
@@ -26,6 +29,7 @@ Ids = NDArray[np.bytes_]
 ID_HEADER = "ce_id"
 """CloudEvents 1.0, Kafka protocol binding: a decision's id."""
 ID_SIZE = 13
+"""Characters of a decision's id (`core.model.decision`), which stand before it as a length."""
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 """Base offset, length, leader epoch, magic, CRC; and, which the CRC covers: attributes, last offset
@@ -45,6 +49,36 @@ _CODECS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "lz4": (3, codec.lz4_encode),
     "zstd": (4, codec.zstd_encode),
 }
+_SEED = np.uint32(0x9747B28C)
+_M = np.uint32(0x5BD1E995)
+_KEEP = np.array([0, 0xFF, 0xFFFF, 0xFFFFFF], np.uint32)
+
+
+def partitions_of(keys: Sequence[bytes], count: int) -> NDArray[np.int64]:
+    """Return the partition, 0 to `count` - 1, of each of `keys`; int64, one per key."""
+    if not keys:
+        return np.empty(0, np.int64)
+    return (murmur2(keys) & np.uint32(0x7FFFFFFF)).astype(np.int64) % count
+
+
+def murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
+    """Return Kafka's 32-bit murmur2 of each of `keys`; uint32, one per key.
+
+    Bit for bit `org.apache.kafka.common.utils.Utils.murmur2`.
+    """
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    width = (int(lengths.max()) // 4 + 1) * 4  # one word more than is full, so a tail always exists
+    words = np.array(keys, f"S{width}").view("<u4").reshape(len(keys), width // 4)
+    full, rest = lengths // 4, lengths % 4
+    state = _SEED ^ lengths.astype(np.uint32)
+    for column in range(width // 4 - 1):
+        mixed = words[:, column] * _M
+        mixed = (mixed ^ (mixed >> np.uint32(24))) * _M
+        state = np.where(column < full, (state * _M) ^ mixed, state)
+    tail = words[np.arange(len(keys)), full] & _KEEP[rest]
+    state = np.where(rest > 0, (state ^ tail) * _M, state)
+    state = (state ^ (state >> np.uint32(13))) * _M
+    return state ^ (state >> np.uint32(15))
 
 
 @dataclass(slots=True)
@@ -64,19 +98,19 @@ class Frame:
     _built: bytes | memoryview | None = None
 
     def record_count(self) -> int:
-        """How many records it holds."""
+        """Return the number of records."""
         return self.records
 
     def size(self) -> int:
-        """Bytes, header included, before compression."""
+        """Return its bytes, header included, before compression."""
         return len(self.whole)
 
     def closed(self) -> bool:
-        """It takes no further record."""
+        """Return that it takes no further record."""
         return True
 
     def close(self) -> None:
-        """It is closed."""
+        """Do nothing: it is closed."""
 
     def append(self, **record: object) -> None:
         """Say, as a full builder does, that `record` has no place here."""
@@ -86,7 +120,7 @@ class Frame:
         self._producer = (producer_id, epoch, sequence)
 
     def _build(self) -> bytes | memoryview:
-        """The batch as it goes on the wire; the same at every call."""
+        """Return the batch as it goes on the wire; the same at every call."""
         if self._built is None:
             self._built = self._finished()
         return self._built
@@ -121,8 +155,8 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Framing:
-    """How decisions become batches: `headers` are those of every record, `bytes_max` bounds one
+class BatchEncoder:
+    """Turns decisions into batches: `headers` are those of every record, `bytes_max` bounds one
     batch before compression, unless it is a single record.
     """
 
@@ -144,7 +178,7 @@ class Framing:
         keyless: int,
         at_ms: int,
     ) -> Iterator[tuple[int, Frame]]:
-        """The batches that hold all records, each with its partition, partitions ascending.
+        """Yield the batches that hold all records, each with its partition, partitions ascending.
 
         One record for each of `ids`, `keys` (S16, b"" for none) and `values`: the id becomes the
         last header, `ce_id`. Records of one partition keep their order; those without a key go to
@@ -195,12 +229,12 @@ class Framing:
 
 
 def _rows_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint8]:
-    """uint8[n, 16]: the bytes of S16 texts, without a copy where they are that."""
+    """Return uint8[n, 16]: the bytes of S16 texts, without a copy where they are that."""
     return np.ascontiguousarray(texts, "S16").view(np.uint8).reshape(-1, 16)
 
 
 def _on_the_wire(headers: Headers) -> bytes:
-    """The headers of a record up to the value of the last, `ce_id`, and `PADDING`."""
+    """Write the headers of a record up to the value of the last, `ce_id`, and `PADDING`."""
     pieces = [_varint(len(headers) + 1)]
     for name, value in headers:
         pieces += [_varint(len(name)), name.encode("ascii"), _varint(len(value)), value]
@@ -209,7 +243,7 @@ def _on_the_wire(headers: Headers) -> bytes:
 
 
 def _varint(number: int) -> bytes:
-    """A length as Kafka writes it: zig-zag, seven bits a byte, the lowest first."""
+    """Write a length as Kafka does: zig-zag, seven bits a byte, the lowest first."""
     assert number >= 0, "a length"
     rest, out = number << 1, bytearray()
     while rest >= 128:

@@ -21,8 +21,8 @@ from stream.core.model.errors import Fault, SourceDown
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
-from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, reader_for
-from stream.kafka.reader import Reader, no_records
+from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, reader_for
+from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
 
 log = logging.getLogger(__name__)
@@ -80,12 +80,12 @@ class KafkaSource:
 
     @property
     def epoch(self) -> int:
-        """Which assignment we are in; what was fetched in an older one is no longer ours."""
+        """Number of the assignment that we are in; what was fetched in an older one is not ours."""
         return self._epoch
 
     @property
     def assigned(self) -> bool:
-        """Whether we have partitions, for readiness."""
+        """True if we have partitions, for readiness."""
         return bool(self._assigned)
 
     @property
@@ -99,17 +99,17 @@ class KafkaSource:
 
     @property
     def revoking(self) -> bool:
-        """Whether the group waits for us to finish: settle what was begun, then call `released`."""
+        """True while the group waits for us: settle what was begun, then call `released`."""
         return self._revoking
 
     @property
     def hand_over_s(self) -> float:
-        """How long settling may take from when `revoking` became true."""
+        """Longest time that settling may take from when `revoking` became true."""
         return self._settings.hand_over_s
 
     @property
     def starts(self) -> Mapping[Partition, int]:
-        """From where each partition of this assignment is read; known with its first batch."""
+        """Offsets from which the partitions are read; known with the first batch."""
         return self._starts or {}
 
     def released(self) -> None:
@@ -133,12 +133,12 @@ class KafkaSource:
 
     @property
     def stopped_partitions(self) -> int:
-        """How many of our partitions are not read on, since a batch of theirs cannot be right."""
+        """Number of our partitions that are not read on: a batch of theirs cannot be right."""
         return self._reader.stopped if self._reader is not None else 0
 
     @property
     def partitions_by_aiokafka(self) -> int:
-        """How many of our partitions aiokafka fetches, record by record."""
+        """Number of our partitions that aiokafka fetches, record by record."""
         return self._reader.by_aiokafka if self._reader is not None else 0
 
     async def next_batch(self, records_max: int, wait_ms: int) -> RawBatch:
@@ -177,6 +177,7 @@ class KafkaSource:
         """
         offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         epoch = self._epoch
+        # Before it is asked: the group's word is as old as the question, not as its answer.
         asked_s = time.monotonic()
         try:
             await self._consumer.commit(offsets)
@@ -311,6 +312,7 @@ class KafkaSource:
         return batch
 
     def _end_epoch(self) -> None:
+        # The epoch first: whatever is awaited meanwhile finds its batch out of date.
         self._epoch += 1
         self._assigned = None
         self._starts = None
@@ -321,7 +323,7 @@ class KafkaSource:
         self._changed.set()
 
     async def _revoke(self) -> None:
-        """The group asks for our partitions: let the loop settle, then end the epoch."""
+        """Let the loop settle, then end the epoch: the group asks for our partitions."""
         if self._assigned and not self._stopped:  # else there is no loop that could settle
             self._released.clear()
             self._revoking = True

@@ -10,9 +10,9 @@ from aiokafka import TopicPartition
 from stream.core.model.decision import Decision, read_decision
 from stream.core.model.errors import UNREADABLE
 from stream.core.numbers.number import masked
+from stream.kafka.batch_encoder import partitions_of
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import Patience
-from stream.kafka.partitioner import partitions_of
 from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import Progress, newest, past_records, records_in
 
@@ -21,7 +21,7 @@ LOOK_BACK = 10_000
 _NUMBERS = ("number", "caller", "callee")
 
 
-class Found(NamedTuple):
+class FoundDecision(NamedTuple):
     """A record that was read, and where it lies."""
 
     partition: int
@@ -32,7 +32,7 @@ class Found(NamedTuple):
 
 
 def decision_in(value: bytes | None) -> dict[str, Any] | None:
-    """The decision in a record; None: somebody else writes to this topic too."""
+    """Read the decision in a record; None: somebody else writes to this topic too."""
     try:
         decision = msgspec.json.decode(value or b"null")
     except UNREADABLE:
@@ -41,7 +41,7 @@ def decision_in(value: bytes | None) -> dict[str, Any] | None:
 
 
 def without_numbers(decision: dict[str, Any]) -> dict[str, Any]:
-    """The decision, its numbers masked in place."""
+    """Mask the numbers of a decision in place, and return it."""
     decision |= {
         name: masked(decision[name]) for name in _NUMBERS if isinstance(decision.get(name), str)
     }
@@ -58,8 +58,8 @@ async def last(
     look_back: int,
     wanted: Callable[[dict[str, Any]], bool],
     patience: Patience | None = None,
-) -> list[Found]:
-    """The last `limit` decisions that are `wanted`, oldest first.
+) -> list[FoundDecision]:
+    """Return the last `limit` decisions that are `wanted`, oldest first.
 
     `look_back` records of each partition are looked through. Afterwards `consumer` stands at the
     end, to be followed. Raises KafkaError, KafkaAway where `patience` is over.
@@ -71,8 +71,8 @@ async def last(
 
 async def about(
     consumer: Any, topic: str, number: str, limit: int, look_back: int, until_ms: int | None = None
-) -> tuple[list[Found], bool]:
-    """The last `limit` decisions about `number`, newest last, and whether all were looked at.
+) -> tuple[list[FoundDecision], bool]:
+    """Return the last `limit` decisions about `number`, newest last, and whether those are all.
 
     All of one number lie in one partition (its key), of which `look_back` records are looked
     through at most, in growing steps back from its end, or from `until_ms` (epoch). Decisions from
@@ -87,7 +87,7 @@ async def about(
         later = (await consumer.offsets_for_times({partition: until_ms + 1}))[partition]
         end = end if later is None else later.offset
     least = max(begin, end - look_back)
-    found: list[Found] = []
+    found: list[FoundDecision] = []
     until, step = end, 2000
     while until > least and len(found) < limit:
         since = max(least, until - step)
@@ -103,9 +103,9 @@ async def _found(
     wanted: Callable[[dict[str, Any]], bool],
     key: bytes | None = None,
     patience: Patience | None = None,
-) -> list[Found]:
+) -> list[FoundDecision]:
     """Return what is wanted in `spans`, oldest first; with a `key` only records that have it."""
-    found: list[Found] = []
+    found: list[FoundDecision] = []
     async with aclosing(records_in(consumer, spans, patience=patience)) as read:
         async for fetched in read:
             for partition, records in fetched.items():
@@ -115,7 +115,7 @@ async def _found(
                     decision = decision_in(record.value)
                     if decision is not None and wanted(decision):
                         where = (partition.partition, record.offset, record.timestamp)
-                        found.append(Found(*where, decision, _texts(record.headers)))
+                        found.append(FoundDecision(*where, decision, _texts(record.headers)))
     found.sort(key=lambda each: each.timestamp_ms)
     return found
 

@@ -1,4 +1,4 @@
-"""What compressed record batches are unpacked into, and how: never more than was agreed.
+"""Compressed record batches, unpacked into a buffer: never more than was agreed.
 
 Kafka's codecs are gzip (1), snappy (2), lz4 (3) and zstd (4). A few bytes can stand for gigabytes,
 so each is unpacked straight into a buffer of limited size.
@@ -20,6 +20,7 @@ Into = Callable[[Any, Any], int]
 
 _GROWTH_FIRST = 4  # call records are packed about so well
 _BYTES_FIRST = 64 * 1024
+"""Least space at the first try, so that small batches do not let the buffer grow again."""
 
 # What the Java client writes before blocks of snappy: name, version, oldest compatible version.
 _XERIAL = b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1)
@@ -46,7 +47,7 @@ class Room:
 
     @property
     def full(self) -> bool:
-        """Whether there is enough in it."""
+        """True if there is enough in it."""
         return self.used >= self.bytes_wanted
 
     def clear(self) -> None:
@@ -54,7 +55,7 @@ class Room:
         self.used = 0
 
     def space(self, size: int) -> Bytes:
-        """At least `size` unused bytes; fewer only where there may be no more."""
+        """Return at least `size` unused bytes; fewer only where there may be no more."""
         end = min(self.used + size, self.bytes_max)
         if end > len(self.data) - PADDING:
             capacity = min(max(end, 2 * len(self.data)), self.bytes_max)
@@ -70,7 +71,7 @@ class Room:
 
 
 def unpack(codec: int, packed: Bytes, room: Room) -> int:
-    """Unpack a batch's records behind what is in the room; TAKE or a fault.
+    """Unpack a batch's records behind what is in the room; return TAKE or a fault.
 
     The faults are CODEC (unknown), PACKED (damaged), LARGE (more than an empty room can have) and
     FULL (more than is left in it); with a fault nothing is taken. Codec 0 is copied.

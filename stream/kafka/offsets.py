@@ -1,4 +1,4 @@
-"""How far each partition may be committed. Pure: the loop moves it, the source commits it."""
+"""Positions that may be committed. Pure: the loop moves them, the source commits them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,8 +7,8 @@ from stream.kafka.batch import Partition
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far each partition of ONE assignment may be committed; a rebalance starts a new Progress.
+class CommitProgress:
+    """Positions of ONE assignment that may be committed; a rebalance starts another.
 
     `next_offsets` holds, for each partition of the assignment, the offset of the record after the
     last one whose outcome is acknowledged; at first the position from which reading began. Offsets
@@ -23,7 +23,7 @@ class Progress:
         self._committed = dict(self.next_offsets)
 
     def advance(self, partition: Partition, last_offset: int) -> None:
-        """Everything of `partition` up to and including `last_offset` is acknowledged."""
+        """Move on: all of `partition` up to and including `last_offset` is acknowledged."""
         assert partition in self.next_offsets, f"{partition} is not ours"
         assert last_offset >= self.next_offsets[partition], (
             f"{partition} went back to {last_offset}"
@@ -31,7 +31,7 @@ class Progress:
         self.next_offsets[partition] = last_offset + 1
 
     def due(self) -> dict[Partition, int]:
-        """The positions that moved since they were last committed."""
+        """Return the positions that moved since they were last committed."""
         return {
             partition: offset
             for partition, offset in self.next_offsets.items()
@@ -39,7 +39,7 @@ class Progress:
         }
 
     def committed(self, positions: Mapping[Partition, int]) -> None:
-        """Kafka has `positions`; they came from `due`, perhaps a while ago."""
+        """Note that Kafka has `positions`; they came from `due`, perhaps a while ago."""
         for partition, offset in positions.items():
             assert self._committed[partition] <= offset <= self.next_offsets[partition], (
                 f"{partition} was committed at {offset}, which was never due"

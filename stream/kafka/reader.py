@@ -1,12 +1,11 @@
-"""Readers, which fetch for one member of the group: their promises, and the one by aiokafka.
+"""The aiokafka reader: records by aiokafka's own fetcher, an object each.
 
-Membership, positions to begin at and commits are the source's; a reader only brings records, in
-the order of their offsets, from where it is told to begin.
+It keeps the promises of `fetch.fetcher.Fetcher`, and is its reference.
 """
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from aiokafka import TopicPartition
@@ -20,66 +19,10 @@ def no_records(epoch: int) -> RawBatch:
     return RawBatch([], np.empty(0, np.int64), np.empty(0, np.int64), (), epoch)
 
 
-class Reader(Protocol):
-    """Fetches for one member of the group; used by the source alone."""
-
-    async def start(self) -> None:
-        """Begin, with nothing to read yet."""
-
-    async def stop(self) -> None:
-        """Close what is the reader's own."""
-
-    def hold(self, assigned: Iterable[Partition]) -> None:
-        """Take note that the group gave us `assigned`; where each is read from is being asked."""
-
-    def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
-        """Read these partitions from these offsets on, under the assignment `epoch`."""
-
-    def end(self) -> None:
-        """Read nothing more: the assignment ended."""
-
-    def seek(self, positions: Mapping[Partition, int]) -> None:
-        """Read on from `positions`, which are of partitions begun."""
-
-    def release(self, partitions: Iterable[Partition]) -> None:
-        """Read on without these of the partitions begun."""
-
-    async def position(self, partition: Partition) -> int:
-        """Return the first offset of a partition begun that was not handed out; pass holes."""
-        ...
-
-    async def take(self, records_max: int, wait_ms: int) -> RawBatch:
-        """Return what is there; wait `wait_ms` for the first. May be cancelled while it waits.
-
-        The batch has the epoch under which it was fetched. Raises SourceDown, or what aiokafka
-        raises.
-        """
-        ...
-
-    def high_water(self, partition: Partition) -> int | None:
-        """Return the offset after the partition's last record, as the last answer told it."""
-        ...
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since a broker last answered a fetch; 0 while none was asked."""
-        ...
-
-    @property
-    def stopped(self) -> int:
-        """How many partitions are not read on, since a batch of theirs cannot be right."""
-        ...
-
-    @property
-    def by_aiokafka(self) -> int:
-        """How many partitions aiokafka fetches."""
-        ...
-
-
 class AiokafkaReader:
-    """Records by aiokafka's own fetcher, an object each. The consumer is untyped, therefore Any.
+    """Fetches by `consumer`, which is untyped, therefore Any.
 
-    It is the reference, and reads what the fetcher leaves over: partitions in message formats of
+    It reads what the fetcher leaves over: partitions in message formats of
     before Kafka 0.11, and those of a broker without the fetch that the fetcher speaks. Where the
     fetcher is off it has all of them.
     """

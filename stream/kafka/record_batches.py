@@ -1,7 +1,7 @@
 """Record batches as Kafka answers a fetch, turned into columns: what every byte of a call costs.
 
 The bytes are Kafka's message format v2 (Kafka protocol guide, "Record Batch"; KIP-98); what is
-older is named and left to an ordinary consumer. Values are not copied: they lie in the answer, or,
+older is named and left to aiokafka. Values are not copied: they lie in the answer, or,
 once a batch is compressed, in the caller's `Room`. Nothing in the bytes is believed: a batch is
 taken whole or not at all, and only if its checksum, its lengths and its offsets are right.
 """
@@ -115,7 +115,7 @@ class _Stops(TypedDict):
 
 
 def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: Room) -> Records:
-    """All whole batches of `stretches`, checked; a batch cut short at the end is left.
+    """Read all whole batches of `stretches`, checked; leave one that is cut short at the end.
 
     `answer` has `PADDING` readable bytes behind the last stretch. `room` is cleared, and filled
     where a batch is compressed, so the records of the call before are gone then.
@@ -158,7 +158,7 @@ def _steps() -> Any:
 
 
 def _framed(answer: NDArray[np.uint8], stretches: Sequence[Stretch]) -> NDArray[np.int64]:
-    """The table of the answer's batches."""
+    """Find the answer's batches; return their table."""
     bounds = np.array([(s.start, s.stop) for s in stretches], np.int64).reshape(-1, 2)
     batches_max = sum((s.stop - s.start) // plain.HEAD + 1 for s in stretches)
     table = np.empty((batches_max, plain.COLUMNS), np.int64)
@@ -166,7 +166,7 @@ def _framed(answer: NDArray[np.uint8], stretches: Sequence[Stretch]) -> NDArray[
 
 
 def _checksums(answer: NDArray[np.uint8], table: NDArray[np.int64]) -> list[int]:
-    """What the checksums of the batches are."""
+    """Compute the checksums of the batches."""
     view = answer.data
     places = table[:, plain.BEGIN : plain.END + 1].tolist()
     return [crc32c(view[begin + plain.CHECKED_FROM : end]) for begin, end in places]
@@ -178,7 +178,7 @@ def _skip_aborted(
     rows: NDArray[np.int64],
     aborted: Sequence[tuple[int, int]],
 ) -> list[tuple[int, int]]:
-    """Mark the batches of aborted transactions; what of `aborted` counts behind the last row.
+    """Mark the batches of aborted transactions; return what of `aborted` counts behind them.
 
     As Kafka's own client does it: a transaction is open from the offset in the list to its
     producer's next abort marker, and what the producer wrote meanwhile is not read.
@@ -207,7 +207,7 @@ def _skip_aborted(
 
 
 def _is_abort(answer: NDArray[np.uint8], row: Sequence[int]) -> bool:
-    """Whether a control batch says that its producer's transaction was aborted."""
+    """Return whether a control batch says that its producer's transaction was aborted."""
     for record in plain.records(answer, row):
         # The key: version and type, int16 each.
         key = answer[record.key : record.key + max(record.key_size, 0)].tobytes()
@@ -249,7 +249,7 @@ def _stops(
     stretches: Sequence[Stretch],
     room: Room,
 ) -> _Stops:
-    """Where and why stretches were not read to their end."""
+    """Return where and why stretches were not read to their end."""
     faults: list[Fault | None] = [None] * len(stretches)
     rest: list[Stretch | None] = [None] * len(stretches)
     for index, stretch in enumerate(stretches):
@@ -272,7 +272,7 @@ def _stops(
 
 
 def _beyond(answer: NDArray[np.uint8], table: NDArray[np.int64], row: int, offset: int) -> int:
-    """The offset after the batch in `row`, by its own word or else the next one's."""
+    """Return the offset after the batch in `row`, by its own word or else the next one's."""
     if table[row, plain.STATUS] not in _UNSURE:
         return max(int(table[row, plain.LAST]), offset) + 1
     behind = table[row + 1 : row + 2]

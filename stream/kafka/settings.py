@@ -100,17 +100,17 @@ class SourceSettings:
 
     @property
     def by_aiokafka(self) -> bool:
-        """Whether aiokafka's own fetcher is to be used."""
+        """True if aiokafka's own fetcher is to be used."""
         return self.fetch in ("aiokafka", "ordinary")
 
     @property
     def heartbeat_interval_ms(self) -> int:
-        """How soon a rebalance is noticed; never more than Kafka's default of 3 s."""
+        """Longest time until a rebalance is noticed; never more than Kafka's default of 3 s."""
         return min(3000, self.session_timeout_ms // 3)
 
     @property
     def hand_over_s(self) -> float:
-        """How long the loop has to finish its batch and commit when partitions are revoked.
+        """Time that the loop has to finish its batch and commit when partitions are revoked.
 
         The broker counts the rebalance timeout from when another member asked for it; we learn of
         that one heartbeat later, and need another interval to say that we join again.

@@ -1,7 +1,7 @@
 """Read topics in no group, from offsets that are known to offsets that are known.
 
 Nobody's positions are touched, and what is held in memory is a fetch. One loop serves all who read
-so: `read_spans` over any `Source`, `records_in` over an aiokafka consumer.
+so: `read_spans` over any `SpanSource`, `records_in` over an aiokafka consumer.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -22,11 +22,13 @@ from stream.ops.clock import monotonic_s
 RECORDS_MAX: Final = 5000
 """Records handed out at once: about 40 ms of work, in which nothing else runs."""
 FETCH_BYTES_MAX: Final = 16 << 20
+"""Of one fetch: what is held in memory."""
 FETCH_WAIT_MS: Final = 20
 """Short, since all records are there already: a fetch that waits for news delays all others."""
 STALLED_S: Final = 60.0
 """Without one more record for so long the answer would stay incomplete, so reading gives up."""
 _TAKE_MS: Final = 500
+"""Longest wait for records, after which positions are looked at: they pass holes by themselves."""
 
 Progress = Callable[[int, int], None]
 """Called with the offsets that are read and those that there are."""
@@ -36,24 +38,21 @@ P_contra = TypeVar("P_contra", contravariant=True)
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Source(Protocol[P_contra, T_co]):
+class SpanSource(Protocol[P_contra, T_co]):
     """Gives records of partitions in the order of their offsets."""
 
     async def take(self, unread: Collection[P_contra]) -> T_co:
         """Return what came of the partitions `unread`, after a short wait at most."""
-        ...
 
     async def position(self, partition: P_contra) -> int:
         """Return the offset that `take` goes on from."""
-        ...
 
     def release(self, done: Collection[P_contra]) -> None:
         """Read no more of these partitions."""
-        ...
 
 
 async def read_spans(
-    source: Source[P, T],
+    source: SpanSource[P, T],
     spans: Mapping[P, tuple[int, int]],
     progress: Progress | None = None,
     patience: Patience | None = None,

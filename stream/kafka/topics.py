@@ -31,16 +31,16 @@ _BATCH_OVERHEAD = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """How one topic should be."""
+class WantedTopic:
+    """A topic as it should be."""
 
     name: str
     partitions: int
     configs: Mapping[str, str] = field(default_factory=dict)
 
 
-class Done(StrEnum):
-    """What was done about one topic."""
+class TopicState(StrEnum):
+    """The state of one topic after a look."""
 
     CREATED = "created"
     KEPT = "kept"
@@ -50,29 +50,29 @@ class Done(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TopicReport:
-    """What was done about one topic, and how it differs from what is wanted.
+    """The state of one topic, and its differences from what is wanted.
 
     A topic that exists is never altered: more partitions would move numbers between them, and
     what an operator set by hand is hers to change.
     """
 
     name: str
-    done: Done
+    done: TopicState
     differences: tuple[str, ...]
 
 
-def wanted(settings: TopicsSettings) -> list[Wanted]:
-    """All topics as they should be."""
+def wanted(settings: TopicsSettings) -> list[WantedTopic]:
+    """Return all topics as they should be."""
     week = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
     return [
-        *(Wanted(name, settings.partitions) for name in settings.calls),
-        Wanted(settings.decisions, settings.partitions, week),
-        Wanted(
+        *(WantedTopic(name, settings.partitions) for name in settings.calls),
+        WantedTopic(settings.decisions, settings.partitions, week),
+        WantedTopic(
             settings.rejected,
             settings.partitions,
             {**week, "max.message.bytes": str(REJECTED_BYTES_MAX)},
         ),
-        *(Wanted(name, settings.partitions, week) for name in settings.more),
+        *(WantedTopic(name, settings.partitions, week) for name in settings.more),
     ]
 
 
@@ -89,12 +89,12 @@ async def ensure_topics(
         existing = await _partitions(admin)
         for topic in wanted(settings):
             if topic.name not in existing and not create:
-                reports.append(TopicReport(topic.name, Done.MISSING, ()))
+                reports.append(TopicReport(topic.name, TopicState.MISSING, ()))
             elif topic.name in existing or not await _create(admin, topic, settings):
                 differences = await _differences(admin, topic, existing.get(topic.name))
-                reports.append(TopicReport(topic.name, Done.KEPT, differences))
+                reports.append(TopicReport(topic.name, TopicState.KEPT, differences))
             else:
-                reports.append(TopicReport(topic.name, Done.CREATED, ()))
+                reports.append(TopicReport(topic.name, TopicState.CREATED, ()))
         await _lacking(admin, [report.name for report in reports])
     except KafkaError as error:
         raise down(kafka, "topics cannot be made", error) from error
@@ -161,7 +161,7 @@ async def _partitions(admin: Any) -> dict[str, int]:
 
 
 async def _lacking(admin: Any, names: Collection[str]) -> list[str]:
-    """Which of `names` no broker knows; asked a few times, as news of a topic takes a moment."""
+    """Return which of `names` no broker knows; ask a few times, as news takes a moment."""
     for wait_s in (0.2, 0.5, 1.0, 0.0):
         lacking = sorted(set(names) - (await _partitions(admin)).keys())
         if not lacking:
@@ -170,8 +170,8 @@ async def _lacking(admin: Any, names: Collection[str]) -> list[str]:
     return lacking
 
 
-async def _create(admin: Any, topic: Wanted, settings: TopicsSettings) -> bool:
-    """Whether `topic` was made by us: not if somebody else was faster."""
+async def _create(admin: Any, topic: WantedTopic, settings: TopicsSettings) -> bool:
+    """Create a topic; return False if somebody else was faster."""
     answer: Any = await admin.create_topics(
         [
             NewTopic(
@@ -191,7 +191,7 @@ async def _create(admin: Any, topic: Wanted, settings: TopicsSettings) -> bool:
     raise error(f"topic {topic.name}: {message[0] if message else ''}")
 
 
-async def _differences(admin: Any, topic: Wanted, partitions: int | None) -> tuple[str, ...]:
+async def _differences(admin: Any, topic: WantedTopic, partitions: int | None) -> tuple[str, ...]:
     found = []
     if partitions is not None and partitions != topic.partitions:
         found.append(f"{partitions} partitions, {topic.partitions} wanted")

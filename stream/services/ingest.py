@@ -12,7 +12,7 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 
 from stream.calls.publish import started_producer
-from stream.calls.record_keys import topics_of
+from stream.calls.submitted_records import topics_of
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.line_batch import Batch, Happening

@@ -16,10 +16,9 @@ from uuid import uuid4
 
 from prometheus_client import CollectorRegistry
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
+from stream.calls.crash_guard import CrashGuard
 from stream.calls.crash_notes import FOLDER, CrashLog
-from stream.calls.decide import Outcome
-from stream.calls.guarded import Guard
 from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher, TransactionalPublisher
 from stream.calls.tracing import traced
@@ -151,7 +150,7 @@ class _Worker:
         sink: Publisher | TransactionalPublisher,
         decider: Decider,
         hold_s_max: float,
-    ) -> CallsLoop[Outcome]:
+    ) -> CallsLoop:
         """The loop, its steps with spans and notes around them. Blocks."""
         calls = self._settings.calls
         read, guard = decoder_for(self._settings), self._guard(source)
@@ -169,14 +168,14 @@ class _Worker:
         steps = (source, decode, decide, sink, calls.loop(hold_s_max), monotonic_s, done)
         return CallsLoop(*steps, before=before)
 
-    def _guard(self, source: KafkaSource) -> Guard | None:
+    def _guard(self, source: KafkaSource) -> CrashGuard | None:
         """Return what finds a record that stops workers; None where no notes can be kept."""
         try:
             self._crashes = CrashLog(Path(self._settings.lists.state_dir, FOLDER), now_ms)
         except OSError as error:
             log.warning("a record that stops workers would not be found: %s", error)
             return None
-        return Guard(self._crashes, lambda: source.starts, lambda: source.revoking)
+        return CrashGuard(self._crashes, lambda: source.starts, lambda: source.revoking)
 
     def _counted(self, read: Callable[[RawBatch], CallBatch]) -> Callable[[RawBatch], CallBatch]:
 

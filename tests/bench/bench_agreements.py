@@ -15,8 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.calls.batch import CallBatch
-from stream.calls.decide import Outcome
+from stream.calls.call_batch import CallBatch, Outcome
 from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.settings import DecodeSettings

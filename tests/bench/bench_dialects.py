@@ -19,8 +19,7 @@ import numpy as np
 
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN
-from stream.calls.dialects.dialect import Dialect
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts

@@ -26,7 +26,7 @@ import numpy as np
 from redis import Redis
 
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.lookup import Lookup, Question, Standing
+from stream.calls.lookup import Lookup, LookupStatus, Question
 from stream.config.settings import Settings, load
 from stream.core.model.agreement import Agreements
 from stream.edge.http.tokens import Client, Role, line_of
@@ -299,7 +299,7 @@ async def _differing(settings: Settings, lists: Any, asked: Sequence[Question]) 
     lookup = Lookup(
         fields_reader_for(settings),
         decider.columns,
-        lambda: Standing(loaded=True, followed=True),
+        lambda: LookupStatus(loaded=True, followed=True),
         now_ms,
         settings.trunks_by_name(),
     )

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE

@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.calls.loop import CallsLoop, Done
+from stream.calls.loop import AcknowledgedBatch, CallsLoop
 from stream.calls.settings import LoopSettings
 from stream.core.model.errors import SinkDown, SourceDown
-from tests.support.fakes import (
-    P0,
-    P1,
-    Ack,
-    FakeOutcome,
-    FakeSink,
-    FakeSource,
-    Turn,
-    all_decided,
-    pass_through,
-)
+from tests.support.fakes import P0, P1, Ack, FakeSink, FakeSource, Turn, all_decided, pass_through
 from tests.support.waiting import HANGS_S
 
 IDLE, REVOKE, LOST, DOWN = Turn.IDLE, Turn.REVOKE, Turn.LOST, Turn.DOWN
@@ -35,7 +25,7 @@ def batch(*offsets, partition=P0):
 
 async def played(source, sink, *, seconds=HANGS_S, **changes):
     """Run the loop until the script has been played, and what it said it had done."""
-    done: list[Done[FakeOutcome]] = []
+    done: list[AcknowledgedBatch] = []
     chosen = {"records_max": 100, "wait_ms": 5, "commit_interval_ms": 1, **changes}
     loop = CallsLoop(
         source,

@@ -1,4 +1,4 @@
-"""The scan against the ordinary decoder, json and msgspec: the same calls from any bytes at all.
+"""The scan against the fallback decoder, json and msgspec: the same calls from any bytes at all.
 
     python -m tests.fuzz.scan --seconds 600 --seed 1
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
@@ -80,21 +80,21 @@ def compare(values: Sequence[bytes | None], dialect: str) -> int:
 def _compare(values: Sequence[bytes | None], dialect: str) -> int:
     scanned = decoded(Texts.of(values), dialect)
     with kernels.reference_only():
-        ordinary = decoded(values, dialect)
+        fallback = decoded(values, dialect)
     assert scanned.located is not None
-    assert ordinary.located is None, "the reference was not asked"
+    assert fallback.located is None, "the reference was not asked"
     rejected = {row: value for value, row in zip(values, range(len(values)), strict=True)}
     for row in scanned.rows.tolist():
         del rejected[row]
-    assert scanned.rows.tolist() == ordinary.rows.tolist(), _odd_one_out(values, dialect)
-    for index, (one, other) in enumerate(zip(scanned.glances, ordinary.glances, strict=True)):
-        assert one == other, values[int(ordinary.rows[index])]
+    assert scanned.rows.tolist() == fallback.rows.tolist(), _odd_one_out(values, dialect)
+    for index, (one, other) in enumerate(zip(scanned.key_fields, fallback.key_fields, strict=True)):
+        assert one == other, values[int(fallback.rows[index])]
     by_offset = [
-        sorted(batch.rejected, key=lambda one: one.origin.offset) for batch in (scanned, ordinary)
+        sorted(batch.rejected, key=lambda one: one.origin.offset) for batch in (scanned, fallback)
     ]
     assert by_offset[0] == by_offset[1]
     for name in ("callers", "callees"):
-        one, other = getattr(scanned, name), getattr(ordinary, name)
+        one, other = getattr(scanned, name), getattr(fallback, name)
         assert one.e164.tolist() == other.e164.tolist()
         assert one.kinds.tolist() == other.kinds.tolist()
         assert one.other_texts == other.other_texts
@@ -106,12 +106,12 @@ def _check_vouched(values: Sequence[bytes | None], scanned: CallBatch) -> int:
     vouched = 0
     for index, row in enumerate(scanned.rows.tolist()):
         assert scanned.located is not None
-        if index not in scanned.located.odd:
+        if index not in scanned.located.fallback:
             vouched += 1
             value = values[row]
             assert value is not None
-            assert json.loads(value)["call_id"] == scanned.glances[index].call_id, value
-            assert scanned.call_of(index).call_id == scanned.glances[index].call_id, value
+            assert json.loads(value)["call_id"] == scanned.key_fields[index].call_id, value
+            assert scanned.call_of(index).call_id == scanned.key_fields[index].call_id, value
     return vouched
 
 
@@ -119,8 +119,8 @@ def _odd_one_out(values: Sequence[bytes | None], dialect: str) -> bytes | None:
     """The first record that is a call one way and none the other."""
     scanned = set(decoded(Texts.of(values), dialect).rows.tolist())
     with kernels.reference_only():
-        ordinary = set(decoded(values, dialect).rows.tolist())
-    first: int = min(scanned ^ ordinary)
+        fallback = set(decoded(values, dialect).rows.tolist())
+    first: int = min(scanned ^ fallback)
     return values[first]
 
 

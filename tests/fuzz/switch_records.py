@@ -20,18 +20,17 @@ from urllib.parse import quote_from_bytes
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.detect_dialect import likely
-from stream.calls.dialects.dialect import Dialect, whole
+from stream.calls.dialects.dialect import Dialect, SwitchSettings, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.preview import understood
-from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.call import RejectReason
 from tests.fuzz.json_records import changed
 from tests.fuzz.scan import KERNELS_DIR
-from tests.unit.calls.test_decode import raw_of
+from tests.support.builders import raw_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cdr"
 NOW_S = 1_795_000_000.0
@@ -120,7 +119,7 @@ def check(dialect: Dialect, values: Sequence[bytes]) -> int:
         other = decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)
     assert len(batch) + len(batch.rejected) == len(values)
     assert batch.rows.tolist() == other.rows.tolist()
-    assert [*batch.glances] == [*other.glances]
+    assert [*batch.key_fields] == [*other.key_fields]
     assert all(one.reason in REASONS and one.detail for one in batch.rejected)
     for index, row in enumerate(batch.rows.tolist()):
         _check_call(dialect, values[row], batch.started_at_s(index))
@@ -131,11 +130,11 @@ def check(dialect: Dialect, values: Sequence[bytes]) -> int:
 
 def _check_call(dialect: Dialect, value: bytes, started_at_s: float | None) -> None:
     """What can be read of a call, and that all ways to read it say the same."""
-    glance = dialect.glance(value)
-    call = whole(glance, dialect.details(value))
+    call_fields = dialect.key_fields(value)
+    call = whole(call_fields, dialect.details(value))
     told = (call.call_id, call.caller, call.callee, call.trunk)
-    assert told == (glance.call_id, glance.caller, glance.callee, glance.trunk)
-    assert glance.call_id or dialect.name in ("ringfence", "mapping:csv") or dialect.layout
+    assert told == (call_fields.call_id, call_fields.caller, call_fields.callee, call_fields.trunk)
+    assert call_fields.call_id or dialect.name in ("ringfence", "mapping:csv") or dialect.layout
     assert call.started_at_s == started_at_s
     far = dialect.name == "ringfence" or dialect.name.startswith("mapping:")
     assert started_at_s is None or far or EARLIEST_S <= started_at_s < LATEST_S

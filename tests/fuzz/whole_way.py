@@ -19,10 +19,10 @@ from functools import cache
 import msgspec
 import numpy as np
 
-from stream.calls.batch import CallBatch
-from stream.calls.decide import Outcome, Rules, decide
+from stream.calls.call_batch import CallBatch, Outcome
+from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
-from stream.calls.deduplicate import Repeats
+from stream.calls.deduplicate import Deduplicator
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trace_context import contexts_of
@@ -41,8 +41,7 @@ from tests.fuzz.json_records import mutants as mapped_mutants
 from tests.fuzz.scan import DIALECTS as MAPPED
 from tests.fuzz.scan import KERNELS_DIR
 from tests.fuzz.switch_records import SETTINGS
-from tests.support.builders import NOW_S, blocklists, live
-from tests.unit.calls.test_decode import raw_of
+from tests.support.builders import NOW_S, blocklists, live, raw_of
 
 HOSTILE = (
     *(b"1e400", b"-1e-400", b"1e-999999999", b"NaN", b"-Infinity", b"9" * 40, b"9" * 5000),
@@ -146,12 +145,12 @@ def _whole_way(dialect: Dialect, raw: RawBatch) -> tuple[CallBatch, Seen]:
     """Decode and decide; all that is said."""
     batch = decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)
     bursts = Bursts(BurstSettings(calls=3), ["calls"])
-    repeats = Repeats(600, ["calls"])
+    repeats = Deduplicator(600, ["calls"])
     outcome = decide(batch, lists(), rules(), NOW_S * 1000, repeats, bursts)
     contexts_of(raw, range(len(raw)))
     rejected = sorted(map(repr, batch.rejected))
     calls: list[object] = [batch.call_of(index) for index in range(len(batch))]
-    return batch, [[*batch.glances], calls, _said(outcome), rejected]
+    return batch, [[*batch.key_fields], calls, _said(outcome), rejected]
 
 
 def _said(outcome: Outcome) -> list[object]:
@@ -167,16 +166,16 @@ def _check_readers(dialect: Dialect, raw: RawBatch, batch: CallBatch) -> None:
     assert sorted([*batch.rows.tolist(), *(one.origin.offset - 10 for one in batch.rejected)]) == [
         *range(len(raw))
     ]
-    for index, (row, glance) in enumerate(zip(batch.rows.tolist(), batch.glances, strict=True)):
+    for index, (row, told) in enumerate(zip(batch.rows.tolist(), batch.key_fields, strict=True)):
         value = raw.values[row]
         assert value is not None
-        assert glance == dialect.glance(value)
+        assert told == dialect.key_fields(value)
         call, details = batch.call_of(index), dialect.details(value)
         assert (call.call_id, call.caller, call.callee, call.trunk) == (
-            glance.call_id,
-            glance.caller,
-            glance.callee,
-            glance.trunk,
+            told.call_id,
+            told.caller,
+            told.callee,
+            told.trunk,
         )
         assert call.started_at_s == batch.started_at_s(index) == details.started_at_s
         dialect.found(value)
@@ -203,7 +202,7 @@ def _check_unused(dialect: Dialect, value: bytes, rng: random.Random) -> None:
     limits = {one.reason for one in both.rejected} & {RejectReason.TOO_DEEP, RejectReason.TOO_LARGE}
     if len(both) and not limits:
         assert both.rows.tolist() == [0, 1], (value, more)
-        assert both.glances[0] == both.glances[1], (value, more)
+        assert both.key_fields[0] == both.key_fields[1], (value, more)
         assert both.call_of(0) == both.call_of(1), (value, more)
 
 

@@ -11,7 +11,7 @@ from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
-from stream.kafka.topics import Done, check_topics, ensure_topics
+from stream.kafka.topics import TopicState, check_topics, ensure_topics
 from tests.support.calls import GARBAGE, calls, id_of, lab
 from tests.support.waiting import HANGS_S
 
@@ -128,7 +128,7 @@ async def test_topics_are_made_once_and_differences_are_said(kafka):
     """Making them again does nothing; what an operator chose otherwise is named, not changed."""
     here = await lab(kafka)
     reports = await ensure_topics(here.kafka, here.topics, here.observe)
-    assert {(report.done, report.differences) for report in reports} == {(Done.KEPT, ())}
+    assert {(report.done, report.differences) for report in reports} == {(TopicState.KEPT, ())}
     more = TopicsSettings(here.topics.calls, here.topics.decisions, here.topics.rejected, 7, 1)
     reports = await ensure_topics(here.kafka, more, here.observe)
     assert all("4 partitions, 7 wanted" in report.differences for report in reports)

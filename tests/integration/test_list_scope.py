@@ -13,9 +13,9 @@ import pytest
 import redis
 from prometheus_client import CollectorRegistry
 
+from stream.calls.call_batch import OutOfScope
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import Question
-from stream.calls.rulings import OutOfScope
 from stream.config.feed_files import read_feed
 from stream.config.settings import Settings
 from stream.config.settings import load as load_settings

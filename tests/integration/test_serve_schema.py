@@ -23,7 +23,7 @@ from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.serve import ServeMetrics
 from tests.support.http_service import TOKENS, parts_for, serve_settings, served
-from tests.unit.calls.test_lookup import LISTS, lookup_in, rules
+from tests.support.lookups import LISTS, lookup_in, lookup_rules
 from tests.unit.edge.http.test_record_intake import Producer, opened
 
 PROGRAM = Path(sys.executable).with_name("schemathesis")
@@ -39,7 +39,7 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     """
     settings = ListStoreSettings(redis_url)
     redis = client(settings)
-    judge = Judge(LISTS, rules(LISTS).policy)
+    judge = Judge(LISTS, lookup_rules(LISTS).policy)
     async with AppealStore.open(settings, kept_days=730) as book, opened(Producer()) as door:
         redress = Redress(
             kept=KeptDecisions(redis, KeptSettings(2, 100), ServeMetrics(CollectorRegistry())),

@@ -10,8 +10,8 @@ from aiokafka.structs import OffsetAndMetadata
 
 from stream.config.settings import Settings, load
 from stream.insight.explain.deliveries import decided, delivered
+from stream.kafka.batch_encoder import partitions_of
 from stream.kafka.decision_history import about
-from stream.kafka.partitioner import partitions_of
 from stream.kafka.topic_reader import reader
 from stream.kafka.topics import ensure_topics
 from tests.support.engine import Deployment

@@ -157,13 +157,13 @@ class _Oracle:
         return codes is None or int(number[1:3]) in codes
 
     def says(self, call):
-        glance = self.batch.glances[call]
-        country = self.rules.trunks.country(glance.trunk)
+        call_fields = self.batch.key_fields[call]
+        country = self.rules.trunks.country(call_fields.trunk)
         caller = self.batch.callers.e164[call].decode()
-        for_help = EMERGENCY.is_emergency(glance.callee, country)
+        for_help = EMERGENCY.is_emergency(call_fields.callee, country)
         allowed = bool(caller) and self.lists.allow.find(caller, NOW_S) is not None
         free = "emergency" if for_help else "allowlist" if allowed else "none"
-        broken = self._broken(glance, call, caller, country)
+        broken = self._broken(call_fields, call, caller, country)
         listed = [*self._listed(call)]
         if (listed or broken) and free != "none":
             return Action.OBSERVE, False, "caller", free, caller, ()
@@ -202,11 +202,11 @@ class _Oracle:
             real = not one.simulated and one.action > Action.OBSERVE
             yield (real, one.action), role, rule, number, reasons
 
-    def _broken(self, glance, call, caller, country):
+    def _broken(self, call_fields, call, caller, country):
         settings = self.rules.policy.settings.rules
         kind, text = self.batch.callers.kinds[call], self.batch.callers.text(call)
-        abroad = TRUNKS.ingress(glance.trunk, glance.ingress) is Ingress.INTERNATIONAL
-        mark = self._mark(glance.caller or "") if country == "TH" else ""
+        abroad = TRUNKS.ingress(call_fields.trunk, call_fields.ingress) is Ingress.INTERNATIONAL
+        mark = self._mark(call_fields.caller or "") if country == "TH" else ""
         is_disguised = call in self.batch.callers.disguised
         is_invalid = (kind == Kind.INVALID or is_disguised) and not mark
         is_short = kind == Kind.SHORT_CODE and len(text) in (3, 4)
@@ -226,7 +226,7 @@ class _Oracle:
             "unassigned_block": caller in (UNASSIGNED, "+668123456789012", "+6681234567"),
             "invalid_caller": is_invalid,
         }
-        trunk = glance.trunk if glance.trunk in TRUNKS.named else None
+        trunk = call_fields.trunk if call_fields.trunk in TRUNKS.named else None
         found = []
         for name in RULES:
             if breaks.get(name):

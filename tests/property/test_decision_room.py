@@ -22,7 +22,7 @@ from stream.core.model.byte_strings import PADDING, Texts
 from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import Partition, RawBatch
 from tests.support.builders import NOW_S, blocklists, live
 from tests.support.guarded_memory import Guarded
 
@@ -61,13 +61,7 @@ rooms = st.sampled_from([(0, 0), (1, 0), (200, 0), (700, 10), (1024, 384)])
 def said_of(values, names, url, topic, offset, emit_all):
     """The columns of all decisions on records, as `decide` hands them to the encoder."""
     lists = blocklists(*(live(name, *NUMBERS[:3], *PREFIXES) for name in sorted(names)))
-    raw = RawBatch(
-        Texts.of(values),
-        np.arange(len(values)) + offset,
-        np.full(len(values), NOW_S * 1000),
-        (Segment(Partition(topic, 1 << 30), 0, len(values)),),
-        1,
-    )
+    raw = RawBatch.of(Texts.of(values), Partition(topic, 1 << 30), offset, NOW_S * 1000)
     batch = decode(raw, {topic: RINGFENCE}, Trunks("TH"), DecodeSettings(1 << 20, True))
     policy = compile_policy(PolicySettings(), lists.names)
     rules = Rules(

@@ -11,7 +11,7 @@ from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
-from tests.unit.calls.test_decode import raw_of
+from tests.support.builders import raw_of
 
 FIELDS = {"call_id": "call_id", "caller": "from.number", "callee": "to.number"}
 DIALECTS = {
@@ -59,7 +59,7 @@ def test_any_bytes_end_as_exactly_one_call_or_reject(dialect, values):
     assert all(values[row] == kept for row, kept in by_row.items())
     for index in range(len(batch)):
         call = batch.call_of(index)
-        assert batch.glances[index].call_id == call.call_id
+        assert batch.key_fields[index].call_id == call.call_id
         assert batch.started_at_s(index) == call.started_at_s
 
 
@@ -68,7 +68,7 @@ def test_a_batch_decodes_like_its_records_one_by_one(values):
     """What is beside a record changes nothing about it."""
     together = decoded("ringfence", *values)
     alone = [decoded("ringfence", value) for value in values]
-    assert [batch.glances[0] for batch in alone if len(batch)] == list(together.glances)
+    assert [batch.key_fields[0] for batch in alone if len(batch)] == list(together.key_fields)
     assert [batch.rejected[0].reason for batch in alone if batch.rejected] == [
         one.reason for one in together.rejected
     ]
@@ -95,8 +95,8 @@ def test_a_key_given_twice_is_always_found(pairs, escape, nest):
     if any(names.count(wanted) > 1 for wanted in ("call_id", "caller", "callee")):
         assert batch.rejected[0].reason in (RejectReason.DUPLICATE_KEY, RejectReason.WRONG_TYPE)
     else:
-        assert (batch.glances[0].call_id, batch.glances[0].caller, batch.glances[0].callee) == (
-            "c",
-            "1",
-            "2",
-        )
+        assert (
+            batch.key_fields[0].call_id,
+            batch.key_fields[0].caller,
+            batch.key_fields[0].callee,
+        ) == ("c", "1", "2")

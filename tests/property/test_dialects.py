@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
+from stream.calls.dialects.dialect import SwitchSettings
 from stream.calls.dialects.json_form import JsonDialect
-from stream.calls.dialects.switch import SwitchSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
-from tests.unit.calls.test_decode import raw_of
+from tests.support.builders import raw_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cdr"
 SWITCHES = {
@@ -49,13 +49,18 @@ def changed(draw, samples=tuple(ALL_SAMPLES)):
 
 def seen(batch):
     """All that a batch says, but for the wording of rejects."""
-    glances = [batch.glances[index] for index in range(len(batch))]
+    key_fields = [batch.key_fields[index] for index in range(len(batch))]
     calls = [batch.call_of(index) for index in range(len(batch))]
     times = [batch.started_at_s(index) for index in range(len(batch))]
     assert times == [call.started_at_s for call in calls]
-    assert [glance.trunk for glance in glances] == [call.trunk for call in calls]
+    assert [told.trunk for told in key_fields] == [call.trunk for call in calls]
     numbers = [(batch.callers.text(row), batch.callees.text(row)) for row in range(len(batch))]
-    return glances, calls, numbers, [(one.value, one.reason, one.detail) for one in batch.rejected]
+    return (
+        key_fields,
+        calls,
+        numbers,
+        [(one.value, one.reason, one.detail) for one in batch.rejected],
+    )
 
 
 @given(
@@ -113,12 +118,12 @@ def test_fields_survive_a_round_trip(dialect, call_id, caller, callee, ascii_onl
     value = json.dumps(record, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     batch = decode(raw_of(value), {"calls": dialect}, TRUNKS, SETTINGS)
     if ascii_only or not any("\ud800" <= c <= "\udfff" for c in f"{call_id}{caller}{callee}"):
-        (glance,) = [batch.glances[index] for index in range(len(batch))]
-        assert (glance.call_id, glance.caller, glance.callee) == (call_id, caller, callee)
+        (told,) = [batch.key_fields[index] for index in range(len(batch))]
+        assert (told.call_id, told.caller, told.callee) == (call_id, caller, callee)
 
 
 def test_the_usual_records_of_json_dialects_are_scanned():
-    """None of a dialect's documented records is left to the ordinary decoder but for a reason."""
+    """None of a dialect's documented records is left to the fallback decoder but for a reason."""
     left = {
         f"{dialect.name} {sample[:60]!r}"
         for dialect in DIALECTS

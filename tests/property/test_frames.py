@@ -5,15 +5,16 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.producer.message_accumulator import BatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.publish import Outlet
+from stream.calls.publish import OutcomeProducer
 from stream.calls.settings import PublishSettings
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts
-from stream.kafka.batch_encoder import Framing
+from stream.kafka.batch_encoder import BatchEncoder, partitions_of
 
 CODECS = {None: 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 AT_MS = 1_795_564_428_250
@@ -31,12 +32,12 @@ records = st.tuples(
     st.binary(max_size=300) | st.integers(0, 20_000).map(lambda size: b"{}" * size),
 )
 
-pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="frames are made by a kernel")
+by_kernel = pytest.mark.skipif(not kernels.compiled(), reason="frames are made by a kernel")
 
 
 def by_aiokafka(outcome, partitions, keyless, framing):
     """The same batches by aiokafka's builder, as they are made where there are no kernels."""
-    outlet = Outlet(
+    outlet = OutcomeProducer(
         SimpleNamespace(
             create_batch=lambda: BatchBuilder(
                 framing.bytes_max,
@@ -62,6 +63,7 @@ def finished(batches, producer):
     return made
 
 
+@by_kernel
 @given(
     rows=st.lists(records, max_size=40),
     partitions=st.integers(1, 5),
@@ -77,7 +79,7 @@ def test_a_frame_is_what_aiokafka_would_have_built(
 ):
     """Header, records, checksum, and where one batch ends and the next begins."""
     keyless %= partitions
-    framing = Framing(HEADERS, bytes_max, compression, transactional)
+    framing = BatchEncoder(HEADERS, bytes_max, compression, transactional)
     outcome = SimpleNamespace(
         contexts=(),
         ids=np.array([row[0] for row in rows], "S16"),
@@ -90,3 +92,14 @@ def test_a_frame_is_what_aiokafka_would_have_built(
         frames = framing.frames(*columns, partitions, keyless, AT_MS)
         built = by_aiokafka(outcome, partitions, keyless, framing)
         assert finished(frames, producer) == finished(built, producer)
+
+
+@given(
+    keys=st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=30),
+    count=st.integers(1, 100),
+)
+def test_keys_go_where_kafka_sends_them(keys, count):
+    """Any bytes, NULs at their end included, get the partition of Kafka's default partitioner."""
+    partitions = list(range(count))
+    expected = [DefaultPartitioner()(key, partitions, partitions) for key in keys]
+    assert expected == partitions_of(keys, count).tolist()

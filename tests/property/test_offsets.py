@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from stream.kafka.batch import Partition
-from stream.kafka.offsets import Progress
+from stream.kafka.offsets import CommitProgress
 
 PARTITIONS = [Partition("calls", number) for number in range(3)]
 
@@ -17,7 +17,7 @@ class Reading(RuleBasedStateMachine):
     def assigned(self, starts):
         """An assignment begins at any positions."""
         self.starts = dict(zip(PARTITIONS, starts, strict=True))
-        self.progress = Progress(dict(self.starts))
+        self.progress = CommitProgress(dict(self.starts))
         self.acknowledged: dict[Partition, set[int]] = {
             partition: set() for partition in PARTITIONS
         }

@@ -5,12 +5,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.rulings import Rules
@@ -25,7 +24,7 @@ from stream.core.policy.policy import PolicySettings, compile_bounded
 from stream.insight.replay import totals as sums_module
 from stream.insight.replay.compare import CallChange, Side, compare
 from stream.insight.replay.totals import Sums
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import Partition, RawBatch
 from tests.support.builders import NOW_S, blocklists, live
 
 NUMBERS = [f"+4477009001{n:02d}" for n in range(8)] + ["+12025550100", "+66812345678"]
@@ -60,13 +59,7 @@ SIDES = [side(held) for held in LISTS]
 
 
 def batch_of(records: list[dict[str, Any]], *, callees: bool) -> CallBatch:
-    raw = RawBatch(
-        values=[json.dumps(record).encode() for record in records],
-        offsets=np.arange(len(records)),
-        timestamps_ms=np.zeros(len(records), np.int64),
-        segments=(Segment(Partition("calls", 0), 0, len(records)),),
-        epoch=0,
-    )
+    raw = RawBatch.of([json.dumps(record).encode() for record in records], Partition("calls", 0))
     return decode(raw, {"calls": RINGFENCE}, TRUNKS, DecodeSettings(65_536, check_callee=callees))
 
 

@@ -10,7 +10,6 @@ import unicodedata
 from urllib.parse import quote_from_bytes, unquote, unquote_to_bytes
 
 import msgspec
-import numpy as np
 import phonenumbers
 import sipmessage
 from hypothesis import assume, example, given, settings
@@ -22,10 +21,10 @@ from stream.core.numbers.caller_readings import read_caller, readings_of
 from stream.core.numbers.number import Kind, Number, parse
 from stream.core.numbers.parties import uris_in
 from stream.core.numbers.spelling import folded, unescaped
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import Partition, RawBatch
 from tests.support.builders import record_of
+from tests.support.lookups import LISTS, decoded_lookup, lookup_in
 from tests.support.sip import BLOCKED, code_of, message, responder
-from tests.unit.calls.test_lookup import LISTS, decoded, lookup_in
 
 EXAMPLES = int(os.environ.get("RINGFENCE_SPELLINGS", "300"))
 LOOKUP = lookup_in(LISTS)
@@ -198,10 +197,7 @@ def test_a_listed_caller_is_found_by_lookup_and_stream(text):
         if readings.numbers == (BLOCKED,) and readings.first.kind in (Kind.E164, Kind.INVALID):
             assert read_caller(text, region).text == BLOCKED
             record = record_of(Question(text, trunk=trunk, call_id="c"))
-            part = (Segment(Partition(TOPIC, 0), 0, 1),)
-            batch = decoded(
-                RawBatch([record], np.zeros(1, np.int64), np.zeros(1, np.int64), part, 0)
-            )
+            batch = decoded_lookup(RawBatch.of([record], Partition(TOPIC, 0)))
             assert batch.callers.text(0) == BLOCKED
 
 

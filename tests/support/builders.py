@@ -6,8 +6,11 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from stream.calls.batch import CallBatch, Glance
+from stream.calls.call_batch import CallBatch, KeyFields
 from stream.calls.lookup import Question
+from stream.calls.rulings import Rules
+from stream.calls.settings import DecodeSettings
+from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists, LiveList, fresh
 from stream.core.filters.bloom import build_filter, pybloom_shape, write_filter
 from stream.core.filters.digests import Digests, elements
@@ -15,12 +18,18 @@ from stream.core.filters.sliced_table import TableSpec, compile_table
 from stream.core.filters.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.model.allowlist import NOBODY, Allowlist
 from stream.core.model.call import Call, Ingress, Stage
+from stream.core.model.decision import SipAnswerSettings
 from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.numbers.number import Numbers, parse_many
+from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot, columns_from
 
 NOW_S = 1_795_564_428
+SIP = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
+DECODING = DecodeSettings(record_bytes_max=100_000, check_callee=True)
+HOME = Trunks("TH")
 
 
 def numbers_of(texts: Iterable[str | None], region: str | None = None) -> Numbers:
@@ -103,24 +112,40 @@ def blocklists(*lists: LiveList, allow: Allowlist = NOBODY) -> Blocklists:
     return Blocklists.of(lists, allow, table_of)
 
 
+def rules_for(
+    lists: Blocklists,
+    policy: PolicySettings = PolicySettings(),  # noqa: B008 - immutable
+    trunks: Trunks = HOME,
+    *,
+    emit_all: bool = False,
+) -> Rules:
+    """The rules of a carrier in Thailand, with `lists`."""
+    compiled = compile_policy(policy, lists.names)
+    return Rules(compiled, EmergencyNumbers({}), trunks, SIP, emit_all)
+
+
 def record_of(question: Question) -> bytes:
     """The call of a question as a record of dialect `ringfence`, for the stream to decide."""
     return msgspec.json.encode(question.fields(""))
 
 
-def call_batch(*glances: Glance, callees: bool = True, home: str = "TH") -> CallBatch:
-    """Calls as decoded, from one partition of the topic `calls`; bytes that nobody reads again."""
-    count = len(glances)
-    raw = RawBatch(
-        values=[b"{}"] * count,
-        offsets=np.arange(100, 100 + count),
-        timestamps_ms=np.full(count, NOW_S * 1000),
-        segments=(Segment(Partition("calls", 3), 0, count),),
-        epoch=1,
+def raw_of(*values, topics=("calls",)) -> RawBatch:
+    """`values` spread over one partition of each topic, from offset 10 on."""
+    share = -(-len(values) // len(topics))
+    segments = tuple(
+        Segment(Partition(topic, 3), start, min(start + share, len(values)))
+        for topic, start in zip(topics, range(0, len(values), share), strict=False)
     )
+    whole = RawBatch.of(list(values), Partition(topics[0], 3), first=10, epoch=1)
+    return replace(whole, segments=segments)
+
+
+def call_batch(*key_fields: KeyFields, callees: bool = True, home: str = "TH") -> CallBatch:
+    """Calls as decoded, from one partition of the topic `calls`; bytes that nobody reads again."""
+    raw = RawBatch.of([b"{}"] * len(key_fields), Partition("calls", 3), 100, NOW_S * 1000, 1)
 
     def call_of(index: int) -> Call:
-        seen = glances[index]
+        seen = key_fields[index]
         return Call(
             call_id=seen.call_id,
             caller=seen.caller,
@@ -135,10 +160,10 @@ def call_batch(*glances: Glance, callees: bool = True, home: str = "TH") -> Call
 
     return CallBatch(
         raw=raw,
-        glances=glances,
-        rows=np.arange(count),
-        callers=numbers_of([seen.caller for seen in glances], home),
-        callees=numbers_of([seen.callee for seen in glances], home) if callees else None,
+        key_fields=key_fields,
+        rows=np.arange(len(raw)),
+        callers=numbers_of([seen.caller for seen in key_fields], home),
+        callees=numbers_of([seen.callee for seen in key_fields], home) if callees else None,
         rejected=(),
         call_of=call_of,
         started_at_s=lambda _: float(NOW_S),

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch, Outcome
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.loop import CallsLoop
@@ -22,8 +21,6 @@ from stream.calls.publish import Publisher, TransactionalPublisher
 from stream.calls.settings import DecodeSettings, LoopSettings, PublishSettings, TransactSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
-from stream.core.model.call import Rejected
-from stream.kafka.batch import Headers
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
@@ -34,26 +31,15 @@ _names = count()
 GARBAGE = (b"not a call", b"[]", b"{}", b'{"call_id":1}', b"\xff\xfe", b"[" * 50_000, b"")
 
 
-@dataclass
-class Decided:
-    """Decisions of a stub that decides something about every call: its id says where it lay."""
-
-    ids: NDArray[np.bytes_]
-    keys: NDArray[np.bytes_]
-    values: Texts
-    rejected: Sequence[Rejected]
-    contexts: Sequence[Headers] = ()
-
-
 def id_of(partition: int, offset: int) -> bytes:
     """The stub's id of the decision about one record."""
     return b"P%03dR%08d" % (partition, offset)
 
 
-def decide_all(batch: CallBatch) -> Decided:
+def decide_all(batch: CallBatch) -> Outcome:
     """A decision for every call."""
     origins = [batch.raw.origin(row) for row in batch.rows.tolist()]
-    return Decided(
+    return Outcome(
         ids=np.array([id_of(origin.partition, origin.offset) for origin in origins], "S16"),
         keys=batch.callers.e164,
         values=Texts.of(json.dumps({"origin": str(origin)}).encode() for origin in origins),
@@ -158,7 +144,7 @@ class Lab:
         *,
         exactly_once: bool = False,
         name: str = "0",
-        decide: Callable[[CallBatch], Decided] = decide_all,
+        decide: Callable[[CallBatch], Outcome] = decide_all,
         hold_s_max: float = float("inf"),
         **changes: Any,
     ) -> "Worker":
@@ -193,7 +179,7 @@ class Lab:
         dialects = {topic: dialect_named("ringfence", {}) for topic in self.topics.calls}
         decoding = DecodeSettings(record_bytes_max=100_000, check_callee=False)
         seen: list[int] = []
-        loop: CallsLoop[Decided] = CallsLoop(
+        loop = CallsLoop(
             source,
             lambda raw: decode(raw, dialects, Trunks("TH"), decoding),
             decide,
@@ -213,7 +199,7 @@ class Worker:
 
     source: KafkaSource
     sink: Publisher | TransactionalPublisher
-    loop: CallsLoop[Decided]
+    loop: CallsLoop
     task: "asyncio.Task[None]"
     seen: list[int]
 

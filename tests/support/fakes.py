@@ -7,13 +7,12 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from stream.calls.call_batch import Outcome
 from stream.calls.publish import TransactionAborted
 from stream.core.model.byte_strings import Texts
-from stream.core.model.call import Rejected
 from stream.core.model.errors import SinkDown, SourceDown
-from stream.kafka.batch import Headers, Partition, RawBatch, Segment
+from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.consumer import PartitionsLost
 
 P0, P1 = Partition("calls", 0), Partition("calls", 1)
@@ -48,15 +47,10 @@ def _value(record: Record) -> bytes:
     return f"{partition.number}/{offset}".encode()
 
 
-@dataclass
-class FakeOutcome:
+def outcome_of(values: Texts) -> Outcome:
     """An outcome that stands for the records it came from."""
-
-    values: Texts
-    ids: NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, "S16"))
-    keys: NDArray[np.bytes_] = field(default_factory=lambda: np.zeros(0, "S16"))
-    rejected: Sequence[Rejected] = ()
-    contexts: Sequence[Headers] = ()
+    none = np.zeros(0, "S16")
+    return Outcome(none, none, values)
 
 
 def pass_through(raw: RawBatch) -> Any:
@@ -64,9 +58,9 @@ def pass_through(raw: RawBatch) -> Any:
     return raw
 
 
-def all_decided(raw: Any) -> FakeOutcome:
+def all_decided(raw: Any) -> Outcome:
     """Deciding that decides something about every record."""
-    return FakeOutcome(Texts.of(raw.values))
+    return outcome_of(Texts.of(raw.values))
 
 
 @dataclass
@@ -204,7 +198,7 @@ class FakeSink:
         self.source.published = self.published
 
     async def send(
-        self, outcome: FakeOutcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
     ) -> Awaitable[None]:
         """Take an outcome; its end follows the script."""
         assert outcome.values, "an empty outcome"
@@ -216,7 +210,7 @@ class FakeSink:
     async def _end(
         self,
         ack: Ack,
-        outcome: FakeOutcome,
+        outcome: Outcome,
         positions: Mapping[Partition, int],
         holds: Callable[[], bool],
     ) -> None:

@@ -17,8 +17,8 @@ from aiokafka.protocol.metadata import MetadataResponse_v5
 
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import CallEvent
-from stream.kafka.fetch.broker import BrokerSettings
-from stream.kafka.fetch.fetcher import Fetcher, FetcherSettings
+from stream.kafka.fetch.broker import FetchSettings
+from stream.kafka.fetch.fetcher import Fetcher
 from stream.kafka.fetch.messages import FetchSizes
 from stream.kafka.settings import KafkaSettings
 from tests.support.record_batches import Row, batch
@@ -291,11 +291,12 @@ async def fetching(
     await client.set_topics({partition.topic for partition in cluster.leaders})
     member, events = Member(cluster, client), list[CallEvent]()
     sizes = FetchSizes(answer_bytes, answer_bytes // 2, 5)
-    broker = BrokerSettings(
-        KafkaSettings(servers[0], "test", protocol, tls), sizes, answer_bytes_max, events.append
+    kafka = KafkaSettings(servers[0], "test", protocol, tls)
+    chosen = {"start_at": "earliest", "skip_corrupt": False, **changes}
+    reader = Fetcher(
+        member,
+        FetchSettings(kafka, sizes, answer_bytes_max, 2**20, observe=events.append, **chosen),
     )
-    chosen = {"start_at": "earliest", "skip_corrupt": False, "room_bytes_max": 2**20, **changes}
-    reader = Fetcher(member, FetcherSettings(broker, **chosen))
     await reader.start()
     try:
         begun = positions or dict.fromkeys(cluster.leaders, 0)

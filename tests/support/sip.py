@@ -16,7 +16,7 @@ from stream.edge.sip.responder import Responder, Transport
 from stream.edge.sip.response import Address, Answer
 from stream.edge.sip.settings import SipSettings
 from stream.ops.metrics.sip import SipMetrics
-from tests.unit.calls.test_lookup import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
+from tests.support.lookups import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
 
 SOURCE = Address("192.0.2.7", 40_000)
 BLOCKED = LISTED[5]

@@ -35,7 +35,7 @@ from tests.integration.test_serve_redress import batch
 from tests.support.builders import blocklists, fingerprint_of, live
 from tests.support.decisions import decision
 from tests.support.http_service import TOKENS, Served, parts_for, serve_settings, served
-from tests.unit.calls.test_lookup import lookup_in
+from tests.support.lookups import lookup_in
 from tests.unit.edge.http.test_record_intake import Producer
 from tests.unit.edge.http.test_record_intake import opened as door_opened
 

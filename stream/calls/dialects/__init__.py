@@ -1,34 +1,26 @@
-"""Dialects: how one kind of switch writes a call. One small file each, with a table of fields.
+"""Dialects: how one kind of switch writes a call. A file for each vendor, with tables of fields.
 
-To add one: a module here with a table (`json_form`, `csv_form`) or a class that keeps the promises
-of `dialect.Dialect`, a line in `KNOWN`, and samples with what must be read from them under
+To add one: a table in a module here (`json_form`, `csv_form`), or a class that keeps the promises
+of `dialect.Dialect`; a line in `KNOWN`, and samples with what must be read from them under
 tests/golden/cdr/<dialect>/.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stream.calls.dialects import (
-    asterisk,
-    freeswitch,
-    freeswitch_events,
-    kamailio,
-    opensips,
-    threegpp,
-)
+from stream.calls.dialects import asterisk, freeswitch, sip_proxies, threegpp
 from stream.calls.dialects.csv_form import CsvDialect, CsvForm
-from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.dialect import UNSET, Dialect, SwitchSettings
 from stream.calls.dialects.json_form import JsonDialect, JsonForm
 from stream.calls.dialects.mapping import CsvMapping, JsonMapping, MappingSettings
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.dialects.switch import UNSET, SwitchSettings
 
 Make = Callable[[str, SwitchSettings], Dialect]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """One dialect: what it reads, in a line, and whether its times are local ones.
+class KnownDialect:
+    """One dialect: its records in a few words, and whether its times are local ones.
 
     `own_ids`: the switch makes the ids of calls. Else they come from whoever calls (a SIP Call-ID),
     or nobody knows, and one id may stand for many calls.
@@ -40,26 +32,26 @@ class Known:
     own_ids: bool = False
 
 
-def _json(what: str, form: JsonForm, *, own_ids: bool = False) -> Known:
-    return Known(
+def _json(what: str, form: JsonForm, *, own_ids: bool = False) -> KnownDialect:
+    return KnownDialect(
         what, lambda name, switch: JsonDialect(name, form, switch), form.local_times, own_ids
     )
 
 
-def _csv(what: str, form: CsvForm) -> Known:
-    return Known(what, lambda name, switch: CsvDialect(name, form, switch), True, own_ids=True)
+def _csv(what: str, form: CsvForm) -> KnownDialect:
+    return KnownDialect(
+        what, lambda name, switch: CsvDialect(name, form, switch), local_times=True, own_ids=True
+    )
 
 
-KNOWN: Mapping[str, Known] = {
-    RINGFENCE.name: Known("our own JSON", lambda _name, _switch: RINGFENCE),
+KNOWN: Mapping[str, KnownDialect] = {
+    RINGFENCE.name: KnownDialect("our own JSON", lambda _name, _switch: RINGFENCE),
     # FreeSWITCH's ids are the caller's with inbound-use-callid-as-uuid; then it refuses a second
     # call with the same while the first lasts.
-    "freeswitch": Known(
+    "freeswitch": KnownDialect(
         "FreeSWITCH mod_json_cdr: file or POST body", freeswitch.FreeSwitch, own_ids=True
     ),
-    "freeswitch-events": _json(
-        "FreeSWITCH mod_event_kafka", freeswitch_events.EVENTS, own_ids=True
-    ),
+    "freeswitch-events": _json("FreeSWITCH mod_event_kafka", freeswitch.EVENTS, own_ids=True),
     "freeswitch-csv": _csv("FreeSWITCH mod_cdr_csv, template example", freeswitch.CSV),
     "asterisk-csv": _csv("Asterisk Master.csv", asterisk.MASTER_CSV),
     "asterisk-custom": _csv("Asterisk cdr_custom, the sample's columns", asterisk.CUSTOM_CSV),
@@ -68,14 +60,14 @@ KNOWN: Mapping[str, Known] = {
         "Asterisk asterisk_cdr topic, cdr_custom JSON", asterisk.KAFKA, own_ids=True
     ),
     "asterisk-vsgroup": _json("Asterisk cdr_kafka of vsgroup", asterisk.VSGROUP, own_ids=True),
-    "kamailio": _json("Kamailio acc_json, CDRs, attempts", kamailio.ACC_JSON),
-    "opensips": _json("OpenSIPS E_ACC_* by event_kafka", opensips.EVI),
-    "3gpp": Known("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
+    "kamailio": _json("Kamailio acc_json, CDRs, attempts", sip_proxies.KAMAILIO),
+    "opensips": _json("OpenSIPS E_ACC_* by event_kafka", sip_proxies.OPENSIPS),
+    "3gpp": KnownDialect("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
 }
 
 
 def has_own_ids(name: str) -> bool:
-    """Whether the ids in records of the dialect `name` are the switch's own; see `Known`."""
+    """Return whether the ids in records of the dialect `name` are the switch's own."""
     kind = name.partition(":")[0]
     return kind in KNOWN and KNOWN[kind].own_ids
 
@@ -85,7 +77,7 @@ def dialect_named(
     mappings: Mapping[str, MappingSettings],
     switches: Mapping[str, SwitchSettings] | None = None,
 ) -> Dialect:
-    """The dialect that the configuration calls `name`.
+    """Return the dialect that the configuration calls `name`.
 
     `mapping:<one of mappings>`, a known one, or `<a known one>:<one of switches>`. Raises
     ValueError, which names what there is, where there is none of that name, and where its times are

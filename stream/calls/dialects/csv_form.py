@@ -1,16 +1,35 @@
-"""CSV dialects by a table of columns. One line is one record."""
+"""CSV: the cells of a line, and dialects by a table of columns. One line is one record."""
 
+import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.csv_lines import cells_of
-from stream.calls.dialects.dialect import Details, Found, NoCall, Value
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.dialect import Details, NoCall, RecordField, SwitchSettings, Value
 from stream.core.model.call import RejectReason, Stage
+
+
+def cells_of(value: Value, delimiter: str) -> list[str]:
+    """Read the cells of one line, quoted as RFC 4180 says. Raises NoCall or UnicodeDecodeError."""
+    line = str(value, "utf-8")
+    try:
+        rows = list(csv.reader((line,), _quoting(delimiter)))
+    except csv.Error as error:
+        raise NoCall(RejectReason.NOT_CSV, str(error)) from error
+    if len(rows) != 1:
+        raise NoCall(RejectReason.NOT_CSV, f"{len(rows)} lines where one is a record")
+    return rows[0]
+
+
+@cache
+def _quoting(delimiter: str) -> Any:
+    # Made once: making it costs as much as reading a line.
+    return csv.reader((), delimiter=delimiter, strict=True).dialect
+
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
 """A date, or an epoch: whether it makes sense is looked at where it is read."""
@@ -18,7 +37,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
 
 @lru_cache(maxsize=64)
 def _is_date(text: str) -> bool:
-    """Whether ten characters are a date; most records of a day have the same."""
+    """Return whether ten characters are a date; most records of a day have the same."""
     return re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None
 
 
@@ -64,9 +83,9 @@ class CsvDialect:
         pattern = form.sure[1]
         self._is_sure = lru_cache(maxsize=256)(lambda text: pattern.match(text) is not None)
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
-        return self._glance(self._cells(value))
+        return self._key_fields(self._cells(value))
 
     def _cells(self, value: Value) -> list[str]:
         form = self._form
@@ -82,7 +101,7 @@ class CsvDialect:
             raise _other_order(form.started_at, "time")
         return cells
 
-    def _glance(self, cells: Sequence[str]) -> Glance:
+    def _key_fields(self, cells: Sequence[str]) -> KeyFields:
         form = self._form
         column = form.call_id(cells)
         call_id = cells[column]
@@ -93,7 +112,7 @@ class CsvDialect:
         trunk = self._trunk
         if trunk is None and form.channel is not None:
             trunk = fields.trunk_of(cells[form.channel])
-        return Glance(call_id, cells[form.caller] or None, cells[form.callee] or None, trunk)
+        return KeyFields(call_id, cells[form.caller] or None, cells[form.callee] or None, trunk)
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
@@ -109,7 +128,7 @@ class CsvDialect:
         """See `Dialect`."""
         return fields.moment_s(self._cells(value)[self._form.started_at], self._zone)
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         cells, form = self._cells(value), self._form
         places = {
@@ -122,5 +141,6 @@ class CsvDialect:
         if form.channel is not None and self._trunk is None:
             places["trunk"] = form.channel
         return {
-            name: Found(f"column {place}", cells[place] or None) for name, place in places.items()
+            name: RecordField(f"column {place}", cells[place] or None)
+            for name, place in places.items()
         }

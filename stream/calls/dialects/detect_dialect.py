@@ -1,25 +1,61 @@
-"""Which dialect records are in: each is tried, and what fits is proposed with its reasons. Pure."""
+"""Find the dialect of records: each is tried, and what fits is proposed with its reasons. Pure.
 
-from collections.abc import Sequence
+A switch that writes no numbers, or events besides calls, is no unknown switch: what its decoder
+says of its records is what an operator has to read. So records of a known switch that are no calls
+as they are get told what is missing, and what mends it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stream.calls.dialects import KNOWN
+from stream.calls.decode_one import NO_CALL
+from stream.calls.dialects import KNOWN, fields
+from stream.calls.dialects.csv_form import cells_of
+from stream.calls.dialects.dialect import SwitchSettings
 from stream.calls.dialects.draft_mapping import mapping_draft
-from stream.calls.dialects.near_misses import OF_COLUMNS, OTHER_ORDERS, NearMiss, near_misses
-from stream.calls.dialects.preview import NO_CALL, Understood, understood
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.json_form import Members, raw_at
+from stream.calls.dialects.preview import Understood, understood
+from stream.calls.dialects.threegpp import RECORDS
 from stream.core.numbers.number import Kind, parse
 
 TRIED_MAX = 200
 """Records that are looked at; a file's first ones say what it is."""
 _PAIRS_MIN = 4
+"""With fewer pairs of numbers one id for all may be chance."""
 _CALLS_AN_ID = 3
 """One id for so many pairs of numbers is no call's: legs and stages of a call have few."""
 _SWITCH = SwitchSettings(time_zone="Z")
+_SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "opensips": (("jsonrpc", "params", "method"), ("method", "params.callid")),
+    "freeswitch": (("variables", "callflow"), ("variables", "channel_data")),
+    "freeswitch-events": (("Event-Name",),),
+    "asterisk-ami": (("DestinationContext", "Disposition"), ("Destination", "LastApplication")),
+    "asterisk-vsgroup": (("durationsec", "disposition"), ("durationsec", "dst")),
+    "asterisk-kafka": (("dcontext", "disposition"), ("src", "dst", "disposition")),
+    "kamailio": (("callid", "sip_code"), ("callid", "from_tag"), ("callid", "method")),
+    "ringfence": (("call_id", "caller"), ("call_id", "callee"), ("caller", "callee")),
+}
+"""Keys by which a switch's JSON is known, whatever else is in it: any line of a dialect's."""
+_CAUSE = re.compile(r"[A-Z]{2,20}_[A-Z0-9_]{1,40}\Z|(?:SUCCESS|INTERWORKING)\Z")
+_CHANNEL = re.compile(r"(?:SIP|PJSIP|IAX2|DAHDI|Local|SCCP)/\S")
+_DISPOSITION = re.compile(r"(?:NO ANSWER|ANSWERED|BUSY|FAILED|CONGESTION)\Z")
+_COLUMNS_MIN = 6
+"""Shorter lines hold two such signs by chance."""
+OF_COLUMNS = frozenset({"freeswitch-csv", "asterisk-csv", "asterisk-custom"})
+"""Dialects in which nothing but its column says what a field is."""
+OTHER_ORDERS = {
+    "freeswitch-csv": "mod_cdr_csv's template `example` has the uuid in column 10 and the hangup "
+    "cause in column 9, both from 0: use that template, or describe yours as below",
+    "asterisk-csv": "Master.csv has the disposition in column 14, from 0, and cdr_custom's sample "
+    "in column 13: use one of them, or describe yours as below",
+}
+_OTHER_COLUMNS = "the fields are others than this switch writes: describe them as below"
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class DialectProposal:
     """One dialect that fits; `why` in plain words, `settings` what the configuration needs."""
 
     dialect: str
@@ -30,17 +66,32 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What some records are: the dialects that fit, best first, and, where none does, what they
+class NearMiss:
+    """A switch whose records these are, though most are no calls.
+
+    Of `records` that were looked at, `marked` have its signs and `calls` are calls. `reasons` says
+    what its decoder misses, and what to do, most frequent first, with their counts.
+    """
+
+    dialect: str
+    records: int
+    marked: int
+    calls: int
+    reasons: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The dialects that fit some records, best first; where none does, what the records
     are nearly, and a mapping to begin with ("": nothing like two numbers is in them).
     """
 
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[DialectProposal, ...]
     near: tuple[NearMiss, ...] = ()
     mapping: str = ""
 
 
-def find(records: Sequence[bytes], region: str) -> Found:
+def find(records: Sequence[bytes], region: str) -> Detection:
     """Find the dialect of `records`, what they lack to be in one, or a mapping for them.
 
     Half of them must be calls, and look so: an id for each, and numbers where numbers belong.
@@ -58,16 +109,16 @@ def find(records: Sequence[bytes], region: str) -> Found:
                 fitting.append((_weight(result), name, result))
     fitting.sort(key=lambda each: each[0], reverse=True)
     if fitting:
-        return Found(tuple(_proposal(name, result) for _, name, result in fitting))
+        return Detection(tuple(_proposal(name, result) for _, name, result in fitting))
     near = near_misses(looked_at, tried, doubts)
     # A known switch needs its own records mended; only another order of columns is to be mapped.
     is_other_order = any(one.dialect in OTHER_ORDERS for one in near)
     mapping = mapping_draft(looked_at, region) if is_other_order or not near else ""
-    return Found((), tuple(near), mapping)
+    return Detection((), tuple(near), mapping)
 
 
 def likely(records: Sequence[bytes], region: str) -> str | None:
-    """The dialect that `records` seem to be in, calls or not; None: none that is known."""
+    """Return the dialect that `records` seem to be in, calls or not; None: no known one."""
     found = find(records, region)
     if found.proposals:
         return found.proposals[0].dialect
@@ -81,26 +132,28 @@ def _doubt(name: str, records: Sequence[bytes], region: str) -> str:
     that are none, are another order of columns.
     """
     dialect = KNOWN[name].make(name, _SWITCH)
-    glances = []
+    key_fields = []
     for value in records:
         try:
-            glances.append(dialect.glance(value))
+            key_fields.append(dialect.key_fields(value))
         except NO_CALL:
             continue
-    pairs = {(glance.caller, glance.callee) for glance in glances}
-    ids = {glance.call_id for glance in glances}
+    pairs = {(call_fields.caller, call_fields.callee) for call_fields in key_fields}
+    ids = {call_fields.call_id for call_fields in key_fields}
     if len(pairs) >= _PAIRS_MIN and _CALLS_AN_ID * len(ids) <= len(pairs):
-        return f"{len(glances):,} calls between {len(pairs):,} pairs of numbers have {len(ids)} ids"
+        return (
+            f"{len(key_fields):,} calls between {len(pairs):,} pairs of numbers have {len(ids)} ids"
+        )
     if name in OF_COLUMNS:
         for what in ("caller", "callee"):
-            texts = [getattr(glance, what) for glance in glances]
+            texts = [getattr(call_fields, what) for call_fields in key_fields]
             if 2 * sum(_may_be_party(text, region) for text in texts) < len(texts):
                 return f"what stands where the {what} belongs is no number"
     return ""
 
 
 def _may_be_party(text: str | None, region: str) -> bool:
-    """Whether a text is a number, an extension, or a number that is withheld."""
+    """Return whether a text is a number, an extension, or a number that is withheld."""
     return text is None or parse(text, region).kind not in {Kind.INVALID, Kind.ALPHANUMERIC}
 
 
@@ -109,7 +162,7 @@ def _weight(result: Understood) -> tuple[float, int]:
     return result.calls / result.records, result.fields_read
 
 
-def _proposal(name: str, result: Understood) -> Proposal:
+def _proposal(name: str, result: Understood) -> DialectProposal:
     places = [
         f"{field} at {result.columns[field].place}"
         for field in ("call_id", "caller", "callee")
@@ -120,14 +173,80 @@ def _proposal(name: str, result: Understood) -> Proposal:
     why = f"{result.calls} of {result.records} records are calls: {', '.join(places)}"
     if others:
         why += f"; {', '.join(others)} too"
-    return Proposal(name, result.calls, result.records, why, settings_for(name))
+    return DialectProposal(name, result.calls, result.records, why, settings_for(name))
 
 
 def settings_for(name: str) -> str:
-    """What the configuration needs for a dialect."""
+    """Return what the configuration needs for a dialect."""
     if not KNOWN[name].local_times:
         return f'[calls.topics]\n"calls.{name}" = "{name}"\n'
     return (
         f'[calls.topics]\n"calls.{name}" = "{name}:NAME"\n\n'
         '[switches.NAME]\ntime_zone = "Asia/Bangkok"   # -> the switch\'s; its times do not say\n'
     )
+
+
+def has_signs(name: str, value: bytes) -> bool:
+    """Return whether a record has what a switch's records are known by."""
+    if value[:1] == b"{":
+        try:
+            record = fields.members(value)
+            if name == "3gpp":
+                return any(key in RECORDS for key in record)
+            return any(_has(record, keys) for keys in _SIGNS.get(name, ()))
+        except NO_CALL:
+            return False
+    if name not in {"freeswitch-csv", "asterisk-csv"}:
+        return False
+    cells = _cells(value)
+    if len(cells) < _COLUMNS_MIN:
+        return False
+    if name == "freeswitch-csv":
+        return _any(fields.UUID, cells) and _any(_CAUSE, cells)
+    return _any(_CHANNEL, cells) and _any(_DISPOSITION, cells)
+
+
+def _has(record: Members, keys: Sequence[str]) -> bool:
+    return all(raw_at(record, key.split(".")) is not None for key in keys)
+
+
+def _any(pattern: re.Pattern[str], cells: Sequence[str]) -> bool:
+    return any(pattern.match(cell) is not None for cell in cells)
+
+
+def _cells(value: bytes) -> list[str]:
+    try:
+        return cells_of(value, ",")
+    except NO_CALL:
+        return []
+
+
+def near_misses(
+    records: Sequence[bytes], tried: Mapping[str, Understood], doubts: Mapping[str, str]
+) -> list[NearMiss]:
+    """Return the switches whose signs at least half of `records` have, the likeliest first.
+
+    `tried` has what each dialect made of them, `doubts` why what it took for calls are none.
+    """
+    found = []
+    for name, result in tried.items():
+        marked = sum(has_signs(name, value) for value in records)
+        if marked and 2 * marked >= len(records):
+            reasons = _reasons(name, result)
+            if name in doubts:
+                text = f"{doubts[name]}: {OTHER_ORDERS.get(name, _OTHER_COLUMNS)}"
+                reasons = ((text, result.calls), *reasons)
+            found.append(NearMiss(name, len(records), marked, result.calls, reasons))
+    # Of one vendor's forms the more special stands first among the signs.
+    order = [*_SIGNS, *tried]
+    found.sort(key=lambda near: (-near.calls, -near.marked, order.index(near.dialect)))
+    return found
+
+
+def _reasons(name: str, result: Understood) -> tuple[tuple[str, int], ...]:
+    """Why records were rejected, in the decoder's words; of another order of columns in ours."""
+    told: Counter[str] = Counter()
+    for reason, count in result.rejected.items():
+        is_order = "columns where at least" in reason or "another order of columns" in reason
+        told[OTHER_ORDERS.get(name, reason) if is_order else reason] += count
+    return tuple(told.most_common(3))

@@ -1,12 +1,14 @@
-"""What a dialect promises."""
+"""The promises of a dialect, and the settings of the switch whose records it reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any, NamedTuple, Protocol
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
 from stream.core.model.call import Call, RejectReason, Stage
+from stream.core.model.time_zones import zone_named
 
 Value = bytes | memoryview
 
@@ -24,7 +26,7 @@ REQUIRED = ("call_id", "caller", "callee")
 """The fields without which a record is no call; a call id may not be null either."""
 
 
-class Found(NamedTuple):
+class RecordField(NamedTuple):
     """One field as a record has it: where it stands, and what stands there (None: nothing)."""
 
     place: str
@@ -53,8 +55,8 @@ class Only:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Where a JSON dialect has the fields of a `Glance`, for the scan.
+class FieldLayout:
+    """Places of the key fields in the records of a JSON dialect, for the scan.
 
     `paths` has the keys that lead to each field, with no field inside another; `constants` what
     fields without a path are in every call. `empty_is_absent`: an optional text that is empty
@@ -69,7 +71,7 @@ class Layout:
 
 
 class Details(NamedTuple):
-    """What a record says of its call besides the fields of a `Glance`; see `Call`."""
+    """The fields of a call besides its key fields; see `Call`."""
 
     started_at_s: float | None
     stage: Stage
@@ -77,19 +79,46 @@ class Details(NamedTuple):
     duration_s: float | None
 
 
-def whole(glance: Glance, details: Details) -> Call:
-    """The call that key fields and details make: the only place where a `Call` is put together."""
+def whole(call_fields: KeyFields, details: Details) -> Call:
+    """Put a `Call` together of key fields and details; nothing else does."""
     return Call(
-        call_id=glance.call_id,
-        caller=glance.caller,
-        callee=glance.callee,
+        call_id=call_fields.call_id,
+        caller=call_fields.caller,
+        callee=call_fields.callee,
         started_at_s=details.started_at_s,
         stage=details.stage,
-        ingress=fields.ingress(glance.ingress),
-        trunk=glance.trunk,
+        ingress=fields.ingress(call_fields.ingress),
+        trunk=call_fields.trunk,
         carrier=details.carrier,
         duration_s=details.duration_s,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSettings:
+    """One table `[switches.<name>]`: what the records of a switch do not say themselves.
+
+    `time_zone`: of times that the switch writes without one. `trunk`: a name of `[trunks]`, which
+    says the country and the side of the border of all its calls; empty: as each record says.
+    """
+
+    time_zone: str = ""
+    trunk: str = ""
+
+    def __post_init__(self) -> None:
+        if self.time_zone:
+            try:
+                zone_named(self.time_zone)
+            except ValueError as error:
+                raise ValueError(f"time_zone: {error}") from error
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The time zone; None: not known."""
+        return zone_named(self.time_zone) if self.time_zone else None
+
+
+UNSET = SwitchSettings()
 
 
 class Dialect(Protocol):
@@ -98,7 +127,6 @@ class Dialect(Protocol):
     @property
     def name(self) -> str:
         """The name in the configuration."""
-        ...
 
     @property
     def json_keys(self) -> tuple[str, ...]:
@@ -107,33 +135,27 @@ class Dialect(Protocol):
         An object that gives one of them twice is refused: another reader might take the other
         value. (`from.number` and `to.number` make `from`, `to`, `number`, `number`.)
         """
-        ...
 
     @property
-    def layout(self) -> Layout | None:
-        """Where a scan finds what `glance` gives; None where records are of another form."""
-        ...
+    def layout(self) -> FieldLayout | None:
+        """Places of the key fields for the scan; None where records are of another form."""
 
-    def glance(self, value: Value, /) -> Glance:
-        """The few fields that deciding needs.
+    def key_fields(self, value: Value, /) -> KeyFields:
+        """Read the few fields that deciding needs.
 
         Raises `NoCall`, `msgspec.DecodeError`, `UnicodeDecodeError` or `RecursionError`, and
         nothing else, whatever the bytes are.
         """
-        ...
 
     def details(self, value: Value, /) -> Details:
-        """The rest of a call; only for a value that `glance` accepted, and then never raises.
+        """Read the rest of a call; only of a value that `key_fields` accepted, and never raise.
 
-        It decides nothing: `glance` alone says what is a call, and who calls whom. So no record is
-        a call for one step and none for the next. Optional fields that make no sense are None.
+        It decides nothing: `key_fields` alone says what is a call, and who calls whom. So no record
+        is a call for one step and none for the next. Optional fields that make no sense are None.
         """
-        ...
 
     def started_at_s(self, value: Value, /) -> float | None:
         """`details(value).started_at_s`, alone: every decision that counts asks for it."""
-        ...
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
-        """The fields of a call as they stand in `value`, for people; raises as `glance` does."""
-        ...
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
+        """Return the fields as they stand in `value`, for people; raise as `key_fields` does."""

@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final
 
+from stream.calls.decode_one import NO_CALL
 from stream.calls.dialects import fields
-from stream.calls.dialects.csv_lines import cells_of
-from stream.calls.dialects.near_misses import UUID
-from stream.calls.dialects.preview import NO_CALL
+from stream.calls.dialects.csv_form import cells_of
 from stream.core.numbers.number import Kind, parse
 
 _LOOKED_AT: Final = 50
+"""Records; what stands in these stands in a file's others too."""
 _HALF: Final = 0.5
+"""Of the values of a place must fit: test records and withheld numbers are among them."""
 _SHOWN: Final = 40
+"""Characters of a foreign text in a comment."""
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
-_ID: Final = re.compile(rf"(?:{UUID.pattern})|(?:\S+-)?\d{{9,}}\.\d+\Z")
+_ID: Final = re.compile(rf"(?:{fields.UUID.pattern})|(?:\S+-)?\d{{9,}}\.\d+\Z")
 """A UUID, or an Asterisk's uniqueid."""
 _NAMES: Final[Mapping[str, re.Pattern[str]]] = {
     "call_id": re.compile(
@@ -51,7 +53,7 @@ _NUMBER_ID: Final = re.compile(r"caller.?id|calling.?id|called.?id|callee.?id", 
 
 
 def mapping_draft(records: Sequence[bytes], region: str) -> str:
-    """A table `[mappings.NAME]` to begin with; "": no record has anything like two numbers."""
+    """Draft a table `[mappings.NAME]`; "": no record has anything like two numbers."""
     rows = [row for row in map(_json_row, records[:_LOOKED_AT]) if row]
     if 2 * len(rows) >= len(records[:_LOOKED_AT]) > 0:
         return _draft("json", _columns(rows), region, {})
@@ -76,7 +78,7 @@ def _leaves(node: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The values of each path, or column, in all rows that have one there."""
+    """Collect the values of each path, or column, in all rows that have one there."""
     columns: dict[str, list[Any]] = {}
     for row in rows:
         for path, value in row.items():
@@ -109,7 +111,7 @@ def _csv_draft(records: Sequence[bytes], region: str) -> str:
 def _draft(
     form: str, columns: Mapping[str, list[Any]], region: str, names: Mapping[str, str]
 ) -> str:
-    """The table. `names` are those of CSV columns, which the table itself counts from 0."""
+    """Write the table. `names` are those of CSV columns, which the table counts from 0."""
 
     def called(place: str) -> str:
         return names.get(place, place) if form == "csv" else place
@@ -159,17 +161,17 @@ def _shown(place: str, values: Sequence[Any], called: Callable[[str], str]) -> s
 
 
 def _plain(text: str) -> str:
-    """A foreign text for a comment: in one line, and no longer than one looks at."""
+    """Return a foreign text for a comment: in one line, and short."""
     return "".join(char if char.isprintable() else " " for char in text)[:_SHOWN]
 
 
 def _fits(field: str, values: Sequence[Any], place: str, numbers: Sequence[str]) -> bool:
-    """Whether what stands at a place can be the field."""
+    """Return whether the values of a place can be the field."""
     if field in _NUMBERS:
         return place in numbers
     if field == "call_id":
         texts = [value for value in values if isinstance(value, str | int)]
-        is_id = _share(texts, lambda value: UUID.match(str(value)) is not None) >= _HALF
+        is_id = _share(texts, lambda value: fields.UUID.match(str(value)) is not None) >= _HALF
         # An id is of one call: values that come again are something else.
         differ = len({*map(str, texts)}) >= _HALF * len(values)
         return (
@@ -183,7 +185,7 @@ def _fits(field: str, values: Sequence[Any], place: str, numbers: Sequence[str])
 
 
 def _is_evident(field: str, values: Sequence[Any]) -> bool:
-    """Whether texts tell by themselves what they are, where no name does."""
+    """Return whether texts tell by themselves what they are, where no name does."""
     if field == "call_id":
         return _share(values, lambda value: _ID.match(str(value)) is not None) >= _HALF
     if field == "started_at":
@@ -192,7 +194,7 @@ def _is_evident(field: str, values: Sequence[Any]) -> bool:
 
 
 def _is_number(value: Any, region: str) -> bool:
-    """Whether a value is a telephone number: whole, or a URI of one."""
+    """Return whether a value is a telephone number: whole, or a URI of one."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return False
     text = str(value)

@@ -1,6 +1,7 @@
 """Reading optional fields of a call: what makes no sense is None, and nothing here raises."""
 
 import math
+import re
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -11,17 +12,15 @@ from stream.core.model.moments import read_rfc3339
 
 _MS_FROM = 1e11
 """Epoch numbers from here on are milliseconds: as seconds they would lie beyond the year 5000."""
-
 _US_FROM = 1e14
 """And microseconds from here on."""
 EARLIEST_S = 946_684_800
 LATEST_S = 4_102_444_800
 """2000 and 2100: no switch of ours was there before, and its clock is wrong behind."""
 
+UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _STAGES = {stage.value: stage for stage in Stage}
 _INGRESSES = {ingress.value: ingress for ingress in Ingress}
-
-
 _decode = msgspec.json.Decoder().decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -39,7 +38,7 @@ def read(raw: msgspec.Raw, otherwise: Any = None) -> Any:
 
 
 def members(raw: bytes | memoryview | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object, not read yet; none if it is something else."""
+    """Return the members of a JSON object, not read yet; none if it is something else."""
     try:
         return _decode_object(raw)
     except msgspec.ValidationError:
@@ -47,7 +46,7 @@ def members(raw: bytes | memoryview | msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 
 def items(raw: msgspec.Raw) -> list[msgspec.Raw]:
-    """The items of a JSON array, not read yet; none if it is something else."""
+    """Return the items of a JSON array, not read yet; none if it is something else."""
     try:
         return _decode_array(raw)
     except msgspec.ValidationError:
@@ -55,12 +54,12 @@ def items(raw: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def text(value: Any) -> str | None:
-    """A text that says something."""
+    """Return a text that is not empty, else None."""
     return value if isinstance(value, str) and value else None
 
 
 def number(value: Any) -> float | None:
-    """A finite number, also where it is written as text."""
+    """Return a finite number, also where it is written as text."""
     if isinstance(value, str):
         try:
             value = float(value)
@@ -76,23 +75,23 @@ def number(value: Any) -> float | None:
 
 
 def duration_s(value: Any) -> float | None:
-    """Seconds, none of them negative."""
+    """Return seconds that are not negative, else None."""
     seconds = number(value)
     return seconds if seconds is not None and seconds >= 0 else None
 
 
 def stage(value: Any) -> Stage:
-    """The stage; a record that does not say is one of a finished call."""
+    """Return the stage; a record that does not say is one of a finished call."""
     return _STAGES.get(value, Stage.END) if isinstance(value, str) else Stage.END
 
 
 def ingress(value: Any) -> Ingress:
-    """Where the call came in, as its record says."""
+    """Return where the call came in, as its record says."""
     return _INGRESSES.get(value, Ingress.UNKNOWN) if isinstance(value, str) else Ingress.UNKNOWN
 
 
 def epoch_s(value: Any, *, written: str | None = None, zone: tzinfo | None = UTC) -> float | None:
-    """Seconds since the epoch, from RFC 3339 text or an epoch in seconds or milliseconds.
+    """Return seconds since the epoch, from RFC 3339 text or an epoch in s or ms.
 
     `written` is a strptime format for text of another form; `zone` is that of text without one,
     which is not read where that is None.
@@ -121,7 +120,7 @@ def _written_s(value: str, written: str, zone: tzinfo | None) -> float | None:
 
 
 def moment_s(value: Any, zone: tzinfo | None) -> float | None:
-    """Seconds since the epoch as a switch writes them, between 2000 and 2100, else None.
+    """Return seconds since the epoch as a switch writes them, of 2000 to 2100, else None.
 
     An epoch in seconds, milliseconds or microseconds, as a number or text, or a date and time (ISO
     8601, `2026-11-25 08:02:03`); `zone` is that of one without, None: then nothing is guessed.
@@ -140,7 +139,7 @@ def _clock_s(value: str, zone: tzinfo | None) -> float | None:
 
 
 def trunk_of(channel: Any) -> str | None:
-    """The trunk in the name of an Asterisk channel, `PJSIP/carrier-a-0000002a`.
+    """Return the trunk in the name of an Asterisk channel, `PJSIP/carrier-a-0000002a`.
 
     What stands behind the first `/`, up to the last `-`; all of it where those are missing.
     """

@@ -1,7 +1,8 @@
-"""FreeSWITCH CDRs as mod_json_cdr writes and posts them.
+"""FreeSWITCH: mod_json_cdr, mod_cdr_csv and mod_event_kafka.
 
-Source: signalwire/freeswitch `src/switch_ivr.c` (switch_ivr_generate_json_cdr),
-`src/mod/event_handlers/mod_json_cdr`; samples in cgrates/cgrates `engine/fscdr_test.go`.
+CDRs as mod_json_cdr writes and posts them. Source: signalwire/freeswitch `src/switch_ivr.c`
+(switch_ivr_generate_json_cdr), `src/mod/event_handlers/mod_json_cdr`; samples in cgrates/cgrates
+`engine/fscdr_test.go`.
 
     variables   uuid, call_uuid, sip_from_user, start_uepoch...; URL-encoded unless encode-values
                 is false
@@ -14,6 +15,15 @@ Traps: a transfer puts a new profile in front, so the call as it came in is the 
 a key given many times is also what a JSON reader takes; after uuid_bridge a profile may have caller
 and callee the same, then what the INVITE said counts; the b-leg is logged too, with the same
 `call_uuid`, and is marked as a repeat of its call.
+
+Events as mod_event_kafka publishes them: flat JSON, all texts. Source: voiceip/mod_event_kafka
+`mod_event_kafka.cpp`, signalwire/freeswitch `switch_event_serialize_json`. CHANNEL_CREATE comes
+before the call is answered: an attempt, which can still be stopped. CHANNEL_HANGUP_COMPLETE is its
+end.
+
+Traps: without an `event-filter` every event comes, heartbeats too; each leg has events of its own,
+which share `Channel-Call-UUID` (in about 1 % of calls they do not); times are in microseconds, "0"
+where there is none; the module sets no record key, so a call's events may be in any partition.
 """
 
 import re
@@ -25,12 +35,11 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.csv_form import CsvForm
-from stream.calls.dialects.depth import too_deep
-from stream.calls.dialects.dialect import Details, Found, NoCall, Value
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.dialect import Details, NoCall, Only, RecordField, SwitchSettings, Value
+from stream.calls.dialects.json_form import JsonForm, Members, paths, too_deep, value_at
 from stream.core.model.call import RejectReason, Stage
 from stream.core.numbers.spelling import unescaped
 
@@ -90,11 +99,11 @@ class FreeSwitch:
         self.name = name
         self._trunk = switch.trunk or None
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
-        return self._glance(_read(value))
+        return self._key_fields(_read(value))
 
-    def _glance(self, record: _Record) -> Glance:
+    def _key_fields(self, record: _Record) -> KeyFields:
         variables, profile = record.variables, _profile(record)
         call_id = _variable(variables.call_uuid) or _variable(variables.uuid)
         if not call_id:
@@ -114,7 +123,7 @@ class FreeSwitch:
             )
             raise NoCall(RejectReason.MISSING_FIELD, text)
         trunk = self._trunk or fields.text(profile.network_addr)
-        return Glance(call_id, caller, callee, trunk)
+        return KeyFields(call_id, caller, callee, trunk)
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
@@ -130,25 +139,27 @@ class FreeSwitch:
         """See `Dialect`."""
         return _started_at_s(_read(value))
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         record = _read(value)
         variables, profile = record.variables, _profile(record)
         last = "callflow (last).caller_profile."
         return {
-            "call_id": Found("variables.call_uuid or uuid", variables.call_uuid or variables.uuid),
-            "caller": Found(
+            "call_id": RecordField(
+                "variables.call_uuid or uuid", variables.call_uuid or variables.uuid
+            ),
+            "caller": RecordField(
                 f"{last}caller_id_number or ani", profile.caller_id_number or profile.ani
             ),
-            "callee": Found(f"{last}destination_number", profile.destination_number),
-            "trunk": Found(f"{last}network_addr", profile.network_addr),
-            "started_at": Found("variables.start_uepoch", variables.start_uepoch),
-            "duration_s": Found("variables.duration", variables.duration),
+            "callee": RecordField(f"{last}destination_number", profile.destination_number),
+            "trunk": RecordField(f"{last}network_addr", profile.network_addr),
+            "started_at": RecordField("variables.start_uepoch", variables.start_uepoch),
+            "duration_s": RecordField("variables.duration", variables.duration),
         }
 
 
 def _profile(record: _Record) -> _Profile:
-    """The first profile of the channel: the call as it came in."""
+    """Return the first profile of the channel: the call as it came in."""
     flow = record.callflow
     if isinstance(flow, list):
         return flow[-1].caller_profile if flow else _Profile()
@@ -156,7 +167,7 @@ def _profile(record: _Record) -> _Profile:
 
 
 def _variable(value: Any) -> str | None:
-    """A channel variable; by default URL-encoded, which nothing shows where there is no `%`."""
+    """Return a channel variable; by default URL-encoded, which only a `%` shows."""
     text = fields.text(value)
     return unescaped(text) if text else text
 
@@ -174,7 +185,7 @@ _FORM = ord("c")
 
 
 def _read(value: Value) -> _Record:
-    """The record in a file's JSON or in the body of a POST."""
+    """Read the record in a file's JSON or in the body of a POST."""
     if value and value[0] == _FORM and value[:4] == b"cdr=":
         value = _unwrapped(bytes(value[4:]))
     try:
@@ -187,7 +198,7 @@ def _read(value: Value) -> _Record:
 
 
 def _by_members(value: Value) -> _Record | None:
-    """The record, each value read by itself: one that cannot be kept hides no other.
+    """Read each value by itself: one that cannot be kept hides no other.
 
     None: it has no variables, without which it is no channel's record.
     """
@@ -204,7 +215,7 @@ def _by_members(value: Value) -> _Record | None:
 
 
 def _kept(kind: type[msgspec.Struct], held: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    """The members of `held` that `kind` has, read."""
+    """Read the members of `held` that `kind` has."""
     return {name: fields.read(held[name]) for name in kind.__struct_fields__ if name in held}
 
 
@@ -212,7 +223,7 @@ _NOTHING = msgspec.Raw(b"null")
 
 
 def _unwrapped(form: bytes) -> bytes:
-    """JSON that was URL-encoded or base64; neither form shows to others how deep it is."""
+    """Decode URL-encoded or base64 JSON; neither form shows to others how deep it is."""
     text = unquote_to_bytes(form)
     if text[:1] not in (b"{", b""):
         try:
@@ -224,3 +235,28 @@ def _unwrapped(form: bytes) -> bytes:
         raise NoCall(RejectReason.TOO_DEEP, "objects or arrays nested too deep")
     text.decode()
     return text
+
+
+def _stage(record: Members) -> Stage:
+    ended = value_at(record, ("Event-Name",)) == "CHANNEL_HANGUP_COMPLETE"
+    return Stage.END if ended else Stage.ATTEMPT
+
+
+_CHANNEL = "an event of a channel has it"
+EVENTS = JsonForm(
+    call_id=paths("Channel-Call-UUID", "Unique-ID", "Caller-Unique-ID"),
+    caller=paths("Caller-Caller-ID-Number", "Caller-ANI"),
+    callee=paths("Caller-Destination-Number"),
+    started_at=paths("Caller-Channel-Created-Time"),
+    duration_s=paths("variable_duration"),
+    trunk=paths("Caller-Network-Addr"),
+    stage=_stage,
+    only=Only(
+        ("Event-Name",),
+        ("CHANNEL_CREATE", "CHANNEL_HANGUP_COMPLETE"),
+        may_be_absent=False,
+        otherwise='set event-filter to "CHANNEL_CREATE,CHANNEL_HANGUP_COMPLETE" in '
+        "event_kafka.conf.xml",
+    ),
+    missing={"call_id": _CHANNEL, "caller": _CHANNEL, "callee": _CHANNEL},
+)

@@ -1,23 +1,144 @@
-"""JSON dialects by a table: where a switch writes each field, and what a call looks like there.
+"""JSON: fields by the keys that lead to them, and dialects by a table of such paths.
 
 Of a field's paths the first that is there counts. The fast way and the scan look at the first path
 of each alone; a record that lacks one is read the slower way, which finds the same in others.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Only, Value
-from stream.calls.dialects.paths import Members, Path, Reader, keys_of, raw_at, value_at, written
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.dialect import (
+    REQUIRED,
+    Details,
+    FieldLayout,
+    NoCall,
+    Only,
+    RecordField,
+    SwitchSettings,
+    Value,
+)
 from stream.core.model.call import RejectReason, Stage
 
+DEPTH_MAX = 200
+"""Objects and arrays in one another; what is deeper is refused, so that what was read once can be
+read again from anywhere."""
+# A text without an end reaches to the end: else each quote in it would be tried as a beginning.
+_TEXT = re.compile(rb'"[^"\\]*+(?>(?:\\.[^"\\]*+)*)(?:"|\\?\Z)', re.DOTALL)
+_BRACKET = re.compile(rb"[][{}]")
+
+Path = tuple[str, ...]
 Paths = tuple[Path, ...]
+Members = Mapping[str, msgspec.Raw]
+"""Of a JSON object, not read yet."""
+_TYPES: Mapping[str, Any] = {"call_id": str, "caller": str | None, "callee": str | None}
+
+
+def brackets(value: bytes | memoryview) -> int:
+    """Count the opening brackets, those in texts too."""
+    held = bytes(value)
+    return held.count(b"[") + held.count(b"{")
+
+
+def depth(value: bytes | memoryview) -> int:
+    """Return how deep the objects and arrays of a decoded record lie in one another."""
+    level = deepest = 0
+    for bracket in _BRACKET.findall(_TEXT.sub(b"", value)):
+        level += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, level)
+    return deepest
+
+
+def too_deep(value: bytes | memoryview) -> bool:
+    """Return whether decoded JSON is nested deeper than it may be."""
+    return brackets(value) > DEPTH_MAX and depth(value) > DEPTH_MAX
+
+
+def raw_at(record: Members, path: Sequence[str]) -> msgspec.Raw | None:
+    """Return the value at `path`, not read yet; None: there is none."""
+    *parents, last = path
+    for step in parents:
+        record = fields.members(record[step]) if step in record else {}
+    return record.get(last)
+
+
+def value_at(record: Members, path: Sequence[str], unreadable: Any = None) -> Any:
+    """Return the value at `path`: None also without one, `unreadable` for what cannot be kept."""
+    raw = raw_at(record, path)
+    return None if raw is None else fields.read(raw, unreadable)
+
+
+def keys_of(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Return every key on the ways to `paths`; one that several share counts once."""
+    ways = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+    return tuple(sorted(way[-1] for way in ways))
+
+
+def written(path: Path) -> str:
+    r"""Write a path as configuration and messages do: `params.callid`; a dot in a key is `\.`."""
+    return ".".join(step.replace(".", "\\.") for step in path)
+
+
+class PathReader:
+    """Reads fields of a call by their paths, through one msgspec type that is nested as they are.
+
+    Those of `REQUIRED` must be there, and text. Attributes of that type are numbered (`a0`,
+    `a1`...): a JSON key need not be an identifier.
+    """
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._keys = tuple(paths)
+        self._numbers = count()
+        self._attribute_of: dict[Path, str] = {}
+        root: dict[str, Any] = {}
+        for key, path in paths.items():
+            node = root
+            *parents, last = path
+            for step in parents:
+                node = node.setdefault(step, {})
+            node[last] = key
+        self._decode = msgspec.json.Decoder(self._struct(root, ())).decode
+        self._values_of = attrgetter(*(self._dotted(path) for path in paths.values()))
+
+    def read(self, value: Value) -> dict[str, Any]:
+        """Read the fields by name; raise what msgspec raises."""
+        return dict(zip(self._keys, self._values_of(self._decode(value)), strict=True))
+
+    def _dotted(self, path: Path) -> str:
+        return ".".join(self._attribute_of[path[: depth + 1]] for depth in range(len(path)))
+
+    def _struct(self, node: Mapping[str, Any], above: Path) -> type[msgspec.Struct]:
+        """Make the struct of one object: `node` maps its keys to fields or nested objects."""
+        members: list[tuple[str, Any, Any]] = []
+        rename = {}
+        for step, below in node.items():
+            attribute = f"a{next(self._numbers)}"
+            self._attribute_of[(*above, step)] = attribute
+            rename[attribute] = step
+            if not isinstance(below, str):
+                nested = self._struct(below, (*above, step))
+                absent = (
+                    msgspec.field() if _required(below) else msgspec.field(default_factory=nested)
+                )
+                members.append((attribute, nested, absent))
+            elif below in REQUIRED:
+                members.append((attribute, _TYPES[below], msgspec.field()))
+            else:
+                members.append((attribute, Any, msgspec.field(default=None)))
+        return msgspec.defstruct("Record", members, rename=rename, gc=False, kw_only=True)
+
+
+def _required(node: Mapping[str, Any]) -> bool:
+    return any(
+        below in REQUIRED if isinstance(below, str) else _required(below) for below in node.values()
+    )
 
 
 def paths(*written_: str) -> Paths:
@@ -26,13 +147,13 @@ def paths(*written_: str) -> Paths:
 
 
 def always_end(_: Members) -> Stage:
-    """The switch writes a record when the call is over."""
+    """Return the end: the switch writes a record when the call is over."""
     return Stage.END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonForm:
-    """What one kind of switch writes. `missing` says by field what to do where it is not there.
+    """The fields that one kind of switch writes. `missing` says by field what to do without it.
 
     `local_times`: times are of the switch's zone and do not say it. `channels`: the trunk is in
     the name of an Asterisk channel. `stage` is asked with the whole record.
@@ -65,16 +186,16 @@ class JsonDialect:
         self.json_keys = keys_of(first.values())
         if self._trunk_ways:
             first["trunk"] = self._trunk_ways[0]
-        self.layout: Layout | None = Layout(
+        self.layout: FieldLayout | None = FieldLayout(
             tuple(first.items()),
             (("trunk", switch.trunk),) if switch.trunk else (),
             empty_is_absent=True,
             only=form.only,
             channels=form.channels and bool(self._trunk_ways),
         )
-        self._reader = Reader(first | ({"only": form.only.path} if form.only else {}))
+        self._reader = PathReader(first | ({"only": form.only.path} if form.only else {}))
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
         try:
             found = self._reader.read(value)
@@ -83,10 +204,10 @@ class JsonDialect:
         if self._form.only is not None:
             self._form.only.check(found["only"])
         trunk = self._trunk(found.get("trunk"))
-        return Glance(found["call_id"], found["caller"], found["callee"], trunk)
+        return KeyFields(found["call_id"], found["caller"], found["callee"], trunk)
 
-    def _slow(self, record: Members) -> Glance:
-        """The same where something is not as it usually is."""
+    def _slow(self, record: Members) -> KeyFields:
+        """Read a record in which something is not as it usually is."""
         if not record:
             raise NoCall(RejectReason.WRONG_TYPE, "no JSON object with something in it")
         only = self._form.only
@@ -97,10 +218,10 @@ class JsonDialect:
             place = written(self._ways["call_id"][0])
             raise NoCall(RejectReason.MISSING_FIELD, f"{place} is null{self._help('call_id')}")
         trunk = self._trunk(self._first(record, self._trunk_ways))
-        return Glance(found["call_id"], found["caller"], found["callee"], trunk)
+        return KeyFields(found["call_id"], found["caller"], found["callee"], trunk)
 
     def _text(self, record: Members, key: str) -> str | None:
-        """A required field by the first of its paths that is there; a whole number is its digits.
+        """Read a required field by the first of its paths that is there; of an int its digits.
 
         A call id that is null is not there.
         """
@@ -146,14 +267,14 @@ class JsonDialect:
         return self._started(fields.members(value))
 
     def _started(self, record: Members) -> float | None:
-        """By the first of its paths that says a time: a `0` stands for none."""
+        """Read the first of its paths that says a time: a `0` stands for none."""
         for path in self._form.started_at:
             moment = fields.moment_s(value_at(record, path), self._zone)
             if moment is not None:
                 return moment
         return None
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         record = fields.members(value)
         form = self._form
@@ -163,9 +284,9 @@ class JsonDialect:
         return {key: _found(record, there) for key, there in ways.items() if there}
 
 
-def _found(record: Members, ways: Paths) -> Found:
+def _found(record: Members, ways: Paths) -> RecordField:
     for path in ways:
         raw = value_at(record, path)
         if raw is not None:
-            return Found(written(path), raw)
-    return Found(" or ".join(map(written, ways)), None)
+            return RecordField(written(path), raw)
+    return RecordField(" or ".join(map(written, ways)), None)

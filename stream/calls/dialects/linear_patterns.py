@@ -15,10 +15,11 @@ import re2
 CHOICES_MAX: Final = 64
 """In how many ways optional parts and alternatives may be combined: each way is tried once."""
 _ASCII: Final = 128
+"""Sets of these are exact, as bits; all other characters count as one."""
 
 
 def cutter(pattern: str) -> Callable[[str], str | None]:
-    """What of a text counts by `pattern`: its first group, or all that it matches; None: nothing.
+    """Return what cuts out of a text what counts: the first group of `pattern`, or its match.
 
     Raises ValueError, with what to do.
     """
@@ -79,7 +80,7 @@ class _Set(NamedTuple):
     others: bool
 
     def meets(self, other: "_Set") -> bool:
-        """Whether a character may be in both."""
+        """Return whether a character may be in both."""
         return bool(self.ascii & other.ascii) or (self.others and other.others)
 
 
@@ -107,7 +108,7 @@ class _NotPlain(Exception):
 
 
 def is_plainly_linear(pattern: str) -> bool:
-    """Whether `re` searches any text for `pattern` in linear time, as its form proves.
+    """Return whether the form of `pattern` proves that `re` searches in linear time.
 
     It begins at the text's beginning, so one place is tried. It has repeats of single characters
     only, none inside another. What follows each repeat begins with none of its characters: then
@@ -142,7 +143,7 @@ _REPEATS: Final = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
 def _is_divided(chars: _Set, rest: "Sequence[_Step | _Choice | _End]") -> bool:
-    """Whether nothing that may come next begins with one of `chars`."""
+    """Return whether nothing that may come next begins with one of `chars`."""
     for part in rest:
         if isinstance(part, _End):
             return True
@@ -159,7 +160,7 @@ def _is_divided(chars: _Set, rest: "Sequence[_Step | _Choice | _End]") -> bool:
 
 
 def _parts(items: Sequence[Any]) -> "Iterator[_Step | _Choice | _End]":
-    """A sequence's parts in order, groups opened. Raises _NotPlain."""
+    """Yield a sequence's parts in order, groups opened. Raises _NotPlain."""
     for kind, value in items:
         name = str(kind)
         if name == "SUBPATTERN":
@@ -189,7 +190,7 @@ def _repeat(name: str, least: int, most: int, body: Any) -> "_Step | _Choice":
 
 
 def _opened(items: list[Any]) -> list[Any]:
-    """What a group holds that stands alone."""
+    """Return the content of a group that stands alone."""
     while len(items) == 1 and str(items[0][0]) == "SUBPATTERN":
         _, add, remove, inside = items[0][1]
         if add or remove:
@@ -199,7 +200,7 @@ def _opened(items: list[Any]) -> list[Any]:
 
 
 def _fixed(items: Sequence[Any]) -> tuple[_Step, ...]:
-    """A sequence that takes the same number of characters in one way. Raises _NotPlain."""
+    """Return a sequence that takes one number of characters in one way. Raises _NotPlain."""
     steps = []
     for part in _parts(items):
         if not isinstance(part, _Step) or part.varies:
@@ -212,7 +213,7 @@ _SETS: Final = frozenset({"LITERAL", "NOT_LITERAL", "ANY", "IN"})
 
 
 def _chars(name: str, value: Any) -> _Set:
-    """The characters that one item matches, or more. Raises _NotPlain."""
+    """Return the characters that one item matches, or more. Raises _NotPlain."""
     if name == "LITERAL":
         return _Set(1 << value, others=False) if value < _ASCII else _Set(0, others=True)
     if name == "NOT_LITERAL":

@@ -23,12 +23,12 @@ from typing import Any
 
 import msgspec
 
-from stream.calls.batch import FIELDS, Glance
+from stream.calls.call_batch import FIELDS, KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.csv_lines import cells_of
-from stream.calls.dialects.dialect import REQUIRED, Details, Found, Layout, NoCall, Value
+from stream.calls.dialects.csv_form import cells_of
+from stream.calls.dialects.dialect import REQUIRED, Details, FieldLayout, NoCall, RecordField, Value
+from stream.calls.dialects.json_form import PathReader, keys_of, value_at
 from stream.calls.dialects.linear_patterns import cutter
-from stream.calls.dialects.paths import Reader, keys_of, value_at
 from stream.core.model.call import RejectReason
 from stream.core.model.time_zones import zone_named
 
@@ -106,7 +106,7 @@ class MappingSettings:
 
 
 def _clash(paths: Mapping[str, str]) -> str:
-    """What is wrong with paths of which one ends inside another; "" for paths that do not."""
+    """Return what is wrong where one path ends inside another; "": none does."""
     ends = [tuple(steps(path)) for path in paths.values()]
     for end in ends:
         for other in ends:
@@ -118,7 +118,7 @@ def _clash(paths: Mapping[str, str]) -> str:
 
 
 def steps(path: str) -> list[str]:
-    r"""The keys that lead to a JSON field: `sip.code` has two, `sip\.code` is one."""
+    r"""Return the keys that lead to a JSON field: `sip.code` has two, `sip\.code` is one."""
     return [step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path)]
 
 
@@ -142,12 +142,12 @@ class _Patterns:
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self._cutters = {key: cutter(pattern) for key, pattern in patterns.items()}
 
-    def of_glance(self) -> bool:
-        """Whether one is of a field that deciding needs."""
+    def cut_key_fields(self) -> bool:
+        """Return whether one is of a key field."""
         return not self._cutters.keys().isdisjoint(FIELDS)
 
     def cut(self, found: dict[str, Any]) -> dict[str, Any]:
-        """`found` with what the patterns leave of its texts."""
+        """Leave of the texts in `found` what the patterns do."""
         for key, cutter_of_key in self._cutters.items():
             text = found.get(key)
             if not isinstance(text, str):
@@ -170,23 +170,23 @@ class JsonMapping:
         self.json_keys = keys_of(self._paths[key] for key in REQUIRED)
         self._optional = tuple(key for key in ("trunk", "ingress") if key in settings.fields)
         wanted = (*REQUIRED, *self._optional)
-        self._glance = Reader({key: self._paths[key] for key in wanted})
-        self._lean = Reader({key: self._paths[key] for key in REQUIRED})
+        self._key_fields = PathReader({key: self._paths[key] for key in wanted})
+        self._lean = PathReader({key: self._paths[key] for key in REQUIRED})
         self._patterns = _Patterns(settings.patterns)
         self._trunk = settings.constants.get("trunk")
         self._ingress = settings.constants.get("ingress")
         constants = (("trunk", self._trunk), ("ingress", self._ingress))
-        scanned = Layout(
+        scanned = FieldLayout(
             tuple((key, self._paths[key]) for key in wanted),
             tuple((key, text) for key, text in constants if text),
             empty_is_absent=True,
         )
-        self.layout = None if self._patterns.of_glance() else scanned
+        self.layout = None if self._patterns.cut_key_fields() else scanned
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
         try:
-            found = self._glance.read(value)
+            found = self._key_fields.read(value)
         except msgspec.ValidationError:
             # Only what cannot be done without makes a record no call: see dialect `ringfence`. Of
             # the others each is read by itself: one that makes no sense hides no other.
@@ -195,7 +195,7 @@ class JsonMapping:
             for key in self._optional:
                 found[key] = value_at(record, self._paths[key])
         self._patterns.cut(found)
-        return Glance(
+        return KeyFields(
             found["call_id"],
             found["caller"],
             found["callee"],
@@ -219,12 +219,13 @@ class JsonMapping:
         found = {"started_at": value_at(fields.members(value), path)}
         return _started_at_s(self._patterns.cut(found), self._settings)
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         record = fields.members(value)
         places = self._settings.fields
         return {
-            key: Found(places[key], value_at(record, path)) for key, path in self._paths.items()
+            key: RecordField(places[key], value_at(record, path))
+            for key, path in self._paths.items()
         }
 
 
@@ -245,10 +246,10 @@ class CsvMapping:
         self._least = 1 + max(self._places[key] for key in REQUIRED)
         self._patterns = _Patterns(settings.patterns)
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
         found = self._fields(value)
-        return Glance(
+        return KeyFields(
             found["call_id"],
             found["caller"],
             found["callee"],
@@ -264,11 +265,11 @@ class CsvMapping:
         """See `Dialect`."""
         return _started_at_s(self._fields(value), self._settings)
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         cells = cells_of(value, self._settings.delimiter)
         return {
-            key: Found(f"column {place}", cells[place] if place < len(cells) else None)
+            key: RecordField(f"column {place}", cells[place] if place < len(cells) else None)
             for key, place in self._places.items()
         }
 

@@ -1,26 +1,24 @@
-"""What a dialect understands of records, field by field, and what it does not and why. Pure."""
+"""Records as a dialect understands them, field by field, and what it does not and why. Pure."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from stream.calls.decode_one import refuse_unsound
+from stream.calls.decode_one import NO_CALL, reason_of, refuse_unsound
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Dialect, Found, NoCall, whole
+from stream.calls.dialects.dialect import Dialect, RecordField, whole
 from stream.core.model.call import Call
 from stream.core.model.moments import read_rfc3339, rfc3339
 from stream.core.numbers.caller_readings import read_caller
 from stream.core.numbers.number import Kind, Number, parse
 
 DAY_S = 86_400
+"""Times further in the future are a clock or a zone that is wrong: no zone is further away."""
 OLD_S = 366 * DAY_S
+"""An older call is hardly what a switch writes now."""
 _RAW_MAX = 60
-NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `Dialect.glance` raises for bytes that are no call; `refuse_unsound` for those that only
-look like one."""
+"""Characters of an example, so that a table fits a terminal."""
 OPTIONAL = ("started_at", "duration_s", "trunk", "ingress", "carrier", "stage")
 _NUMBERS = {
     Kind.INVALID: "no number can be read in it",
@@ -31,7 +29,7 @@ _NUMBERS = {
 
 
 @dataclass(slots=True)
-class Column:
+class ColumnPreview:
     """One field over all records: where it stood first, how often it was read, one example.
 
     `remarks` counts what was not understood, or is worth a look, in plain words.
@@ -46,36 +44,24 @@ class Column:
 
 @dataclass(slots=True)
 class Understood:
-    """What came of some records: reasons of rejects, and the first record of each, from 1."""
+    """The result for some records: reasons of rejects, and the first record of each, from 1."""
 
     records: int = 0
     calls: int = 0
-    columns: dict[str, Column] = field(default_factory=dict)
+    columns: dict[str, ColumnPreview] = field(default_factory=dict)
     rejected: Counter[str] = field(default_factory=Counter)
     first: dict[str, int] = field(default_factory=dict)
 
     @property
     def fields_read(self) -> int:
-        """How many optional values were read in all."""
+        """Number of optional values that were read in all."""
         return sum(self.columns[name].read for name in OPTIONAL if name in self.columns)
-
-
-def reason_of(error: Exception) -> str:
-    """Why bytes are no call, without quoting them."""
-    if isinstance(error, NoCall):
-        return str(error)
-    if isinstance(error, UnicodeDecodeError):
-        return f"not_utf8: byte {error.start} is no UTF-8"
-    if isinstance(error, RecursionError):
-        return "too_deep: objects or arrays nested too deep"
-    is_json = isinstance(error, msgspec.ValidationError)
-    return f"{'wrong_type' if is_json else 'not_json'}: {error}"
 
 
 def understood(
     dialect: Dialect, records: Sequence[bytes], region: str, now_s: float | None
 ) -> Understood:
-    """What `dialect` makes of `records`; numbers are read in `region`.
+    """Read `records` with `dialect`; numbers are read in `region`.
 
     `now_s` is the time, against which calls of the far past and the future are told; None: they
     are not looked at.
@@ -84,23 +70,23 @@ def understood(
     for number, value in enumerate(records, 1):
         told.records += 1
         try:
-            glance = dialect.glance(value)
+            call_fields = dialect.key_fields(value)
             refuse_unsound(value, dialect.json_keys)
         except NO_CALL as error:
-            reason = reason_of(error)
+            reason = ": ".join(reason_of(error))
             told.rejected[reason] += 1
             told.first.setdefault(reason, number)
             continue
         told.calls += 1
-        call = whole(glance, dialect.details(value))
+        call = whole(call_fields, dialect.details(value))
         _add(told.columns, call, dialect.found(value), region, now_s)
     return told
 
 
 def _add(
-    columns: dict[str, Column],
+    columns: dict[str, ColumnPreview],
     call: Call,
-    found: Mapping[str, Found],
+    found: Mapping[str, RecordField],
     region: str,
     now_s: float | None,
 ) -> None:
@@ -113,7 +99,7 @@ def _add(
         there = found.get(name)
         if there is None and read is None:
             continue
-        column = columns.setdefault(name, Column())
+        column = columns.setdefault(name, ColumnPreview())
         column.place = column.place or (there.place if there else "")
         if read is not None:
             column.read += 1
@@ -139,7 +125,7 @@ def _written(name: str, read: Any, region: str) -> str:
 
 
 def _read(name: str) -> Callable[[str | None, str | None], Number]:
-    """As the engine reads it: a caller may hide a number, a called one has nothing to hide."""
+    """Return how the engine reads it: a caller may hide a number, a callee has nothing to hide."""
     return read_caller if name == "caller" else parse
 
 

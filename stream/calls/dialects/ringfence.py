@@ -18,9 +18,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from stream.calls.batch import FIELDS, Glance
+from stream.calls.call_batch import FIELDS, KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Details, Found, Layout, Value
+from stream.calls.dialects.dialect import Details, FieldLayout, RecordField, Value
 
 _NULL = msgspec.Raw(b"null")
 
@@ -49,28 +49,28 @@ class _Lean(msgspec.Struct, gc=False):
     ingress: msgspec.Raw = _NULL
 
 
-class Ringfence:
+class RingfenceDialect:
     """The dialect; it has no settings."""
 
     name = "ringfence"
     json_keys = ("call_id", "caller", "callee")
-    layout = Layout(tuple((field, (field,)) for field in FIELDS))
+    layout = FieldLayout(tuple((field, (field,)) for field in FIELDS))
 
     def __init__(self) -> None:
-        self._glance = msgspec.json.Decoder(Glance).decode
+        self._key_fields = msgspec.json.Decoder(KeyFields).decode
         self._lean = msgspec.json.Decoder(_Lean).decode
         self._rest = msgspec.json.Decoder(_Rest).decode
         self._began = msgspec.json.Decoder(_Began).decode
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
         try:
-            return self._glance(value)
+            return self._key_fields(value)
         except msgspec.ValidationError:
             # A trunk or ingress of a wrong type must not let a listed caller through: only what
             # cannot be done without makes a record no call.
             lean = self._lean(value)
-        return Glance(
+        return KeyFields(
             lean.call_id,
             lean.caller,
             lean.callee,
@@ -92,13 +92,13 @@ class Ringfence:
         """See `Dialect`."""
         return fields.epoch_s(fields.read(self._began(value).started_at))
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         record = fields.members(value)
         return {
-            name: Found(name, fields.read(record[name]) if name in record else None)
+            name: RecordField(name, fields.read(record[name]) if name in record else None)
             for name in _FIELDS
         }
 
 
-RINGFENCE = Ringfence()
+RINGFENCE = RingfenceDialect()

@@ -20,11 +20,10 @@ from typing import Any
 
 import msgspec
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Details, Found, NoCall, Value
-from stream.calls.dialects.paths import Members
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.dialect import Details, NoCall, RecordField, SwitchSettings, Value
+from stream.calls.dialects.json_form import Members
 from stream.core.model.call import RejectReason, Stage
 from stream.core.numbers.parties import party_of
 
@@ -74,7 +73,7 @@ _Party = _Involved | str | None
 
 
 class _Parties(msgspec.Struct, gc=False):
-    """What deciding needs of a record of any kind; None where it is null or not there."""
+    """The members that deciding needs, of a record of any kind; None: null or not there."""
 
     network: Any = msgspec.field(default=None, name="networkCallReference")
     own: Any = msgspec.field(default=None, name="callReference")
@@ -100,7 +99,7 @@ _OBJECTS: Mapping[str, type[msgspec.Struct]] = {
 
 
 def _names(kind: type[msgspec.Struct]) -> dict[str, str]:
-    """The JSON key of each field."""
+    """Return the JSON key of each field."""
     return {field.name: field.encode_name for field in msgspec.structs.fields(kind)}
 
 
@@ -145,7 +144,7 @@ class ThreeGpp:
         self._zone = switch.zone
         self._constant = switch.trunk or None
 
-    def glance(self, value: Value, /) -> Glance:
+    def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
         try:
             around = _decode(value)
@@ -154,14 +153,14 @@ class ThreeGpp:
         for name, parties in around.items():
             kind = RECORDS.get(name)
             if kind is not None and kind != "other" and parties.method in (None, "INVITE"):
-                return self._glance(parties, kind)
+                return self._key_fields(parties, kind)
             if kind is not None:
                 break
         # Something is not as it usually is; what, is said there.
         record, kind = _record(value)
-        return self._glance(_parties_of(record), kind)
+        return self._key_fields(_parties_of(record), kind)
 
-    def _glance(self, record: _Parties, kind: str) -> Glance:
+    def _key_fields(self, record: _Parties, kind: str) -> KeyFields:
         call_id = _call_id(record)
         if call_id is None:
             names = "networkCallReference, callReference and iMS-Charging-Identifier"
@@ -170,7 +169,7 @@ class ThreeGpp:
         if callee is None:
             place = "servedMSISDN" if kind == "mt" else _CALLED[kind == "ims"]
             raise NoCall(RejectReason.MISSING_FIELD, f"{place} missing: it is the number called")
-        return Glance(call_id, caller, callee, self._constant or _trunk(record))
+        return KeyFields(call_id, caller, callee, self._constant or _trunk(record))
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
@@ -193,7 +192,7 @@ class ThreeGpp:
                 return moment
         return None
 
-    def found(self, value: Value, /) -> Mapping[str, Found]:
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
         record, kind = _record(value)
         parties = _parties_of(record)
@@ -201,12 +200,14 @@ class ThreeGpp:
         calling = "list-Of-Calling-Party-Address" if kind == "ims" else "callingNumber"
         started = next((name for name in _STARTS if name in record), _STARTS[0])
         return {
-            "call_id": Found("networkCallReference or callReference", _call_id(parties)),
-            "caller": Found(calling, caller),
-            "callee": Found("servedMSISDN" if kind == "mt" else _CALLED[kind == "ims"], callee),
-            "trunk": Found("mscIncomingTKGP", _trunk(parties)),
-            "started_at": Found(started, _at(record, started)),
-            "duration_s": Found("callDuration", _at(record, "callDuration")),
+            "call_id": RecordField("networkCallReference or callReference", _call_id(parties)),
+            "caller": RecordField(calling, caller),
+            "callee": RecordField(
+                "servedMSISDN" if kind == "mt" else _CALLED[kind == "ims"], callee
+            ),
+            "trunk": RecordField("mscIncomingTKGP", _trunk(parties)),
+            "started_at": RecordField(started, _at(record, started)),
+            "duration_s": RecordField("callDuration", _at(record, "callDuration")),
         }
 
 
@@ -214,7 +215,7 @@ _CALLED = ("calledNumber", "called-Party-Address")
 
 
 def _record(value: Value) -> tuple[Members, str]:
-    """The record and its kind: mo, mt, inc, out or ims. Raises NoCall for others."""
+    """Return the record and its kind: mo, mt, inc, out or ims. Raises NoCall for others."""
     around = fields.members(value)
     for name in around:
         kind = RECORDS.get(name)
@@ -231,7 +232,7 @@ def _record(value: Value) -> tuple[Members, str]:
 
 
 def _within(value: Value) -> Members:
-    """The members of the record, whatever it is of; none where there is none."""
+    """Return the members of the record, whatever it is of; none where there is none."""
     around = fields.members(value)
     return next((fields.members(around[name]) for name in around if name in RECORDS), {})
 
@@ -284,7 +285,7 @@ def _names_number(text: str) -> bool:
 
 
 def _involved(party: Any) -> str | None:
-    """An InvolvedParty: a SIP or tel URI, or a number in E.164."""
+    """Return the text of an InvolvedParty: a SIP or tel URI, or a number in E.164."""
     if isinstance(party, str):
         return party or None
     if not isinstance(party, _Involved):
@@ -295,7 +296,7 @@ def _involved(party: Any) -> str | None:
 
 
 def _number(party: Any, *, served: bool = False) -> str | None:
-    """A number as our numbers are written: international ones with `+`."""
+    """Write a number as ours are: international ones with `+`."""
     if party is None:
         return None
     digits, nature = _digits(party)
@@ -306,7 +307,7 @@ def _number(party: Any, *, served: bool = False) -> str | None:
 
 
 def _digits(party: Any) -> tuple[str | None, Any]:
-    """The digits of an address and its type of number (None: it does not say)."""
+    """Return the digits of an address and its type of number (None: it does not say)."""
     if isinstance(party, _Address):
         digits = _scalar(party.address) or _scalar(party.digits)
         nature = party.ton if party.nature is msgspec.UNSET else party.nature
@@ -315,7 +316,7 @@ def _digits(party: Any) -> tuple[str | None, Any]:
 
 
 def _trunk(record: _Parties) -> str | None:
-    """The incoming trunk group: {"tkgpName": "..."}, {"tkgpNumber": 7}, or the text itself."""
+    """Return the incoming trunk group: {"tkgpName": "..."}, {"tkgpNumber": 7}, or a text."""
     group = record.group
     if isinstance(group, _Group):
         return _scalar(group.name) or _scalar(group.number)
@@ -323,7 +324,7 @@ def _trunk(record: _Parties) -> str | None:
 
 
 def _clock(value: Any) -> Any:
-    """A TimeStamp of nine octets in BCD, YYMMDDhhmmssShhmm with S in ASCII, as ISO 8601."""
+    """Write a TimeStamp of nine octets in BCD, YYMMDDhhmmssShhmm with S in ASCII, as ISO 8601."""
     match = _BCD_TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return value

@@ -32,7 +32,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.core.model.call import Stage
 from stream.core.policy.rules import BurstSettings
 from stream.kafka.batch import Partition
@@ -42,6 +42,7 @@ WATCHED_FROM: Final = 3
 CALLS_MAX: Final = 131_072
 """Of one partition: 15 MB with 30 calls a number."""
 PARTITIONS_MAX: Final = 64
+"""That were read last, of one worker."""
 LEGS_MAX: Final = 4
 """Ended records of one call whose id came from its caller: the legs of a fork, a CDR sent twice. A
 call to a group of 40 telephones counts as ten. With more a flood under one id would count too few:
@@ -49,6 +50,7 @@ call to a group of 40 telephones counts as ten. With more a flood under one id w
 OVERLAP_MS: Final = 1000
 """Legs may be so far apart: most switches write whole seconds."""
 _CELLS: Final = 1 << 18
+"""Counters of a partition and a window, 1 MB: few callers of a window share one."""
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
 _SHIFT: Final = np.uint64(64 - 18)
@@ -69,7 +71,7 @@ class _Short:
     records: list[int]
 
     def takes(self, leg: "_Short") -> bool:
-        """Whether `leg` can belong to this call, whose id came from the caller.
+        """Return whether `leg` can belong to this call, whose id came from the caller.
 
         Compared with the first leg alone: else calls that follow each other closely would be a
         chain without an end.
@@ -102,7 +104,7 @@ class _Memory:
     held: int = 0
 
     def counted(self, cells: NDArray[np.uint64], at_ms: int, window_ms: float) -> NDArray[np.bool_]:
-        """Count a call in each of `cells`; which have now enough to be watched."""
+        """Count a call in each of `cells`; return which have now enough to be watched."""
         if at_ms - self.since_ms >= window_ms:
             self.before, self.recent = self.recent, self.before
             self.recent[:] = 0
@@ -133,7 +135,7 @@ class Bursts:
         """Numbers forgotten within the window, being too many; whoever counts them sets it to 0."""
 
     def look(self, batch: CallBatch, calls: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of `calls` (ascending, their callers E.164) whose number is in a burst."""
+        """Return those of `calls` (ascending, their callers E.164) whose number is in a burst."""
         found: list[int] = []
         rows = batch.rows[calls]
         for segment in batch.raw.segments:
@@ -172,7 +174,7 @@ class Bursts:
     def _bursts(
         self, memory: _Memory, number: bytes, leg: _Short | None, at_ms: int, believed: bool
     ) -> bool:
-        """Remember a short call of `number`; whether there are too many short ones by now.
+        """Remember a short call of `number`; return whether there are too many by now.
 
         `believed`: its id is the switch's own.
         """
@@ -188,7 +190,7 @@ class Bursts:
         return all(abs(at_ms - one.at_ms) < self._window_ms for one in short)
 
     def _put(self, short: list[_Short], leg: _Short, believed: bool) -> int:
-        """Remember a call as the last one; how many more are held than before."""
+        """Remember a call as the last one; return how many more are held than before."""
         same = [one for one in short if one.call == leg.call]
         if any(leg.records[0] in one.records for one in same):
             return 0
@@ -204,7 +206,7 @@ class Bursts:
         return 1
 
     def _short(self, batch: CallBatch, call: int, at_ms: int) -> _Short | None:
-        """A call that has ended and was short, by its record; None: it is none, or no one knows."""
+        """Read a call that has ended and was short; None: it is none, or nobody knows."""
         whole = batch.call_of(call)
         seconds = whole.duration_s
         if whole.stage is not Stage.END or seconds is None or seconds > self._settings.call_s_max:

@@ -1,15 +1,21 @@
-"""Which calls break a plausibility rule, for a batch: only what may is looked at at all."""
+"""Calls of a batch that break a plausibility rule: only what may is looked at at all.
 
-from collections.abc import Callable, Mapping
+The rules are compiled once for the settings, by place of rule and trunk.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
+import phonenumbers
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.plausibility.table import RuleTable
+from stream.calls.trunks import Trunks
+from stream.core.model.byte_strings import Texts
+from stream.core.model.call import Ingress
 from stream.core.model.decision import Action
 from stream.core.numbers.number import Kind, region_of
 from stream.core.numbers.operator_prefixes import Mark
@@ -22,14 +28,118 @@ from stream.core.numbers.plausibility import (
     short_numbers,
 )
 from stream.core.policy.policy_columns import Judgements
-from stream.core.policy.rules import RULES, RuleState
+from stream.core.policy.rules import RULES, RuleSettings, RuleState
 
+_SIDES = (Ingress.INTERNATIONAL, Ingress.DOMESTIC)
 _NONE: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Told:
-    """What is known besides the batch.
+class RuleTable:
+    """The most that each rule may cause on each trunk.
+
+    By trunk, in the order of `names`, the last place (also -1) being that of all other trunks:
+    `states` uint8[rules, trunks] (`RuleState`), `countries`, `abroad` bool: its calls come from
+    abroad unless their record says otherwise, `codes` int64: the place of its country's code in
+    `prefixes`, `alone` bool: no other country has that code. `on` are the rules, by their place in
+    `RULES`, that are on on some trunk; `everywhere` by rule the state that it has on all, -1 where
+    they differ.
+    """
+
+    names: tuple[str, ...]
+    states: NDArray[np.uint8]
+    countries: tuple[str, ...]
+    abroad: NDArray[np.bool_]
+    prefixes: tuple[bytes, ...]
+    codes: NDArray[np.int64]
+    alone: NDArray[np.bool_]
+    on: tuple[int, ...]
+    everywhere: tuple[int, ...]
+
+    @classmethod
+    def of(cls, settings: RuleSettings, trunks: Trunks) -> Self:
+        """Compile the table of `settings` on `trunks`."""
+        names = (*trunks.named,)
+        countries = (*(trunks.named[name].country for name in names), trunks.home_country)
+        states = np.array(
+            [
+                [
+                    settings.state(rule, name, country)
+                    for name, country in zip((*names, None), countries, strict=True)
+                ]
+                for rule in RULES
+            ],
+            np.uint8,
+        )
+        by_trunk = [phonenumbers.country_code_for_region(country) for country in countries]
+        known = sorted({*by_trunk})
+        return cls(
+            names=names,
+            states=states,
+            countries=countries,
+            abroad=np.array(
+                [*(trunks.named[n].ingress is Ingress.INTERNATIONAL for n in names), False]
+            ),
+            prefixes=tuple(b"+%d" % code for code in known),
+            codes=np.array([known.index(code) for code in by_trunk]),
+            alone=np.array(
+                [len(phonenumbers.region_codes_for_country_code(code)) == 1 for code in by_trunk]
+            ),
+            on=tuple(np.flatnonzero(states.any(axis=1)).tolist()),
+            everywhere=tuple(int(row[0]) if (row == row[0]).all() else -1 for row in states),
+        )
+
+    def trunks_of(self, batch: CallBatch, calls: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the place of the trunk of each of `calls` (ascending)."""
+        return _places(batch, "trunk", self.names, calls)
+
+    def from_abroad(
+        self, batch: CallBatch, calls: NDArray[np.int64], trunks: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return which of `calls`, on those `trunks`, come from abroad."""
+        said = _places(batch, "ingress", _SIDES, calls)
+        found: NDArray[np.bool_] = np.where(said < 0, self.abroad[trunks], said == 0)
+        return found
+
+    def states_of(self, rule: int, batch: CallBatch, calls: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return what `rule` may cause to each of `calls`. Look trunks up if it matters."""
+        if self.everywhere[rule] >= 0:
+            return np.full(len(calls), self.everywhere[rule], np.uint8)
+        found: NDArray[np.uint8] = self.states[rule, self.trunks_of(batch, calls)]
+        return found
+
+
+def _places(
+    batch: CallBatch, field: str, known: Sequence[str], calls: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the place in `known` of `field` of each of `calls` (ascending); -1: not there."""
+    if not known or not len(calls):
+        return np.full(len(calls), -1)
+    places = {name: place for place, name in enumerate(known)}
+    located = batch.located
+    if located is None:
+        said = (getattr(batch.key_fields[call], field) for call in calls.tolist())
+        return np.array([places.get(text, -1) for text in said], np.int64)
+    texts = located.field(field)
+    sizes = texts.sizes[calls]
+    found = Texts(texts.data, texts.starts[calls], sizes).places_in(known)
+    start = 0
+    for constants in located.constants:
+        first, last = np.searchsorted(calls, [start, constants.stop])
+        where = first + np.flatnonzero(sizes[first:last] < 0)
+        found[where] = places.get(constants.texts.get(field, ""), -1)
+        start = constants.stop
+    for place in (
+        np.flatnonzero(np.isin(calls, [*located.fallback])).tolist() if located.fallback else ()
+    ):
+        text = getattr(located.fallback[int(calls[place])], field)
+        found[place] = places.get(text, -1)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RuleInputs:
+    """Facts that rules need besides the batch.
 
     `never_call`: what those lists come to that hold numbers that never call out, None: nothing.
     `may_roam` int64: calls whose caller is exempt from `home_number_from_abroad`; where a list of
@@ -62,8 +172,8 @@ class _Found(NamedTuple):
     most: RuleState | NDArray[np.uint8] = RuleState.BLOCK
 
 
-def broken_rules(batch: CallBatch, table: RuleTable, told: Told) -> Broken | None:
-    """Calls that break a rule that is on: of the strongest ones the first. None: no call does."""
+def broken_rules(batch: CallBatch, table: RuleTable, told: RuleInputs) -> Broken | None:
+    """Return calls that break a rule that is on: of the strongest the first. None: none does."""
     looking = _Looking(batch, table, told)
     states, rules = np.zeros(0, np.uint8), _NONE
     for rule in table.on:
@@ -83,7 +193,7 @@ def broken_rules(batch: CallBatch, table: RuleTable, told: Told) -> Broken | Non
 class _Looking:
     """One batch, and what more than one rule asks of it."""
 
-    def __init__(self, batch: CallBatch, table: RuleTable, told: Told) -> None:
+    def __init__(self, batch: CallBatch, table: RuleTable, told: RuleInputs) -> None:
         self.batch = batch
         self.table = table
         self.told = told
@@ -112,7 +222,7 @@ class _Looking:
         return self.table.trunks_of(self.batch, calls)
 
     def abroad(self, calls: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of `calls` that come from abroad."""
+        """Return those of `calls` that come from abroad."""
         if not len(calls):
             return calls
         return calls[self.table.from_abroad(self.batch, calls, self.trunks(calls))]
@@ -140,7 +250,7 @@ _STATE_OF[[Action.OBSERVE, Action.FLAG, Action.BLOCK]] = (
 
 
 def _home_from_abroad(looking: _Looking) -> _Found:
-    """Calls that come in from abroad with a number of the trunk's own country."""
+    """Return calls that come in from abroad with a number of the trunk's own country."""
     batch, table, told = looking.batch, looking.table, looking.told
     letters = np.ascontiguousarray(batch.callers.e164, "S16").view(np.uint8).reshape(-1, 16)
     begins = np.array([_begin(letters, prefix) for prefix in table.prefixes])
@@ -159,7 +269,7 @@ def _home_from_abroad(looking: _Looking) -> _Found:
 
 
 def _begin(letters: NDArray[np.uint8], prefix: bytes) -> NDArray[np.bool_]:
-    """Which rows of letters begin with `prefix`."""
+    """Return which rows of letters begin with `prefix`."""
     found: NDArray[np.bool_] = letters[:, 0] == prefix[0]
     for place in range(1, len(prefix)):
         found &= letters[:, place] == prefix[place]

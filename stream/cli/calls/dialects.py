@@ -9,12 +9,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from stream.calls.dialects import KNOWN
-from stream.calls.dialects.detect_dialect import Found, Proposal, find, settings_for
-from stream.calls.dialects.dialect import Dialect
-from stream.calls.dialects.near_misses import NearMiss
+from stream.calls.dialects.detect_dialect import (
+    Detection,
+    DialectProposal,
+    NearMiss,
+    find,
+    settings_for,
+)
+from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.preview import Understood, understood
-from stream.calls.dialects.sample_records import records_in
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.submitted_records import records_in
 from stream.cli.common import AsJson, ConfigFiles, settings_of
 from stream.cli.output import err, out, print_json
 from stream.config.settings import Settings
@@ -117,7 +121,7 @@ def detect(file: FileName, config: ConfigFiles = None, as_json: AsJson = False) 
         raise typer.Exit(NOTHING_DONE)
 
 
-def _print_near(file: Path, found: Found) -> None:
+def _print_near(file: Path, found: Detection) -> None:
     """What no dialect is, as comments, so that the whole can be kept as configuration."""
     if not found.near:
         _comment(f"{file}: none of the dialects that `ringfence dialects ls` names")
@@ -145,7 +149,7 @@ def _near_json(one: NearMiss) -> dict[str, object]:
     }
 
 
-def _as_json(one: Proposal) -> dict[str, object]:
+def _as_json(one: DialectProposal) -> dict[str, object]:
     return {
         "dialect": one.dialect,
         "calls": one.calls,
@@ -155,7 +159,7 @@ def _as_json(one: Proposal) -> dict[str, object]:
     }
 
 
-def _print_proposals(file: Path, found: Sequence[Proposal]) -> None:
+def _print_proposals(file: Path, found: Sequence[DialectProposal]) -> None:
     first, *others = found
     _comment(f"{file}: {first.dialect} ({KNOWN[first.dialect].what})")
     _comment(first.why)

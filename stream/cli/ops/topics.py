@@ -9,7 +9,7 @@ from stream.cli.common import AsJson, ConfigFiles, say_waiting, settings_of
 from stream.cli.output import out, print_json
 from stream.config.settings import Settings
 from stream.core.model.errors import TopicMissing
-from stream.kafka.topics import Done, TopicReport, ensure_topics
+from stream.kafka.topics import TopicReport, TopicState, ensure_topics
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def topics_show(config: ConfigFiles = None, as_json: AsJson = False) -> None:
     settings = settings_of(config)
     reports = asyncio.run(_topics(settings, create=False))
     _print_topics(reports, as_json=as_json)
-    missing = [report.name for report in reports if report.done is Done.MISSING]
+    missing = [report.name for report in reports if report.done is TopicState.MISSING]
     if missing:
         raise TopicMissing(f"no topic {', '.join(missing)}: `ringfence topics create` makes it")
 

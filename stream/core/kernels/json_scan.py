@@ -1,7 +1,7 @@
 """Where the wanted fields of JSON records lie, each record checked to the last byte. Compiled.
 
 A record is read as one of the shapes seen before (`json_shapes`), or step by step, and then its
-shape is kept. What this cannot vouch for is left to the ordinary decoder, whose word is final.
+shape is kept. What this cannot vouch for is left to the fallback decoder, whose word is final.
 """
 
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ from stream.core.kernels.vectors import differing64, item, unusual64
 from stream.core.model.byte_strings import Texts
 
 DEPTH_MAX = 64
-"""Objects and arrays in one another; what is deeper goes to the ordinary decoder."""
+"""Objects and arrays in one another; what is deeper goes to the fallback decoder."""
 
 # To try the shapes and to keep another costs what twice as many records save that have one of them.
 # So where fewer do, shapes are left alone for a while: keys in any order cost 10 ns, not 700.

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
-from stream.calls.batch import CallBatch
-from stream.calls.record_keys import Unreadable, keyed, topics_of
+from stream.calls.call_batch import CallBatch
+from stream.calls.submitted_records import Unreadable, keyed, topics_of
 from stream.core.model.errors import KafkaRefuses, SinkDown
 from stream.edge.http.problems import Kind, ProblemError
 from stream.kafka.batch import RawBatch

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stream.calls.dialects.sample_records import records_in
+from stream.calls.submitted_records import records_in
 from stream.edge.ingest.line_batch import Batch, DoneFile, Happening
 from stream.edge.ingest.lines import Line, Lines
 from stream.edge.ingest.record_file import PIECE, passed_over

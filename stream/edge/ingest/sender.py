@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.dialects.detect_dialect import likely
-from stream.calls.dialects.wrong_dialect import RECORDS_MIN, SAMPLES_MAX
-from stream.calls.record_keys import Unreadable, keyed
+from stream.calls.dialects.topic_watch import RECORDS_MIN, SAMPLES_MAX
+from stream.calls.submitted_records import Unreadable, keyed
 from stream.core.model.call import RejectReason
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.lines import Line

@@ -10,10 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from stream.calls.loop import Source
+from stream.calls.loop import RecordSource
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import PartitionsLost
-from stream.kafka.offsets import Progress
+from stream.kafka.offsets import CommitProgress
 from stream.ops.clock import monotonic_s
 from stream.ops.tasks import cancelled
 
@@ -42,7 +42,7 @@ class Pump:
 
     def __init__(
         self,
-        source: Source,
+        source: RecordSource,
         deliver: Callable[[RawBatch], Awaitable[None]],
         settings: PumpSettings,
         back: Back | None = None,
@@ -55,7 +55,7 @@ class Pump:
         self._idle = 0
         self._stopping = False
         self._epoch = -1
-        self._progress = Progress({})
+        self._progress = CommitProgress({})
         self._due_s = 0.0
 
     def stop(self) -> None:
@@ -75,19 +75,19 @@ class Pump:
             return
         if self._source.epoch != self._epoch:
             self._epoch = self._source.epoch
-            self._progress = Progress({})
+            self._progress = CommitProgress({})
         await self._go_back()
         raw = await self._source.next_batch(self._settings.records_max, self._settings.wait_ms)
         self._idle = 0 if len(raw) else self._idle + 1
         if len(raw) and raw.epoch == self._epoch:
             if not self._progress.next_offsets:
-                self._progress = Progress(dict(self._source.starts))
+                self._progress = CommitProgress(dict(self._source.starts))
             if not await self._delivered(raw):
                 return
             for partition, _, stop in raw.segments:
                 self._progress.advance(partition, int(raw.offsets[stop - 1]))
         elif not self._progress.next_offsets and self._source.epoch == self._epoch:
-            self._progress = Progress(dict(self._source.starts))
+            self._progress = CommitProgress(dict(self._source.starts))
         if monotonic_s() >= self._due_s:
             self._due_s = monotonic_s() + self._settings.commit_interval_s
             await self._commit()
@@ -98,7 +98,7 @@ class Pump:
         back = await self._back(self._epoch, self._progress.next_offsets, self._idle)
         if back and self._source.epoch == self._epoch and not self._source.revoking:
             self._source.rewind(back)
-            self._progress = Progress({**self._progress.next_offsets, **back})
+            self._progress = CommitProgress({**self._progress.next_offsets, **back})
             self._idle = 0
 
     async def _delivered(self, raw: RawBatch) -> bool:

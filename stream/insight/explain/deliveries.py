@@ -19,7 +19,7 @@ from stream.core.model.errors import Fault, SourceDown
 from stream.edge.sinks import proxy_keys
 from stream.kafka.call_events import CallEvent
 from stream.kafka.clients import listens
-from stream.kafka.decision_history import Found, about
+from stream.kafka.decision_history import FoundDecision, about
 from stream.kafka.topic_reader import reader
 from stream.lists.store.redis_client import client
 
@@ -32,7 +32,7 @@ REDIS = "redis"
 
 async def decided(
     settings: InsightSettings, topic: str, number: str, at_ms: int | None, limit: int
-) -> tuple[list[Found], dict[str, Any]]:
+) -> tuple[list[FoundDecision], dict[str, Any]]:
     """The last `limit` records about `number` in `topic`, up to a moment; and how far was looked.
 
     An absent Kafka is told in `why`: at once, or after `DECISIONS_S_MAX` where it takes long.
@@ -59,7 +59,7 @@ async def decided(
 
 
 async def delivered(
-    settings: InsightSettings, number: str, found: Sequence[Found], now_s: int
+    settings: InsightSettings, number: str, found: Sequence[FoundDecision], now_s: int
 ) -> dict[str, Any]:
     """The proxies' key, and of each decision what every sink did with it; plain values."""
     groups = sink_groups(settings) if found else {}
@@ -122,7 +122,7 @@ async def _gave_up(settings: InsightSettings, number: str) -> dict[tuple[str, st
 def _state(
     settings: InsightSettings,
     sink: str,
-    one: Found,
+    one: FoundDecision,
     position: int | None,
     gave_up: Mapping[tuple[str, str], str],
 ) -> str:

@@ -131,7 +131,7 @@ def _entries(
             "owner": live.name.partition("/")[0],
             "state": state,
             "prefix": prefix,
-            "agreement": rules.wording.agreements[index],
+            "agreement": rules.rule_names.agreements[index],
             "needs_agreement": bool(bounds) and bounds[index].stops.action == NO_AGREEMENT,
             "may": rules.policy.by_list[index].action.name.lower(),
             "generation": live.generation,

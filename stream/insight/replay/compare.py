@@ -10,10 +10,10 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import BatchTally, CallBatch
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.ruling_columns import ALLOWLIST, CALLER, Rulings
-from stream.calls.rulings import Rules, Tally, rulings_of
+from stream.calls.rulings import Rules, rulings_of
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.decision import Action
 
@@ -59,10 +59,10 @@ class Ruled:
         """The rule that decided the call, as decisions name it: `list:KH/scam`, `rule:...`."""
         place = int(self.places[call])
         if place == _NOBODY:
-            return self.side.rules.wording.rules[0]
+            return self.side.rules.rule_names.rules[0]
         number = int(self.rulings.rules[place])
-        wording = self.side.rules.wording
-        name, of_list = wording.rules[number], wording.lists[number]
+        rule_names = self.side.rules.rule_names
+        name, of_list = rule_names.rules[number], rule_names.lists[number]
         return f"{name} on {of_list}" if of_list and of_list not in name else name
 
     def by_caller(self, call: int) -> bool:
@@ -97,7 +97,7 @@ def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> C
 
 
 def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
-    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, Tally(), side.bursts)
+    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, BatchTally(), side.bursts)
     actions = np.zeros(len(batch), np.uint8)
     actions[rulings.calls] = np.where(rulings.simulated, Action.OBSERVE, rulings.actions)
     places = np.full(len(batch), _NOBODY, np.int64)

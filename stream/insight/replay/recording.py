@@ -14,15 +14,14 @@ from typing import Any, Final
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.core.model.errors import SourceDown
 from stream.insight.replay.compare import Side, compare
 from stream.insight.replay.totals import Sums
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import Patience, down
-from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, reader_for
-from stream.kafka.reader import Reader
+from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, reader_for
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from stream.kafka.topic_reader import STALLED_S, Progress, between, read_spans
 from stream.kafka.topic_reader import reader as topic_reader

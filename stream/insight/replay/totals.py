@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.trunks import Trunks
 from stream.core.model.call import Stage
 from stream.core.model.decision import Action
@@ -158,7 +158,7 @@ def _number(batch: CallBatch, call: int, *, by_caller: bool) -> bytes:
 def _field(batch: CallBatch, name: str, call: int) -> str | None:
     if batch.located is not None:
         return batch.located.text(name, call)
-    text: str | None = getattr(batch.glances[call], name)
+    text: str | None = getattr(batch.key_fields[call], name)
     return text
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import UNSET, Struct
 from numpy.typing import NDArray
 
-from stream.calls.batch import CallBatch
+from stream.calls.call_batch import CallBatch
 from stream.calls.decode import decode
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.settings import DecodeSettings

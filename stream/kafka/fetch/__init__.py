@@ -5,7 +5,7 @@ One path, on which each file hands over to the next:
     connection       bytes of a socket, received into reused buffers
     broker           answers of one broker, and what is fetched from it next
     fetched_batches  answers that wait, read as columns of records
-    fetcher          the next batch: all of it as one `Reader`, with leaders and faults
+    fetcher          the next batch: all of it, with leaders and faults
 
 messages (a fetch and its answer, as bytes) and partition_state (where one partition stands) serve
 all of them.

@@ -62,12 +62,19 @@ class Owner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerSettings:
-    """Settings of all brokers. `answer_bytes_max` bounds what is received, whatever is asked."""
+class FetchSettings:
+    """How a fetcher fetches from all its brokers.
+
+    `answer_bytes_max` bounds what is received, whatever is asked; `room_bytes_max` what it unpacks
+    to. `skip_corrupt`: a batch that cannot be right is passed over, else its partition stops.
+    """
 
     kafka: KafkaSettings
     sizes: FetchSizes
     answer_bytes_max: int
+    room_bytes_max: int
+    start_at: str
+    skip_corrupt: bool
     observe: Observe
 
 
@@ -79,7 +86,7 @@ class Broker:
     """
 
     def __init__(
-        self, node: int, settings: BrokerSettings, fetched: FetchedBatches, owner: Owner
+        self, node: int, settings: FetchSettings, fetched: FetchedBatches, owner: Owner
     ) -> None:
         self.node = node
         self.led: dict[Partition, PartitionState] = {}
@@ -103,7 +110,7 @@ class Broker:
 
     @property
     def waits(self) -> bool:
-        """Whether it is the broker's turn: it was asked, or cannot even be asked."""
+        """True if it is the broker's turn: it was asked, or cannot even be asked."""
         if self.cannot or not self.led:
             return False
         return self._connection is None or self._receiving is not None
@@ -196,6 +203,7 @@ class Broker:
         self._failed(why)
 
     def _answered(self, buffer: Buffer, received: int, size: int) -> None:
+        # First of all: whatever follows may ask again, or give the connection up.
         self._receiving = None
         asked, self._asked = self._asked, {}
         try:
@@ -213,6 +221,8 @@ class Broker:
             return
         parts = [] if answer.error else self._parts(buffer, answer, asked)
         if parts:
+            # Added first, then asked on: so the next answer goes into the other buffer, and at most
+            # two are in memory.
             self._fetched.add(buffer.data, parts, partial(self._release, buffer))
             self.pump()
         else:

@@ -53,7 +53,7 @@ class _Group:
 
     @property
     def left(self) -> int:
-        """How many rows were not handed out."""
+        """Number of rows that were not handed out."""
         return self.ends[-1] - self.given if self.ends else 0
 
     def segments(self, start: int, stop: int) -> Iterator[Segment]:
@@ -127,7 +127,7 @@ class FetchedBatches:
 
     @property
     def begun(self) -> bool:
-        """Whether records that were read have not been handed out yet."""
+        """True if records that were read have not been handed out yet."""
         return self._group is not None and self._group.left > 0
 
     def unread(self) -> dict[Partition, int]:

@@ -1,14 +1,14 @@
-"""The fetcher as one `Reader`: which broker leads what, and whose records are next.
+"""The fetcher: which broker leads what, and whose records are next.
 
-Members, positions and commits stay with aiokafka's consumer, whose own fetcher is kept from our
-partitions by pausing them. Its metadata say where leaders are. What cannot be read is judged here:
+It only brings records, in the order of their offsets, from where it is told to begin. Members,
+positions and commits stay with aiokafka's consumer, whose own fetcher is kept from our partitions
+by pausing them. Its metadata say where leaders are. What cannot be read is judged here:
 fetched again, passed over, stopped, or left to aiokafka.
 """
 
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -18,7 +18,7 @@ from stream.core import kernels
 from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
-from stream.kafka.fetch.broker import Broker, BrokerSettings, name_of
+from stream.kafka.fetch.broker import Broker, FetchSettings, name_of
 from stream.kafka.fetch.fetched_batches import FetchedBatches
 from stream.kafka.fetch.messages import FETCH, VERSION, FetchSizes
 from stream.kafka.fetch.partition_state import (
@@ -27,7 +27,7 @@ from stream.kafka.fetch.partition_state import (
     PartitionState,
     PartitionStatus,
 )
-from stream.kafka.reader import AiokafkaReader, Reader, no_records
+from stream.kafka.reader import AiokafkaReader, no_records
 from stream.kafka.record_batches import Corrupt, Fault, OldFormat, TooLarge
 from stream.kafka.settings import OLD_NAMES, KafkaSettings, SourceSettings
 
@@ -54,43 +54,13 @@ DAMAGES_MAX = 3
 """How often a damaged batch is fetched again: perhaps it was damaged on its way alone."""
 
 
-def reader_for(
-    consumer: Any, kafka: KafkaSettings, settings: SourceSettings, observe: Observe
-) -> Reader:
-    """Return a fetcher; or aiokafka's own, where that is set or the kernels cannot be used."""
-    if settings.fetch in OLD_NAMES:
-        log.warning(
-            'calls.fetch = "%s" is an old name: write "%s"',
-            settings.fetch,
-            OLD_NAMES[settings.fetch],
-        )
-    if settings.by_aiokafka or not kernels.compiled():
-        why = "calls.fetch says so" if settings.by_aiokafka else "there are no kernels"
-        log.info("records are fetched by aiokafka, which is slower: %s", why)
-        return AiokafkaReader(consumer)
-    sizes = FetchSizes(_ANSWER_BYTES, PARTITION_BYTES, settings.fetch_max_wait_ms)
-    broker = BrokerSettings(kafka, sizes, _ANSWER_BYTES + _BATCH_BYTES_MAX, observe)
-    skip = settings.corrupt_batches == "skip"
-    return Fetcher(consumer, FetcherSettings(broker, settings.start_at, skip, _BATCH_BYTES_MAX))
-
-
-@dataclass(frozen=True, slots=True)
-class FetcherSettings:
-    """`skip_corrupt`: a batch that cannot be right is passed over, else its partition stops."""
-
-    broker: BrokerSettings
-    start_at: str
-    skip_corrupt: bool
-    room_bytes_max: int
-
-
 class Fetcher:
     """Fetches for one member of the group. `consumer` is untyped, therefore Any."""
 
-    def __init__(self, consumer: Any, settings: FetcherSettings) -> None:
+    def __init__(self, consumer: Any, settings: FetchSettings) -> None:
         self._consumer = consumer
         self._settings = settings
-        self._observe = settings.broker.observe
+        self._observe = settings.observe
         # The consumer's client has the metadata; nothing public of the consumer says who leads.
         self._client: Any = consumer._client  # noqa: SLF001
         self._aiokafka = AiokafkaReader(consumer)
@@ -108,7 +78,7 @@ class Fetcher:
         self._started = False
 
     async def start(self) -> None:
-        """Follow the metadata, and the time."""
+        """Begin, with nothing to read yet: follow the metadata, and the time."""
         self._started = True
         self._client.cluster.add_listener(self._settle_leaders)
         self.background(self._tend())
@@ -126,11 +96,12 @@ class Fetcher:
         await asyncio.gather(*(broker.close() for broker in self._brokers.values()))
 
     def hold(self, assigned: Iterable[Partition]) -> None:
-        """Keep aiokafka's fetcher from what is ours."""
+        """Keep aiokafka's fetcher from `assigned`, whose offsets are being asked."""
         self._consumer.pause(*(TopicPartition(*partition) for partition in assigned))
 
     def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
-        """Read these partitions from these offsets on."""
+        """Read these partitions from these offsets on, under the assignment `epoch`."""
+        # Ended first: dropping gives buffers back, and a broker would ask for what it led before.
         self.end()
         self._fetched.drop()
         self._epoch = epoch
@@ -150,7 +121,7 @@ class Fetcher:
         self._aiokafka.end()
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
-        """Read on from `positions`; whatever was fetched from elsewhere is dropped."""
+        """Read on from `positions`, of partitions begun; drop what was fetched from elsewhere."""
         wanted = {**self._fetched.unread(), **positions}
         self._fetched.forget()
         for partition, offset in wanted.items():
@@ -178,7 +149,11 @@ class Fetcher:
         return self._fetched.unread().get(partition, state.position)
 
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
-        """Return the next records. Raises SourceDown, and the group's KafkaError."""
+        """Return the next records; wait `wait_ms` for the first. May be cancelled while it waits.
+
+        The batch has the epoch under which it was fetched. Raises SourceDown, and the group's
+        KafkaError.
+        """
         if self._failure is not None:
             raise self._failure
         now_s = self._loop.time()
@@ -192,6 +167,7 @@ class Fetcher:
         if self._aiokafka.by_aiokafka:
             wait_s = min(wait_s, AIOKAFKA_S)
         ends_s = now_s + wait_s
+        # Of now: a batch that is taken while an assignment ends is an old one.
         epoch = self._epoch
         while True:
             found = self._fetched.next(records_max, epoch, self._loop.time())
@@ -221,12 +197,12 @@ class Fetcher:
 
     @property
     def stopped(self) -> int:
-        """How many partitions wait for an operator."""
+        """Number of partitions that wait for an operator."""
         return sum(one.status is PartitionStatus.STOPPED for one in self._states.values())
 
     @property
     def by_aiokafka(self) -> int:
-        """How many partitions aiokafka reads."""
+        """Number of partitions that aiokafka reads."""
         return self._aiokafka.by_aiokafka
 
     # What cannot be read.
@@ -362,7 +338,7 @@ class Fetcher:
         for node, states in led.items():
             broker = self._brokers.get(node)
             if broker is None:
-                broker = Broker(node, self._settings.broker, self._fetched, self)
+                broker = Broker(node, self._settings, self._fetched, self)
                 self._brokers[node] = broker
             # Whose turn it is stays as it was.
             turns = [name for name in broker.led if name in states]
@@ -393,3 +369,34 @@ class Fetcher:
         if state.status is PartitionStatus.RESETTING:
             state.move(offset)
             self._pump()
+
+
+Reader = Fetcher | AiokafkaReader
+"""Either keeps the promises of the other."""
+
+
+def reader_for(
+    consumer: Any, kafka: KafkaSettings, settings: SourceSettings, observe: Observe
+) -> Reader:
+    """Return a fetcher; or aiokafka's own, where that is set or the kernels cannot be used."""
+    if settings.fetch in OLD_NAMES:
+        log.warning(
+            'calls.fetch = "%s" is an old name: write "%s"',
+            settings.fetch,
+            OLD_NAMES[settings.fetch],
+        )
+    if settings.by_aiokafka or not kernels.compiled():
+        why = "calls.fetch says so" if settings.by_aiokafka else "there are no kernels"
+        log.info("records are fetched by aiokafka, which is slower: %s", why)
+        return AiokafkaReader(consumer)
+    sizes = FetchSizes(_ANSWER_BYTES, PARTITION_BYTES, settings.fetch_max_wait_ms)
+    chosen = FetchSettings(
+        kafka=kafka,
+        sizes=sizes,
+        answer_bytes_max=_ANSWER_BYTES + _BATCH_BYTES_MAX,
+        room_bytes_max=_BATCH_BYTES_MAX,
+        start_at=settings.start_at,
+        skip_corrupt=settings.corrupt_batches == "skip",
+        observe=observe,
+    )
+    return Fetcher(consumer, chosen)

@@ -1,4 +1,4 @@
-"""Where one partition stands, and what an error of its broker means for it. Pure."""
+"""The state of one partition, and the meaning of the errors of its broker. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -17,7 +17,7 @@ def back_off_s(failures: int) -> float:
 
 
 class PartitionStatus(Enum):
-    """Who reads a partition now."""
+    """The reader of a partition now."""
 
     FETCHED = auto()
     RESETTING = auto()
@@ -34,7 +34,7 @@ class PartitionStatus(Enum):
 
 @dataclass(slots=True, eq=False)
 class PartitionState:
-    """Where one partition of one assignment stands.
+    """The state of one partition of one assignment.
 
     `position` is the first offset that was not taken out of an answer; `ask_at` is what is fetched
     next, beyond the answers that wait to be read. Whatever arrives or waits counts only while its
@@ -61,7 +61,7 @@ class PartitionState:
 
     @property
     def counts(self) -> bool:
-        """Whether what was fetched of it may still be handed out."""
+        """True if what was fetched of it may still be handed out."""
         return self.status in (PartitionStatus.FETCHED, PartitionStatus.UNJUDGED)
 
     def move(self, offset: int) -> None:
@@ -85,7 +85,7 @@ class PartitionState:
 
 
 class ErrorMeaning(Enum):
-    """What to do about an error code in an answer."""
+    """The meaning of an error code in an answer."""
 
     ELSEWHERE = "its leader is elsewhere: ask where, and there"
     LATER = "ask again a little later"

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from stream.calls.crash_notes import (
     SET_ASIDE_S,
     Crash,
     CrashLog,
-    Record,
+    NotedRecord,
     convicted,
     passed,
-    read_ledger,
+    read_crashes,
     set_aside,
     suspected,
 )
@@ -41,7 +42,7 @@ def alone(offset, *, raised=False, time_ms=7):
 
 def record(offset, time_ms=7):
     """One record of `calls/3`."""
-    return Record("calls", 3, offset, time_ms)
+    return NotedRecord("calls", 3, offset, time_ms)
 
 
 def test_one_death_makes_nobody_suspect_and_an_exception_does():
@@ -113,13 +114,8 @@ def test_nobody_is_set_aside_without_a_note_of_its_own_and_another_crash(crashes
 
 def raw(*offsets, partition=3, time_ms=7):
     """A batch of records of one partition."""
-    return RawBatch(
-        [b"x"] * len(offsets),
-        np.array(offsets),
-        np.full(len(offsets), time_ms),
-        (Segment(Partition("calls", partition), 0, len(offsets)),),
-        1,
-    )
+    whole = RawBatch.of([b"x"] * len(offsets), Partition("calls", partition), at_ms=time_ms)
+    return replace(whole, offsets=np.array(offsets))
 
 
 _WORKER = """
@@ -164,7 +160,7 @@ def test_a_note_outlives_kill_9_and_names_the_records(tmp_path):
     assert worker(tmp_path, "dies", 50, 120) == -signal.SIGKILL
     assert worker(tmp_path, "ends", 200, 201) == 0
     log = looked(tmp_path)
-    crashes = read_ledger(tmp_path).crashes
+    crashes = read_crashes(tmp_path).crashes
     assert [(one.first, one.last, one.raised) for one in crashes] == [
         (10, 99, False), (50, 120, False)
     ]  # fmt: skip
@@ -198,10 +194,10 @@ def test_workers_of_one_machine_have_notes_of_their_own_and_find_each_others(tmp
     first, second = CrashLog(tmp_path, lambda: NOW_MS), CrashLog(tmp_path, lambda: NOW_MS)
     first.begin(raw(1, 2))
     second.look({})
-    assert read_ledger(tmp_path).crashes == []
+    assert read_crashes(tmp_path).crashes == []
     first.close()
     second.look({})
-    assert [(one.first, one.last, one.raised) for one in read_ledger(tmp_path).crashes] == [
+    assert [(one.first, one.last, one.raised) for one in read_crashes(tmp_path).crashes] == [
         (1, 2, False)
     ]
     second.close()
@@ -213,7 +209,7 @@ def test_a_damaged_file_of_crashes_is_begun_anew(tmp_path, damage, caplog):
     (tmp_path / "crashes.json").write_bytes(damage)
     worker(tmp_path, "dies", 10, 99)
     looked(tmp_path).close()
-    assert len(read_ledger(tmp_path).crashes) == 1
+    assert len(read_crashes(tmp_path).crashes) == 1
     assert "begun anew" in caplog.text
 
 
@@ -235,6 +231,6 @@ def test_a_batch_of_more_partitions_than_a_note_holds_is_noted_in_part(tmp_path)
     log.begin(many)
     log.close()
     looked(tmp_path).close()
-    crashes = read_ledger(tmp_path).crashes
+    crashes = read_crashes(tmp_path).crashes
     assert 200 < len(crashes) < 500
     assert all(one.first == one.last == one.partition for one in crashes)

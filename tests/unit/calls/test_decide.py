@@ -3,19 +3,18 @@
 import msgspec
 import pytest
 
-from stream.calls.batch import Glance
-from stream.calls.decide import Counted, Rules, decide
+from stream.calls.call_batch import DecisionLabels, KeyFields
+from stream.calls.decide import decide
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.filters.blocklists import LiveList, fresh
 from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.call import Ingress
-from stream.core.model.decision import Action, SipAnswerSettings, Verdict
+from stream.core.model.decision import Action, Verdict
 from stream.core.model.entry import Category
-from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
-from tests.support.builders import NOW_S, bare, blocklists, call_batch, entry, live
+from tests.support.builders import NOW_S, bare, blocklists, call_batch, entry, live, rules_for
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
 NOW_MS = NOW_S * 1000 + 250
@@ -25,7 +24,7 @@ TRUNKS = Trunks(
 
 
 def call(caller, callee=VICTIM, **more):
-    return Glance("c-1", caller, callee, **more)
+    return KeyFields("c-1", caller, callee, **more)
 
 
 def ids_of(outcome):
@@ -33,13 +32,7 @@ def ids_of(outcome):
 
 
 def decided(enforced, *calls, emit_all=False, callees=True, **settings):
-    rules = Rules(
-        compile_policy(PolicySettings(**settings), enforced.names),
-        EmergencyNumbers({}),
-        TRUNKS,
-        SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
-        emit_all=emit_all,
-    )
+    rules = rules_for(enforced, PolicySettings(**settings), TRUNKS, emit_all=emit_all)
     outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS)
     assert len(outcome.ids) == len(outcome.keys) == len(outcome.values)
     assert sum(outcome.tally.decisions.values()) == len(calls), "every call is counted once"
@@ -113,7 +106,7 @@ def test_an_emergency_number_is_reached_by_whoever_calls(callee):
         lists, call(LISTED, callee), rules=RuleSettings(RuleStates(invalid_caller=RuleState.BLOCK))
     )
     assert none == []
-    assert outcome.tally.decisions == {Counted(Verdict.ALLOW, "emergency", "", False): 1}
+    assert outcome.tally.decisions == {DecisionLabels(Verdict.ALLOW, "emergency", "", False): 1}
 
 
 def test_the_country_of_the_trunk_says_what_an_emergency_number_is():
@@ -129,7 +122,7 @@ def test_an_allowed_caller_is_never_blocked():
     lists = blocklists(live("KH/scam", LISTED, "+66800000001"), allow=allow)
     outcome, none = decided(lists, call(LISTED), call(OTHER, "+66800000001"))
     assert none == []
-    assert outcome.tally.decisions == {Counted(Verdict.ALLOW, "allowlist", "", False): 2}
+    assert outcome.tally.decisions == {DecisionLabels(Verdict.ALLOW, "allowlist", "", False): 2}
 
 
 def test_an_allowed_callee_does_not_protect_a_listed_caller():
@@ -162,7 +155,7 @@ def test_a_list_on_trial_allows_and_says_what_it_would_have_done():
     )
     assert decision["sip"] is None
     assert list(outcome.tally.decisions) == [
-        Counted(Verdict.ALLOW, "list:XA/trial", "XA/trial", True)
+        DecisionLabels(Verdict.ALLOW, "list:XA/trial", "XA/trial", True)
     ]
 
 
@@ -203,7 +196,7 @@ def test_a_decision_for_every_call_when_told():
         lists,
         call(CLEAN, "191"),
         call(LISTED),
-        Glance('quote " and \\ é', None, "1234"),
+        KeyFields('quote " and \\ é', None, "1234"),
         call("KBank"),
         emit_all=True,
     )

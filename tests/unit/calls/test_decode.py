@@ -1,7 +1,6 @@
 """Promises of `stream.calls.decode`: any bytes end as a call or as a reject that says why."""
 
 import json
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,40 +10,18 @@ from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
-from stream.core import kernels
 from stream.core.model.call import Origin, RejectReason, Stage
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import RawBatch
+from tests.support.builders import DECODING, raw_of
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
-@pytest.fixture(autouse=True, params=["as installed", "without kernels"])
-def both_ways(request):
-    """Every promise is kept by the scan, and where there is none."""
-    with kernels.reference_only() if request.param == "without kernels" else nullcontext():
-        yield
-
-
-SETTINGS = DecodeSettings(record_bytes_max=100_000, check_callee=True)
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
 GOOD = b'{"call_id":"c1","caller":"+66812345678","callee":"02 123 4567"}'
 
 
-def raw_of(*values, topics=("calls",)) -> RawBatch:
-    """`values` spread over one partition of each topic, from offset 10 on."""
-    share = -(-len(values) // len(topics))
-    segments = tuple(
-        Segment(Partition(topic, 3), start, min(start + share, len(values)))
-        for topic, start in zip(topics, range(0, len(values), share), strict=False)
-    )
-    return RawBatch(
-        values=list(values),
-        offsets=np.arange(10, 10 + len(values)),
-        timestamps_ms=np.zeros(len(values), np.int64),
-        segments=segments,
-        epoch=1,
-    )
-
-
-def decoded(*values, settings=SETTINGS):
+def decoded(*values, settings=DECODING):
     """The batch that `values` make in the dialect `ringfence`."""
     return decode(raw_of(*values), {"calls": dialect_named("ringfence", {})}, TRUNKS, settings)
 
@@ -54,7 +31,7 @@ def with_field(field: str) -> bytes:
     return GOOD[:-1] + b"," + field.encode() + b"}"
 
 
-def test_a_call_is_glanced_at_and_can_be_had_whole():
+def test_a_call_has_key_fields_and_can_be_had_whole():
     """A good record becomes columns of numbers, and its call on demand."""
     batch = decoded(with_field('"stage":"attempt","started_at":1795564428,"duration_s":3'))
     assert batch.callers.e164.tolist() == [b"+66812345678"]
@@ -164,7 +141,7 @@ def test_what_only_looks_odd_is_a_call(value):
 def test_optional_fields_of_a_wrong_type_are_as_absent():
     """A trunk that is a number costs the trunk, not the call."""
     batch = decoded(with_field('"trunk":7,"ingress":"domestic"'))
-    assert (batch.glances[0].trunk, batch.glances[0].ingress) == (None, "domestic")
+    assert (batch.key_fields[0].trunk, batch.key_fields[0].ingress) == (None, "domestic")
     assert batch.call_of(0).trunk is None
 
 
@@ -189,7 +166,7 @@ def test_each_topic_has_its_dialect():
         "calls.acme": dialect_named("mapping:acme", {"acme": settings}),
     }
     raw = raw_of(b"bad", GOOD, b"c2,+66899999999,", b"bad", topics=("calls", "calls.acme"))
-    batch = decode(raw, dialects, TRUNKS, SETTINGS)
+    batch = decode(raw, dialects, TRUNKS, DECODING)
     assert batch.rows.tolist() == [1, 2]
     assert (batch.call_of(0).call_id, batch.call_of(1).call_id, batch.call_of(1).carrier) == (
         "c1",
@@ -214,7 +191,7 @@ def test_views_of_a_buffer_are_read_like_bytes():
 def test_an_empty_batch():
     """Nothing in, nothing out."""
     raw = RawBatch([], np.empty(0, np.int64), np.empty(0, np.int64), (), 1)
-    batch = decode(raw, {}, TRUNKS, SETTINGS)
+    batch = decode(raw, {}, TRUNKS, DECODING)
     assert (len(batch), tuple(batch.rejected)) == (0, ())
 
 

@@ -1,36 +1,25 @@
 """Promises of `stream.calls.deduplicate`: the records of one call are one call to a reader."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import msgspec
-import numpy as np
 import pytest
 
 from stream.calls import deduplicate as module
-from stream.calls.decide import Outcome, Rules, decide
+from stream.calls.call_batch import Outcome
+from stream.calls.decide import decide
 from stream.calls.decode import decode
-from stream.calls.deduplicate import Repeats
+from stream.calls.deduplicate import Deduplicator
 from stream.calls.dialects import dialect_named
-from stream.calls.settings import DecodeSettings
-from stream.calls.trunks import Trunks
-from stream.core import kernels
-from stream.core.model.decision import Action, SipAnswerSettings
-from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
-from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.support.builders import NOW_S, blocklists, live
+from stream.core.model.decision import Action
+from stream.core.policy.policy import ListPolicy, PolicySettings
+from stream.kafka.batch import Partition, RawBatch
+from tests.support.builders import DECODING, HOME, NOW_S, blocklists, live, rules_for
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 LISTED, OTHER, CLEAN = "+447700900101", "+447700900102", "+447700900103"
 LISTS = blocklists(live("KH/scam", LISTED, OTHER))
-SETTINGS = DecodeSettings(record_bytes_max=10_000, check_callee=True)
-
-
-@pytest.fixture(autouse=True, params=["as installed", "without kernels"])
-def both_ways(request):
-    """Every promise is kept by the kernels, and where there are none."""
-    with kernels.reference_only() if request.param == "without kernels" else nullcontext():
-        yield
 
 
 def record(call_id: str, caller: str, callee: str = "+66812345678") -> bytes:
@@ -42,7 +31,7 @@ class Switch:
     """Records of one switch, decided with one memory."""
 
     def __init__(self, window_s: float = 60, topics: Sequence[str] = ("kam",)) -> None:
-        self.repeats = Repeats(window_s, topics)
+        self.repeats = Deduplicator(window_s, topics)
 
     def decided(
         self,
@@ -54,23 +43,10 @@ class Switch:
         emit_all: bool = False,
     ) -> tuple[Outcome, list[dict[str, object]]]:
         """What comes of `records`, which lie from `offset` on and were written at `at_s`."""
-        count = len(records)
-        raw = RawBatch(
-            list(records),
-            np.arange(offset, offset + count),
-            np.full(count, at_s * 1000),
-            (Segment(Partition("kam", partition), 0, count),),
-            1,
-        )
-        batch = decode(raw, {"kam": dialect_named("kamailio", {})}, Trunks("TH"), SETTINGS)
+        raw = RawBatch.of(list(records), Partition("kam", partition), offset, at_s * 1000)
+        batch = decode(raw, {"kam": dialect_named("kamailio", {})}, HOME, DECODING)
         policy = PolicySettings(default=ListPolicy(action=Action[action]))
-        rules = Rules(
-            compile_policy(policy, LISTS.names),
-            EmergencyNumbers({}),
-            Trunks("TH"),
-            SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
-            emit_all=emit_all,
-        )
+        rules = rules_for(LISTS, policy, emit_all=emit_all)
         outcome = decide(batch, LISTS, rules, NOW_S * 1000, self.repeats)
         return outcome, [msgspec.json.decode(value) for value in filter(None, outcome.values)]
 

@@ -1,4 +1,4 @@
-"""Promises of the scan: what it finds is what the ordinary decoder finds, and nothing beyond."""
+"""Promises of the scan: what it finds is what the fallback decoder finds, and nothing beyond."""
 
 import mmap
 import random
@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from stream.calls.batch import FIELDS
+from stream.calls.call_batch import FIELDS
 from stream.calls.key_fields import plan_of
 from stream.core import kernels
 from stream.core.model.byte_strings import PADDING, Texts
@@ -41,10 +41,10 @@ LEFT = {
 
 
 def odd_calls(batch) -> list[int]:
-    """The calls that the scan left to the ordinary decoder."""
+    """The calls that the scan left to the fallback decoder."""
     assert batch.located is not None
-    assert batch.unscanned == len(batch.located.odd)
-    return list(batch.located.odd)
+    assert batch.unscanned == len(batch.located.fallback)
+    return list(batch.located.fallback)
 
 
 @pytest.mark.parametrize("text", VOUCHED.values(), ids=VOUCHED)
@@ -52,12 +52,12 @@ def test_what_is_usual_is_vouched_for(text):
     """Alone and after its like; a switch that writes so is never read the slow way."""
     batch = decoded([text.encode()] * 3, "ringfence")
     assert (len(batch), odd_calls(batch)) == (3, [])
-    assert {batch.glances[index].caller for index in range(3)} == {"+66812345678"}
+    assert {batch.key_fields[index].caller for index in range(3)} == {"+66812345678"}
 
 
 @pytest.mark.parametrize("text", LEFT.values(), ids=LEFT)
 def test_what_is_odd_is_a_call_all_the_same(text):
-    """The ordinary decoder reads it; the calls around it are located."""
+    """The fallback decoder reads it; the calls around it are located."""
     usual = f"{{{CALL}}}".encode()
     batch = decoded([usual, text.encode(), usual], "ringfence")
     assert odd_calls(batch) == [1]
@@ -66,7 +66,7 @@ def test_what_is_odd_is_a_call_all_the_same(text):
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_broken_records_are_the_same_calls_both_ways(dialect):
-    """Glances, rejects with reasons, numbers: of 10,000 records, and half of the good by scan."""
+    """Fields, rejects with reasons, numbers: of 10,000 records, half of the good ones by scan."""
     values = list(mutants(7, 10_000))
     calls = len(decoded(values, dialect))
     assert calls / 2 < compare(values, dialect) <= calls
@@ -207,10 +207,10 @@ def test_columns_may_be_views():
 def test_constants_of_a_mapping_are_in_every_call():
     """Calls of two dialects in one batch: each has what its own configuration says."""
     batch = decoded(list(mutants(1, 200)), "given")
-    assert {glance.ingress for glance in batch.glances} == {"domestic"}
+    assert {told.ingress for told in batch.key_fields} == {"domestic"}
     located = batch.located
     assert located is not None
     assert {located.text("ingress", index) for index in range(len(batch))} == {"domestic"}
     assert [located.text(name, 0) for name in FIELDS] == [
-        getattr(batch.glances[0], name) for name in FIELDS
+        getattr(batch.key_fields[0], name) for name in FIELDS
     ]

@@ -2,51 +2,31 @@
 
 import asyncio
 import random
-from functools import partial
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
-from stream.calls.decide import Rules, decide, decide_columns
-from stream.calls.decode import decode, from_fields
-from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.lookup import PACE_S, TOPIC, Lookup, Question, Standing
-from stream.calls.settings import DecodeSettings
-from stream.calls.trunks import Trunk, Trunks
-from stream.config.settings import load
-from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, fresh
-from stream.core.model.agreement import Agreements
-from stream.core.model.allowlist import AllowEntry, Allowlist
-from stream.core.model.call import Ingress
-from stream.core.model.decision import Action, SipAnswerSettings
-from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.policy import PolicySettings, compile_bounded
-from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
+from stream.calls.decide import decide, decide_columns
+from stream.calls.lookup import PACE_S, Lookup, LookupStatus, Question
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError
 from stream.edge.http.tokens import Role
-from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.support.builders import NOW_S, bare, blocklists, live, record_of
+from stream.kafka.batch import Partition, RawBatch
+from tests.support.builders import NOW_S, blocklists, live, record_of
 from tests.support.http_service import bearer, parts_for, serve_settings, served
+from tests.support.lookups import (
+    LISTED,
+    LISTS,
+    NOW_MS,
+    TRUNKS,
+    decoded_lookup,
+    lookup_in,
+    lookup_rules,
+    read,
+)
 
-NOW_MS = NOW_S * 1000 + 250
-LISTED = [f"+4477009001{n:02d}" for n in range(20)]
-LISTS = blocklists(
-    live("XA/first", *LISTED[:8], expires_at_s=NOW_S + 60, confidence=40),
-    live("XB/second", *LISTED[4:12], "+4477009003*", confidence=70),
-    fresh("XC/bare", b"", bare("XC/bare", LISTED[10:15]), NOW_S),
-    allow=Allowlist.of([AllowEntry(LISTED[0], "hospital", "ops", NOW_S)]),
-)
-TRUNKS = Trunks(
-    "TH",
-    {
-        "gb": Trunk("GB"),
-        "border": Trunk("TH", Ingress.INTERNATIONAL),
-        "peer": Trunk("GB", vouches=True),
-    },
-)
 PARTIES = [
     *(LISTED),
     *(f"+44770090{n:04d}" for n in range(0, 1000, 31)),
@@ -63,51 +43,6 @@ PARTIES = [
     ),
     *("00447700900101", "+44 7700 900 102", "é", "tel:+447700900103"),
 ]
-
-
-REDRESS = "https://r.example/{decision_id}"
-
-
-def rules(lists: Blocklists, redress_url: str = REDRESS) -> Rules:
-    policy = load([], {}).policy
-    settings = PolicySettings(
-        default=policy.default,
-        lists={},
-        rules=RuleSettings(
-            RuleStates(home_number_from_abroad=RuleState.BLOCK, invalid_caller=RuleState.FLAG),
-            countries={"GB": {"invalid_caller": RuleState.BLOCK}},
-            trunks={"border": {"roaming_mark": RuleState.SIMULATE}},
-            do_not_originate_lists=("XB/second",),
-        ),
-        unasked=Action.FLAG,
-        decision_ttl_s=3600,
-    )
-    return Rules(
-        policy=compile_bounded(settings, lists.names, Agreements(()), "TH", NOW_S),
-        emergency=EmergencyNumbers({}),
-        trunks=TRUNKS,
-        sip=SipAnswerSettings(redress_url, "TN"),
-        emit_all=True,
-    )
-
-
-def decoded(raw: RawBatch) -> Any:
-    return decode(raw, {TOPIC: RINGFENCE, "calls": RINGFENCE}, TRUNKS, DecodeSettings(65_536, True))
-
-
-read = partial(from_fields, trunks=TRUNKS, check_callee=True)
-"""The batch of questions, as a process that answers from memory makes it."""
-
-
-def lookup_in(lists: Blocklists, *, loaded: bool = True, redress_url: str = REDRESS) -> Lookup:
-    held = rules(lists, redress_url)
-    return Lookup(
-        read,
-        lambda batch: decide_columns(batch, lists, held, NOW_MS),
-        lambda: Standing(loaded, loaded),
-        lambda: NOW_MS,
-        TRUNKS,
-    )
 
 
 def questions(count: int) -> list[Question]:
@@ -127,14 +62,8 @@ def questions(count: int) -> list[Question]:
 def by_the_stream(asked: list[Question]) -> list[dict[str, Any]]:
     """The same calls as records of one Kafka batch."""
     records = [record_of(question) for question in asked]
-    raw = RawBatch(
-        records,
-        np.arange(len(asked)),
-        np.full(len(asked), NOW_MS),
-        (Segment(Partition("calls", 3), 0, len(asked)),),
-        0,
-    )
-    outcome = decide(decoded(raw), LISTS, rules(LISTS), NOW_MS)
+    raw = RawBatch.of(records, Partition("calls", 3), at_ms=NOW_MS)
+    outcome = decide(decoded_lookup(raw), LISTS, lookup_rules(LISTS), NOW_MS)
     found = [msgspec.json.decode(value) for value in outcome.values if value is not None]
     return sorted(found, key=lambda decision: int(decision["call_id"][2:]))
 
@@ -217,8 +146,8 @@ async def test_it_fails_open_and_says_so() -> None:
 
 async def test_a_rule_that_one_call_says_nothing_of_is_named() -> None:
     """What goes by a number's other calls only the stream can tell; the answer says so."""
-    held = rules(LISTS)
-    standing = Standing(loaded=True, followed=True, rules_not_told=("short_bursts",))
+    held = lookup_rules(LISTS)
+    standing = LookupStatus(loaded=True, followed=True, rules_not_told=("short_bursts",))
     lookup = Lookup(
         read,
         lambda batch: decide_columns(batch, LISTS, held, NOW_MS),
@@ -247,13 +176,13 @@ async def test_questions_within_a_millisecond_are_decided_together(
     loop, sizes = asyncio.get_running_loop(), []
     moment = [loop.time()]
     monkeypatch.setattr(loop, "time", lambda: moment[0])
-    held = rules(LISTS)
+    held = lookup_rules(LISTS)
 
     def counted(batch: Any) -> Any:
         sizes.append(len(batch))
         return decide_columns(batch, LISTS, held, NOW_MS)
 
-    lookup = Lookup(read, counted, lambda: Standing(True, True), lambda: NOW_MS, TRUNKS)
+    lookup = Lookup(read, counted, lambda: LookupStatus(True, True), lambda: NOW_MS, TRUNKS)
     asked = questions(5)
     await lookup.one(asked[0], "")
     later = []

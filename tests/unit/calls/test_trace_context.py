@@ -1,5 +1,7 @@
 """Trace contexts of records: what counts as one, and where it lies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream.calls.trace_context import HEADERS_MAX, context_in, contexts_of, rows_with_headers
 from stream.core.model.byte_strings import PADDING, Texts
-from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.kafka.batch import Partition, RawBatch
 from tests.support.record_batches import text, varint
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
@@ -25,10 +27,7 @@ def on_the_wire(records):
     values = Texts(
         np.frombuffer(data + bytes(PADDING), np.uint8), np.array(starts), np.array(sizes)
     )
-    count = len(records)
-    segment = Segment(Partition("calls", 0), 0, count)
-    times = np.zeros(count, np.int64)
-    return RawBatch(values, np.arange(count), times, (segment,), 1, headers_follow=True)
+    return replace(RawBatch.of(values, Partition("calls", 0)), headers_follow=True)
 
 
 @pytest.mark.parametrize(
@@ -105,10 +104,8 @@ def test_headers_behind_values_are_those_of_the_records(records):
 
 def test_headers_that_came_as_objects_are_read_too():
     """So they come where aiokafka fetches."""
-    times = np.zeros(2, np.int64)
-    segments = (Segment(Partition("calls", 0), 0, 2),)
     headers = [(), (("traceparent", PARENT),)]
-    raw = RawBatch([b"{}", b"{}"], np.arange(2), times, segments, 1, headers)
+    raw = replace(RawBatch.of([b"{}", b"{}"], Partition("calls", 0)), headers=headers)
     assert rows_with_headers(raw, np.arange(2)).tolist() == [1]
     assert [one and one.trace_id for one in contexts_of(raw, range(2))] == [None, TRACE]
 

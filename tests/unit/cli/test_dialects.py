@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from stream.calls.dialects import KNOWN
 from stream.calls.dialects.detect_dialect import likely
-from stream.calls.dialects.sample_records import records_in
+from stream.calls.submitted_records import records_in
 from stream.cli.main import app
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from stream.calls.crash_notes import FOLDER, Crash, Ledger, Record, SetAside
+from stream.calls.crash_notes import FOLDER, Crash, CrashFile, NotedRecord, SetAside
 from stream.cli.main import app
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import fresh
@@ -23,7 +23,7 @@ from stream.doctor.kafka_checks import replica_lines, right, topic_lines
 from stream.doctor.result import CheckLine, Grade, fail, ok, warn
 from stream.doctor.run_checks import _apart, sound, within
 from stream.edge.http.tokens import Client, Role, line_of, read_tokens
-from stream.kafka.topics import Done, TopicReport
+from stream.kafka.topics import TopicReport, TopicState
 from stream.lists.store.heads import ListHead
 from stream.ops.monitor.samples import Reading, read
 from stream.ops.monitor.scrape import Answer
@@ -62,9 +62,9 @@ keys_dir = "{tmp_path}/keys"
 def test_topics_and_their_replicas() -> None:
     """Missing, other than wanted, without a leader, with too few copies; and well."""
     reports = [
-        TopicReport("a", Done.KEPT, ()),
-        TopicReport("b", Done.KEPT, ("4 partitions, 12 wanted",)),
-        TopicReport("c", Done.MISSING, ()),
+        TopicReport("a", TopicState.KEPT, ()),
+        TopicReport("b", TopicState.KEPT, ("4 partitions, 12 wanted",)),
+        TopicReport("c", TopicState.MISSING, ()),
     ]
     lines = [*topic_lines(reports)]
     assert grades(lines) == ["ok", "warn", "fail"]
@@ -310,8 +310,8 @@ def test_records_that_stop_workers_are_named(settings: Settings) -> None:
     folder = Path(settings.lists.state_dir, FOLDER)
     folder.mkdir()
     crash = Crash("calls", 3, 7, 7, NOW_S * 1000, True, NOW_S * 1000)
-    aside = SetAside(Record("calls", 3, 7, NOW_S * 1000), NOW_S * 1000)
-    (folder / "crashes.json").write_bytes(msgspec.json.encode(Ledger(1, [crash], [aside])))
+    aside = SetAside(NotedRecord("calls", 3, 7, NOW_S * 1000), NOW_S * 1000)
+    (folder / "crashes.json").write_bytes(msgspec.json.encode(CrashFile(1, [crash], [aside])))
     record, workers = process_checks.check_set_aside(
         Path(settings.lists.state_dir), "calls.rejected"
     )

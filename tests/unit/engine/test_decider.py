@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.config.settings import load
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import AgreementKind, Agreements, Terms
@@ -47,7 +47,7 @@ class Place:
     def decided(self, caller: str = GANG, at_s: int = NOW_S) -> Any:
         """What comes of a call from `caller` at that moment."""
         self.at_s = at_s
-        batch = call_batch(Glance("c-1", caller, "+66812345678", None, None))
+        batch = call_batch(KeyFields("c-1", caller, "+66812345678", None, None))
         outcome = self.decide(batch)
         (value,) = filter(None, outcome.values)
         decision = msgspec.json.decode(value)
@@ -169,7 +169,7 @@ def test_changed_files_and_new_lists_count_from_the_next_batch():
 def test_the_tally_counts_what_agreements_hold_back():
     """The report of a pledge's effect is counted from decisions that name it."""
     place = Place(agreement("th-mm", ["KH/scam"], kind=AgreementKind.PLEDGE))
-    batch = call_batch(*(Glance(f"c-{n}", GANG, "+66812345678", None, None) for n in range(3)))
+    batch = call_batch(*(KeyFields(f"c-{n}", GANG, "+66812345678", None, None) for n in range(3)))
     ((counted, times),) = place.decide(batch).tally.decisions.items()
     assert (counted.verdict, counted.rule, counted.list, times) == (
         Verdict.ALLOW, "agreement:th-mm", "KH/scam", 3

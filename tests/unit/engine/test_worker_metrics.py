@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.calls.decide import Counted, Outcome, Tally
+from stream.calls.call_batch import BatchTally, DecisionLabels, Outcome, OutOfScope
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
-from stream.calls.loop import Done
-from stream.calls.rulings import OutOfScope
+from stream.calls.loop import AcknowledgedBatch
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks, shown
 from stream.config.agreement_files import Reading
@@ -30,8 +29,8 @@ from stream.kafka.call_events import CallEvent
 from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.clock import now_ms
 from tests.support.agreements import agreement
-from tests.support.builders import bare, blocklists, live
-from tests.unit.calls.test_decode import GOOD, raw_of
+from tests.support.builders import bare, blocklists, live, raw_of
+from tests.unit.calls.test_decode import GOOD
 
 
 @pytest.fixture
@@ -105,13 +104,15 @@ def test_every_closed_label_begins_at_nothing(watched: Watched) -> None:
 
 def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     """Decisions, rejects and the ages of all its records."""
-    counted = Counted(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
+    counted = DecisionLabels(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
     rejected = Rejected(b"x", RejectReason.NOT_JSON, "", Origin("calls", 0, 1))
-    tally = Tally(Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4, 2)
+    tally = BatchTally(
+        Counter({counted: 3}), Counter({"KH/scam": 2}), Counter({"MM/scam": 1}), 4, 2
+    )
     tally.outside[OutOfScope("KH/scam", "country_not_allowed", True)] = 5
     none = np.zeros(0, "S16")
     outcome = Outcome(none, none, Texts.of(()), [rejected], tally)
-    watched.done(Done(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
+    watched.done(AcknowledgedBatch(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
     labels = {"verdict": "block", "rule": "list:TH/national", "list": "TH/national"}
     assert value(watched, "ringfence_decisions_total", **labels, simulated="false") == 3
     assert value(watched, "ringfence_records_rejected_total", reason="not_json") == 1

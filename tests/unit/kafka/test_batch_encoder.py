@@ -16,12 +16,12 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts
-from stream.kafka.batch_encoder import Frame, Framing
+from stream.kafka.batch_encoder import BatchEncoder, Frame, murmur2, partitions_of
 
-pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="frames are made by a kernel")
+by_kernel = pytest.mark.skipif(not kernels.compiled(), reason="frames are made by a kernel")
 
 PARTITION = TopicPartition("decisions", 0)
-FRAMING = Framing((("content-type", b"application/json"),), 1 << 20, None, transactional=False)
+FRAMING = BatchEncoder((("content-type", b"application/json"),), 1 << 20, None, transactional=False)
 
 
 def frame(count: int = 3) -> Frame:
@@ -32,6 +32,7 @@ def frame(count: int = 3) -> Frame:
     return made
 
 
+@by_kernel
 def test_a_frame_has_all_that_aiokafka_asks_of_a_builder():
     """Every method that its producer calls on a builder is one of ours, and takes the same."""
     text = "".join(map(inspect.getsource, (message_accumulator, producer, sender)))
@@ -62,6 +63,7 @@ def drained(kept: MessageAccumulator) -> Any:
     return nodes[1][PARTITION]
 
 
+@by_kernel
 async def test_the_accumulator_takes_a_frame_and_gives_it_its_place_in_the_sequence():
     """Producer id, epoch and sequence are those that an idempotent producer is at."""
     kept = accumulator()
@@ -75,6 +77,7 @@ async def test_the_accumulator_takes_a_frame_and_gives_it_its_place_in_the_seque
         batch.done(sequence)
 
 
+@by_kernel
 async def test_a_batch_that_is_sent_again_is_the_same():
     """What the broker did not acknowledge is repeated under its number, so it is no double."""
     kept = accumulator()
@@ -87,7 +90,26 @@ async def test_a_batch_that_is_sent_again_is_the_same():
     again.done(0)
 
 
+@by_kernel
 def test_a_request_takes_the_memory_of_a_frame():
     """The producer puts any buffer behind its length."""
     whole: Any = frame()._build()
     assert Bytes.encode(whole) == len(whole).to_bytes(4) + bytes(whole)
+
+
+def test_known_hashes_of_the_java_client():
+    """The values that Kafka's own UtilsTest.testMurmur2 expects, from both sides of the sign."""
+    cases = {
+        b"21": -973932308,
+        b"foobar": -790332482,
+        b"a-little-bit-long-string": -985981536,
+        b"a-little-bit-longer-string": -1486304829,
+        b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971,
+        b"abc": 479470107,
+    }
+    assert list(cases.values()) == murmur2(list(cases)).astype("int32").tolist()
+
+
+def test_no_keys():
+    """A batch without decisions needs no partitions."""
+    assert partitions_of([], 12).tolist() == []

@@ -3,19 +3,19 @@
 import pytest
 
 from stream.kafka.batch import Partition
-from stream.kafka.offsets import Progress
+from stream.kafka.offsets import CommitProgress
 
 P0, P1 = Partition("calls", 0), Partition("calls", 1)
 
 
 def test_nothing_is_due_at_first():
     """An assignment in which nothing was acknowledged commits nothing."""
-    assert Progress({P0: 5, P1: 0}).due() == {}
+    assert CommitProgress({P0: 5, P1: 0}).due() == {}
 
 
 def test_what_was_acknowledged_is_due_until_it_is_committed():
     """The position is the offset after the last acknowledged record, and is committed once."""
-    progress = Progress({P0: 5, P1: 0})
+    progress = CommitProgress({P0: 5, P1: 0})
     progress.advance(P0, 9)
     due = progress.due()
     assert due == {P0: 10}
@@ -30,10 +30,10 @@ def test_what_was_acknowledged_is_due_until_it_is_committed():
 def test_a_position_that_can_not_be_is_a_bug(partition, last_offset):
     """Neither a partition of somebody else nor an offset before the position is taken."""
     with pytest.raises(AssertionError):
-        Progress({P0: 5}).advance(partition, last_offset)
+        CommitProgress({P0: 5}).advance(partition, last_offset)
 
 
 def test_what_was_never_due_is_not_committed():
     """A commit beyond what is acknowledged would lose calls: it is a bug."""
     with pytest.raises(AssertionError):
-        Progress({P0: 5}).committed({P0: 6})
+        CommitProgress({P0: 5}).committed({P0: 6})

@@ -5,7 +5,6 @@ import random
 from datetime import UTC, datetime
 
 import msgspec
-import numpy as np
 import pytest
 
 from stream.calls import encode
@@ -20,8 +19,8 @@ from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka import batch_encoder
-from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.kafka.batch_encoder import Framing
+from stream.kafka.batch import Partition, RawBatch
+from stream.kafka.batch_encoder import BatchEncoder
 from tests.support.builders import NOW_S, blocklists, live
 from tests.support.guarded_memory import Guarded, guarded
 
@@ -44,13 +43,8 @@ def outcome_of(values, emit_all=True):
     whole = Texts.of(values)
     data = guarded(len(whole.data))
     data[:] = whole.data
-    raw = RawBatch(
-        Texts(data, whole.starts, whole.sizes),
-        np.arange(len(values)) + 10**9,
-        np.full(len(values), NOW_S * 1000),
-        (Segment(Partition("calls", 11), 0, len(values)),),
-        1,
-    )
+    texts = Texts(data, whole.starts, whole.sizes)
+    raw = RawBatch.of(texts, Partition("calls", 11), 10**9, NOW_S * 1000)
     batch = decode(raw, {"calls": RINGFENCE}, Trunks("TH"), DecodeSettings(1 << 20, True))
     policy = compile_policy(PolicySettings(), LISTS.names)
     rules = Rules(policy, EmergencyNumbers({}), Trunks("TH"), SIP, emit_all)
@@ -71,7 +65,9 @@ def test_nothing_is_read_or_written_behind_the_buffers(monkeypatch, seed):
     monkeypatch.setattr(encode, "np", memory)
     monkeypatch.setattr(batch_encoder, "np", memory)
     rng = random.Random(seed)
-    framing = Framing((("content-type", b"application/json"),), 4096, None, transactional=False)
+    framing = BatchEncoder(
+        (("content-type", b"application/json"),), 4096, None, transactional=False
+    )
     for count in (1, 2, 3, 60):
         callers = rng.choices([*LISTED, None, "KBank", "+66812345678"], k=count)
         made = outcome_of([call(rng, caller) for caller in callers])

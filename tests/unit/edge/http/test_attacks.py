@@ -19,7 +19,7 @@ from stream.ops.monitor.collect import Watch
 from stream.web.lifespan import opened
 from stream.web.routes import install
 from tests.support.http_service import TOKENS, bearer, parts_for, serve_settings, served
-from tests.unit.calls.test_lookup import LISTS, rules
+from tests.support.lookups import LISTS, lookup_rules
 from tests.unit.edge.http.test_limits import head, raw, router, until
 
 EVIL = "evil.example"
@@ -221,7 +221,7 @@ async def test_who_takes_no_answer_is_cut_off_and_costs_no_memory(
     made as fits into the connection's buffers, and after a while the client is sent away.
     """
     made = 0
-    judge = Judge(LISTS, rules(LISTS).policy)
+    judge = Judge(LISTS, lookup_rules(LISTS).policy)
     held = Blocklist(lambda: judge)
     portion = [Item(f"+4477009{n:05d}", None) for n in range(1000)]
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from stream.calls.batch import Glance
+from stream.calls.call_batch import KeyFields
 from stream.calls.decide import Rules, decide
 from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists, fresh
@@ -99,7 +99,7 @@ def _policies(names: tuple[str, ...]) -> dict[str, Policy]:
 def _blocked_by_the_engine(lists: Blocklists, policy: Policy, numbers: list[str]) -> set[str]:
     sip = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
     rules = Rules(policy, EmergencyNumbers({}), Trunks("TH"), sip, emit_all=False)
-    calls = [Glance(f"c-{place}", number, "+6621234567") for place, number in enumerate(numbers)]
+    calls = [KeyFields(f"c-{place}", number, "+6621234567") for place, number in enumerate(numbers)]
     outcome = decide(call_batch(*calls, callees=False), lists, rules, NOW_S * 1000)
     decisions = [msgspec.json.decode(value) for value in filter(None, outcome.values)]
     return {one["caller"] for one in decisions if one["verdict"] == "block"}

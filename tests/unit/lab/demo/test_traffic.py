@@ -80,15 +80,15 @@ def test_the_truth_agrees_with_what_a_reader_of_the_bytes_would_say(world, traff
     """From the written records alone, read by the product's decoder, the same calls are due."""
     trunks = {country.trunk: country for country in COUNTRIES}
     due: Counter[str] = Counter()
-    for at, glance in enumerate(decoded.glances):
-        home = trunks[glance.trunk]
+    for at, told in enumerate(decoded.key_fields):
+        home = trunks[told.trunk]
         caller, callee = decoded.callers.text(at), decoded.callees.text(at)
         expected = expected_of(
-            world, caller or None, callee, emergency=glance.callee == home.emergency
+            world, caller or None, callee, emergency=told.callee == home.emergency
         )
         if expected is not None:
-            assert traffic.truth.expected[glance.call_id] == expected
-            due[glance.call_id] += 1
+            assert traffic.truth.expected[told.call_id] == expected
+            due[told.call_id] += 1
     assert due.keys() == traffic.truth.expected.keys()
     assert {call_id: n for call_id, n in due.items() if n > 1} == traffic.truth.copies
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from stream.calls.decide import Counted, Tally
-from stream.calls.loop import Done
+from stream.calls.call_batch import BatchTally, DecisionLabels
+from stream.calls.loop import AcknowledgedBatch
 from stream.core.model.decision import Verdict
 from stream.engine.worker_metrics import Watched
 from stream.ops.metrics.bounded_labels import OTHERS, Each, EachGauge, Named
@@ -37,11 +37,12 @@ def test_ten_thousand_lists_are_not_ten_thousand_series() -> None:
     lists[5000].synced_at_s = 7
     watched.look(None, SimpleNamespace(lists=lists))  # type: ignore[arg-type]
     counted = {
-        Counted(Verdict.BLOCK, f"agreement:{name}", name, simulated=False): 2 for name in LISTS
+        DecisionLabels(Verdict.BLOCK, f"agreement:{name}", name, simulated=False): 2
+        for name in LISTS
     }
-    tally = Tally(Counting(counted), Counting(LISTS), Counting(LISTS))
+    tally = BatchTally(Counting(counted), Counting(LISTS), Counting(LISTS))
     outcome: Any = SimpleNamespace(tally=tally, rejected=[], ids=np.zeros(0, "S16"))
-    watched.done(Done(outcome, 1, np.zeros(1, np.int64), 0, 0, 0))
+    watched.done(AcknowledgedBatch(outcome, 1, np.zeros(1, np.int64), 0, 0, 0))
     samples = [one for family in registry.collect() for one in family.samples]
     of_lists = Counting(one.name for one in samples if "list" in one.labels)
     assert set(of_lists) >= {"ringfence_list_generation", "ringfence_decisions_total"}

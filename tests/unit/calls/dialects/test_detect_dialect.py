@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from stream.calls.dialects import KNOWN
-from stream.calls.dialects.detect_dialect import Found, find, likely
+from stream.calls.dialects.detect_dialect import Detection, find, likely
 from stream.calls.dialects.mapping import MappingSettings
-from stream.calls.dialects.sample_records import records_in
+from stream.calls.submitted_records import records_in
 from stream.feeds.detection.foreign_files import what_it_is
 from tests.support.detect_corpus import Case, call_cases
 
@@ -16,12 +16,12 @@ CASES = call_cases()
 READABLE = [case for case in CASES if case.expected["expect"] != "unreadable"]
 
 
-def found(case: Case) -> Found:
+def found(case: Case) -> Detection:
     """What is said of a file."""
     return find(records_in(case.path.read_bytes()), "TH")
 
 
-def kind_of(said: Found) -> str:
+def kind_of(said: Detection) -> str:
     """The kind of it, as `expected.toml` has it."""
     if said.proposals:
         return "proposal"

@@ -1,7 +1,6 @@
 """One decoder decides about a record: what nobody reads changes nothing about its call."""
 
 import csv
-from contextlib import nullcontext
 
 import msgspec
 import pytest
@@ -10,18 +9,12 @@ from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.plausibility.bursts import Bursts
-from stream.core import kernels
 from stream.core.policy.rules import BurstSettings, RuleStates
 from tests.fuzz.switch_records import DIALECTS, SETTINGS, TRUNKS, samples
-from tests.unit.calls.test_decode import raw_of
-from tests.unit.calls.test_plausibility import BLOCK, decided
+from tests.support.builders import raw_of
+from tests.unit.calls.plausibility.test_check import BLOCK, decided
 
-
-@pytest.fixture(autouse=True, params=["as installed", "without kernels"])
-def both_ways(request):
-    """Every promise is kept by the scan, and where there is none."""
-    with kernels.reference_only() if request.param == "without kernels" else nullcontext():
-        yield
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 UNUSED = {
@@ -43,7 +36,7 @@ def read(dialect, value):
     if not len(batch):
         return None
     assert batch.callees is not None, "called numbers are asked for"
-    return batch.glances[0], batch.call_of(0), batch.callers.text(0), batch.callees.text(0)
+    return batch.key_fields[0], batch.call_of(0), batch.callers.text(0), batch.callees.text(0)
 
 
 @pytest.mark.parametrize("unused", UNUSED.values(), ids=UNUSED)
@@ -73,14 +66,14 @@ def test_an_odd_value_is_read_in_one_way(kind, odd):
             _, comma, behind = parts[place].partition(b",")
             changed = b":".join([*parts[:place], odd + comma + behind, *parts[place + 1 :]])
             batch = decode(raw_of(changed), {"calls": dialect}, TRUNKS, SETTINGS)
-            for index, glance in enumerate(batch.glances):
+            for index, told in enumerate(batch.key_fields):
                 call = batch.call_of(index)
                 assert (call.call_id, call.caller, call.callee) == (
-                    glance.call_id,
-                    glance.caller,
-                    glance.callee,
+                    told.call_id,
+                    told.caller,
+                    told.callee,
                 )
-                assert (call.trunk or None) == (glance.trunk or None)
+                assert (call.trunk or None) == (told.trunk or None)
 
 
 def test_a_short_burst_of_3gpp_records_with_an_odd_member_is_ruled_on():
@@ -134,8 +127,8 @@ def test_an_optional_field_that_can_not_be_read_hides_no_other(odd):
     """The trunk counts, in whose country a national number is read, though `sip` is odd."""
     dialect = dialect_named("mapping:m", {"m": MappingSettings("json", SIP)})
     value = b'{"id":"c","from":"02079460123","to":null,"trunk":"uk","sip":' + odd + b"}"
-    glance, call, caller, _ = read(dialect, value)
-    assert (glance.trunk, call.trunk, caller) == ("uk", "uk", "+442079460123")
+    told, call, caller, _ = read(dialect, value)
+    assert (told.trunk, call.trunk, caller) == ("uk", "uk", "+442079460123")
 
 
 CSV = (

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from stream.calls.batch import CallBatch
-from stream.calls.crash_notes import CrashLog, Record
+from stream.calls.call_batch import CallBatch
+from stream.calls.crash_notes import CrashLog
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected, RejectReason
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -28,7 +28,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Guard:
+class CrashGuard:
     """Keeps the note of one worker, looks for those of others, and probes what is suspected."""
 
     def __init__(
@@ -132,7 +132,11 @@ class Guard:
                 if segment.partition == record.place:
                     offsets = raw.offsets[segment.start : segment.stop]
                     places = np.flatnonzero(offsets == record.offset) + segment.start
-                    found += [row for row in places.tolist() if _is(raw, row, record)]
+                    found += [
+                        row
+                        for row in places.tolist()
+                        if int(raw.timestamps_ms[row]) == record.timestamp_ms
+                    ]
         return sorted(found)
 
 
@@ -148,12 +152,8 @@ def _noted(crashes: CrashLog, step: Callable[[T], U], value: T) -> U:
     return result
 
 
-def _is(raw: RawBatch, row: int, record: Record) -> bool:
-    return int(raw.timestamps_ms[row]) == record.timestamp_ms
-
-
 def _row(raw: RawBatch, row: int, place: Partition) -> RawBatch:
-    """One record of a batch, as a batch."""
+    """Return one record of a batch, as a batch."""
     rows = slice(row, row + 1)
     return replace(
         raw,
@@ -166,7 +166,7 @@ def _row(raw: RawBatch, row: int, place: Partition) -> RawBatch:
 
 
 def _without(raw: RawBatch, rows: Sequence[int], decode: Decode) -> CallBatch:
-    """The batch, in which the records in `rows` are read by nobody and rejected."""
+    """Decode the batch without the records in `rows`, which are rejected."""
     values = raw.values
     if isinstance(values, Texts):
         sizes = values.sizes.copy()

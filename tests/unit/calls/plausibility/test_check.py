@@ -1,28 +1,23 @@
 """Promises of the plausibility rules: by trunk and country, on trial, with lists of their own."""
 
-from contextlib import nullcontext
-
 import msgspec
-import numpy as np
 import pytest
 
-from stream.calls.decide import Rules, decide
+from stream.calls.decide import decide
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.switch import SwitchSettings
+from stream.calls.dialects.dialect import SwitchSettings
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
-from stream.core import kernels
 from stream.core.filters.blocklists import LiveList
 from stream.core.filters.overlay import EMPTY
 from stream.core.model.call import Ingress
-from stream.core.model.decision import SipAnswerSettings
-from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
-from stream.kafka.batch import Partition, RawBatch, Segment
-from tests.support.builders import NOW_S, blocklists, live
+from stream.kafka.batch import Partition, RawBatch
+from tests.support.builders import DECODING, NOW_S, blocklists, live, rules_for
+
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 HOTLINE, ROAMING, HOME, CLEAN = "+66812345670", "+66812345671", "+66812345678", "+447700900103"
 TRUNKS = Trunks(
@@ -43,13 +38,6 @@ BY_LISTS = {
 }
 
 
-@pytest.fixture(autouse=True, params=["as installed", "without kernels"])
-def both_ways(request):
-    """Every promise is kept by the kernels, and where there are none."""
-    with kernels.reference_only() if request.param == "without kernels" else nullcontext():
-        yield
-
-
 def call(caller, callee="+66812345600", **more):
     """A record of dialect `ringfence`."""
     return {"call_id": "c-1", "caller": caller, "callee": callee, **more}
@@ -58,24 +46,12 @@ def call(caller, callee="+66812345600", **more):
 def decided(*calls, lists=LISTS, emit_all=False, bursts=None, dialect="ringfence", **settings):
     """The decisions about `calls`, without kernels or with them."""
     switches = {"edge": SwitchSettings(trunk="border")}
-    raw = RawBatch(
-        [msgspec.json.encode(one) for one in calls],
-        np.arange(len(calls)),
-        np.full(len(calls), NOW_S * 1000),
-        (Segment(Partition("calls", 0), 0, len(calls)),),
-        1,
-    )
-    dialects = {"calls": dialect_named(dialect, {}, switches)}
-    batch = decode(raw, dialects, TRUNKS, DecodeSettings(10_000, check_callee=True))
+    values = [msgspec.json.encode(one) for one in calls]
+    raw = RawBatch.of(values, Partition("calls", 0), at_ms=NOW_S * 1000)
+    batch = decode(raw, {"calls": dialect_named(dialect, {}, switches)}, TRUNKS, DECODING)
     by_list = settings.pop("by_list", {})
     policy = PolicySettings(rules=RuleSettings(**settings), lists=by_list)
-    rules = Rules(
-        compile_policy(policy, lists.names),
-        EmergencyNumbers({}),
-        TRUNKS,
-        SipAnswerSettings("https://redress.example/d/{decision_id}", "TN"),
-        emit_all=emit_all,
-    )
+    rules = rules_for(lists, policy, TRUNKS, emit_all=emit_all)
     outcome = decide(batch, lists, rules, NOW_S * 1000, None, bursts)
     return [msgspec.json.decode(value) for value in filter(None, outcome.values)]
 

@@ -1,32 +1,123 @@
-"""Promises of the switches' dialects: what they refuse, and what they say to do about it."""
+"""Promises of the dialects: what each reads of golden samples, what it refuses, and what to do."""
 
 import base64
 import json
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from stream.calls.call_batch import CallBatch
 from stream.calls.decode import decode
-from stream.calls.dialects import dialect_named
+from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.detect_dialect import likely
-from stream.calls.dialects.fields import moment_s, trunk_of
+from stream.calls.dialects.dialect import SwitchSettings, whole
+from stream.calls.dialects.fields import EARLIEST_S, LATEST_S, moment_s, trunk_of
 from stream.calls.dialects.mapping import MappingSettings
-from stream.calls.dialects.switch import SwitchSettings
-from stream.calls.settings import DecodeSettings
-from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
 from stream.core.model.time_zones import zone_named
-from tests.unit.calls.test_decode import raw_of
+from tests.fuzz import switch_records as fuzz
+from tests.support.builders import DECODING, HOME, raw_of
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"
+GOLDEN = Path(__file__).parents[3] / "golden" / "cdr"
+CASES = sorted(path.parent for path in GOLDEN.rglob("expected.json"))
 SWITCHES = {"s": SwitchSettings("Asia/Bangkok"), "p": SwitchSettings("Asia/Bangkok", "pbx-1")}
-SETTINGS = DecodeSettings(record_bytes_max=100_000, check_callee=True)
+FAR = ["1899-12-31 23:59:59", "1970-01-01T00:00:00Z", "9999-12-31 23:59:59", "0", "99999999999999"]
+CUT_SHORT = {
+    RejectReason.NOT_JSON, RejectReason.NOT_CSV, RejectReason.MISSING_FIELD,
+    RejectReason.WRONG_TYPE, RejectReason.NOT_UTF8, RejectReason.OTHER_EVENT,
+}  # fmt: skip
+
+
+def dialect_of(case: Path):
+    """The dialect of a case, with the mapping or the switch's settings that lie in the case."""
+    if (case / "switch.toml").exists():
+        switch = SwitchSettings(**tomllib.loads((case / "switch.toml").read_text()))
+        return dialect_named(f"{case.parent.name}:s", {}, {"s": switch})
+    if case.parent.name != "mapping":
+        return dialect_named(case.parent.name, {})
+    settings = MappingSettings(**tomllib.loads((case / "mapping.toml").read_text()))
+    return dialect_named("mapping:m", {"m": settings})
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
+def test_golden_samples(case):
+    """A switch's record, as it wrote it, is read as `expected.json` says, in part and whole."""
+    (sample,) = case.glob("input.*")
+    value = sample.read_bytes().rstrip(b"\n")
+    expected = json.loads((case / "expected.json").read_text())
+    dialect = dialect_of(case)
+    assert dialect.started_at_s(value) == expected["started_at_s"]
+    told = dialect.key_fields(value)
+    assert expected == asdict(whole(told, dialect.details(value)))
+    assert [expected[key] for key in ("call_id", "caller", "callee", "trunk")] == [
+        told.call_id,
+        told.caller,
+        told.callee,
+        told.trunk,
+    ]
+    found = dialect.found(value)
+    assert {"call_id", "caller", "callee"} <= found.keys()
+    assert all(one.place for one in found.values())
+
+
+def test_every_dialect_has_samples():
+    """No dialect is known by its table alone: each was tried with its switch's records."""
+    assert KNOWN.keys() <= {case.parent.name for case in CASES}
+
+
+def test_an_unknown_dialect_is_named_beside_the_known_ones():
+    """Whoever mistypes a dialect reads which there are."""
+    settings = MappingSettings("csv", {"call_id": "0", "caller": "1", "callee": "2"})
+    with pytest.raises(ValueError, match=r"'ringfense'.*ringfence, freeswitch.*mapping:<"):
+        dialect_named("ringfense", {"acme": settings})
+    with pytest.raises(ValueError, match=r"\[mappings.other\]; known: acme"):
+        dialect_named("mapping:other", {"acme": settings})
+
+
+PATHS = {"call_id": "id", "caller": "from", "callee": "to"}
+UNWORKABLE = {
+    "format": ({"format": "xml"}, "json or csv"),
+    "delimiter": ({"format": "csv", "delimiter": ";;"}, "one character"),
+    "unknown field": ({"fields": {**PATHS, "callid": "x"}}, "'callid' is no field of a call"),
+    "lacking field": ({"fields": {"call_id": "id"}}, "where caller is; .*where callee is"),
+    "twice": ({"fields": {**PATHS, "trunk": "t"}, "constants": {"trunk": "x"}}, "both"),
+    "no column": ({"format": "csv"}, "no column is called 'id'"),
+    "empty step": ({"fields": {**PATHS, "trunk": "a..b"}}, "no path"),
+    "inside another": ({"fields": {**PATHS, "trunk": "from.trunk"}}, "from is a field and holds"),
+    "same path": ({"fields": {**PATHS, "trunk": "from"}}, "same path"),
+    "zone": ({"utc_offset": "ICT"}, r"like Asia/Bangkok, \+07:00 or Z"),
+    "two zones": ({"utc_offset": "Z", "time_zone": "Z"}, "keep one"),
+    "no zone": (
+        {"time": "%Y-%m-%d", "fields": {**PATHS, "started_at": "start"}},
+        "has no zone: time_zone says which",
+    ),
+    "pattern of nothing": ({"patterns": {"trunk": "x"}}, "patterns: 'trunk' is not in fields"),
+    "no pattern": ({"patterns": {"caller": "("}}, "patterns: caller: .* is no regular expression"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), UNWORKABLE.values(), ids=UNWORKABLE)
+def test_a_mapping_that_can_not_work_says_why(change, message):
+    """All that is wrong is found when the configuration is read, not with the first call."""
+    with pytest.raises(ValueError, match=message):
+        MappingSettings(**{"format": "json", "fields": PATHS, **change})
+
+
+def test_an_optional_field_in_an_object_that_is_absent_or_odd_costs_only_itself():
+    """A path to a trunk may lead nowhere."""
+    settings = MappingSettings("json", {**PATHS, "trunk": "sip.trunk.name"})
+    dialect = dialect_named("mapping:m", {"m": settings})
+    for odd in (b"", b',"sip":{}', b',"sip":null', b',"sip":[1]', b',"sip":{"trunk":7}'):
+        value = b'{"id":"c","from":"1","to":null' + odd + b"}"
+        assert dialect.key_fields(value).trunk is None
 
 
 def decoded(dialect: str, *values: bytes):
     """The batch that `values` make in a dialect."""
     read = dialect_named(dialect, {}, SWITCHES)
-    return decode(raw_of(*values), {"calls": read}, Trunks("TH"), SETTINGS)
+    return decode(raw_of(*values), {"calls": read}, HOME, DECODING)
 
 
 def sample(kind: str, case: str, **changes: object) -> bytes:
@@ -153,7 +244,7 @@ def test_times_are_read_between_2000_and_2100(value, expected):
 def test_a_wrong_clock_lets_no_listed_caller_through():
     """A record of the far future is a call all the same, with its time unknown."""
     batch = decoded("kamailio", sample("kamailio", "transaction", time=9_999_999_999))
-    assert batch.glances[0].caller == "+447700900125"
+    assert batch.key_fields[0].caller == "+447700900125"
     assert batch.started_at_s(0) is None
 
 
@@ -183,13 +274,13 @@ def test_the_trunk_is_in_the_channels_name(channel):
     others = ["PJSIP/x-1", "P" * 70 + "/long-1", channel]
     values = [sample("asterisk-kafka", "asterisk_cdr", channel=each) for each in others]
     batch = decoded("asterisk-kafka:s", *values)
-    assert [glance.trunk for glance in batch.glances] == ["x", "long", CHANNELS[channel]]
+    assert [told.trunk for told in batch.key_fields] == ["x", "long", CHANNELS[channel]]
 
 
 def test_a_switchs_trunk_takes_the_place_of_the_records():
     """With `trunk` in the switch's table, whatever the channel says."""
     batch = decoded("asterisk-kafka:p", sample("asterisk-kafka", "asterisk_cdr"))
-    assert batch.glances[0].trunk == batch.call_of(0).trunk == "pbx-1"
+    assert batch.key_fields[0].trunk == batch.call_of(0).trunk == "pbx-1"
 
 
 def test_patterns_of_a_mapping_cut_what_is_written():
@@ -204,9 +295,9 @@ def test_patterns_of_a_mapping_cut_what_is_written():
     dialect = dialect_named("mapping:m", {"m": settings})
     first = b'{"id":"1","from":"sip:+447700900125@x","to":"2","gw":"gw-th-7","at":"t=1795593723"}'
     second = b'{"id":"2","from":"+447700900125","to":"2","gw":"other","at":"x"}'
-    batch = decode(raw_of(first, second), {"calls": dialect}, Trunks("TH"), SETTINGS)
+    batch = decode(raw_of(first, second), {"calls": dialect}, HOME, DECODING)
     calls = [batch.call_of(index) for index in (0, 1)]
-    assert [(glance.caller, glance.trunk) for glance in batch.glances] == [
+    assert [(told.caller, told.trunk) for told in batch.key_fields] == [
         ("+447700900125", "gw-th"), ("+447700900125", None),
     ]  # fmt: skip
     assert [(call.trunk, call.started_at_s) for call in calls] == [
@@ -226,3 +317,53 @@ def test_suspected_records_are_looked_at_with_every_care():
     """A record that is no UTF-8 where a dialect does not look is no call in that dialect."""
     value = sample("kamailio", "cdr").replace(b"{", b'{"x\xf5":1,', 1)
     assert likely([value] * 60, "TH") is None
+
+
+def read_in(kind: str, *values: bytes) -> CallBatch:
+    """The batch that `values` make in a dialect, as the fuzzer has it set."""
+    return decode(raw_of(*values), {"calls": fuzz.DIALECTS[kind][0]}, fuzz.TRUNKS, fuzz.SETTINGS)
+
+
+def calls_in(kind: str) -> list[bytes]:
+    """The documented records of a dialect that are calls."""
+    return [value for value in fuzz.samples(kind) if len(read_in(kind, value))]
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_half_a_record_is_no_call_and_says_what_is_missing(kind: str) -> None:
+    """The first half of each documented record is rejected, kept as it came, with a reason and a
+    detail that quotes no number.
+    """
+    halves = [value[: len(value) // 2] for value in calls_in(kind)]
+    assert halves
+    batch = read_in(kind, *halves)
+    assert len(batch) == 0
+    assert [one.value for one in batch.rejected] == halves
+    for one in batch.rejected:
+        assert one.reason in CUT_SHORT
+        assert one.detail
+        assert "447700900" not in one.detail
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_time_far_away_lets_no_call_through_unseen(kind: str) -> None:
+    """The record is a call with its numbers as ever; a time that cannot be is none (our own
+    dialect says what it was told).
+    """
+    dialect = fuzz.DIALECTS[kind][0]
+    looked_at = 0
+    for value in calls_in(kind):
+        said = dialect.found(value).get("started_at")
+        if said is None or not said.raw:
+            continue
+        for far in FAR:
+            batch = read_in(kind, value.replace(str(said.raw).encode(), far.encode()))
+            # A number in JSON that a date has replaced, or another order of columns.
+            if not len(batch):
+                assert batch.rejected[0].reason in CUT_SHORT
+                continue
+            looked_at += 1
+            assert batch.key_fields[0] == dialect.key_fields(value)
+            at_s = batch.started_at_s(0)
+            assert at_s is None or kind == "ringfence" or EARLIEST_S <= at_s < LATEST_S
+    assert looked_at

@@ -1,4 +1,4 @@
-"""Promises of `stream.calls.guarded`: what a note says while a batch is worked on, and probing."""
+"""Promises of `stream.calls.crash_guard`: notes while a batch is worked on, and probing."""
 
 import asyncio
 from dataclasses import replace
@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stream.calls.crash_notes import CrashLog, read_ledger
+from stream.calls.crash_guard import CrashGuard
+from stream.calls.crash_notes import CrashLog, read_crashes
 from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
-from stream.calls.guarded import Guard
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
@@ -45,7 +45,7 @@ class Life:
         self.crashes = CrashLog(folder, lambda: NOW_MS)
         self.bad = bad
         self.seen: list[list[int]] = []
-        self.guard = Guard(
+        self.guard = CrashGuard(
             self.crashes, lambda: {PLACE: 0, OTHER: 0}, lambda: len(self.seen) >= revoked_after
         )
         self.read = self.guard.reading(self._decode)
@@ -53,7 +53,7 @@ class Life:
 
     def _decode(self, raw):
         found = decode(raw, {"calls": RINGFENCE}, Trunks("TH"), SETTINGS)
-        ids = [int(one.call_id) for one in found.glances]
+        ids = [int(one.call_id) for one in found.key_fields]
         self.seen.append(ids)
         if not set(ids).isdisjoint(self.bad):
             raise Bug
@@ -84,7 +84,7 @@ def test_a_record_that_raises_is_rejected_at_the_third_start(tmp_path, texts):
     assert second.seen == [[1], [2], [3], [11], [12]]
     third = Life(tmp_path, bad=[12])
     found = third.work(raw)
-    assert [one.call_id for one in found.glances] == ["1", "2", "3", "11", "13"]
+    assert [one.call_id for one in found.key_fields] == ["1", "2", "3", "11", "13"]
     (rejected,) = found.rejected
     assert rejected.value == raw.values[4]
     assert rejected.reason is RejectReason.STOPPED_WORKER
@@ -112,7 +112,7 @@ def test_a_death_in_a_batch_that_passes_record_by_record_costs_a_probe_alone(tmp
     found = life.work(batch_of(1, 2, 3, 11, 12, 13))
     assert life.seen == [[1], [2], [3], [1, 2, 3, 11, 12, 13]]
     assert not found.rejected
-    assert len(read_ledger(tmp_path).crashes) == 2
+    assert len(read_crashes(tmp_path).crashes) == 2
 
 
 def test_a_partition_that_goes_is_probed_no_further(tmp_path):
