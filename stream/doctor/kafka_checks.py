@@ -52,7 +52,7 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
         names = settings.calls.names(settings.kafka.replication_factor, more)
         reports = await ensure_topics(kafka, names, lambda _: None, create=False)
         lines += topic_lines(reports)
-        there = [one.name for one in reports if one.done is Done.KEPT]
+        there = [one.name for one in reports if one.done is TopicState.KEPT]
         await admin.start()
         described = await admin.describe_topics([*there]) if there else []
         lines += replica_lines(described, settings.kafka.replication_factor)
