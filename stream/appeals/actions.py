@@ -274,6 +274,7 @@ def _live(reports: Iterable[Entry]) -> bool:
 
 
 LOOK_S: Final = 5.0
+"""A block that an owner lifted ends here within seconds; one look takes a few milliseconds."""
 LOOKED_AT: Final = 1000
 """Forwarded appeals that are looked at in one turn, the newest: about a second of work."""
 

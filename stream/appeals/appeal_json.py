@@ -1,4 +1,7 @@
-"""Appeals as plain values, for JSON and for people. Numbers are masked unless asked for whole."""
+"""Appeals as plain values: one form for commands, and the part of it for whoever appealed.
+
+Numbers are masked unless asked for whole.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,18 +21,11 @@ def appeal_json(
 ) -> dict[str, Any]:
     """Return all of an appeal as of `at_s`; `contacts` are those to ask, by list."""
     return {
-        "appeal": appeal.id,
-        "state": appeal.state.value,
-        "number": shown(appeal.number, full=full),
+        **_summary(appeal, at_s, full=full),
         "lists": [_list_json(named, contacts or {}, full=full) for named in appeal.lists],
-        "decision_id": appeal.decision_id,
         "from": appeal.partner,
         "their_appeal": appeal.partner_appeal,
         "appellant": appeal.appellant if full else bool(appeal.appellant),
-        "received_at": rfc3339(appeal.received_at_s),
-        "deadline_at": rfc3339(appeal.deadline_at_s),
-        "answered_at": None if appeal.answered_at_s is None else rfc3339(appeal.answered_at_s),
-        "overdue": appeal.overdue(at_s),
         "history": [
             {
                 "at": rfc3339(step.at_s),
@@ -39,6 +35,33 @@ def appeal_json(
             }
             for step in appeal.history
         ],
+    }
+
+
+def public_json(appeal: Appeal, at_s: int) -> dict[str, Any]:
+    """Return an appeal as of `at_s`, as whoever has its id may know it."""
+    return {
+        **_summary(appeal, at_s, full=False),
+        "lists": [named.list for named in appeal.lists],
+        "comment": "" if appeal.open else appeal.history[-1].comment,
+        # The names of 0.1.0 over HTTP, which clients read.
+        "appeal_id": appeal.id,
+        "received_at_s": appeal.received_at_s,
+        "deadline_at_s": appeal.deadline_at_s,
+        "answered_at_s": appeal.answered_at_s,
+    }
+
+
+def _summary(appeal: Appeal, at_s: int, *, full: bool) -> dict[str, Any]:
+    return {
+        "appeal": appeal.id,
+        "state": appeal.state.value,
+        "number": shown(appeal.number, full=full),
+        "decision_id": appeal.decision_id,
+        "received_at": rfc3339(appeal.received_at_s),
+        "deadline_at": rfc3339(appeal.deadline_at_s),
+        "answered_at": None if appeal.answered_at_s is None else rfc3339(appeal.answered_at_s),
+        "overdue": appeal.overdue(at_s),
     }
 
 

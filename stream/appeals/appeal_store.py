@@ -52,10 +52,14 @@ from stream.ops.skipped_records import Place, Skipped, skip
 OPEN_MAX: Final = 50_000
 """Appeals that wait for an answer at once, about 50 MB; one more is refused, in words."""
 CLOSED_MAX: Final = 200_000
+"""Years of answers of a large carrier, about 200 MB; the oldest go first."""
 _MOVED_MAX: Final = 20
+"""Each lost race costs one round trip, and one appeal has few hands on it."""
 _ID_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's: without I, L, O and U, which are misread on the telephone."""
 _ID_CHARS: Final = 13
 _PIECE: Final = 1000
+"""Redis serves no other client while it answers: about 2 ms for so many records."""
 
 _FULL: Final = -3
 """Answer of the script: as many appeals are open as may be."""

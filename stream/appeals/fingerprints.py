@@ -20,6 +20,7 @@ from stream.core.numbers.codes import texts_of
 HASHED_MAX: Final = 5_000_000
 """Numbers that are tried for one answer: a few seconds. Prefixes beyond that are not looked at."""
 _CHUNK: Final = 100_000
+"""Numbers hashed at once: 25 MB of digests."""
 
 
 def number_in(columns: Columns, fingerprint: int, key: bytes) -> str | None:

@@ -170,6 +170,7 @@ Told = Callable[[DecisionCounts, Passed], None]
 class CounterSettings:
     """The topic of decisions. `home`: the country that enforces; its own lists are not counted."""
 
+    kafka: KafkaSettings
     home: str
     topic: str
 
@@ -198,13 +199,12 @@ class DecisionCounter:
     def __init__(
         self,
         consumer: Any,
-        kafka: KafkaSettings,
         settings: CounterSettings,
         store: EnforcementStore,
         keys_of: KeysOf,
         told: Told,
     ) -> None:
-        self._consumer, self._kafka, self._settings = consumer, kafka, settings
+        self._consumer, self._settings = consumer, settings
         self._store, self._keys_of, self._told = store, keys_of, told
         self._partitions: dict[TopicPartition, _Partition] = {}
 
@@ -279,20 +279,16 @@ class DecisionCounter:
             yield
         except KafkaError as error:
             text = f"{self._settings.topic} cannot be read"
-            raise down(self._kafka, text, error) from error
+            raise down(self._settings.kafka, text, error) from error
 
 
 @asynccontextmanager
 async def opened(
-    kafka: KafkaSettings,
-    settings: CounterSettings,
-    store: EnforcementStore,
-    keys_of: KeysOf,
-    told: Told,
+    settings: CounterSettings, store: EnforcementStore, keys_of: KeysOf, told: Told
 ) -> AsyncGenerator[DecisionCounter, None]:
     """Open a counter as soon as Kafka answers. Raises TopicMissing, KafkaRefuses, KafkaAway."""
-    async with reader(kafka, [settings.topic], _wait) as consumer:
-        yield DecisionCounter(consumer, kafka, settings, store, keys_of, told)
+    async with reader(settings.kafka, [settings.topic], _wait) as consumer:
+        yield DecisionCounter(consumer, settings, store, keys_of, told)
 
 
 def _name(partition: TopicPartition) -> str:

@@ -29,7 +29,7 @@ from stream.core.model.enforcement_document import (
 )
 from stream.core.model.errors import DocumentUnreadable
 from stream.exchange import repository_files
-from stream.exchange.repository import publish
+from stream.exchange.repository import publish, resign
 from stream.exchange.signing import Validity, delegation_of, role_of
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.store.enforcement_counts import DAY_S, REBUILT_DAYS, day_of
@@ -43,16 +43,23 @@ PUBLISHED_DAYS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
-    """Writes the documents of `country` into its repository, `folder`."""
+class DocumentSettings:
+    """The country that enforces, its repository in `folder`, and the keys that sign there."""
 
     country: str
     folder: Path
     ring: KeyRing = field(repr=False)
     validity: Validity
-    book: EnforcementStore
-    appeals: AppealStore
     agreements: Callable[[], Agreements]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes the documents of our country into its repository."""
+
+    settings: DocumentSettings
+    store: EnforcementStore
+    appeals: AppealStore
 
     async def document(
         self,
@@ -63,13 +70,13 @@ class Writer:
         now_ms: int,
     ) -> Enforcement:
         """Return what a list did on a day, as far as it is known now; `appeals` are all on it."""
-        figures = await self.book.figures(list_name, day)
+        figures = await self.store.figures(list_name, day)
         begin_s = _begin_s(day)
         span = list_name, begin_s, min(begin_s + DAY_S, now_ms // 1000 + 1)
-        seen = {*await self.book.sightings(list_name, day), *sightings(appeals, *span)}
+        seen = {*await self.store.sightings(list_name, day), *sightings(appeals, *span)}
         target_s = min((one.response_target_s for one in agreements), default=None)
         return Enforcement(
-            country=self.country,
+            country=self.settings.country,
             list=list_name,
             day=day,
             made_at=datetime.fromtimestamp(now_ms / 1000, UTC),
@@ -86,55 +93,59 @@ class Writer:
     async def publish(self, now_ms: int) -> list[Enforcement]:
         """Sign and publish what is new of today and the days before; the documents that are.
 
+        Signatures of the repository are renewed where it is due: a country may publish no list.
+
         Raises ExchangeFault, ListStoreDown; what was published before stays.
         """
         today = day_of(now_ms)
         before = await asyncio.to_thread(self._published)
-        feeds, agreements = await self.book.feeds(), self.agreements()
+        feeds, agreements = await self.store.feeds(), self.settings.agreements()
         fresh: dict[str, Enforcement] = {}
         appeals: dict[str, Sequence[Appeal]] = {}
         for back in range(REBUILT_DAYS):
             day = today - timedelta(days=back)
-            for name, held in acting(self.country, feeds, agreements, day).items():
+            for name, held in acting(self.settings.country, feeds, agreements, day).items():
                 if name not in appeals:
                     appeals[name] = await self.appeals.about(name)
                 document = await self.document(name, day, held, appeals[name], now_ms)
-                target = target_of(self.country, name, day)
+                target = target_of(self.settings.country, name, day)
                 old = before.get(target)
                 worth = old is not None or any(_said(document)) or (held and not back)
                 if not worth or _same(document, old):
                     continue
                 fresh[target] = _newer(document, old)
         for document in fresh.values():
-            await self.book.keep(document, written(document), None)
+            await self.store.keep(document, written(document), None)
         if fresh:
             await asyncio.to_thread(self._write, fresh, today, now_ms // 1000)
+        made = self.settings
+        await asyncio.to_thread(resign, made.folder, made.ring, made.validity, now_ms // 1000)
         return list(fresh.values())
 
     def _published(self) -> dict[str, Enforcement]:
         """Return our own documents in the repository; a damaged one is left out and made anew."""
-        role, found = role_of(f"{self.country}/{FOLDER}"), {}
-        published = repository_files.read(self.folder)
+        role, found = role_of(f"{self.settings.country}/{FOLDER}"), {}
+        published = repository_files.read(self.settings.folder)
         delegation_of(published, role)
         for name, target in published.read_role(role).targets.items():
             try:
                 found[name] = read(
-                    repository_files.place_of(self.folder, target).read_bytes(), name
+                    repository_files.place_of(self.settings.folder, target).read_bytes(), name
                 )
             except (OSError, DocumentUnreadable):
                 continue
         return found
 
     def _write(self, fresh: Mapping[str, Enforcement], today: date, now_s: int) -> None:
-        above = f"{self.country}/{FOLDER}"
+        above = f"{self.settings.country}/{FOLDER}"
         parts = {name.removeprefix(f"{above}/"): written(one) for name, one in fresh.items()}
         oldest = (today - timedelta(days=PUBLISHED_DAYS)).isoformat()
         publish(
-            self.folder,
-            self.ring,
+            self.settings.folder,
+            self.settings.ring,
             above,
             parts,
-            self.validity,
+            self.settings.validity,
             now_s,
             keep=lambda below: below.rpartition("/")[2] >= oldest,
         )

@@ -7,11 +7,14 @@ how sure the list is of the number, and what is published next carries that to e
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from stream.appeals.actions import Desk, receive
+from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import Received
 from stream.core.model.enforcement_document import (
@@ -32,7 +35,10 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_content import hashed_now
 from stream.lists.store.list_store import ListStore
 
+log = logging.getLogger(__name__)
+
 _SHARE_MAX: Final = 0.01
+"""Of a good list, less than one number in a hundred is wrong."""
 _REMEMBERED_S: Final = 2 * COUNTS_S
 """Longer than a partner's documents stay in its repository."""
 _DOCUMENT: Final = frozenset(
@@ -81,31 +87,36 @@ class Imported:
     unlisted: int
 
 
-Receive = Callable[[Received, By], Awaitable[object]]
-"""Takes a partner's appeal on a list of ours; one that is known already changes nothing."""
-
-
 @dataclass(frozen=True, slots=True)
-class Importer:
-    """Reads what partners say of the lists of `home`. `state` remembers their repositories.
+class ImportSettings:
+    """Our country, `home`, and the folder that remembers partners' repositories, `state`.
 
-    `keys`: those of circles, so that a fingerprint of an earlier epoch is known.
+    `keys`: those of circles, so that a fingerprint by a former key is known. `desk` answers the
+    appeals that come with documents.
     """
 
     home: str
     state: Path
-    book: EnforcementStore
-    store: ListStore
     terms: SightingTerms
-    receive: Receive
+    desk: Callable[[], Desk]
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Importer:
+    """Reads what partners say of our lists."""
+
+    settings: ImportSettings
+    enforced: EnforcementStore
+    store: ListStore
+    appeals: AppealStore
 
     async def read(self, partner: Partner, now_s: int) -> Imported:
         """Take what is new of a partner.
 
         Raises FeedDown, ExchangeFault, ListStoreDown; what was taken by then stays.
         """
-        looked_at = dict(await self.book.looked_at(partner.country))
+        looked_at = dict(await self.enforced.looked_at(partner.country))
         found = await asyncio.to_thread(self._fetched, partner, looked_at)
         refused, documents, sightings, unlisted = {}, [], 0, 0
         for target, (sha256, data) in sorted(found.fresh.items()):
@@ -121,7 +132,7 @@ class Importer:
                 documents.append(document)
             found.files[target] = sha256
         if found.files != looked_at:
-            await self.book.look(partner.country, found.files)
+            await self.enforced.look(partner.country, found.files)
         return Imported(tuple(documents), refused, sightings, unlisted)
 
     def _fetched(self, partner: Partner, looked_at: dict[str, str]) -> "_Found":
@@ -134,7 +145,7 @@ class Importer:
         except OSError as error:
             text = f"root {partner.root} cannot be read: {error.strerror}"
             raise FeedDown(FeedFault.MISSING, text) from error
-        state = self.state / partner.country
+        state = self.settings.state / partner.country
         client = TufClient(partner.url, state, root)
         with files.alone(state):  # `enforcement import` beside `enforcement run`
             try:
@@ -146,7 +157,7 @@ class Importer:
                 client.close()
 
     def _new(self, repository: Repository, country: str, looked_at: dict[str, str]) -> "_Found":
-        found, above = _Found({}, {}), f"{country}/{FOLDER}/{self.home}-"
+        found, above = _Found({}, {}), f"{country}/{FOLDER}/{self.settings.home}-"
         for name, target in repository.targets_of(f"{country}~{FOLDER}").items():
             if not name.startswith(above):
                 continue
@@ -167,21 +178,22 @@ class Importer:
         if isinstance(data, FeedDown):
             raise DocumentUnreadable(data.detail)
         document = read(data, target)
-        if owner_of(document.list) != self.home:
+        if owner_of(document.list) != self.settings.home:
             raise DocumentUnreadable(f"{target}: speaks of {document.list}, which is not ours")
         head = (await self.store.heads()).lists.get(document.list)
         if head is None:
             raise DocumentUnreadable(f"{target}: there is no list {document.list} here")
-        if len(document.sightings) > max(self.terms.at_once, head.count * _SHARE_MAX):
+        at_once = self.settings.terms.at_once
+        if len(document.sightings) > max(at_once, head.count * _SHARE_MAX):
             text = f"{target}: {len(document.sightings):,} numbers of {head.count:,} are said to be"
-            text += f" no scammers', at most {self.terms.at_once:,} or 1 % are believed: ask them,"
+            text += f" no scammers', at most {at_once:,} or 1 % are believed: ask them,"
             raise DocumentUnreadable(f"{text} and raise [enforcement] sightings_max if they are")
         ahead_s = document.made_at.timestamp() - now_s
         if ahead_s > CLOCK_SLACK_S:
             text = f"{target}: made {ahead_s / 3600:.1f} h from now, by {document.made_at}"
             raise DocumentUnreadable(f"{text}: one of both clocks is wrong")
         day = document.day
-        for kept in await self.book.documents(document.list, document.country, day, day):
+        for kept in await self.enforced.documents(document.list, document.country, day, day):
             if document.made_at < kept.made_at or (
                 document.made_at == kept.made_at and document != kept
             ):
@@ -195,13 +207,13 @@ class Importer:
         """Let our list say what a partner saw: how many sightings were new, how many unlisted."""
         name, country = document.list, document.country
         marks = [f"{country} {one.fingerprint} {one.appeal_id or ''}" for one in document.sightings]
-        known = await self.book.taken(name, marks)
+        known = await self.enforced.taken(name, marks)
         pairs = zip(document.sightings, marks, known, strict=True)
         fresh = [(sighting, mark) for sighting, mark, taken in pairs if not taken]
         fingerprints = [int(sighting.fingerprint, 16) for sighting, _ in fresh]
-        if fresh and self.keys:
+        if fresh and self.settings.keys:
             # The partner may still follow the epoch of the circle that our list has left.
-            now = await hashed_now(self.store, name, fingerprints, self.keys)
+            now = await hashed_now(self.store, name, fingerprints, self.settings.keys)
             fingerprints = [now.get(one, one) for one in fingerprints]
         reports = await self.store.reports(name, fingerprints) if fresh else {}
         unlisted = 0
@@ -222,10 +234,12 @@ class Importer:
                     list=name,
                     fingerprint=sighting.fingerprint,
                 )
-                await self.receive(said, by)
-            await self.book.take(name, mark, now_s)
+                appeal, is_new = await receive(self.appeals, self.settings.desk(), said, by)
+                if is_new:
+                    log.info("%s appeals on %s: %s, to be answered", country, name, appeal.id)
+            await self.enforced.take(name, mark, now_s)
         if fresh:
-            await self.book.forget_taken(name, now_s - _REMEMBERED_S)
+            await self.enforced.forget_taken(name, now_s - _REMEMBERED_S)
         return len(fresh) - unlisted, unlisted
 
     def _report(
@@ -237,25 +251,25 @@ class Importer:
             category=Category.LEGITIMATE,
             source=f"sighting/{country}",
             reported_at_s=min(int(sighting.seen_at.timestamp()), now_s),
-            expires_at_s=now_s + self.terms.life_s,
-            confidence=self.terms.confidence,
+            expires_at_s=now_s + self.settings.terms.life_s,
+            confidence=self.settings.terms.confidence,
         )
 
     async def _keep(self, document: Enforcement, target: str, data: "bytes | FeedDown") -> None:
         assert isinstance(data, bytes), "it was read"
         day, country = document.day, document.country
-        known = await self.book.documents(document.list, country, day, day)
+        known = await self.enforced.documents(document.list, country, day, day)
         # A day's document comes again and again: the audit has its first, and each that mattered.
         matters = not known or known[0].sightings != document.sightings
         made = rfc3339(int(document.made_at.timestamp()))
         by = By(f"enforcement:{country}", f"made {made}, {len(document.sightings)} sightings")
-        await self.book.keep(document, data, by if matters else None)
-        await self.book.accept_again(country, target)
+        await self.enforced.keep(document, data, by if matters else None)
+        await self.enforced.accept_again(country, target)
 
     async def _refuse(self, partner: Partner, target: str, why: str) -> None:
         by = By(f"enforcement:{partner.country}", why[:200])
         list_name = target.split("/")[2].replace("-", "/", 1)
-        await self.book.refuse(partner.country, list_name, target, why, by)
+        await self.enforced.refuse(partner.country, list_name, target, why, by)
 
 
 @dataclass(slots=True)

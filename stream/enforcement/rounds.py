@@ -6,30 +6,21 @@ own documents. What fails is told once, and tried again with back-off.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Final, Self
 
-from stream.appeals.actions import Desk, receive
 from stream.appeals.appeal_store import AppealStore
-from stream.core.model.agreement import Agreements
-from stream.core.model.appeal import Received
 from stream.core.model.enforcement_document import Enforcement
 from stream.core.model.errors import Fault
 from stream.enforcement.decision_counter import CounterSettings, DecisionCounter, Passed, opened
-from stream.enforcement.documents import Writer
-from stream.enforcement.import_documents import Imported, Importer, Partner, SightingTerms
-from stream.exchange.repository import resign
-from stream.exchange.signing import Validity
-from stream.exchange.signing_keys import KeyRing
+from stream.enforcement.documents import DocumentSettings, Writer
+from stream.enforcement.import_documents import Imported, Importer, ImportSettings, Partner
 from stream.feeds.state_store import FeedStateStore
-from stream.kafka.settings import KafkaSettings
 from stream.lists.store.enforcement_counts import DecisionCounts, day_of
 from stream.lists.store.enforcement_store import EnforcementStore
-from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms, now_s
@@ -41,32 +32,25 @@ log = logging.getLogger(__name__)
 
 FIRST_S: Final = 1.0
 MOST_S: Final = 60.0
+"""Back-off of work that failed: soon again after a short outage, once a minute in a long one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnforcementPlan:
     """All that the settings say.
 
-    Documents are published every `publish_s`, partners read every `read_s`; both stay `kept_days`.
-    `answer_s` is the time for an appeal of which no agreement says one, `appeals_days` how long
-    answered ones stay.
+    Documents are published every `publish_s`, partners read every `read_s`; both stay `kept_days`,
+    and answered appeals `appeals_days`.
     """
 
-    kafka: KafkaSettings
-    reader: CounterSettings
+    counter: CounterSettings
+    documents: DocumentSettings
+    imports: ImportSettings
     list_store: ListStoreSettings
-    circle_keys: Mapping[str, bytes] = field(repr=False)
-    folder: Path
-    ring: KeyRing = field(repr=False)
-    validity: Validity
-    agreements: Callable[[], Agreements]
     partners: Sequence[Partner]
-    state: Path
-    terms: SightingTerms
     kept_days: int
     publish_s: float
     read_s: float
-    answer_s: int
     appeals_days: float
 
 
@@ -82,38 +66,22 @@ class Enforcing:
         self._said: dict[str, str] = {}
         self._worked: set[str] = set()
         self.counting = False
-        """Whether decisions are being counted by now."""
+        """True once decisions are counted."""
 
     async def __aenter__(self) -> Self:
-        """Raises ListStoreDown, ListStoreUnsafe."""
+        """Open the stores. Raises ListStoreDown, ListStoreUnsafe."""
         plan = self._plan
         self._store = await ListStore.connect(plan.list_store)
         self._feeds = FeedStateStore.open(plan.list_store)
-        self.book = EnforcementStore.open(plan.list_store)
+        self.enforced = EnforcementStore.open(plan.list_store)
         self._appeals = AppealStore.open(plan.list_store, plan.appeals_days)
-        self._writer = Writer(
-            plan.reader.home,
-            plan.folder,
-            plan.ring,
-            plan.validity,
-            self.book,
-            self._appeals,
-            plan.agreements,
-        )
-        self._importer = Importer(
-            plan.reader.home,
-            plan.state,
-            self.book,
-            self._store,
-            plan.terms,
-            self._receive,
-            plan.circle_keys,
-        )
+        self._writer = Writer(plan.documents, self.enforced, self._appeals)
+        self._importer = Importer(plan.imports, self.enforced, self._store, self._appeals)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._appeals.__aexit__()
-        await self.book.__aexit__()
+        await self.enforced.__aexit__()
         await self._feeds.__aexit__()
         await self._store.close()
 
@@ -135,14 +103,9 @@ class Enforcing:
             await counter.catch_up()
 
     async def publish(self) -> int:
-        """Publish what is new, once; how many documents were.
-
-        Signatures of the repository are renewed where it is due: a country may publish no list.
-        """
-        plan = self._plan
+        """Publish what is new, once; how many documents were."""
         await self._note_ages()
         done = await self._writer.publish(now_ms())
-        await asyncio.to_thread(resign, plan.folder, plan.ring, plan.validity, now_s())
         self._metrics.published.set(now_s())
         for document in done:
             await self._forget(document)
@@ -164,14 +127,7 @@ class Enforcing:
     async def _forget(self, document: Enforcement) -> None:
         """Of a list and country that tell something new, what is too old goes."""
         oldest = day_of(now_ms()) - timedelta(days=self._plan.kept_days)
-        await self.book.forget(document.list, document.country, oldest)
-
-    async def _receive(self, said: Received, by: By) -> None:
-        plan = self._plan
-        desk = Desk(plan.reader.home, plan.circle_keys, plan.agreements(), plan.answer_s)
-        appeal, is_new = await receive(self._appeals, desk, said, by)
-        if is_new:
-            log.info("%s appeals on %s: %s, to be answered", said.partner, said.list, appeal.id)
+        await self.enforced.forget(document.list, document.country, oldest)
 
     async def _publish(self) -> None:
         if done := await self.publish():
@@ -189,8 +145,7 @@ class Enforcing:
         return reading
 
     def _counter(self) -> AbstractAsyncContextManager[DecisionCounter]:
-        plan = self._plan
-        return opened(plan.kafka, plan.reader, self.book, self._keys, self._counted)
+        return opened(self._plan.counter, self.enforced, self._keys, self._counted)
 
     async def _count_on(self) -> None:
         async with self._counter() as counter:
@@ -201,7 +156,7 @@ class Enforcing:
 
     async def _keys(self) -> dict[str, bytes]:
         lists = (await self._store.heads()).lists
-        keys = self._plan.circle_keys
+        keys = self._plan.imports.keys
         return {name: keys[head.circle] for name, head in lists.items() if head.circle in keys}
 
     def _counted(self, batch: DecisionCounts, passed: Passed) -> None:
@@ -213,11 +168,11 @@ class Enforcing:
     async def _note_ages(self) -> None:
         """Note for each list that a feed brings how long its owner has been silent."""
         at_ms = now_ms()
-        for name, feed in (await self.book.feeds()).items():
+        for name, feed in (await self.enforced.feeds()).items():
             confirmed_s = (await self._feeds.state(feed)).confirmed_at_s
             if confirmed_s:
                 age_s = max(at_ms // 1000 - confirmed_s, 0)
-                await self.book.stale(name, day_of(at_ms), age_s)
+                await self.enforced.stale(name, day_of(at_ms), age_s)
 
     async def _again(
         self, what: str, work: Callable[[], Awaitable[None]], every_s: float, whose: str = ""

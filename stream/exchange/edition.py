@@ -10,26 +10,23 @@ is another one, or when the changes since the last whole have become many.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from stream.core.filters.bloom import BARE_RATE, PROBES, build_filter, shape_for, write_filter
-from stream.core.filters.digests import Digests, elements
 from stream.core.filters.overlay import Change
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.entry import PREFIX_MARK, Columns
 from stream.core.model.errors import ExchangeFault, ListStoreBehind, SnapshotUnreadable, VersionGone
-from stream.core.numbers.codes import texts_of
 from stream.feeds.formats.states import combined, states
 from stream.lists.snapshot.build import (
-    CHUNK,
     Parts,
     Version,
+    bare_filter,
     bare_snapshot,
     build_snapshot,
     with_changes,
@@ -57,6 +54,7 @@ is what a new follower takes more quickly."""
 FILTER_EVERY_S: Final = 60
 """A list that is shared as a filter alone has no changes, and is built anew no more often."""
 _RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}
+"""How much of a list each kind shares."""
 Read = Callable[[str], bytes]
 """Gives the content of a target that was published before."""
 
@@ -314,7 +312,7 @@ def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
     made = Version(owner, short, head.generation, head.circle, offer.key, key_id(offer.key))
     try:
         if offer.shares is Shared.FILTER:
-            return bare_snapshot(made, _filter_alone(columns, offer.key), now_s)
+            return bare_snapshot(made, bare_filter(columns, offer.key), now_s)
         parts = build_snapshot(made, columns, now_s)
         if offer.shares is Shared.NUMBERS:
             return parts
@@ -323,16 +321,6 @@ def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
         return build_snapshot(made, hidden, now_s, filter_data=parts[FILTER_PART])
     except SnapshotUnreadable as error:
         raise ExchangeFault(f"{offer.name} cannot be shared: {error}") from error
-
-
-def _filter_alone(columns: Columns, key: bytes) -> bytes:
-    """Build a filter without entries to confirm its matches: one false positive in a million."""
-    codes = np.unique(columns.number)
-    texts = np.concatenate([np.array(PROBES, "S16"), texts_of(codes[codes != 0])])
-    chunks: Iterable[Digests] = (
-        Digests(elements(texts[at : at + CHUNK], key)) for at in range(0, len(texts), CHUNK)
-    )
-    return write_filter(build_filter(chunks, shape_for(len(texts), BARE_RATE), len(texts)))
 
 
 _SLACK_MS = 86_400_000

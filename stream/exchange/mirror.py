@@ -155,6 +155,7 @@ def serve_check(folder: Path, url: str, limits: TufLimits, *, whole: bool) -> Ve
 
 
 COUNTRIES: Final = "countries"
+"""The folder of the copies in a hub."""
 
 
 class HubMember(msgspec.Struct, frozen=True):
@@ -266,6 +267,7 @@ def _below(owner: str) -> list[str]:
 
 FILES_MAX: Final = 200_000
 BYTES_MAX: Final = 64 << 30
+"""A country publishes some thousand files of some GB; a bundle of more would fill the disk."""
 
 
 def _names_in(published: PublishedMetadata, roots: Iterator[int] | range) -> set[str]:

@@ -175,6 +175,7 @@ _TROUBLES: Final[Mapping[type[Fault], PublishTrouble]] = {
     SnapshotUnreadable: PublishTrouble.UNREADABLE,
     ExchangeFault: PublishTrouble.REPOSITORY,
 }
+# The list store's outages are not among them: they end the connection, not one list's turn.
 _OF_LISTS: Final = (
     ConfigInvalid,
     ExchangeFault,

@@ -25,9 +25,11 @@ METADATA: Final = "metadata"
 TARGETS: Final = "targets"
 FILE_MODE: Final = 0o644
 FOLDER_MODE: Final = 0o755
+"""A web server of another user reads what is published."""
 PRUNE_S: Final = 86_400
 """Files that nothing leads to any more stay a day: someone may still be fetching them."""
 _TEMP: Final = ".writing"
+"""Suffix of a file that is not whole yet: no metadata name ends so."""
 _ROOT = re.compile(r"(\d+)\.root\.json\Z")
 
 
@@ -185,7 +187,11 @@ def link(source: Path, path: Path) -> None:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the repository's lock: nobody else changes it meanwhile. Raises ExchangeFault."""
+    """Hold the repository's lock, which lies beside its folder. Raises ExchangeFault.
+
+    Each change reads what is published and signs the next version of it: two at once would lose the
+    changes of one, and give one version number to different content.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_name(f".{folder.name}.lock")):

@@ -33,6 +33,7 @@ from stream.feeds.tuf.tuf_client import HUB, SIGNED_AT
 UNSIGNED: Final = UnsignedMetadataError
 ONLINE: Final = ("snapshot", "timestamp")
 OFFLINE: Final = ("root", "targets")
+"""Top-level roles: the former by keys of the machine, the latter by keys of people."""
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 
 

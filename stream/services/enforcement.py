@@ -4,10 +4,12 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from stream.appeals.actions import Desk
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.enforcement.decision_counter import CounterSettings
-from stream.enforcement.import_documents import Partner, SightingTerms
+from stream.enforcement.documents import DocumentSettings
+from stream.enforcement.import_documents import ImportSettings, Partner, SightingTerms
 from stream.enforcement.rounds import EnforcementPlan, Enforcing
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
@@ -19,31 +21,38 @@ from stream.services.service import Service, Words
 
 def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> EnforcementPlan:
     """Return the part of the settings that concerns enforcement. Raises ConfigInvalid."""
-    section = settings.enforcement
+    section, home = settings.enforcement, settings.calls.home_country
     agreements_of(settings)
+    keys = settings.circle_keys()
+    answer_s = settings.appeals.answer_s
     return EnforcementPlan(
-        kafka=settings.kafka_client(),
-        reader=CounterSettings(settings.calls.home_country, settings.calls.decisions_topic),
+        counter=CounterSettings(settings.kafka_client(), home, settings.calls.decisions_topic),
+        documents=DocumentSettings(
+            country=home,
+            folder=Path(settings.exchange.dir),
+            ring=ring,
+            validity=validity,
+            agreements=lambda: agreements_of(settings),
+        ),
+        imports=ImportSettings(
+            home=home,
+            state=Path(settings.exchange.state_dir) / "enforcement",
+            terms=SightingTerms(
+                confidence=section.sighting_confidence,
+                life_s=int(section.sighting_days * DAY_S),
+                at_once=section.sightings_max,
+            ),
+            desk=lambda: Desk(home, keys, agreements_of(settings), answer_s),
+            keys=keys,
+        ),
         list_store=settings.list_store(),
-        circle_keys=settings.circle_keys(),
-        folder=Path(settings.exchange.dir),
-        ring=ring,
-        validity=validity,
-        agreements=lambda: agreements_of(settings),
         partners=[
             Partner(country, partner.url, Path(partner.root))
             for country, partner in sorted(section.partners.items())
         ],
-        state=Path(settings.exchange.state_dir) / "enforcement",
-        terms=SightingTerms(
-            confidence=section.sighting_confidence,
-            life_s=int(section.sighting_days * DAY_S),
-            at_once=section.sightings_max,
-        ),
         kept_days=section.kept_days,
         publish_s=section.publish_s,
         read_s=section.read_s,
-        answer_s=settings.appeals.answer_s,
         appeals_days=settings.appeals.kept_days,
     )
 

@@ -114,7 +114,7 @@ async def test_a_repeat_of_decisions_counts_once(tmp_path, urls, kafka):
             await asyncio.gather(one.count(), other.count())
         async with both.th() as later:
             await later.count()
-            figures = await later.book.figures(LIST, day_of(now_ms()))
+            figures = await later.enforced.figures(LIST, day_of(now_ms()))
     assert figures.by_category["call_centre"].blocked == 3
     assert figures.by_category["call_centre"].entries == 2
 
@@ -155,8 +155,8 @@ async def test_a_sighting_lowers_confidence_everywhere(tmp_path, urls, kafka):
         await both.lab.kh.publishes()
         await both.lab.th.accepts()
         async with both.th() as th:
-            await th.book.sighted(LIST, sighting(kh(1)[0], "A-4F7K2M9QX1RZC"), BY)
-            await th.book.sighted(LIST, sighting(kh(9)[0]), BY)
+            await th.enforced.sighted(LIST, sighting(kh(1)[0], "A-4F7K2M9QX1RZC"), BY)
+            await th.enforced.sighted(LIST, sighting(kh(9)[0]), BY)
             await th.publish()
         async with both.kh() as owner:
             found = await owner.read(both.partner)
@@ -218,7 +218,7 @@ class Told:
             found = await owner.read(self.both.partner)
             assert not found.documents
             (why,) = found.refused.values()
-            assert where in await owner.book.refused("TH")
+            assert where in await owner.enforced.refused("TH")
             again = await owner.read(self.both.partner)
             assert not again.refused, "what was refused is not looked at again"
         return why

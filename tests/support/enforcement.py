@@ -9,10 +9,12 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
+from stream.appeals.actions import Desk
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.enforcement_document import Enforcement
 from stream.enforcement.decision_counter import CounterSettings
-from stream.enforcement.import_documents import Partner, SightingTerms
+from stream.enforcement.documents import DocumentSettings
+from stream.enforcement.import_documents import ImportSettings, Partner, SightingTerms
 from stream.enforcement.rounds import EnforcementPlan, Enforcing
 from stream.exchange import repository
 from stream.lists.store.enforcement_counts import day_of
@@ -42,23 +44,27 @@ class World:
         self.partner = Partner("TH", str(self.repository.folder), self.root)
 
     def plan(self, home: str, url: str, **more: Any) -> EnforcementPlan:
-        topic = self.calls.topics.decisions
+        def agreements() -> Agreements:
+            return self.agreements
+
+        keys, made, topic = {"plain": b""}, self.repository, self.calls.topics.decisions
+        folder = more.pop("folder", made.folder)
+        state = more.pop("state", self.folder / "state" / home)
         fields: dict[str, Any] = {
-            "kafka": self.calls.kafka,
-            "reader": CounterSettings(home, topic),
+            "counter": CounterSettings(self.calls.kafka, home, topic),
+            "documents": DocumentSettings(home, folder, made.ring, VALIDITY, agreements),
+            "imports": ImportSettings(
+                home=home,
+                state=state,
+                terms=SightingTerms(confidence=50, life_s=86_400, at_once=2),
+                desk=lambda: Desk(home, keys, agreements(), 3600),
+                keys=keys,
+            ),
             "list_store": ListStoreSettings(url),
-            "circle_keys": {"plain": b""},
-            "folder": self.repository.folder,
-            "ring": self.repository.ring,
-            "validity": VALIDITY,
-            "agreements": lambda: self.agreements,
             "partners": [self.partner],
-            "state": self.folder / "state" / home,
-            "terms": SightingTerms(confidence=50, life_s=86_400, at_once=2),
             "kept_days": 400,
             "publish_s": 60.0,
             "read_s": 60.0,
-            "answer_s": 3600,
             "appeals_days": 30.0,
         }
         return EnforcementPlan(**{**fields, **more})
@@ -87,7 +93,7 @@ class World:
     async def kept(self, work: Enforcing) -> Sequence[Enforcement]:
         """What is kept of TH's enforcement today."""
         today = day_of(now_ms())
-        return await work.book.documents(LIST, "TH", today, today)
+        return await work.enforced.documents(LIST, "TH", today, today)
 
 
 @asynccontextmanager

@@ -13,17 +13,18 @@ import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 
+from stream.appeals.appeal_json import public_json
 from stream.core.model.appeal import APPELLANT_CHARS_MAX, COMMENT_CHARS_MAX, AppealState
 from stream.core.model.decision import Decision, Verdict
 from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
-from stream.edge.http.appeal_service import told
 from stream.edge.http.bodies import FORM, JSON
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.rendering import page, see_other, wants_page
 from stream.edge.http.tokens import Client, Role
 from stream.lists.store.heads import By
+from stream.ops.clock import now_s
 
 router = APIRouter(prefix="/v1", tags=["redress"])
 
@@ -119,7 +120,7 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
             }
             for one in because
         ],
-        "appeal": None if appeal is None else told(appeal),
+        "appeal": None if appeal is None else public_json(appeal, now_s()),
         "how_to_appeal": "POST /v1/appeals with decision_id, contact and reason",
     }
     if not wants_page(request):
@@ -179,7 +180,7 @@ async def appeal(request: Request, parts: PartsHere) -> Response:
     if wants_page(request):
         return see_other(where)  # an address to keep, safe to reload
     status = 201 if is_new else 200
-    return JSONResponse(told(made), status_code=status, headers={"Location": where})
+    return JSONResponse(public_json(made, now_s()), status_code=status, headers={"Location": where})
 
 
 async def _asked(request: Request) -> _Asked:
@@ -224,7 +225,8 @@ async def queue(
     limit: Annotated[int, Query(ge=1, le=QUEUE_MAX)] = 50,
 ) -> Response:
     """Those in one state. A browser is asked for a token as the password, and gets a page."""
-    appeals = [told(one) for one in await parts.redress.book.in_state(state, limit)]
+    found = await parts.redress.book.in_state(state, limit)
+    appeals = [public_json(one, now_s()) for one in found]
     if wants_page(request):
         return page(request, "queue.html", appeals=appeals, state=state, states=list(AppealState))
     return JSONResponse(appeals)
@@ -234,7 +236,7 @@ async def queue(
 async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> Response:
     """For who made it, by its id. No token."""
     _pace(request, parts)
-    found = told(await parts.redress.book.get(appeal_id))
+    found = public_json(await parts.redress.book.get(appeal_id), now_s())
     if wants_page(request):
         return page(request, "appeal.html", appeal=found)
     return JSONResponse(found)
@@ -288,4 +290,5 @@ async def answered(
     if not said:
         raise ProblemError(Kind.MALFORMED, "the comment must say something")
     by = By(f"http:{client.name}", said)
-    return JSONResponse(told(await parts.redress.answer(appeal_id, STATES[answer], by)))
+    answered = await parts.redress.answer(appeal_id, STATES[answer], by)
+    return JSONResponse(public_json(answered, now_s()))

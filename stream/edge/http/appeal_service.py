@@ -10,13 +10,11 @@ from stream.appeals.appeal_store import AppealStore
 from stream.core.model.appeal import Appeal, AppealState, NamedList
 from stream.core.model.decision import Decision
 from stream.core.model.errors import AppealRefused
-from stream.core.numbers.number import masked
 from stream.edge.http.auth import Pace
 from stream.edge.http.decision_store import KeptDecisions
 from stream.edge.http.preloaded import Preloaded
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
-from stream.ops.clock import now_s
 
 RULES: Final[Mapping[str, str]] = {
     "do_not_originate": "the calling number takes calls and never makes any",
@@ -130,20 +128,3 @@ class Redress:
         async with await self.connect() as register:
             done = await actions.redress(register, self.book, self.desk(), appeal_id, by)
         return done.appeal
-
-
-def told(appeal: Appeal) -> dict[str, object]:
-    """An appeal, as whoever has its id may know it."""
-    last = appeal.history[-1]
-    return {
-        "appeal_id": appeal.id,
-        "state": appeal.state,
-        "number": None if appeal.number is None else masked(appeal.number),
-        "lists": [named.list for named in appeal.lists],
-        "decision_id": appeal.decision_id,
-        "received_at_s": appeal.received_at_s,
-        "deadline_at_s": appeal.deadline_at_s,
-        "answered_at_s": appeal.answered_at_s,
-        "overdue": appeal.overdue(now_s()),
-        "comment": "" if appeal.open else last.comment,
-    }

@@ -48,6 +48,7 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
     with named_faults("change log"):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _FILE
+        # All workers append the same changes: who comes second finds them there.
         with locked(folder / _LOCK):
             data = path.read_bytes() if path.exists() else b""
             read, whole = _read(data, path)

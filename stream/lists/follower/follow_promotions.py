@@ -52,6 +52,7 @@ def keep(state_dir: Path, identity: str | None, trials: Trials) -> None:
     data = msgspec.json.encode(_Kept(identity, trials.generation, turned))
     with named_faults("trials"):
         state_dir.mkdir(parents=True, exist_ok=True)
+        # Between the comparison and the writing another worker may have written a newer one.
         with locked(state_dir / f".{_FILE}.lock"):
             try:
                 before = last_known(state_dir)

@@ -14,7 +14,7 @@ from stream.core.filters.overlay import EMPTY, Change
 from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
 from stream.core.model.allowlist import NOBODY, Allowlist
 from stream.core.model.errors import SnapshotUnreadable
-from stream.core.policy.list_scope import Scope
+from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.follower import local_state, snapshot_directory, table_cache
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
@@ -22,6 +22,8 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
+from stream.lists.store.store_codec import Op, Step, change_of, scope_of
+from stream.ops.skipped_records import Place, Skipped, skip
 
 _Names = tuple[tuple[str, str], ...]
 TRIES = 3
@@ -199,3 +201,32 @@ class Installer:
         """Note changes that went live; a build that is under way will hold them too."""
         if self._arrived is not None:
             self._arrived.append((name, changes, generation, now_s, scope))
+
+
+def changes_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | None, bool]:
+    """Return the changes in steps, the scope they set (None: none), and whether to read the list
+    again.
+
+    That is so for a change that cannot be read, of which its state may say more; and for a scope,
+    which is written down for a start without Redis when a list is read.
+    """
+    changes: list[Change] = []
+    scope, again = None, False
+    for step in steps:
+        if step.op == Op.SCOPE:
+            scope, again = scope_of(step.payload) or _unread(name, step), True
+        elif step.op in {Op.ADD, Op.REMOVE}:
+            change = change_of(step.op, step.payload)
+            if change is None:
+                _unread(name, step)
+                again = True
+            else:
+                changes.append(change)
+    return changes, scope, again
+
+
+def _unread(name: str, step: Step) -> Scope:
+    """Skip a step's payload; what is known of a scope that cannot be read."""
+    why = "its payload cannot be read"
+    skip(Skipped(Place.CHANGES, f"rf:changes {step.id}", why, name, step.version))
+    return NOTHING_KNOWN

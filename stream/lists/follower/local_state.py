@@ -106,6 +106,7 @@ def remember(
     )
     with named_faults("state"):
         state_dir.mkdir(parents=True, exist_ok=True)
+        # Between the comparison and the writing another worker may have written a newer one.
         with locked(state_dir / f".{_FILE}.lock"):
             try:
                 before = known(state_dir)
@@ -156,6 +157,7 @@ def keep_scope(state_dir: Path, head: ListHead) -> None:
     data = msgspec.json.encode(_KeptScope(head.generation, text))
     with named_faults("scope"):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # As in `remember`: the older of two workers must not write last.
         with locked(path.parent / ".scope.lock"):
             before = _kept_scope(state_dir, head.name)
             if before.scope == text or before.generation > head.generation:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
-from stream.core.filters.overlay import EMPTY, Change
+from stream.core.filters.overlay import EMPTY
 from stream.core.model.allowlist import Allowlist
 from stream.core.model.errors import (
     ListStoreDown,
@@ -24,22 +24,26 @@ from stream.core.model.errors import (
     SnapshotUnreadable,
 )
 from stream.core.model.on_trial import Trials
-from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import PromotionFollower
-from stream.lists.follower.installer import Installer, RefreshSettings, Reloaded, reload_list
+from stream.lists.follower.installer import (
+    Installer,
+    RefreshSettings,
+    Reloaded,
+    changes_in,
+    reload_list,
+)
 from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncResult, SyncState
-from stream.lists.store.heads import Heads
 from stream.lists.store.list_store import FIRST_ID, ListStore
-from stream.lists.store.store_codec import Followed, Op, Step, change_of, scope_of
+from stream.lists.store.store_codec import Followed, Step
 from stream.ops.retry import Backoff
-from stream.ops.skipped_records import Place, Skipped, skip
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
 
 __all__ = ["RefreshSettings", "Refresher"]
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
+"""A restart of Redis is over in a second; in a long outage lists stay, and a try is cheap."""
 SWAP = "list swap"
 """A span from when a list's parts or changes were there to be read until calls meet them."""
 
@@ -208,7 +212,7 @@ class Refresher:
         found = self._sync.take(name, steps)
         self._tell_all(name, found)
         if found.fresh and name in self.current.names:
-            changes, scope, again = said_in(name, found.fresh)
+            changes, scope, again = changes_in(name, found.fresh)
             if again:
                 self._sync.stale.add(name)
             generation = found.fresh[-1].generation
@@ -231,7 +235,7 @@ class Refresher:
         """Compare all heads with what is enforced here; whatever differs is read again."""
         before = self._sync.copy()
         heads = await store.heads()
-        if not self._is_ours(heads):
+        if not self._is_ours(heads.identity):
             return
         if not self._compared:
             self._position = heads.last_id
@@ -258,18 +262,18 @@ class Refresher:
             self._writer.agreed()
         self._stale.set()
 
-    def _is_ours(self, heads: Heads) -> bool:
+    def _is_ours(self, identity: str | None) -> bool:
         """Return whether this is the list store that the lists here came from.
 
         An empty one is, at first.
         """
-        if self._identity is None or heads.identity == self._identity:
-            self._identity = heads.identity
+        if self._identity is None or identity == self._identity:
+            self._identity = identity
             self._sync.foreign = False
             return True
         if not self._sync.foreign:
             self._sync.foreign = True
-            found = f"is list store {heads.identity}" if heads.identity else "is empty"
+            found = f"is list store {identity}" if identity else "is empty"
             self._tell(
                 EventKind.REGISTER_LOST,
                 ALLOWLIST,
@@ -398,32 +402,3 @@ class Refresher:
 def _place(stream_id: str) -> tuple[int, int]:
     millis, _, count = stream_id.partition("-")
     return int(millis), int(count)
-
-
-def said_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | None, bool]:
-    """Return the changes in steps, the scope they set (None: none), and whether to read the list
-    again.
-
-    That is so for a change that cannot be read, of which its state may say more; and for a scope,
-    which is written down for a start without Redis when a list is read.
-    """
-    changes: list[Change] = []
-    scope, again = None, False
-    for step in steps:
-        if step.op == Op.SCOPE:
-            scope, again = scope_of(step.payload) or _unread(name, step), True
-        elif step.op in {Op.ADD, Op.REMOVE}:
-            change = change_of(step.op, step.payload)
-            if change is None:
-                _unread(name, step)
-                again = True
-            else:
-                changes.append(change)
-    return changes, scope, again
-
-
-def _unread(name: str, step: Step) -> Scope:
-    """Skip a step's payload; what is known of a scope that cannot be read."""
-    why = "its payload cannot be read"
-    skip(Skipped(Place.CHANGES, f"rf:changes {step.id}", why, name, step.version))
-    return NOTHING_KNOWN

@@ -30,6 +30,7 @@ GENERATIONS_KEPT = 2
 """The live one, and the one before it in case the live one is damaged on the disk."""
 _ASIDE = ".writing-"
 _LOCK = ".lock"
+"""One worker writes a list; the others wait, and find it there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.store.store_codec import Op, Step
 
 ALLOWLIST = ""
+"""Its name among the lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ TABLES_KEPT = 2
 """The live table, and the one before it, from which the next is made."""
 _ASIDE = ".writing-"
 _LOCK = ".lock"
+"""One worker makes a table, which takes seconds and a core; the others wait, and map it."""
 _SYNC_BYTES = 32 << 20
 """The disk is given so much at a time: all at the end would hold up the list store's own writes."""
 

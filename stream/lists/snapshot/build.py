@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.filters.bloom import (
+    BARE_RATE,
     COUNT_MAX,
     PROBES,
     RATE_MAX,
@@ -55,6 +56,7 @@ OF_EACH = 256
 """Random numbers asked of each country code and length: a filter may match 18 of them at 1 %, so
 one that holds a seventh of a country's numbers of one length is found."""
 _ROOM_DIGITS = 8
+"""Digits after the country code: see `_numbers_of_countries`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,16 @@ def bare_snapshot(
         check_members(held, version.key, samples)
     counts = _Counts(held.count, held.count, 0)
     return _with_manifest(version, held, counts, (), {FILTER_PART: filter_data}, now_s)
+
+
+def bare_filter(columns: Columns, key: bytes) -> bytes:
+    """Build a filter without entries to confirm its matches: one false positive in a million."""
+    codes = np.unique(columns.number)
+    texts = np.concatenate([np.array(PROBES, "S16"), texts_of(codes[codes != 0])])
+    chunks: Iterable[Digests] = (
+        Digests(elements(texts[at : at + CHUNK], key)) for at in range(0, len(texts), CHUNK)
+    )
+    return write_filter(build_filter(chunks, shape_for(len(texts), BARE_RATE), len(texts)))
 
 
 def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> BuildReport:

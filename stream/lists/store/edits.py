@@ -31,6 +31,7 @@ _MOVED_MAX = 100
 """Each lost race costs one round trip. After so many, others change the same numbers without a
 pause."""
 _ANY = ""
+"""For a removal, whatever the reports are."""
 
 Edit = Entry | Retraction | Removal
 """Put a report on the list; take a source's report back; take a number off with all reports."""

@@ -44,6 +44,7 @@ ID_BYTES: Final = 8
 _TRIES: Final = 50
 """Each lost race (WATCH) costs one round trip of some milliseconds."""
 _DIGITS_MAX: Final = 18
+"""Any 64-bit count; `int` of a megabyte of digits takes seconds."""
 _REFUSED_MAX: Final = 200
 """Bounds Redis' memory: a partner can send any number of broken documents."""
 
@@ -108,6 +109,7 @@ class EnforcementStore(Closing):
             redis_keys.enforced_at(partition),
             sorted({redis_keys.enforced_fresh(name) for name, _ in batch.stopped}),
         )
+        # Optimistic lock: Redis refuses the transaction if a key changed after it was read here.
         await pipe.watch(at, *fresh)
         if _progress(await pipe.hmget(at, ["offset", "place"]), partition) != before:
             return False

@@ -137,6 +137,7 @@ def _found(columns: Columns, key: bytes, asked: NDArray[np.uint64]) -> dict[int,
 
 
 _NO_CHANGE = {Op.CREATE, Op.RESERVE, Op.BASE, Op.SCOPE}
+"""Steps that change no entry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ AUDIT_MAX = 2_000_000
 _SWEPT = 500
 """Changes per script: Redis serves no other client while a script runs."""
 FIRST_ID = "0-0"
+"""Before the first step of a change stream."""
 _ALIKE = -4
 """Answer of CREATE."""
 

@@ -32,6 +32,7 @@ from stream.lists.store.store_codec import (
 from stream.ops.skipped_records import Place, Skipped, skip
 
 CHUNK = 5000
+"""Steps packed at once: 150 KB unpacked, and a few ms of Redis' time to read."""
 CHUNKS_MAX = 400
 """Two million steps, about 60 MB."""
 _BYTES_MAX = 64 << 20

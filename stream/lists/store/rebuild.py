@@ -26,6 +26,7 @@ ACTOR = "ringfence"
 _NICE = 10
 """Calls that are decided on the same machine go first."""
 _FIRST_WAIT_S, _MOST_WAIT_S = 30.0, 3600.0
+"""A rebuild takes a core and up to a GB: one that failed is not tried again at once."""
 _TIDY_S = 60.0
 """Archiving and dropping old bases may be late: both are about memory alone."""
 
