@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Targets, Timestamp
+from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Timestamp
 
 from stream.core.model import names
 from stream.core.model.errors import UNREADABLE, ExchangeFault, Fault, FeedDown, FeedFault
@@ -237,11 +237,13 @@ class Hub:
             trusted = theirs.read_root()
             role = trusted.roles["targets"]
             wanted = DelegatedRole(
-                owner, role.keyids, role.threshold, terminating=True, paths=_below(owner)
+                owner,
+                role.keyids,
+                role.threshold,
+                terminating=True,
+                paths=signing.paths_of(f"{owner}/*"),
             )
-            targets = Metadata[Targets].from_bytes(published.targets).signed
-            known = targets.delegations.roles if targets.delegations is not None else None
-            if (known or {}).get(owner) != wanted:
+            if signing.delegation(published, owner) != wanted:
                 keys = [trusted.keys[keyid] for keyid in role.keyids]
                 published = signing.delegated(
                     published, self.ring, wanted, keys, self.validity, now_s
@@ -259,10 +261,6 @@ class Hub:
             repository_files.write(self.folder, new)
             repository_files.prune(self.folder, new, repository_files.PRUNE_S)
             return new
-
-
-def _below(owner: str) -> list[str]:
-    return [f"{owner}/*/*", f"{owner}/*/*/*"]
 
 
 FILES_MAX: Final = 200_000

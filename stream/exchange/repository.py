@@ -216,7 +216,7 @@ def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[
         due = []
         for role in published.roles:
             name = role.replace("~", "/")
-            mine = _delegation(published, role)
+            mine = signing.delegation(published, role)
             if mine is None or not ring.signers(mine.keyids):
                 continue  # a country's, in a hub: it signs by itself
             if _half_over(published.read_role(role), validity.list_s, now_s):
@@ -233,11 +233,6 @@ def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[
             repository_files.write(folder, published)
             repository_files.prune(folder, published, repository_files.PRUNE_S)
         return due
-
-
-def _delegation(published: PublishedMetadata, role: str) -> DelegatedRole | None:
-    delegations = published.read_targets().delegations
-    return (delegations.roles or {}).get(role) if delegations is not None else None
 
 
 def _half_over(signed: Signed, valid_s: int, now_s: int) -> bool:
@@ -264,7 +259,7 @@ def replace_key(
         lists = [
             role
             for role in published.roles
-            if (found := _delegation(published, role)) is not None and keyid in found.keyids
+            if (found := signing.delegation(published, role)) is not None and keyid in found.keyids
         ]
         if not tops and not lists:
             raise ExchangeFault(f"no role of {folder} is signed by the key {keyid[:16]}")
@@ -367,7 +362,7 @@ def role_statuses(published: PublishedMetadata) -> list[RoleStatus]:
     ]
     found = [_standing(name, signed, root.roles[name]) for name, signed in tops]
     for role in published.roles:
-        delegation = _delegation(published, role)
+        delegation = signing.delegation(published, role)
         if delegation is not None:
             found.append(_standing(role.replace("~", "/"), published.read_role(role), delegation))
     return found

@@ -200,20 +200,25 @@ def list_signed(
     """Return the same with these targets for a list; snapshot and timestamp are not renewed yet."""
     role = role_of(list_name)
     before = published.roles.get(role)
-    metadata = copied(before, Targets) if before is not None else Metadata(Targets(version=0 + 1))
+    metadata = copied(before, Targets) if before is not None else Metadata(Targets())
     if before is not None:
         renew(metadata, now_s, validity.list_s)
     else:
         metadata.signed.expires = moment(now_s + validity.list_s)
     metadata.signed.targets = dict(targets)
-    delegation = delegation_of(published, role)
-    return published.with_role(role, sign(metadata, delegation, ring, list_name))
+    wanted = delegation_of(published, role)
+    return published.with_role(role, sign(metadata, wanted, ring, list_name))
+
+
+def delegation(published: PublishedMetadata, role: str) -> DelegatedRole | None:
+    """Return the role that may sign a list; None: there is none."""
+    delegations = published.read_targets().delegations
+    return (delegations.roles or {}).get(role) if delegations is not None else None
 
 
 def delegation_of(published: PublishedMetadata, role: str) -> DelegatedRole:
     """Return the role that may sign a list. Raises ExchangeFault."""
-    delegations = published.read_targets().delegations
-    found = (delegations.roles or {}).get(role) if delegations is not None else None
+    found = delegation(published, role)
     if found is None:
         name = role.replace("~", "/")
         text = f"no list {name} in this repository: `ringfence exchange add-list {name}` adds it"

@@ -1,7 +1,7 @@
 """The lists of a bench, as the engine keeps them: a state directory, made once and cached.
 
 Lists are `BENCH/00` to `BENCH/63`, disjoint, 1M numbers each, in the plain circle; built by
-`lists/build.py` and put on the shelf by `lists/shelf.py`, as a worker would do it. The register is
+`snapshot/build.py` and put into the state directory as a worker does it. The list store is
 not part of it, except for the change bench, which loads these very snapshots into one.
 """
 

@@ -4,8 +4,8 @@
     any text as a number              test_records.py; parsing alone: property/test_number.py
     any bytes as a filter             unit/core/test_bloom.py, property/test_bloom.py
     ... as a snapshot or manifest     unit/core/test_snapshot.py, property/test_snapshot.py
-    ... a flipped bit, half a file    test_damage.py; each kind alone: unit/lists/test_shelf.py,
-                                      test_journal.py; in Redis: integration/test_register.py
+    ... a flipped bit, half a file    test_damage.py; each kind alone: test_snapshot_directory.py,
+                                      test_change_log.py; in Redis: integration/test_list_store.py
                                       (a damaged base), test_refresh.py (the old one stays)
     wrong configuration               test_settings.py; each error alone: unit/test_config.py
     Redis down at start, in mid-run,  test_redis.py; the lists' way alone, with a generation that

@@ -3,7 +3,7 @@
 That each kind of damage is found is tested where it is found: in tests/unit/lists/follower
 test_snapshot_directory.py and test_change_log.py, in tests/unit/core/filters test_snapshot.py and
 test_bloom.py (flipped bits, half-written folders, headers that lie), in tests/integration
-test_refresh.py and test_register.py (in Redis).
+test_refresh.py and test_list_store.py (in Redis).
 """
 
 import asyncio

@@ -14,7 +14,10 @@ from stream.lists.store.heads import By
 from stream.lists.store.history import history, said_at, turns_of, with_audit
 from stream.lists.store.list_content import content, millis, past_of, pasts_about
 from stream.lists.store.list_store import ListStore
+from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.rewrite import BaseOrigin, rebuild, rewrite_once, rollback
+from stream.lists.store.settings import ListStoreSettings
+from stream.ops.tasks import cancelled
 from tests.support.builders import NOW_S, entry, snapshot
 from tests.support.lists import (
     BASE,
@@ -31,6 +34,7 @@ from tests.support.lists import (
     running,
     until,
 )
+from tests.support.waiting import REDIS_S
 
 BACK = By("somchai", "the feed was poisoned")
 
@@ -312,3 +316,47 @@ async def test_a_bare_filter_is_never_taken_for_an_empty_list(register, load):
     head = (await register.state(NAME)).head
     assert (await register.read_base(NAME, head.base))[FILTER_PART] == bare
     assert second < head.base
+
+
+OTHER = "XX/other"
+
+
+@pytest.fixture
+def arguments(redis_url: str, tmp_path) -> tuple[str, ...]:
+    config = tmp_path / "ringfence.toml"
+    config.write_text(
+        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
+        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
+    )
+    return ("--config", str(config))
+
+
+async def test_too_many_changes_become_a_base(register, redis_url, worker, load, arguments):
+    """Above the limit a list is rebuilt by a process; what it lists stays enforced all the while.
+
+    A list that cannot be rebuilt (its circle has no key here) is told of, and delays nobody.
+    """
+    told: list[Rebuild] = []
+    await load(register, BASE[:20])
+    await add(register, *BASE[20:32])
+    await register.create(OTHER, "asean", BY)
+    await register.add(OTHER, [entry(number) for number in BASE[:11]], BY)
+    settings = RebuildSettings(10, arguments, look_s=0.05)
+    async with running(worker, loaded=False):
+        await until(lambda: worker.listed(BASE[31]))
+        task = asyncio.create_task(
+            keep_rebuilt(ListStoreSettings(redis_url), settings, told.append)
+        )
+        try:
+            await until(lambda: {t.name for t in told} == {NAME, OTHER})
+        finally:
+            await cancelled(task)
+        done = next(t for t in told if t.name == NAME)
+        assert (done.code, done.changes) == (0, 12)
+        failed = next(t for t in told if t.name == OTHER)
+        assert failed.code == 2
+        assert "circles.asean" in failed.said
+        assert (await register.state(NAME)).head.changes == 0
+        assert await held_numbers(register) == set(BASE[:32])
+        made = await anext(e async for e in register.past.audit() if e.op == "base")
+        assert (made.actor, made.reason) == ("ringfence", "more than 10 changes")
