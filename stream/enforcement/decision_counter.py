@@ -24,8 +24,9 @@ from aiokafka.errors import KafkaError
 
 from stream.core.filters.digests import Digests, elements
 from stream.core.model.agreement import owner_of
-from stream.core.model.decision import Decision, Reason, Verdict, moment_of, read_decision
+from stream.core.model.decision import Decision, Reason, Verdict, read_decision
 from stream.core.model.enforcement_document import CallOutcome
+from stream.core.model.moments import read_rfc3339
 from stream.kafka.call_events import CallEvent
 from stream.kafka.clients import down
 from stream.kafka.settings import KafkaSettings
@@ -86,7 +87,7 @@ class DecisionTally:
         oldest = today - timedelta(days=REBUILT_DAYS)
         for value in values:
             decision = read_decision(value)
-            at = None if decision is None else moment_of(decision.decided_at)
+            at = None if decision is None else read_rfc3339(decision.decided_at, None)
             if decision is None or at is None:
                 passed.unreadable += 1  # somebody else writes to this topic too
                 continue

@@ -1,4 +1,4 @@
-"""All lists of one moment, and what they say of a batch of numbers.
+"""All lists of one moment, matched with batches of numbers.
 
 A `Blocklists` never changes: a new generation or a change makes a new one that shares what stayed,
 and whoever holds the old one finishes with it. A Bloom hit is confirmed in the list's exact entries
@@ -37,8 +37,8 @@ class LiveList:
 
     `key` is its circle's hashing key (b"" in `plain`). `snapshot` is None while nothing usable has
     arrived: such a list cannot be asked. `generation` counts the overlay's changes too.
-    `synced_at_s` is when the register was last known to agree, in seconds since the epoch. `scope`
-    is what its feed may list, None: no feed has said so.
+    `synced_at_s` is when the list store was last known to agree, in seconds since the epoch.
+    `scope` is what its feed may list, None: no feed has said so.
     """
 
     name: str
@@ -51,11 +51,11 @@ class LiveList:
 
     @property
     def usable(self) -> bool:
-        """Whether the list can be asked at all."""
+        """Report whether the list can be asked at all."""
         return self.snapshot is not None
 
     def names(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
-        """Which numbers it has a live report against, with the number and not its hash alone; bool.
+        """Return which numbers have a live report against them that names the number; bool.
 
         Such a report passed the gate, or a person.
         """
@@ -69,7 +69,7 @@ class LiveList:
         return found
 
     def has_reports(self, fingerprint: int, now_s: int) -> bool:
-        """Whether it has a report of that number that has not expired at `now_s`."""
+        """Report whether it has a report of that number that has not expired at `now_s`."""
         changed = self.overlay.entries.get(fingerprint)
         if changed is not None:
             return any(entry.live(now_s) for entry in changed)
@@ -103,7 +103,7 @@ class Group:
         return cls(plan, shape.bits_per_slice, table, exact)
 
     def match(self, digests: Digests, touched: Touched, decay: Decay, now_s: int) -> Matches:
-        """What the lists say of the numbers digested, less what is in `touched`."""
+        """Return the matches of the numbers digested, less those in `touched`."""
         rows, masks = probe_table(self.table, digests.words(self.plan), self.bits_per_slice)
         if not len(rows):
             return NO_MATCHES
@@ -120,7 +120,7 @@ class Circle:
     touched: Touched
 
     def match(self, digests: Digests, decay: Decay, now_s: int) -> Iterator[Matches]:
-        """What the lists say of the numbers digested, part by part."""
+        """Yield the matches of the numbers digested, part by part."""
         if len(self.touched):
             yield self.touched.match(digests.fingerprints(), decay, now_s)
         for group in self.groups:
@@ -225,14 +225,14 @@ class Blocklists:
         return replace(self, trials=trials)
 
     def synced(self, now_s: int) -> Self:
-        """The same, known to agree with the register at `now_s`."""
+        """The same, known to agree with the list store at `now_s`."""
         lists = tuple(replace(live, synced_at_s=now_s) for live in self.lists)
         return replace(self, lists=lists)
 
     def match(
         self, numbers: Numbers, now_s: int, decay: Decay | None = None, scopes: Scopes = NO_SCOPES
     ) -> Matches:
-        """What the lists say of each number that is E.164; rows without a match are absent.
+        """Return the matches of each number that is E.164; rows without a match are absent.
 
         Reports that expired before `now_s` (seconds since the epoch) do not count, and confidence
         falls as `decay` says for each list (None: it does not). Numbers that a list may not name by
@@ -305,7 +305,7 @@ class Blocklists:
         return matches.rows * len(self.lists) + matches.lists
 
     def _is_spared(self, asked: Matches, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
-        """Whether the list of each match has a live report of the number itself; bool.
+        """Report whether the list of each match has a live report of the number itself; bool.
 
         None of them is a match, so it can only be one that the number is legitimate.
         """
@@ -342,7 +342,7 @@ def fresh(name: str, key: bytes, snapshot: Snapshot, synced_at_s: int) -> LiveLi
 
 
 def _named(now_s: int) -> Callable[[Entry], bool]:
-    """Whether an entry says something against a number that it names."""
+    """Report whether an entry says something against a number that it names."""
 
     def named(entry: Entry) -> bool:
         against = entry.category is not Category.LEGITIMATE

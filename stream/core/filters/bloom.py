@@ -94,7 +94,7 @@ class Filter:
 
     @property
     def plan(self) -> HashPlan:
-        """How its positions are cut from digests."""
+        """The recipe by which its positions are cut from digests."""
         return hash_plan(self.shape.slices, self.shape.bits_per_slice)
 
     @property
@@ -109,7 +109,7 @@ class Filter:
         return math.prod(count / m for count in counts)
 
     def may_hold(self, digests: Digests) -> NDArray[np.bool_]:
-        """For each element what pybloom-live's `in` answers; bool[n]."""
+        """Return for each element what pybloom-live's `in` answers; bool[n]."""
         words, m = digests.words(self.plan), self.shape.bits_per_slice
         if kernels.compiled():
             from stream.core.kernels.filter_bits import held_bits
@@ -265,7 +265,7 @@ def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
 
 
 def _looks_scalable(head: bytes, size: int) -> bool:
-    """Whether this begins like `ScalableBloomFilter.tofile`: `<idQd`, then `<l` filters."""
+    """Report whether this begins like `ScalableBloomFilter.tofile`: `<idQd`, then `<l` filters."""
     layout = struct.Struct("<idQdl")
     if size < layout.size or len(head) < layout.size:
         return False

@@ -22,7 +22,8 @@ from stream.core.kernels import reference
 
 @dataclass(frozen=True, slots=True)
 class HashPlan:
-    """How positions are cut from digests: `slices` chunks of `chunk` bytes from `salts` digests.
+    """Recipe by which positions are cut from digests: `slices` chunks of `chunk` bytes from `salts`
+    digests.
 
     Filters with equal plans share their digests, whatever their m.
     """
@@ -33,7 +34,7 @@ class HashPlan:
     slices: int
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # asked for each batch; shapes come from partners, so it is bounded
 def hash_plan(slices: int, bits_per_slice: int) -> HashPlan:
     """The plan that pybloom-live 4.0.0 takes for this shape (`make_hashfuncs`)."""
     chunk = 8 if bits_per_slice >= 1 << 31 else 4 if bits_per_slice >= 1 << 15 else 2
@@ -82,7 +83,7 @@ def _salt(algorithm: str, index: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """What stands in filters: each of `numbers` (S16, "+66812345678") behind the circle's `prefix`.
+    """Elements of filters: each of `numbers` (S16, "+66812345678") behind the circle's `prefix`.
 
     Bytes are the UTF-8 of the str that pybloom-live is given; for it, bytes would be another key.
     """

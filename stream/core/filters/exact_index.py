@@ -20,7 +20,7 @@ class ExactIndex:
 
     `entries[i]` are its entries, None where it was shared without: then nothing can be confirmed.
     `places` is int64[lists, 6], where they lie in memory and how many they are, -1 for None; see
-    `kernels.membership`. The ledger keeps them alive.
+    `kernels.membership`. This value keeps them alive.
     """
 
     lists: NDArray[np.int64]
@@ -29,7 +29,7 @@ class ExactIndex:
 
     @classmethod
     def of(cls, lists: Sequence[int], entries: Sequence[Columns | None]) -> Self:
-        """The ledger of the lists with these indexes and entries."""
+        """The index of the lists with these indexes and entries."""
         places = np.array([_places(columns) for columns in entries], np.int64)
         return cls(np.array(lists, np.int64), tuple(entries), places)
 
@@ -42,11 +42,12 @@ class ExactIndex:
         decay: Decay,
         now_s: int,
     ) -> Matches:
-        """What is true of a table's hits, in order of row and list.
+        """Return the matches that confirm a table's hits, in order of row and list.
 
         The lists in the bits of `masks[i]` (uint64) may hold the number in row `rows[i]`, whose
         fingerprint (uint64) is in `fingerprints` at that row. What its reports come to at `now_s`,
-        in seconds since the epoch, `core.confidence` says. What `touched` speaks of is left out.
+        in seconds since the epoch, `core.model.confidence` says. What `touched` speaks of is left
+        out.
         """
         if kernels.compiled():
             return self._by_kernel(rows, masks, fingerprints, touched, decay, now_s)

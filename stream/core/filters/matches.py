@@ -1,4 +1,4 @@
-"""What the lists say of a batch of numbers, in columns: one place for each hit."""
+"""Matches of a batch of numbers, in columns: one place for each number and list."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -19,9 +19,10 @@ class Matches:
     `rows` int64, the number's place in the batch asked; `lists` int64, the list's index in its
     `Blocklists`; sorted by row, then list, no pair twice. `confirmed` bool. `category`,
     `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0) are what the
-    number's reports come to now (`core.confidence`), and 0 where the match is unconfirmed. `prefix`
-    uint8: how many digits the prefix has whose reports these are, 0 where they are the number's.
-    `outside` uint8 (`core.scope.Outside`): why the list may not name the number, 0 where it may.
+    number's reports come to now (`core.model.confidence`), and 0 where the match is unconfirmed.
+    `prefix` uint8: how many digits the prefix has whose reports these are, 0 where they are the
+    number's. `outside` uint8 (`core.policy.list_scope.Outside`): why the list may not name the
+    number, 0 where it may.
     """
 
     rows: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What changed on one list since its snapshot: small, exact, and looked at before the filter.
+"""Changes on one list since its snapshot: few, exact, and looked at before the filter.
 
 A Bloom filter cannot forget, so a removal lives here until the snapshot is rebuilt, and an
 addition until it is part of one.
@@ -120,7 +120,7 @@ class Touched:
         return len(self.fingerprint)
 
     def match(self, fingerprints: NDArray[np.uint64], decay: Decay, now_s: int) -> Matches:
-        """What the changes add to what the snapshots say of the rows of `fingerprints`."""
+        """Return the matches that changes add to those of the snapshots, by rows."""
         if not len(self):
             return NO_MATCHES
         rows, first = self._first_places(fingerprints)
@@ -147,7 +147,7 @@ class Touched:
     def speaks(
         self, fingerprints: NDArray[np.uint64], lists: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Whether the list beside each fingerprint changed it; bool, of their length."""
+        """Report whether the list beside each fingerprint changed it; bool, of their length."""
         said = np.zeros(len(fingerprints), np.bool_)
         if len(self):
             for place in np.flatnonzero(self.marks[_mark(fingerprints)]).tolist():

@@ -1,4 +1,4 @@
-"""The prefix entries of all lists of one moment, and what they say of a batch of numbers.
+"""The prefix entries of all lists of one moment, matched with a batch of numbers.
 
 There are few of them beside the numbers, and each speaks for many: so they are kept apart from the
 filters, all in memory. A table by the first six digits rules nearly every number out; the others
@@ -61,7 +61,7 @@ class ListPrefixes:
 
     @property
     def spares_any(self) -> bool:
-        """Whether some number may speak before the list's prefixes without being a match."""
+        """Report whether some number may speak before the list's prefixes without being a match."""
         return bool(self.spared) or (self.spared_before is not None and len(self.spared_before) > 0)
 
     def may_spare(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -176,11 +176,12 @@ class PrefixTable:
         return len(self.reports.first)
 
     def match(self, e164: NDArray[np.bytes_], decay: Decay, now_s: int) -> Matches:
-        """What the longest live prefix of each list says of each number (S16, all E.164).
+        """Return the matches of each number (S16, all E.164) by the longest live prefix of each
+        list.
 
         It is `confirmed` unless all that the prefix says is that its numbers are legitimate. Those
         of its reports that expired before `now_s`, in seconds since the epoch, do not count, and
-        `decay` is as in `core.confidence`.
+        `decay` is as in `core.model.confidence`.
         """
         if not len(self):
             return NO_MATCHES

@@ -16,6 +16,7 @@ from stream.core.filters.digests import HashPlan
 from stream.core.kernels import reference
 
 LISTS_MAX = 64
+"""A bit for each list in the largest machine word."""
 
 STRETCH = 1 << 16
 """Rows of a table made at a time: 512 KiB for 64 lists, which stay in the second cache (2.3 ns to
@@ -24,7 +25,7 @@ exchange a row, 5 with sixteen times as many)."""
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """What a table is made for: `lists` filters that share `plan` and `bits_per_slice`."""
+    """Measures of a table: `lists` filters that share `plan` and `bits_per_slice`."""
 
     plan: HashPlan
     bits_per_slice: int
@@ -110,7 +111,10 @@ def exchanged(
 def probe_table(
     table: reference.Table, words: reference.Words, bits_per_slice: int
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Which rows of `words` at least one list may hold, ascending, and a mask of those lists."""
+    """Return the rows of `words` that a list may hold, ascending, and a mask of those lists.
+
+    Without kernels the reference does the same, several times slower.
+    """
     if kernels.compiled():
         from stream.core.kernels.membership import probe
 

@@ -31,14 +31,16 @@ FORMATS = (1, 2)
 MANIFEST_PART = "manifest.json"
 FILTER_PART = "filter.bloom"
 MANIFEST_SIZE_MAX = 8 << 20
+"""Bytes that are read of a manifest before anything in it is checked: all sources, at 100 each."""
 SOURCES_MAX = 1 << 16
+"""A row's source is a uint16."""
 
 _CHUNK = 1 << 20  # bytes looked at together; a multiple of every column's width
 
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
-    """How a column lies in the part of its name. `largest` is the largest value with a meaning."""
+    """Form of a column in the part of its name. `largest` is the largest value with a meaning."""
 
     name: str
     dtype: np.dtype[np.unsignedinteger[Any]]
@@ -63,14 +65,14 @@ Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class SnapshotPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a part must be: `size` in bytes, SHA-256 in hex."""
+    """Measures of a part: `size` in bytes, SHA-256 in hex."""
 
     size: Count
     sha256: Hex
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a snapshot says of itself; the JSON in `manifest.json`, fields in this order.
+    """Head of a snapshot: the JSON in `manifest.json`, fields in this order.
 
     `count` is the number of rows, an entry each; `numbers` that of distinct numbers (without the
     probes), `prefixes` how many rows are prefix entries'. Where there are no entries the first two
@@ -172,7 +174,7 @@ def open_snapshot(
     among them, the probe numbers are looked up.
 
     The price of a full check at every start: 33 MB a list of 1M, read at the speed of SHA-256 (1.3
-    GB/s here), so 64 lists take 1.7 s of one core; `lists/shelf.py` uses all cores.
+    GB/s here), so 64 lists take 1.7 s of one core; `lists/follower` uses all cores.
 
     Raises `SnapshotUnreadable` with the part named.
     """

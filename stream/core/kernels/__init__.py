@@ -1,9 +1,11 @@
 """The loops that are measured in nanoseconds a number, twice: compiled by Numba, and in NumPy.
 
+docs/understand/fast-path.md says how they, the fetcher and record batches work together.
+
 The modules here that import `jit` are compiled; they are imported only once `activate` has said
 that they can be used, so that a command which looks at one list never pays for Numba (0.5 s).
-`reference` is the same in NumPy: it serves where Numba is missing, and is what tests hold the
-compiled ones against.
+`reference` is the same in NumPy. It stays in the product: it serves where Numba is missing or may
+not run, and tests hold the compiled ones against it. Oracles of tests alone are in tests/oracles.
 """
 
 from collections.abc import Iterator
@@ -24,7 +26,7 @@ class _State:
 
 
 def compiled() -> bool:
-    """Whether compiled kernels are in use; they are after `activate`."""
+    """Report whether compiled kernels are in use; they are after `activate`."""
     return _State.compiled
 
 

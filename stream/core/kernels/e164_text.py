@@ -46,7 +46,7 @@ def _head_number(digits: np.uint64) -> np.uint64:
 
 @inlined
 def _digits_after(data: NDArray[np.uint8], at: int) -> int:
-    """How many digits follow the byte here; at most 15."""
+    """Count the digits that follow the byte here; at most 15."""
     low = load64(data, at) ^ _ZEROS
     high = load64(data, at + 8) ^ _ZEROS
     # A digit is 0 to 9 now, and with 6 more still has no bit in its upper half; no other byte so.
@@ -58,7 +58,8 @@ def _digits_after(data: NDArray[np.uint8], at: int) -> int:
 
 @part
 def _uri_number(data: NDArray[np.uint8], start: int, end: int) -> int:
-    """Where the `+` of `sip:+66...@...`, `sips:+66...;...` or `tel:+66...` is; -1: no such URI.
+    """Return where the `+` of `sip:+66...@...`, `sips:+66...;...` or `tel:+66...` is; -1: no such
+    URI.
 
     What `number._USUAL_URI` finds, but for the digits; and `<`, which it leaves to its caller.
     """

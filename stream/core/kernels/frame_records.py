@@ -19,7 +19,7 @@ _NONE = 1
 
 @inlined
 def _varint_size(number: Any) -> Any:
-    """How many bytes `number` (not negative) takes as a zig-zag varint."""
+    """Return the size of `number` (not negative) as a zig-zag varint."""
     size = 1
     while number >= 64:
         number >>= 7
@@ -41,7 +41,7 @@ def _put_varint(out: Any, at: Any, number: Any) -> Any:
 
 @inlined
 def _key_size(keys: Any, row: Any) -> Any:
-    """How many of a key's 16 bytes are in use: it has no NUL within."""
+    """Return how many of a key's 16 bytes are in use: it has no NUL within."""
     size = 16
     while size > 0 and keys[row, size - 1] == 0:
         size -= 1
@@ -57,7 +57,7 @@ def split_by_partition(
     `keys` uint8[n, 16], filled up with NULs; a row without a key goes to partition `keyless`. Fills
     `partitions` int64[n], `order` int64[n] with rows, and `ends` int64[count] with where in `order`
     each partition's rows end. Returns n. The hash is org.apache.kafka.common.utils.Utils.murmur2,
-    see `calls.partitioner`.
+    see `kafka.partitioner`.
     """
     rows = len(keys)
     ends[:] = 0
@@ -137,10 +137,10 @@ def frame_records(
 ) -> Any:
     """Write the rows `order[first:last]` as records from `out[at]` on, as many as one batch takes.
 
-    At least one is written; further ones while all together have at most `bytes_max` bytes.
-    `keys`, `ids` uint8[n, 16]; value i is `data[starts[i] : starts[i] + sizes[i]]`. `headers`
-    uint8[] are the record's headers as they are on the wire, but for the id that ends the last one,
-    and `texts.PADDING`. Returns the first row, as an index into `order`, that was not written;
+    At least one is written; further ones while all together have at most `bytes_max` bytes. `keys`,
+    `ids` uint8[n, 16]; value i is `data[starts[i] : starts[i] + sizes[i]]`. `headers` uint8[] are
+    the record's headers as they are on the wire, but for the id that ends the last one, and
+    `byte_strings.PADDING`. Returns the first row, as an index into `order`, that was not written;
     `end[0]` is where the records end.
     """
     headers_size = len(headers) - 64

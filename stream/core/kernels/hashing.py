@@ -27,7 +27,6 @@ from stream.core.kernels.jit import (
 
 LANES = 8
 NUMBER_BYTES = 16
-DIGEST_BYTES = 64
 BLOCK_BYTES = 128
 
 _PRIMES = [n for n in range(2, 410) if all(n % d for d in range(2, isqrt(n) + 1))]

@@ -1,4 +1,4 @@
-"""How kernels are compiled, and the few machine words that Numba has no name for.
+"""Compilation of kernels, and the few machine words that Numba has no name for.
 
 Every kernel has its types written beside it, so that it is compiled (or read from the cache) when
 its module is imported and never while calls wait.
@@ -18,7 +18,7 @@ from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 
 CompileFailed = NumbaError
-"""What importing a module with kernels raises where one cannot be compiled."""
+"""Raised by the import of a module with a kernel that cannot be compiled."""
 
 _njit: Any = numba.njit
 intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
@@ -42,7 +42,7 @@ class _Cache:
 
 
 def keep_in(root: Path | None) -> None:
-    """Where the kernels of modules imported from now on are kept; None: nowhere."""
+    """Keep the kernels of modules imported from now on in `root`; None: nowhere."""
     _Cache.root = root
 
 
@@ -105,7 +105,7 @@ def part(function: Callable[..., Any]) -> Any:
 def load64(context: Any, data: Any, index: Any) -> Any:
     """The 8 bytes of `data` (uint8[]) from `index` on as a little-endian word; not aligned.
 
-    Nothing checks the bounds: buffers end in `texts.PADDING` spare bytes for this.
+    Nothing checks the bounds: buffers end in `byte_strings.PADDING` spare bytes for this.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -120,7 +120,7 @@ def load64(context: Any, data: Any, index: Any) -> Any:
 
 @intrinsic
 def trailing_zeros(context: Any, word: Any) -> Any:
-    """How many zero bits are below the lowest set bit of a uint64; 64 for 0."""
+    """Count the zero bits below the lowest set bit of a uint64; 64 for 0."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))

@@ -1,4 +1,4 @@
-"""What a dialect wants of its JSON records, and where it was found. For kernels."""
+"""Fields that a dialect wants of its JSON records, and where they were found. For kernels."""
 
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from stream.core.kernels.json_parts import (
 from stream.core.kernels.vectors import item, unusual64
 
 NAME_BYTES_MAX = 64
+"""One vector: a name is compared in one step (`vectors.differing64`)."""
 NAMES_MAX = 64
 """Different names of one dialect, so that the bits of a word say which were seen."""
 
@@ -26,7 +27,7 @@ _BLOCK = 64
 
 
 class FieldPlan(NamedTuple):
-    """What a dialect wants. Names are the different keys on the ways to its fields.
+    """Fields that a dialect wants. Names are the different keys on the ways to its fields.
 
     `names` uint8[n * 64], each in 64 bytes; `name_sizes` int64[n]. `meanings` int64[nodes * n] is
     what a name means in an object: 0 nothing, k > 0 the object that is node k, k < 0 field -k - 1.
@@ -45,7 +46,7 @@ class FieldPlan(NamedTuple):
 
 
 class FoundFields(NamedTuple):
-    """Where fields lie.
+    """Places of fields.
 
     `starts`, `sizes` int64[fields, records], a size of -1 where there is none. `odd`
     uint8[records], 1 for a record that the scan cannot vouch for.
@@ -64,7 +65,7 @@ FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), FoundFields)
 
 @part
 def forget(found: FoundFields, row: int) -> None:
-    """No field of this record has been found."""
+    """Note that no field of this record was found."""
     for field in range(found.starts.shape[0]):
         found.starts[field, row] = 0
         found.sizes[field, row] = -1
@@ -72,7 +73,7 @@ def forget(found: FoundFields, row: int) -> None:
 
 @part
 def is_too_long(found: FoundFields, row: int, longest: int) -> bool:
-    """Whether a field of the record has more bytes than it may."""
+    """Report whether a field of the record has more bytes than it may."""
     size = 0
     for field in range(found.sizes.shape[0]):
         size = max(size, found.sizes[field, row])

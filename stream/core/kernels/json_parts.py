@@ -34,7 +34,7 @@ _FALSE = np.uint64(int.from_bytes(b"false", "little"))
 
 @inlined
 def is_null(data: Data, at: int) -> bool:
-    """Whether `null` stands here."""
+    """Report whether `null` stands here."""
     null: bool = load64(data, at) & _WORD4 == _NULL
     return null
 

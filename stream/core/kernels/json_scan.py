@@ -1,4 +1,4 @@
-"""Where the wanted fields of JSON records lie, each record checked to the last byte. Compiled.
+"""Find the wanted fields of JSON records, each record checked to the last byte. Compiled.
 
 A record is read as one of the shapes seen before (`json_shapes`), or step by step, and then its
 shape is kept. What this cannot vouch for is left to the fallback decoder, whose word is final.
@@ -77,7 +77,7 @@ def _after_space(data: Data, at: int, end: int) -> int:
 
 @inlined
 def _name_of(data: Data, at: int, size: int, plan: FieldPlan) -> int:
-    """Which of the wanted names the key is, or `NOWHERE`."""
+    """Return the place of the key among the wanted names, or `NOWHERE`."""
     for name in range(len(plan.name_sizes)):
         if item(plan.name_sizes, name) == size:
             differing = differing64(data, at, plan.names, name * NAME_BYTES_MAX)

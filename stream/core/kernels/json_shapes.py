@@ -19,6 +19,8 @@ from stream.core.kernels.vectors import differing64, guessed, item
 SHAPES = 4
 """Shapes that are held, and tried one after the other, the last one that fitted first."""
 PIECES = 64
+"""Pieces of a shape: 4 KiB of keys and punctuation, more than any dialect's records have. A record
+with more is read step by step each time."""
 
 _BLOCK = 64
 _NO_VALUE = -2
@@ -128,7 +130,7 @@ def _low_bits(count: int) -> np.uint64:
 
 @part
 def _has_room(at: int, end: int, count: int, values: Values) -> bool:
-    """Whether the pieces of a record are not too many: one before each value, and the last."""
+    """Report whether the pieces of a record fit: one before each value, and the last."""
     if count >= PIECES:
         return False
     pieces = 0

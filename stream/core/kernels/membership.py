@@ -1,4 +1,4 @@
-"""Which lists may hold a number, and which do: bit-sliced tables, sorted columns, overlays."""
+"""The lists that may hold a number, and those that do: tables, sorted columns, overlays."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ SLICES_FIRST = 3
 MARK_SHIFT = np.uint64(64 - 18)
 """A fingerprint's place among the marks of an overlay: see `overlay.MARK_BITS`."""
 FINGERPRINT, EXPIRES_AT, CATEGORY, CONFIDENCE, REPORTED_AT, COUNT = range(6)
-"""What stands in a row of a ledger: five addresses of columns and their length; -1: no entries."""
+"""A row of an exact index: five addresses of columns and their length; -1: no entries."""
 ENDLESS = 1 << 40
 """A time later than any that a column holds."""
 LEGITIMATE = 12
@@ -151,7 +151,7 @@ def nearer(column: int, count: int, guess: int, wanted: Any) -> Any:
 
 @inlined
 def is_changed(changed: Any, changed_lists: Any, fingerprint: Any, index: int) -> bool:
-    """Whether the overlay of list `index` speaks of `fingerprint`."""
+    """Report whether the overlay of list `index` speaks of `fingerprint`."""
     at = np.searchsorted(changed, fingerprint)
     while at < len(changed) and changed[at] == fingerprint:
         if changed_lists[at] == index:
@@ -162,7 +162,7 @@ def is_changed(changed: Any, changed_lists: Any, fingerprint: Any, index: int) -
 
 @inlined
 def locate(
-    rows: Any, masks: Any, fingerprints: Any, ledger: Any, hit_rows: Any, bits: Any, places: Any
+    rows: Any, masks: Any, fingerprints: Any, exact: Any, hit_rows: Any, bits: Any, places: Any
 ) -> Any:
     """Each hit of `masks` as its row, its bit, and its place in the list's columns; how many.
 
@@ -176,27 +176,27 @@ def locate(
             bit = trailing_zeros(mask)
             mask &= mask - U64(1)
             guess = I64(-1)
-            if ledger[bit, COUNT] > 0:
-                guess = I64(multiply_high(fingerprint, U64(ledger[bit, COUNT])))
-                prefetch(ledger[bit, FINGERPRINT] + 8 * guess)
+            if exact[bit, COUNT] > 0:
+                guess = I64(multiply_high(fingerprint, U64(exact[bit, COUNT])))
+                prefetch(exact[bit, FINGERPRINT] + 8 * guess)
             hit_rows[hits], bits[hits], places[hits] = rows[i], bit, guess
             hits += 1
     for _ in range(2):
         for i in range(hits):
             if places[i] >= 0:
-                column, count = ledger[bits[i], FINGERPRINT], ledger[bits[i], COUNT]
+                column, count = exact[bits[i], FINGERPRINT], exact[bits[i], COUNT]
                 places[i] = nearer(column, count, places[i], fingerprints[hit_rows[i]])
                 prefetch(column + 8 * places[i])
     for i in range(hits):
         if places[i] >= 0:
             bit, wanted = bits[i], fingerprints[hit_rows[i]]
-            column, count = ledger[bit, FINGERPRINT], ledger[bit, COUNT]
+            column, count = exact[bit, FINGERPRINT], exact[bit, COUNT]
             at = not_below(column, count, places[i], wanted)
             if at < count and read64(column + 8 * at) == wanted:
-                prefetch(ledger[bit, EXPIRES_AT] + 4 * at)
-                prefetch(ledger[bit, CATEGORY] + at)
-                prefetch(ledger[bit, CONFIDENCE] + at)
-                prefetch(ledger[bit, REPORTED_AT] + 4 * at)
+                prefetch(exact[bit, EXPIRES_AT] + 4 * at)
+                prefetch(exact[bit, CATEGORY] + at)
+                prefetch(exact[bit, CONFIDENCE] + at)
+                prefetch(exact[bit, REPORTED_AT] + 4 * at)
             else:
                 at = -1
             places[i] = at
@@ -264,7 +264,7 @@ def confirm(
     masks: Any,
     fingerprints: Any,
     lists: Any,
-    ledger: Any,
+    exact: Any,
     marks: Any,
     changed: Any,
     changed_lists: Any,
@@ -277,25 +277,25 @@ def confirm(
     out_confidence: Any,
     out_expires_at_s: Any,
 ) -> Any:
-    """What is left of the hits `rows`, `masks` of a table once entries and overlays were asked.
+    """Keep the hits `rows`, `masks` of a table that entries and overlays confirm.
 
-    `fingerprints` of all rows asked; `lists` and `ledger` of the table's bits; the overlays'
-    `marks` and sorted pairs `changed`, `changed_lists`; `decay` as in `core.confidence`, by list.
+    `fingerprints` of all rows asked; `lists` and `exact` of the table's bits; the overlays' `marks`
+    and sorted pairs `changed`, `changed_lists`; `decay` as in `core.model.confidence`, by list.
     Gives how many matches there are; the `out_` columns have a place for every hit, and get them in
     order of row and bit.
     """
     # Two of the columns hold the hits' bits and places until the matches take them over.
     bits, places = out_lists, out_expires_at_s
     kept = 0
-    for i in range(locate(rows, masks, fingerprints, ledger, out_rows, bits, places)):
+    for i in range(locate(rows, masks, fingerprints, exact, out_rows, bits, places)):
         row, bit, at = out_rows[i], bits[i], places[i]
-        index, count, fingerprint = lists[bit], ledger[bit, COUNT], fingerprints[row]
+        index, count, fingerprint = lists[bit], exact[bit, COUNT], fingerprints[row]
         if count >= 0 and at < 0:
             continue
         blames, category, sure, expires_at_s = 0, I64(0), 0.0, I64(0)
         if count >= 0:
             blames, category, sure, expires_at_s = standing(
-                ledger[bit], at, decay[index, 0], decay[index, 1], now_s
+                exact[bit], at, decay[index, 0], decay[index, 1], now_s
             )
             if blames == 0:
                 continue

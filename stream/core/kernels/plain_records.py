@@ -1,4 +1,4 @@
-"""Record batches in plain Python: what their table means, and the reference for the kernels.
+"""Record batches in plain Python: the fallback where kernels are missing, and their oracle.
 
 A batch is a row of an int64 table, whose columns are the names below; offsets of bytes are counted
 from the start of the array that holds them. `frame` finds the batches of an answer; `check` looks
@@ -49,9 +49,10 @@ RECORD_MIN = 7
 """The least bytes of a record: its length and each of its six parts in one."""
 
 OFFSET_MAX = 2**62
+"""Larger ones are refused, so that an offset and a delta (int32) never leave an int64."""
 
 NEXT, RECORDS, FAULT = 0, 1, 2
-"""What `parse` says of a stretch: the offset to read next, how many records, the faulty row."""
+"""Columns of `parse`'s answer for a stretch: the next offset, how many records, the faulty row."""
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 
@@ -104,7 +105,7 @@ def check(table: NDArray[np.int64]) -> None:
 
 
 def records_max(table: NDArray[np.int64]) -> int:
-    """How many records there can be: as many as a batch says, if its bytes are enough for them."""
+    """Return the most records there can be: as a batch says, if its bytes are enough for them."""
     fit = np.minimum((table[:, BODY_END] - table[:, BODY]) // RECORD_MIN, table[:, COUNT])
     return int(np.maximum(fit[table[:, STATUS] == TAKE], 0).sum())
 
@@ -118,7 +119,7 @@ class Malformed(Exception):
 
 
 class RecordPlace(NamedTuple):
-    """Where a record's value and key lie (size -1: none), its offset and its time."""
+    """Places of a record's value and key (size -1: none), its offset and its time."""
 
     start: int
     size: int
@@ -207,7 +208,7 @@ def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[RecordPlace
 
 
 def _text(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """Where a text begins whose size stands at `at`, and that size; -1 if there is none."""
+    """Return where a text begins whose size stands at `at`, and that size; -1: none."""
     size, at = _varint(data, at, end)
     if at + size > end:
         raise Malformed(RECORD)

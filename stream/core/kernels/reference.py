@@ -1,4 +1,4 @@
-"""The loops over bits, in NumPy, and nothing else.
+"""The loops over bits, in NumPy: the fallback where kernels are missing, and their oracle.
 
 Everything slow enough to be measured in nanoseconds a number stands here, so that another
 implementation of the same functions can take its place. Nothing here knows what a list is.
@@ -53,7 +53,7 @@ def set_bits(bits: NDArray[np.uint8], words: Words, m: int) -> None:
 
 
 def probe_filter(bits: NDArray[np.uint8], words: Words, m: int) -> NDArray[np.bool_]:
-    """Which numbers have all their bits set; bool[n]."""
+    """Return which numbers have all their bits set; bool[n]."""
     found = np.zeros(len(words), np.bool_)
     alive = np.arange(len(words))
     for j in range(words.shape[1]):
@@ -116,7 +116,7 @@ def transpose_bits(columns: Sequence[NDArray[np.uint8]], out: NDArray[np.uint8])
 
 
 def count_bits(bits: NDArray[np.uint8]) -> int:
-    """How many bits are set; 1 MiB at a time, so that a map of a large file stays cheap."""
+    """Count the bits that are set; 1 MiB at a time, so that a map of a large file stays cheap."""
     step = 1 << 20
     return sum(
         int(np.bitwise_count(bits[at : at + step]).sum(dtype=np.int64))
@@ -125,7 +125,7 @@ def count_bits(bits: NDArray[np.uint8]) -> int:
 
 
 def count_slices(bits: NDArray[np.uint8], slices: int, m: int) -> list[int]:
-    """How many bits are set in each slice."""
+    """Count the bits that are set in each slice."""
     counts = []
     for j in range(slices):
         start, stop = j * m, (j + 1) * m

@@ -1,7 +1,8 @@
 """Sixty-four bytes at a time, for kernels: functions that answer with a bit for each byte.
 
 Written as vectors of LLVM's own, so that it chooses the instructions: one compare with AVX-512, two
-with AVX2, four with SSE2 or NEON. Nothing checks the bounds: buffers end in `texts.PADDING` bytes.
+with AVX2, four with SSE2 or NEON. Nothing checks the bounds: buffers end in
+`byte_strings.PADDING` bytes.
 """
 
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ def _all_of(byte: str) -> Any:
 
 @intrinsic
 def unusual64(context: Any, data: Any, index: Any) -> Any:
-    r"""Which bytes may not simply stand inside a JSON string: `"`, `\`, controls, non-ASCII."""
+    r"""Find bytes that may not simply stand in a JSON string: `"`, `\`, controls, non-ASCII."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         block = _block(context, builder, signature.args[0], *arguments)
@@ -45,7 +46,7 @@ def unusual64(context: Any, data: Any, index: Any) -> Any:
 
 @intrinsic
 def equal64(context: Any, data: Any, index: Any, byte: Any) -> Any:
-    """Which of the bytes are this one."""
+    """Find which of the bytes are this one."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         block = _block(context, builder, signature.args[0], *arguments[:2])
@@ -61,7 +62,7 @@ def equal64(context: Any, data: Any, index: Any, byte: Any) -> Any:
 
 @intrinsic
 def differing64(context: Any, data: Any, index: Any, other: Any, place: Any) -> Any:
-    """Which of the bytes of `data` from `index` are not those of `other` from `place`."""
+    """Find which of the bytes of `data` from `index` are not those of `other` from `place`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         kinds = signature.args

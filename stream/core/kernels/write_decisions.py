@@ -57,7 +57,7 @@ def _mixed(state: Any) -> Any:
 
 @kernel(I64(reads(U64), reads(I64), reads(I64), reads(U64, 2), writes(U8, 2)), counted=False)
 def identify(seeds: Any, offsets: Any, timestamps_ms: Any, numbers: Any, ids: Any) -> Any:
-    """`core.decision.decision_ids`: `numbers` are S16 as uint64[n, 2], `ids` uint8[n, 16]."""
+    """`core.model.decision.decision_ids`: `numbers` are S16 as uint64[n, 2], `ids` uint8[n, 16]."""
     for row in range(len(seeds)):
         state = _mixed(seeds[row] ^ np.uint64(offsets[row]))
         state = _mixed(state ^ np.uint64(timestamps_ms[row]))
@@ -75,7 +75,8 @@ def identify(seeds: Any, offsets: Any, timestamps_ms: Any, numbers: Any, ids: An
 def find_long_numbers(
     data: Any, starts: Any, sizes: Any, wanted: Any, size_max: Any, found: Any
 ) -> Any:
-    """Which of the texts `wanted` are `+` and ASCII digits, more than `size_max` characters in all.
+    """Find those of the texts `wanted` that are `+` and ASCII digits, more than `size_max`
+    characters in all.
 
     Text i is the `sizes[i]` bytes of `data` from `starts[i]`; `found` bool, one for each wanted.
     Returns how many are.
@@ -103,7 +104,7 @@ def find_long_numbers(
     counted=False,
 )
 def find_texts(texts: Any, known: Any, found: Any) -> Any:
-    """Where in `known` each of `texts` stands, -1 where it does not; how many do.
+    """Find the place of each of `texts` in `known`, -1 where it has none; return how many have.
 
     Both are data, starts and sizes; a text of a size below 0 stands nowhere.
     """

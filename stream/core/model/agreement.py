@@ -1,8 +1,8 @@
-"""Who shares which list with whom, and what the list may cause there: agreements between countries.
+"""Agreements between countries: who shares which list with whom, and what it may cause there.
 
 An agreement is in force from its first moment until before its last one. What it allows a list to
 cause in a country is a clause; where several are in force for the same list and country, the
-strictest of each of their terms counts (`core.bounds`).
+strictest of each of their terms counts (`core.policy.policy`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,9 @@ FOREVER = 1 << 62
 
 
 class AgreementKind(StrEnum):
-    """What the parties signed. Only a pledge acts by its kind: see `Agreement.confirmed_s`."""
+    """The form of what the parties signed. Only a pledge acts by its kind: see
+    `Agreement.confirmed_s`.
+    """
 
     MEMORANDUM = "memorandum"
     DECLARATION = "declaration"
@@ -26,7 +28,7 @@ class AgreementKind(StrEnum):
 
 
 class AgreementState(StrEnum):
-    """Where an agreement stands at a moment; `PLEDGED` is in force, its lists are observed only."""
+    """State of an agreement at a moment; `PLEDGED` is in force, its lists are observed only."""
 
     TO_COME = "to_come"
     PLEDGED = "pledged"
@@ -35,7 +37,7 @@ class AgreementState(StrEnum):
 
 
 class PartyRole(StrEnum):
-    """What a party does: share lists of its own, enforce others', or read reports alone."""
+    """A part that a party has: share lists of its own, enforce others', or only read reports."""
 
     OWNER = "owner"
     ENFORCER = "enforcer"
@@ -43,7 +45,7 @@ class PartyRole(StrEnum):
 
 
 class Shared(StrEnum):
-    """How much of a list its partners get.
+    """The share of a list that its partners get.
 
     Its numbers; or only their fingerprints, with categories and dates; or the bare filter, in which
     a hit can never be confirmed.
@@ -55,7 +57,7 @@ class Shared(StrEnum):
 
 
 class Every(StrEnum):
-    """How often the parties report to each other."""
+    """The period after which the parties report to each other."""
 
     DAY = "day"
     WEEK = "week"
@@ -74,7 +76,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a list may cause at most, and from what on.
+    """The most that a list may cause, and from what on.
 
     `action` and `unconfirmed` as in `core.policy.ListPolicy`. An entry below `confidence_min`, of a
     category that is not in `categories` (None: all are), or of a number that lists of fewer than
@@ -93,7 +95,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """What one agreement says of one list.
+    """The terms of one agreement for one list.
 
     `to` are the countries that enforce it, never its owner. `reference` is where the agreement's
     text says so ("Article 4 (2)"), or "".
@@ -107,7 +109,7 @@ class Clause:
 
     @property
     def owner(self) -> str:
-        """Whose list it is."""
+        """The country or organisation that owns the list."""
         return owner_of(self.list)
 
 
@@ -144,15 +146,15 @@ class Agreement:
     texts: tuple[str, ...]
 
     def in_force(self, at_s: int) -> bool:
-        """Whether it counts at that moment."""
+        """Report whether it counts at that moment."""
         return self.valid_from_s <= at_s < self.valid_until_s
 
     def confirmed(self, at_s: int) -> bool:
-        """Whether lists may cause by then what the clauses say, and not only be observed."""
+        """Report whether lists may cause by then what the clauses say, and not only be observed."""
         return self.kind is not AgreementKind.PLEDGE or at_s >= self.confirmed_s
 
     def state(self, at_s: int) -> AgreementState:
-        """Where it stands at that moment."""
+        """Return its state at that moment."""
         if at_s < self.valid_from_s:
             return AgreementState.TO_COME
         if at_s >= self.valid_until_s:
@@ -166,14 +168,14 @@ class Agreement:
         return replace(clause.terms, action=Action.OBSERVE)
 
     def moments(self) -> Iterator[int]:
-        """When what it says changes, in seconds since the epoch."""
+        """Yield the moments at which its terms change, in seconds since the epoch."""
         yield self.valid_from_s
         yield self.valid_until_s
         if self.kind is AgreementKind.PLEDGE:
             yield self.confirmed_s
 
     def clause(self, list_name: str, country: str) -> Clause | None:
-        """What it says of that list in that country, whenever it is in force; None: nothing."""
+        """Return its clause on that list in that country, in force or not; None: it has none."""
         for clause in self.clauses:
             if clause.list == list_name and country in clause.to:
                 return clause
@@ -181,12 +183,12 @@ class Agreement:
 
 
 def owner_of(list_name: str) -> str:
-    """Whose list it is: `KH` of `KH/scam`."""
+    """Return the owner of a list: `KH` of `KH/scam`."""
     return list_name.partition("/")[0]
 
 
 def is_country(owner: str) -> bool:
-    """Whether an owner is written as a country, and is no organisation."""
+    """Report whether an owner is written as a country, and is no organisation."""
     return len(owner) == 2 and owner.isascii() and owner.isalpha() and owner.isupper()
 
 
@@ -205,7 +207,8 @@ class Agreements:
         return self.needed or bool(self.held)
 
     def here(self, country: str, at_s: int) -> Iterator[tuple[Agreement, Clause, Terms]]:
-        """What is in force in a country at a moment: agreement, clause, and its terms by then.
+        """Yield what is in force in a country at a moment: agreement, clause, and its terms by
+        then.
 
         An unconfirmed pledge's terms let its lists be observed only.
         """
@@ -228,7 +231,7 @@ class Agreements:
         return max(over, key=lambda one: one.valid_until_s, default=None)
 
     def unchanged(self, at_s: int) -> tuple[int, int]:
-        """From when (inclusive) until when (exclusive) all of them say what they say at `at_s`."""
+        """Return from when (inclusive) until when (exclusive) nothing changes from `at_s`."""
         moments = [moment for agreement in self.held for moment in agreement.moments()]
         return (
             max((moment for moment in moments if moment <= at_s), default=-FOREVER),

@@ -50,11 +50,11 @@ class AllowEntry:
 
     @property
     def is_prefix(self) -> bool:
-        """Whether the entry stands for every number that starts like it."""
+        """Report whether the entry stands for every number that starts like it."""
         return self.text.endswith("*")
 
     def live(self, now_s: int) -> bool:
-        """Whether the entry still counts at `now_s`."""
+        """Report whether the entry still counts at `now_s`."""
         return self.expires_at_s == NEVER or now_s < self.expires_at_s
 
 
@@ -92,7 +92,7 @@ class Allowlist:
         return len(self.numbers) + len(self.prefixes)
 
     def allowed(self, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
-        """Which of `e164` (S16, b"" for none) a live entry allows; bool, of their length.
+        """Return which of `e164` (S16, b"" for none) a live entry allows; bool, of their length.
 
         Only the few whose ordinal lies within an entry's are looked up one by one.
         """

@@ -18,12 +18,13 @@ from stream.core.model.enforcement_document import Appeals, Sighting
 
 COMMENT_CHARS_MAX: Final = 1000
 APPELLANT_CHARS_MAX: Final = 200
+"""Anybody may appeal, without a token: this bounds what a stranger can store here."""
 LISTS_MAX: Final = 64
 """Lists that one appeal names: as many as one decision can."""
 
 
 class AppealState(StrEnum):
-    """Where an appeal stands: a metric label."""
+    """State of an appeal: a metric label."""
 
     RECEIVED = "received"
     """Nobody has answered it yet."""
@@ -60,7 +61,7 @@ class NamedList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AppealStep(msgspec.Struct, frozen=True, kw_only=True):
-    """Who brought an appeal into a state, when (seconds since the epoch), and what was said."""
+    """One step of an appeal: its actor, time (seconds since the epoch), state and comment."""
 
     at_s: int
     actor: str
@@ -89,17 +90,17 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def version(self) -> int:
-        """How many steps it has taken, from 1."""
+        """Count of its steps, from 1."""
         return len(self.history)
 
     @property
     def state(self) -> AppealState:
-        """Where it stands."""
+        """Its state now."""
         return self.history[-1].state
 
     @property
     def open(self) -> bool:
-        """Whether somebody still has to answer it."""
+        """Report whether somebody still has to answer it."""
         return self.state in OPEN
 
     @property
@@ -109,27 +110,27 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def subject(self) -> str:
-        """What can be appealed only once at a time: a number, or a partner's appeal on a list."""
+        """The thing with one open appeal at most: a number, or a partner's appeal on a list."""
         if self.partner is None:
             return self.number or self.id
         return f"{self.partner} {self.partner_appeal} {self.lists[0].list}"
 
     def overdue(self, at_s: int) -> bool:
-        """Whether it should have been answered by then and was not."""
+        """Report whether it should have been answered by then and was not."""
         return self.deadline_at_s <= (at_s if self.open else self.history[-1].at_s)
 
     def names(self, list_name: str) -> bool:
-        """Whether it is about that list."""
+        """Report whether it is about that list."""
         return any(named.list == list_name for named in self.lists)
 
     def owners(self, home: str) -> tuple[str, ...]:
-        """Who besides `home` owns a list that it names."""
+        """Return the owners, other than `home`, of the lists that it names."""
         owners = dict.fromkeys(owner_of(named.list) for named in self.lists)
         return tuple(owner for owner in owners if owner != home)
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """What a partner tells of a wrong block by a list of ours; `appeal_id` is its own id for it."""
+    """Notice of a partner: a list of ours blocked wrongly; `appeal_id` is the partner's."""
 
     partner: str
     appeal_id: str
@@ -138,7 +139,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StepRefused(StrEnum):
-    """Why an appeal cannot take a step."""
+    """Reason for which an appeal cannot take a step."""
 
     CLOSED = "it was answered already"
     FORWARDED = "its list's owner was asked already"
@@ -205,7 +206,7 @@ def figures(
     target_s: int | None = None,
     partner: str | None = None,
 ) -> Appeals:
-    """What became of appeals on a list from `from_s` until before `until_s`, for reports.
+    """Count appeals on a list from `from_s` until before `until_s`, for reports.
 
     Of those received here (`partner` None), or of those received from that partner. `pending` and
     `overdue` are those of the end of the time; `target_s` is what answers are held against.

@@ -5,14 +5,14 @@ from enum import StrEnum
 
 
 class Stage(StrEnum):
-    """When in a call's life its record was written."""
+    """Moment in a call's life at which its record was written."""
 
     ATTEMPT = "attempt"
     END = "end"
 
 
 class Ingress(StrEnum):
-    """Where the call entered the carrier's network."""
+    """Side of the border on which the call entered the carrier's network."""
 
     INTERNATIONAL = "international"
     DOMESTIC = "domestic"
@@ -21,7 +21,7 @@ class Ingress(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a record lies in Kafka: written `topic/partition/offset`."""
+    """Place of a record in Kafka: written `topic/partition/offset`."""
 
     topic: str
     partition: int
@@ -35,9 +35,9 @@ class Origin:
 class Call:
     """One CDR or call-attempt event, decoded whole.
 
-    `caller` and `callee` are as the switch wrote them (None: withheld); `core.number` reads them.
-    `started_at_s` is seconds since the epoch, `duration_s` seconds; both None where the record does
-    not say or says nonsense: a bad date must not let a listed caller through.
+    `caller` and `callee` are as the switch wrote them (None: withheld); `core.numbers.number` reads
+    them. `started_at_s` is seconds since the epoch, `duration_s` seconds; both None where the
+    record does not say or says nonsense: a bad date must not let a listed caller through.
     """
 
     call_id: str
@@ -52,7 +52,7 @@ class Call:
 
 
 class RejectReason(StrEnum):
-    """Why a record is no call. Closed: each is a metric label and a header of `calls.rejected`."""
+    """Reason for which a record is no call: a metric label and a header of `calls.rejected`."""
 
     TOMBSTONE = "tombstone"
     TOO_LARGE = "too_large"

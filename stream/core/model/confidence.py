@@ -1,4 +1,4 @@
-"""What a number's reports come to at one moment: how sure the list is of it, and until when.
+"""Confidence in a number at one moment, from all reports of it, and until when it lasts.
 
 Nothing stored is ever rewritten: confidence is worked out when a call is decided.
 
@@ -67,7 +67,7 @@ def decay_of(lists: Sequence[tuple[float, float]]) -> Decay:
 
 
 def standing(reports: Reports, decay: Decay, now_s: int) -> WeighedReports:
-    """What the reports of each number come to at `now_s`, seconds since the epoch."""
+    """Return the confidence in each number at `now_s`, seconds since the epoch."""
     live = (reports.expires_at_s == NEVER) | (now_s < reports.expires_at_s)
     live &= reports.speaks
     legitimate = reports.category == Category.LEGITIMATE
@@ -95,7 +95,10 @@ def standing(reports: Reports, decay: Decay, now_s: int) -> WeighedReports:
 def left(
     confidence: NDArray[np.uint8], reported_at_s: NDArray[np.int64], decay: Decay, now_s: int
 ) -> NDArray[np.float64]:
-    """What is left of each report's confidence at `now_s`, 0 to 1; `decay` has a row for each."""
+    """Return what is left of each report's confidence at `now_s`, 0 to 1.
+
+    `decay` has a row for each report.
+    """
     lifetime_s = decay[:, LIFETIME_S]
     fades = lifetime_s > 0
     age = np.maximum(now_s - reported_at_s, 0) / np.where(fades, lifetime_s, 1.0)

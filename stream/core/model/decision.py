@@ -1,4 +1,4 @@
-"""A decision: what was decided about one call, why, and its form on the wire.
+"""Decisions about calls, with their reasons: the record of the decisions topic.
 
 A decision's id is a function of where its record lies and which number decided it, so a record that
 is worked on twice (at-least-once delivery) yields the same id and a reader can drop the repeat.
@@ -6,10 +6,8 @@ is worked on twice (at-least-once delivery) yields the same id and a reader can 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import IntEnum, StrEnum
 from hashlib import blake2b
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -20,7 +18,7 @@ from stream.core.model.errors import UNREADABLE
 
 
 class Action(IntEnum):
-    """What a list or rule may cause; ordered, so that the strongest is the largest."""
+    """Effect of a list or rule; ordered, so that the strongest is the largest."""
 
     OBSERVE = 0
     FLAG = 1
@@ -28,7 +26,7 @@ class Action(IntEnum):
 
 
 class Verdict(StrEnum):
-    """What the network does with the call."""
+    """The network's answer to a call."""
 
     ALLOW = "allow"
     FLAG = "flag"
@@ -36,7 +34,7 @@ class Verdict(StrEnum):
 
 
 class Role(StrEnum):
-    """Which of a call's numbers decided it."""
+    """The number of a call that decided it."""
 
     CALLER = "caller"
     CALLEE = "callee"
@@ -122,21 +120,12 @@ def read_decision(value: bytes | None) -> Decision | None:
         return None
 
 
-def moment_of(text: str) -> datetime | None:
-    """Return the time that a field of a decision says; None: it says none, or has no zone."""
-    try:
-        return msgspec.convert(text, _Moment)
-    except UNREADABLE:
-        return None
-
-
 _decode = msgspec.json.Decoder(Decision).decode
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class SipAnswerSettings:
-    """What a block's SIP answer says besides the code.
+    """Settings of a block's SIP answer, besides its code.
 
     `redress_url` holds `{decision_id}` where the id goes; `location` is the ATIS-1000099 location.
     """

@@ -1,4 +1,4 @@
-"""How long things took, so that days can be put together: counts in steps of 5 %.
+"""Durations, counted in steps of 5 %, so that the counts of days add up.
 
 Medians of days cannot be made the median of their month; counts can be added. A step's name is its
 place on a scale that begins at a millisecond and ends after a year: 500 steps at most, however
@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 _GROWTH: Final = 1.05
+"""Steps of 5 %: the figures in a report are rounded more than that."""
 STEP_MAX: Final = 500
 """Of the last step, which also takes what took longer: 1.05^500 ms is 454 days."""
 

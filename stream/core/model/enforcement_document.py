@@ -1,4 +1,4 @@
-"""What a country says of its enforcement of a partner's list on one day: counts, delays, mistakes.
+"""A country's report of enforcing a partner's list on one day: counts, delays, mistakes.
 
 A document is a signed target of the enforcing country's own repository, one a list and UTC day:
 `TH/enforcement/KH-scam/2026-11-25.json`. It never holds a subscriber's number: calls and entries
@@ -21,6 +21,7 @@ from stream.core.model.names import READABLE_LIST, READABLE_PART
 
 FORMAT: Final = "ringfence-enforcement/1"
 DOCUMENT_BYTES_MAX: Final = 2 << 20
+"""As many as `SIGHTINGS_MAX` sightings of 200 bytes need, which is the most that one has."""
 SIGHTINGS_MAX: Final = 10_000
 """Of one list and day; whoever has more takes the list out of force and does not appeal."""
 FOLDER: Final = "enforcement"
@@ -35,7 +36,7 @@ _Seconds = Annotated[int, Meta(ge=0, le=10**10)]
 
 
 class CallOutcome(StrEnum):
-    """What became of a call that a list was the reason for; `simulated`: nothing, it would have."""
+    """Outcome of a call for a list's sake; `simulated`: it went on, and would not have."""
 
     BLOCKED = "blocked"
     FLAGGED = "flagged"
@@ -84,7 +85,7 @@ class Appeals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VersionCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How the list's versions and changes fared on the day. `stale_s_max`: its greatest age."""
+    """Versions and changes of the list on the day. `stale_s_max`: its greatest age."""
 
     accepted: Count
     held: Count

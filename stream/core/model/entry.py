@@ -15,7 +15,7 @@ NEVER = 0
 
 
 class Category(IntEnum):
-    """What the number was reported for. The values are stored: never renumber, only append."""
+    """Reason for a report of a number. The values are stored: never renumber, only append."""
 
     OTHER = 0
     CALL_CENTRE = 1
@@ -60,7 +60,7 @@ def code_of(text: str) -> int:
 
 
 def text_of(code: int) -> str | None:
-    """What `code_of` made the code of; None where it is 0: only the fingerprint is known."""
+    """Return the text of a code; None where it is 0: only the fingerprint is known."""
     if code & PREFIX_MARK:
         return f"+{code ^ PREFIX_MARK}*"
     return f"+{code}" if code else None
@@ -68,11 +68,11 @@ def text_of(code: int) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one source reports of one number on one list.
+    """Report of one source about one number on one list.
 
     `number` is E.164 ("+66812345678") or a prefix ("+8552390*"), or None where a partner shared
     only its fingerprint. Times are whole seconds since the epoch; `expires_at_s` may be `NEVER`.
-    `confidence` is 0 to 100, when it was reported; `core.confidence` says what it is now.
+    `confidence` is 0 to 100, when it was reported; `core.model.confidence` says what it is now.
     """
 
     number: str | None
@@ -84,7 +84,7 @@ class Entry:
     confidence: int
 
     def live(self, now_s: int) -> bool:
-        """Whether the entry still counts at `now_s`."""
+        """Report whether the entry still counts at `now_s`."""
         return self.expires_at_s == NEVER or now_s < self.expires_at_s
 
 
@@ -113,14 +113,14 @@ class Columns:
 
     @property
     def begins(self) -> NDArray[np.bool_]:
-        """Whether a row is the first of its number; bool, a look at every row."""
+        """Report whether a row is the first of its number; bool, a look at every row."""
         first = np.ones(len(self), np.bool_)
         np.not_equal(self.fingerprint[1:], self.fingerprint[:-1], out=first[1:])
         return first
 
     @property
     def numbers(self) -> int:
-        """How many distinct numbers there are; at most as many as rows. Looks at every row."""
+        """Count of distinct numbers; at most as many as rows. Looks at every row."""
         return int(np.count_nonzero(self.begins))
 
     def prefixes(self) -> "Columns":

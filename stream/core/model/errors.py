@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 import msgspec
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding bytes of others may raise: another shape, no UTF-8 (a ValueError), nested too deep.
+"""Errors that decoding raises: another shape, no UTF-8 (a ValueError), nested too deep.
 
 All three, wherever bytes come from a store or from outside: what is missing here ends a process.
 """
@@ -68,27 +68,27 @@ class TopicMissing(Fault):
 
 
 class ListStoreDown(Fault):
-    """The register (Redis) does not answer."""
+    """The list store (Redis) does not answer."""
 
     exit_code = UNUSABLE
 
 
 class ListStoreRefuses(ListStoreDown):
-    """The register answers and does not let us in: name or password do not fit, or its rights."""
+    """The list store answers and does not let us in: name or password do not fit, or its rights."""
 
 
 class ListStoreUnsafe(Fault):
-    """The register answers, but is set up in a way that could lose entries."""
+    """The list store answers, but is set up in a way that could lose entries."""
 
     exit_code = UNUSABLE
 
 
 class ListStoreLost(Fault):
-    """The register lost data: it is another one than before, or a generation went back."""
+    """The list store lost data: it is another one than before, or a generation went back."""
 
 
 class ListUnknown(Fault):
-    """No list of that name is in the register."""
+    """No list of that name is in the list store."""
 
 
 class NameRefused(Fault):
@@ -187,8 +187,8 @@ class SecretUnsafe(Fault):
 
 
 class DocumentUnreadable(Fault):
-    """What a partner says of his enforcement is malformed, or not his to say; it is not kept."""
+    """A partner's report of enforcement is malformed, or not his to make; it is not kept."""
 
 
 class ListStoreBehind(Fault):
-    """The register does not hold what was published from it: an older copy, or another register."""
+    """The list store does not hold what was published from it: an older copy, or another."""

@@ -11,6 +11,8 @@ from typing import Final
 REASON_CHARS_MAX: Final = 500
 ACTOR_CHARS_MAX: Final = 200
 SOURCE_CHARS_MAX: Final = 64
+"""Characters of each. They are kept in every entry of the audit: a reason is a few sentences, an
+actor a name and an address, a source one of the 65,536 names of a list's table."""
 _CATEGORIES: Final = frozenset({"Cc", "Cs"})
 """Control characters, and halves of surrogate pairs, which no UTF-8 can hold."""
 _DIRECTION: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

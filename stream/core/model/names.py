@@ -1,4 +1,4 @@
-"""What things may be called: the one rule for names, whichever way they come in. Pure.
+"""Names of lists, owners and keys: one rule, whichever way they come in. Pure.
 
 Names are folders, Redis keys, labels of metrics, words of a command line and roles that sign: one
 that begins with a dash is an option there, `..` another folder, and `kh/scam` beside `KH/scam` two
@@ -21,7 +21,7 @@ _OWNER: Final = r"(?:[A-Z]{2}|[A-Za-z][A-Za-z0-9-]{2,39})"
 
 
 class NameKind(StrEnum):
-    """What a name is of."""
+    """Things that have a name."""
 
     LIST = "list"
     OWNER = "owner"
@@ -31,7 +31,7 @@ class NameKind(StrEnum):
     KEY = "key"
     """One that signs."""
     CLIENT = "client"
-    """Who has a token."""
+    """A holder of a token."""
 
 
 _LIST_IS: Final = (
@@ -66,7 +66,7 @@ _SIGNS: Final = frozenset({"root", "targets", "snapshot", "timestamp"})
 
 
 def wrong(kind: NameKind, name: str) -> str | None:
-    """Why something new may not be called so, as the end of a sentence; None: it may."""
+    """Return why a new name is refused, as the end of a sentence; None: it may be used."""
     pattern, text = _RULES[kind]
     if pattern.fullmatch(name):
         owner = name.partition("/")[0]
@@ -79,7 +79,7 @@ def wrong(kind: NameKind, name: str) -> str | None:
 
 
 def readable(name: str) -> bool:
-    """Whether a list that is there already may be called so: it leads nowhere."""
+    """Report whether a list that is there already may be called so: it leads nowhere."""
     return re.fullmatch(READABLE_LIST, name) is not None
 
 

@@ -1,9 +1,9 @@
-"""What is on trial, and what an operator took from trial into force or back. Pure.
+"""Lists, agreements and rules on trial, and those that an operator promoted or demoted. Pure.
 
 A list, an agreement or a rule is on trial where the settings (or the agreement's file) say so. A
 promotion puts it in force without anybody editing a file, a demotion puts it on trial; both are
-kept by the register and go before the settings until they are taken back. Neither switches on what
-the settings leave off: a promoted list still may do no more than its `action`.
+kept by the list store and go before the settings until they are taken back. Neither switches on
+what the settings leave off: a promoted list still may do no more than its `action`.
 """
 
 import re
@@ -20,7 +20,7 @@ from stream.core.policy.rules import RULES, RuleSettings, RuleState
 
 
 class TrialKind(StrEnum):
-    """What can be on trial."""
+    """Things that can be on trial."""
 
     LIST = "list"
     AGREEMENT = "agreement"
@@ -28,7 +28,7 @@ class TrialKind(StrEnum):
 
 
 class TrialStatus(StrEnum):
-    """How something stands: `trial` decides and says so, and acts on nobody."""
+    """Status: on trial something is decided and recorded, and nobody is blocked."""
 
     TRIAL = "trial"
     FORCE = "force"
@@ -48,7 +48,7 @@ class Target(NamedTuple):
 
     @classmethod
     def read(cls, text: str) -> "Target | None":
-        """What was written; None: it is none."""
+        """Return the target that was written; None: it is none."""
         kind, _, name = text.partition(":")
         if kind not in frozenset(TrialKind) or not _NAME.match(name):
             return None
@@ -70,7 +70,7 @@ class Turned(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """What was promoted and demoted. `generation` rises with each of them, 0: nothing ever was."""
+    """Promotions and demotions. `generation` rises with each of them, 0: there was none."""
 
     turned: Mapping[Target, Turned] = field(default_factory=dict)
     generation: int = 0
@@ -105,7 +105,7 @@ class Trials:
         return replace(agreements, held=held)
 
     def standing(self, target: Target, *, set_on_trial: bool) -> TrialStatus:
-        """How `target` stands, which the settings have on trial or not."""
+        """Return the status of `target`, which the settings have on trial or not."""
         turned = self.turned.get(target)
         if turned is not None:
             return turned.standing
@@ -117,7 +117,7 @@ class Trials:
         return replace(self, turned={**self.turned, **dict.fromkeys(targets, made)})
 
     def as_of(self, at_s: int) -> "Trials":
-        """What of this was said by then; what it replaced is known to the audit alone."""
+        """Return what was said by then; the audit alone knows what it replaced."""
         said = {target: one for target, one in self.turned.items() if one.at_s <= at_s}
         return replace(self, turned=said)
 

@@ -23,7 +23,7 @@ from stream.core.numbers.spelling import folded
 
 ODD_LENGTH_MAX: Final = 64
 ODD_DIGITS_MAX: Final = 30
-"""What phonenumbers is asked: its expressions take the square of a text's length, 0.3 ms here."""
+"""Limits of texts for phonenumbers: its expressions take the square of the length, 0.3 ms here."""
 DIGITS_MIN: Final = 3
 """With fewer, phonenumbers finds no number, though it takes letters for digits (`800FLOWERS`)."""
 _SEPARATORS: Final = re.compile(r"[ \-.()/]++")
@@ -37,7 +37,7 @@ _OTHERS: Final = re.compile(r"[^0-9]++")
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What `parse` reads in a text, and all `numbers` in E.164 that others may, likeliest first.
+    """The reading of `parse`, and all `numbers` in E.164 that others may read, likeliest first.
 
     `guesses` are digits dug out of a name that no plan gives out, or with those around them: lists
     are asked of them, but `user12345678` is no Thai number that calls from abroad. `whole` is
@@ -58,7 +58,7 @@ class Readings:
 
 
 def readings_of(text: str, region: str | None, prefix: str = "") -> Readings:
-    """How a caller's text may be read on a trunk of `region` and `prefix`, as `parse` has them."""
+    """Return all readings of a caller's text on a trunk of `region` and `prefix` (see `parse`)."""
     first = parse(text, region, prefix)
     is_number = first.kind is Kind.E164
     plain = _PLAIN.fullmatch(text) if is_number else None
@@ -174,12 +174,12 @@ def _digits(text: str) -> int:
 
 
 def _is_readable(text: str) -> bool:
-    """Whether a text is short enough for phonenumbers."""
+    """Report whether a text is short enough for phonenumbers."""
     return len(_SEPARATORS.sub(" ", text)) <= ODD_LENGTH_MAX and _digits(text) <= ODD_DIGITS_MAX
 
 
 def _is_sound(party: CallParty) -> bool:
-    """Whether nobody can read a number in a party that is not looked at here."""
+    """Report whether nobody can read a number in a party that is not looked at here."""
     user = folded(party.user)
     if any(unicodedata.category(sign) == "Cc" for sign in user):
         return False

@@ -1,4 +1,4 @@
-"""Numbers' texts as codes and back, many at once: see `entry.code_of`.
+"""Numbers' texts as codes and back, many at once: see `core.model.entry.code_of`.
 
 Digits are read and written eight at a time, in words of 64 bits (60 ns a number; 300 as objects of
 Python, which take ten times the memory); prefix entries, which are few, one by one.

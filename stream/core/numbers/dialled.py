@@ -1,4 +1,4 @@
-"""Digits as they are dialled or written by a switch, read as numbers; `core.number` says how."""
+"""Digits as they are dialled or written by a switch, read as numbers; `number` says how."""
 
 from functools import lru_cache
 from typing import Final
@@ -8,14 +8,15 @@ import phonenumbers
 from stream.core.numbers.e164 import E164_DIGITS_MAX, is_canonical
 
 WITHHELD: Final = ""
-"""What digits say that stand for none."""
+"""Answer for digits that stand for no number."""
 SHORT_CODE_MAX: Final = 6
+"""Digits of the longest short codes that are known: 116 111 in Europe."""
 CACHE_SIZE: Final = 1 << 15
 """Numbers read by phonenumbers that are remembered: about 8 MB."""
 
 
 def read_dialled(digits: str, region: str | None, prefix: str) -> str | None:
-    """Read digits, with or without `+`, as `core.number` says.
+    """Read digits, with or without `+`, as `number` says.
 
     E.164 with `+`, the digits of a short code, WITHHELD, or None: no number. `prefix` is what the
     switch writes before international numbers, "" if that is not known.
@@ -82,7 +83,7 @@ def _from_double_zero(digits: str, region: str | None) -> str | None:
 
 
 def is_ambiguous(digits: str, region: str) -> bool:
-    """Whether digits after 00 are two numbers, of which nobody knows which is meant."""
+    """Report whether digits after 00 are two numbers, of which nobody knows which is meant."""
     if not digits.startswith("00") or _dialled(digits, region) is not None:
         return False
     return _international(digits[2:]) is not None and possible(digits, region.upper()) is not None
@@ -90,7 +91,7 @@ def is_ambiguous(digits: str, region: str) -> bool:
 
 @lru_cache(CACHE_SIZE)
 def is_assigned(number: str) -> bool:
-    """Whether its plan assigns an E.164 number."""
+    """Report whether its plan assigns an E.164 number."""
     return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, None)))
 
 
@@ -103,14 +104,14 @@ def _international(digits: str) -> str | None:
 
 
 def possible(digits: str, region: str | None) -> phonenumbers.PhoneNumber | None:
-    """What phonenumbers reads, if the length is possible with the area code, not only locally."""
+    """Return the reading of phonenumbers, if its length is possible with the area code."""
     return _looked_at(digits, region)[0]
 
 
 def _looked_at(
     digits: str, region: str | None
 ) -> tuple[phonenumbers.PhoneNumber | None, int | None]:
-    """`_possible`, and what phonenumbers says of the length; None: it reads no number at all."""
+    """`possible`, and what phonenumbers says of the length; None: it reads no number at all."""
     try:
         reading = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
@@ -122,7 +123,7 @@ def _looked_at(
 
 @lru_cache(CACHE_SIZE)
 def read_freely(text: str, region: str | None) -> str | None:
-    """What phonenumbers reads in a text of any form, as E.164; None: no possible number."""
+    """Return the reading of phonenumbers in any text, as E.164; None: no possible number."""
     reading = possible(text, region and region.upper())
     return _e164(reading) if reading else None
 

@@ -1,7 +1,7 @@
 """E.164 as it should be written: `+`, and digits that their numbering plan allows in that number.
 
 Decided by a table alone, for one text or, in NumPy, for a batch. A text that is not so written may
-still be a number: `core.number` reads those.
+still be a number: `core.numbers.number` reads those.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from stream.core.model.byte_strings import Texts
 from stream.core.numbers.numbering import tables
 
 E164_DIGITS_MAX: Final = 15
+"""ITU-T E.164: country code included. With `+` a number is 16 bytes, two machine words."""
 HEAD_DIGITS: Final = 6
 """Digits that tell the numbering plan: the country code and what may be a trunk prefix after it."""
 
@@ -58,7 +59,7 @@ def cells_of(digits: str) -> slice:
 
 
 def is_canonical(digits: str) -> bool:
-    """Whether `+digits` is a possible number, written as E.164 has it, by the table alone."""
+    """Report whether `+digits` is a possible number written as E.164, by the table alone."""
     if not (digits.isascii() and digits.isdigit()):
         return False
     lengths: int = plan_table().item(int(digits[:HEAD_DIGITS].ljust(HEAD_DIGITS, "0")))

@@ -28,7 +28,7 @@ _Matches = Callable[[str], bool]
 
 @lru_cache(64)
 def national_reader(region: str) -> Callable[[str], str | None] | None:
-    """What reads texts of digits on a trunk of `region`: E.164, or None for "ask `number.parse`".
+    """Return a reader of digits on a trunk of `region`: E.164, or None for "ask `number.parse`".
 
     None where the region's numbers are not so simple.
     """
@@ -74,7 +74,7 @@ def national_reader(region: str) -> Callable[[str], str | None] | None:
 
 
 def _matcher(desc: PhoneNumberDesc) -> _Matches:
-    """Whether a national number is as `desc` says, its length and its digits."""
+    """Return a test that a national number has the length and digits of `desc`."""
     lengths = frozenset(desc.possible_length)
     pattern = re.compile(desc.national_number_pattern or "(?!)").fullmatch
     return lambda national: (

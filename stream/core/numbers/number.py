@@ -19,8 +19,8 @@ A number may be written:
    Without a region nothing is guessed: more than six digits are invalid.
 
 Between digits only ` -.()/` may stand. Digits, blanks and dashes of any script count as ASCII's
-(`core.spelling`): whoever is called reads them so. What else a text may be read as, by others, is
-in `core.readings`.
+(`core.numbers.spelling`): whoever is called reads them so. What else a text may be read as, by
+others, is in `core.numbers.caller_readings`.
 """
 
 import re
@@ -42,9 +42,10 @@ from stream.core.numbers.parties import DIALLED_MAX, NO_HOST, main_region, party
 
 
 class Kind(IntEnum):
-    """What a text in a caller's or callee's field is.
+    """Kinds of texts in a caller's or callee's field.
 
-    DISGUISED is E164 to others than `parse`: see `core.readings`. No `Numbers` hold it.
+    DISGUISED is E164 to others than `parse`: see `core.numbers.caller_readings`. No `Numbers` hold
+    it.
     """
 
     INVALID = 0
@@ -57,7 +58,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """What a text says.
+    """Number or name that a text says.
 
     `text` is "+66812345678" for E164, the digits for a short code ("1155"), the name for
     ALPHANUMERIC ("KBank"), "anonymous" for ANONYMOUS, the text's first 64 characters for INVALID.
@@ -73,8 +74,8 @@ class Numbers:
 
     `e164` S16, b"+66812345678", b"" where the kind is not E164; `kinds` uint8, `Kind`;
     `other_texts` row -> `Number.text` of the rows that are not E164; `marks` row -> what an
-    operator says of the number, see `core.marks`; `disguised` rows are E164 in a text that `parse`
-    refuses.
+    operator says of the number, see `operator_prefixes`; `disguised` rows are E164 in a text that
+    `parse` refuses.
     """
 
     e164: NDArray[np.bytes_]
@@ -93,8 +94,9 @@ class Numbers:
 
 
 RAW_MAX: Final = 64
-"""Characters kept of an invalid text."""
+"""Characters kept of an invalid text: they go into decisions and logs, and a text has no end."""
 NAME_MAX: Final = 32
+"""Characters of a sender's name; in SMS 11 are allowed (3GPP TS 23.040), in SIP nobody says."""
 NAME_DIGITS_MAX: Final = 6
 """A name with more digits than this is a disguised number, not a sender's name."""
 _NAME_MARKS: Final = frozenset(" .-_&+'/!")
@@ -111,8 +113,8 @@ _WITHHELD: Final = frozenset(
     |interaction with other service|payphone|out of area
     """.replace("\n    ", "").split("|")
 )
-"""How switches say that there is no number to show. `p` and `o` are Bellcore's codes for private
-and out of area; FreeSWITCH writes ten zeros (seen to in `_dialled`), Asterisk `<unknown>`."""
+"""Words of switches for no number to show. `p` and `o` are Bellcore's codes for private
+and out of area; FreeSWITCH writes ten zeros (seen to in `dialled`), Asterisk `<unknown>`."""
 
 
 _USUAL_URI: Final = re.compile(r"(?:sips?|tel):\+([0-9]{1,15})(?:[@;]|$)")
@@ -120,7 +122,7 @@ _WITHHELD_NUMBER: Final = Number(Kind.ANONYMOUS, "anonymous")
 
 
 def parse(text: str | None, region: str | None, prefix: str = "") -> Number:
-    """What `text` says on a trunk of `region` (ISO 3166 alpha-2, None: not known); never raises.
+    """Read `text` on a trunk of `region` (ISO 3166 alpha-2, None: not known); never raises.
 
     `prefix` is what the trunk's switch writes before international numbers, "" if that is not
     known. An E164 result read again gives itself. None, the field being absent, is ANONYMOUS.
@@ -172,7 +174,9 @@ def _from_digits(digits: str, region: str | None, prefix: str) -> Number | None:
 
 
 def _is_assigned(number: Number) -> bool:
-    """Whether a numbering plan gives out such numbers; more than that their length is possible."""
+    """Report whether a numbering plan gives out such numbers; more than that their length is
+    possible.
+    """
     if number.kind is not Kind.E164:
         return number.kind is Kind.SHORT_CODE
     return is_assigned(number.text)
@@ -277,9 +281,9 @@ def parse_texts(
 ) -> Numbers:
     """`parse` for a column of ASCII: a kernel reads E.164 and usual URIs, others one by one.
 
-    `odd` has the texts of rows that have none in the column. `region_of` gives the region of a
-    row's trunk, `prefix_of` its prefix (None: no trunk has one); they are asked only for texts that
-    are read one by one, by `read`.
+    Whoever calls has compiled kernels: there is no other way to do this. `odd` has the texts of
+    rows that have none in the column. `region_of` gives the region of a row's trunk, `prefix_of`
+    its prefix (None: no trunk has one); they are asked only for texts read one by one, by `read`.
     """
     from stream.core.kernels.e164_text import read_e164
 

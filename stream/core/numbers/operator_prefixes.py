@@ -19,7 +19,7 @@ from stream.core.numbers.parties import party_of
 
 
 class Mark(StrEnum):
-    """What an operator says of a caller's number; the values are names of rules."""
+    """Marks of an operator on a caller's number; the values are names of rules."""
 
     VOIP_FROM_ABROAD = "voip_from_abroad_mark"
     ROAMING = "roaming_mark"
@@ -30,7 +30,7 @@ MARKS: Final[Mapping[str, Mapping[str, Mark]]] = {
 }
 """By country: the digits that stand where a country code would."""
 _IN_ALL: Final = "69"
-"""What every mark has, so that other texts cost nothing."""
+"""Digits that every mark has, so that other texts cost nothing."""
 
 
 def mark_of(text: str, country: str) -> tuple[Mark, str] | None:

@@ -1,4 +1,8 @@
-"""Whom a text names: the user part of a SIP or tel URI, alone or in `"Name" <URI>`. Pure."""
+"""SIP addresses (RFC 3261, 20.10 and 25.1), and the party that a text names. Pure.
+
+A party is the user part of a SIP or tel URI, alone or in `"Name" <URI>`. No expression here goes
+back over what it has read (`*+`, `(?>`): else a hostile text takes time that grows with its square.
+"""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +25,7 @@ _STRICT: Final = re.compile(
 )
 """The same by the letter of RFC 3261: no reader takes it for another address."""
 URIS_MAX: Final = 4
-"""URIs that are told of one address."""
+"""URIs that are told of one address; each is looked up in all lists."""
 PLACES_MAX: Final = 8
 """Places in one address at which a URI is looked for: a hostile one has thousands."""
 _SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
@@ -55,6 +59,7 @@ TEXT_MAX: Final = 256
 """Characters that are read of a text. A longer one is invalid, unless the number's end (`@`, `;`,
 `>`) lies within: nobody slips through by a long tail of URI parameters."""
 DIALLED_MAX: Final = 32
+"""Characters of dialled digits: 15 of a number, and whatever prefixes and codes come before."""
 NO_HOST: Final = ".invalid"
 """RFC 3323: who withholds the number calls from `anonymous.invalid`."""
 _SEPARATORS: Final = str.maketrans("", "", " -.()/")
@@ -63,7 +68,7 @@ _EDGE: Final = BLANKS + "\"'"
 
 @dataclass(frozen=True, slots=True)
 class CallParty:
-    """Who a text names: the user part of a URI, or the whole text where it is none.
+    """The user part of a URI, or the whole text where it is none.
 
     `context` is the URI's `phone-context` (RFC 3966), "+66" or "+1914", None where there is none:
     what stands before the number in international form, or says in which country it is dialled.
@@ -121,7 +126,7 @@ def party_of(text: str) -> CallParty | None:
 
 
 def _may_stand_alone(rest: str) -> bool:
-    """Whether a SIP URI without `@` still names a party; as a rule it names a host."""
+    """Report whether a SIP URI without `@` still names a party; as a rule it names a host."""
     return rest.endswith(NO_HOST) or CallParty(rest).dialled is not None
 
 
@@ -159,7 +164,9 @@ def main_region(digits: str) -> str | None:
 
 
 def is_dotted_quad(text: str) -> bool:
-    """Whether this is an IPv4 address, which would otherwise read as a number with separators."""
+    """Report whether this is an IPv4 address, which would otherwise read as a number with
+    separators.
+    """
     parts = text.split(".")
     return len(parts) == 4 and all(
         len(part) <= 3 and part.isascii() and part.isdigit() and int(part) <= 255 for part in parts

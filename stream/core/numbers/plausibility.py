@@ -1,7 +1,7 @@
-"""What is wrong with a caller's number, told from the number alone. Pure.
+"""Faults of a caller's number, told from the number alone. Pure.
 
-Whether that means anything is for the rules of `core.policy.RuleSettings` to say: carriers abroad
-may well send numbers that a stale plan here does not know.
+Whether that means anything is for the rules of `core.policy.rules.RuleSettings` to say: carriers
+abroad may well send numbers that a stale plan here does not know.
 """
 
 from enum import Enum, auto
@@ -24,7 +24,7 @@ SHORT_DIGITS: Final = (3, 4)
 
 
 class Oddity(Enum):
-    """Why a text of digits is no number."""
+    """Reason for which a text of digits is no number."""
 
     UNASSIGNED_COUNTRY_CODE = auto()
     IMPOSSIBLE_LENGTH = auto()
@@ -32,7 +32,8 @@ class Oddity(Enum):
 
 @lru_cache(CACHE_SIZE)
 def oddity_of(text: str, region: str) -> Oddity | None:
-    """Why `text`, which `number.parse` holds to be INVALID on a trunk of `region`, is no number.
+    """Return why `text`, which `number.parse` holds to be INVALID on a trunk of `region`, is no
+    number.
 
     None: something else is wrong with it; it is no text of digits, or begins with a prefix that
     does not belong there.
@@ -54,7 +55,8 @@ def oddity_of(text: str, region: str) -> Oddity | None:
 
 
 def may_be_two_numbers(text: str, region: str) -> bool:
-    """Whether `text`, which `number.parse` holds to be INVALID, is a number read in two ways.
+    """Report whether `text`, which `number.parse` holds to be INVALID, is a number read in two
+    ways.
 
     Nothing is wrong with it: see there, digits after 00.
     """
@@ -88,7 +90,9 @@ _IN_DIGITS: Final = np.uint64(0x1010101010101010)
 
 
 def in_unassigned_block(numbers: Numbers) -> NDArray[np.bool_]:
-    """Which numbers are in a block of which their plan has given out no number of that length."""
+    """Return which numbers are in a block of which their plan has given out no number of that
+    length.
+    """
     is_number: NDArray[np.bool_] = numbers.kinds == Kind.E164
     # What is no number is looked at as +000000, of which nothing is known.
     e164 = numbers.e164 if is_number.all() else np.where(is_number, numbers.e164, b"+000000")
@@ -100,13 +104,13 @@ def in_unassigned_block(numbers: Numbers) -> NDArray[np.bool_]:
 
 
 def same_numbers(callers: Numbers, callees: Numbers) -> NDArray[np.bool_]:
-    """Which calls have one number as caller and as callee."""
+    """Return which calls have one number as caller and as callee."""
     found: NDArray[np.bool_] = callers.kinds == Kind.E164
     found &= callers.e164 == callees.e164
     return found
 
 
 def short_numbers(numbers: Numbers) -> list[int]:
-    """Rows with a national number of three or four digits."""
+    """Return the rows with a national number of three or four digits."""
     rows = np.flatnonzero(numbers.kinds == Kind.SHORT_CODE).tolist()
     return [row for row in rows if len(numbers.text(row)) in SHORT_DIGITS]

@@ -1,6 +1,6 @@
 """Prefixes and ranges: entries that stand for every number that begins like them.
 
-A prefix is written `+8552390*`; so it stands in files, in the register and, as an element, in
+A prefix is written `+8552390*`; so it stands in files, in the list store and, as an element, in
 filters: its fingerprint is that text's. A range of numbers of one length is cut into prefixes when
 it is read, so nothing else needs to know of ranges. What such an entry may cover is bounded:
 `PrefixRules` say how short a prefix may be.
@@ -31,11 +31,11 @@ PREFIX_DIGITS_MIN: Final = 9
 
 _PATTERN = re.compile(r"(.*\d[ \-.()/]*)(\*|[#xX]+)\Z", re.DOTALL)
 _FILL = "5"
-"""What a prefix is filled up with to see how a whole number of it would be read."""
+"""The digit that fills a prefix up, to see how a whole number of it would be read."""
 
 
 class PrefixFault(Enum):
-    """Why a prefix or range cannot be listed, and what to do about it."""
+    """Reason for which a prefix or range cannot be listed, and what to do."""
 
     PREFIX_TOO_SHORT = (
         "the prefix stands for too many numbers: list longer ones, or set how many digits it must "
@@ -63,13 +63,13 @@ class PrefixRules:
     countries: Mapping[str, int] = field(default_factory=dict)
 
     def least(self, prefix: str) -> int:
-        """How many digits `prefix` ("+8552390*") needs where it lies."""
+        """Return the fewest digits that `prefix` ("+8552390*") needs where it lies."""
         country = country_of(prefix)
         least = self.countries.get(country or "", self.default)
         return max(least, len(_code_of(prefix)) + 1)
 
     def too_short(self, prefix: str) -> bool:
-        """Whether `prefix` ("+8552390*") stands for more numbers than one entry may."""
+        """Report whether `prefix` ("+8552390*") stands for more numbers than one entry may."""
         return len(prefix) - 2 < self.least(prefix)
 
 
@@ -78,7 +78,7 @@ STRICT: Final = PrefixRules()
 
 
 def is_prefix(text: str) -> bool:
-    """Whether an entry's text is a prefix's, and no number's."""
+    """Report whether an entry's text is a prefix's, and no number's."""
     return text.endswith("*")
 
 
@@ -90,7 +90,7 @@ def country_of(prefix: str) -> str | None:
     return _country_of(prefix[1:].removesuffix("*"))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 14)  # a file of prefixes asks for the same few areas again and again
 def _country_of(digits: str) -> str | None:
     main = region_of(f"+{digits}")
     if main is None or len(phonenumbers.region_codes_for_country_code(_calling_code(main))) == 1:
@@ -186,7 +186,7 @@ def _prefix(digits: str, open_digits: int, region: str | None) -> str | PrefixFa
 
 @lru_cache(maxsize=1 << 14)
 def _as_dialled(digits: str, open_digits: int, region: str | None) -> str | PrefixFault:
-    """What whole numbers that begin with `digits` are read as, where that is one thing.
+    """Return the prefix as which whole numbers that begin with `digits` are read, if it is one.
 
     `open_digits` 0: of any length. Of several readings the region's own is taken.
     """
@@ -209,7 +209,7 @@ def _as_dialled(digits: str, open_digits: int, region: str | None) -> str | Pref
 
 
 def _lengths(digits: str) -> list[int]:
-    """How many digits the numbers may have that begin with `digits`; none: there are no such."""
+    """Return the lengths that numbers with these first digits may have; none: there are no such."""
     lengths = _plan_of(digits[:HEAD_DIGITS])
     return [n for n in range(len(digits), E164_DIGITS_MAX + 1) if lengths >> n & 1]
 

@@ -13,7 +13,7 @@ BLANKS: Final = (
     "\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060"
     "\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff"
 )
-"""What stands around a text and shows nothing: blanks, and the marks that copying leaves behind."""
+"""Characters around a text that show nothing: blanks, and marks that copying leaves behind."""
 _FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
 """ASCII's signs, letters and digits once more, as wide as a Chinese character."""
 _TO_ASCII: Final = 0xFEE0
@@ -23,11 +23,11 @@ _OTHERS: Final = {"\t": " ", "\u2212": "-", "\u30fc": "-", "\u2053": "~", "\u223
 
 _ESCAPES: Final = re.compile(r"(?>(?:%[0-9A-Fa-f]{2})+)")
 _LATIN: Final = {0xDC00 + byte: chr(byte) for byte in range(0x80, 0x100)}
-"""What `surrogateescape` makes of a byte that is no UTF-8, and the byte as Latin-1."""
+"""From `surrogateescape`'s sign for a byte that is no UTF-8 to the byte as Latin-1."""
 
 
 class _Folding:
-    """What `str.translate` asks for each character; it keeps nothing, as texts are foreign."""
+    """The table of `str.translate`; it keeps nothing, as texts are foreign."""
 
     def __getitem__(self, point: int) -> str | None:
         sign = chr(point)

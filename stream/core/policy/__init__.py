@@ -1,1 +1,1 @@
-"""What follows from matches: rules, bounds and the policy compiled into columns."""
+"""From matches to actions: rules, agreements' bounds, and the policy compiled into columns."""

@@ -1,4 +1,4 @@
-"""Where two agreements that are in force together say different things of a list in a country.
+"""Contradictions: two agreements in force together with different terms for a list in a country.
 
 The stricter wins, so calls are decided all the same; but somebody meant something else.
 """
@@ -30,7 +30,7 @@ class Contradiction(NamedTuple):
 
 
 class _Term(NamedTuple):
-    """What each of two clauses says of one thing, and which counts."""
+    """Words of two clauses on one term, and which counts."""
 
     what: str
     said: tuple[str, str]
@@ -57,7 +57,7 @@ def contradictions(agreements: Agreements) -> Iterator[Contradiction]:
 
 
 def _of_list(one: Agreement, other: Agreement, mine: Clause, theirs: Clause) -> Iterator[_Term]:
-    """What the agreements say differently of one list."""
+    """Yield the terms that differ for one list."""
     if one.circle != other.circle:
         said = (one.circle, other.circle)
         yield _Term("circle", said, "its owner can hash a list with one circle's key only")

@@ -1,4 +1,4 @@
-"""Which numbers a list may name: of which countries, and whom no list may stop.
+"""The scope of a list: the countries whose numbers it may name, and numbers that none may stop.
 
 The gate looks at the numbers of a version before it goes live. Of a list that is shared as
 fingerprints, or as a bare filter, it sees none: so the same is asked again when a number matches,
@@ -24,7 +24,7 @@ CODES: Final = tuple(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 
 
 class Outside(IntEnum):
-    """Why a match is of a number that its list may not name."""
+    """Reason for which a list may not name the number that it matched."""
 
     NOT = 0
     """It may."""
@@ -58,12 +58,12 @@ class Scope:
 
     @property
     def words(self) -> str:
-        """Whose numbers, for a person."""
+        """The countries in words, for a person."""
         return words_of(self.codes)
 
 
 def words_of(codes: frozenset[int] | None) -> str:
-    """Whose numbers those of these calling codes are, for a person."""
+    """Return calling codes in words, for a person."""
     if codes is None:
         return "every country"
     return ", ".join(f"+{code}" for code in sorted(codes)) or "no country"
@@ -107,7 +107,7 @@ EVERY: Final = Allowed()
 
 
 def allowed(name: str, scope: Scope | None, home: str, agreed: Sequence[Allowed] = ()) -> Allowed:
-    """What list `name` may name in the country `home`: the least of all that is said.
+    """Return the numbers that list `name` may name in the country `home`: the least of all limits.
 
     `scope` None: no feed said anything yet. Then another country's list may name that country's
     numbers alone, as its feed may that does not say otherwise; ours, and an organisation's, all.
@@ -159,7 +159,7 @@ class Stretches:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scopes:
-    """What each list may name, as arrays; the same for every batch under one policy.
+    """Numbers that each list may name, as arrays; the same for every batch under one policy.
 
     `by_list` in the lists' order. `codes` bool[lists, 256]: whether a list may name numbers of the
     calling code at that place of `CODES`. No list may stop `own` numbers, nor those for `help`.
@@ -187,7 +187,7 @@ class Scopes:
         return cls(tuple(by_list), codes, *both, limit=any(map(len, both)) or not codes.all())
 
     def outside(self, e164: NDArray[np.bytes_], lists: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Why the list at each place may not name the number there (`Outside`); uint8.
+        """Return why the list at each place may not name the number there (`Outside`); uint8.
 
         `e164` S16, numbers alone; `lists` the index of each one's list. Whether the list names it
         all the same, with a number that the gate saw, is not looked at.

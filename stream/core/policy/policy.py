@@ -1,9 +1,9 @@
-"""From what the lists say of a call to what the network does with it.
+"""The policy: what each list may cause, by the settings and by agreements.
 
-The settings say what each list may cause, agreements bound it (`core.bounds`); `compile_policy`
-turns them into one row per list of a `Blocklists`, so that deciding looks nothing up by name.
-`Policy.weigh` judges the matches of one number and is the only place where block, flag and observe
-are chosen between.
+`compile_bounded` makes one row for each list of a `Blocklists`, so that no decision looks anything
+up by name. The stricter wins: of the settings and of every clause in force for the list the lowest
+action counts, the highest confidence, the most countries, and the categories that all of them name.
+The agreement that decided, or kept a list from acting, is named: `agreement:<id>`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,15 @@ from stream.core.policy.rules import RuleSettings
 
 @dataclass(frozen=True, slots=True)
 class ListPolicy:
-    """What one list may cause.
+    """Limits of one list.
 
     `action` is the strongest verdict of a confirmed match, `unconfirmed` that of a Bloom hit which
     nothing confirms. An entry below `confidence_min` (0 to 100), or a number that fewer than
     `agree_min` lists hold, is only observed. `simulate` decides without acting. A list not heard of
     for more than `age_s_max` seconds counts as not asked (0: never). Confidence falls to 0 within
     `decay_days` (0: it stays as reported), faster at first the larger `decay_speed` is: see
-    `core.confidence`. The defaults are those of MISP's model for phone numbers (`vishing-model`).
+    `core.model.confidence`. The defaults are those of MISP's model for phone numbers
+    (`vishing-model`).
     """
 
     action: Action = Action.BLOCK
@@ -91,7 +92,8 @@ class Match(NamedTuple):
 
 
 class Stops(NamedTuple):
-    """Which rule is named where a bound keeps a list from acting that the settings would let act.
+    """Rules that decisions name where a bound keeps a list from acting that the settings would let
+    act.
 
     By what does: the highest action, that of unconfirmed matches, confidence, number of owners;
     `categories` has the numbers of those that are not agreed on. None: that one never does.
@@ -106,7 +108,7 @@ class Stops(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What agreements make of one list in one country at one moment.
+    """Effect of agreements on one list in one country at one moment.
 
     The list's `ListPolicy` is then the stricter of the settings and all clauses; `alone` is what
     the settings say. `agreement` is the id that reasons name; `rule` is what a decision of the list
@@ -140,7 +142,7 @@ class Policy:
 
 
 def alone(settings: PolicySettings, name: str) -> ListPolicy:
-    """What the settings say of the list `name`."""
+    """Return the settings of the list `name`, without agreements."""
     return settings.lists.get(name, settings.default)
 
 
@@ -161,20 +163,20 @@ class Agreed(NamedTuple):
 
     @property
     def rule(self) -> str:
-        """What a decision names."""
+        """The rule that decisions name."""
         return f"agreement:{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """What a list may cause: the stricter of settings and agreements, and how it came to that."""
+    """The stricter of settings and agreements for one list, and how it came to that."""
 
     policy: ListPolicy
     bound: Bound
 
 
 def bounded(settings: ListPolicy, name: str, country: str, agreed: Sequence[Agreed]) -> Bounded:
-    """What list `name` may cause in `country` by its `settings` and what is `agreed`, if anything.
+    """Return what list `name` may cause in `country`, by its `settings` and what is `agreed`.
 
     Another country's list of which nothing is agreed is only observed. Ours, and an
     organisation's, are as the settings say.

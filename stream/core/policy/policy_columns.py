@@ -1,6 +1,6 @@
-"""The policy for a whole batch: what the matches of each number come to, in columns.
+"""The policy for a whole batch: the matches of each number judged, in columns.
 
-`Policy.weigh` says it for one number, and is what this is held against.
+tests/oracles/policy.py judges one number at a time; tests hold this against it.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def rules_of(policy: Policy) -> list[RuleName]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundColumns:
-    """What agreements make of each list, by list; a rule is its place in `rules_of`.
+    """Effect of agreements on each list, by list; a rule is its place in `rules_of`.
 
     `rules` int64: which a decision names. `owners` int64 tells owners apart, -1 for a list that
     does not count for others; `countries_min` int64. `categories` int64[lists, 256]: the rule that
@@ -115,7 +115,7 @@ class BoundColumns:
     def _owners(
         self, matches: Matches, sure: NDArray[np.bool_], first: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """How many owners certainly hold each number, of lists that count; int64.
+        """Count the owners that certainly hold each number, of lists that count; int64.
 
         Lists are in the order of their names, so an owner's lists are neighbours.
         """
@@ -131,7 +131,7 @@ class BoundColumns:
 class PolicyColumns:
     """A policy by list: `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
     the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool; `decay` as in
-    `core.confidence`. `bounds` None: there are no agreements. `scopes` are given to
+    `core.model.confidence`. `bounds` None: there are no agreements. `scopes` are given to
     `Blocklists.match`, as `decay` is.
     """
 
@@ -179,7 +179,7 @@ class PolicyColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgements:
-    """What the matches of each number come to, in columns of one length.
+    """Judgements of numbers with matches, in columns of one length.
 
     `rows` int64, ascending: the number's place in the batch. `actions` uint8 (`Action`);
     `simulated` bool: it would have happened had the list not been on trial. `deciding` int64 is the
@@ -195,7 +195,7 @@ class Judgements:
 
 
 def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
-    """Judge each number that has matches. The strongest real action wins, as in `Policy.weigh`."""
+    """Judge each number that has matches. The strongest real action wins, the earlier of equals."""
     first = np.flatnonzero(np.diff(matches.rows, prepend=-1))
     last = np.append(first[1:], len(matches))
     if not len(first):

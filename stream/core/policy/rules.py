@@ -14,7 +14,7 @@ from stream.core.model.decision import Action
 
 
 class RuleState(IntEnum):
-    """What a rule may cause; ordered, so that of several that a call breaks the largest speaks.
+    """Effect of a rule; ordered, so that of several that a call breaks the largest counts.
 
     SIMULATE blocks on trial: the decision says so (`simulated`), the call goes on.
     """
@@ -27,7 +27,7 @@ class RuleState(IntEnum):
 
     @property
     def action(self) -> Action:
-        """What happens to the call, or would if it were no trial."""
+        """The action on the call; on trial, the action that would follow."""
         return _ACTIONS[self]
 
 
@@ -51,7 +51,7 @@ class RuleStates:
     - `short_number_from_abroad`: a national number of three or four digits there (NBTC).
     - `caller_is_callee`: one number is both; it needs `calls.check_callee`.
     - `voip_from_abroad_mark`, `roaming_mark`: the country's operators have put a mark before the
-      number, see `core.marks`.
+      number, see `core.numbers.operator_prefixes`.
     - `unassigned_country_code`: the number begins with one that no country has (NBTC, FCC).
     - `impossible_length`: no number of its country is so short or so long.
     - `unassigned_block`: its plan has given out no number that begins so (FCC: unallocated); for
@@ -107,7 +107,7 @@ class RuleSettings:
     bursts: BurstSettings = field(default_factory=BurstSettings)
 
     def state(self, rule: str, trunk: str | None, country: str) -> RuleState:
-        """What `rule` may cause on a trunk of that name (None: any other) and country."""
+        """Return the effect of `rule` on a trunk of that name (None: any other) and country."""
         if rule == "do_not_originate" and not self.do_not_originate_lists:
             return RuleState.OFF
         default: RuleState = getattr(self.default, rule)
@@ -120,11 +120,11 @@ class RuleSettings:
         return frozenset((*self.do_not_originate_lists, *self.home_number_from_abroad_except))
 
     def is_on(self, rule: str) -> bool:
-        """Whether `rule` is on on some trunk."""
+        """Report whether `rule` is on on some trunk."""
         return self._states(rule) != {RuleState.OFF}
 
     def is_on_trial(self, rule: str) -> bool:
-        """Whether `rule` is on trial on some trunk."""
+        """Report whether `rule` is on trial on some trunk."""
         return RuleState.SIMULATE in self._states(rule)
 
     @property
@@ -133,7 +133,7 @@ class RuleSettings:
         return ("short_bursts",) if self.is_on("short_bursts") else ()
 
     def blocks_everywhere(self, rule: str) -> bool:
-        """Whether `rule` blocks on every trunk, whatever its country."""
+        """Report whether `rule` blocks on every trunk, whatever its country."""
         return self._states(rule) == {RuleState.BLOCK}
 
     def _states(self, rule: str) -> set[RuleState]:
@@ -161,7 +161,7 @@ class RuleLists(NamedTuple):
 
     @classmethod
     def of(cls, settings: RuleSettings, names: Sequence[str]) -> Self:
-        """Where those lists are among `names`."""
+        """Return the places of those lists in `names`."""
         never_call, may_roam = (
             tuple(names.index(name) for name in chosen if name in names)
             for chosen in (settings.do_not_originate_lists, settings.home_number_from_abroad_except)

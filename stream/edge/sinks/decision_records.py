@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from stream.core.model.decision import Verdict, moment_of, read_decision
+from stream.core.model.decision import Verdict, read_decision
+from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.e164 import E164_DIGITS_MAX
 from stream.edge.sinks.proxy_keys import BLOCK, Put
 
@@ -72,7 +73,10 @@ def _read(value: bytes | None, now_s: int) -> Block | Seen:
         return Seen.NO_BLOCK
     if not decision.reasons or decision.number is None or decision.expires_at is None:
         return Seen.NO_LIST
-    expires_at, decided_at = moment_of(decision.expires_at), moment_of(decision.decided_at)
+    expires_at, decided_at = (
+        read_rfc3339(decision.expires_at, None),
+        read_rfc3339(decision.decided_at, None),
+    )
     if expires_at is None or decided_at is None or _NUMBER.fullmatch(decision.number) is None:
         return Seen.UNREADABLE
     expires_at_s = int(expires_at.timestamp())

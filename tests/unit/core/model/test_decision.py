@@ -1,7 +1,5 @@
 """Decision ids and the SIP answer."""
 
-from datetime import UTC, datetime
-
 import msgspec
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from stream.core import kernels
 from stream.core.model.decision import (
     SipAnswerSettings,
     decision_ids,
-    moment_of,
     read_decision,
     seed_of,
     sip_answer,
@@ -110,10 +107,3 @@ def test_the_deciding_lists_are_those_that_the_rule_names():
         "rule:invalid_caller": [],
         "allowlist": [],
     }
-
-
-@pytest.mark.parametrize("text", ["", "x", "2026-11-25", "2026-11-25T12:00:00", "1795564428"])
-def test_a_time_without_a_zone_is_none(text):
-    """Whoever reads a decision of somebody else never guesses its zone."""
-    assert moment_of(text) is None
-    assert moment_of("2026-11-25T12:00:00.5Z") == datetime(2026, 11, 25, 12, 0, 0, 500_000, UTC)
