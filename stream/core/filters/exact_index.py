@@ -120,9 +120,7 @@ def _places(columns: Columns | None) -> list[int]:
 
 def _reports(columns: Columns, at: NDArray[np.int64], index: int) -> Reports:
     """All reports of the numbers whose first rows are `at`, of the list with this index."""
-    counts = np.searchsorted(columns.fingerprint, columns.fingerprint[at], "right") - at
-    first = np.cumsum(counts) - counts
-    rows = np.repeat(at - first, counts) + np.arange(counts.sum())
+    first, rows = columns.reports(at)
     return Reports(
         first,
         np.full(len(rows), index),

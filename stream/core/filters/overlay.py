@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stream.core import kernels
 from stream.core.filters.matches import NO_MATCHES, Matches
 from stream.core.model.confidence import Decay, Reports, standing
-from stream.core.model.entry import Entry
+from stream.core.model.entry import Entry, runs
 
 MARK_BITS = 18
 """2^18 marks: 256 KiB that stay in cache, and 10,000 changes send only 4 % of numbers on to the
@@ -128,7 +128,7 @@ class Touched:
             return NO_MATCHES
         counts = np.searchsorted(self.fingerprint, fingerprints[rows], "right") - first
         hits = np.repeat(rows, counts)
-        at = np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(hits))
+        at = runs(first, counts)
         lists = self.lists[at]
         begins = np.ones(len(at), np.bool_)
         begins[1:] = (hits[1:] != hits[:-1]) | (lists[1:] != lists[:-1])

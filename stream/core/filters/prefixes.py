@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from stream.core.filters.matches import NO_MATCHES, Matches
 from stream.core.filters.overlay import Change
 from stream.core.model.confidence import Decay, Reports, standing
-from stream.core.model.entry import NEVER, PREFIX_MARK, Category, Columns, Entry, code_of
+from stream.core.model.entry import NEVER, PREFIX_MARK, Category, Columns, Entry, code_of, runs
 from stream.core.numbers.codes import texts_of
 from stream.core.numbers.e164 import E164_DIGITS_MAX, HEAD_DIGITS, cells_of, heads_of, ordinals_of
 from stream.core.numbers.prefix_entries import is_prefix
@@ -223,8 +223,7 @@ class PrefixTable:
             hit = np.flatnonzero(level.ordinals[at] == wanted)
             first = level.first[at[hit]]
             counts = level.first[at[hit] + 1] - first
-            members = np.repeat(first - np.cumsum(counts) + counts, counts)
-            members += np.arange(len(members))
+            members = runs(first, counts)
             digits = np.full(len(members), level.digits, np.uint8)
             found.append((np.repeat(rows[hit], counts), members, digits))
         hit_rows, members, digits = map(np.concatenate, zip(*found, strict=True))
@@ -236,8 +235,8 @@ class PrefixTable:
         first = whole.first[members]
         counts = np.append(whole.first[1:], len(whole.lists))[members] - first
         begins = np.cumsum(counts) - counts
-        at = np.repeat(first - begins, counts) + np.arange(counts.sum())
-        columns = (
+        at = runs(first, counts)
+        columns: tuple[NDArray[Any], ...] = (
             *(whole.lists, whole.speaks, whole.category, whole.confidence),
             *(whole.reported_at_s, whole.expires_at_s),
         )

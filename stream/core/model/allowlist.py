@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.model.entry import NEVER
-from stream.core.numbers.e164 import ordinals_of
+from stream.core.numbers.e164 import Stretches, ordinals_of
 
 PREFIX_DIGITS_MIN = 4
 """A shorter prefix would allow a whole country or network: nobody means that."""
@@ -62,14 +62,12 @@ class AllowEntry:
 class Allowlist:
     """All allow entries of one moment, by their text without the `*`.
 
-    `starts`, `stops` (uint64) are the ordinals of the first and last number that each stands for,
-    sorted by the first, with the largest last one up to there.
+    `spans` are the numbers that any of them stands for, live or not: a quick look at a batch.
     """
 
     numbers: Mapping[str, AllowEntry]
     prefixes: Mapping[str, AllowEntry]
-    starts: NDArray[np.uint64] = field(compare=False)
-    stops: NDArray[np.uint64] = field(compare=False)
+    spans: Stretches = field(compare=False)
 
     @classmethod
     def of(cls, entries: Iterable[AllowEntry]) -> Self:
@@ -81,12 +79,7 @@ class Allowlist:
                 prefixes[entry.text[:-1]] = entry
             else:
                 numbers[entry.text] = entry
-        texts = [*numbers, *prefixes]
-        first = ordinals_of(np.array(texts, "S16"))
-        rest = [15 - len(text[1:]) if text in prefixes else 0 for text in texts]
-        last = first | ((np.uint64(1) << np.array([4 * n for n in rest], np.uint64)) - np.uint64(1))
-        order = np.argsort(first)
-        return cls(numbers, prefixes, first[order], np.maximum.accumulate(last[order]))
+        return cls(numbers, prefixes, Stretches.of([*numbers, *(f"{one}*" for one in prefixes)]))
 
     def __len__(self) -> int:
         return len(self.numbers) + len(self.prefixes)
@@ -98,11 +91,8 @@ class Allowlist:
         """
         found = np.zeros(len(e164), np.bool_)
         if not len(self):
-            return found
-        ordinals = ordinals_of(e164)
-        before = np.searchsorted(self.starts, ordinals, "right") - 1
-        inside = (before >= 0) & (ordinals <= self.stops[before])
-        for place in np.flatnonzero(inside).tolist():
+            return found  # as a rule; then a batch costs nothing here
+        for place in np.flatnonzero(self.spans.hold(ordinals_of(e164))).tolist():
             found[place] = self.find(e164[place].decode("ascii"), now_s) is not None
         return found
 

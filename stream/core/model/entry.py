@@ -66,6 +66,11 @@ def text_of(code: int) -> str | None:
     return f"+{code}" if code else None
 
 
+def runs(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the `counts[i]` rows from `first[i]` on, for each i, one after the other; int64."""
+    return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Report of one source about one number on one list.
@@ -151,6 +156,11 @@ class Columns:
         at[at == len(self.fingerprint)] = 0
         return np.where(self.fingerprint[at] == fingerprints, at, -1)
 
+    def reports(self, at: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return all rows of the numbers whose first rows are `at`, and where each one's begin."""
+        counts = np.searchsorted(self.fingerprint, self.fingerprint[at], "right") - at
+        return np.cumsum(counts) - counts, runs(at, counts)
+
     def named(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
         """Which have a row with their number and against it that is live at `now_s`; bool."""
         found = np.zeros(len(fingerprints), np.bool_)
@@ -158,10 +168,7 @@ class Columns:
         held = np.flatnonzero(at >= 0)
         if not len(held):
             return found
-        at = at[held]
-        counts = np.searchsorted(self.fingerprint, fingerprints[held], "right") - at
-        first = np.cumsum(counts) - counts
-        rows = np.repeat(at - first, counts) + np.arange(counts.sum())
+        first, rows = self.reports(at[held])
         ends = self.expires_at[rows].astype(np.int64)
         said = (self.number[rows] != 0) & (self.category[rows] != Category.LEGITIMATE)
         said &= (ends == NEVER) | (now_s < ends)

@@ -4,9 +4,10 @@ Decided by a table alone, for one text or, in NumPy, for a batch. A text that is
 still be a number: `core.numbers.number` reads those.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +124,39 @@ def ordinals_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
     words = (words | words >> np.uint64(16)) & _LAST_HALF
     ordinals: NDArray[np.uint64] = (words[:, 0] & _AFTER_PLUS) << np.uint64(32) | words[:, 1]
     return ordinals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretches:
+    """Numbers and prefixes (`+6621234*`), asked for many numbers at once.
+
+    `starts` (uint64) are the ordinals of the first number of each, sorted; `stops` the largest last
+    one up to there.
+    """
+
+    starts: NDArray[np.uint64]
+    stops: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Self:
+        """The stretches of these texts."""
+        held = sorted(set(texts))
+        starts = ordinals_of(np.array([text.removesuffix("*") for text in held], "S16"))
+        rest = [4 * (17 - len(text)) if text.endswith("*") else 0 for text in held]
+        ends = (np.uint64(1) << np.array(rest, np.uint64)) - np.uint64(1)
+        order = np.argsort(starts, kind="stable")
+        return cls(starts[order], np.maximum.accumulate((starts | ends)[order]))
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def hold(self, ordinals: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which numbers are one of them, or begin like one; bool."""
+        if not len(self):
+            return np.zeros(len(ordinals), np.bool_)
+        before = np.searchsorted(self.starts, ordinals, "right") - 1
+        found: NDArray[np.bool_] = (before >= 0) & (ordinals <= self.stops[before])
+        return found
 
 
 def _head_numbers(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -17,7 +17,7 @@ import phonenumbers
 from numpy.typing import NDArray
 
 from stream.core.model.agreement import owner_of
-from stream.core.numbers.e164 import heads_of, ordinals_of
+from stream.core.numbers.e164 import Stretches, heads_of, ordinals_of
 
 CODES: Final = tuple(sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
 """All country calling codes. None is the beginning of another, so three digits tell a number's."""
@@ -124,37 +124,6 @@ def allowed(name: str, scope: Scope | None, home: str, agreed: Sequence[Allowed]
         return EVERY
     codes = frozenset.intersection(*(one.codes for one in limits if one.codes is not None))
     return Allowed(codes, ", ".join(dict.fromkeys(one.by for one in limits)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stretches:
-    """Numbers and prefixes (`+6621234*`), asked for many numbers at once.
-
-    `starts` (uint64) are the ordinals of the first number of each, sorted; `stops` the largest last
-    one up to there.
-    """
-
-    starts: NDArray[np.uint64]
-    stops: NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, texts: Iterable[str]) -> Self:
-        """The stretches of these texts."""
-        held = sorted(set(texts))
-        starts = ordinals_of(np.array([text.removesuffix("*") for text in held], "S16"))
-        rest = [4 * (17 - len(text)) if text.endswith("*") else 0 for text in held]
-        ends = (np.uint64(1) << np.array(rest, np.uint64)) - np.uint64(1)
-        order = np.argsort(starts, kind="stable")
-        return cls(starts[order], np.maximum.accumulate((starts | ends)[order]))
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def hold(self, ordinals: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which numbers are one of them, or begin like one; bool."""
-        before = np.searchsorted(self.starts, ordinals, "right") - 1
-        found: NDArray[np.bool_] = (before >= 0) & (ordinals <= self.stops[before])
-        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

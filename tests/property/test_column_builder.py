@@ -1,4 +1,4 @@
-"""Codes of numbers and prefix entries, many at once: those that each has alone."""
+"""Columns of a list, gathered from the chunks of a file."""
 
 from typing import Any
 
@@ -6,24 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.core.model.entry import code_of, text_of
-from stream.core.numbers.codes import codes_of, texts_of
 from stream.feeds.formats.rows import Rows
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.lists.snapshot.build import columns_of
 from tests.support.builders import NOW_S
-
-numbers = st.integers(1, 10**15 - 1).map(lambda n: f"+{n}")
-prefixes = st.integers(1, 10**14 - 1).map(lambda n: f"+{n}*")
-
-
-@given(st.lists(st.one_of(numbers, prefixes)))
-def test_many_codes_are_those_of_each(texts):
-    """Of any length, numbers and prefixes mixed; and back to the same text."""
-    codes = codes_of(np.array(texts, "S16"))
-    assert codes.tolist() == [code_of(text) for text in texts]
-    assert texts_of(codes).tolist() == [text.encode() for text in texts]
-    assert [text_of(code) for code in codes.tolist()] == texts
 
 
 @given(
