@@ -14,23 +14,17 @@ import redis
 from tests.support.demo import ROOT, Played, end_all
 from tests.support.waiting import until_now
 
-COMMAND = [
-    sys.executable,
-    "-m",
-    "stream.lab.demo",
-    "--plain",
-    "--numbers",
-    "2000",
-    "--calls",
-    "20000",
-]
+COMMAND = [sys.executable, "-m", "stream.lab.demo", "--plain"]
+WHOLE = ("--numbers", "2000", "--calls", "20000")
+SHORT = ("--numbers", "500", "--calls", "8000")
+"""For runs that are ended in the middle: nobody looks at their figures."""
 
 
 class Demo(Played):
     """The demo, small."""
 
-    def __init__(self, folder: Path, *words: str) -> None:
-        super().__init__(folder, [*COMMAND, *words])
+    def __init__(self, folder: Path, *words: str, size: tuple[str, ...] = SHORT) -> None:
+        super().__init__(folder, [*COMMAND, *size, *words])
 
 
 def keys(redis_url: str) -> list[bytes]:
@@ -54,26 +48,38 @@ def servers(kafka, redis_url):
     return [*broker, "--redis", redis_url]
 
 
-def test_every_decision_is_right_and_the_file_says_so(folder, tmp_path):
-    """A whole run: nothing missed, nothing falsely blocked, every figure there, clean exit."""
-    figures, picture = tmp_path / "figures.json", tmp_path / "frame.svg"
-    demo = Demo(folder, "--json", str(figures), "--picture", str(picture))
-    code = demo.ended()
-    assert code == 0, demo.printed
-    read = json.loads(figures.read_text())
+def whole(folder: Path, *words: str) -> Demo:
+    """A run that is played to its end, with its figures and its picture beside `folder`."""
+    output = ("--json", str(folder.parent / "figures.json"))
+    output += ("--picture", str(folder.parent / "frame.svg"))
+    return Demo(folder, *output, *words, size=WHOLE)
+
+
+def is_right(demo: Demo) -> None:
+    """Nothing was missed, nothing falsely blocked, and every figure is there."""
+    read = json.loads((demo.folder.parent / "figures.json").read_text())
     assert (read["missed"], read["false_blocks"]) == (0, 0)
     assert read["listed_calls"] == read["blocked"] + read["flagged"]
     assert min(read["blocked"], read["flagged"], read["rejected"], read["cdr_per_s"]) > 0
     assert read["calls"] >= 19_000
     for name in ("latency_ms", "change_to_enforced_ms"):
         assert all(value is not None for value in read[name].values()), read
-    assert demo.printed.startswith(f"Ringfence on {read['broker']}")
-    assert read["redis"] in demo.printed.splitlines()[0]
-    drawn = picture.read_text()
+    assert "Every decision is as the truth says" in demo.printed
+    first = demo.printed.splitlines()[0]
+    assert first.startswith(f"Ringfence on {read['broker']}")
+    assert read["redis"] in first
+    drawn = (demo.folder.parent / "frame.svg").read_text()
     assert drawn.startswith("<svg")
     assert len(drawn) < 60_000
     assert str(ROOT) not in drawn
     assert "url(http" not in drawn
+
+
+def test_every_decision_is_right_and_the_file_says_so(folder):
+    """A whole run on servers of its own: all right, clean exit, nothing left."""
+    demo = whole(folder)
+    assert demo.ended() == 0, demo.printed
+    is_right(demo)
     assert demo.leftovers() == []
 
 
@@ -86,7 +92,7 @@ LONG = pytest.mark.campaign
         pytest.param("topics create", marks=LONG),
         "lists import",
         pytest.param("run:", marks=LONG),
-        "Live calls",
+        pytest.param("Live calls", marks=LONG),
     ],
 )
 def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, moment):
@@ -117,9 +123,9 @@ def test_ctrl_c_while_servers_start_leaves_nothing_behind(folder, after_s):
     assert demo.leftovers() == []
 
 
-def test_sigterm_leaves_nothing_behind(folder):
+def test_sigterm_leaves_nothing_behind(folder, servers):
     """Ended by a service manager or a closed terminal it clears up just the same."""
-    demo = Demo(folder)
+    demo = Demo(folder, *servers)
     demo.until("Ringfence on")
     demo.interrupt(signal.SIGTERM)
     assert demo.ended() == 128 + signal.SIGTERM
@@ -147,12 +153,12 @@ def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
 
 @pytest.mark.apache_kafka
 def test_servers_of_the_reader_are_left_as_they_were(folder, kafka, redis_url):
-    """On the reader's own servers: all right, the page is there as long as it is wanted, and topics
-    and keys are gone afterwards.
+    """On the reader's own servers: all right, the page is there as long as it is wanted. Ctrl-C
+    while calls flow leaves one line and nothing else: topics and keys are gone.
     """
-    demo = Demo(folder, "--broker", kafka.bootstrap, "--redis", redis_url, "--stay")
+    demo = whole(folder, "--broker", kafka.bootstrap, "--redis", redis_url, "--stay")
     demo.until("until Ctrl-C")
-    assert "Every decision is as the truth says" in demo.printed
+    is_right(demo)
     address = demo.printed.partition("The page: ")[2].split()[0]
     token = demo.printed.partition("the token ")[2].split()[0]
     with urllib.request.urlopen(address) as answer:
@@ -163,6 +169,8 @@ def test_servers_of_the_reader_are_left_as_they_were(folder, kafka, redis_url):
         assert answer.read() == b"[]"
     demo.interrupt()
     assert demo.ended() == 130, demo.printed
+    assert demo.printed.splitlines()[-1].startswith("Interrupted")
+    assert "Traceback" not in demo.printed
     assert "both yours" in demo.printed.splitlines()[0]
     assert keys(redis_url) == []
     assert demo.leftovers() == []

@@ -71,6 +71,10 @@ def source(into: Path) -> None:
         shutil.copytree(ROOT / name, into / name, ignore=ignore)
     for path in into.rglob("*.md"):
         path.write_text(_BESIDE.sub(r"(/\1/", path.read_text()))
+    # Each page carries the whole navigation tree: with 135 decisions in it the site takes twice as
+    # long to build and to load, and no reader finds one there. Their index links to each of them.
+    for path in (into / "decisions").glob("*.md"):
+        path.write_text("---\norphan: true\n---\n\n" + path.read_text())
     for name, text in written().items():
         path = into / name
         assert not path.exists(), f"{name} is written from the code: it has no place in docs/"

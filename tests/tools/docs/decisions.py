@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.tools.docs.markdown import fenced, page, table
+from tests.tools.docs.markdown import page, table
 
 PARTS: Final = ("Choice", "Alternatives", "Price", "How we would notice")
 """The headings that each decision has, in this order."""
@@ -58,7 +58,6 @@ def decisions_index(folder: Path) -> str:
             if one.area == area
         ]
         parts.append([f"## {area[0].upper()}{area[1:]}", "", *table(_HEADER, rows)])
-    names = "\n".join(one.path.stem for one in found)
     return page(
         "Decisions",
         [
@@ -67,7 +66,6 @@ def decisions_index(folder: Path) -> str:
             "",
         ],
         *parts,
-        fenced("{toctree}", ":hidden:\n\n" + names),
     )
 
 
