@@ -50,7 +50,7 @@ def servers(kafka, redis_url):
 
 def whole(folder: Path, *words: str) -> Demo:
     """A run that is played to its end, with its figures and its picture beside `folder`."""
-    output = ("--json", str(folder.parent / "figures.json"))
+    output: tuple[str, ...] = ("--json", str(folder.parent / "figures.json"))
     output += ("--picture", str(folder.parent / "frame.svg"))
     return Demo(folder, *output, *words, size=WHOLE)
 

@@ -15,7 +15,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.progress import State
 from stream.edge.ingest.sender import Sent
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from stream.services.ingest import Ingest, request_of
 from tests.support.engine import ROOT, Deployment, Engine
 from tests.support.waiting import Patience

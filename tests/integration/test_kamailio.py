@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.core.model.allowlist import AllowEntry
 from stream.lab.embedded.choose import RedisServer
-from stream.lab.embedded.server import Server, free_ports
+from stream.lab.embedded.guarded_server import Server, free_ports
 from stream.lists.store.heads import Removal
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings

@@ -13,7 +13,7 @@ from stream.exchange import mirror, repository
 from stream.exchange.mirror import Hub
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
-from stream.lab.embedded.server import Server, free_ports, new_folder
+from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from tests.support.nginx import answers
 from tests.support.repositories import VALIDITY, Country
 

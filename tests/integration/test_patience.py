@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.lab.embedded import RedisServer, best_redis
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from tests.support.engine import Deployment
 from tests.support.kafka_secured import Secured, secured_broker
 

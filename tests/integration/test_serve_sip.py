@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from stream.core.numbers.number import masked
 from stream.edge.http.decision_store import KeptDecisions, KeptSettings
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from tests.support.builders import entry
 from tests.support.engine import Deployment, Engine
 from tests.support.lists import BY, NAME, opened

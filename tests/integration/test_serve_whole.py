@@ -12,7 +12,7 @@ import pytest
 from stream.config.settings import load
 from stream.edge.http.tokens import Client, Role, line_of
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from tests.support.builders import entry
 from tests.support.engine import LISTED, Deployment, Engine, records
 from tests.support.lists import BY, NAME, opened

@@ -11,8 +11,14 @@ import redis
 from stream.core.model.allowlist import AllowEntry
 from stream.edge.sinks.proxy_keys import Put
 from stream.edge.sinks.proxy_redis import Proxies, ProxiesDown
-from stream.lab.embedded.redis import redis_program, valkey_program
-from stream.lab.embedded.server import Server, Unavailable, answers_ping, free_ports, new_folder
+from stream.lab.embedded.guarded_server import (
+    Server,
+    Unavailable,
+    answers_ping,
+    free_ports,
+    new_folder,
+)
+from stream.lab.embedded.redis_program import redis_program, valkey_program
 from stream.lists.store.heads import Removal
 from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import entry, fingerprint_of

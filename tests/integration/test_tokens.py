@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.edge.http.tokens import Client, Role, line_of
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from tests.support.engine import Deployment, Engine
 
 NOBODY = "127.0.0.1:1"

@@ -9,7 +9,7 @@ import pytest
 
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.on_trial import Target, TrialKind, TrialStatus, Turned
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from stream.lists.follower.follow_promotions import PromotionFollower
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import redis_keys

@@ -19,11 +19,11 @@ from stream.lab.embedded import (
     RedisServer,
     StartFailed,
     Unavailable,
+    apache_kafka,
     best_broker,
     best_redis,
+    redis_program,
 )
-from stream.lab.embedded import kafka as embedded_kafka
-from stream.lab.embedded import redis as embedded_redis
 from stream.lab.embedded.choose import tansu_program
 from tests.plugins.programs import missing
 from tests.support.waiting import REDIS_S
@@ -56,15 +56,15 @@ def offered() -> Services:
     """Look for the best of each; Kafka's jars are fetched here, so that the answer is true."""
     broker, broker_lack = _first(kafka_title, lambda: tansu_program()[1])
     redis_title, redis_lack = _first(
-        lambda: embedded_redis.redis_program()[1], lambda: embedded_redis.valkey_program()[1]
+        lambda: redis_program.redis_program()[1], lambda: redis_program.valkey_program()[1]
     )
     return Services(broker, broker_lack, redis_title, redis_lack)
 
 
 def kafka_title() -> str:
     """Name and version of Apache Kafka, once its jars are here."""
-    embedded_kafka.jars()
-    return embedded_kafka.TITLE
+    apache_kafka.jars()
+    return apache_kafka.TITLE
 
 
 def _first(*ways: Callable[[], str]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.lab.embedded.choose import Broker
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from tests.support.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]

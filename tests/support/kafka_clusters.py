@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.lab.embedded import kafka
-from stream.lab.embedded.server import Server, answers_metadata, free_ports, new_folder
+from stream.lab.embedded import apache_kafka
+from stream.lab.embedded.guarded_server import Server, answers_metadata, free_ports, new_folder
 
 JVM = (
     *("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
@@ -47,15 +47,15 @@ def _id() -> str:
 def server(folder: Path, port: int) -> Server:
     """A broker that is not started yet, with the settings that lie in its folder."""
     settings = str(folder / "server.properties")
-    command = ["java", *JVM, "-cp", f"{kafka.jars()}/*", "kafka.Kafka", settings]
-    return Server(kafka.TITLE, port, folder, command, answers_metadata)
+    command = ["java", *JVM, "-cp", f"{apache_kafka.jars()}/*", "kafka.Kafka", settings]
+    return Server(apache_kafka.TITLE, port, folder, command, answers_metadata)
 
 
 def formatted(folder: Path, *words: str) -> None:
     """Write a new cluster's first metadata."""
     tool = [
         "-cp",
-        f"{kafka.jars()}/*",
+        f"{apache_kafka.jars()}/*",
         "kafka.tools.StorageTool",
         "format",
         f"--cluster-id={_id()}",
@@ -127,7 +127,9 @@ def three_brokers() -> Iterator[Cluster]:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         for node, folder in folders.items():
             port, controller_port = ports[2 * node - 2 : 2 * node]
-            base = kafka.SETTINGS.format(port=port, controller_port=controller_port, folder=folder)
+            base = apache_kafka.SETTINGS.format(
+                port=port, controller_port=controller_port, folder=folder
+            )
             text = base + QUORUM.format(voters=voters, node=node)
             (folder / "server.properties").write_text(text)
         # What `format` writes differs by the node's number and the folder's id alone.

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.lab.embedded import kafka
-from stream.lab.embedded.server import free_ports, new_folder
+from stream.lab.embedded import apache_kafka
+from stream.lab.embedded.guarded_server import free_ports, new_folder
 from tests.support.certificates import HOST, authority, signed
 from tests.support.kafka_clusters import formatted, server
 
@@ -61,7 +61,7 @@ def secured_broker() -> Iterator[Secured]:
     try:
         _certificates(folder)
         port, controller, sasl, mutual, behind, slow = free_ports(6)
-        base = kafka.SETTINGS.format(port=port, controller_port=controller, folder=folder)
+        base = apache_kafka.SETTINGS.format(port=port, controller_port=controller, folder=folder)
         ports = {"sasl": sasl, "mutual": mutual, "behind": behind, "slow": slow}
         own = SETTINGS.format(
             **ports, port=port, controller=controller, folder=folder, user=USER, password=PASSWORD

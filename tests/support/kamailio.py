@@ -16,8 +16,14 @@ from uuid import uuid4
 from stream.config.settings import load
 from stream.edge.http.tokens import Client, Role, line_of, new_token
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded.redis import redis_program, valkey_program
-from stream.lab.embedded.server import Server, Unavailable, answers_ping, free_ports, new_folder
+from stream.lab.embedded.guarded_server import (
+    Server,
+    Unavailable,
+    answers_ping,
+    free_ports,
+    new_folder,
+)
+from stream.lab.embedded.redis_program import redis_program, valkey_program
 from stream.lists.store.list_store import ListStore
 from tests.support.engine import ROOT, Deployment, Engine
 from tests.support.lists import opened

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.lab.embedded.server import Server, free_ports, new_folder
+from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from tests.support.certificates import HOST, authority, signed
 
 USER, PASSWORD = "ringfence", "a pass phrase"

@@ -49,7 +49,7 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListFigures:
+class PairingFigures:
     """Figures of a list in a country in a period.
 
     `expected` are the days that have to be told by now, `missing` those of them that are not;
@@ -89,7 +89,7 @@ def counted(
     agreement: Agreement,
     period: ReportPeriod,
     today: date,
-) -> ListFigures:
+) -> PairingFigures:
     """All figures of the clause's list in a country; documents of other lists are passed over."""
     ours = [
         one
@@ -110,7 +110,7 @@ def counted(
     entries = [None] if categories is None else [row.entries for row in categories]
     if None not in entries:
         figures[Key.ENTRIES] = sum(one or 0 for one in entries)
-    return ListFigures(
+    return PairingFigures(
         figures=figures,
         expected=len(expected),
         missing=tuple(day for day in expected if day not in days),

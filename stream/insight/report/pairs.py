@@ -8,7 +8,7 @@ from stream.core.model.agreement import Agreement, Clause, PartyRole
 from stream.core.model.decision import Action
 from stream.core.model.enforcement_document import Enforcement
 from stream.insight.report.figure_catalogue import Key
-from stream.insight.report.figures import ListFigures, Value, counted
+from stream.insight.report.figures import PairingFigures, Value, counted
 from stream.insight.report.period import ReportPeriod, day_of
 
 
@@ -103,8 +103,8 @@ class Pairing:
     country: str
     ours: bool
     ceiling: Action
-    counted: ListFigures
-    before: ListFigures | None
+    counted: PairingFigures
+    before: PairingFigures | None
     reasons: tuple[ReasonRow, ...] | None
     listed: int | None
     listed_before: int | None

@@ -12,7 +12,7 @@ from stream.core.model.agreement import Agreement, AgreementKind, AgreementState
 from stream.core.model.decision import Action
 from stream.core.policy.contradictions import Contradiction
 from stream.insight.report.figure_catalogue import FIGURES, Key
-from stream.insight.report.figures import ListFigures
+from stream.insight.report.figures import PairingFigures
 from stream.insight.report.pairs import Pairing, ReportMaterial
 from stream.insight.report.pending import Waiting, WaitReason
 from stream.insight.report.period import ReportPeriod, day_of, day_words, span_words
@@ -82,7 +82,7 @@ class AgendaPoint:
     source: FigureSource
 
 
-def days_told(counted: ListFigures) -> str:
+def days_told(counted: PairingFigures) -> str:
     """`Key.DAYS_TOLD` for people: `22 of 24`."""
     told = int(counted.figures[Key.DAYS_TOLD] or 0)
     return f"{told:,} of {told + len(counted.missing):,}"

@@ -14,7 +14,7 @@ from stream.lab.demo.changes import Probe
 from stream.lab.demo.traffic import Truth
 
 
-class NamedList(msgspec.Struct, frozen=True):
+class GivenReason(msgspec.Struct, frozen=True):
     """One reason of a decision: the list, and what the number is listed for."""
 
     list: str
@@ -29,7 +29,7 @@ class SeenDecision(msgspec.Struct, frozen=True):
     call_id: str
     number: str | None
     role: str
-    reasons: list[NamedList] = []
+    reasons: list[GivenReason] = []
     rule: str | None = None
     decided_at: datetime | None = None
 

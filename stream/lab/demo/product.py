@@ -20,7 +20,7 @@ import msgspec
 
 from stream.lab.demo.demo_kafka import Topics
 from stream.lab.demo.world import COUNTRIES
-from stream.lab.embedded.server import Server, StartFailed, free_ports, new_folder
+from stream.lab.embedded.guarded_server import Server, StartFailed, free_ports, new_folder
 from stream.ops.kernels import FOLDER as KERNELS
 
 READY_WAIT_S = 180.0

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from stream.lab.demo.demo_kafka import Admin, Topics
 from stream.lab.demo.product import DemoFailed, Places
 from stream.lab.embedded import StartFailed, Unavailable, best_broker, best_redis
-from stream.lab.embedded.server import Say
+from stream.lab.embedded.guarded_server import Say
 
 OWN_KEYS = "rf:*"
 KINDS_OF_BROKER = ("auto", "kafka", "tansu")

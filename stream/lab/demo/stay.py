@@ -10,7 +10,7 @@ from stream.lab.demo.demo_kafka import CallSender
 from stream.lab.demo.material import Material
 from stream.lab.demo.product import Engine, Program, quoted, says_ready
 from stream.lab.demo.traffic import make_traffic
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 
 CALLS_PER_S: Final = 100
 ROUND_S: Final = 20

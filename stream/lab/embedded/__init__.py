@@ -6,6 +6,6 @@ dies with its parent, kill -9 included, and its folder goes with it. Imports not
 """
 
 from stream.lab.embedded.choose import Broker, RedisServer, best_broker, best_redis
-from stream.lab.embedded.server import StartFailed, Unavailable
+from stream.lab.embedded.guarded_server import StartFailed, Unavailable
 
 __all__ = ["Broker", "RedisServer", "StartFailed", "Unavailable", "best_broker", "best_redis"]

@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Self, TypeVar
 
-from stream.lab.embedded import kafka, redis
-from stream.lab.embedded.server import (
+from stream.lab.embedded import apache_kafka, redis_program
+from stream.lab.embedded.guarded_server import (
     Say,
     Server,
     StartFailed,
@@ -65,7 +65,7 @@ class Broker(_Handle):
 class RedisServer(_Handle):
     """A Redis, append-only and never evicting."""
 
-    databases = redis.DATABASES
+    databases = redis_program.DATABASES
 
     def url(self, database: int = 0) -> str:
         """Its address, with one of its numbered databases."""
@@ -82,7 +82,7 @@ def best_broker(choice: str = "auto", say: Say = ignore) -> Broker:
     """
     assert choice in BROKERS, choice
     return _best(
-        None if choice == "tansu" else lambda: Broker(kafka.server(say), full=True),
+        None if choice == "tansu" else lambda: Broker(apache_kafka.server(say), full=True),
         None if choice == "kafka" else lambda why: Broker(_tansu_server(), why, full=False),
     )
 
@@ -93,10 +93,10 @@ def best_redis(choice: str = "auto") -> RedisServer:
     return _best(
         None
         if choice == "valkey"
-        else lambda: RedisServer(redis.server(redis.redis_program()), ""),
+        else lambda: RedisServer(redis_program.server(redis_program.redis_program()), ""),
         None
         if choice == "redis"
-        else lambda why: RedisServer(redis.server(redis.valkey_program()), why),
+        else lambda why: RedisServer(redis_program.server(redis_program.valkey_program()), why),
     )
 
 

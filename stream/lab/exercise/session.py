@@ -23,7 +23,7 @@ from stream.lab.demo.product import DemoFailed, Places, child_environment, in_wo
 from stream.lab.demo.servers import Servers, get_servers, leave_no_trace, look_at
 from stream.lab.demo.show import Steps
 from stream.lab.demo.stop import Stop
-from stream.lab.embedded.server import Say
+from stream.lab.embedded.guarded_server import Say
 from stream.lab.exercise import expect, quick
 from stream.lab.exercise.command import Options
 from stream.lab.exercise.papers import CIRCLE_KEY

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stream.lab.demo.product import Engine, Places, Program, Said, says_ready
 from stream.lab.demo.world import Country
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from stream.lab.exercise import papers, quick
 from stream.lab.exercise.papers import People
 from stream.lab.exercise.phone import Answers, CallAnswer, Phone

@@ -17,7 +17,7 @@ from stream.feeds.open import read_rows
 from stream.feeds.transports.http_get import LoginSettings
 from stream.feeds.transports.taxii import TaxiiSettings, TaxiiTransport
 from stream.feeds.transports.transport import Fetched, Unchanged
-from stream.lab.embedded.server import Server, free_ports, new_folder
+from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 
 USER, PASSWORD = "ringfence", "a pass phrase"
 BULK, FRESH, CLOSED = (f"{n}1a7b528-80eb-42ed-a74d-c6fbd5a26116" for n in (1, 2, 3))

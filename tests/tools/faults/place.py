@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaProducer
 from stream.exchange import repository
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
-from stream.lab.embedded import best_redis, kafka
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded import apache_kafka, best_redis
+from stream.lab.embedded.guarded_server import free_ports
 from stream.ops.clock import now_s
 from tests.support.certificates import authority
 from tests.support.repositories import VALIDITY, Country
@@ -158,7 +158,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stack = ExitStack()
-        self.broker = self._stack.enter_context(kafka.server())
+        self.broker = self._stack.enter_context(apache_kafka.server())
         self.broker.start()
         self.bootstrap = f"127.0.0.1:{self.broker.port}"
         self.register = self._stack.enter_context(best_redis())

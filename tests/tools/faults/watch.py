@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from stream.lab.embedded.server import free_ports
+from stream.lab.embedded.guarded_server import free_ports
 from tests.support.promql import RULE_FILES, RULES
 from tests.tools.faults.clock import fast
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from stream.cli.sparkline import spark
 from stream.lab.demo.changes import Probe
-from stream.lab.demo.judge import NamedList, SeenDecision
+from stream.lab.demo.judge import GivenReason, SeenDecision
 from stream.lab.demo.screen import bar, draw
 from stream.lab.demo.show import as_svg, line
 from stream.lab.demo.watch import RunPicture
@@ -24,7 +24,7 @@ def picture():
     made.done, made.sent, made.rejected = 301_222, 310_000, 415
     made.rates.extend([100_000.0, 2_000.0, 2_000.0])
     for at in range(30):
-        lists = [NamedList("MM/scam", "call_centre"), NamedList("TH/national", "loan")][
+        lists = [GivenReason("MM/scam", "call_centre"), GivenReason("TH/national", "loan")][
             : 1 + at % 2
         ]
         seen = SeenDecision(f"{at}", "block", f"c-{at}", "+85597000123", "caller", lists)

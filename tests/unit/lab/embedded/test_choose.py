@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.lab.embedded import Unavailable, kafka, redis
+from stream.lab.embedded import Unavailable, apache_kafka, redis_program
 
 
 def program(folder: Path, name: str, says: str) -> None:
@@ -30,26 +30,26 @@ def _which(folder: Path, name: str) -> str | None:
 def test_without_java_the_reason_names_the_command(machine: Path) -> None:
     """The engineer reads what to install."""
     with pytest.raises(Unavailable, match="no Java: apt-get install default-jre-headless maven"):
-        kafka.available()
+        apache_kafka.available()
 
 
 def test_old_java_is_named(machine: Path) -> None:
     """Java 11 cannot run Kafka 4; the message says so rather than a stack trace."""
     program(machine, "java", 'openjdk version "11.0.2" 2019-01-15')
     with pytest.raises(Unavailable, match="Java 11 is too old, Kafka needs 17"):
-        kafka.available()
+        apache_kafka.available()
 
 
 def test_java_without_maven_does_only_if_the_jars_are_there(machine: Path) -> None:
     """Once fetched, Kafka needs no Maven any more."""
     program(machine, "java", 'openjdk version "21.0.1" 2023-10-17')
     with pytest.raises(Unavailable, match="no Maven"):
-        kafka.available()
-    libs = machine / f"cache/ringfence/kafka-{kafka.VERSION}/libs"
+        apache_kafka.available()
+    libs = machine / f"cache/ringfence/kafka-{apache_kafka.VERSION}/libs"
     libs.mkdir(parents=True)
-    for jar in kafka.JARS:
+    for jar in apache_kafka.JARS:
         (libs / jar).touch()
-    assert kafka.available() == libs
+    assert apache_kafka.available() == libs
 
 
 def test_a_failed_fetch_leaves_no_half_cache(machine: Path) -> None:
@@ -58,15 +58,17 @@ def test_a_failed_fetch_leaves_no_half_cache(machine: Path) -> None:
     program(machine, "mvn", "could not resolve")
     said: list[str] = []
     with pytest.raises(Unavailable, match="could not resolve"):
-        kafka.jars(said.append)
-    assert said == [f"Fetching Apache Kafka {kafka.VERSION} by Maven, once for this user ..."]
+        apache_kafka.jars(said.append)
+    assert said == [
+        f"Fetching Apache Kafka {apache_kafka.VERSION} by Maven, once for this user ..."
+    ]
     assert not list((machine / "cache/ringfence").glob("*/*"))
 
 
 def test_without_redis_the_reason_names_the_command(machine: Path) -> None:
     """The engineer reads what to install."""
     with pytest.raises(Unavailable, match="no redis-server: apt-get install redis-server"):
-        redis.redis_program()
+        redis_program.redis_program()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_without_redis_the_reason_names_the_command(machine: Path) -> None:
 def test_a_good_redis_says_its_version(machine: Path, says: str, title: str) -> None:
     """The version is the program's own word."""
     program(machine, "redis-server", says)
-    assert redis.redis_program() == (str(machine / "redis-server"), title)
+    assert redis_program.redis_program() == (str(machine / "redis-server"), title)
 
 
 @pytest.mark.parametrize("says", ["Redis server v=5.0.3 sha=0", "something else"])
@@ -87,4 +89,4 @@ def test_a_redis_that_is_old_or_none_is_not_used(machine: Path, says: str) -> No
     """Too old, or no Redis at all: the reason says which."""
     program(machine, "redis-server", says)
     with pytest.raises(Unavailable, match=r"too old|something else"):
-        redis.redis_program()
+        redis_program.redis_program()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.lab.embedded.server import (
+from stream.lab.embedded.guarded_server import (
     Server,
     StartFailed,
     answers_metadata,

@@ -5,7 +5,13 @@ import re
 import shutil
 import subprocess
 
-from stream.lab.embedded.server import Server, Unavailable, answers_ping, free_ports, new_folder
+from stream.lab.embedded.guarded_server import (
+    Server,
+    Unavailable,
+    answers_ping,
+    free_ports,
+    new_folder,
+)
 
 INSTALL = "apt-get install redis-server"
 VERSION_MIN = (6, 2)

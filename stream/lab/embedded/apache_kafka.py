@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stream.lab.embedded.server import (
+from stream.lab.embedded.guarded_server import (
     Say,
     Server,
     StartFailed,
