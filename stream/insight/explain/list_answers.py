@@ -1,7 +1,7 @@
 """The lists' answers about a number, and the decision that a call from it would get.
 
 It asks the very code that workers run, with the lists that a worker on this machine would load: the
-last good ones of the state directory, brought up to date by the register where it answers.
+last good ones of the state directory, brought up to date by the list store where it answers.
 """
 
 import asyncio
@@ -37,10 +37,11 @@ from stream.ops.tasks import cancelled
 HOLD = ("listed", "unconfirmed")
 """The states of a list that holds the number, or may."""
 _RECORD_BYTES_MAX = 65_536
+"""The question is one small record of our own."""
 
 
 async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
-    """The lists as a worker that starts now would have them, and how the register stands."""
+    """The lists as a worker that starts now would have them, and the state of the list store."""
     down = asyncio.Event()
     said: list[str] = []
 

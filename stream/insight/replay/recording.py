@@ -28,6 +28,7 @@ from stream.kafka.topic_reader import reader as topic_reader
 from stream.ops.clock import monotonic_s
 
 WAIT_MS: Final = 200
+"""All records are there already: a longer wait only delays the end."""
 Spans = Mapping[Partition, tuple[int, int]]
 
 
@@ -168,18 +169,15 @@ class _Pace:
 
 def _before(batch: RawBatch, spans: Spans) -> RawBatch:
     """The batch without what lies at or behind its partitions' ends."""
-    cuts = []
+    rows: list[int] = []
+    segments = []
     for name, start, stop in batch.segments:
         inside = int((batch.offsets[start:stop] < spans[name][1]).sum())
-        cuts.append(Segment(name, start, start + inside))
-    if all(cut == segment for cut, segment in zip(cuts, batch.segments, strict=True)):
-        return batch
-    rows = [row for _, start, stop in cuts for row in range(start, stop)]
-    segments, begin = [], 0
-    for name, start, stop in cuts:
-        if start < stop:
-            segments.append(Segment(name, begin, begin + stop - start))
-            begin += stop - start
+        if inside:
+            segments.append(Segment(name, len(rows), len(rows) + inside))
+            rows += range(start, start + inside)
+    if len(rows) == len(batch):
+        return batch  # as nearly always: only the last ones are cut
     return RawBatch(
         values=[batch.values[row] for row in rows],
         offsets=batch.offsets[rows],

@@ -16,9 +16,8 @@ from stream.insight.report.words import scrubbed
 
 TOP: Final = 20
 """Callers, countries, trunks and rules that are named; the rest is summed up."""
-
-
 TRUNK_CHARS_MAX: Final = 64
+"""A record may name any text as its trunk."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class TraceQuestion:
 
 
 EARLY_S: Final = 600.0
+"""A switch without NTP is minutes ahead, not hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ _TIMES_S: Final = tuple(seconds for seconds, _ in _TIMES)
 _ROUND: Final = (10, 12, 16, 20, 24, 30, 40, 50, 60, 80, 100)
 _X_TICKS: Final = 5
 _BAR_MAX: Final = 26
+"""A week's bars would be slabs without it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from stream.insight.report.words import (
 from stream.ops.schema.durations import spelled
 
 _RUNS_MAX: Final = 6
+"""Runs of missing days that are named; a country that was silent half the year has dozens."""
 _ADD_UP: Final = frozenset(
     {
         *(Key.ENTRIES, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED, Key.CHANGES, Key.LATE),

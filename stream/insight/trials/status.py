@@ -88,6 +88,7 @@ def _of_list(here: Here, name: str, standing: TrialStatus) -> Iterator[str]:
 
 
 NUMBERS_MAX: Final = 100_000
+"""Of each thing, as hashes: some 10 MB."""
 
 
 @dataclass(slots=True)

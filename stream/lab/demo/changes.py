@@ -22,7 +22,7 @@ CALLEE = "+66819990000"
 class Probe:
     """One number, added to `list` or removed from it, and the calls that it makes all the while.
 
-    `begun_ms` is the moment before the command, `committed_ms` when the register had answered; None
+    `begun_ms` is the moment before the command, `committed_ms` when the store had answered; None
     before. A call's time is that of its acknowledgement: never before it lay in the broker's log.
     """
 
@@ -91,7 +91,7 @@ class Probe:
     def enforced_ms(self, until_ms: float = inf) -> float | None:
         """From the command to the first call that got the new answer, with every later one too.
 
-        Counted from `begun_ms`, before the register was even asked, to when that call came in; the
+        Counted from `begun_ms`, before the store was even asked, to when that call came in; the
         resolution is the gap between two calls of the number. Calls that came in after `until_ms`
         are left out: their decisions may be on the way. None: not made, or never took hold; nor can
         a number be unblocked that never was blocked.

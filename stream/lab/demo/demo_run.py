@@ -69,9 +69,9 @@ BY = By("demo", "a change while calls flow")
 async def live_calls(
     sender: CallSender, register: ListStoreSettings, material: Material, watch: RunWatch
 ) -> None:
-    """Send the live calls, and change the two listings meanwhile, through the product's register.
+    """Send the live calls, and change the two listings meanwhile, through the product's list store.
 
-    The register is spoken to from here rather than by `lists add`: starting a command takes longer
+    The list store is called from here rather than by `lists add`: starting a command takes longer
     than the change that is timed.
     """
     added, removed = material.changes

@@ -89,7 +89,7 @@ def get_servers(broker: str, redis: str, mark: str, closing: ExitStack, say: Say
 
 
 async def look_at(url: str) -> str:
-    """The name of the reader's Redis, once it is sure that no register of hers lies there."""
+    """The name of the reader's Redis, once it is sure that no list store of hers is there."""
     redis = _client(url)
     try:
         async for _ in redis.scan_iter(OWN_KEYS, count=1000):

@@ -1,4 +1,4 @@
-"""A Redis with the register's safety settings: the machine's redis-server, else Valkey from pip."""
+"""A Redis with the list store's safety settings: of the machine, else Valkey from pip."""
 
 import importlib.util
 import re

@@ -196,7 +196,7 @@ class CountryStation(Station):
         return self.phone.stopped[list_name, verdict]
 
     async def changed_ms(self) -> int:
-        """When its register was changed last, by the Redis' clock, in ms since the epoch."""
+        """When its list store was changed last, by the Redis' clock, in ms since the epoch."""
         assert self._places is not None, "its settings are written first"
         settings = ListStoreSettings(self._places.redis_url, require_aof=self._places.durable)
         async with await ListStore.connect(settings) as register:
