@@ -1,4 +1,4 @@
-"""What commands share that read the configuration: its options, and the settings."""
+"""What most commands need: the settings, folders that are theirs, and values that people type."""
 
 import logging
 import os
@@ -6,34 +6,23 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from stream.cli.output import err
-from stream.cli.timeout import CHOSEN
-from stream.config.settings import Settings, load
+from stream.cli.options import CHOSEN
+from stream.cli.output import USAGE, fail, note
+from stream.config.settings import EngineSettings, Settings, load
+from stream.core.model.errors import ConfigInvalid
+from stream.core.model.free_text import REASON_CHARS_MAX, line_of
+from stream.core.model.moments import read_rfc3339
 from stream.kafka.call_events import CallEvent
 from stream.kafka.settings import ServerWait
 from stream.ops import file_owner
-
-WRONG_USER = 2
-
-ConfigFiles = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="RINGFENCE_CONFIG",
-        help="A TOML file that is laid over the defaults; several are, in their order.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+from stream.ops.clock import now_s
+from stream.ops.schema import checks
+from stream.ops.schema.durations import seconds_of
 
 
 def settings_of(paths: list[Path] | None) -> Settings:
-    """The settings for a command, and how long it waits for servers. Raises ConfigInvalid."""
+    """Return the settings for a command, with its `--timeout` in them. Raises ConfigInvalid."""
     settings = load(paths or [], os.environ)
     if CHOSEN.seconds is None:
         return settings
@@ -41,12 +30,17 @@ def settings_of(paths: list[Path] | None) -> Settings:
     return replace(settings, asking=ServerWait(CHOSEN.seconds))
 
 
+def words_of(config: list[Path] | None) -> list[str]:
+    """Return the options that name the same configuration to another process."""
+    return [word for path in config or [] for word in ("--config", str(path))]
+
+
 def say_waiting(event: CallEvent) -> None:
-    """Tell whoever waits that Kafka lets them wait; once."""
+    """Tell the user, once, that Kafka does not answer yet."""
     if event is CallEvent.KAFKA_AWAITED and not CHOSEN.said:
         CHOSEN.said = True
         most = "" if CHOSEN.seconds is None else f" for {CHOSEN.seconds:g} s"
-        err.print(f"Kafka does not answer yet, still trying{most} (Ctrl-C ends it)")
+        note(f"Kafka does not answer yet, still trying{most} (Ctrl-C ends it)")
 
 
 def own(*folders: str | Path) -> None:
@@ -58,15 +52,73 @@ def own(*folders: str | Path) -> None:
         if whose := file_owner.stranger_to(folder):
             me = file_owner.user_of(os.geteuid())
             run = file_owner.run_as(whose, shlex.join(["ringfence", *sys.argv[1:]]))
-            err.print(
+            fail(
                 f"{folder} belongs to {whose}, and files that {me} makes there would be {me}'s. "
                 f"Nothing was done. Run it as {whose}: {run}",
-                markup=False,
-                soft_wrap=True,
+                USAGE,
             )
-            raise typer.Exit(WRONG_USER)
 
 
 def quiet_clients() -> None:
-    """What clients log of a server that is away is not written over what a command says of it."""
+    """Keep what clients log of a server that is away from mixing with a command's own words."""
     logging.getLogger().addHandler(logging.NullHandler())
+
+
+def key_of(settings: EngineSettings, circle: str) -> bytes:
+    """Return the hashing key of a circle. Raises ConfigInvalid if the settings have none."""
+    key = settings.circle_keys().get(circle)
+    if key is None:
+        raise ConfigInvalid((f"no key for circle {circle}: it needs [circles.{circle}] key_env",))
+    return key
+
+
+def text_in(text: str, option: str, most: int = REASON_CHARS_MAX) -> str:
+    """Return a typed text on one line. Ends with 2 if it has what cannot be kept or shown."""
+    try:
+        return line_of(text, option, most)
+    except ValueError as error:
+        fail(str(error), USAGE)
+
+
+def seconds_in(span: str | None) -> int:
+    """Return `10d` in seconds; 0 for None. Ends with 2 if it is no span."""
+    if span is None:
+        return 0
+    seconds = seconds_of(span)
+    if seconds is None:
+        fail(f"{span!r} is no span of time: write e.g. 10d, 12h or 30m", USAGE)
+    return seconds
+
+
+def moment_in(text: str) -> int:
+    """Return a typed moment in milliseconds since the epoch. Ends with 2 if it is none."""
+    said = read_rfc3339(text.strip())
+    if said is None:
+        if seconds_of(text) is not None:
+            return (now_s() - seconds_in(text)) * 1000
+        fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
+    # A time in whole seconds means all of its last second: what happened in it counts.
+    return int(said.timestamp() * 1000) + (0 if said.microsecond else 999)
+
+
+def until_ms(text: str) -> int:
+    """Return a `--to` in milliseconds since the epoch; `now` includes the second that runs."""
+    return (now_s() + 1) * 1000 if text == "now" else moment_in(text)
+
+
+def expiry(span: str | None) -> int:
+    """Return when something expires that does so in `span`; 0: never. Ends with 2 if it is none."""
+    seconds = seconds_in(span)
+    return now_s() + seconds if seconds else 0
+
+
+def region_of(region: str | None) -> str | None:
+    """Return `region`. Ends with 2 if it is no country."""
+    if region is not None and (wrong := checks.country(region)) is not None:
+        fail(f"--region {wrong}", USAGE)
+    return region
+
+
+def one_line(text: str) -> str:
+    """Return a foreign text without a character that could end a line of comment."""
+    return "".join(char if char.isprintable() else " " for char in text)

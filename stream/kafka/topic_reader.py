@@ -29,6 +29,8 @@ STALLED_S: Final = 60.0
 """Without one more record for so long the answer would stay incomplete, so reading gives up."""
 _TAKE_MS: Final = 500
 """Longest wait for records, after which positions are looked at: they pass holes by themselves."""
+_FOLLOW_MS: Final = 1000
+"""The same of who follows: nothing is asked of it but what comes."""
 
 Progress = Callable[[int, int], None]
 """Called with the offsets that are read and those that there are."""
@@ -137,6 +139,16 @@ async def records_in(
         async for fetched in found:
             yield fetched
     consumer.resume(*spans)
+
+
+async def follow(consumer: Any) -> AsyncGenerator[list[Any], None]:
+    """Yield what comes in each partition of `consumer`, for ever; first what it has not given yet.
+
+    Raises KafkaError.
+    """
+    while True:
+        for records in (await consumer.getmany(timeout_ms=_FOLLOW_MS)).values():
+            yield records
 
 
 async def require_topics(consumer: Any, topics: Sequence[str], fix: str) -> None:

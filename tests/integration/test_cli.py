@@ -9,33 +9,10 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from tests.support.engine import KERNELS_DIR, LISTED, Deployment, records
 
-COMMANDS = (
-    ["check-config"],
-    ["run"],
-    ["why"],
-    ["decisions"],
-    ["topics", "create"],
-    ["topics", "show"],
-    ["warm"],
-    ["traceback"],
-    *(
-        ["appeals", name]
-        for name in ("new", "receive", "ls", "show", "forward", "redress", "reject")
-    ),
-)
-
 
 @pytest.fixture
 def deployment(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     return Deployment(tmp_path, kafka, redis_url, '[policy.lists."KH/scam"]\naction="flag"')
-
-
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself_by_an_example(words: list[str]) -> None:
-    """--help holds an example that can be typed."""
-    said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
-    assert said.exit_code == 0
-    assert f"Example: ringfence {' '.join(words)}" in said.output
 
 
 @pytest.fixture

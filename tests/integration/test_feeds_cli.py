@@ -47,7 +47,7 @@ def office(tmp_path: Path, redis_url: str) -> Office:
 def test_from_a_file_to_a_live_list_and_back(office: Office):
     """Check says what would come, pull lets it in, held shows what waits, release lets it in."""
     office.partner_says(*kh(*range(40)), "nonsense")
-    said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam", code=1)
+    said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam")
     assert "40 good rows, 1 rejected" in said
     assert "line 41: not_" in said
     assert "'nonsense'" in said
@@ -110,12 +110,12 @@ def test_a_login_page_is_refused_by_its_name(office: Office):
 
 
 def test_check_works_without_redis(tmp_path: Path):
-    """Where the register cannot be asked, check says so, and says all that it can."""
+    """Where the list store cannot be asked, check says so, and says all that it can."""
     office = Office(tmp_path, "redis://127.0.0.1:1/0")
     office.partner_says(*kh(1, 2))
     said = office.types("feeds", "check", str(office.file), "--feed", "kh-scam")
     assert "2 good rows" in said
-    assert "not compared with a list: the register cannot be asked" in said
+    assert "not compared with a list: the list store cannot be asked" in said
     assert "would go live" in said
     office.types("feeds", "ls", code=3)
 

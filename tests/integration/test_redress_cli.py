@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from typer.testing import CliRunner
 
-from stream.cli.calls import traceback
+from stream.cli.calls import traceback_command
 from stream.cli.main import app
 from stream.core.numbers.number import masked
 from stream.insight.replay import traced_calls
@@ -220,7 +220,7 @@ async def test_what_a_traceback_holds_in_memory_is_bounded(
     await typed(site.config, "topics", "create")
     records = [json.dumps({"id": f"{n}", "a": {"number": LISTED}, "b": None}) for n in range(5)]
     await site.send(site.calls, [(record.encode(), None) for record in records])
-    monkeypatch.setattr(traceback, "SORTED_MAX", 2)
+    monkeypatch.setattr(traceback_command, "SORTED_MAX", 2)
     said = await site.traced(LISTED, "--from", "1h")
     assert {one["call_reference"] for one in said.json["calls"]} == set("01234")
     assert "more than 2 calls: those that follow are not sorted" in said.err

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stream.cli.feeds.feeds_detect import NEIGHBOURS
+from stream.cli.feeds.feed_check import NEIGHBOURS
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.formats.rows import InputUnreadable

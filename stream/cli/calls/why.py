@@ -1,15 +1,16 @@
-"""`ringfence why NUMBER`: why it is blocked, or not, from the entry to the sinks."""
+"""`ringfence why NUMBER`: the reasons of a block, from the entry to the sinks."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from stream.cli.common import AsJson, ConfigFiles, quiet_clients, settings_of
-from stream.cli.list_store import moment_in, say, with_list_store
-from stream.cli.number_arguments import OR_STDIN, typed_or_piped
-from stream.cli.output import err, out, print_json
+from stream.cli.common import moment_in, quiet_clients, settings_of
+from stream.cli.options import OR_STDIN, ConfigFiles, Output, typed_or_piped
+from stream.cli.output import Format, err, render, say
+from stream.cli.store_access import with_list_store
 from stream.config.agreement_files import agreements_of
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, parse
@@ -49,7 +50,7 @@ def why(
         int,
         typer.Option(min=0, max=1000, help="So many of its last decisions; 0: Kafka is not asked."),
     ] = DECISIONS,
-    as_json: AsJson = False,
+    form: Output = Format.TABLE,
 ) -> None:
     """Say why NUMBER is blocked, or not: entry, list, agreement, term, decisions, sinks.
 
@@ -91,10 +92,7 @@ def why(
         if history and at_ms is None:
             found = answer
             answer = with_list_store(settings, lambda held: with_history(settings, held, found))
-    if as_json:
-        print_json(answer)
-    else:
-        _print(answer)
+    render(form, answer, lambda: _print(answer), rows="lists")
     raise typer.Exit(LISTED if any(e["state"] in HOLD for e in answer["lists"]) else NOT_LISTED)
 
 
@@ -118,17 +116,12 @@ def _turned(one: Mapping[str, Any]) -> str:
 
 def _print(answer: dict[str, Any]) -> None:
     call = answer["call"]
-    verdict = (
-        f"{call['verdict']} (simulated: would {call['would']})"
-        if call["would"]
-        else (call["verdict"])
-    )
+    would = f" (simulated: would {call['would']})" if call["would"] else ""
+    verdict = f"{call['verdict']}{would}"
     trunk = f" on trunk {call['trunk']}" if call["trunk"] else ""
     when = f" at {answer['at']}" if "at" in answer else ""
-    out.print(
-        f"A call from {answer['number']}{trunk}{when}: [bold]{verdict}[/], rule {call['rule']}",
-        soft_wrap=True,
-    )
+    head = Text(f"A call from {answer['number']}{trunk}{when}: ")
+    say(head.append(verdict, "bold").append(f", rule {call['rule']}"))
     for one in call["turned"]:
         say(_turned(one))
     if call["rules_not_told"]:
@@ -145,7 +138,7 @@ def _print(answer: dict[str, Any]) -> None:
         )
         where = f"{held['list']} (of {held['owner']}, generation {held['generation']})"
         where += f", by its entry {held['prefix']}" if held["prefix"] else ""
-        out.print(f"{where}: {held['state']}; {known}", markup=False, soft_wrap=True)
+        say(f"{where}: {held['state']}; {known}")
         for rule in held["asked_by"]:
             say(f"  only the rule {rule} asks it: as a list it blocks nobody")
         agreed = held["agreement"]
@@ -162,12 +155,10 @@ def _print(answer: dict[str, Any]) -> None:
         for one in held["turned"]:
             say(f"  {_turned(one)}")
         for report in held["reports"]:
-            out.print(
+            until = _until(report) if report["live"] else f"expired {report['expires_at']}"
+            say(
                 f"  {report['source']}: {report['category']}, confidence {report['confidence']}, "
-                f"now {report['confidence_now']}, reported {report['reported_at']}, "
-                f"{_until(report) if report['live'] else 'expired ' + report['expires_at']}",
-                markup=False,
-                soft_wrap=True,
+                f"now {report['confidence_now']}, reported {report['reported_at']}, {until}"
             )
         if held["state"] in HOLD:
             ask = " or ".join(held["ask"]) or (
@@ -175,16 +166,16 @@ def _print(answer: dict[str, Any]) -> None:
             )
             say(f"  to have it taken off, ask {ask}")
     if not answer["lists"]:
-        out.print("No list holds it.")
+        say("No list holds it.")
     for name, why_not in answer.get("not_known", {}).items():
         say(f"{name} is not known of then: {why_not}")
     for name in answer["not_asked"]:
-        out.print(f"{name} could not be asked: it has no data here")
+        say(f"{name} could not be asked: it has no data here")
     if answer.get("history"):
         say("History:")
         _print_turns(answer["history"], answer["number"])
     _print_decided(answer)
-    out.print(f"Register: {answer['register']}", markup=False)
+    say(f"List store: {answer['register']}")
 
 
 def _term(term: Mapping[str, Any]) -> str:

@@ -1,23 +1,66 @@
-"""`ringfence exchange publish` and `run`: lists of the register into our signed repository."""
+"""`ringfence exchange publish`, `run` and `follow`: our lists out, and a neighbour's list in."""
 
+import tempfile
 from collections.abc import Sequence
-from typing import Annotated
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Final
 
+import msgspec
 import typer
 
-from stream.cli.common import AsJson, ConfigFiles, settings_of
-from stream.cli.exchange.exchange import folder_of, own_exchange, ring_of, validity_of
-from stream.cli.list_store import USAGE, fail, say, with_list_store
-from stream.cli.output import print_json
+from stream.cli.common import settings_of
+from stream.cli.exchange.exchange_commands import (
+    RootFile,
+    Url,
+    folder_of,
+    own_exchange,
+    ring_of,
+    root_in,
+    validity_of,
+)
+from stream.cli.lazy_group import group
+from stream.cli.options import ConfigFiles, ListName, Output
+from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, render, say
+from stream.cli.store_access import with_list_store
 from stream.config.settings import Settings
+from stream.core.model import names as names_of
 from stream.core.model.agreement import Shared
-from stream.core.model.errors import ExchangeFault
+from stream.core.model.errors import ExchangeFault, SnapshotUnreadable
 from stream.exchange.edition import Edition, Offer
 from stream.exchange.publisher import ListPublisher
+from stream.feeds.tuf.tuf_client import TufClient
+from stream.lists.snapshot.circle_keys import PLAIN, key_id
+from stream.lists.snapshot.repository_layout import (
+    LATEST_BYTES_MAX,
+    Latest,
+    latest_target,
+    read_latest,
+)
 from stream.lists.store.list_store import ListStore
+from stream.ops.clock import now_s
 from stream.services import exchange
 
-app = typer.Typer()
+app = group()
+
+_FEED_FILE: Final = """\
+# {name} of {place}, followed since it was verified by `ringfence exchange follow`.
+list = {name}
+format = "snapshot"
+circle = {circle}
+sources = "both"
+may_list = ["*"]
+
+[owner]
+name = {owner}
+contact = {contact}
+
+[from]
+kind = "tuf"
+{where} = {place}
+root = {root}
+targets = {name}
+"""
 
 Share = Annotated[
     Shared | None,
@@ -37,12 +80,12 @@ def publish(
         bool,
         typer.Option(
             "--anew",
-            help="Whatever was published before: partners take this whole list. For a register "
-            "that lost changes for good; what it lost, partners lose too.",
+            help="Whatever was published before: partners take this whole list. For a list "
+            "store that lost changes for good; what it lost, partners lose too.",
         ),
     ] = False,
     config: ConfigFiles = None,
-    as_json: AsJson = False,
+    form: Output = Format.TABLE,
 ) -> None:
     """Publish what is new of lists, once: changes where they do, else the whole list.
 
@@ -59,11 +102,12 @@ def publish(
         return {one.name: await outlet.bring_out(register, one, anew=anew) for one in offers}
 
     editions = with_list_store(settings, work)
-    if as_json:
-        print_json([_as_json(name, edition) for name, edition in editions.items()])
-        return
-    for name, edition in editions.items():
-        say(exchange.in_words(name, edition))
+
+    def draw() -> None:
+        for name, edition in editions.items():
+            say(exchange.in_words(name, edition))
+
+    render(form, [_edition_json(*one) for one in editions.items()], draw)
 
 
 @app.command()
@@ -102,19 +146,19 @@ async def _offers(
     names: Sequence[str],
     share: Shared | None,
 ) -> list[Offer]:
-    """How each list is shared. Raises ConfigInvalid where its circle has no key here."""
+    """Return the terms on which each list is shared. Raises ConfigInvalid, ExchangeFault."""
     current = exchange.CurrentOffers(settings, outlet, names, share)
     offers = []
     for name in names:
         offer = current.offer(name, (await register.state(name)).head.circle)
         if offer is None:
-            text = f"no agreement in force shares {name}; `ringfence agreements ls` shows them"
+            text = f"no agreement in force shares {name}; `ringfence agreements list` shows them"
             raise ExchangeFault(f"{text}. --share publishes it whatever they say")
         offers.append(offer)
     return offers
 
 
-def _as_json(name: str, edition: Edition | None) -> dict[str, object]:
+def _edition_json(name: str, edition: Edition | None) -> dict[str, object]:
     if edition is None:
         return {"list": name, "published": False}
     latest = edition.latest
@@ -128,3 +172,85 @@ def _as_json(name: str, edition: Edition | None) -> dict[str, object]:
         "shares": latest.shares.value,
         "bytes": sum(len(data) for data in edition.parts.values()),
     }
+
+
+@app.command()
+def follow(
+    url: Url,
+    name: ListName,
+    root: RootFile,
+    contact: Annotated[str, typer.Option(help="Whom to ask there about a number on it.")],
+    config: ConfigFiles = None,
+) -> None:
+    """Verify a neighbour's list and write the feed file that follows it.
+
+    Compare the SHA-256 that is printed with the one that its owner tells you, by voice. A file that
+    is there already is not overwritten. Exit code 1: it cannot be trusted or read, and why.
+
+    Example: ringfence exchange follow https://kh.example KH/scam --root kh.json --contact noc@kh
+    """
+    settings = settings_of(config)
+    if (wrong := names_of.wrong(names_of.NameKind.LIST, name)) is not None:
+        fail(f"{name!r} {wrong}", USAGE)
+    trusted = root_in(root)
+    latest = _latest_of(url, name, trusted)
+    _check_key(settings, latest)
+    file = Path(settings.feeds.dir) / f"{name.replace('/', '-').lower()}.toml"
+    _write_new(file, _toml(url, root, latest, contact))
+    age_s = max(now_s() - latest.made_at_s, 0)
+    shared = f"shared as {latest.shares.value}, circle {latest.circle}"
+    say(f"the root that is trusted from now on has SHA-256 {sha256(trusted).hexdigest()}")
+    say(f"{name}: generation {latest.generation}, {latest.numbers:,} numbers, {shared},")
+    say(f"  its newest change was {age_s:,} s ago")
+    say(f"wrote {file}: `ringfence feeds run` follows it, `feeds pull {file.stem}` fetches it once")
+
+
+def _latest_of(url: str, name: str, root: bytes) -> Latest:
+    """Return what the owner says of the list now. Raises FeedDown, ExchangeFault."""
+    with tempfile.TemporaryDirectory(prefix="ringfence-follow-") as folder:
+        client = TufClient(url, Path(folder), root)
+        try:
+            repository = client.refresh()
+            repository.owned(name)
+            data = repository.read(latest_target(name), LATEST_BYTES_MAX)
+            return read_latest(data, name)
+        except SnapshotUnreadable as error:
+            raise ExchangeFault(f"{url}: {error}") from error
+        finally:
+            client.close()
+
+
+def _check_key(settings: Settings, latest: Latest) -> None:
+    """Raise ExchangeFault unless we have the key that its numbers are hashed with."""
+    key = settings.circle_keys().get(latest.circle)
+    if key is None:
+        text = f"{latest.list} is hashed in circle {latest.circle}, whose key is not here"
+        raise ExchangeFault(f"{text}: its members hand it on; `ringfence circle list` shows yours")
+    if key_id(key) != latest.key_id:
+        text = f"{latest.list} is hashed with key {latest.key_id} of circle {latest.circle}"
+        raise ExchangeFault(f"{text}, ours is {key_id(key)}: one of both is of another epoch")
+
+
+def _toml(url: str, root: Path, latest: Latest, contact: str) -> str:
+    web = url.startswith(("http://", "https://"))
+    texts = {
+        "name": latest.list,
+        "circle": latest.circle or PLAIN,
+        "owner": latest.list.partition("/")[0],
+        "contact": contact,
+        "place": url if web else str(Path(url).absolute()),
+        "root": str(root.absolute()),
+    }
+    quoted = {key: msgspec.json.encode(text).decode() for key, text in texts.items()}
+    return _FEED_FILE.format(where="url" if web else "path", **quoted)
+
+
+def _write_new(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as made:
+            made.write(text)
+    except FileExistsError:
+        fail(f"{file} is there already: that list is followed already", NOTHING_DONE)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror}", NOTHING_DONE)

@@ -1,18 +1,19 @@
-"""`ringfence check-config`: what is in force, and what is wrong with it."""
+"""`ringfence check-config`: the configuration in force, and its errors."""
 
 import os
 from pathlib import Path
 
 import msgspec
 
-from stream.cli.common import AsJson, ConfigFiles, settings_of
-from stream.cli.output import err, out, print_json
+from stream.cli.common import settings_of
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import Format, note, render, say
 from stream.config.agreement_files import agreements_of
 from stream.config.feed_files import house_of, read_feeds
 from stream.config.placeholders import placeholders
 
 
-def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
+def check_config(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """Check the configuration and print what is in force; secrets only as set or not set.
 
     The agreements that it names and the feed files in `[feeds] dir` are checked too.
@@ -29,13 +30,9 @@ def check_config(config: ConfigFiles = None, as_json: AsJson = False) -> None:
         read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
     settings.sinks.webhooks.secrets(os.environ)
     table = settings.redacted()
-    if as_json:
-        print_json(table)
-    else:
-        for line in _as_toml(table, ()):
-            out.print(line, markup=False, soft_wrap=True)
+    render(form, table, lambda: say("\n".join(_as_toml(table, ()))))
     for text in placeholders(settings, os.environ):
-        err.print(f"warning: {text}", markup=False, soft_wrap=True)
+        note(f"warning: {text}")
 
 
 def _as_toml(table: dict[str, object], at: tuple[str, ...]) -> list[str]:

@@ -1,22 +1,33 @@
-"""`ringfence token`: who may ask `ringfence serve`."""
+"""`ringfence token`: the clients of `ringfence serve`."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from typer.core import TyperGroup
 
-from stream.cli.common import AsJson
-from stream.cli.list_store import NOTHING_DONE, USAGE, ExpiresIn, expiry, fail, now_s, say, text_in
-from stream.cli.output import complain, err, out, print_json
+from stream.cli.common import expiry, text_in
+from stream.cli.lazy_group import OTHER_NAMES, Group, group
+from stream.cli.options import ExpiresIn, Output
+from stream.cli.output import (
+    NOTHING_DONE,
+    USAGE,
+    Format,
+    complain,
+    fail,
+    note,
+    print_table,
+    render,
+    say,
+)
 from stream.config.settings import HTTP_TOKENS
 from stream.core.model import names
 from stream.core.model.errors import SecretUnsafe
 from stream.core.model.moments import rfc3339
 from stream.edge.http.token_file import rewrite
 from stream.edge.http.tokens import Client, Role, line_of, new_token, read_tokens, revoked
+from stream.ops.clock import now_s
 from stream.ops.schema.toml import secret
 
 _FILE = f"{HTTP_TOKENS}_FILE"
@@ -26,16 +37,16 @@ File = Annotated[
 ]
 
 
-class _OrCreate(TyperGroup):
+class _OrCreate(Group):
     """`ringfence token NAME --role ROLE`, from before there were verbs, is `create`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in {*self.commands, "-h", "--help"}:
+        if args and args[0] not in {*self.commands, *OTHER_NAMES, "-h", "--help"}:
             args = ["create", *args]
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_OrCreate, no_args_is_help=True)
+app = group(_OrCreate)
 
 
 @app.command()
@@ -43,7 +54,7 @@ def create(
     name: Annotated[str, typer.Argument(help="Who the token is for; it stands in logs.")],
     role: Annotated[Role, typer.Option(help="What they may do.")],
     expires_in: ExpiresIn = None,
-    as_json: AsJson = False,
+    form: Output = Format.TABLE,
 ) -> None:
     """Make a token for a client of `ringfence serve`; it is shown once and kept nowhere.
 
@@ -57,19 +68,21 @@ def create(
     made = new_token()
     until_s = expiry(expires_in)
     line = line_of(Client(name, role, until_s), made)
-    if as_json:
-        expires = {"expires_at": rfc3339(until_s)} if until_s else {}
-        print_json({"token": made, "line": line, **expires})
-        return
-    err.print("the token, for the client:")
-    out.print(made, markup=False, soft_wrap=True)
-    err.print("the line for the file that RINGFENCE_HTTP_TOKENS_FILE names:")
-    out.print(line, markup=False, soft_wrap=True)
+    expires = {"expires_at": rfc3339(until_s)} if until_s else {}
+    render(form, {"token": made, "line": line, **expires}, lambda: _print_made(made, line))
+
+
+def _print_made(token: str, line: str) -> None:
+    # What each line is goes to stderr, so that stdout can be cut in two by a script.
+    note("the token, for the client:")
+    say(token)
+    note("the line for the file that RINGFENCE_HTTP_TOKENS_FILE names:")
+    say(line)
 
 
 @app.command("list")
-def list_(file: File = None, as_json: AsJson = False) -> None:
-    """Say who has a token, of which role, and until when.
+def list_(file: File = None, form: Output = Format.TABLE) -> None:
+    """List the clients that have a token: their role, and until when it is good.
 
     It reads what `ringfence serve` reads: the file that RINGFENCE_HTTP_TOKENS_FILE names, else
     RINGFENCE_HTTP_TOKENS. Exit code 1 if a line of it cannot be used.
@@ -80,29 +93,25 @@ def list_(file: File = None, as_json: AsJson = False) -> None:
     environ = {**os.environ, **({_FILE: str(file)} if file is not None else {})}
     held = read_tokens(secret(HTTP_TOKENS, environ, errors), errors).held
     at_s = now_s()
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": client.name,
-                    "role": client.role,
-                    "expires_at": rfc3339(client.expires_at_s) if client.expires_at_s else None,
-                    "expired": client.expired(at_s),
-                }
-                for _, client in held
-            ]
-        )
-    else:
-        table = Table("client", "role", "good until", box=None, header_style="bold")
-        for _, client in held:
-            until = rfc3339(client.expires_at_s) if client.expires_at_s else "it is revoked"
-            over = " (expired)" if client.expired(at_s) else ""
-            table.add_row(client.name, client.role, f"{until}{over}")
-        out.print(table)
+    rows = [
+        {
+            "name": client.name,
+            "role": client.role,
+            "expires_at": rfc3339(client.expires_at_s) if client.expires_at_s else None,
+            "expired": client.expired(at_s),
+        }
+        for _, client in held
+    ]
+    render(form, rows, lambda: print_table(("client", "role", "good until"), map(_cells, rows)))
     for error in errors:
-        err.print(f"{HTTP_TOKENS}: {error}", markup=False, soft_wrap=True)
+        note(f"{HTTP_TOKENS}: {error}")
     if errors:
         raise typer.Exit(NOTHING_DONE)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    over = " (expired)" if row["expired"] else ""
+    return row["name"], row["role"], f"{row['expires_at'] or 'it is revoked'}{over}"
 
 
 @app.command()
@@ -120,14 +129,12 @@ def revoke(
     Example: ringfence token revoke switch-bkk-1 --reason "stolen laptop"
     """
     if file is None:
-        where = (
-            f"they stand in {HTTP_TOKENS}: take the line out there and restart `ringfence serve`"
-        )
-        text = (
-            where
-            if os.environ.get(HTTP_TOKENS)
-            else f"name the file of tokens by --file or {_FILE}"
-        )
+        text = f"name the file of tokens by --file or {_FILE}"
+        if os.environ.get(HTTP_TOKENS):
+            text = (
+                f"they stand in {HTTP_TOKENS}: take the line out there and restart "
+                "`ringfence serve`"
+            )
         fail(text, USAGE)
     why = text_in(reason, "--reason")
     try:

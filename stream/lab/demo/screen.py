@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stream.cli.sparkline import spark
+from stream.cli.ops.top import spark
 from stream.core.numbers.number import masked
 from stream.lab.demo.changes import Probe
 from stream.lab.demo.watch import RunPicture, RunResult

@@ -19,15 +19,12 @@ from stream.cli.main import COMMANDS
 from stream.lab.demo.product import Said
 from stream.ops.forkserver import make_room
 
-_SERVE: Final = "stream.cli.calls.serve"
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _PLAIN: Final = {"TERM": "dumb", "COLUMNS": "160"}
 """A program reads the output: no colours, and lines as they are."""
 
-_LOADED: Final = sorted(
-    {module for entry in COMMANDS.values() for module in entry.modules() if module != _SERVE}
-)
-"""All commands but `serve`, which takes as long to load as the others together."""
+_LOADED: Final = sorted({module for entry in COMMANDS.values() for module in entry.modules()})
+"""All commands; services load what they need when they run."""
 
 _ONE: Final = threading.Lock()
 """Whoever starts a process looks at all others, too, and an exit code can be read but once."""

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from stream.cli.exchange import hub as command
-from stream.cli.exchange.exchange import ring_of
+from stream.cli.exchange import hub_commands as command
+from stream.cli.exchange.exchange_commands import ring_of
 from stream.cli.main import app
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, FeedDown, SecretUnsafe
@@ -115,7 +115,7 @@ def test_a_hub_in_trouble_goes_on_by_itself(
     assert outcomes == [True, True, False, False]
     said = capsys.readouterr()
     assert "is damaged" in said.err
-    assert said.out.split("\n") == ["hub: is well", "KH: carried", ""]
+    assert said.out.split("\n") == ["hub: works again", "KH: carried", ""]
 
 
 def test_keys_of_circles_count_as_they_come(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_circle_has_keys_by_epoch(tmp_path: Path) -> None:
     ids = [{one["circle"]: one["key_id"] for one in each.asks("circle", "ls")} for each in (kh, th)]
     assert ids[0] == ids[1]
     told = kh.types("circle", "rotate", "asean")
-    assert "circle new asean@2 --key-file" in told
+    assert "circle create asean@2 --key-file" in told
     keys = load([kh.config], {}).circle_keys()
     assert set(keys) == {"plain", "asean", "asean@2"}
     assert key_id(keys["asean"]) != key_id(keys["asean@2"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from stream.cli.common import settings_of
 from stream.cli.main import app
-from stream.cli.timeout import CHOSEN, LOCAL, SERVICES, TIMEOUT_S
+from stream.cli.options import CHOSEN, LOCAL, SERVICES, TIMEOUT_S
 from stream.kafka.clients import Patience
 from stream.kafka.settings import KafkaSettings
 

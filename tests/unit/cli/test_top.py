@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.cli.ops.top_text import Sort, View, lines_of, rate
+from stream.cli.ops.top import Sort, View, lines_of, rate
 from stream.ops.monitor.collect import Point
 from stream.ops.monitor.dashboard import ListFigures, Picture, Process, SinkFigures, State
 from stream.ops.monitor.targets import Kind, Place
@@ -77,7 +77,7 @@ def test_80x24_has_all_that_an_operator_looks_for() -> None:
     """Rates, latency, lag, lists, who is away and what starts it, decisions: on one screen."""
     text = shown(busy(5))
     for part in (
-        *("0.8.0", "up 2 h", "Kafka up", "register AWAY", "2 workers ready", "12,346", "4.1 ms"),
+        *("0.8.0", "up 2 h", "Kafka up", "Redis AWAY", "2 workers ready", "12,346", "4.1 ms"),
         *("12.0 ms", "calls 250", "sink redis 3", "KH/scam004", "AWAY since 21:03:00Z"),
         *(
             "connection refused; `ringfence feeds run`",

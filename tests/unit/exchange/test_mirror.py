@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pybloom_live import BloomFilter  # type: ignore[attr-defined]
 from tuf.api.metadata import DelegatedRole, Metadata, Root, Targets
 
-from stream.cli.exchange.exchange_follow import follow
+from stream.cli.exchange.exchange_lists import follow
 from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault
 from stream.exchange import mirror, repository, repository_files, signing
 from stream.exchange.mirror import COUNTRIES, Hub

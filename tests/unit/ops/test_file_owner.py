@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from stream.cli import common
+from stream.cli.output import USAGE
 from stream.ops import file_owner
 
 
@@ -69,7 +70,7 @@ def test_a_command_says_whose_it_is_and_how_to_run_it(
     monkeypatch.setattr("sys.argv", ["ringfence", "feeds", "pull", "kh scam"])
     with pytest.raises(typer.Exit) as ended:
         common.own(tmp_path, folder)
-    assert ended.value.exit_code == common.WRONG_USER
+    assert ended.value.exit_code == USAGE
     said = capsys.readouterr().err
     assert f"{folder} belongs to {whose}" in said
     assert f"sudo -u {whose} ringfence feeds pull 'kh scam'" in said.replace("\n", " ")

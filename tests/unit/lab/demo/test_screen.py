@@ -4,7 +4,7 @@ import re
 import pytest
 from rich.console import Console
 
-from stream.cli.sparkline import spark
+from stream.cli.ops.top import spark
 from stream.lab.demo.changes import Probe
 from stream.lab.demo.judge import GivenReason, SeenDecision
 from stream.lab.demo.screen import bar, draw

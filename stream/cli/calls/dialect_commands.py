@@ -1,0 +1,259 @@
+"""`ringfence dialects`: the switches whose records are read, and what is read of a file."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stream.calls.dialects import KNOWN
+from stream.calls.dialects.detect_dialect import (
+    Detection,
+    DialectProposal,
+    NearMiss,
+    find,
+    settings_for,
+)
+from stream.calls.dialects.dialect import Dialect, SwitchSettings
+from stream.calls.dialects.preview import Understood, understood
+from stream.calls.submitted_records import records_in
+from stream.cli.common import one_line, settings_of
+from stream.cli.lazy_group import group
+from stream.cli.options import OR_STDIN, ConfigFiles, Output, file_or_piped
+from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, print_table, render, say
+from stream.config.settings import Settings
+from stream.feeds.detection.foreign_files import what_it_is
+from stream.ops.clock import now_s
+
+HEAD_BYTES = 64 * 1024
+BYTES_MAX = 64 * 1024 * 1024
+"""Of a file; its beginning says what it is."""
+ORDINARY = "ordinary"
+
+app = group()
+FileName = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Records as the switch writes them." + OR_STDIN, callback=file_or_piped
+    ),
+]
+
+
+@app.command("list")
+def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """List the dialects, how each is decoded, and which topics are in it.
+
+    `scan`: usual records are located in columns, as our own dialect's are; `ordinary`: each record
+    is decoded by itself, at several times the price. `time_zone`: the switch writes local times,
+    and [switches.<name>] has to say where.
+
+    Example: ringfence dialects list
+    """
+    settings = settings_of(config)
+    rows: list[dict[str, Any]] = [
+        {
+            "dialect": name,
+            "reads": known.what,
+            "decoded": way_of(known.make(name, SwitchSettings(time_zone="Z"))),
+            "needs": "time_zone" if known.local_times else None,
+            "topics": _topics_in(settings, name),
+        }
+        for name, known in KNOWN.items()
+    ]
+    rows += [
+        {
+            "dialect": f"mapping:{name}",
+            "reads": f"{mapping.format.upper()}, by [mappings.{name}]",
+            "decoded": way_of(settings.dialect(f"mapping:{name}")),
+            "needs": None,
+            "topics": _topics_in(settings, f"mapping:{name}"),
+        }
+        for name, mapping in settings.mappings.items()
+    ]
+    names = ("dialect", "reads", "decoded", "needs", "topics")
+    render(form, rows, lambda: print_table(names, [_cells(row) for row in rows]))
+
+
+def _cells(row: Mapping[str, Any]) -> Sequence[str]:
+    return [", ".join(one) if isinstance(one, list) else one or "-" for one in row.values()]
+
+
+def way_of(dialect: Dialect) -> str:
+    """Return the way in which the dialect's usual records are decoded."""
+    return "scan" if dialect.layout is not None else ORDINARY
+
+
+def _topics_in(settings: Settings, name: str) -> list[str]:
+    return [
+        topic
+        for topic, dialect in settings.calls.topics.items()
+        if dialect == name or dialect.startswith(f"{name}:")
+    ]
+
+
+@app.command("detect")
+def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """Say which dialect a file of records is in, why, and what the configuration needs for it.
+
+    Where none fits, it says which switch's records they nearly are, what they lack and what mends
+    it; of records of no known switch a table [mappings.NAME] is proposed to begin with. What it
+    cannot know is left open there. Exit code 1: nothing fits as it is.
+
+    Example: ringfence dialects detect Master.csv
+    """
+    settings = settings_of(config)
+    if what := what_it_is(_start(file, HEAD_BYTES)):
+        fail(f"{file} is {what}", USAGE)
+    found = find(_records(file), settings.calls.home_country)
+    told = {
+        "proposals": [_proposal_json(one) for one in found.proposals],
+        "near": [_near_json(one) for one in found.near],
+        "mapping": found.mapping or None,
+    }
+    draw = _print_proposals if found.proposals else _print_near
+    render(form, told, lambda: draw(file, found), rows="proposals")
+    if not found.proposals:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _print_near(file: Path, found: Detection) -> None:
+    """Print why no dialect fits, as comments: the whole can be kept as configuration."""
+    if not found.near:
+        _comment(f"{file}: none of the dialects that `ringfence dialects list` names")
+    for one in found.near:
+        share = f"{one.calls:,} of {one.records:,} records are calls"
+        _comment(f"{file}: nearly {one.dialect} ({KNOWN[one.dialect].what}): {share}")
+        for reason, count in one.reasons:
+            _comment(f"  {count:,} x {reason}")
+    if found.near and not found.mapping:
+        _comment("When that is mended, this is what the configuration needs:")
+        say(settings_for(found.near[0].dialect).rstrip())
+    elif found.mapping:
+        _comment("A table to begin with; say what is left open, then `ringfence dialects test`:")
+        say(found.mapping.rstrip())
+    else:
+        _comment("No field of them looks like the numbers of who called and who was called")
+
+
+def _near_json(one: NearMiss) -> dict[str, object]:
+    return {
+        "dialect": one.dialect,
+        "records": one.records,
+        "calls": one.calls,
+        "reasons": [{"reason": reason, "records": count} for reason, count in one.reasons],
+    }
+
+
+def _proposal_json(one: DialectProposal) -> dict[str, object]:
+    return {
+        "dialect": one.dialect,
+        "calls": one.calls,
+        "records": one.records,
+        "why": one.why,
+        "settings": one.settings,
+    }
+
+
+def _print_proposals(file: Path, found: Detection) -> None:
+    first, *others = found.proposals
+    _comment(f"{file}: {first.dialect} ({KNOWN[first.dialect].what})")
+    _comment(first.why)
+    for one in others:
+        _comment(f"or {one.dialect}: {one.why}")
+    say(first.settings.rstrip())
+
+
+TimeZone = Annotated[
+    str, typer.Option(help="Of local times, where the configuration does not say: Asia/Bangkok.")
+]
+Count = Annotated[int, typer.Option("--records", min=1, help="Look at so many records.")]
+
+
+@app.command("test")
+def try_out(
+    dialect: Annotated[str, typer.Argument(help="As calls.topics has it: kamailio, mapping:acme.")],
+    file: FileName,
+    time_zone: TimeZone = "",
+    records: Count = 10_000,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Read a file as a dialect; say field by field what was understood, and what was not and why.
+
+    Exit codes: 0 every record is a call, 1 some are not, 2 there is no such dialect.
+
+    Example: ringfence dialects test asterisk-csv Master.csv --time-zone Asia/Bangkok
+    """
+    settings = settings_of(config)
+    try:
+        read = _dialect(settings, dialect, time_zone)
+    except ValueError as error:
+        fail(f"{dialect}: {error}", USAGE)
+    result = understood(read, _records(file)[:records], settings.calls.home_country, now_s())
+    told = result_as_json(dialect, result)
+    render(form, told, lambda: print_result(file, dialect, result))
+    if result.calls < result.records or not result.records:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _dialect(settings: Settings, name: str, time_zone: str) -> Dialect:
+    """The dialect; `time_zone` is for one that is named without a switch."""
+    if time_zone and ":" not in name and name in KNOWN:
+        return KNOWN[name].make(name, SwitchSettings(time_zone=time_zone))
+    return settings.dialect(name)
+
+
+def result_as_json(dialect: str, result: Understood) -> dict[str, object]:
+    """Return the same as plain values."""
+    return {
+        "dialect": dialect,
+        "records": result.records,
+        "calls": result.calls,
+        "fields": {
+            name: {
+                "place": column.place or None,
+                "read": column.read,
+                "example": {"record": column.raw, "read_as": column.value},
+                "remarks": dict(column.remarks),
+            }
+            for name, column in result.columns.items()
+        },
+        "rejected": [
+            {"reason": reason, "records": count, "first": result.first[reason]}
+            for reason, count in result.rejected.most_common()
+        ],
+    }
+
+
+def print_result(file: Path, dialect: str, result: Understood) -> None:
+    """Print the fields that were understood of a file, and the rest with its reasons."""
+    say(f"{file} as {dialect}: {result.records} records, {result.calls} calls")
+    if result.columns:
+        head = ("field", "read", "place", "for example", "read as", "not understood, or to look at")
+        rows = []
+        for name, column in result.columns.items():
+            remarks = "; ".join(
+                f"{count} x {text}" for text, count in column.remarks.most_common(4)
+            )
+            cells = (column.place, column.raw, column.value, remarks)
+            rows.append([name, str(column.read), *(text or "-" for text in cells)])
+        print_table(head, rows)
+    for reason, count in result.rejected.most_common():
+        say(f"rejected {count}, first record {result.first[reason]}: {reason}")
+
+
+def _records(file: Path) -> list[bytes]:
+    return records_in(_start(file, BYTES_MAX))
+
+
+def _start(file: Path, size: int) -> bytes:
+    try:
+        with file.open("rb") as source:
+            return source.read(size)
+    except OSError as error:
+        fail(f"{file}: cannot be read: {error.strerror}", USAGE)
+
+
+def _comment(text: str) -> None:
+    """Print a line of comment, whatever a foreign file has put into the text."""
+    say(f"# {one_line(text)}")

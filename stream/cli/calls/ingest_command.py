@@ -1,0 +1,162 @@
+"""`ringfence ingest`: call records from files, for switches that only write those."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.calls.dialects.preview import understood
+from stream.cli.calls.dialect_commands import print_result, result_as_json
+from stream.cli.common import own, settings_of
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import NOTHING_DONE, Format, note, render, say
+from stream.config.settings import Settings
+from stream.edge.ingest.lines import Line
+from stream.edge.ingest.progress import State
+from stream.ops.clock import now_s
+from stream.services.ingest import Ingest, Reading, Request, follow, once, request_of
+
+SHOWN = 10_000
+"""Records that a dry run looks at."""
+REASONS_SHOWN = 5
+
+
+def ingest(
+    path: Annotated[
+        Path, typer.Argument(help="A file that grows (Master.csv), or a folder of finished files.")
+    ],
+    dialect: Annotated[
+        str, typer.Option(help="As calls.topics has it: asterisk-csv, asterisk-csv:bkk, mapping:x.")
+    ],
+    follow_: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until SIGTERM.")
+    ] = False,
+    topic: Annotated[
+        str | None, typer.Option(help="Where several of calls.topics have the dialect.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Where to keep how far was read; else in ingest.state_dir.")
+    ] = None,
+    from_end: Annotated[
+        bool, typer.Option("--from-end", help="Of a file not read before: only what comes.")
+    ] = False,
+    last_line: Annotated[
+        bool, typer.Option("--last-line", help="A last line without its newline is a record too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be read; send and keep nothing.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Health pages; else ingest.http_port.")
+    ] = None,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Send the call records in a file, or in a folder's files, to Kafka, each at least once.
+
+    It goes on where it ended, over restarts, kill -9 and log rotation. After 50 records none of
+    which is a call it refuses to go on and names the likely dialect. With --follow it logs to
+    stderr. Exit codes: 0 all that is there is sent, or stopped in order; 1 died; 2 wrong
+    dialect, configuration or path; 3 Kafka is not set up as it has to be.
+
+    Example: ringfence ingest --dialect asterisk-csv /var/log/asterisk/cdr-csv/Master.csv --follow
+    """
+    settings = settings_of(config)
+    if not path.exists() and not follow_:
+        raise typer.BadParameter(f"there is no {path}", param_hint="PATH")
+    if path.is_dir() and (from_end or last_line):
+        raise typer.BadParameter("is of a single file; a folder's files are read whole")
+    request = request_of(settings, path, dialect, topic, state)
+    wanted = replace(request, from_end=from_end, last_line=last_line)
+    if not dry_run:
+        own(request.state.parent)
+    if dry_run:
+        _dry_run(settings, request, form)
+    elif follow_:
+        chosen = settings.ingest.http_port if port is None else port
+        raise typer.Exit(follow(settings, wanted, chosen))
+    else:
+        _tell(once(settings, wanted), request, form)
+
+
+def _tell(done: Ingest, request: Request, form: Format) -> None:
+    sent, waiting = done.sent, done.waiting
+    told = {
+        "topic": request.topic,
+        "calls": sent.taken,
+        "unreadable": sent.unreadable,
+        "too_long": sent.too_long,
+        "waiting_bytes": waiting.size if waiting else 0,
+        "reasons": dict(sent.reasons.most_common(REASONS_SHOWN)),
+    }
+    render(form, told, lambda: _print_done(done, request))
+
+
+def _print_done(done: Ingest, request: Request) -> None:
+    sent, waiting = done.sent, done.waiting
+    say(f"{request.path}: {sent.taken} calls sent to {request.topic}")
+    if sent.unreadable:
+        say(
+            f"{sent.unreadable} records are no calls, the first is {sent.first}; they were sent "
+            "too, and the engine keeps them on the topic of rejected records:"
+        )
+        for reason, count in sent.reasons.most_common(REASONS_SHOWN):
+            say(f"  {count} x {reason}")
+    if sent.too_long:
+        say(f"{sent.too_long} lines are too long for a record: see the log")
+    if waiting:
+        say(_waits(waiting))
+
+
+def _waits(waiting: Line) -> str:
+    return (
+        f"{waiting.place}: {waiting.size} bytes have no newline yet and wait for the rest; "
+        "--last-line takes them as they are"
+    )
+
+
+def _dry_run(settings: Settings, request: Request, form: Format) -> None:
+    """Show from where it would go on, and what would be understood."""
+    if request.state.exists():
+        with State(request.state, str(request.path)) as state:
+            place, done = state.place(), state.done()
+            lines = _next_lines(settings, request, state)
+    else:
+        place, done = None, {}
+        lines = _next_lines(settings, request, None)
+    records = [line.value for line in lines if not line.too_long]
+    dialect = settings.dialect(settings.calls.topics[request.topic])
+    result = understood(dialect, records, settings.calls.home_country, now_s())
+    too_long = len(lines) - len(records)
+    told = {
+        "topic": request.topic,
+        "from_line": place.line if place else 1,
+        "files_read_before": len(done),
+        "too_long": too_long,
+    }
+
+    def draw() -> None:
+        where = f"line {place.line} (byte {place.at})" if place else "the beginning"
+        what = f"{len(done)} files were read before" if done else f"it would go on from {where}"
+        say(f"# {request.path} for {request.topic}: {what}; of what comes next:")
+        print_result(request.path, request.dialect, result)
+        if too_long:
+            say(f"{too_long} lines are too long for a record")
+
+    render(form, {**told, **result_as_json(request.dialect, result)}, draw)
+    if not result.records:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _next_lines(settings: Settings, request: Request, state: State | None) -> list[Line]:
+    reader = Reading(settings, request, state).reader
+    lines: list[Line] = []
+    try:
+        while len(lines) < SHOWN and (batch := reader.next()) is not None:
+            lines += batch.lines
+        if reader.waiting:
+            note(_waits(reader.waiting))
+    finally:
+        reader.close()
+    return lines[:SHOWN]

@@ -1,0 +1,110 @@
+"""`ringfence run`, `serve`, `serve-sip` and `warm`: the processes that decide calls.
+
+Each imports its service when it runs: a worker must not carry what the HTTP service needs (FastAPI
+alone takes as long to load as all other commands together).
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.common import own, settings_of, words_of
+from stream.cli.options import ConfigFiles, Output, Worker
+from stream.cli.output import NOTHING_DONE, Format, note, render, say
+from stream.config.agreement_files import agreements_of
+from stream.config.settings import Settings
+from stream.ops.kernels import warm_up
+
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes; about one a core.")]
+
+
+def run(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None) -> None:
+    """Read calls, decide them, publish the decisions; until SIGTERM or Ctrl-C.
+
+    Logs to stderr: JSON lines, or readable ones on a terminal. Exit codes: 0 stopped in order,
+    1 died, 2 wrong configuration, 3 Kafka or Redis are not set up as they have to be.
+
+    Example: ringfence run --config carrier.toml --workers 4
+    """
+    from stream.services import supervisor
+    from stream.services import worker as engine
+
+    settings = _checked(config)
+    if worker is not None:
+        code = engine.run(settings, supervisor.place_of_worker(worker, workers))
+    elif workers == 1:
+        code = engine.run(settings)
+    else:
+        work = supervisor.Work("run", words_of(config), settings.ops.http_port)
+        code = supervisor.run(settings, workers, work)
+    raise typer.Exit(code)
+
+
+def serve(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None) -> None:
+    """Serve HTTP: records in, verdicts and lists out; until SIGTERM or Ctrl-C.
+
+    `/docs` describes every address. Clients show a token that `ringfence token create` made;
+    SIGHUP has the file of tokens read again at once. The workers share the port. Exit codes as for
+    `run`.
+
+    Example: ringfence serve --config carrier.toml --workers 2
+    """
+    from stream.services import http, supervisor
+
+    settings = _checked(config)
+    if worker is not None:
+        code = http.run(settings, words_of(config), supervisor.place_of_worker(worker, workers))
+    elif workers == 1:
+        code = http.run(settings, words_of(config))
+    elif settings.serve.port == 0:
+        raise typer.BadParameter("--workers needs a port that they share: set port in [serve]")
+    else:
+        work = supervisor.Work("serve", words_of(config), settings.serve.health_port)
+        code = supervisor.run(settings, workers, work)
+    raise typer.Exit(code)
+
+
+def serve_sip(config: ConfigFiles = None) -> None:
+    """Answer SIP: 404 go on, 603 blocked; until SIGTERM or Ctrl-C.
+
+    A switch sends an INVITE before it routes a call, by UDP or TCP, and goes by the answer. OPTIONS
+    are answered 200, or 503 while no lists are loaded. Exit codes as for `run`.
+
+    Example: ringfence serve-sip --config carrier.toml
+    """
+    from stream.services import sip
+
+    raise typer.Exit(sip.run(_checked(config)))
+
+
+def _checked(config: list[Path] | None) -> Settings:
+    """Return the settings of a service. Ends where it could not keep its state, or agreements."""
+    settings = settings_of(config)
+    own(settings.lists.state_dir)
+    agreements_of(settings)
+    return settings
+
+
+def warm(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """Compile the kernels that decide calls, and keep them where workers look for them.
+
+    A worker does the same when it starts, but then calls wait for it: half a minute after
+    an upgrade, a second once they are there. Exit code 1 if they cannot be used, and why.
+
+    Example: ringfence warm --config carrier.toml
+    """
+    settings = settings_of(config)
+    folder = settings.ops.kernels_folder(settings.lists.state_dir)
+    own(folder if folder.exists() else folder.parent)
+    warmth = warm_up(folder)
+
+    def draw() -> None:
+        if warmth.why_not:
+            note(f"no compiled kernels: {warmth.why_not}")
+        else:
+            say(f"the kernels are compiled ({warmth.seconds:.1f} s)")
+
+    render(form, {"compiled": not warmth.why_not, "why_not": warmth.why_not or None}, draw)
+    if warmth.why_not:
+        raise typer.Exit(NOTHING_DONE)

@@ -1,0 +1,81 @@
+"""`ringfence sink`: decisions where calls are routed."""
+
+import asyncio
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from stream.cli.common import say_waiting, seconds_in, settings_of
+from stream.cli.lazy_group import group
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import USAGE, Format, fail, render, say
+from stream.config.agreement_files import agreements_of
+from stream.services.redis_sink import run_redis
+from stream.services.webhook_resend import resend
+from stream.services.webhook_sink import run_webhooks
+
+app = group()
+
+
+@app.command()
+def redis(config: ConfigFiles = None) -> None:
+    """Keep keys for SIP proxies in Redis (bl:+66812345678), equal to what is decided.
+
+    Reads decisions in a consumer group of its own, and follows the list store: who is taken off a
+    list has no key any more within a second. Logs to stderr. Exit codes: 0 stopped in order,
+    1 died, 2 wrong configuration, 3 Kafka or Redis are not set up as they have to be.
+
+    Example: ringfence sink redis --config carrier.toml
+    """
+    settings = settings_of(config)
+    agreements_of(settings)
+    raise typer.Exit(run_redis(settings))
+
+
+@app.command()
+def webhooks(config: ConfigFiles = None) -> None:
+    """Tell other systems of decisions: CloudEvents over HTTPS, signed.
+
+    Each endpoint has a consumer group and retries of its own; what it does not take in the end
+    goes to a topic. Logs to stderr. Exit codes: 0 stopped in order, 1 died, 2 wrong configuration
+    (a secret that is not set, too), 3 Kafka is not set up as it has to be.
+
+    Example: ringfence sink webhooks --config carrier.toml
+    """
+    raise typer.Exit(run_webhooks(settings_of(config), os.environ))
+
+
+@app.command("resend")
+def resend_command(
+    config: ConfigFiles = None,
+    endpoint: Annotated[
+        list[str] | None, typer.Argument(help="Endpoints of [sinks.webhooks]; none: all.")
+    ] = None,
+    give_up: Annotated[
+        str, typer.Option("--for", help="How long each decision is tried, e.g. 30s, 10m.")
+    ] = "60s",
+    form: Output = Format.TABLE,
+) -> None:
+    """Try again to deliver what webhooks did not take, once they are mended.
+
+    Goes through the topic of undelivered decisions from where it was left the last time. What is
+    not taken again stays there for the next time. Exit code 1 if there is such.
+
+    Example: ringfence sink resend crm --config carrier.toml
+    """
+    settings = settings_of(config)
+    known = settings.sinks.webhooks.endpoints
+    names = endpoint or list(known)
+    for name in names:
+        if name not in known:
+            fail(f"no endpoint {name!r}; known: {', '.join(known) or 'there is none'}", USAGE)
+    done = asyncio.run(resend(settings, names, os.environ, seconds_in(give_up), say_waiting))
+
+    def draw() -> None:
+        for one in done:
+            say(f"{one.endpoint}: {one.delivered:,} delivered, {one.not_taken:,} not taken again")
+
+    render(form, [asdict(one) for one in done], draw)
+    raise typer.Exit(int(any(one.not_taken for one in done)))

@@ -1,0 +1,160 @@
+"""`ringfence circle`: the keys by which the countries of a circle hash numbers."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stream.cli.common import own, settings_of
+from stream.cli.lazy_group import group
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, print_table, render, say
+from stream.cli.store_access import with_list_store
+from stream.config.settings import Settings
+from stream.core.model.entry import NEVER, Entry
+from stream.core.model.errors import SecretUnsafe
+from stream.core.model.moments import rfc3339
+from stream.lists.snapshot import circle_keys
+from stream.lists.store.list_content import hashed_now
+from stream.lists.store.list_store import ListStore
+
+app = group()
+Circle = Annotated[str, typer.Argument(metavar="CIRCLE", help="E.g. asean, or an epoch: asean@2.")]
+
+
+@app.command()
+def create(
+    name: Circle,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Take the key that another member gave us: 64 hex digits.")
+    ] = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Make a circle's key, or take the one that was given to us; it is never printed.
+
+    One member makes it; the others get the file by a way that only they can read (not by mail,
+    never in the repository), and take it with --key-file. All compare the key's id.
+
+    Example: ringfence circle create asean
+    """
+    folder = _folder(settings_of(config))
+    own(folder)
+    key = circle_keys.new_key(folder, name, circle_keys.key_in(key_file) if key_file else None)
+    say(f"{name}: key {circle_keys.key_id(key)} in {circle_keys.file_of(folder, name)}")
+    say("give that file to the other members by a way that only they can read; compare the id")
+
+
+@app.command()
+def rotate(name: Circle, config: ConfigFiles = None) -> None:
+    """Begin the circle's next epoch: a new key, beside the old one until all lists have moved.
+
+    In the overlap lists of both epochs are read, each with its key: who has the new one follows
+    each list by itself when its owner moves it. When the last owner has, `ringfence circle retire`
+    ends the old epoch. What runs sees a new key without a restart.
+
+    Example: ringfence circle rotate asean
+    """
+    settings = settings_of(config)
+    last = circle_keys.newest(name.partition("@")[0], settings.circle_keys())
+    if last is None:
+        fail(f"no circle {name}: `ringfence circle create {name}` makes it", USAGE)
+    follows = circle_keys.next_epoch(last)
+    folder = _folder(settings)
+    own(folder)
+    key = circle_keys.new_key(folder, follows)
+    say(f"{follows}: key {circle_keys.key_id(key)} in {circle_keys.file_of(folder, follows)}")
+    take = f"ringfence circle create {follows} --key-file FILE"
+    say(f"1. give that file to the other members: `{take}`")
+    say(f"2. when all have it, each owner: `ringfence lists rekey OWNER/NAME --circle {follows}`")
+    say(f"3. when no list of {last} is left: `ringfence circle retire {last}`")
+
+
+@app.command()
+def retire(name: Circle, config: ConfigFiles = None) -> None:
+    """End an epoch: its key is deleted here, and lists hashed by it can no longer be read.
+
+    Example: ringfence circle retire asean
+    """
+    path = circle_keys.file_of(_folder(settings_of(config)), name)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise SecretUnsafe(f"{path} cannot be deleted: {error.strerror}") from error
+    say(f"{name}: the key is deleted; restart what runs, so that it is forgotten there too")
+
+
+@app.command("list")
+def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """List the circles that there is a key of; members compare the ids.
+
+    Example: ringfence circle list
+    """
+    settings = settings_of(config)
+    folder = _folder(settings)
+    rows = []
+    for name, key in sorted(settings.circle_keys().items()):
+        source = settings.circles[name].key_env if name in settings.circles else ""
+        where = source or (
+            "" if name == circle_keys.PLAIN else str(circle_keys.file_of(folder, name))
+        )
+        rows.append((name, circle_keys.key_id(key), where))
+    told = [{"circle": n, "key_id": i or None, "from": w or None} for n, i, w in rows]
+    cells = [[text or "-" for text in row] for row in rows]
+    render(form, told, lambda: print_table(("circle", "key id", "from"), cells))
+
+
+@app.command()
+def why(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A list of ours.")],
+    fingerprint: Annotated[str, typer.Argument(help="As a partner has it: 16 hex digits.")],
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Say which number of a list of ours a fingerprint is, and who reported it: for an appeal.
+
+    A partner with whom fingerprints are shared decides by them and can name no more; the owner
+    can, also one of an earlier epoch as long as its key is here. The number is shown in whole. Exit
+    codes: 0 it is listed, 1 it is not.
+
+    Example: ringfence circle why KH/scam 336e914774f97770
+    """
+    settings = settings_of(config)
+    if not re.fullmatch(r"[0-9a-f]{16}", fingerprint.lower()):
+        fail(f"{fingerprint!r} is no fingerprint: 16 hex digits", USAGE)
+    value = int(fingerprint, 16)
+
+    async def work(register: ListStore) -> tuple[Entry, ...]:
+        keys = settings.circle_keys()
+        now = (await hashed_now(register, name, [value], keys)).get(value, value)
+        return (await register.reports(name, [now])).get(now, ())
+
+    reports = with_list_store(settings, work)
+    told = [_report_json(one) for one in reports]
+
+    def draw() -> None:
+        if not told:
+            say(f"{name} does not hold it now; its history: `ringfence lists history {name}`")
+        for one in told:
+            until = one["expires_at"] or "it is taken off"
+            what = f"{one['category']}, confidence {one['confidence']}"
+            say(f"{one['number']}: {one['source']}: {what}, {one['reported_at']} until {until}")
+
+    render(form, {"list": name, "reports": told}, draw, rows="reports")
+    if not reports:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _report_json(one: Entry) -> dict[str, Any]:
+    return {
+        "number": one.number or None,
+        "source": one.source,
+        "category": one.category.label,
+        "confidence": one.confidence,
+        "reported_at": rfc3339(one.reported_at_s),
+        "expires_at": None if one.expires_at_s == NEVER else rfc3339(one.expires_at_s),
+    }
+
+
+def _folder(settings: Settings) -> Path:
+    return Path(settings.exchange.circles_dir)

@@ -1,0 +1,392 @@
+"""`ringfence exchange`: our signed repository, its keys, and its verification."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.common import own, settings_of
+from stream.cli.lazy_group import group
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, print_table, render, say
+from stream.config.settings import Settings
+from stream.core.model import names
+from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
+from stream.core.model.moments import rfc3339
+from stream.exchange import mirror, repository, repository_files
+from stream.exchange.repository import RoleStatus, role_statuses
+from stream.exchange.signing import Validity
+from stream.exchange.signing_keys import SEALED_BY, KeyRing
+from stream.feeds.tuf.tuf_client import TufLimits
+from stream.ops.clock import now_s
+from stream.ops.schema.toml import secret
+
+app = group()
+key_app = group(help="The private keys that sign.")
+app.add_typer(key_app, name="key")
+
+Offline = Annotated[
+    list[Path], typer.Option("--offline", help="A folder for one person's root and targets keys.")
+]
+Threshold = Annotated[
+    int, typer.Option(min=1, max=20, help="How many of those persons have to sign.")
+]
+
+Keys = Annotated[
+    list[Path] | None,
+    typer.Option("--keys", help="A folder with more private keys, e.g. of a stick; repeatable."),
+]
+RootFile = Annotated[
+    Path, typer.Option("--root", help="The owner's root.json, had by a way that you trust.")
+]
+Url = Annotated[str, typer.Argument(metavar="URL", help="Its address, or a folder.")]
+Whole = Annotated[
+    bool, typer.Option("--whole/--metadata-only", help="Fetch and compare every file, too.")
+]
+SOON_S = 30 * 86_400
+_BYTES_MAX = 1 << 20
+
+
+def ring_of(settings: Settings, more: list[Path] | None) -> KeyRing:
+    """The private keys of this machine, and of the folders `more`. Raises ConfigInvalid."""
+    errors: list[str] = []
+    passphrase = secret(SEALED_BY, os.environ, errors)
+    if errors:
+        raise ConfigInvalid(tuple(errors))
+    return KeyRing([Path(settings.exchange.keys_dir), *(more or [])], passphrase)
+
+
+def validity_of(settings: Settings) -> Validity:
+    """Return how long each role's signatures are good for."""
+    section = settings.exchange
+    return Validity(
+        root_s=int(section.root_days * 86_400),
+        targets_s=int(section.targets_days * 86_400),
+        list_s=int(section.list_days * 86_400),
+        snapshot_s=int(section.snapshot_days * 86_400),
+        timestamp_s=int(section.timestamp_hours * 3600),
+    )
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return the folder of our repository."""
+    return Path(settings.exchange.dir)
+
+
+def own_exchange(settings: Settings) -> None:
+    """End with 2 where this user's files would not be the repository's owner's."""
+    section = settings.exchange
+    own(section.dir, section.keys_dir, section.state_dir)
+
+
+def root_in(path: Path) -> bytes:
+    """A root.json that the operator trusts. Raises ExchangeFault."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ExchangeFault(f"{path} cannot be read: {error.strerror}") from error
+    if len(data) > _BYTES_MAX:
+        raise ExchangeFault(f"{path} is too large to be a root.json")
+    return data
+
+
+@app.command()
+def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None) -> None:
+    """Make our repository: people's keys sign root and targets, this machine's the rest.
+
+    Each --offline is a folder on a stick of its own, to be locked away afterwards.
+
+    Example: ringfence exchange init --offline stick-a --offline stick-b --threshold 2
+    """
+    settings = settings_of(config)
+    ring = ring_of(settings, offline)
+    folder = folder_of(settings)
+    repository.init(folder, ring, offline, threshold, validity_of(settings), now_s())
+    say(f"made {folder}: serve it with any web server, or carry it (`ringfence exchange bundle`)")
+    say(
+        f"partners trust you by {folder / repository_files.METADATA / '1.root.json'}: "
+        "give it to them"
+    )
+    say(f"lock {', '.join(str(path) for path in offline)} away; this machine needs them no more")
+    note_closed(folder)
+
+
+def note_closed(folder: Path) -> None:
+    """Warn where a web server cannot get to our published files."""
+    if (closed := repository_files.closed_above(folder)) is not None:
+        text = f"a web server of another user cannot enter {closed}: `chmod o+x {closed}`"
+        note(f"{text}, or a folder like /srv/exchange for [exchange] dir")
+
+
+@app.command("add-list")
+def add_list(
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list.")],
+    keys: Keys = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Give a list a role and a key of its own in our repository; needs the targets keys.
+
+    Example: ringfence exchange add-list KH/scam --keys stick-a --keys stick-b
+    """
+    settings = settings_of(config)
+    own_exchange(settings)
+    if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
+        fail(f"{name!r} {wrong}", USAGE)
+    ring = ring_of(settings, keys)
+    repository.add_list(folder_of(settings), ring, name, validity_of(settings), now_s())
+    say(f"{name} can be published from this machine")
+
+
+@app.command()
+def resign(
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on, every [exchange] resign_s, until Ctrl-C.")
+    ] = False,
+    config: ConfigFiles = None,
+) -> None:
+    """Sign again what this machine signs and whose time is half over; costs nothing if none is.
+
+    Example: ringfence exchange resign --follow
+    """
+    settings = settings_of(config)
+    own_exchange(settings)
+    ring = ring_of(settings, None)
+    while True:
+        try:
+            due = repository.resign(folder_of(settings), ring, validity_of(settings), now_s())
+            if due or not follow:
+                say(f"signed again: {', '.join(due)}" if due else "nothing is due")
+        except Fault as fault:
+            if not follow:
+                raise
+            note(f"not signed again, it is tried in {settings.exchange.resign_s:g} s: {fault}")
+        if not follow:
+            return
+        time.sleep(settings.exchange.resign_s)
+
+
+@app.command()
+def status(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """Show what is published, by which keys, and what has to be signed again when.
+
+    Exit code 1: something has expired, or does within 30 days and needs a person.
+
+    Example: ringfence exchange status
+    """
+    settings = settings_of(config)
+    published = repository_files.read(folder_of(settings))
+    found = role_statuses(published)
+    at_hand = {key.keyid: key.name for key in ring_of(settings, None).held()}
+    now = now_s()
+    told = [_role_json(one, now) for one in found]
+    render(form, told, lambda: _print_roles(found, at_hand, now))
+    if any(_urgent(one, at_hand, now) for one in found):
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _urgent(one: RoleStatus, at_hand: dict[str, str], now: int) -> bool:
+    by_itself = any(keyid in at_hand for keyid in one.keyids)
+    return one.expires_s - now < (0 if by_itself else SOON_S)
+
+
+def expiry_words(expires_s: int, now: int) -> str:
+    """Return `in 29 d`, `in 5 h`, or since when it has expired."""
+    left = expires_s - now
+    span = f"{abs(left) // 86_400} d" if abs(left) >= 172_800 else f"{abs(left) // 3600} h"
+    return f"in {span}" if left > 0 else f"EXPIRED {span} ago"
+
+
+def _print_roles(found: list[RoleStatus], at_hand: dict[str, str], now: int) -> None:
+    rows = []
+    for one in found:
+        keys = ", ".join(at_hand.get(keyid, keyid[:8]) for keyid in one.keyids)
+        needed = f"{one.threshold} of {len(one.keyids)}"
+        rows.append((one.role, str(one.version), expiry_words(one.expires_s, now), needed, keys))
+    print_table(("role", "version", "expires", "signed by", "keys"), rows)
+
+
+def _role_json(one: RoleStatus, now: int) -> dict[str, object]:
+    return {
+        "role": one.role,
+        "version": one.version,
+        "expires_at": rfc3339(one.expires_s),
+        "expired": one.expires_s <= now,
+        "threshold": one.threshold,
+        "keys": one.keyids,
+    }
+
+
+@app.command()
+def verify(
+    url: Url,
+    root: RootFile,
+    state: Annotated[
+        Path | None, typer.Option(help="Remember versions here, so that a rollback is seen.")
+    ] = None,
+    whole: Whole = True,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Verify a repository as a partner does. Exit code 1: it is not to be trusted, and why.
+
+    Example: ringfence exchange verify https://lists.cert.example/kh --root kh.root.json
+    """
+    settings_of(config)
+    report = mirror.verify(url, root_in(root), state, TufLimits(), whole=whole)
+    _told(report, form)
+
+
+@app.command("serve-check")
+def serve_check(
+    url: Url, whole: Whole = True, config: ConfigFiles = None, form: Output = Format.TABLE
+) -> None:
+    """Compare the files of a web server (or a folder) with ours. Exit code 1: they differ.
+
+    Example: ringfence exchange serve-check https://lists.cert.example/kh
+    """
+    settings = settings_of(config)
+    report = mirror.serve_check(folder_of(settings), url, TufLimits(), whole=whole)
+    _told(report, form)
+
+
+def _told(report: mirror.VerifyReport, form: Format) -> None:
+    now = now_s()
+    told = {
+        "roles": [_role_json(one, now) for one in report.roles],
+        "targets": report.targets,
+        "bytes": report.size,
+        "faults": report.faults,
+    }
+
+    def draw() -> None:
+        _print_roles(list(report.roles), {}, now)
+        say(f"{report.targets:,} files, {report.size:,} bytes")
+        for fault in report.faults:
+            note(fault)
+        if not report.faults:
+            say("all of it is as it was signed")
+
+    render(form, told, draw, rows="roles")
+    if report.faults:
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command("bundle")
+def bundle_(path: Path, config: ConfigFiles = None) -> None:
+    """Write all that is published, and nothing else, as one tar: for who has no line.
+
+    Example: ringfence exchange bundle kh.tar
+    """
+    count = mirror.write_bundle(folder_of(settings_of(config)), path)
+    say(f"{path}: {count:,} files; whoever gets it needs our 1.root.json by another way")
+
+
+@app.command("import-bundle")
+def import_bundle(
+    path: Path,
+    into: Annotated[Path, typer.Option(help="The folder that a feed of transport tuf follows.")],
+    root: RootFile,
+    config: ConfigFiles = None,
+) -> None:
+    """Verify a partner's bundle and put it where a feed follows it. Exit code 1: refused, and why.
+
+    Example: ringfence exchange import-bundle kh.tar --into partners/kh --root kh.root.json
+    """
+    settings = settings_of(config)
+    own_exchange(settings)
+    state = Path(settings.exchange.state_dir) / "bundles" / into.name
+    published = mirror.read_bundle(path, into, root_in(root), state, TufLimits())
+    say(f"{into}: {len(published.all_targets()):,} files, verified")
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its name, or its id.")],
+    keys: Keys = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Take a key out of every role, at once: it was lost or stolen. Others have to be enough.
+
+    Example: ringfence exchange revoke root-2 --keys stick-a --keys stick-c
+    """
+    settings = settings_of(config)
+    own_exchange(settings)
+    ring = ring_of(settings, keys)
+    _, roles = repository.replace_key(
+        folder_of(settings), ring, _keyid(ring, key), None, validity_of(settings), now_s()
+    )
+    say(f"{key} signs no more for {', '.join(roles)}; delete its file")
+
+
+def _keyid(ring: KeyRing, name: str) -> str:
+    found = ring.named(name)
+    if found is not None:
+        return found.keyid
+    if len(name) == 64:
+        return name
+    return fail(f"no key {name} is at hand; write its whole id (`exchange status -o json`)", USAGE)
+
+
+@key_app.command("create")
+def key_create(
+    name: Annotated[str, typer.Argument(help="E.g. root-4.")],
+    into: Annotated[Path | None, typer.Option(help="Its folder; else [exchange] keys_dir.")] = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Make a private key: a file that only you can read; `RINGFENCE_EXCHANGE_PASSPHRASE` seals it.
+
+    Example: ringfence exchange key create root-4 --into stick-d
+    """
+    settings = settings_of(config)
+    own_exchange(settings)
+    made = ring_of(settings, None).new(name, into)
+    say(f"{name}: {made.path}, id {made.keyid}")
+
+
+@key_app.command("list")
+def key_list(keys: Keys = None, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """List the private keys at hand and what each may sign; never the keys themselves.
+
+    Example: ringfence exchange key list --keys stick-a
+    """
+    settings = settings_of(config)
+    found = role_statuses(repository_files.read(folder_of(settings)))
+    rows = [
+        (key.name, key.keyid, [one.role for one in found if key.keyid in one.keyids])
+        for key in ring_of(settings, keys).held()
+    ]
+    cells = [(name, keyid[:16], ", ".join(roles) or "nothing") for name, keyid, roles in rows]
+    told = [{"key": name, "id": keyid, "signs": roles} for name, keyid, roles in rows]
+    render(form, told, lambda: print_table(("key", "id", "signs"), cells))
+
+
+@key_app.command("rotate")
+def key_rotate(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its name, or its id.")],
+    into: Annotated[Path | None, typer.Option(help="Where the new one goes.")] = None,
+    keys: Keys = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Put a new key in the place of one: regularly, or when it was lost or stolen.
+
+    Keys of this machine need the root keys (or, a list's, the targets keys) with --keys.
+
+    Example: ringfence exchange key rotate timestamp-1 --keys stick-a --keys stick-b
+    """
+    settings = settings_of(config)
+    own_exchange(settings)
+    ring = ring_of(settings, keys)
+    keyid = _keyid(ring, key)
+    old = ring.named(keyid)
+    stem = (old.name if old is not None else key).rpartition("-")[0] or "key"
+    new = ring.new(ring.next_name(stem), into or (old.path.parent if old is not None else None))
+    try:
+        _, roles = repository.replace_key(
+            folder_of(settings), ring, keyid, new, validity_of(settings), now_s()
+        )
+    except Fault:
+        new.path.unlink()
+        raise
+    say(f"{new.name} signs for {', '.join(roles)}; delete {old.path if old else key}")

@@ -1,0 +1,398 @@
+"""`ringfence feeds check` and `detect`: a partner's file looked at, without storing anything."""
+
+import asyncio
+import csv
+import hashlib
+import os
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from shlex import quote
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from stream.cli.common import one_line, region_of, settings_of
+from stream.cli.options import ConfigFiles, FromPartner, NumberColumn, Output, Region, Strict
+from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, render, say, warn_of_rejected
+from stream.config.feed_files import house_of, read_feed
+from stream.config.sections import feed_paths
+from stream.config.settings import EngineSettings
+from stream.core.model import csv_cells
+from stream.core.model.errors import ConfigInvalid, ListStoreDown, ListStoreUnsafe, ListUnknown
+from stream.feeds.assess import Arrival, Assessed, assess, last_of
+from stream.feeds.detection.detect import detect
+from stream.feeds.detection.proposal import FeedProposal
+from stream.feeds.feed import Feed
+from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.formats.rows import InputUnreadable
+from stream.feeds.gate import GateVerdict
+from stream.feeds.open import format_of
+from stream.feeds.read import is_whole
+from stream.feeds.state_store import FeedStateStore
+from stream.feeds.transports.transport import Fetched
+from stream.feeds.version_files import VersionFiles
+from stream.lists.store.list_store import ListStore
+from stream.ops.clock import now_s
+from stream.services.feeds import around_of
+
+SHOWN_MAX: Final = 20
+NEIGHBOURS: Final = (
+    *("TH", "KH", "MM", "LA", "VN", "MY", "SG", "ID", "PH", "BN"),
+    *("CN", "HK", "TW", "JP", "KR", "IN", "AU", "GB", "US"),
+)
+"""Regions that national numbers are tried in, after our own country."""
+
+
+def check(
+    file: FromPartner,
+    name: Annotated[
+        str | None, typer.Option("--feed", help="Read and judged as this feed's file says.")
+    ] = None,
+    increment: Annotated[
+        bool, typer.Option("--increment", help="The file adds to the list; else it is all of it.")
+    ] = False,
+    region: Region = None,
+    number: NumberColumn = "",
+    config: ConfigFiles = None,
+    strict: Strict = False,
+    form: Output = Format.TABLE,
+) -> None:
+    """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
+
+    Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
+    (--region and --number answer its questions), and it is compared with no list; without Redis
+    too, and that is said. Exit code 0: it would go live, with a warning where rows are rejected
+    (with --strict 1), 1: it would not, 2: it cannot be read.
+
+    Example: ringfence feeds check numbers.csv --feed kh-scam
+    """
+    settings = settings_of(config)
+    proposal = None
+    if name is None:
+        try:
+            proposal = _recognised(settings, file, region, number)
+        except InputUnreadable as error:
+            text = str(error)
+            render(form, {"format": None, "unreadable": text}, lambda: note(text))
+            raise typer.Exit(USAGE) from error
+        if proposal.question is not None:
+            command = asking("feeds check", file, region, number)
+            _ask(file, proposal, command, form)
+        feed = _feed_of(settings, proposal)
+    else:
+        if region is not None or number:
+            fail("--region and --number are said by the feed's file: leave them out", USAGE)
+        feed = feed_for(settings, name)
+    with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
+        versions = VersionFiles(Path(folder), feed.name)
+        whole = is_whole(feed, file, said=not increment)
+        arrival = _arrival(file, whole=whole)
+        versions.place(arrival.id).mkdir(parents=True)
+        found, unknown = asyncio.run(_assessed(settings, feed, arrival, versions, name is not None))
+        rejected = _rejected(versions.rejects(arrival.id))
+
+    def draw() -> None:
+        if proposal is not None:
+            _print_reading(file, proposal)
+        _print(file, feed, found, unknown, rejected)
+
+    render(form, _json(feed, found, unknown, rejected), draw, rows="rejected")
+    if found.read.unreadable:
+        raise typer.Exit(USAGE)
+    failed = warn_of_rejected(len(rejected), strict=strict)
+    if found.judgement.verdict is not GateVerdict.ACCEPTED or failed:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _ask(file: Path, proposal: FeedProposal, command: str, form: Format) -> NoReturn:
+    """Ask what has to be known first; nothing can be told of the file before."""
+    assert proposal.question is not None
+
+    def draw() -> None:
+        say(f"{file}: seems to be {proposal.kind}, but:")
+        for line in question_lines(proposal, command):
+            say(f"  {line}")
+        say("the gate: no version like this would be let in before that is said")
+
+    render(form, {"format": proposal.kind, "question": asdict(proposal.question)}, draw)
+    raise typer.Exit(NOTHING_DONE)
+
+
+def _print_reading(file: Path, proposal: FeedProposal) -> None:
+    """Print the columns and the country that were read, so that a wrong one is seen."""
+    read = [f"{name} from {place!r}" for name, place in proposal.options.columns.items()]
+    if proposal.region is not None:
+        read.append(f"national numbers of {proposal.region}")
+    if read:
+        say(f"{file}: recognised as {proposal.kind}: {', '.join(read)}")
+
+
+def feed_for(settings: EngineSettings, name: str) -> Feed:
+    """Return the feed of that name, as its file says. Raises ConfigInvalid."""
+    return setup_of(settings, name).feed
+
+
+def setup_of(settings: EngineSettings, name: str) -> FeedSetup:
+    """Return the feed of that name with its transport and times. Raises ConfigInvalid."""
+    folder = Path(settings.feeds.dir)
+    paths = feed_paths(folder)
+    if name not in paths:
+        known = ", ".join(paths) or "there is none"
+        raise ConfigInvalid((f"{folder}: no feed {name}; known: {known}",))
+    return read_feed(paths[name], os.environ, house_of(settings))
+
+
+def recognised_feed(settings: EngineSettings, file: Path) -> Feed:
+    """Return a feed that reads `file` as it is recognised, or by its name where it is not.
+
+    A file that has to be asked about is an error with the question.
+    """
+    try:
+        proposal = _recognised(settings, file, None, "")
+    except InputUnreadable as error:
+        fail(str(error), USAGE)
+    if proposal.question is not None:
+        lines = question_lines(proposal, asking("feeds check", file, None, ""))
+        fail("\n  ".join((f"{file}: seems to be {proposal.kind}, but:", *lines)), USAGE)
+    return _feed_of(settings, proposal)
+
+
+def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
+    house = house_of(settings)
+    return Feed(
+        name="check",
+        list_name="",
+        owner="",
+        contact="",
+        format=found.kind,
+        options=found.options,
+        region=found.region,
+        dates=found.dates,
+        unknown_category="other",
+        own=house.own,
+        prefixes=house.prefixes,
+    )
+
+
+def _recognised(
+    settings: EngineSettings, file: Path, region: str | None, number: str
+) -> FeedProposal:
+    """Return the most likely reading of a file; by its name where no format is recognised.
+
+    Raises InputUnreadable.
+    """
+    found = detect(file, _regions(settings, region), now_s(), number)
+    return found[0] if found else FeedProposal(format_of(file), 0, "")
+
+
+def _arrival(file: Path, *, whole: bool) -> Arrival:
+    found = file.stat()
+    digest = ""
+    if file.is_file():
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    fetched = Fetched(
+        file, found.st_size, digest, {}, whole=whole, as_of_s=int(found.st_mtime), origin=str(file)
+    )
+    return Arrival(fetched=fetched, at_s=now_s())
+
+
+async def _assessed(
+    settings: EngineSettings, feed: Feed, arrival: Arrival, versions: VersionFiles, compared: bool
+) -> tuple[Assessed, str]:
+    """Return the findings, and why it was compared with nothing ("": it was compared)."""
+    around, unknown = around_of(settings), "no --feed was given"
+    rejects = versions.rejects(arrival.id)
+    if compared:
+        try:
+            async with (
+                await ListStore.connect(settings.list_store()) as register,
+                FeedStateStore.open(settings.list_store()) as book,
+            ):
+                last = last_of(await book.state(feed.name), feed.list_name)
+                found = await assess(register, feed, arrival, around, last, now_s(), rejects)
+                return found, ""
+        except ListUnknown:
+            unknown = f"there is no list {feed.list_name} yet; the first version makes it"
+        except (ListStoreDown, ListStoreUnsafe) as fault:
+            unknown = f"the list store cannot be asked ({fault})"
+    return await assess(None, feed, arrival, around, None, now_s(), rejects), unknown
+
+
+def _rejected(path: Path) -> list[dict[str, str]]:
+    """The rejected rows that stand in a rejects file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        rows = csv.DictReader(file)
+        return [{name: csv_cells.plain(text) for name, text in row.items()} for row in rows]
+
+
+def _print(
+    file: Path, feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
+) -> None:
+    read, change = found.read, found.change
+    if read.unreadable:
+        say(f"{file}: is no {feed.format}: {read.unreadable}")
+        return
+    parts = [f"{read.good:,} good rows", f"{len(rejected):,} rejected"]
+    parts += [f"{read.passed_over:,} passed over"] if read.passed_over else []
+    say(f"{file}: {feed.format}, {', '.join(parts)}")
+    for row in rejected[:SHOWN_MAX]:
+        say(f"  line {row['line']}: {row['reason']}: {row['value']!r}: {row['what_to_do']}")
+    if len(rejected) > SHOWN_MAX:
+        say(f"  ... and {len(rejected) - SHOWN_MAX:,} more; -o json has them all")
+    for what, count in read.adjusted.items():
+        say(f"  {count:,} rows adjusted: {what}")
+    if change is not None:
+        figures = f"{change.gained:,} numbers would come, {change.lost:,} go"
+        say(f"{feed.list_name}: {figures}, {change.updated:,} reports change")
+    else:
+        say(f"not compared with a list: {unknown}")
+    for finding in found.judgement.findings:
+        say(f"  {finding.verdict}: {finding.reason}: {finding.detail}")
+    said = {
+        GateVerdict.ACCEPTED: "would go live",
+        GateVerdict.SAME: "is the last good version already",
+    }
+    text = f"would be {found.judgement.verdict}"
+    say(f"the gate: this version {said.get(found.judgement.verdict, text)}")
+
+
+def _json(
+    feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
+) -> dict[str, Any]:
+    read, change, judgement = found.read, found.change, found.judgement
+    return {
+        "format": feed.format,
+        "unreadable": read.unreadable or None,
+        "good": read.good,
+        "passed_over": read.passed_over,
+        "rejected": rejected,
+        "adjusted": dict(read.adjusted),
+        "compared_with": None if unknown else feed.list_name,
+        "not_compared": unknown or None,
+        "gained": change.gained if change is not None else None,
+        "lost": change.lost if change is not None else None,
+        "updated": change.updated if change is not None else None,
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "findings": [
+            {"reason": f.reason, "verdict": f.verdict, "detail": f.detail}
+            for f in judgement.findings
+        ],
+    }
+
+
+def detect_(
+    file: FromPartner,
+    region: Region = None,
+    number: NumberColumn = "",
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Say what format a file is in, and propose a feed's file for it.
+
+    Nothing is stored. With --region national numbers are tried there alone, else in our own country
+    and its neighbours. --number says which column has the numbers to block, where that is asked.
+    Exit code 1: it is nothing that is known, or something has to be said first; 2: it cannot be
+    read.
+
+    Example: ringfence feeds detect numbers.csv > config/feeds/kh-scam.toml
+    """
+    settings = settings_of(config)
+    try:
+        found = detect(file, _regions(settings, region), now_s(), number)
+    except InputUnreadable as error:
+        fail(str(error), USAGE)
+    command = asking("feeds detect", file, region, number)
+    told = [_proposal_json(one, file) for one in found]
+    render(form, told, lambda: _print_proposals(file, found, command))
+    if not found or found[0].question is not None:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _regions(settings: EngineSettings, region: str | None) -> tuple[str, ...]:
+    """Return the regions that national numbers are tried in: one, or ours and its neighbours."""
+    if only := region_of(region):
+        return (only,)
+    return tuple(dict.fromkeys((settings.calls.home_country, *NEIGHBOURS)))
+
+
+def asking(command: str, file: Path, region: str | None, number: str) -> str:
+    """Return a command as it was typed, so that an answer can be added to it."""
+    words = ["ringfence", *command.split(), str(file)]
+    words += ["--region", region] if region else []
+    words += ["--number", number] if number else []
+    return " ".join(map(quote, words))
+
+
+def question_lines(one: FeedProposal, command: str) -> list[str]:
+    """Return a proposal's question, its choices, and the words that answer it."""
+    asked = one.question
+    if asked is None:
+        return []
+    lines = [
+        asked.text,
+        *(f"  {one.shown}" + f": {one.against}" * bool(one.against) for one in asked.choices),
+    ]
+    likely = [choice for choice in asked.choices if choice.is_likely]
+    if likely:
+        lines += [f"say it: {command} {asked.option} {quote(one.answer)}" for one in likely]
+    elif asked.choices:
+        lines.append(f"if one of them is all the same: {command} {asked.option} COLUMN")
+    return [one_line(line) for line in lines]
+
+
+def _proposal_json(one: FeedProposal, file: Path) -> dict[str, object]:
+    asked = one.question
+    return {
+        "format": one.kind,
+        "sureness": one.sureness,
+        "why": one.why,
+        **asdict(one.options),
+        "region": one.region,
+        "dates": one.dates.order,
+        "era": one.era,
+        "rows": one.rows,
+        "good": one.good,
+        "rejected": dict(one.wrong),
+        "examples": [dict(row) for row in one.examples],
+        "unknown_words": list(one.unknown_words),
+        "notes": list(one.notes),
+        "question": asdict(asked) if asked is not None else None,
+        "feed": one.toml(str(file)),
+    }
+
+
+def _print_proposals(file: Path, found: tuple[FeedProposal, ...], command: str) -> None:
+    """Print the report as comments, so that the whole can be kept as the feed's file."""
+    if not found:
+        say(f"{file}: no known format; config/feeds has an example of each")
+        return
+    first, *others = found
+    _comment(f"{file}: {first.kind} ({first.sureness} of 100): {first.why}")
+    if first.good:
+        wrong = ", ".join(f"{label} {count:,}" for label, count in first.wrong.items())
+        _comment(
+            f"{first.good:,} of {first.rows:,} rows tried are good" + (f"; {wrong}" * bool(wrong))
+        )
+    for row in first.examples:
+        _comment("for example " + ", ".join(f"{name} {text!r}" for name, text in row.items()))
+    for text in first.notes:
+        _comment(text)
+    for one in others:
+        asked = f": {one.question.text}" if one.question is not None else ""
+        _comment(f"or {one.kind} ({one.sureness}): {one.why}{asked}")
+    for line in question_lines(first, command):
+        _comment(f"? {line}")
+    if first.question is None:
+        _comment("Complete what is marked -> and keep this as config/feeds/<name>.toml")
+    else:
+        _comment("Until that is said, no command accepts this as a feed's file:")
+    say(first.toml(str(file)).rstrip())
+
+
+def _comment(text: str) -> None:
+    say(f"# {one_line(text)}")

@@ -1,0 +1,572 @@
+"""`ringfence feeds`: follow partners' lists, show them, decide the versions that wait."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from prometheus_client import CollectorRegistry
+
+from stream.cli.common import own, settings_of, words_of
+from stream.cli.feeds.feed_check import check, detect_, setup_of
+from stream.cli.lazy_group import group
+from stream.cli.options import Actor, ConfigFiles, Output, Reason, Strict, ToFile
+from stream.cli.output import (
+    NOTHING_DONE,
+    USAGE,
+    Format,
+    fail,
+    note,
+    print_table,
+    render,
+    say,
+    warn_of_rejected,
+    write_out,
+)
+from stream.cli.store_access import T, by, with_list_store
+from stream.config.feed_files import house_of, read_each
+from stream.config.sections import feed_paths
+from stream.config.settings import Settings
+from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault, SnapshotUnreadable
+from stream.core.model.moments import rfc3339
+from stream.feeds.apply import Applier
+from stream.feeds.feed import Feed, FeedState, VersionRecord
+from stream.feeds.feed_follower import Follower, Workplace, in_words, put_away
+from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.gate import GateVerdict
+from stream.feeds.state_store import FeedStateStore
+from stream.feeds.store import ListWriter, lists_to_leave
+from stream.feeds.subprocess_job import prepare
+from stream.feeds.transports.folder import FolderTransport
+from stream.feeds.transports.transport import Fetched
+from stream.feeds.version_files import VersionFiles
+from stream.lists.snapshot.list_text import written
+from stream.lists.snapshot.merge import VersionDiff
+from stream.lists.store.history import FEED_PULLED
+from stream.lists.store.list_content import entries_of
+from stream.lists.store.list_store import ListStore
+from stream.ops.clock import now_s
+from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.schema import checks
+from stream.ops.schema.durations import spelled
+from stream.services import feeds
+
+app = group()
+app.command("check")(check)
+app.command("detect")(detect_)
+
+FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
+VersionId = Annotated[
+    str | None, typer.Option("--version", help="Only if it is this version that waits.")
+]
+
+
+@app.command()
+def run(config: ConfigFiles = None) -> None:
+    """Follow every feed of the folder that `feeds.dir` names, until SIGTERM or Ctrl-C.
+
+    Lists are rebuilt when more of their numbers were changed than `rebuild_changes`. Changed
+    feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order,
+    1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
+
+    Example: ringfence feeds run --config carrier.toml
+    """
+    settings = settings_of(config)
+    own(settings.lists.state_dir)
+    raise typer.Exit(feeds.run(settings, arguments=words_of(config)))
+
+
+@app.command("list")
+def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """List the feeds: when each was last heard of, what it has on its list, what is wrong.
+
+    Exit code 1: a version waits, or a feed cannot be had; 2: a feed's file is wrong.
+
+    Example: ringfence feeds list
+    """
+    settings = settings_of(config)
+    setups, wrong = _setups(settings)
+
+    async def work(_: ListStore, book: FeedStateStore) -> list[FeedState]:
+        return [await book.state(name) for name in setups]
+
+    found = zip(setups, _with_book(settings, work), strict=True)
+    states = [_with_state(settings, *pair) for pair in found]
+    pairs = list(zip(setups.values(), states, strict=True))
+    broken = [{"feed": name, "file_wrong": errors} for name, errors in wrong.items()]
+    told = [*(_feed_json(*pair) for pair in pairs), *broken]
+    render(form, told, lambda: _print_feeds(pairs, wrong, now_s()))
+    _all_right(wrong)
+    if any(state.held is not None or state.fault for _, state in pairs):
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _with_state(settings: Settings, name: str, state: FeedState) -> FeedState:
+    """Return the state with the faults of its files on this machine, whoever follows the feed."""
+    try:
+        foreign = VersionFiles(Path(settings.lists.state_dir), name).foreign()
+    except OSError:
+        return state  # who may not look there has nothing to say of it
+    if not foreign:
+        return state
+    return replace(state, fault=FeedFault.STATE_FOREIGN.value, detail=foreign)
+
+
+@app.command()
+def show(name: FeedName, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """Show one feed: how it is followed, its last versions, and why one was not let in.
+
+    Example: ringfence feeds show kh-scam
+    """
+    settings = settings_of(config)
+    setup = setup_of(settings, name)
+
+    async def work(_: ListStore, book: FeedStateStore) -> FeedState:
+        return await book.state(name)
+
+    state = _with_state(settings, name, _with_book(settings, work))
+    versions = VersionFiles(Path(settings.lists.state_dir), name)
+    told = _feed_json(setup, state)
+    render(form, told, lambda: _print_feed(setup, state, versions, now_s()))
+
+
+@app.command()
+def pull(
+    name: FeedName,
+    reason: Reason = "",
+    actor: Actor = None,
+    strict: Strict = False,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Fetch a feed once, now, whatever its schedule says, and let it in if the gate does.
+
+    With --reason the audit keeps who asked for it, and why. Exit codes: 0 nothing is new, or it was
+    let in, with a warning where rows were rejected (with --strict 1); 1 it could not be had, or it
+    was held or refused.
+
+    Example: ringfence feeds pull kh-scam
+    """
+    settings = settings_of(config)
+    own(settings.lists.state_dir)
+    setup = setup_of(settings, name)
+    prepare([])
+
+    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord | None:
+        if reason:
+            await register.note(FEED_PULLED, f"feed {name}", by(actor, reason))
+        place = Workplace(
+            settings=settings.feeds,
+            register=settings.list_store(),
+            state_dir=Path(settings.lists.state_dir),
+            around=feeds.around_of(settings),
+            book=book,
+            metrics=FeedMetrics(CollectorRegistry()),
+            places=asyncio.Semaphore(1),
+        )
+        return await Follower(setup, place, quiet=True).pull()
+
+    record = _with_book(settings, work)
+    if record is None:
+        told = {"feed": name, "verdict": "same"}
+        render(form, told, lambda: say(f"{name}: nothing new"))
+        return
+    _told(setup, record, settings, form)
+    if warn_of_rejected(sum(record.rejected.values()), strict=strict):
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command("held")
+def held_(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One feed.")] = None,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Show the versions that wait for a person, and why. Exit code 1: there is one.
+
+    Example: ringfence feeds held
+    """
+    settings = settings_of(config)
+    setups, wrong = _setups(settings) if name is None else ({name: setup_of(settings, name)}, {})
+
+    async def work(_: ListStore, book: FeedStateStore) -> dict[str, VersionRecord]:
+        states = {feed: await book.state(feed) for feed in setups}
+        return {feed: state.held for feed, state in states.items() if state.held is not None}
+
+    waiting = _with_book(settings, work)
+
+    def draw() -> None:
+        if not waiting:
+            say("nothing waits")
+        for feed, record in waiting.items():
+            say(f"{feed}: {in_words(record)}")
+            versions = VersionFiles(Path(settings.lists.state_dir), feed)
+            say(f"  its file: {versions.place(record.id) / 'file'}")
+            say(f"  let it in: ringfence feeds release {feed} --version {record.id} --reason ...")
+            say(f"  or not:    ringfence feeds refuse {feed} --version {record.id} --reason ...")
+
+    told = [{"feed": feed, **_record_json(record)} for feed, record in waiting.items()]
+    render(form, told, draw)
+    _all_right(wrong)
+    if waiting:
+        raise typer.Exit(NOTHING_DONE)
+
+
+@app.command("diff")
+def diff_(
+    name: FeedName,
+    version: VersionId = None,
+    form: Annotated[str, typer.Option("--format", help="text, json or csv.")] = "text",
+    output: ToFile = None,
+    config: ConfigFiles = None,
+) -> None:
+    """Show what the version that waits would change of its list, report by report.
+
+    A report that would change stands as removed and as added. Nothing is stored.
+
+    Example: ringfence feeds diff kh-scam
+    """
+    settings = settings_of(config)
+    setup = setup_of(settings, name)
+    if form not in {"text", "json", "csv"}:
+        fail(f"no format {form}: text, json or csv", USAGE)
+
+    async def work(register: ListStore, book: FeedStateStore) -> VersionDiff:
+        held = _waiting(await book.state(name), name, version)
+        applier = _applier(register, book, settings, setup)
+        _need_file(applier.versions, held)
+        return await applier.would_change(held)
+
+    found = _with_book(settings, work)
+    write_out(output, (piece.encode() for piece in written(found, form)))  # type: ignore[arg-type]
+    note(f"{name}: {len(found.added):,} reports would come or change, {len(found.removed):,} go")
+
+
+@app.command("release")
+def release_(
+    name: FeedName,
+    reason: Reason,
+    version: VersionId = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Let in the version that waits; enforced at once. The audit keeps who did it, and why.
+
+    It goes live with the rows that held it, but for emergency numbers, your own, and prefixes that
+    are too short.
+
+    Example: ringfence feeds release kh-scam --reason "the partner confirms: 4,000 were cleared"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    own(settings.lists.state_dir)
+    setup = setup_of(settings, name)
+
+    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
+        applier = _applier(register, book, settings, setup)
+        with applier.versions.deciding():
+            held = _waiting(await book.state(name), name, version)
+            _need_file(applier.versions, held)
+            if not held.is_meant_as(setup.feed):
+                text = f"the file of {name} has changed since version {held.id} was held"
+                fail(f"{text}: `ringfence feeds pull {name}` judges it anew", NOTHING_DONE)
+            record = await applier.release(held, who)
+            await _put_away(setup, applier.versions, record)
+            return record
+
+    _told(setup, _with_book(settings, work), settings, form)
+
+
+@app.command("refuse")
+def refuse_(
+    name: FeedName,
+    reason: Reason,
+    version: VersionId = None,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Say no to the version that waits; the same bytes are not asked about again.
+
+    Example: ringfence feeds refuse kh-scam --reason "a test file went out, says the partner"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    own(settings.lists.state_dir)
+    setup = setup_of(settings, name)
+
+    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
+        applier = _applier(register, book, settings, setup)
+        with applier.versions.deciding():
+            held = _waiting(await book.state(name), name, version)
+            record = await applier.refuse(held, who)
+            await _put_away(setup, applier.versions, record)
+            return record
+
+    record = _with_book(settings, work)
+    text = f"{name}: version {record.id} is refused; the last good one stays"
+    render(form, {"feed": name, **_record_json(record)}, lambda: say(text))
+
+
+async def _put_away(setup: FeedSetup, versions: VersionFiles, record: VersionRecord) -> None:
+    """Move a drop folder's held file where it belongs now; one that is gone is no fault."""
+    transport = setup.source.transport()
+    if isinstance(transport, FolderTransport):
+        place = versions.place(record.id)
+        fetched = Fetched(place, record.size, record.sha256, record.remember)
+        try:
+            await put_away(transport, fetched, record)
+        except FeedDown as down:
+            note(f"the partner's file could not be moved: {down}")
+
+
+def _waiting(state: FeedState, name: str, wanted: str | None) -> VersionRecord:
+    """Return the version that waits. Ends with 1 if it is not `wanted`, where one is named."""
+    held = state.held
+    if held is None:
+        newer = ""
+        if state.accepted is not None:
+            newer = f": version {state.accepted.id} was let in and took the place of any before it"
+        fail(f"{name}: nothing waits{newer}", NOTHING_DONE)
+    if wanted is not None and held.id != wanted:
+        text = (
+            f"{name}: version {wanted} does not wait (any more); {held.id} does: {in_words(held)}"
+        )
+        fail(text, NOTHING_DONE)
+    return held
+
+
+def _applier(
+    register: ListStore, states: FeedStateStore, settings: Settings, setup: FeedSetup
+) -> Applier:
+    return Applier(
+        list_store=register,
+        states=states,
+        versions=VersionFiles(Path(settings.lists.state_dir), setup.feed.name),
+        feed=setup.feed,
+        around=feeds.around_of(settings),
+        now_s=now_s(),
+    )
+
+
+def _need_file(versions: VersionFiles, held: VersionRecord) -> None:
+    """End with 2 if the file of `held` is not on this machine."""
+    if versions.file(held.id) is None:
+        fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
+
+
+def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, form: Format) -> None:
+    """Print the gate's verdict on a version, and end with its exit code."""
+    name = setup.feed.name
+
+    def draw() -> None:
+        say(f"{name}: {in_words(record)}")
+        rejects = VersionFiles(Path(settings.lists.state_dir), name).rejects(record.id)
+        if record.rejected and rejects.exists():
+            for label, count in record.rejected.items():
+                say(f"  rejected {count:,}: {label}")
+            say(f"  the rejected rows are in {rejects}")
+        if record.verdict == GateVerdict.HELD:
+            say(f"  see: ringfence feeds held {name}")
+
+    render(form, {"feed": name, **_record_json(record)}, draw)
+    if record.verdict in {GateVerdict.HELD, GateVerdict.REFUSED}:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _with_book(settings: Settings, work: Callable[[ListStore, FeedStateStore], Awaitable[T]]) -> T:
+    async def whole(register: ListStore) -> T:
+        async with FeedStateStore.open(settings.list_store()) as book:
+            return await work(register, book)
+
+    return with_list_store(settings, whole)
+
+
+def _setups(settings: Settings) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
+    """Return the feeds, and the errors in the files of the others."""
+    return read_each(Path(settings.feeds.dir), os.environ, house_of(settings))
+
+
+def _all_right(wrong: Mapping[str, tuple[str, ...]]) -> None:
+    """Raise ConfigInvalid with all errors of feed files, once the other feeds were shown."""
+    if wrong:
+        raise ConfigInvalid(tuple(error for errors in wrong.values() for error in errors))
+
+
+@app.command()
+def forget(
+    name: FeedName,
+    reason: Reason,
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Take off all that a feed without a file still reports, and forget its versions.
+
+    A feed whose file was removed is not followed any more; its reports stay until they expire.
+    `ringfence doctor` names such feeds. What others report stays.
+
+    Example: ringfence feeds forget kh-scam --reason "the partner has a new address"
+    """
+    settings, who = settings_of(config), by(actor, reason)
+    own(settings.lists.state_dir)
+    if (wrong := checks.feed_name(name)) is not None:
+        fail(f"a feed {wrong}", USAGE)
+    if name in feed_paths(Path(settings.feeds.dir)):
+        fail(f"feed {name} has its file in {settings.feeds.dir}: remove that first", USAGE)
+
+    async def work(register: ListStore, book: FeedStateStore) -> dict[str, int]:
+        known = name in await book.names()
+        feed = Feed(name=name, list_name="", owner="", contact="", format="text")
+        keys = settings.circle_keys()
+        last, gone = (await book.state(name)).accepted, {}
+        writer = ListWriter(register, feed, who, now_s())
+        for one in await _lists_of(register, feed, last, keys):
+            if count := await writer.leave(one, keys):
+                gone[one] = count
+        if not known and not gone:
+            fail(f"nothing is known of a feed {name}", USAGE)
+        said = ", ".join(f"{count} off {one}" for one, count in gone.items()) or "nothing"
+        await book.forget(name, next(iter(gone), ""), who, f"feed {name}: {said}")
+        return gone
+
+    gone = _with_book(settings, work)
+    # Its versions on this machine hold numbers that nobody needs any more.
+    shutil.rmtree(Path(settings.lists.state_dir) / "feeds" / name, ignore_errors=True)
+
+    def draw() -> None:
+        for one, count in gone.items():
+            say(f"{one}: {count:,} reports of {name} taken off")
+        say(f"{name} is forgotten" if gone else f"{name} is forgotten; it had nothing on any list")
+
+    render(form, {"feed": name, "removed": gone}, draw)
+
+
+async def _lists_of(
+    register: ListStore, feed: Feed, last: VersionRecord | None, keys: Mapping[str, bytes]
+) -> Sequence[str]:
+    """Return the lists with reports of the feed; all are read where its last record has none."""
+    if last is not None and last.list_name:
+        return lists_to_leave(last, "")
+    found = []
+    for name, head in sorted((await register.heads()).lists.items()):
+        try:
+            _, columns = await entries_of(register, name, keys.get(head.circle, b""))
+        except SnapshotUnreadable:
+            continue  # a bare filter, of which nobody can say whose it is; or no key is here
+        if any(feed.owns(source) for source in columns.sources):
+            found.append(name)
+    return found
+
+
+def _record_json(record: VersionRecord) -> dict[str, Any]:
+    """Return a version as plain values, without what its transport remembers."""
+    found: dict[str, Any] = msgspec.to_builtins(record)
+    found.pop("remember", None)
+    for name in ("at_s", "decided_at_s", "as_of_s", "renewed_at_s"):
+        if name in found:
+            found[name.removesuffix("_s")] = rfc3339(found.pop(name) or 0)
+    return found
+
+
+def _feed_json(setup: FeedSetup, state: FeedState) -> dict[str, Any]:
+    """Return a feed as plain values."""
+    feed = setup.feed
+    versions = {"accepted": state.accepted, "held": state.held, "refused": state.refused}
+    return {
+        "feed": feed.name,
+        "list": feed.list_name,
+        "owner": feed.owner,
+        "contact": feed.contact,
+        "from": setup.source.kind,
+        "format": feed.format,
+        "every_s": setup.every_s,
+        "confirmed_at": rfc3339(state.confirmed_at_s),
+        "tried_at": rfc3339(state.tried_at_s),
+        "fault": state.fault or None,
+        "detail": state.detail or None,
+        "failures": state.failures,
+        "numbers": state.accepted.numbers if state.accepted is not None else 0,
+        **{name: record and _record_json(record) for name, record in versions.items()},
+    }
+
+
+def _print_feeds(
+    feeds: Sequence[tuple[FeedSetup, FeedState]], wrong: Iterable[str], at_s: int
+) -> None:
+    """Print all feeds, those whose file is `wrong` at the end."""
+    rows: list[tuple[str, ...]] = []
+    for setup, state in feeds:
+        feed, accepted = setup.feed, state.accepted
+        rows.append(
+            (
+                *(feed.name, feed.list_name, setup.source.kind, feed.format),
+                f"{accepted.numbers:,}" if accepted is not None else "-",
+                _ago(state.confirmed_at_s, at_s),
+                _ago(accepted.at_s if accepted is not None else 0, at_s),
+                _status(state),
+            )
+        )
+    rows += [(name, *["-"] * 6, "its file is wrong, see below") for name in wrong]
+    names = ("feed", "list", "from", "format", "numbers", "last heard", "last good", "")
+    print_table(names, rows)
+    for setup, state in feeds:
+        if state.fault == FeedFault.STATE_FOREIGN:
+            say(f"{setup.feed.name}: {state.detail}")
+
+
+def _status(state: FeedState) -> str:
+    """Return a feed's status in a few words."""
+    said = []
+    if state.fault:
+        times = f" ({state.failures} times)" if state.failures > 1 else ""
+        said.append(f"down: {state.fault}{times}")
+    if state.held is not None:
+        said.append(f"held: {state.held.reason}")
+    if not said and state.accepted is None:
+        refused = state.refused
+        said.append("not fetched yet" if refused is None else f"refused: {refused.reason}")
+    return ", ".join(said) or "ok"
+
+
+def _print_feed(setup: FeedSetup, state: FeedState, versions: VersionFiles, at_s: int) -> None:
+    """Print one feed, and its versions."""
+    feed = setup.feed
+    say(f"{feed.name}: fills {feed.list_name}; owner {feed.owner}, {feed.contact}")
+    every = f"every {spelled(setup.every_s)}, up to {spelled(setup.jitter_s)} later"
+    say(f"  from {setup.source.kind}, {feed.format}, {every}; {setup.path}")
+    heard = f"last heard {_ago(state.confirmed_at_s, at_s)}"
+    say(f"  {_status(state)}; {heard}, last tried {_ago(state.tried_at_s, at_s)}")
+    if state.fault:
+        say(f"  {state.fault}: {state.detail}")
+    for what, record in (
+        ("last good", state.accepted),
+        ("waits", state.held),
+        ("last refused", state.refused),
+    ):
+        if record is not None:
+            _print_record(what, record, versions, at_s)
+
+
+def _print_record(what: str, record: VersionRecord, versions: VersionFiles, at_s: int) -> None:
+    say(f"{what}: {in_words(record)}")
+    size = f"{record.size:,} bytes" + (f" of {record.origin}" if record.origin else "")
+    say(f"  fetched {_ago(record.at_s, at_s)} ({rfc3339(record.at_s)}), {size}")
+    rows = [f"{record.good:,} good rows"]
+    rows += [f"{count:,} {label}" for label, count in record.rejected.items()]
+    rows += [f"{record.passed_over:,} passed over"] if record.passed_over else []
+    rows += [f"{count:,} left out: {label}" for label, count in record.dropped.items()]
+    rows += [f"{count:,} {label} adjusted" for label, count in record.adjusted.items()]
+    say(f"  {', '.join(rows)}")
+    if record.by:
+        say(f"  decided by {record.by}: {record.why}")
+    if versions.place(record.id).exists():
+        say(f"  {versions.place(record.id)}")
+
+
+def _ago(then_s: int, at_s: int) -> str:
+    return f"{spelled(max(0, at_s - then_s))} ago" if then_s else "never"

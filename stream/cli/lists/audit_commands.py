@@ -1,0 +1,140 @@
+"""`ringfence audit`: the record of all changes, and its verification."""
+
+from typing import Annotated, Any
+
+import typer
+
+from stream.cli.common import moment_in, settings_of
+from stream.cli.lazy_group import Group
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import NOTHING_DONE, Format, render, say
+from stream.cli.store_access import with_list_store
+from stream.core.model.moments import rfc3339
+from stream.lists.store.audit_entries import AuditEntry, Verification
+from stream.lists.store.history import detail_of, place_of
+from stream.lists.store.list_store import AUDIT_MAX, ListStore
+
+app = typer.Typer(cls=Group, invoke_without_command=True)
+
+
+@app.callback()
+def audit(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Option("--list", metavar="OWNER/NAME", help='One list; "": allowlist.')
+    ] = None,
+    who: Annotated[str | None, typer.Option("--actor", help="What one person did.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="2026-11-25T14:00:00Z, or 2h: so long ago.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0: all.")] = 50,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Show who changed what, when and why, newest first. Numbers are masked.
+
+    Example: ringfence audit --list TH/national --since 2d
+    """
+    if context.invoked_subcommand is not None:
+        return
+    settings = settings_of(config)
+    since_ms = moment_in(since) if since else 0
+
+    async def work(register: ListStore) -> list[AuditEntry]:
+        found: list[AuditEntry] = []
+        async for entry in register.past.audit(since_ms):
+            if name in (None, entry.list_name) and who in (None, entry.actor):
+                found.append(entry)
+                if len(found) == limit:
+                    break
+        return found
+
+    entries = with_list_store(settings, work)
+
+    def draw() -> None:
+        for entry in entries:
+            say(_line(entry))
+
+    render(form, [_entry_json(entry) for entry in entries], draw)
+
+
+def _line(entry: AuditEntry) -> str:
+    """Return an entry as a line: number, time, actor, change of which list, and reason."""
+    at = f" generation {entry.generation}" if entry.generation else ""
+    detail, why = detail_of(entry), f" ({entry.reason})" if entry.reason else ""
+    return (
+        f"{entry.number or '-':>6}  {rfc3339(entry.at_s)}  {entry.actor}: {entry.op} "
+        f"{place_of(entry)}{at}{': ' * bool(detail)}{detail}{why}"
+    )
+
+
+def _entry_json(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "entry": entry.number or None,
+        "at": rfc3339(entry.at_s),
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "list": entry.list_name,
+        "op": entry.op,
+        "generation": entry.generation,
+        "detail": entry.detail,
+        "count": entry.count,
+        "hash": entry.hash or None,
+    }
+
+
+@app.command()
+def verify(
+    noted: Annotated[
+        str, typer.Option("--head", metavar="HASH", help="A head noted elsewhere before.")
+    ] = "",
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Find entries of the audit that are missing, changed, moved, put in or cut off at the end.
+
+    Says where, and which entries were verified; the oldest ones, which the list store cuts off by
+    design, are no alarm. Who can rewrite both the audit and its head can deceive this: note the
+    printed head elsewhere and give it back with --head, which has to be found again.
+    Exit codes: 0 the audit is whole, 1 it is not.
+
+    Example: ringfence audit verify
+    """
+    settings = settings_of(config)
+
+    async def work(register: ListStore) -> Verification:
+        head = await register.past.audit_head()
+        found = Verification(head, AUDIT_MAX, noted.strip().lower())
+        if head.last_id:
+            async for identity, fields in register.past.audit_items(head.last_id):
+                found.take(identity, fields)
+        found.finish()
+        return found
+
+    found = with_list_store(settings, work)
+    told = {
+        "whole": not found.troubles,
+        "first": found.first,
+        "last": found.last,
+        "head": found.head.hash or None,
+        "noted_entry": found.noted_at or None,
+        "unchained": found.unchained,
+        "troubles": [{"where": t.where, "what": t.what} for t in found.troubles],
+    }
+    render(form, told, lambda: _print(found))
+    if found.troubles:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _print(found: Verification) -> None:
+    for trouble in found.troubles:
+        say(f"{trouble.where}: {trouble.what}")
+    span = f"entries {found.first:,} to {found.last:,}" if found.last else "no entries"
+    state = f"{len(found.troubles)} troubles in" if found.troubles else "whole:"
+    say(f"{state} {span}; head {found.head.hash or '-'}")
+    if found.cut_off:
+        say(f"  entries before {found.first:,} were cut off by age and are not verified")
+    if found.unchained:
+        say(f"  {found.unchained:,} older entries are from before entries were chained")
+    if found.noted_at:
+        say(f"  the noted head is entry {found.noted_at:,}: what was before it is as it was then")

@@ -1,0 +1,224 @@
+"""`ringfence lists import` and `export`: a list from a file, and into one."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from stream.cli.common import expiry, key_of, region_of, settings_of, text_in
+from stream.cli.lazy_group import group
+from stream.cli.options import (
+    OR_STDIN,
+    Actor,
+    CategoryName,
+    Confidence,
+    ConfigFiles,
+    ExpiresIn,
+    ListName,
+    Output,
+    Reason,
+    Region,
+    Strict,
+    ToFile,
+    file_or_piped,
+    is_piped,
+)
+from stream.cli.output import (
+    NOTHING_DONE,
+    USAGE,
+    Format,
+    fail,
+    note,
+    render,
+    say,
+    warn_of_rejected,
+    write_out,
+)
+from stream.cli.progress_bars import progress
+from stream.cli.store_access import ROW_BYTES, behind_calls, by, category_of, with_list_store
+from stream.core.filters.snapshot import FILTER_PART
+from stream.core.model.entry import Columns
+from stream.core.model.free_text import SOURCE_CHARS_MAX, cleaned
+from stream.feeds.formats.change_file import whole_list
+from stream.feeds.import_file import ImportReport, ImportRequest, import_file
+from stream.feeds.open import format_of
+from stream.feeds.parse import Defaults
+from stream.lists.snapshot.build import Version, build_snapshot
+from stream.lists.snapshot.circle_keys import key_id
+from stream.lists.snapshot.list_text import export as exported
+from stream.lists.store.heads import ListHead
+from stream.lists.store.list_content import entries_of, head_of
+from stream.lists.store.list_store import ListStore
+from stream.ops.clock import now_s
+
+app = group()
+
+FORMS: Final = ("text", "csv", "jsonl", "changes", "pybloom")
+
+Form = Annotated[
+    str, typer.Option("--format", help="text, csv, jsonl; changes: for a feed; pybloom: a filter.")
+]
+
+
+def check_form(form: str, output: Path | None) -> None:
+    """End with 2 if a list cannot be written so."""
+    if form not in FORMS:
+        fail(f"no format {form}: text, csv, jsonl, changes or pybloom", USAGE)
+    if form == "pybloom" and output is None and sys.stdout.isatty():
+        fail("a pybloom file is binary: give -o FILE", USAGE)
+
+
+async def write_list(
+    head: ListHead, columns: Columns, key: bytes, form: str, output: Path | None
+) -> None:
+    """Write `columns`, a list at the generation of `head`, in one of `FORMS`."""
+    if form == "pybloom":
+        owner, _, short = head.name.partition("/")
+        version = Version(owner, short, head.generation, head.circle, key, key_id(key))
+        parts = await asyncio.to_thread(build_snapshot, version, columns, now_s())
+        write_out(output, [parts[FILTER_PART]])
+    elif form == "changes":
+        lines = whole_list(head.name, head.generation, columns)
+        write_out(output, (line.encode() for line in lines))
+    else:
+        pieces = exported(columns, form)  # type: ignore[arg-type]
+        write_out(output, (piece.encode() for piece in pieces))
+
+
+FileName = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="Text, CSV or JSON lines." + OR_STDIN, callback=file_or_piped
+    ),
+]
+RejectsFile = Annotated[
+    Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
+]
+AreNumbers = Annotated[
+    bool, typer.Option("--are-numbers", help="They are, though they look like dates, ids or sums.")
+]
+
+
+@app.command("import")
+def import_(
+    name: ListName,
+    file: FileName,
+    kind: Annotated[
+        str | None, typer.Option("--format", help="text, csv or jsonl; else by the file's name.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Names of a CSV's columns, e.g. number,,category; empty: passed over."),
+    ] = None,
+    region: Region = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
+    ] = False,
+    category: CategoryName = "other",
+    source: Annotated[str | None, typer.Option(help="Who says so; else the file's name.")] = None,
+    expires_in: ExpiresIn = None,
+    confidence: Confidence = 100,
+    rejects: RejectsFile = None,
+    are_numbers: AreNumbers = False,
+    reason: Reason = "",
+    actor: Actor = None,
+    config: ConfigFiles = None,
+    strict: Strict = False,
+    form: Output = Format.TABLE,
+) -> None:
+    """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
+
+    What a row says of itself goes before the options. Exit codes: 0 loaded, with a warning where
+    rows were rejected (with --strict 1); 1 no row is good, and nothing was changed.
+
+    Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
+    """
+    settings = settings_of(config)
+    kind = kind or format_of(file)
+    if kind not in {"text", "csv", "jsonl"}:
+        fail(f"no format {kind}: text, csv or jsonl", USAGE)
+    # What came by stdin lies in a folder that goes with the command: its rejects must not.
+    beside = file.with_name(f"{file.name}.rejects.csv")
+    kept = rejects or (Path(beside.name) if is_piped(file) else beside)
+    defaults = Defaults(
+        text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
+        now_s(),
+        region_of(region),
+        category_of(category),
+        expiry(expires_in),
+        confidence,
+        now_s=now_s(),
+        prefixes=settings.lists.prefixes(),
+    )
+    behind_calls(settings, file.stat().st_size // ROW_BYTES)
+
+    async def work(register: ListStore) -> ImportReport:
+        head = await head_of(register, name)
+        request = ImportRequest(
+            name=name,
+            path=file,
+            kind=kind,  # type: ignore[arg-type]
+            names=tuple(part.strip() for part in columns.split(",")) if columns else None,
+            defaults=defaults,
+            rejects=kept,
+            replace=replace,
+            key=key_of(settings, head.circle),
+            by=by(actor, reason or f"import of {file.name}"),
+            are_numbers=are_numbers,
+        )
+        with progress() as stage:
+            return await import_file(register, request, now_s(), stage)
+
+    report = with_list_store(settings, work)
+    told = {
+        "list": name,
+        "generation": report.generation,
+        "count": report.count,
+        "added": report.added,
+        "updated": report.updated,
+        "removed": report.removed,
+        "repeated": report.repeated,
+        "rejected": {wrong.label: count for wrong, count in report.rejected.items()},
+        "rejects_file": str(kept) if report.rejected else None,
+    }
+    render(form, told, lambda: _print_report(name, report, kept))
+    if warn_of_rejected(sum(report.rejected.values()), strict=strict) or not report.rows:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _print_report(name: str, report: ImportReport, kept: Path) -> None:
+    if not report.rows:
+        say(f"{name}: no good row; nothing was changed")
+    else:
+        parts = [f"{report.added:,} added", f"{report.updated:,} updated"]
+        parts += [f"{report.removed:,} removed"] if report.removed else []
+        parts += [f"{report.repeated:,} repeated in the file"] if report.repeated else []
+        holds = f"holds {report.count:,} numbers at generation {report.generation}"
+        say(f"{name}: {', '.join(parts)}; {holds}")
+    for wrong, count in report.rejected.items():
+        say(f"  rejected {count:,}: {wrong.label}: {wrong.value}")
+    if report.rejected:
+        say(f"  the rejected rows are in {kept}")
+
+
+@app.command()
+def export(
+    name: ListName, form: Form = "csv", output: ToFile = None, config: ConfigFiles = None
+) -> None:
+    """Write a list as it is now: every number whole, or as a pybloom-live file.
+
+    Example: ringfence lists export TH/national --format jsonl -o national.jsonl
+    """
+    settings = settings_of(config)
+    check_form(form, output)
+
+    async def work(register: ListStore) -> tuple[int, int]:
+        key = key_of(settings, (await head_of(register, name)).circle)
+        head, columns = await entries_of(register, name, key)
+        await write_list(head, columns, key, form, output)
+        return columns.numbers, len(columns)
+
+    numbers, reports = with_list_store(settings, work)
+    note(f"{name}: {numbers:,} numbers, {reports:,} reports")

@@ -1,0 +1,89 @@
+"""`ringfence doctor` and `support-bundle`: faults of this machine, and a file for who helps."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from stream.cli.common import quiet_clients, settings_of
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import NOTHING_DONE, Format, err, render, say
+from stream.cli.output import fail as end_with
+from stream.core.model.errors import ConfigInvalid
+from stream.doctor.bundle import pieces, write
+from stream.doctor.result import CheckLine, Grade, fail
+from stream.doctor.run_checks import examine, sound
+from stream.doctor.scrub import Scrubber, secrets_of
+from stream.ops.clock import now_s
+
+_STYLE = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
+
+
+def doctor(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
+    """Look at everything that this machine needs, and say what is wrong and what mends it.
+
+    Kafka with its topics and rights, Redis, clocks, state directory, lists, agreements, keys,
+    signatures, certificates, versions, ports. It changes nothing, and each check has 20 s.
+    Exit codes: 0 nothing failed (warnings there may be), 1 something did.
+
+    Example: ringfence doctor --config carrier.toml
+    """
+    quiet_clients()
+    try:
+        lines = asyncio.run(examine(settings_of(config)))
+    except ConfigInvalid as wrong:
+        lines = [fail("configuration", error, "ringfence check-config") for error in wrong.errors]
+    render(form, {"sound": sound(lines), "lines": lines}, lambda: _print(lines), rows="lines")
+    raise typer.Exit(0 if sound(lines) else 1)
+
+
+def _print(lines: Sequence[CheckLine]) -> None:
+    for line in lines:
+        text = Text(f"{line.grade:5}", _STYLE[line.grade])
+        text.append(f"{line.check}: ", "bold")
+        text.append(line.said)
+        say(text)
+        if line.fix:
+            say(Text(f"     -> {line.fix}", "cyan"))
+    counts = {grade: sum(line.grade is grade for line in lines) for grade in Grade}
+    say(", ".join(f"{count} {grade}" for grade, count in counts.items()))
+
+
+def support_bundle(
+    config: ConfigFiles = None,
+    to: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE.tar.gz", help="Where; never overwritten.")
+    ] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option("--log", help="A log file whose end goes in as well.")
+    ] = None,
+) -> None:
+    """Write configuration, metrics, logs, findings and states into one file for support.
+
+    It holds no secret and no whole number: values of secrets are taken out wherever they stand, and
+    numbers are masked. Look into it before you send it: MANIFEST.json says what is in it and why.
+    Exit codes: 0 it is written, 1 it cannot be.
+
+    Example: ringfence support-bundle --out support.tar.gz
+    """
+    quiet_clients()
+    settings = settings_of(config)
+    at = datetime.fromtimestamp(now_s(), UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = to or Path(f"ringfence-support-{at}.tar.gz")
+    folders = [Path(settings.exchange.circles_dir), Path(settings.exchange.keys_dir)]
+    scrubber = Scrubber(secrets_of(os.environ, folders))
+    try:
+        with err.status("gathering"):
+            held = pieces(settings, os.environ, log or [])
+            manifest = asyncio.run(write(path, held, scrubber, now_s()))
+    except OSError as error:
+        end_with(f"{path} cannot be written: {error.strerror}", NOTHING_DONE)
+    for piece in manifest:
+        left_out = f" LEFT OUT: {piece['left_out']}" if "left_out" in piece else ""
+        say(f"  {piece['bytes']:>9,}  {piece['name']}: {piece['why']}{left_out}")
+    say(f"{path} is written, {path.stat().st_size:,} bytes")
