@@ -183,7 +183,7 @@ class AppealStore(Closing):
         _check(appeal)
         answer = await self._write(appeal, 0, by)
         if answer[0] == _FULL:
-            text = f"{OPEN_MAX:,} appeals are open: answer some, `ringfence appeals ls` has them"
+            text = f"{OPEN_MAX:,} appeals are open: answer some, `ringfence appeals list` has them"
             raise AppealRefused(text)
         if answer[0] == 0:
             return await self.get(answer[1].decode()), False
@@ -266,7 +266,7 @@ class AppealStore(Closing):
                 values: Any = await self._redis.hmget(redis_keys.APPEALS, some)
             for name, value in zip(some, values, strict=True):
                 if value is None and not gone:
-                    raise AppealUnknown(f"no appeal {name}: `ringfence appeals ls` has them")
+                    raise AppealUnknown(f"no appeal {name}: `ringfence appeals list` has them")
                 if value is None:
                     continue
                 try:

@@ -188,7 +188,7 @@ def feed_tables(folder: Path) -> dict[str, dict[str, Any]] | None:
     """What each feed file says, unchecked, by feed; None without a folder.
 
     For readers that need a list or a contact and may not see the secrets. A file that cannot be
-    read is left out: `ringfence feeds ls` names it.
+    read is left out: `ringfence feeds list` names it.
     """
     try:
         paths = feed_paths(folder)

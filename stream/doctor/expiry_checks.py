@@ -39,7 +39,7 @@ def check_agreements(settings: Settings, now_s: int) -> Iterator[CheckLine]:
         for error in errors:
             yield fail("agreements", error, "ringfence agreements check")
     for note in notes(settings, folder.reading.agreements, now_s):
-        yield warn("agreements", note, "ringfence agreements ls")
+        yield warn("agreements", note, "ringfence agreements list")
     yield ok("agreements", f"{len(folder.reading.agreements.held)} can be used")
 
 

@@ -71,7 +71,7 @@ def topic_lines(reports: Sequence[TopicReport]) -> Iterator[CheckLine]:
         if one.done is TopicState.MISSING:
             yield fail(name, "is not there", "ringfence topics create")
         elif one.differences:
-            fix = "kafka-configs.sh --alter, or the setting: ringfence topics show"
+            fix = "kafka-configs.sh --alter, or the setting: ringfence topics list"
             yield warn(name, "; ".join(one.differences), fix)
         else:
             yield ok(name, "partitions and retention as the configuration wants")

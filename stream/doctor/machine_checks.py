@@ -85,7 +85,7 @@ def check_snapshots(
         yield fail("lists here", str(fault), f"rm {folder}/register.json; ringfence run loads anew")
         return
     for where, why in refused.items():
-        fix = f"rm -r {where}" if Path(where).exists() else "ringfence circle ls"
+        fix = f"rm -r {where}" if Path(where).exists() else "ringfence circle list"
         yield fail("lists here", f"{where}: {why}", fix)
     said = {name: one.mark.generation for name, one in held.items()}
     yield from behind_lines(said, heads)

@@ -253,7 +253,7 @@ def _check_circle(snapshot: Snapshot, key: bytes) -> None:
         raise InputUnreadable(
             f"its numbers are hashed with key {manifest.key_id or 'none'} of circle "
             f"{manifest.circle}, here is key {ours}. A later epoch of the list's circle is "
-            "followed by itself once its key is here (`ringfence circle new "
+            "followed by itself once its key is here (`ringfence circle create "
             f"{manifest.circle} --key-file FILE`); another circle is named in the feed's file"
         )
 

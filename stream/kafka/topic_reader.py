@@ -232,7 +232,7 @@ async def past_records(
         kafka,
         topics,
         observe,
-        "`ringfence topics show` has them",
+        "`ringfence topics list` has them",
         fetch_max_bytes=FETCH_BYTES_MAX,
         fetch_max_wait_ms=FETCH_WAIT_MS,
     )

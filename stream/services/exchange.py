@@ -138,7 +138,7 @@ class CurrentOffers:
         key = self._keys.get(circle)
         if key is None:
             text = f"{name} is hashed in circle {circle}, whose key is not here"
-            raise ConfigInvalid((f"{text}: `ringfence circle new {circle} --key-file FILE`",))
+            raise ConfigInvalid((f"{text}: `ringfence circle create {circle} --key-file FILE`",))
         return Offer(name, shares or Shared.FINGERPRINTS, key)
 
 

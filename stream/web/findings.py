@@ -163,7 +163,7 @@ def _people(seen: Picture) -> Iterator[Finding]:
         late = seen.appeals_overdue
         what = "an appeal is overdue" if late == 1 else f"{late:,} appeals are overdue"
         means = "somebody was promised an answer"
-        yield Finding("bad", what, means, "ringfence appeals ls --overdue", OVERDUE)
+        yield Finding("bad", what, means, "ringfence appeals list --overdue", OVERDUE)
     for role, left_s in seen.roles_left_s.items():
         if left_s < _ROLE_LEFT_S:
             what = f"the signature of role {role} ends in {spelled(max(left_s, 0.0))}"

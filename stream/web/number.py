@@ -90,7 +90,7 @@ async def disallow(change: Annotated[Change, changes()]) -> Response:
 
 @router.post("/number/appeal")
 async def appeal(change: Annotated[Change, changes()]) -> Response:
-    """Take an appeal in: `ringfence appeals new`."""
+    """Take an appeal in: `ringfence appeals create`."""
     contact = text_in(change.fields, "contact", APPELLANT_CHARS_MAX)
     words = ["appeals", "new", _number(change.visit, change.fields), f"--appellant={contact}"]
     return await _done(change, words, "The appeal is taken in.", "/appeals?sort=-received")

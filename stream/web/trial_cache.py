@@ -12,7 +12,7 @@ from stream.insight.trials.status import TrialCounts
 from stream.kafka.call_events import CallEvent
 
 COUNT_S_MAX: Final = 30.0
-"""A count that takes longer is given up: `ringfence simulate ls` has all the time it needs."""
+"""A count that takes longer is given up: `ringfence simulate list` has all the time it needs."""
 FRESH_S: Final = 600
 SPANS: Final = {"1h": 3_600, "1d": 86_400, "7d": 7 * 86_400}
 """How far back a page may have decisions counted, in seconds."""
@@ -49,7 +49,7 @@ class Counting:
             except TimeoutError:
                 self.why_not = (
                     f"the decisions of that time could not be read in {COUNT_S_MAX:.0f} s: "
-                    "`ringfence simulate ls` takes its time"
+                    "`ringfence simulate list` takes its time"
                 )
             except Fault as fault:
                 self.why_not = str(fault)

@@ -160,7 +160,7 @@ def test_another_user_makes_no_file_and_is_told_how_to_run_it(office: Office):
 
 
 def test_files_of_another_user_are_shown(office: Office):
-    """`feeds ls`, `show` and doctor name the path and its owner, whoever asks."""
+    """`feeds list`, `show` and doctor name the path and its owner, whoever asks."""
     office.partner_says(*kh(1))
     office.types("feeds", "pull", "kh-scam")
     lock = office.config.parent / "state" / "feeds" / "kh-scam" / "fetching.lock"
@@ -176,7 +176,7 @@ def test_files_of_another_user_are_shown(office: Office):
 
 
 def test_a_broken_file_hides_no_other_feed(office: Office):
-    """`feeds ls` and `held` go on with the others, and name file and key of the broken one."""
+    """`feeds list` and `held` go on with the others, and name file and key of the broken one."""
     office.partner_says(*kh(1))
     office.types("feeds", "pull", "kh-scam")
     (office.feed.parent / "bad.toml").write_text('list = "KH/x"\n')

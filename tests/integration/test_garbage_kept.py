@@ -44,7 +44,7 @@ def count():
 
 
 async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, count):
-    """The page and `feeds ls` show the others, and that this one cannot be read."""
+    """The page and `feeds list` show the others, and that this one cannot be read."""
     raw.hset("rf:feed:{a}", mapping={"accepted": b"\xff"})
     raw.hset("rf:feed:{b}", mapping={"confirmed_at_s": "7", b"\xff": b"\xff"})
     raw.hset("rf:feed:{c}", mapping={"held": b'{"x":' + DEEP})

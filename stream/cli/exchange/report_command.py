@@ -28,7 +28,9 @@ from stream.ops.clock import now_s
 
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="AGREEMENT", help="As `agreements ls` names it.")],
+    name: Annotated[
+        str, typer.Argument(metavar="AGREEMENT", help="As `agreements list` names it.")
+    ],
     period: Annotated[
         str | None,
         typer.Option(

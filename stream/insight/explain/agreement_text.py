@@ -234,7 +234,7 @@ def notes(settings: EngineSettings, agreements: Agreements, at_s: int) -> Iterat
             yield f"{name}: ends soon, at {rfc3339(agreement.valid_until_s)}"
         if agreement.clauses and agreement.circle not in keys:
             circle = agreement.circle
-            yield f"{name}: no key of its circle {circle} here: see `ringfence circle ls`"
+            yield f"{name}: no key of its circle {circle} here: see `ringfence circle list`"
         for clause in agreement.clauses:
             if home in clause.to and brought is not None and clause.list not in brought:
                 near = get_close_matches(clause.list, brought, 1, 0.8)

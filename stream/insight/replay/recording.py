@@ -124,7 +124,7 @@ async def recording(
         kafka,
         asked.topics,
         observe,
-        "`ringfence topics show` has them",
+        "`ringfence topics list` has them",
         fetch_max_bytes=ANSWER_BYTES,
         max_partition_fetch_bytes=PARTITION_BYTES,
         fetch_max_wait_ms=source.fetch_max_wait_ms,

@@ -106,7 +106,7 @@ async def turn(
     before = standings.of(target)
     if before is None:
         raise ChangeConflict(
-            f"there is no {target.kind} {target.name} here; `ringfence simulate ls --all` has what "
+            f"there is no {target.kind} {target.name} here; `ringfence simulate list --all` has what "
             "can be on trial"
         )
     if before.standing is standing:

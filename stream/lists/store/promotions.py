@@ -137,7 +137,7 @@ class TrialStore(Closing):
         if answer[0] == MOVED:
             raise ChangeConflict(
                 f"{target}: somebody else turned it a moment ago; nothing was changed: look at "
-                "`ringfence simulate ls` and try again"
+                "`ringfence simulate list` and try again"
             )
         return int(answer[1])
 

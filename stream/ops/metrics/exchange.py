@@ -47,7 +47,7 @@ class ExchangeMetrics(Catalogue):
             self.lists,
             "ringfence_exchange_shared",
             "Whether a list is published now; 0: no agreement in force shares it.",
-            "0 though it should be shared: `ringfence agreements ls` says which agreement ended.",
+            "0 though it should be shared: `ringfence agreements list` says which agreement ended.",
             "list",
             min,
         )

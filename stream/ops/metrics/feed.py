@@ -138,14 +138,14 @@ class FeedMetrics(Catalogue):
             "ringfence_appeals",
             "Appeals against blocks that wait for an answer, by state (received, pending_owner).",
             "Rising: more people say that they are blocked wrongly than are answered. A jump "
-            "after a version of a feed: `ringfence appeals ls` names the list; roll it back if "
+            "after a version of a feed: `ringfence appeals list` names the list; roll it back if "
             "it is wrong.",
             ["state"],
         )
         self.appeals_overdue = self._gauge(
             "ringfence_appeals_overdue",
             "Appeals that wait for an answer beyond their deadline.",
-            "Above 0: `ringfence appeals ls --overdue`, and deploy/RUNBOOK.md, AppealsOverdue.",
+            "Above 0: `ringfence appeals list --overdue`, and deploy/RUNBOOK.md, AppealsOverdue.",
         )
 
     def _of_the_process(self) -> None:
@@ -153,7 +153,7 @@ class FeedMetrics(Catalogue):
             self.feeds,
             "ringfence_feed_file_wrong",
             "Whether a feed's file cannot be used as it is now.",
-            "1: `ringfence feeds ls` names file and key; what was read before goes on being "
+            "1: `ringfence feeds list` names file and key; what was read before goes on being "
             "followed.",
             "feed",
             max,

@@ -186,7 +186,7 @@ def test_what_may_be_a_mistake_is_noted(tmp_path: Path) -> None:
     assert "ended and" not in said, "what is over contradicts nothing"
     for note in (
         "note: ended: ended at 2026-01-03T00:00:00Z",
-        "note: keyed: no key of its circle kh here: see `ringfence circle ls`",
+        "note: keyed: no key of its circle kh here: see `ringfence circle list`",
         f"note: keyed: no feed of {feeds} brings KH/scam; did you mean KH/scams?",
         "note: others: TH ([calls] home_country) is no party",
         "note: a feed brings LA/scam, on which no agreement is in force",
