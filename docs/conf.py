@@ -1,5 +1,7 @@
 """How Sphinx builds the site: `make docs`. Strict: every warning is an error."""
 
+from pathlib import Path
+
 from stream import __version__
 
 project = "Ringfence"
@@ -40,3 +42,15 @@ copybutton_here_doc_delimiter = "END"
 
 # Partners' words and numbers are no code of a language that is marked up.
 highlight_language = "text"
+
+# A page of section 1 for each first word of the command line: `man ringfence-lists`.
+man_pages = [
+    (
+        f"reference/cli/{path.stem}",
+        "ringfence" if path.stem == "index" else f"ringfence-{path.stem}",
+        "carriers' blocklists over streams of calls",
+        "Ringfence",
+        1,
+    )
+    for path in sorted((Path(__file__).parent / "reference/cli").glob("*.md"))
+]

@@ -73,3 +73,11 @@ def test_a_page_fetches_nothing_from_elsewhere(site: dict[Path, Page]) -> None:
         for tag, link in page.links
         if tag != "a" and urlsplit(link).netloc
     ]
+
+
+def test_every_group_of_commands_has_a_man_page(site: dict[Path, Page]) -> None:
+    """`man ringfence-lists` has its options, beside the site."""
+    folder = next(path for path in site if path.name == "genindex.html").parent.with_name("man")
+    names = {path.name for path in folder.glob("*.1")}
+    assert {"ringfence.1", "ringfence-lists.1", "ringfence-why.1"} <= names
+    assert "--expires-in" in (folder / "ringfence-lists.1").read_text().replace("\\-", "-")

@@ -82,9 +82,14 @@ def source(into: Path) -> None:
         path.write_text(text)
 
 
-def build(into: Path, kind: str = "html") -> int:
-    """Build the site strictly; any warning fails. Returns Sphinx' exit code."""
+def build(into: Path) -> int:
+    """Build the site, and the man pages beside it, strictly; any warning fails.
+
+    Returns Sphinx' exit code.
+    """
     pages = into.with_name(into.name + "-source")
     source(pages)
     strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
-    return build_main(["-b", kind, "-d", str(pages) + "-trees", *strict, str(pages), str(into)])
+    common = ["-d", str(pages) + "-trees", *strict, str(pages)]
+    code = build_main(["-b", "html", *common, str(into)])
+    return code or build_main(["-b", "man", *common, str(into.with_name("man"))])
