@@ -106,8 +106,8 @@ async def turn(
     before = standings.of(target)
     if before is None:
         raise ChangeConflict(
-            f"there is no {target.kind} {target.name} here; `ringfence simulate list --all` has what "
-            "can be on trial"
+            f"there is no {target.kind} {target.name} here; `ringfence simulate list --all` has "
+            "what can be on trial"
         )
     if before.standing is standing:
         how = "on trial" if standing is TrialStatus.TRIAL else "in force"
