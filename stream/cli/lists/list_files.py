@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -93,6 +93,13 @@ FileName = Annotated[
         metavar="FILE", help="Text, CSV or JSON lines." + OR_STDIN, callback=file_or_piped
     ),
 ]
+ImportForm = Annotated[
+    str | None, typer.Option("--format", help="text, csv or jsonl; else by the file's name.")
+]
+ColumnNames = Annotated[
+    str | None,
+    typer.Option(help="Names of a CSV's columns, e.g. number,,category; empty: passed over."),
+]
 RejectsFile = Annotated[
     Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
 ]
@@ -105,13 +112,8 @@ AreNumbers = Annotated[
 def import_(
     name: ListName,
     file: FileName,
-    kind: Annotated[
-        str | None, typer.Option("--format", help="text, csv or jsonl; else by the file's name.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Names of a CSV's columns, e.g. number,,category; empty: passed over."),
-    ] = None,
+    kind: ImportForm = None,
+    columns: ColumnNames = None,
     region: Region = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
@@ -139,9 +141,7 @@ def import_(
     kind = kind or format_of(file)
     if kind not in {"text", "csv", "jsonl"}:
         fail(f"no format {kind}: text, csv or jsonl", USAGE)
-    # What came by stdin lies in a folder that goes with the command: its rejects must not.
-    beside = file.with_name(f"{file.name}.rejects.csv")
-    kept = rejects or (Path(beside.name) if is_piped(file) else beside)
+    kept = rejects or _rejects_of(file)
     defaults = Defaults(
         text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
         now_s(),
@@ -172,7 +172,19 @@ def import_(
             return await import_file(register, request, now_s(), stage)
 
     report = with_list_store(settings, work)
-    told = {
+    render(form, _report_json(name, report, kept), lambda: _print_report(name, report, kept))
+    if warn_of_rejected(sum(report.rejected.values()), strict=strict) or not report.rows:
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _rejects_of(file: Path) -> Path:
+    beside = file.with_name(f"{file.name}.rejects.csv")
+    # What came by stdin lies in a folder that goes with the command: its rejects must not.
+    return Path(beside.name) if is_piped(file) else beside
+
+
+def _report_json(name: str, report: ImportReport, kept: Path) -> dict[str, Any]:
+    return {
         "list": name,
         "generation": report.generation,
         "count": report.count,
@@ -183,9 +195,6 @@ def import_(
         "rejected": {wrong.label: count for wrong, count in report.rejected.items()},
         "rejects_file": str(kept) if report.rejected else None,
     }
-    render(form, told, lambda: _print_report(name, report, kept))
-    if warn_of_rejected(sum(report.rejected.values()), strict=strict) or not report.rows:
-        raise typer.Exit(NOTHING_DONE)
 
 
 def _print_report(name: str, report: ImportReport, kept: Path) -> None:
