@@ -65,6 +65,7 @@ def test_plain_files_are_read_alike(content, end, piece, delimiter):
 @example("+66812345678,a\n\n+66812345679\n", 300)
 @example("number\n+66812345678\n\n+66812345679\n", 300)
 @example('number,source\n+66812345678,"a\n+66812345679,b"\n', 7)
+@example("\r;\r", 1)
 def test_odd_files_are_read_alike(content, piece):
     """Quotes, blank lines, missing fields, and lines without an end."""
     assert len({str(found) for found in both(line_formats.read_text, content, piece)}) == 1

@@ -15,7 +15,7 @@ from stream.core.model import csv_cells
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import NEVER, Says, says
 from stream.feeds.detection.lookalikes import ColumnTally, looks_like_number
-from stream.feeds.formats.byte_columns import ByteColumn, fields_of
+from stream.feeds.formats.byte_columns import ByteColumn, LineBytes, fields_of
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
 
 DELIMITERS = ",;\t|"
@@ -187,7 +187,7 @@ def read(
 ) -> Iterator[Rows]:
     """Yield the rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises."""
     source = iter(chunks)
-    lines = next(source, None)
+    lines = head(source)
     if lines is None:
         return
     shape = shape_of(lines, names, mapping)
@@ -198,6 +198,20 @@ def read(
         yield rows
         first += used
         lines = next(source, None)
+
+
+def head(source: Iterator[Lines]) -> Lines | None:
+    """Return enough first lines for `shape_of`, however small the chunks are."""
+    lines = next(source, None)
+    while lines is not None and len(lines) < _LOOKED_AT:
+        more = next(source, None)
+        if more is None:
+            break
+        if isinstance(lines, LineBytes) and isinstance(more, LineBytes):
+            lines = LineBytes(lines.data + more.data)
+        else:
+            lines = [*lines, *more]
+    return lines
 
 
 def _read(lines: Lines, shape: CsvShape, first: int, source: Iterator[Lines]) -> tuple[Rows, int]:
