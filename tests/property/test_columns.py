@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from stream.core.model.byte_strings import Texts
 from stream.feeds.formats import csv, line_formats
 from stream.feeds.formats.byte_columns import ByteColumn, line_bytes
-from stream.feeds.formats.rows import InputUnreadable, line_chunks
+from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.parse import Defaults, Parser
 from stream.feeds.value_parsers import read_time, times_in
 from tests.support.builders import NOW_S
+from tests.support.feed_lines import line_chunks
 
 WORDS = (
     *("+66812345678", "+447700900123", "0812345678", "+1", "6.68E+10", "911", "number"),

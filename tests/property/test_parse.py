@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.feeds.formats import csv, line_formats
-from stream.feeds.formats.rows import Format, InputUnreadable, Rows, line_chunks
+from stream.feeds.formats.rows import Format, InputUnreadable, Rows
 from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parsed, Parser
 from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.list_text import export
 from tests.support.builders import NOW_S
+from tests.support.feed_lines import line_chunks
 
 ENTRY = re.compile(rb"\+[1-9]\d{6,14}\Z|\+[1-9]\d{0,13}\*\Z")
 DEFAULTS = Defaults("x", NOW_S, "TH")

@@ -4,7 +4,7 @@ A format takes chunks of lines, or of bytes, and yields one `Rows` for each. `pa
 meaning of the texts, by the same rules for all formats.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -150,18 +150,6 @@ class ReadOptions:
     columns: Mapping[str, str | int] = field(default_factory=dict)
     encoding: str | None = None
     unconfirmed: bool = False
-
-
-def line_chunks(texts: Iterable[str]) -> Iterator[Lines]:
-    """Yield lines from pieces of text whose lines end in a line feed; cut too long ones."""
-    carry = ""
-    for text in texts:
-        lines = (carry + text).split("\n")
-        carry = lines.pop()[:LINE_CHARS_MAX]
-        if lines:
-            yield [line if len(line) <= LINE_CHARS_MAX else line[:LINE_CHARS_MAX] for line in lines]
-    if carry:
-        yield [carry]
 
 
 ROWS_MAX = 20_000

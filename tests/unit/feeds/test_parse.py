@@ -9,9 +9,10 @@ from stream.core.model.entry import Category
 from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.feeds.formats import line_formats
-from stream.feeds.formats.rows import RejectedRow, Rows, Wrong, line_chunks
+from stream.feeds.formats.rows import RejectedRow, Rows, Wrong
 from stream.feeds.parse import Defaults, Parsed, Parser
 from stream.feeds.value_parsers import Dates, read_time
+from tests.support.feed_lines import line_chunks
 
 DEFAULTS = Defaults("file.csv", 1_700_000_000, "TH", Category.PARCEL, 0, 80)
 

@@ -3,7 +3,8 @@
 import pytest
 
 from stream.feeds.formats import csv
-from stream.feeds.formats.rows import InputUnreadable, Rows, line_chunks
+from stream.feeds.formats.rows import InputUnreadable, Rows
+from tests.support.feed_lines import line_chunks
 
 
 def read(text: str, names=None, piece: int = 1 << 20) -> list[Rows]:

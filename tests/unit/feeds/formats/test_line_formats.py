@@ -1,7 +1,8 @@
 """Plain text and JSON lines."""
 
 from stream.feeds.formats import line_formats
-from stream.feeds.formats.rows import LINE_CHARS_MAX, Wrong, line_chunks
+from stream.feeds.formats.rows import LINE_CHARS_MAX, Wrong
+from tests.support.feed_lines import line_chunks
 
 
 def test_text_has_one_number_a_line_and_comments():
