@@ -89,7 +89,7 @@ def reasons_of(decision: Decision) -> tuple[NamedList, ...]:
 
 async def open_appeal(
     store: ListStore,
-    book: AppealStore,
+    appeals: AppealStore,
     desk: Desk,
     number: str,
     lists: Iterable[NamedList],
@@ -104,7 +104,7 @@ async def open_appeal(
     named = await _with_fingerprints(store, desk, number, lists)
     names = [one.list for one in named]
     step = first_step(by)
-    return await book.add(
+    return await appeals.add(
         Appeal(
             id=new_id(),
             number=number,
@@ -119,10 +119,10 @@ async def open_appeal(
     )
 
 
-async def receive(book: AppealStore, desk: Desk, said: Received, by: By) -> tuple[Appeal, bool]:
+async def receive(appeals: AppealStore, desk: Desk, said: Received, by: By) -> tuple[Appeal, bool]:
     """Write down what a partner tells of a list of ours; False: it is known already."""
     step = first_step(by)
-    return await book.add(
+    return await appeals.add(
         Appeal(
             id=new_id(),
             number=None,
@@ -139,13 +139,13 @@ async def receive(book: AppealStore, desk: Desk, said: Received, by: By) -> tupl
     )
 
 
-async def forward(book: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appeal:
+async def forward(appeals: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appeal:
     """Note that a list's owner was asked; the block stays until it answers."""
-    appeal = await book.get(appeal_id)
+    appeal = await appeals.get(appeal_id)
     if not appeal.owners(desk.home):
         text = "no other country's list names the number, so it is ours to answer"
         raise AppealRefused(f"{appeal_id}: {text}")
-    return await book.step(appeal_id, AppealState.PENDING_OWNER, by)
+    return await appeals.step(appeal_id, AppealState.PENDING_OWNER, by)
 
 
 async def _with_fingerprints(
@@ -164,7 +164,7 @@ async def _with_fingerprints(
 
 async def redress(
     store: ListStore,
-    book: AppealStore,
+    appeals: AppealStore,
     desk: Desk,
     appeal_id: str,
     by: By,
@@ -175,7 +175,7 @@ async def redress(
     Raises AppealUnknown, and AppealRefused where it was answered already, or where neither number
     nor list is known here, so that nothing could be lifted.
     """
-    appeal = await book.get(appeal_id)
+    appeal = await appeals.get(appeal_id)
     if appeal.state not in OPEN:
         raise AppealRefused(f"{appeal_id} is {appeal.state.value}: {StepRefused.CLOSED.value}")
     number = appeal.number or await number_of(store, desk, appeal)
@@ -194,7 +194,7 @@ async def redress(
             number, by.reason or "a wrong block", by.actor, now_s(), expires_at_s, appeal_id
         )
     told = lists if appeal.partner is None else appeal.lists
-    after = await book.step(appeal_id, AppealState.REDRESSED, by, allow, told)
+    after = await appeals.step(appeal_id, AppealState.REDRESSED, by, allow, told)
     return Redressed(after, number, tuple(taken))
 
 
@@ -282,17 +282,17 @@ Tell = Callable[[AppealCounts | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""
 
 
-async def settle(store: ListStore, book: AppealStore, desk: Desk) -> tuple[str, ...]:
+async def settle(store: ListStore, appeals: AppealStore, desk: Desk) -> tuple[str, ...]:
     """Close the forwarded appeals whose number no list they name holds any more; their ids."""
     closed = []
-    for appeal in await book.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
+    for appeal in await appeals.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
         if await still_held(store, desk, appeal):
             continue
         owners = ", ".join(appeal.owners(desk.home))
         lists = ", ".join(named.list for named in appeal.lists)
         by = By(f"owner:{owners}", f"{lists} does not hold the number any more")
         try:
-            await book.step(appeal.id, AppealState.REDRESSED, by)
+            await appeals.step(appeal.id, AppealState.REDRESSED, by)
         except AppealRefused:
             continue  # somebody answered it in between
         closed.append(appeal.id)
@@ -309,11 +309,11 @@ async def keep_watch(settings: ListStoreSettings, desk: Desk, kept_days: float, 
         try:
             async with (
                 await ListStore.connect(settings) as store,
-                AppealStore.open(settings, kept_days) as book,
+                AppealStore.open(settings, kept_days) as appeals,
             ):
                 while True:
-                    closed = await settle(store, book, desk)
-                    tell(await book.standing(), closed, None)
+                    closed = await settle(store, appeals, desk)
+                    tell(await appeals.standing(), closed, None)
                     down = False
                     await asyncio.sleep(LOOK_S)
         except Fault as fault:

@@ -90,20 +90,20 @@ class PromotionFollower:
 
     async def look(self) -> bool:
         """Compare with the list store, once; whether anything changed. Raises ListStoreDown."""
-        async with TrialStore.open(self._settings) as book:
-            return await self._look(book)
+        async with TrialStore.open(self._settings) as store:
+            return await self._look(store)
 
     async def run(self, changed: Callable[[Trials], None]) -> None:
         """Follow the list store, and give `changed` whatever is new. Ends with ListStoreDown."""
-        async with TrialStore.open(self._settings) as book:
+        async with TrialStore.open(self._settings) as store:
             while True:
-                if await self._look(book):
+                if await self._look(store):
                     changed(self.current)
                 await asyncio.sleep(LOOK_S)
 
-    async def _look(self, book: TrialStore) -> bool:
+    async def _look(self, store: TrialStore) -> bool:
         try:
-            found = await book.read()
+            found = await store.read()
         except SnapshotUnreadable as error:
             self._once(EventKind.SNAPSHOT_REFUSED, str(error))
             return False

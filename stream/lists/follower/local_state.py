@@ -7,7 +7,7 @@ All workers of a machine share it. Every function blocks on the disk: call them 
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -238,6 +238,17 @@ def record_anew(state_dir: Path, state: ListState) -> None:
 Tell = Callable[[EventKind, str, str], None]
 
 
+@dataclass(slots=True)
+class _Unwritten:
+    """Parts of the local state that the disk does not have yet."""
+
+    states: dict[str, ListState] = field(default_factory=dict)
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+    known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
+    agreed: bool = False
+    gone: set[str] = field(default_factory=set)
+
+
 class SnapshotWriter:
     """Takes what there is to keep, and writes it in order from a thread while `run` runs."""
 
@@ -245,74 +256,58 @@ class SnapshotWriter:
         self._state_dir = state_dir
         self._tell = tell
         self._work = asyncio.Event()
-        self._states: dict[str, ListState] = {}
-        self._steps: dict[str, list[Step]] = {}
-        self._known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
-        self._agreed = False
-        self._gone: set[str] = set()
+        self._next = _Unwritten()
 
     def steps(self, name: str, steps: Sequence[Step]) -> None:
         """Write down steps of a list that went live."""
-        self._steps.setdefault(name, []).extend(steps)
+        self._next.steps.setdefault(name, []).extend(steps)
         self._work.set()
 
     def anew(self, state: ListState) -> None:
         """Begin the change log of a list again, which was read anew."""
-        self._states[state.head.name] = state
-        self._steps.pop(state.head.name, None)
+        self._next.states[state.head.name] = state
+        self._next.steps.pop(state.head.name, None)
         self._work.set()
 
     def gone(self, name: str) -> None:
         """Forget a list that is no more."""
-        self._states.pop(name, None)
-        self._steps.pop(name, None)
-        self._gone.add(name)
+        self._next.states.pop(name, None)
+        self._next.steps.pop(name, None)
+        self._next.gone.add(name)
         self._work.set()
 
     def allowlist(
         self, identity: str | None, head: AllowHead, entries: Sequence[AllowEntry]
     ) -> None:
         """Write down the allowlist as it was read, and its list store."""
-        self._known = (identity, head, entries)
+        self._next.known = (identity, head, entries)
         self._work.set()
 
     def agreed(self) -> None:
         """Note that all lists here agree with the list store's now."""
-        self._agreed = True
+        self._next.agreed = True
         self._work.set()
 
     async def run(self) -> None:
-        """Write until cancelled. A snapshot that cannot be written is reported once and not tried
-        again.
-        """
+        """Write until cancelled. What the disk refuses is reported once and not tried again."""
         while True:
             await self._work.wait()
             self._work.clear()
-            states, self._states = self._states, {}
-            steps, self._steps = self._steps, {}
-            known, self._known = self._known, None
-            agreed, self._agreed = self._agreed, False
-            gone, self._gone = self._gone, set()
+            unwritten, self._next = self._next, _Unwritten()
             try:
-                await asyncio.to_thread(self._write, states, steps, known, agreed, gone)
+                await asyncio.to_thread(self._write, unwritten)
             except SnapshotUnreadable as error:
                 self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
 
-    def _write(
-        self,
-        states: dict[str, ListState],
-        steps: dict[str, list[Step]],
-        known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None,
-        agreed: bool,
-        gone: set[str],
-    ) -> None:
-        for name in gone:
+    def _write(self, unwritten: _Unwritten) -> None:
+        # A list that is gone goes first: one of its name that came since is written after that.
+        for name in unwritten.gone:
             snapshot_directory.remove_list(self._state_dir, name)
-        if known is not None:
-            remember(self._state_dir, *known)
-        for state in states.values():
+        if unwritten.known is not None:
+            remember(self._state_dir, *unwritten.known)
+        for state in unwritten.states.values():
             record_anew(self._state_dir, state)
-        for name, new in steps.items():
+        for name, new in unwritten.steps.items():
             record(self._state_dir, name, new)
-        if agreed:
-            touch(self._state_dir)
+        if unwritten.agreed:
+            touch(self._state_dir)  # last: its time says that all before it is on the disk

@@ -105,10 +105,8 @@ class EnforcementStore(Closing):
         after: tuple[int, int],
         batch: DecisionCounts,
     ) -> bool:
-        at, fresh = (
-            redis_keys.enforced_at(partition),
-            sorted({redis_keys.enforced_fresh(name) for name, _ in batch.stopped}),
-        )
+        at = redis_keys.enforced_at(partition)
+        fresh = sorted({redis_keys.enforced_fresh(name) for name, _ in batch.stopped})
         # Optimistic lock: Redis refuses the transaction if a key changed after it was read here.
         await pipe.watch(at, *fresh)
         if _progress(await pipe.hmget(at, ["offset", "place"]), partition) != before:
@@ -141,9 +139,10 @@ class EnforcementStore(Closing):
 
     async def figures(self, list_name: str, day: date) -> DayCounts:
         """Return the counts of a list on a day."""
+        key = redis_keys.enforced_day(list_name, day)
         with renamed(f"reading what {list_name} did"):
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hgetall(redis_keys.enforced_day(list_name, day))
+                pipe.hgetall(key)
                 pipe.zrange(redis_keys.enforced_peaks(list_name, day), 0, -1, withscores=True)
                 pipe.hexists(redis_keys.ENFORCED_FEEDS, list_name)
                 pipe.exists(redis_keys.ENFORCED_COUNTED)
@@ -152,9 +151,7 @@ class EnforcementStore(Closing):
             for name, value in counts.items():
                 kind, _, rest = name.decode(errors="replace").partition(":")
                 if (many := _whole(value)) is None:
-                    _unread(
-                        redis_keys.enforced_day(list_name, day), rest, "it is no count", list_name
-                    )
+                    _unread(key, rest, "it is no count", list_name)
                 else:
                     found[kind][rest] = many
             calls: dict[str, dict[str, int]] = defaultdict(dict)
@@ -163,9 +160,7 @@ class EnforcementStore(Closing):
                 if outcome in frozenset(CallOutcome):
                     calls[category][outcome] = many
                 else:
-                    _unread(
-                        redis_keys.enforced_day(list_name, day), name, "it is no outcome", list_name
-                    )
+                    _unread(key, name, "it is no outcome", list_name)
             by_category = {
                 category: Counts(
                     entries=await self._distinct(list_name, day.isoformat(), category),
