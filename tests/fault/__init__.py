@@ -2,8 +2,8 @@
 
     any bytes as a call record        test_records.py; decoding alone: property/test_decode.py
     any text as a number              test_records.py; parsing alone: property/test_number.py
-    any bytes as a filter             unit/core/test_bloom.py, property/test_bloom.py
-    ... as a snapshot or manifest     unit/core/test_snapshot.py, property/test_snapshot.py
+    any bytes as a filter             unit/core/filters/test_bloom.py, property/test_bloom.py
+    ... as a snapshot or manifest     unit/core/filters/test_snapshot.py, property/test_snapshot.py
     ... a flipped bit, half a file    test_damage.py; each kind alone: test_snapshot_directory.py,
                                       test_change_log.py; in Redis: integration/test_list_store.py
                                       (a damaged base), test_refresh.py (the old one stays)
