@@ -8,12 +8,12 @@ where there are no kernels. Both find the same.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.call_batch import CallBatch, KeyFields, ScannedKeyFields
+from stream.calls.call_batch import CallBatch, KeyFields, Located, ScannedKeyFields
 from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
 from stream.calls.dialects.dialect import Details, Dialect, Value, whole
 from stream.calls.key_fields import locate
@@ -47,27 +47,17 @@ def _scanned(
     raw: RawBatch, parts: list[SegmentDecoder], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
     located, rows = locate(raw, parts, settings)
-    odd, names = located.fallback, trunks.named
+    fallback, names = located.fallback, trunks.named
 
     def column(name: str) -> _Scanned:
-        texts = {index: getattr(one, name) for index, one in odd.items()}
+        texts = {index: getattr(one, name) for index, one in fallback.items()}
         return _Scanned(located.field(name), texts)
 
     def trunk(index: int) -> str | None:
         return located.text("trunk", index) if names or trunks.have_prefixes else None
 
-    key_fields = ScannedKeyFields(located)
-    callers, callees = _numbers(column, trunk, trunks, check_callee=settings.check_callee)
-    return CallBatch(
-        raw=raw,
-        key_fields=key_fields,
-        rows=rows,
-        callers=callers,
-        callees=callees,
-        rejected=[*chain(*(part.rejected for part in parts))],
-        **_readers(raw, parts, rows, key_fields),
-        located=located,
-    )
+    numbers = _numbers(column, trunk, trunks, check_callee=settings.check_callee)
+    return _batch(raw, parts, ScannedKeyFields(located), rows, numbers, located)
 
 
 def _decoded(
@@ -78,8 +68,7 @@ def _decoded(
     key_fields = (
         parts[0].key_fields if len(parts) == 1 else [*chain(*(part.key_fields for part in parts))]
     )
-    rejected = [*chain(*(part.rejected for part in parts))]
-    if rejected:
+    if any(part.rejected for part in parts):
         rows = np.fromiter(chain(*(part.rows for part in parts)), np.int64, len(key_fields))
     else:
         rows = np.arange(len(raw), dtype=np.int64)
@@ -87,17 +76,49 @@ def _decoded(
     def column(name: str) -> list[str | None]:
         return [getattr(told, name) for told in key_fields]
 
-    callers, callees = _numbers(
+    numbers = _numbers(
         column, lambda index: key_fields[index].trunk, trunks, check_callee=settings.check_callee
     )
+    return _batch(raw, parts, key_fields, rows, numbers)
+
+
+def _batch(
+    raw: RawBatch,
+    parts: list[SegmentDecoder],
+    key_fields: Sequence[KeyFields],
+    rows: NDArray[np.int64],
+    numbers: tuple[Numbers, Numbers | None],
+    located: Located | None = None,
+) -> CallBatch:
+    """Put the batch together, with what reads one of its calls again, by its index."""
+
+    def record(index: int) -> tuple[Dialect, Value]:
+        row = int(rows[index])
+        value = raw.values[row]
+        assert value is not None, "a tombstone is no call"
+        for part in parts:
+            if row < part.stop:
+                return part.dialect, value
+        raise AssertionError(f"row {row} is in no part of the batch")
+
+    def call_of(index: int) -> Call:
+        dialect, value = record(index)
+        return whole(key_fields[index], dialect.details(value))
+
+    def started_at_s(index: int) -> float | None:
+        dialect, value = record(index)
+        return dialect.started_at_s(value)
+
     return CallBatch(
         raw=raw,
         key_fields=key_fields,
         rows=rows,
-        callers=callers,
-        callees=callees,
-        rejected=rejected,
-        **_readers(raw, parts, rows, key_fields),
+        callers=numbers[0],
+        callees=numbers[1],
+        rejected=[*chain(*(part.rejected for part in parts))],
+        call_of=call_of,
+        started_at_s=started_at_s,
+        located=located,
     )
 
 
@@ -176,36 +197,3 @@ def _numbers(
 
     callers = without_marks(numbers("caller", read_caller), country)
     return callers, numbers("callee") if check_callee else None
-
-
-class _Readers(TypedDict):
-    call_of: Callable[[int], Call]
-    started_at_s: Callable[[int], float | None]
-
-
-def _readers(
-    raw: RawBatch,
-    parts: list[SegmentDecoder],
-    rows: NDArray[np.int64],
-    key_fields: Sequence[KeyFields],
-) -> _Readers:
-    """Return what reads one call again, by its index: see `CallBatch`."""
-
-    def record(index: int) -> tuple[Dialect, Value]:
-        row = int(rows[index])
-        value = raw.values[row]
-        assert value is not None, "a tombstone is no call"
-        for part in parts:
-            if row < part.stop:
-                return part.dialect, value
-        raise AssertionError(f"row {row} is in no part of the batch")
-
-    def call_of(index: int) -> Call:
-        dialect, value = record(index)
-        return whole(key_fields[index], dialect.details(value))
-
-    def started_at_s(index: int) -> float | None:
-        dialect, value = record(index)
-        return dialect.started_at_s(value)
-
-    return {"call_of": call_of, "started_at_s": started_at_s}
