@@ -13,7 +13,7 @@ from typing import Self
 
 from rich.console import Console
 
-from stream.lab.embedded.choose import Broker, RedisServer, best_broker, best_redis
+from stream.lab.embedded.choose import EmbeddedBroker, RedisServer, best_broker, best_redis
 from stream.ops.kernels import warm_up
 from tests.bench.machine import Cores, cores, on_core
 from tests.bench.process import ROOT
@@ -104,7 +104,7 @@ class Lab:
         self.console.print(f"[dim]{text}[/]", highlight=False)
 
     @cached_property
-    def broker(self) -> Broker:
+    def broker(self) -> EmbeddedBroker:
         """The broker, started on its core."""
         with on_core(self.cores.broker):
             broker = self._open.enter_context(best_broker())

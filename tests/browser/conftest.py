@@ -15,7 +15,7 @@ from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.core.model.entry import Category, Entry
 from stream.edge.http.tokens import Role
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded import Broker, RedisServer
+from stream.lab.embedded import EmbeddedBroker, RedisServer
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
@@ -61,7 +61,10 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def site_settings(
-    kafka: Broker, redis_server: RedisServer, _redis_databases: Iterator[int], site_folder: Path
+    kafka: EmbeddedBroker,
+    redis_server: RedisServer,
+    _redis_databases: Iterator[int],
+    site_folder: Path,
 ) -> Settings:
     """The defaults, at a Redis database, with topics and in a folder of its own."""
     url = redis_server.url(next(_redis_databases) % redis_server.databases)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.lab.embedded import Broker, RedisServer
+from stream.lab.embedded import EmbeddedBroker, RedisServer
 from tests.docs.not_run import NOT_RUN, why_not
 from tests.docs.play import clean, play
 from tests.docs.shell import ROOT, Places
@@ -19,7 +19,7 @@ PAGES = pages(ROOT)
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_transcript_is_true(
-    page: Path, tmp_path: Path, kafka: Broker, redis_server: RedisServer, redis_url: str
+    page: Path, tmp_path: Path, kafka: EmbeddedBroker, redis_server: RedisServer, redis_url: str
 ) -> None:
     """What a page shows is what is printed, command by command."""
     asyncio.run(clean(kafka.bootstrap))

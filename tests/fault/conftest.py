@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from stream.lab.embedded import Broker, RedisServer, best_redis
+from stream.lab.embedded import EmbeddedBroker, RedisServer, best_redis
 from tests.fault.site import Site
 
 
 @pytest.fixture
-async def site(kafka: Broker, redis_url: str, tmp_path: Path) -> Site:
+async def site(kafka: EmbeddedBroker, redis_url: str, tmp_path: Path) -> Site:
     """A place with topics and a list."""
     made = Site(kafka.bootstrap, redis_url, tmp_path)
     await made.make_topics()
@@ -27,7 +27,7 @@ def own_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def own_site(kafka: Broker, own_redis: Any, tmp_path: Path) -> Site:
+async def own_site(kafka: EmbeddedBroker, own_redis: Any, tmp_path: Path) -> Site:
     """A place whose Redis is `own_redis`."""
     made = Site(kafka.bootstrap, own_redis.url(), tmp_path)
     await made.make_topics()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from stream.lab.embedded.choose import Broker
+from stream.lab.embedded.choose import EmbeddedBroker
 from tests.bench.bench_stages import STEPS
 from tests.bench.bench_throughput import progress
 from tests.bench.readback import Appended
@@ -80,7 +80,7 @@ def test_the_stopwatch_counts_each_moment_once():
 
 @pytest.mark.needs_transactions
 @pytest.mark.expects_errors("NotLeaderForPartition")  # a new topic's leader may not know it yet
-async def test_a_decision_in_a_transaction_counts_when_that_is_committed(broker: Broker):
+async def test_a_decision_in_a_transaction_counts_when_that_is_committed(broker: EmbeddedBroker):
     """Nobody sees it before; what an aborted transaction wrote nobody sees at all."""
     topics, name = Topics(broker.bootstrap), f"bench-{uuid4().hex}"
     made = traffic(900, list_size=500, seed=5)

@@ -12,7 +12,7 @@ import redis as redis_client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from stream.lab.embedded import Broker, RedisServer, best_broker, best_redis
+from stream.lab.embedded import EmbeddedBroker, RedisServer, best_broker, best_redis
 from tests.support.waiting import HANGS_S, until_now
 
 CHILD = """
@@ -55,7 +55,7 @@ async def create_topic(bootstrap: str, topic: str) -> None:
         await admin.close()
 
 
-async def test_what_is_written_to_the_broker_can_be_read(kafka: Broker) -> None:
+async def test_what_is_written_to_the_broker_can_be_read(kafka: EmbeddedBroker) -> None:
     """The session's broker takes a topic and records, and gives them back."""
     await create_topic(kafka.bootstrap, "embedded-round-trip")
     await write(kafka.bootstrap, "embedded-round-trip", [b"1", b"2"])

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from stream.lab.embedded import (
-    Broker,
+    EmbeddedBroker,
     RedisServer,
     StartFailed,
     Unavailable,
@@ -152,7 +152,7 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[Broker]:
+def broker() -> Iterator[EmbeddedBroker]:
     """The session's broker: `.bootstrap`, `.title`; `.kill()`, `.stop()`, `.start()` for faults.
 
     A test that stops it starts it again before it ends; one that needs its own calls best_broker().
@@ -166,7 +166,7 @@ def broker() -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="session")
-def kafka(broker: Broker) -> Broker:
+def kafka(broker: EmbeddedBroker) -> EmbeddedBroker:
     """The same by the name that most tests use; they need its `.bootstrap`."""
     return broker
 

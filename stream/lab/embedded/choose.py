@@ -48,7 +48,7 @@ class _Handle:
         self.close()
 
 
-class Broker(_Handle):
+class EmbeddedBroker(_Handle):
     """A Kafka-compatible broker.
 
     `supports_transactions`: aiokafka's idempotent and transactional producers work.
@@ -75,15 +75,15 @@ class RedisServer(_Handle):
 H = TypeVar("H", bound=_Handle)
 
 
-def best_broker(choice: str = "auto", say: Say = ignore) -> Broker:
+def best_broker(choice: str = "auto", say: Say = ignore) -> EmbeddedBroker:
     """Start Apache Kafka, else Tansu, or the one chosen; Unavailable with every reason.
 
     `say` is told of what takes long (the one-time fetch of Kafka).
     """
     assert choice in BROKERS, choice
     return _best(
-        None if choice == "tansu" else lambda: Broker(apache_kafka.server(say), full=True),
-        None if choice == "kafka" else lambda why: Broker(_tansu_server(), why, full=False),
+        None if choice == "tansu" else lambda: EmbeddedBroker(apache_kafka.server(say), full=True),
+        None if choice == "kafka" else lambda why: EmbeddedBroker(_tansu_server(), why, full=False),
     )
 
 
