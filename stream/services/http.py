@@ -41,9 +41,8 @@ from stream.ops.retry import Backoff
 from stream.ops.tasks import supervised
 from stream.services import service
 from stream.services.service import LOOK_S, Place, Service, Words
-from stream.web.lifespan import opened, redress_at
-from stream.web.page_context import PageParts
-from stream.web.routes import install
+from stream.web import install
+from stream.web.page_context import PageParts, opened, redress_at
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
-"""Changes and long looks, by our own commands in a process each.
+"""Run changes and long reads as our own commands, in a process each.
 
 So the page does exactly what the command does, and the process that answers lookups does none of
-the work: a list of two million numbers is read, compared and written elsewhere, behind calls. One
-change at a time; looks at most `LOOKS_MAX`. Numbers and reasons travel by a pipe, not in argv.
+the work: another one reads, compares and writes a list of two million numbers, behind calls. One
+change at a time; at most `LOOKS_MAX` reads. Numbers and reasons travel by a pipe, not in argv.
 """
 
 import asyncio
@@ -21,11 +21,15 @@ from stream.ops.log import without_numbers
 from stream.ops.stdin_arguments import parted
 
 LOOKS_MAX: Final = 2
+"""Reads at once: each may hold a whole list in memory."""
 WITHIN_S: Final = 600.0
+"""Seconds of a command: a rebuild of the largest list takes two minutes."""
 _LINE_BYTES_MAX: Final = 1 << 20
 _SAID_LINES: Final = 20
 _SAID_CHARS: Final = 500
+"""Of a command's stderr, its end: the error stands there."""
 _NICE: Final = 10
+"""Calls that are decided on the same machine go first."""
 _RETRY_S: Final = 10
 _CUT_LINES: Final = 1_000_000
 """Lines of an answer that are counted; a page says "more" beyond."""
@@ -33,9 +37,9 @@ _CUT_LINES: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a command ended: its exit code, the lines asked for of all, and what it said last.
+    """A command's exit code, the lines asked for, the number of all, and the end of stderr.
 
-    Lines are for who may see what they hold; what a look said (stderr) has no whole number.
+    Lines are for who may see what they hold; `said` of a read has no whole number.
     """
 
     code: int
@@ -45,19 +49,20 @@ class Ran:
 
 
 @dataclass(slots=True)
-class Commands:
-    """Runs `ringfence ...`; `arguments` are those of every command, e.g. --config."""
+class PageCommands:
+    """Run `ringfence ...`; `arguments` are those of every command, e.g. --config."""
 
     arguments: Sequence[str] = ()
     _change: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    """Held by a change: two at once would both reserve a generation, and one would fail."""
     _looks: asyncio.Semaphore = field(
         init=False, default_factory=lambda: asyncio.Semaphore(LOOKS_MAX)
     )
 
     async def change(self, words: Sequence[str], by: By) -> Ran:
-        """Change something. Raises ProblemError if somebody changes something just now."""
+        """Run a change. Raises ProblemError while another change runs."""
         if self._change.locked():
-            text = "another change from this page is being made; come again"
+            text = "another change from this page is being made; try again"
             raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._change:
             ran = await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
@@ -65,9 +70,9 @@ class Commands:
         return ran if ran.said else replace(ran, said="\n".join(ran.lines)[-_SAID_CHARS:])
 
     async def look(self, words: Sequence[str], first: int = 0, count: int = 1000) -> Ran:
-        """What a command prints: `count` of its lines from `first` on. Raises ProblemError."""
+        """Run a read; return `count` of its lines from `first` on. Raises ProblemError."""
         if self._looks.locked():
-            text = "others look at long answers just now; come again"
+            text = "others read long answers just now; try again"
             raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._looks:
             ran = await self._run(words, first, count)
@@ -116,7 +121,7 @@ class Commands:
 async def _some(
     stream: asyncio.StreamReader, first: int, count: int
 ) -> tuple[tuple[str, ...], int]:
-    """Some of the lines, and how many there are: at least, beyond what is counted."""
+    """Return some of the lines, and how many there are, as far as they are counted."""
     lines, total = [], 0
     async for line in stream:
         if first <= total < first + count:
@@ -129,7 +134,7 @@ async def _some(
 
 
 async def _last(stream: asyncio.StreamReader) -> str:
-    """The end of what is said."""
+    """Return the end of a stream."""
     lines: deque[str] = deque(maxlen=_SAID_LINES)
     async for line in stream:
         lines.append(line.decode(errors="replace").strip())

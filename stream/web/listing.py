@@ -10,16 +10,17 @@ from fastapi import Request
 T = TypeVar("T")
 
 ROWS: Final = 50
-"""Of a page."""
+"""Rows of a page."""
 _CHARS_MAX: Final = 200
 _PAGES_MAX: Final = 1_000_000
+"""Bounds of what a visitor may put into an address."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an address asks of a table: `filters` (each "" if not given), the order, the page.
+class TableQuery:
+    """The query of a table's address: `filters` (each "" if not given), the order, the page.
 
-    What it asks wrongly is as if not asked: an address from a bookmark must still work.
+    A wrong part is as if not given: an address from a bookmark must still work.
     """
 
     path: str
@@ -29,8 +30,8 @@ class Asked:
     page: int
 
     @classmethod
-    def of(cls, request: Request, filters: Sequence[str], sorts: Sequence[str]) -> "Asked":
-        """The first of `sorts` is the usual order; `-count` sorts by count, downwards."""
+    def of(cls, request: Request, filters: Sequence[str], sorts: Sequence[str]) -> "TableQuery":
+        """Read the address; the first of `sorts` is the usual order, `-count` sorts downwards."""
         query = request.query_params
         wanted = query.get("sort", sorts[0])
         page = query.get("page", "1")
@@ -43,19 +44,19 @@ class Asked:
         )
 
     def address(self, **changed: Any) -> str:
-        """The same with something changed; without a page it is the first."""
+        """Return the address with something changed; without a page it is the first."""
         fields: dict[str, Any] = {name: text for name, text in self.filters.items() if text}
         fields["sort"] = f"-{self.sort}" if self.down else self.sort
         fields |= changed
         return f"{self.path}?{urlencode(fields)}"
 
     def sorted_by(self, name: str) -> str:
-        """The address of the table in the order of `name`; again: the other way round."""
+        """Return the address of the table in the order of `name`; again: the other way round."""
         return self.address(sort=f"-{name}" if self.sort == name and not self.down else name)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Generic[T]):
+class TablePage(Generic[T]):
     """One page of a table: its rows, how many there are in all, and on which page we are."""
 
     rows: Sequence[T]
@@ -65,14 +66,16 @@ class Rows(Generic[T]):
 
     @property
     def first(self) -> int:
-        """The place of the first row of this page, from 1."""
+        """Place of the first row of this page, from 1."""
         return (self.page - 1) * ROWS + 1
 
 
-def cut(rows: Sequence[T], asked: Asked, order: Callable[[T], Any] | None = None) -> Rows[T]:
-    """The page of `rows` that is asked for, sorted by `order` if it is given."""
+def cut(
+    rows: Sequence[T], asked: TableQuery, order: Callable[[T], Any] | None = None
+) -> TablePage[T]:
+    """Return the page of `rows` that is asked for, sorted by `order` if it is given."""
     pages = max(1, -(-len(rows) // ROWS))
     page = min(asked.page, pages)
     if order is not None:
         rows = sorted(rows, key=order, reverse=asked.down)
-    return Rows(rows[(page - 1) * ROWS : page * ROWS], len(rows), page, pages)
+    return TablePage(rows[(page - 1) * ROWS : page * ROWS], len(rows), page, pages)

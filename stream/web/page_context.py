@@ -1,60 +1,140 @@
-"""What the pages work with, handed in by the composition."""
+"""The parts that all pages share, and how a process puts them together."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastapi import Request
 
+from stream.appeals.actions import Desk
+from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
+from stream.config.feed_files import house_of
 from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import Redress
+from stream.edge.http.auth import Guard, Pace
+from stream.edge.http.decision_store import KeptDecisions, KeptMetrics, KeptSettings
+from stream.edge.http.settings import ServeSettings
 from stream.lists.store.list_store import ListStore
-from stream.web.commands import Commands
-from stream.web.feed_index import FeedsKnown
-from stream.web.live_feed import Live
-from stream.web.recent_decisions import Recent
+from stream.lists.store.redis_client import client
+from stream.ops.clock import now_s
+from stream.ops.monitor.collect import Watch
+from stream.ops.tasks import running
+from stream.web.commands import PageCommands
+from stream.web.live_figures import LiveFigures
+from stream.web.page_caches import FeedFolder, RecentDecisions, TrialCounting
 from stream.web.sessions import Sessions
-from stream.web.trial_cache import Counting
 
 
 @dataclass(slots=True, kw_only=True)
 class PageParts:
-    """Everything that pages share; one of each process.
+    """The parts that pages share; one set in each process.
 
-    `settings` are the whole configuration; `agreements` the folder as last read; `redress` what is
-    kept of decisions and appeals; `live` what the overview shows; `recent` the newest decisions;
-    `feeds` those of the folder; `commands` what changes are made by; `blocklists` the lists as this
-    process has them; `counting` what trials would have done; `now_s` the clock.
+    `agreements` is the folder as last read, `redress` holds decisions by id and appeals,
+    `commands` makes changes, `blocklists` are the lists as this process has them.
     """
 
     settings: InsightSettings
     sessions: Sessions
     agreements: AgreementFolder
     redress: Redress
-    live: Live
-    recent: Recent
-    feeds: FeedsKnown
-    commands: Commands
+    live: LiveFigures
+    recent: RecentDecisions
+    feeds: FeedFolder
+    commands: PageCommands
     blocklists: Callable[[], Blocklists]
-    counting: Counting
+    counting: TrialCounting
     now_s: Callable[[], int]
-    _register: ListStore | None = field(init=False, default=None)
+    _list_store: ListStore | None = field(init=False, default=None)
 
     async def list_store(self) -> ListStore:
-        """The register, connected once. Raises ListStoreDown, ListStoreUnsafe."""
-        if self._register is None:
-            self._register = await ListStore.connect(self.settings.list_store())
-        return self._register
+        """Return the list store, connected once. Raises ListStoreDown, ListStoreUnsafe."""
+        if self._list_store is None:
+            self._list_store = await ListStore.connect(self.settings.list_store())
+        return self._list_store
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        if self._register is not None:
-            await self._register.close()
+        """Close the connection to the list store."""
+        if self._list_store is not None:
+            await self._list_store.close()
 
 
 def page_parts_of(request: Request) -> PageParts:
-    """The parts of the application that serves `request`."""
+    """Return the parts of the application that serves `request`."""
     found = request.app.state.page_parts
     assert isinstance(found, PageParts)
     return found
+
+
+@asynccontextmanager
+async def opened(
+    settings: InsightSettings,
+    serve: ServeSettings,
+    watch: Watch,
+    guard: Guard,
+    agreements: AgreementFolder,
+    redress: Redress,
+    blocklists: Callable[[], Blocklists],
+    arguments: Sequence[str] = (),
+) -> AsyncIterator[PageParts]:
+    """Open the parts of all pages; `arguments` are those of every command, e.g. --config.
+
+    `watch` reads the metrics of all processes.
+    """
+    redis = client(settings.list_store())
+    parts = PageParts(
+        settings=settings,
+        sessions=Sessions(
+            redis=redis,
+            still=guard.still,
+            now_s=now_s,
+            idle_s=serve.session_idle_s,
+            whole_s=serve.session_s,
+        ),
+        agreements=agreements,
+        redress=redress,
+        live=LiveFigures(watch, serve.watchers_max),
+        recent=RecentDecisions(settings.kafka_client(), settings.calls.decisions_topic),
+        feeds=FeedFolder(Path(settings.feeds.dir), house_of(settings), settings.list_store()),
+        commands=PageCommands(arguments),
+        blocklists=blocklists,
+        counting=TrialCounting(settings),
+        now_s=now_s,
+    )
+    try:
+        async with running(parts.live.run(), "live"), running(parts.recent.run(), "recent"):
+            yield parts
+    finally:
+        await parts.close()
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def redress_at(
+    settings: InsightSettings,
+    serve: ServeSettings,
+    metrics: KeptMetrics,
+    agreements: AgreementFolder,
+) -> AsyncIterator[Redress]:
+    """Open the decisions by id and the appeals of the list store."""
+    redis = client(settings.list_store())
+    kept = KeptDecisions(redis, KeptSettings(serve.decisions_days, serve.decisions_max), metrics)
+    try:
+        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
+            yield Redress(
+                kept=kept,
+                book=book,
+                connect=lambda: ListStore.connect(settings.list_store()),
+                desk=lambda: Desk(
+                    settings.calls.home_country,
+                    settings.circle_keys(),
+                    agreements.reading.agreements,
+                    settings.appeals.answer_s,
+                ),
+                contacts={name: owner.contact for name, owner in settings.owners.items()},
+                pace=Pace(serve.questions_per_minute),
+            )
+    finally:
+        await redis.aclose()

@@ -1,25 +1,86 @@
-"""Who looks at a page, what stands around it, and how a route says who may see or change it."""
+"""Visits as routes see them: who is signed in, which roles may see or change, bounded forms."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hmac import compare_digest
 from typing import Annotated, Any, Final
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, Request, Response
 
+from stream.core.model.free_text import REASON_CHARS_MAX, line_of
 from stream.core.numbers.number import masked
+from stream.edge.http.auth import from_elsewhere
+from stream.edge.http.bodies import FORM
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.rendering import page, see_other
 from stream.edge.http.tokens import Client, Role
 from stream.lists.store.heads import By
 from stream.web.commands import Ran
-from stream.web.forms import Fields, check_origin, fields_of, reason_in
 from stream.web.page_context import PageParts, page_parts_of
 from stream.web.sessions import Session
 
+BYTES_MAX: Final = 64 * 1024
+FIELDS_MAX: Final = 50
+"""Of a form: ours have a dozen short fields, so a larger one is an attack."""
+
+Fields = Mapping[str, str]
+
+
+async def fields_of(request: Request) -> Fields:
+    """Return the fields of a form. Raises ProblemError."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != FORM:
+        raise ProblemError(Kind.UNSUPPORTED, f"takes {FORM}")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > BYTES_MAX:
+            raise ProblemError(Kind.TOO_LARGE, f"a form may have {BYTES_MAX} bytes")
+    try:
+        return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, "the form cannot be read") from error
+
+
+def check_origin(request: Request, fields: Fields, csrf: str) -> None:
+    """Refuse a form that no page of ours sent. Raises ProblemError.
+
+    The secret in the form decides. The browser's own headers are checked too, should it ever leak.
+    """
+    given = fields.get("csrf", "")
+    if from_elsewhere(request.scope["headers"]) or not compare_digest(
+        given.encode(), csrf.encode()
+    ):
+        text = "this form did not come from a page of yours, or is too old: load the page anew"
+        raise ProblemError(Kind.FORGED, text)
+
+
+def reason_in(fields: Fields) -> str:
+    """Return the reason of a change. Raises ProblemError where there is none."""
+    reason = text_in(fields, "reason", REASON_CHARS_MAX)
+    if not reason:
+        text = "give a reason: it is recorded in the audit log; nothing was changed"
+        raise ProblemError(Kind.MALFORMED, text)
+    return reason
+
+
+def text_in(fields: Fields, name: str, most: int) -> str:
+    """Return a text that a person wrote, on one line; "" if none. Raises ProblemError."""
+    try:
+        return line_of(fields.get(name, ""), f"the {name}", most)
+    except ValueError as error:
+        raise ProblemError(Kind.MALFORMED, f"{error}; nothing was changed") from error
+
+
+def way_back(address: str) -> str:
+    """Return `address` if it leads to a page of ours, else the first page."""
+    ours = address.startswith("/") and not address.startswith(("//", "/\\"))
+    return address if ours and address.isprintable() and " " not in address else "/"
+
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class NavEntry:
     """A place in the navigation; operators see all of them."""
 
     name: str
@@ -30,17 +91,17 @@ class Entry:
 _ALL: Final = frozenset({Role.VIEWER, Role.PARTNER, Role.OPERATOR})
 _INSIDE: Final = frozenset({Role.VIEWER, Role.OPERATOR})
 ENTRIES: Final = (
-    Entry("Overview", "/", _INSIDE),
-    Entry("Lists", "/lists", _ALL),
-    Entry("Feeds", "/feeds", _INSIDE),
-    Entry("Agreements", "/agreements", _ALL),
-    Entry("One number", "/number", _INSIDE),
-    Entry("Decisions", "/decisions", _INSIDE),
-    Entry("Trials", "/trials", _INSIDE),
-    Entry("Appeals", "/appeals", _ALL),
-    Entry("Audit", "/audit", _INSIDE),
-    Entry("Health", "/health", _INSIDE),
-    Entry("Runbook", "/runbook", _INSIDE),
+    NavEntry("Overview", "/", _INSIDE),
+    NavEntry("Lists", "/lists", _ALL),
+    NavEntry("Feeds", "/feeds", _INSIDE),
+    NavEntry("Agreements", "/agreements", _ALL),
+    NavEntry("One number", "/number", _INSIDE),
+    NavEntry("Decisions", "/decisions", _INSIDE),
+    NavEntry("Trials", "/trials", _INSIDE),
+    NavEntry("Appeals", "/appeals", _ALL),
+    NavEntry("Audit", "/audit", _INSIDE),
+    NavEntry("Health", "/health", _INSIDE),
+    NavEntry("Runbook", "/runbook", _INSIDE),
 )
 
 
@@ -68,28 +129,28 @@ class Visit:
 
     @property
     def may_change(self) -> bool:
-        """Whether the buttons are there."""
+        """True for operators: pages show them the buttons."""
         return self.client.role is Role.OPERATOR
 
     def owns(self, owner: str) -> bool:
-        """Whether what `owner` (`KH` of the list `KH/scam`) has may be shown.
+        """Return whether this person may see what `owner` (`KH` of the list `KH/scam`) has.
 
-        A partner sees what is its own: its token has the owner's name.
+        A partner sees its own: its token has the owner's name.
         """
         return self.client.role is not Role.PARTNER or self.client.name.lower() == owner.lower()
 
     def number(self, number: str) -> str:
-        """A number as this person may see it."""
+        """Return a number as this person may see it: whole, or masked."""
         return number if self.may_change else masked(number)
 
     def page(self, name: str, status: int = 200, **given: Any) -> Response:
-        """A template in the frame; it knows `visit`."""
+        """Render a template in the frame; it knows `visit`."""
         return page(self.request, name, status, visit=self, **given)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A form that changes something, from who may; `by` says who and why, for the audit."""
+class FormChange:
+    """A form that changes something; `by` is the person and the reason, for the audit."""
 
     visit: Visit
     fields: Fields
@@ -113,12 +174,15 @@ class Change:
 
 
 def cookie_name(request: Request) -> str:
-    """With TLS the browser itself holds the cookie to this host (`__Host-`)."""
+    """Return the cookie's name; with TLS the browser holds it to this host (`__Host-`)."""
     return "__Host-ringfence" if request.url.scheme == "https" else "ringfence"
 
 
 async def visit_of(request: Request) -> Visit:
-    """Who is signed in; puts the frame around whatever is answered. Raises to the sign-in."""
+    """Return the visit of who is signed in, and put the frame around the answer.
+
+    Raises ElsewhereError to the sign-in, AgainError.
+    """
     parts, cookie = page_parts_of(request), request.cookies.get(cookie_name(request), "")
     found = await parts.sessions.find(cookie)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -155,22 +219,22 @@ def sees(*roles: Role) -> Any:
 
 
 def changes(*roles: Role) -> Any:
-    """A dependency of a POST: as `sees`, and from our own form, with a reason. Gives a `Change`."""
+    """A dependency of a POST: as `sees`, and from our own form with a reason. Gives FormChange."""
     seen = sees(*roles)
 
-    async def admitted(request: Request, visit: Annotated[Visit, seen]) -> Change:
+    async def admitted(request: Request, visit: Annotated[Visit, seen]) -> FormChange:
         fields = await fields_of(request)
         check_origin(request, fields, visit.session.csrf)
-        return Change(visit, fields, By(f"page:{visit.client.name}", reason_in(fields)))
+        return FormChange(visit, fields, By(f"page:{visit.client.name}", reason_in(fields)))
 
     return Depends(admitted)
 
 
 async def watcher(request: Request) -> Callable[[], bool]:
-    """Refuse who is not signed in (any more), or may not watch; no use of the session.
+    """Refuse who is not signed in, or may not watch; does not count as use of the session.
 
-    Gives what says whether the token is still good: a stream outlasts it otherwise. Raises
-    ProblemError: a script asks, which cannot be sent to the sign-in.
+    Return a check that the token is still good: a stream would outlast it. Raises ProblemError:
+    a script asks, which cannot be sent to the sign-in.
     """
     cookie, sessions = (
         request.cookies.get(cookie_name(request), ""),
@@ -185,8 +249,8 @@ async def watcher(request: Request) -> Callable[[], bool]:
     return lambda: sessions.still(bytes.fromhex(session.token)) is not None
 
 
-def _current(path: str) -> Entry | None:
-    """The entry that a page belongs to: the one with the longest address above it."""
+def _current(path: str) -> NavEntry | None:
+    """Return the entry of a page: the one with the longest address above it."""
     above = [
         entry
         for entry in ENTRIES

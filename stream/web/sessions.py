@@ -1,9 +1,9 @@
-"""Who is signed in: kept on the server, by a random number in the browser's cookie.
+"""Sessions of signed-in people, kept on the server by a random number in the browser's cookie.
 
-In Redis, so that any worker knows it and a restart forgets nobody, under the SHA-256 of the cookie:
-whoever reads the register cannot speak as anybody. What this process has seen it also remembers
-itself, for while Redis is away: that is when somebody has to look at the page. A session ends after
-a time without use, after a time in all, by signing out, and with the token that it was opened by.
+They are in Redis, so any worker knows them and a restart forgets none, under the SHA-256 of the
+cookie: who reads the list store cannot act as anybody. A process also remembers the sessions that
+it has seen, for while Redis is away: people need the page then. A session ends after a time without
+use, after a time in all, by signing out, and with its token.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ _COOKIE_CHARS_MAX: Final = 64
 
 
 class Session(msgspec.Struct, frozen=True):
-    """One person's sitting. Times in seconds since the epoch; `token` is the token's SHA-256.
+    """One person's session. Times in seconds since the epoch; `token` is the token's SHA-256.
 
-    `csrf` stands in every form, so that no other site can send one. `notice` is told once.
+    `csrf` is in every form, so no other site can send one. `notice` is shown once.
     """
 
     token: str
@@ -61,16 +61,16 @@ class Sessions:
     _unsaved: set[str] = field(init=False, default_factory=set)
 
     async def begin(self, token: str) -> str:
-        """Open a session for who has `token`; what its cookie holds."""
+        """Open a session for the owner of `token`; return the value of its cookie."""
         cookie, now_s = secrets.token_urlsafe(32), self.now_s()
         session = Session(digest_of(token.strip()).hex(), secrets.token_urlsafe(24), now_s, now_s)
         await self._write(_key(cookie), session)
         return cookie
 
     async def find(self, cookie: str, *, use: bool = True) -> tuple[Session, Client] | None:
-        """The session of a cookie and whose it is, if it has not ended.
+        """Return the session of a cookie and its client, if it has not ended.
 
-        `use`: somebody does something. What a page asks by itself does not keep a session alive.
+        `use`: a person acts. Requests that a page makes by itself keep no session alive.
         """
         if not cookie or len(cookie) > _COOKIE_CHARS_MAX:
             return None
@@ -91,7 +91,7 @@ class Sessions:
         return session, client
 
     async def tell(self, cookie: str, session: Session, notice: str) -> None:
-        """Let the next page say `notice`, once."""
+        """Let the next page show `notice`, once."""
         await self._write(_key(cookie), msgspec.structs.replace(session, notice=notice), again=True)
 
     async def end(self, cookie: str) -> None:
@@ -129,7 +129,7 @@ class Sessions:
         return session
 
     async def _write(self, key: str, session: Session, *, again: bool = False) -> None:
-        """Keep it; `again`: only where it still is, lest one that ended meanwhile comes back."""
+        """Write it; `again`: only where it still is, so one that ended meanwhile stays ended."""
         self._keep(key, session)
         only_there = again and key not in self._unsaved
         left_s = min(self.idle_s, session.began_at_s + self.whole_s - self.now_s())

@@ -1,4 +1,4 @@
-"""Signing in by a token of the API, and out; and the choice of colours."""
+"""Sign in by an API token, sign out, and choose the colours."""
 
 import logging
 import secrets
@@ -10,9 +10,8 @@ from stream.edge.http.dependencies import parts_of
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.rendering import THEME_COOKIE, THEMES, page, see_other
 from stream.edge.http.tokens import TOKEN_CHARACTERS_MAX, Role
-from stream.web.forms import check_origin, fields_of, way_back
 from stream.web.page_context import page_parts_of
-from stream.web.session_deps import cookie_name, visit_of
+from stream.web.session_deps import check_origin, cookie_name, fields_of, visit_of, way_back
 
 audit = logging.getLogger("stream.edge.http.audit")
 router = APIRouter(include_in_schema=False)
@@ -23,13 +22,13 @@ _FORM_COOKIE: Final = "ringfence-form"
 
 @router.get("/sign-in")
 async def form(request: Request, next_: Annotated[str, Query(alias="next")] = "/") -> Response:
-    """The form for the token."""
+    """Show the form for the token."""
     return _form(request, way_back(next_[:2048]))
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
-    """Open a session for who pastes a token. The switch's role has nothing to look at."""
+    """Open a session for who pastes a token. The role of switches has no page."""
     fields = await fields_of(request)
     mine = request.cookies.get(_FORM_COOKIE, "")
     check_origin(request, fields, mine or secrets.token_urlsafe())
@@ -80,7 +79,7 @@ async def sign_out(request: Request) -> Response:
 
 @router.post("/theme")
 async def theme(request: Request) -> Response:
-    """Light, dark, or as the system has it; kept in the browser."""
+    """Keep the colours in the browser: light, dark, or as the system has them."""
     visit = await visit_of(request)
     fields = await fields_of(request)
     check_origin(request, fields, visit.session.csrf)

@@ -19,9 +19,8 @@ from stream.lab.embedded import EmbeddedBroker, RedisServer
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
-from stream.web.lifespan import opened, redress_at
-from stream.web.page_context import PageParts
-from stream.web.routes import install
+from stream.web import install
+from stream.web.page_context import PageParts, opened, redress_at
 from tests.browser.pictures import Told
 from tests.integration.test_feeds_cli import Office
 from tests.support.browser import Person, chromium, person

@@ -3,7 +3,7 @@
 import pytest
 
 from stream.web.findings import HEADINGS
-from stream.web.runbook import anchor
+from stream.web.overview_pages import anchor
 from tests.browser.pictures import HOSTILE
 from tests.support.browser import Person
 

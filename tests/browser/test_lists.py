@@ -29,11 +29,11 @@ async def test_what_waits_is_looked_at_and_let_in(operator: Person, viewer: Pers
     and the history has who did it and why. Who may not change has no button.
     """
     page = await operator.open("/lists")
-    assert "waits" in await page.inner_text(".notice")
+    assert "held version" in await page.inner_text(".notice")
     await page.click(".notice a:text('KH/scam')")
     assert "numbers would come" in await page.inner_text(".waits")
     await operator.look("list-waits")
-    await page.click("text=What it would change")
+    await page.click("text=Differences")
     assert await page.locator("tbody tr").count() == 35
     await operator.look("list-diff")
     await page.go_back()

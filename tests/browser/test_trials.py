@@ -26,7 +26,7 @@ def decision(number: str) -> Decision:
     )  # fmt: skip
 
 
-async def counted(_from_ms: int, _until_ms: int) -> TrialCounts:
+async def counted(*_: object) -> TrialCounts:
     """Decisions of two numbers, as Kafka would have them."""
     figures = TrialCounts()
     for number in ("+999000001", "+999000002", "+999000002"):
@@ -35,12 +35,12 @@ async def counted(_from_ms: int, _until_ms: int) -> TrialCounts:
 
 
 async def test_a_trial_is_compared_and_promoted(
-    site: Site, viewer: Person, operator: Person
+    site: Site, viewer: Person, operator: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A viewer sees what it would have blocked and has no button; an operator says why and takes
     it into force, and the audit has who, why and the figures; and back.
     """
-    site.pages.counting.read = counted
+    monkeypatch.setattr("stream.web.page_caches.figures_between", counted)
     page = await viewer.open("/trials?count=1d")
     row = page.locator("tbody tr").filter(has_text=str(TRIAL))
     assert (await row.locator("td").all_inner_texts())[:4] == ["on trial", "3", "0", "2"]
@@ -50,7 +50,7 @@ async def test_a_trial_is_compared_and_promoted(
     page = await operator.open("/trials")
     await operator.look("trials-operator")
     form = page.locator("form.change").filter(has=page.locator(f"input[value='{TRIAL}']"))
-    await form.get_by_label("Why?").fill(XSS)
+    await form.get_by_label("Reason").fill(XSS)
     await form.get_by_role("button", name="Promote").click()
     await page.wait_for_selector("text=is in force, in every engine")
     await operator.harmless()
@@ -61,7 +61,7 @@ async def test_a_trial_is_compared_and_promoted(
     async with TrialStore.open(site.pages.settings.list_store()) as book:
         assert (await book.read()).trials.turned[TRIAL].standing is TrialStatus.FORCE
     form = page.locator("form.change").filter(has=page.locator(f"input[value='{TRIAL}']"))
-    await form.get_by_label("Why?").fill("it blocks a bank")
+    await form.get_by_label("Reason").fill("it blocks a bank")
     await form.get_by_role("button", name="Demote").click()
     await page.wait_for_selector("text=is on trial, in every engine")
     await operator.settled()

@@ -19,8 +19,8 @@ from stream.edge.http.tokens import Client, Role, Tokens, digest_of
 from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.collect import Watch
-from stream.web.lifespan import opened
-from stream.web.routes import install
+from stream.web import install
+from stream.web.page_context import opened
 from stream.web.sessions import TOUCH_S, Sessions
 from tests.support.http_service import TOKENS, parts_for, serve_settings, served
 from tests.support.lists import BY

@@ -27,10 +27,9 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms, now_s
 from stream.ops.monitor.collect import Watch
-from stream.web.lifespan import opened, redress_at
-from stream.web.page_context import PageParts
-from stream.web.routes import ROUTERS as PAGES
-from stream.web.routes import install
+from stream.web import ROUTERS as PAGES
+from stream.web import install
+from stream.web.page_context import PageParts, opened, redress_at
 from tests.integration.test_serve_redress import batch
 from tests.support.builders import blocklists, fingerprint_of, live
 from tests.support.decisions import decision

@@ -1,4 +1,4 @@
-"""Commands that a page runs."""
+"""PageCommands that a page runs."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from stream.lists.store.heads import By
-from stream.web.commands import Commands
+from stream.web.commands import PageCommands
 
 NUMBER = "+447700900123"
 _SPY = """#!/bin/sh
@@ -29,7 +29,9 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def test_no_number_and_no_reason_in_a_process_s_arguments(seen: Path):
     """Everybody on the machine reads argv: it names the command, and the rest goes by a pipe."""
     words = ["lists", "add", "TH/national", NUMBER, "--category=parcel"]
-    ran = await Commands(["--config=carrier.toml"]).change(words, By("somchai", "a widow called"))
+    ran = await PageCommands(["--config=carrier.toml"]).change(
+        words, By("somchai", "a widow called")
+    )
     assert ran.code == 0
     argv = seen.with_suffix(".argv").read_text()
     assert "-m stream lists add" in argv
@@ -42,7 +44,7 @@ async def test_no_number_and_no_reason_in_a_process_s_arguments(seen: Path):
 
 async def test_a_look_asks_by_a_pipe_too(seen: Path):
     """`why` of a number that a viewer typed."""
-    await Commands().look(["why", "--json", "--history", NUMBER])
+    await PageCommands().look(["why", "--json", "--history", NUMBER])
     assert NUMBER not in seen.with_suffix(".argv").read_text()
     assert NUMBER in seen.with_suffix(".stdin").read_text()
 
@@ -50,6 +52,6 @@ async def test_a_look_asks_by_a_pipe_too(seen: Path):
 async def test_the_command_reads_them(tmp_path: Path):
     """The real one does what its stdin says."""
     missing = tmp_path / "missing.toml"
-    ran = await Commands().look(["check-config", f"--config={missing}"])
+    ran = await PageCommands().look(["check-config", f"--config={missing}"])
     assert ran.code == 2
     assert str(missing) in ran.said

@@ -17,11 +17,10 @@ from stream.ops.monitor.dashboard import (
 )
 from stream.ops.monitor.targets import Kind
 from stream.ops.tasks import running
-from stream.web import live_feed as live_module
+from stream.web import live_figures as live_module
 from stream.web.findings import HEADINGS, findings
-from stream.web.live_feed import Live
-from stream.web.runbook import anchor, file
-from stream.web.tiles import tiles, told
+from stream.web.live_figures import LiveFigures, tiles, told
+from stream.web.overview_pages import anchor, file
 from tests.browser.pictures import Told, busy, place
 from tests.support.lists import until
 
@@ -46,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_two_hundred_watch_and_one_asks(quick) -> None:
     """However many watch, each look is one; all get the same bytes; one too many is refused."""
-    live = Live(Slow(), 200)
+    live = LiveFigures(Slow(), 200)
     async with running(live.run(), "live"):
         streams = [live.events("") for _ in range(200)]
         begun = await asyncio.gather(*(anext(stream) for stream in streams))
@@ -66,7 +65,7 @@ async def test_two_hundred_watch_and_one_asks(quick) -> None:
 
 async def test_who_is_slow_gets_the_newest_only(quick) -> None:
     """Events that a viewer did not take in time are not kept for it."""
-    live = Live(Slow(), 2)
+    live = LiveFigures(Slow(), 2)
     async with running(live.run(), "live"):
         slow, fast = live.events(""), live.events("")
         for stream in (slow, fast):
@@ -81,7 +80,7 @@ async def test_who_is_slow_gets_the_newest_only(quick) -> None:
 
 async def test_a_stop_ends_every_stream(quick) -> None:
     """The server waits for what is being answered: streams end when it is told to stop."""
-    live = Live(Slow(), 5)
+    live = LiveFigures(Slow(), 5)
     async with running(live.run(), "live"):
         stream = live.events("nonsense")
         await anext(stream)

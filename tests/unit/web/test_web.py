@@ -9,16 +9,16 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from stream.edge.http.assets import ASSETS, SHA256, asset
-from stream.web.forms import way_back
-from stream.web.listing import ROWS, Asked, cut
+from stream.web.listing import ROWS, TableQuery, cut
+from stream.web.session_deps import way_back
 from tests.support.http_service import parts_for, serve_settings, served
 
 
-def asked(query: str) -> Asked:
+def asked(query: str) -> TableQuery:
     request: Any = SimpleNamespace(
         query_params=QueryParams(query), url=SimpleNamespace(path="/lists")
     )
-    return Asked.of(request, ["q"], ["name", "count"])
+    return TableQuery.of(request, ["q"], ["name", "count"])
 
 
 @pytest.mark.parametrize(

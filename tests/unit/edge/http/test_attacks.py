@@ -16,8 +16,8 @@ from stream.edge.http.blocklist import Blocklist, Item
 from stream.edge.http.tokens import Role
 from stream.edge.sinks.number_policy import Judge
 from stream.ops.monitor.collect import Watch
-from stream.web.lifespan import opened
-from stream.web.routes import install
+from stream.web import install
+from stream.web.page_context import opened
 from tests.support.http_service import TOKENS, bearer, parts_for, serve_settings, served
 from tests.support.lookups import LISTS, lookup_rules
 from tests.unit.edge.http.test_limits import head, raw, router, until

@@ -1,4 +1,4 @@
-"""What is on trial, beside what is in force, and the step from one to the other."""
+"""Trials: what is on trial, and promoting or demoting it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
 from stream.insight.trials.promote import appeals_about, standings_now, turn
 from stream.insight.trials.status import Stands, TrialCount
-from stream.web.listing import Asked, cut
-from stream.web.session_deps import Change, Visit, changes, sees
-from stream.web.trial_cache import SPANS
+from stream.web.listing import TableQuery, cut
+from stream.web.page_caches import SPANS
+from stream.web.session_deps import FormChange, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 _SHOWN: Final = ("told", "all")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One thing; `tried` None: nobody had decisions counted yet. `appeals` None: of lists alone."""
+class TrialRow:
+    """One target; `tried` None: not counted yet; `appeals` None: only lists have appeals."""
 
     stands: Stands
     tried: TrialCount | None
@@ -30,11 +30,11 @@ class Row:
 
     @property
     def on_trial(self) -> bool:
-        """Whether it acts on nobody."""
+        """True while it acts on no call."""
         return self.stands.standing is TrialStatus.TRIAL
 
 
-_ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
+_ORDERS: Final[Mapping[str, Callable[[TrialRow], Any]]] = {
     "thing": lambda row: row.stands.target,
     "block": lambda row: (row.tried.would_block if row.tried else 0, row.stands.target),
 }
@@ -42,8 +42,8 @@ _ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
 
 @router.get("/trials")
 async def trials(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """One read of the register; decisions are only counted where that is asked for."""
-    asked = Asked.of(request, ["q", "show", "count"], list(_ORDERS))
+    """Show all by one read of the list store; decisions are counted only where asked for."""
+    asked = TableQuery.of(request, ["q", "show", "count"], list(_ORDERS))
     parts, now_s = visit.parts, visit.parts.now_s()
     if asked.filters["count"] in SPANS:
         await parts.counting.count(asked.filters["count"], now_s)
@@ -53,7 +53,7 @@ async def trials(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
     wanted, everything = asked.filters["q"].lower(), asked.filters["show"] == "all"
     counted = parts.counting.last
     rows = [
-        Row(one, counted.figures.of(one.target) if counted else None, None)
+        TrialRow(one, counted.figures.of(one.target) if counted else None, None)
         for one in found.all
         if (everything or one.is_told) and wanted in str(one.target).lower()
     ]
@@ -61,20 +61,20 @@ async def trials(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
     appeals = await appeals_about(
         parts.settings, [row.stands.target for row in table.rows], now_s - SPANS["7d"]
     )
-    shown = [Row(row.stands, row.tried, appeals.get(row.stands.target)) for row in table.rows]
+    shown = [TrialRow(row.stands, row.tried, appeals.get(row.stands.target)) for row in table.rows]
     return visit.page(
         "trials.html", asked=asked, table=table, rows=shown, counting=parts.counting, spans=SPANS
     )
 
 
 @router.post("/trials")
-async def turned(change: Annotated[Change, changes()]) -> Response:
+async def turned(change: Annotated[FormChange, changes()]) -> Response:
     """Promote or demote one thing. Raises ProblemError."""
     parts = change.visit.parts
     target = Target.read(change.fields.get("thing", ""))
     wanted = change.fields.get("standing", "")
     if target is None or wanted not in frozenset(TrialStatus):
-        raise ProblemError(Kind.MALFORMED, "the form does not say what is to be turned, and how")
+        raise ProblemError(Kind.MALFORMED, "the form names no target, or no standing")
     now_s = parts.now_s()
     figures = parts.counting.fresh(now_s)
     try:

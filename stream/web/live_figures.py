@@ -1,12 +1,22 @@
-"""Figures as the overview tells them: tiles, lists that are behind, charts' points. Pure."""
+"""The overview's figures, live: one reader for all who watch, each event made once.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+A viewer who takes events slower than they come gets the newest only, so none costs memory; one who
+takes nothing is cut off by the connection's own limit ([serve] answer_s_max). After `STREAM_S` a
+stream ends and the browser asks again, with the id of the last event it has: then the session is
+looked at anew.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import msgspec
 
-from stream.ops.monitor.collect import Point
+from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.rendering import fragment
+from stream.ops.clock import monotonic_s
+from stream.ops.monitor.collect import Point, Watch
 from stream.ops.monitor.dashboard import ListFigures, Picture
 from stream.ops.schema.durations import spelled
 
@@ -15,7 +25,7 @@ LATE_S: Final = 0.1
 BEHIND_S: Final = (5.0, 60.0)
 """Calls that wait so long for their decision: worth a look; something is wrong."""
 STALE_S: Final = 120.0
-"""A list that the engine has not compared with the register for so long is marked."""
+"""A list that the engine has not compared with the list store for so many seconds is marked."""
 LISTS_MAX: Final = 10
 _POINTS_TOLD: Final = 10
 _NOT_KNOWN: Final = "–"
@@ -34,7 +44,7 @@ class Tile:
 
 
 def tiles(seen: Picture) -> tuple[Tile, ...]:
-    """The figures of a moment, the most wanted first."""
+    """Return the figures of a moment, the most wanted first."""
     return (
         Tile("calls", "Calls", _rate(seen.calls_per_s), "/s", _rejected(seen)),
         _decided(seen),
@@ -43,20 +53,20 @@ def tiles(seen: Picture) -> tuple[Tile, ...]:
         _lag(seen),
         _lists(seen),
         _up("kafka", "Kafka", seen.kafka_up, "calls wait; none is lost"),
-        _up("register", "Register", seen.register_up, "decisions go on from the last good lists"),
+        _up("register", "List store", seen.register_up, "decisions go on from the last good lists"),
         _feeds(seen),
         _appeals(seen),
     )
 
 
 def behind(lists: Iterable[ListFigures]) -> list[ListFigures]:
-    """The lists that were longest not compared with the register, the oldest first."""
+    """Return the lists that were longest not compared with the list store, the oldest first."""
     known = [one for one in lists if one.age_s is not None]
     return sorted(known, key=lambda one: -(one.age_s or 0.0))[:LISTS_MAX]
 
 
 def busiest(lists: Iterable[ListFigures]) -> list[ListFigures]:
-    """The lists that block or flag most now."""
+    """Return the lists that block or flag most now."""
     acting = [one for one in lists if (one.blocks_per_s or 0) + (one.flags_per_s or 0) > 0]
     return sorted(acting, key=lambda one: -((one.blocks_per_s or 0) + (one.flags_per_s or 0)))[
         :LISTS_MAX
@@ -64,7 +74,7 @@ def busiest(lists: Iterable[ListFigures]) -> list[ListFigures]:
 
 
 def points(trail: Iterable[Point], after_s: float = 0.0) -> list[list[float | None]]:
-    """What the charts draw: time, calls, blocks, p50 and p99 in ms, lag."""
+    """Return the points of the charts: time, calls, blocks, p50 and p99 in ms, lag."""
     return [
         [
             round(one.at_s, 3),
@@ -80,7 +90,7 @@ def points(trail: Iterable[Point], after_s: float = 0.0) -> list[list[float | No
 
 
 def told(trail: Sequence[Point]) -> list[Point]:
-    """A few points of the charts as a table, the newest first, evenly apart."""
+    """Return a few points of the charts for a table, the newest first, evenly apart."""
     step = max(1, len(trail) // _POINTS_TOLD)
     return list(reversed(trail))[::step][:_POINTS_TOLD]
 
@@ -157,7 +167,7 @@ def _lists(seen: Picture) -> Tile:
 
 def _up(key: str, name: str, up: bool | None, meanwhile: str) -> Tile:
     if up is None:
-        return Tile(key, name, _NOT_KNOWN, "", "nobody says")
+        return Tile(key, name, _NOT_KNOWN, "", "unknown")
     return Tile(key, name, "up" if up else "away", "", "" if up else meanwhile, "" if up else "bad")
 
 
@@ -165,7 +175,7 @@ def _feeds(seen: Picture) -> Tile:
     held = [feed.name for feed in seen.feeds if feed.held]
     failing = [feed.name for feed in seen.feeds if feed.failures or feed.file_wrong]
     more = [f"{len(held)} {'waits' if len(held) == 1 else 'wait'} for you"] if held else []
-    more += [f"{len(failing)} cannot be had"] if failing else []
+    more += [f"{len(failing)} are down"] if failing else []
     value = f"{len(seen.feeds):,}" if seen.feeds else _NOT_KNOWN
     return Tile("feeds", "Feeds", value, "", ", ".join(more), "warn" if more else "")
 
@@ -177,3 +187,95 @@ def _appeals(seen: Picture) -> Tile:
     late = seen.appeals_overdue or 0
     more = f"{late:,} overdue" if late else ""
     return Tile("appeals", "Appeals open", f"{waiting:,}", "", more, "bad" if late else "")
+
+
+WATCHED_S: Final = 2.0
+"""Seconds between two readings while somebody watches."""
+UNWATCHED_S: Final = 10.0
+"""Seconds between two readings while nobody watches: charts then begin with a past."""
+STREAM_S: Final = 300.0
+"""Seconds until a stream ends and the browser asks again, with its session."""
+RETRY_S: Final = 15
+"""Seconds after which one viewer too many may ask again."""
+_RETRY_MS: Final = 3000
+
+
+@dataclass(slots=True)
+class LiveFigures:
+    """One reader of all metrics, and its viewers, at most `watchers_max` at once."""
+
+    watch: Watch
+    watchers_max: int
+    seen: Picture | None = field(init=False, default=None)
+    watchers: int = field(init=False, default=0)
+    _event: bytes = field(init=False, default=b"")
+    _next: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _wanted: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _closed: bool = field(init=False, default=False)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            before_s = self.seen.at_s if self.seen is not None else 0.0
+            seen = self.seen = await self.watch.look()
+            html = fragment("figures.html", **self.given(seen))
+            self._event = event(seen.at_s, html, points(self.watch.trail, after_s=before_s))
+            self._tell()
+            self._wanted.clear()
+            try:
+                async with asyncio.timeout(WATCHED_S if self.watchers else UNWATCHED_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+
+    def given(self, seen: Picture | None) -> dict[str, Any]:
+        """Return the values of the figures' templates."""
+        return {
+            "seen": seen,
+            "tiles": tiles(seen) if seen is not None else (),
+            "behind": behind(seen.lists) if seen is not None else (),
+            "busiest": busiest(seen.lists) if seen is not None else (),
+            "told": told(self.watch.trail),
+        }
+
+    async def events(self, last_id: str) -> AsyncGenerator[bytes]:
+        """The stream of one viewer who has all up to `last_id` ("": nothing).
+
+        Raises ProblemError, before anything is sent, if too many watch.
+        """
+        if self.watchers >= self.watchers_max:
+            text = f"{self.watchers_max} watch already ([serve] watchers_max); the page is not live"
+            raise ProblemError(Kind.BUSY, text, retry_after_s=RETRY_S)
+        self.watchers += 1
+        try:
+            async for part in self._events(_seconds(last_id)):
+                yield part
+        finally:
+            self.watchers -= 1
+
+    async def _events(self, after_s: float) -> AsyncGenerator[bytes]:
+        until_s = monotonic_s() + STREAM_S
+        yield b"retry: %d\n\n" % _RETRY_MS
+        if self.seen is not None:
+            html = fragment("figures.html", **self.given(self.seen))
+            missing = points(self.watch.trail, after_s=after_s)
+            yield event(self.seen.at_s, html, missing)
+        self._wanted.set()  # the next look comes at once, not only when the last wait has ended
+        while not self._closed and monotonic_s() < until_s:
+            await self._next.wait()
+            yield self._event
+
+    def close(self) -> None:
+        """End all streams: the server waits for what is being answered."""
+        self._closed = True
+        self._tell()
+
+    def _tell(self) -> None:
+        told, self._next = self._next, asyncio.Event()
+        told.set()
+
+
+def _seconds(last_id: str) -> float:
+    """Return the time of an event's id; 0 if it is none of ours."""
+    digits = last_id.replace(".", "", 1)
+    return float(last_id) if digits.isascii() and digits.isdigit() and len(last_id) < 20 else 0.0

@@ -1,35 +1,127 @@
-"""One list: how it stands, what became of it, what waits; and the way back."""
+"""Lists: the table of all, and one list with its history, its differences and the roll back.
+
+The table takes one read of all heads; what is beyond them is read for the rows of one page only.
+"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from stream.core.filters.blocklists import LiveList
 from stream.core.model.agreement import owner_of
 from stream.core.model.entry import Category
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
-from stream.insight.explain.agreement_text import explained
+from stream.feeds.feed import FeedState
+from stream.insight.explain.agreement_text import explained, may_cause
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import recent
 from stream.web.commands import Ran
-from stream.web.lists import rows_of
-from stream.web.session_deps import Change, Visit, changes, sees
+from stream.web.listing import TableQuery, cut
+from stream.web.page_caches import Feeds
+from stream.web.page_context import PageParts
+from stream.web.session_deps import FormChange, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 
+_ORDERS: Final[Mapping[str, Callable[[ListHead], Any]]] = {
+    "name": lambda head: head.name,
+    "count": lambda head: (head.count, head.name),
+    "generation": lambda head: (head.generation, head.name),
+    "changes": lambda head: (head.changes, head.name),
+    "created": lambda head: (head.created_at_s, head.name),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """A list as a table shows it. `base_at_s`: when its base was published, None: it has none."""
+
+    head: ListHead
+    base_at_s: int | None
+    feeds: Mapping[str, FeedState]
+    action: str
+    simulate: bool
+
+    @property
+    def heard_at_s(self) -> int:
+        """Time at which a feed of it last confirmed it; 0: never, or it has no feed."""
+        return max((state.confirmed_at_s for state in self.feeds.values()), default=0)
+
+
+@router.get("/lists")
+async def lists(
+    request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
+) -> Response:
+    """Show all lists, filtered, sorted and cut here."""
+    asked = TableQuery.of(request, ["q", "held"], list(_ORDERS))
+    parts, wanted = visit.parts, asked.filters["q"].lower()
+    register, feeds = await parts.list_store(), await parts.feeds.now()
+    held = await _held(parts, feeds)
+    found = [
+        head
+        for head in (await register.heads()).lists.values()
+        if visit.owns(owner_of(head.name)) and wanted in head.name.lower()
+        if not asked.filters["held"] or head.name in held
+    ]
+    table = cut(found, asked, _ORDERS[asked.sort])
+    return visit.page(
+        "lists.html",
+        asked=asked,
+        table=table,
+        rows=await rows_of(parts, feeds, table.rows),
+        held=sorted(name for name in held if visit.owns(owner_of(name))),
+        now_s=parts.now_s(),
+    )
+
+
+async def rows_of(parts: PageParts, feeds: Feeds, heads: Sequence[ListHead]) -> list[ListRow]:
+    """Return rows of some lists; two requests to Redis, however many lists."""
+    register, settings = await parts.list_store(), parts.settings
+    published = await register.past.published(heads)
+    of_each = {head.name: [setup.feed.name for setup in feeds.of_list(head.name)] for head in heads}
+    states = await parts.feeds.states(name for names in of_each.values() for name in names)
+    agreements, home = parts.agreements.reading.agreements, settings.calls.home_country
+    rows = []
+    for head in heads:
+        may = may_cause(settings, agreements, head.name, home, parts.now_s())
+        rows.append(
+            ListRow(
+                head,
+                published.get(head.name),
+                {name: states[name] for name in of_each[head.name]},
+                may["may"],
+                bool(may["terms"]["simulate"]["value"]),
+            )
+        )
+    return rows
+
+
+async def _held(parts: PageParts, feeds: Feeds) -> set[str]:
+    """Return the lists of which a version waits for a person."""
+    states = await parts.feeds.states(feeds.setups)
+    return {
+        feeds.setups[name].feed.list_name
+        for name, state in states.items()
+        if state.held is not None
+    }
+
+
 HISTORY_MAX: Final = 50
+"""Generations of the history; `ringfence lists history` has all."""
 DIFF_ROWS: Final = 100
+"""Rows of a page of differences."""
 _Owner = Annotated[str, Path(max_length=64)]
 _Name = Annotated[str, Path(max_length=64)]
 
 
 async def _head(visit: Visit, name: str) -> ListHead:
-    """The list's head. Raises ProblemError where it is not there, or not this person's to see."""
+    """Return the list's head. Raises ProblemError where this person may see no such list."""
     head = None
     if visit.owns(owner_of(name)):
         head = await (await visit.parts.list_store()).past.head(name)
@@ -42,7 +134,7 @@ async def _head(visit: Visit, name: str) -> ListHead:
 async def one_list(
     visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], owner: _Owner, name: _Name
 ) -> Response:
-    """Everything about it; the history from the newest end of the audit only."""
+    """Show one list; its history comes from the newest end of the audit only."""
     parts, whole_name = visit.parts, f"{owner}/{name}"
     head = await _head(visit, whole_name)
     register, feeds = await parts.list_store(), await parts.feeds.now()
@@ -67,7 +159,7 @@ async def one_list(
 
 
 def categories_of(live: LiveList) -> Mapping[str, int]:
-    """How many reports of each category the list has here, the most first."""
+    """Return the number of reports of each category that the list has here, most first."""
     counts = np.zeros(256, np.int64)
     changed = live.overlay.entries
     if live.snapshot is not None and live.snapshot.columns is not None:
@@ -91,7 +183,7 @@ async def diff(
     new: Annotated[int, Query(alias="to", ge=1)],
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
-    """What changed from one generation to another: `ringfence lists diff`."""
+    """Show the changes from one generation to another: `ringfence lists diff`."""
     head = await _head(visit, f"{owner}/{name}")
     words = ["lists", "diff", head.name, str(old), str(new), "--format", "json"]
     ran = await visit.parts.commands.look(words, (page - 1) * DIFF_ROWS, DIFF_ROWS)
@@ -106,11 +198,11 @@ async def held(
     feed: Annotated[str, Path(max_length=64)],
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
-    """What the version that waits would change: `ringfence feeds diff`."""
+    """Show what the held version would change: `ringfence feeds diff`."""
     head = await _head(visit, f"{owner}/{name}")
     words = ["feeds", "diff", _feed_of(feed), "--format", "json"]
     ran = await visit.parts.commands.look(words, (page - 1) * DIFF_ROWS, DIFF_ROWS)
-    return _diff_page(visit, head, ran, page, title=f"What waits of feed {feed}")
+    return _diff_page(visit, head, ran, page, title=f"Held version of feed {feed}")
 
 
 def _diff_page(visit: Visit, head: ListHead, ran: Ran, page: int, *, title: str) -> Response:
@@ -133,15 +225,17 @@ def _diff_page(visit: Visit, head: ListHead, ran: Ran, page: int, *, title: str)
 
 
 @router.post("/lists/{owner}/{name}/rebuild")
-async def rebuild(change: Annotated[Change, changes()], owner: _Owner, name: _Name) -> Response:
-    """Fold its changes into a new base: `ringfence lists rebuild`."""
+async def rebuild(change: Annotated[FormChange, changes()], owner: _Owner, name: _Name) -> Response:
+    """Compact its changes into a new base: `ringfence lists rebuild`."""
     head = await _head(change.visit, f"{owner}/{name}")
     return await _done(change, head, ["lists", "rebuild", head.name])
 
 
 @router.post("/lists/{owner}/{name}/rollback")
-async def rollback(change: Annotated[Change, changes()], owner: _Owner, name: _Name) -> Response:
-    """Make it what it was: `ringfence lists rollback`."""
+async def rollback(
+    change: Annotated[FormChange, changes()], owner: _Owner, name: _Name
+) -> Response:
+    """Roll back to an older generation: `ringfence lists rollback`."""
     head = await _head(change.visit, f"{owner}/{name}")
     generation = change.fields.get("generation", "")
     if not generation.isascii() or not generation.isdigit() or len(generation) > 12:
@@ -150,21 +244,21 @@ async def rollback(change: Annotated[Change, changes()], owner: _Owner, name: _N
 
 
 @router.post("/lists/{owner}/{name}/release")
-async def release(change: Annotated[Change, changes()], owner: _Owner, name: _Name) -> Response:
-    """Let in what waits: `ringfence feeds release`."""
+async def release(change: Annotated[FormChange, changes()], owner: _Owner, name: _Name) -> Response:
+    """Release the held version: `ringfence feeds release`."""
     head = await _head(change.visit, f"{owner}/{name}")
     return await _done(change, head, ["feeds", "release", *await _waiting(change, head)])
 
 
 @router.post("/lists/{owner}/{name}/refuse")
-async def refuse(change: Annotated[Change, changes()], owner: _Owner, name: _Name) -> Response:
-    """Say no to what waits: `ringfence feeds refuse`."""
+async def refuse(change: Annotated[FormChange, changes()], owner: _Owner, name: _Name) -> Response:
+    """Refuse the held version: `ringfence feeds refuse`."""
     head = await _head(change.visit, f"{owner}/{name}")
     return await _done(change, head, ["feeds", "refuse", *await _waiting(change, head)])
 
 
-async def _waiting(change: Change, head: ListHead) -> list[str]:
-    """The feed and the version that the form was about; it must still be the one that waits."""
+async def _waiting(change: FormChange, head: ListHead) -> list[str]:
+    """Return the feed and the version of the form; the command refuses one that waits no more."""
     feed, version = change.fields.get("feed", ""), change.fields.get("version", "")
     known = {one.feed.name for one in (await change.visit.parts.feeds.now()).of_list(head.name)}
     if feed not in known or not version.isalnum():
@@ -173,12 +267,12 @@ async def _waiting(change: Change, head: ListHead) -> list[str]:
 
 
 def _feed_of(name: str) -> str:
-    """A feed's name as a word of a command: none that begins like an option."""
+    """Return a feed's name as a word of a command: none that begins like an option."""
     if name.startswith("-"):
         raise ProblemError(Kind.NOT_FOUND, "there is no such feed")
     return name
 
 
-async def _done(change: Change, head: ListHead, words: list[str]) -> Response:
+async def _done(change: FormChange, head: ListHead, words: list[str]) -> Response:
     ran = await change.run(words)
     return await change.done(f"/lists/{head.name}", f"Done: {' '.join(ran.lines)[:300]}")

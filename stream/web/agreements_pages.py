@@ -1,7 +1,7 @@
-"""Agreements: who promised what to whom, what is delivered, and what came of it.
+"""Agreements: terms, parties, delivered lists, and the figures of a period.
 
-Figures and the report come from `ringfence report`, so they are those that are sent to partners. A
-partner sees its own agreements, and no report: that may name what we agreed with others.
+`ringfence report` counts the figures, so they are those that partners receive. A partner sees its
+own agreements, and no report: that may name what we agreed with others.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from stream.insight.report.page import style_source
 from stream.insight.report.period import day_of, period_in
 from stream.insight.report.words import shown
 from stream.web.commands import Ran
-from stream.web.listing import Asked, cut
-from stream.web.lists import Row, rows_of
+from stream.web.listing import TableQuery, cut
+from stream.web.lists_pages import ListRow, rows_of
 from stream.web.page_context import PageParts
 from stream.web.session_deps import Visit, sees
 
@@ -42,7 +42,7 @@ _SHOWN: Final = (
     Key.OVERDUE,
 )
 _LINES_MAX: Final = 500_000
-"""More than a report of 400 days has."""
+"""Lines of a report that are read: more than one of 400 days has."""
 _PERIOD_CHARS: Final = 30
 _ORDERS: Final[Mapping[str, Callable[[Agreement], Any]]] = {
     "id": lambda one: one.id,
@@ -54,20 +54,20 @@ _Name = Annotated[str, Path(max_length=64)]
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """A list of an agreement: what was promised, what is here, what it may do in our country.
+class SharedList:
+    """A list of an agreement: its clause, the list here, and what it may do in our country.
 
-    `row` None: the register has no such list; `said` None: our country does not enforce it.
+    `row` None: the list store has no such list; `said` None: our country does not enforce it.
     """
 
     clause: Mapping[str, Any]
-    row: Row | None
+    row: ListRow | None
     said: Mapping[str, Any] | None
     may_open: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class PeriodFigures:
     """The figures of a period, or `trouble`: why there are none."""
 
     report: Mapping[str, Any] = field(default_factory=dict)
@@ -78,8 +78,8 @@ class Told:
 async def agreements(
     request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
 ) -> Response:
-    """All of the folder, with what is wrong there; a partner's own."""
-    asked = Asked.of(request, ["q", "state"], list(_ORDERS))
+    """Show all agreements of the folder, with its errors; to a partner its own."""
+    asked = TableQuery.of(request, ["q", "state"], list(_ORDERS))
     parts, at_s = visit.parts, visit.parts.now_s()
     wanted, state = asked.filters["q"].lower(), asked.filters["state"]
     found = [
@@ -112,7 +112,7 @@ async def agreement(
     name: _Name,
     period: Annotated[str, Query(max_length=_PERIOD_CHARS)] = "",
 ) -> Response:
-    """One agreement; its figures are counted only when a period is asked for: it takes seconds."""
+    """Show one agreement; figures are counted only for a period asked for: it takes seconds."""
     held, parts, at_s = _held(visit, name), visit.parts, visit.parts.now_s()
     inside = visit.client.role is not Role.PARTNER
     month = period_in(f"{day_of(at_s):%Y-%m}")
@@ -127,7 +127,7 @@ async def agreement(
         inside=inside,
         period=period,
         months=[month, month.before()],
-        figures=await _figures(visit, held, period) if inside and period else Told(),
+        figures=await _figures(visit, held, period) if inside and period else PeriodFigures(),
         keys=[(key, FIGURES[key]) for key in _SHOWN],
         shown=shown,
         now_s=at_s,
@@ -140,7 +140,7 @@ async def report(
     name: _Name,
     period: Annotated[str, Query(max_length=_PERIOD_CHARS)],
 ) -> Response:
-    """The whole report, as it is mailed; its one style is let through by its hash, no script is."""
+    """Return the whole report, as it is mailed; its style is allowed by hash, scripts are not."""
     held = _held(visit, name)
     _check(period)
     ran = await _run(visit, held, period, "--out=-")
@@ -158,7 +158,7 @@ async def report(
 
 
 def _held(visit: Visit, name: str) -> Agreement:
-    """The agreement. Raises ProblemError where it is not there, or not this person's to see."""
+    """Return the agreement. Raises ProblemError where there is none that this person may see."""
     for held in visit.parts.agreements.reading.agreements.held:
         if held.id == name and _may_see(visit, held):
             return held
@@ -169,7 +169,7 @@ def _may_see(visit: Visit, held: Agreement) -> bool:
     return any(visit.owns(party) for party in held.parties)
 
 
-async def _shared(visit: Visit, held: Agreement) -> list[Shared]:
+async def _shared(visit: Visit, held: Agreement) -> list[SharedList]:
     parts, at_s = visit.parts, visit.parts.now_s()
     known, home = parts.agreements.reading.agreements, parts.settings.calls.home_country
     lists = (await (await parts.list_store()).heads()).lists
@@ -177,7 +177,7 @@ async def _shared(visit: Visit, held: Agreement) -> list[Shared]:
     rows = await rows_of(parts, await parts.feeds.now(), heads)
     here = {row.head.name: row for row in rows}
     return [
-        Shared(
+        SharedList(
             clause=clause,
             row=here.get(clause["list"]),
             said=explained(parts.settings, known, clause["list"], home, at_s)
@@ -189,15 +189,15 @@ async def _shared(visit: Visit, held: Agreement) -> list[Shared]:
     ]
 
 
-async def _figures(visit: Visit, held: Agreement, period: str) -> Told:
+async def _figures(visit: Visit, held: Agreement, period: str) -> PeriodFigures:
     try:
         _check(period)
     except ProblemError as error:
-        return Told(trouble=str(error))
+        return PeriodFigures(trouble=str(error))
     ran = await _run(visit, held, period, "--json=-")
     if ran.code != 0:
-        return Told(trouble=ran.said or "the log says why")
-    return Told(report=msgspec.json.decode("\n".join(ran.lines)))
+        return PeriodFigures(trouble=ran.said or "the log says why")
+    return PeriodFigures(report=msgspec.json.decode("\n".join(ran.lines)))
 
 
 async def _run(visit: Visit, held: Agreement, period: str, how: str) -> Ran:
@@ -213,12 +213,12 @@ def _check(period: str) -> None:
 
 
 def _short(parts: PageParts, errors: Iterable[str]) -> tuple[str, ...]:
-    """Errors with the file's name in place of its whole path."""
+    """Return errors with the file's name in place of its whole path."""
     return tuple(one.removeprefix(f"{parts.settings.agreements.folder()}/") for one in errors)
 
 
 def _differ(parts: PageParts, name: str = "") -> list[str]:
-    """Where two agreements say different things, now or later; of `name` alone, if it is given."""
+    """Return where two agreements differ, now or later; of `name` alone, if it is given."""
     known, at_s = parts.agreements.reading.agreements, parts.now_s()
     return [
         contradicted(one)

@@ -1,4 +1,4 @@
-"""One number: why it is blocked, or not; and what an operator may do about it.
+"""One number: why it is blocked or not, and the changes that an operator may make.
 
 Numbers travel in forms, not in addresses: those end in browsers' histories and in proxies' logs.
 """
@@ -15,8 +15,16 @@ from stream.core.numbers.number import Kind as NumberKind
 from stream.core.numbers.number import parse
 from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
-from stream.web.forms import Fields, check_origin, fields_of, text_in
-from stream.web.session_deps import Change, Visit, changes, sees
+from stream.web.session_deps import (
+    Fields,
+    FormChange,
+    Visit,
+    changes,
+    check_origin,
+    fields_of,
+    sees,
+    text_in,
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,13 +36,13 @@ _FIELDS: Final = ("number", "trunk", "at")
 
 @router.get("/number")
 async def asking(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """The form."""
+    """Show the form."""
     return visit.page("number.html", asked=dict.fromkeys(_FIELDS, ""), why=None, trouble="")
 
 
 @router.post("/number")
 async def answer(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """What `ringfence why NUMBER --history` says. Changes nothing, and writes nothing down."""
+    """Show what `ringfence why NUMBER --history` prints. Changes and records nothing."""
     fields = await fields_of(request)
     check_origin(request, fields, visit.session.csrf)
     asked = {name: fields.get(name, "").strip()[:_CHARS_MAX] for name in _FIELDS}
@@ -70,7 +78,7 @@ async def answer(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
 
 
 @router.post("/number/allow")
-async def allow(change: Annotated[Change, changes()]) -> Response:
+async def allow(change: Annotated[FormChange, changes()]) -> Response:
     """Never block it, from now on: `ringfence allow add`."""
     words = ["allow", "add", _number(change.visit, change.fields)]
     days = change.fields.get("days", "")
@@ -82,40 +90,40 @@ async def allow(change: Annotated[Change, changes()]) -> Response:
 
 
 @router.post("/number/disallow")
-async def disallow(change: Annotated[Change, changes()]) -> Response:
-    """Take its allow entry away: `ringfence allow remove`."""
+async def disallow(change: Annotated[FormChange, changes()]) -> Response:
+    """Remove its allow entry: `ringfence allow remove`."""
     words = ["allow", "remove", _number(change.visit, change.fields)]
     return await _done(change, words, "It is not allowed any more; lists decide again.")
 
 
 @router.post("/number/appeal")
-async def appeal(change: Annotated[Change, changes()]) -> Response:
-    """Take an appeal in: `ringfence appeals create`."""
+async def appeal(change: Annotated[FormChange, changes()]) -> Response:
+    """Open an appeal: `ringfence appeals create`."""
     contact = text_in(change.fields, "contact", APPELLANT_CHARS_MAX)
     words = ["appeals", "new", _number(change.visit, change.fields), f"--appellant={contact}"]
-    return await _done(change, words, "The appeal is taken in.", "/appeals?sort=-received")
+    return await _done(change, words, "The appeal is open.", "/appeals?sort=-received")
 
 
 @router.post("/number/list")
-async def listed(change: Annotated[Change, changes()]) -> Response:
-    """Put it on a list of ours: `ringfence lists add`."""
+async def listed(change: Annotated[FormChange, changes()]) -> Response:
+    """Add it to a list of ours: `ringfence lists add`."""
     category = change.fields.get("category", "")
     if category not in {one.label for one in Category}:
         raise ProblemError(Kind.MALFORMED, "name a category")
     number = _number(change.visit, change.fields)
     words = ["lists", "add", await _ours(change), number, f"--category={category}"]
-    return await _done(change, words, "It is on the list.")
+    return await _done(change, words, "The number is on the list.")
 
 
 @router.post("/number/unlist")
-async def unlisted(change: Annotated[Change, changes()]) -> Response:
-    """Take it off a list of ours: `ringfence lists remove`."""
+async def unlisted(change: Annotated[FormChange, changes()]) -> Response:
+    """Remove it from a list of ours: `ringfence lists remove`."""
     words = ["lists", "remove", await _ours(change), _number(change.visit, change.fields)]
-    return await _done(change, words, "It is off the list.")
+    return await _done(change, words, "The number is off the list.")
 
 
 def _number(visit: Visit, fields: Fields) -> str:
-    """The number of a form, in E.164. Raises ProblemError."""
+    """Return the number of a form, in E.164. Raises ProblemError."""
     text, home = (
         fields.get("number", "").strip()[:_CHARS_MAX],
         visit.parts.settings.calls.home_country,
@@ -126,7 +134,7 @@ def _number(visit: Visit, fields: Fields) -> str:
     return read.text
 
 
-async def _ours(change: Change) -> str:
+async def _ours(change: FormChange) -> str:
     name = change.fields.get("list", "")
     home = change.visit.parts.settings.calls.home_country
     known = (await (await change.visit.parts.list_store()).heads()).lists
@@ -135,6 +143,6 @@ async def _ours(change: Change) -> str:
     return name
 
 
-async def _done(change: Change, words: list[str], notice: str, to: str = "/number") -> Response:
+async def _done(change: FormChange, words: list[str], notice: str, to: str = "/number") -> Response:
     await change.run(words)
     return await change.done(to, notice)

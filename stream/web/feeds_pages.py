@@ -1,6 +1,6 @@
-"""Feeds: how each is doing, what its last versions were, and a fetch now.
+"""Feeds: state, last versions, and a fetch now.
 
-What waits for a person is decided on its list's page, where the difference is.
+A held version is released or refused on its list's page, where the difference is.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +13,8 @@ from stream.edge.http.problems import Kind, ProblemError
 from stream.edge.http.tokens import Role
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
-from stream.web.listing import Asked, cut
-from stream.web.session_deps import Change, Visit, changes, sees
+from stream.web.listing import TableQuery, cut
+from stream.web.session_deps import FormChange, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,7 +26,7 @@ _Name = Annotated[str, Path(max_length=64)]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FeedRow:
     """A feed as a table shows it."""
 
     setup: FeedSetup
@@ -34,11 +34,11 @@ class Row:
 
     @property
     def numbers(self) -> int:
-        """Those that it has on its list."""
+        """Numbers that the feed has on its list."""
         return self.state.accepted.numbers if self.state.accepted is not None else 0
 
     def asked_for(self, wanted: str, which: str) -> bool:
-        """Whether a filter lets it through."""
+        """Return whether a filter lets it through."""
         feed = self.setup.feed
         words = f"{feed.name} {feed.list_name} {feed.owner}".lower()
         if which == "down" and not self.state.fault:
@@ -46,7 +46,7 @@ class Row:
         return wanted in words and (which != "waits" or self.state.held is not None)
 
 
-_ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
+_ORDERS: Final[Mapping[str, Callable[[FeedRow], Any]]] = {
     "name": lambda row: row.setup.feed.name,
     "list": lambda row: (row.setup.feed.list_name, row.setup.feed.name),
     "numbers": lambda row: (row.numbers, row.setup.feed.name),
@@ -57,11 +57,11 @@ _ORDERS: Final[Mapping[str, Callable[[Row], Any]]] = {
 
 @router.get("/feeds")
 async def feeds(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """All feeds of the folder in one question to Redis; files that cannot be used are named."""
-    asked = Asked.of(request, ["q", "which"], list(_ORDERS))
+    """Show all feeds of the folder, by one request to Redis, and the files that cannot be used."""
+    asked = TableQuery.of(request, ["q", "which"], list(_ORDERS))
     known = await visit.parts.feeds.now()
     states = await visit.parts.feeds.states(known.setups)
-    rows = [Row(setup, states[name]) for name, setup in known.setups.items()]
+    rows = [FeedRow(setup, states[name]) for name, setup in known.setups.items()]
     wanted, which = asked.filters["q"].lower(), asked.filters["which"]
     shown = [row for row in rows if row.asked_for(wanted, which)]
     return visit.page(
@@ -77,7 +77,7 @@ async def feeds(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) ->
 
 @router.get("/feeds/{name}")
 async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Response:
-    """One feed: how it is followed, its last versions, and why one was not let in."""
+    """Show one feed: its settings, its last versions, and why one was held or refused."""
     known = await visit.parts.feeds.now()
     if name not in known.setups and name not in known.wrong:
         raise ProblemError(Kind.NOT_FOUND, "there is no such feed")
@@ -104,8 +104,8 @@ async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Respo
 
 
 @router.post("/feeds/{name}/pull")
-async def pull(change: Annotated[Change, changes()], name: _Name) -> Response:
-    """Fetch it once, now: `ringfence feeds pull`. What became of it is said on its page."""
+async def pull(change: Annotated[FormChange, changes()], name: _Name) -> Response:
+    """Fetch it once, now: `ringfence feeds pull`. Its page shows the outcome."""
     if name not in (await change.visit.parts.feeds.now()).setups:
         raise ProblemError(Kind.NOT_FOUND, "there is no feed of this name that can be used")
     ran = await change.run(["feeds", "pull", name], "fetched", _FETCHED)

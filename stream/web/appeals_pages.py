@@ -1,4 +1,4 @@
-"""The queue of appeals: who says that a block is wrong, until when, and the answer."""
+"""Appeals: the queue, one appeal, and its answer."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
@@ -10,13 +10,13 @@ from stream.core.model.appeal import OPEN, Appeal, AppealState
 from stream.core.model.errors import AppealUnknown
 from stream.edge.http.appeal_routes import STATES, Answer
 from stream.edge.http.tokens import Role
-from stream.web.listing import Asked, cut
-from stream.web.session_deps import Change, Visit, changes, sees
+from stream.web.listing import TableQuery, cut
+from stream.web.session_deps import FormChange, Visit, changes, sees
 
 router = APIRouter(include_in_schema=False)
 
 NEWEST: Final = 5_000
-"""Of each state; beyond them a page only says that there are more."""
+"""Appeals of each state that are read; beyond them the page only says that there are more."""
 _ORDERS: Final[Mapping[str, Callable[[Appeal], Any]]] = {
     "due": lambda one: (one.deadline_at_s, one.id),
     "received": lambda one: (one.received_at_s, one.id),
@@ -34,8 +34,8 @@ _Id = Annotated[str, Path(max_length=32)]
 async def queue(
     request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
 ) -> Response:
-    """Those that wait for an answer, the next deadline first; answered ones if asked."""
-    asked = Asked.of(request, ["state", "list", "overdue"], list(_ORDERS))
+    """Show those that wait for an answer, the next deadline first; answered ones if asked."""
+    asked = TableQuery.of(request, ["state", "list", "overdue"], list(_ORDERS))
     book, at_s = visit.parts.redress.book, visit.parts.now_s()
     wanted = asked.filters["state"]
     states = [AppealState(wanted)] if wanted in {*AppealState} else sorted(OPEN)
@@ -66,7 +66,7 @@ async def queue(
 
 @router.get("/appeals/{appeal_id}")
 async def one(visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], appeal_id: _Id) -> Response:
-    """One appeal: who said what, which lists name the number, and whom to ask there."""
+    """Show one appeal: its history, the lists that name the number, and their contacts."""
     appeal = await _found(visit, appeal_id)
     redress = visit.parts.redress
     return visit.page(
@@ -81,9 +81,9 @@ async def one(visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], appeal_i
 
 @router.post("/appeals/{appeal_id}/{answer}")
 async def answered(
-    change: Annotated[Change, changes()], appeal_id: _Id, answer: Answer
+    change: Annotated[FormChange, changes()], appeal_id: _Id, answer: Answer
 ) -> Response:
-    """Forward, redress or reject; the reason is told to whoever appealed."""
+    """Forward, redress or reject; the appellant reads the reason."""
     await change.visit.parts.redress.answer(appeal_id, STATES[answer], change.by)
     return await change.done(f"/appeals/{appeal_id}", _DONE[answer])
 
@@ -96,7 +96,7 @@ async def _found(visit: Visit, appeal_id: str) -> Appeal:
 
 
 def _may_see(visit: Visit, appeal: Appeal) -> bool:
-    """A partner sees what it asked us, and what is about its lists."""
+    """A partner sees the appeals that it sent us, and those about its lists."""
     if visit.client.role is not Role.PARTNER:
         return True
     asked = appeal.partner is not None and visit.owns(appeal.partner)

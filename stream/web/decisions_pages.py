@@ -1,4 +1,4 @@
-"""What was decided lately: filtered, followed, and taken away as a file."""
+"""Recent decisions: filtered, followed, and downloaded as a file."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
@@ -11,8 +11,8 @@ from stream.core.model import csv_cells
 from stream.core.model.decision import Decision
 from stream.core.numbers.number import masked
 from stream.edge.http.tokens import Role
-from stream.web.listing import Asked, cut
-from stream.web.recent_decisions import ROWS_MAX
+from stream.web.listing import TableQuery, cut
+from stream.web.page_caches import ROWS_MAX
 from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
@@ -23,12 +23,13 @@ _FIELDS: Final = (
     *("role", "number", "caller", "callee", "lists", "expires_at"),
 )
 _PIECE: Final = 500
+"""Rows of a piece: a file of 20,000 is never held whole."""
 SIMULATED: Final = "simulated"
 VERDICTS: Final = ("block", "flag", "allow", SIMULATED)
 
 
-def _wanted(visit: Visit, asked: Asked) -> Callable[[Decision], bool]:
-    """What the filters ask for. Only who may see whole numbers may look for one."""
+def _wanted(visit: Visit, asked: TableQuery) -> Callable[[Decision], bool]:
+    """Return the filter. Only who may see whole numbers may search for one."""
     verdict, name = asked.filters["verdict"], asked.filters["list"].lower()
     rule, number = asked.filters["rule"].lower(), asked.filters["number"]
 
@@ -46,8 +47,8 @@ def _wanted(visit: Visit, asked: Asked) -> Callable[[Decision], bool]:
 
 @router.get("/decisions")
 async def decisions(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """The newest first. Filters and pages are made here, of what this process holds."""
-    asked = Asked.of(request, _FILTERS, ["newest"])
+    """Show the newest first, filtered and cut here, of what this process holds."""
+    asked = TableQuery.of(request, _FILTERS, ["newest"])
     rows = await visit.parts.recent.look()
     found = list(filter(_wanted(visit, asked), rows))
     return visit.page(
@@ -65,7 +66,7 @@ async def decisions(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]
 
 @router.get("/decisions.csv")
 async def as_csv(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """All that the filters ask for, as a table for a spreadsheet, sent in pieces."""
+    """Send all that the filters ask for as CSV, in pieces."""
     found = await _found(request, visit)
 
     async def pieces() -> AsyncIterator[str]:
@@ -78,7 +79,7 @@ async def as_csv(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
 
 @router.get("/decisions.jsonl")
 async def as_lines(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
-    """The same, an object a line."""
+    """Send the same as JSON lines."""
     found = await _found(request, visit)
 
     async def pieces() -> AsyncIterator[str]:
@@ -90,7 +91,7 @@ async def as_lines(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)])
 
 
 def row(visit: Visit, one: Decision) -> Mapping[str, Any]:
-    """A decision as this person may have it."""
+    """Return a decision as this person may have it."""
 
     def shown(number: str | None) -> str:
         return "withheld" if number is None else visit.number(number)
@@ -113,7 +114,7 @@ def row(visit: Visit, one: Decision) -> Mapping[str, Any]:
 
 
 async def _found(request: Request, visit: Visit) -> list[Decision]:
-    asked = Asked.of(request, _FILTERS, ["newest"])
+    asked = TableQuery.of(request, _FILTERS, ["newest"])
     return list(filter(_wanted(visit, asked), await visit.parts.recent.look()))
 
 

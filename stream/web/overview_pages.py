@@ -1,0 +1,147 @@
+"""Pages about the whole: overview, health, runbook and audit.
+
+The overview is live by server-sent events, and whole without them.
+"""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from stream.edge.http.tokens import Role
+from stream.lists.store.audit_entries import AuditEntry
+from stream.lists.store.history import detail_of, place_of
+from stream.web.findings import findings, state_mark
+from stream.web.listing import ROWS, TableQuery
+from stream.web.page_context import page_parts_of
+from stream.web.session_deps import Visit, sees, watcher
+
+router = APIRouter(include_in_schema=False)
+
+_EVENTS: Final = "text/event-stream"
+
+
+@router.get("/")
+async def overview(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """Show the figures of the last reading; scripts keep them new."""
+    live = visit.parts.live
+    return visit.page("overview.html", **live.given(live.seen))
+
+
+@router.get("/events")
+async def events(
+    request: Request, still: Annotated[Callable[[], bool], Depends(watcher)]
+) -> Response:
+    """Stream figures as they come, each with the points that the charts do not have yet."""
+    live = page_parts_of(request).live
+    # Begun before it is answered, so that one too many is told 503 and not an empty stream.
+    stream = live.events(request.headers.get("last-event-id", ""))
+    first = await anext(stream)
+
+    async def whole() -> AsyncIterator[bytes]:
+        try:
+            yield first
+            async for part in stream:
+                if not still():
+                    return
+                yield part
+        finally:
+            await stream.aclose()
+
+    return StreamingResponse(whole(), media_type=_EVENTS, headers={"X-Accel-Buffering": "no"})
+
+
+@router.get("/health")
+async def health(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """Show problems and processes as of the last reading, at most ten seconds ago."""
+    seen = visit.parts.live.seen
+    return visit.page(
+        "health.html",
+        seen=seen,
+        findings=findings(seen) if seen is not None else (),
+        state_mark=state_mark,
+        anchor=anchor,
+    )
+
+
+_NO_WORD: Final = re.compile(r"[^a-z0-9 -]")
+
+
+def file() -> Path:
+    """Return the runbook: of an installed wheel, else the repository's in `deploy/`."""
+    packaged = Path(str(files("stream"))) / "RUNBOOK.md"
+    return packaged if packaged.is_file() else packaged.parents[1] / "deploy" / "RUNBOOK.md"
+
+
+def anchor(heading: str) -> str:
+    """Return a heading's anchor as GitHub makes it: links work in both."""
+    return _NO_WORD.sub("", heading.lower()).replace(" ", "-")
+
+
+@cache
+def _read() -> tuple[tuple[str, ...], Markup]:
+    """Return the headings and the text as HTML; raw HTML in it stays a text."""
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(file().read_text("utf-8"))
+    headings = []
+    for token, inline in pairwise(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", anchor(inline.content))
+            if token.tag == "h2":
+                headings.append(inline.content)
+    html = markdown.renderer.render(tokens, markdown.options, {})
+    return tuple(headings), Markup(html)  # noqa: S704 - our own file, and HTML is off
+
+
+@router.get("/runbook")
+async def runbook(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """Show all of it on one page, so that the browser's search finds an alert's name."""
+    headings, text = _read()
+    return visit.page("runbook.html", headings=[(one, anchor(one)) for one in headings], text=text)
+
+
+LOOKED_AT_MAX: Final = 50_000
+"""Entries that one page reads for a filter, about 0.1 s of Redis' time."""
+_ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
+
+
+@router.get("/audit")
+async def audit(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+    """Show a page of entries; the next begins at an entry's id, so a bookmark keeps its meaning."""
+    asked = TableQuery.of(request, ["list", "actor", "what", "before"], ["newest"])
+    wanted, before = asked.filters, asked.filters["before"]
+    past = (await visit.parts.list_store()).past
+    entries: list[AuditEntry] = []
+    last, looked_at = "", 0
+    async for entry in past.audit(before=before if _ID.fullmatch(before) else ""):
+        looked_at += 1
+        if _asked_for(entry, wanted["list"], wanted["actor"], wanted["what"]):
+            entries.append(entry)
+        if len(entries) == ROWS or looked_at == LOOKED_AT_MAX:
+            last = entry.id
+            break
+    return visit.page(
+        "audit.html",
+        asked=asked,
+        entries=[(entry, place_of(entry), detail_of(entry)) for entry in entries],
+        head=await past.audit_head(),
+        older=asked.address(before=last) if last else "",
+        newest=asked.address(before="") if before else "",
+        looked_at=looked_at,
+    )
+
+
+def _asked_for(entry: AuditEntry, name: str, actor: str, what: str) -> bool:
+    return (
+        name in {"", place_of(entry)}
+        and actor.lower() in entry.actor.lower()
+        and entry.op.startswith(what)
+    )
