@@ -50,6 +50,7 @@ from stream.ops.schema.toml import (
 )
 
 FILE_BYTES_MAX: Final = 1 << 20
+"""A larger file is no agreement: one of 200 lists has 40 KB."""
 _END_OF_TIME_S: Final = 253_402_300_800
 """The year 10000, which no date can be written in: until then is for ever."""
 _CATEGORIES: Final = tuple(
@@ -68,7 +69,7 @@ class End(int):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyTable:
-    """`[parties.TH]`: what a party does, and whom to ask there."""
+    """`[parties.TH]`: roles and contact of a party."""
 
     roles: tuple[Literal["owner", "enforcer", "observer"], ...]
     contact: Filled
@@ -115,7 +116,7 @@ class TermsTable:
             raise Problems(found)
 
     def terms(self) -> Terms:
-        """The same for `core.agreement`."""
+        """Return the terms for `core.agreement`."""
         return Terms(
             action=Action[self.action.upper()],
             unconfirmed=Action[self.unconfirmed.upper()],
@@ -131,7 +132,7 @@ class TermsTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTable:
-    """`[report]`: how often the parties report, and to whom; nobody named: to all parties."""
+    """`[report]`: rhythm and receivers of the parties' reports; none named: all parties."""
 
     every: Literal["day", "week", "month", "quarter"]
     due_days: Annotated[int, Between(0, 366)] = 10
@@ -214,15 +215,15 @@ class AgreementFile:
         return None
 
     def enforcers(self, list_name: str) -> frozenset[str]:
-        """The countries that enforce that list of the agreement."""
+        """Return the countries that enforce that list of the agreement."""
         named = self.lists[list_name].to
         all_ = {name for name, party in self.parties.items() if "enforcer" in party.roles}
         return frozenset(all_ if named is None else named) - {owner_of(list_name)}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a folder of agreements holds.
+class AgreementReading:
+    """The contents of a folder of agreements.
 
     `errors` by file name: what is wrong with files that cannot be used. Of those that could be
     used before, the last good version is still in `agreements`.
@@ -239,10 +240,10 @@ class AgreementFolder:
         self._folder = folder
         self._marks: dict[str, tuple[int, int]] = {}
         self._good: dict[str, Agreement] = {}
-        self.reading = Reading()
+        self.reading = AgreementReading()
 
     def start(self) -> Agreements:
-        """All agreements, for the first time. Raises ConfigInvalid with every error found."""
+        """Read all agreements for the first time. Raises ConfigInvalid with every error found."""
         self.look()
         if self.reading.errors:
             raise ConfigInvalid(
@@ -251,7 +252,7 @@ class AgreementFolder:
         return self.reading.agreements
 
     def look(self) -> bool:
-        """Read what changed since the last look; whether anything did."""
+        """Read changed files; return whether anything changed since the last look."""
         if self._folder is None:
             return False
         try:
@@ -259,7 +260,7 @@ class AgreementFolder:
         except ConfigInvalid as error:
             before, self.reading = (
                 self.reading,
-                Reading(self.reading.agreements, {str(self._folder): error.errors}),
+                AgreementReading(self.reading.agreements, {str(self._folder): error.errors}),
             )
             return before != self.reading
         marks = {name: mark_of(path) for name, path in paths.items()}
@@ -277,17 +278,17 @@ class AgreementFolder:
                 errors[name] = error.errors
         self._good = {name: self._good[name] for name in paths if name in self._good}
         self._marks = marks
-        self.reading = Reading(Agreements(tuple(self._good.values()), needed=True), errors)
+        self.reading = AgreementReading(Agreements(tuple(self._good.values()), needed=True), errors)
         return True
 
 
 def agreements_of(settings: EngineSettings) -> Agreements:
-    """The agreements of the folder that the settings name. Raises ConfigInvalid."""
+    """Return the agreements of the settings' folder. Raises ConfigInvalid."""
     return AgreementFolder(settings.agreements.folder()).start()
 
 
 def agreement_paths(folder: Path) -> dict[str, Path]:
-    """The agreement files of a folder by their ids. Raises ConfigInvalid."""
+    """Return the agreement files of a folder by their ids. Raises ConfigInvalid."""
     if not folder.is_dir():
         text = "there is no such folder: make it, or name yours with [agreements] dir"
         raise ConfigInvalid((f"{folder}: {text}",))
@@ -299,7 +300,7 @@ def agreement_paths(folder: Path) -> dict[str, Path]:
 
 
 def read_agreement(path: Path) -> Agreement:
-    """The agreement that a file describes. Raises ConfigInvalid with every error found in it."""
+    """Return the agreement of a file. Raises ConfigInvalid with every error found in it."""
     mark = mark_of(path)
     if mark[1] > FILE_BYTES_MAX:
         raise ConfigInvalid((f"{path}: {mark[1]} bytes; {FILE_BYTES_MAX} is the most",))
@@ -323,7 +324,7 @@ def read_agreement(path: Path) -> Agreement:
 
 
 def _completed(values: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str, ...]]]:
-    """The values with each list's terms completed from `[terms]`, and the keys that came so."""
+    """Return the values with each list's terms completed from `[terms]`, and those keys."""
     terms, lists = values.get("terms"), values.get("lists")
     if not isinstance(terms, dict) or not isinstance(lists, dict):
         return dict(values), set()
@@ -345,7 +346,7 @@ def _converter() -> Converter:
 
 
 def _moment(value: Any, days: int) -> int:
-    """Seconds since the epoch; of a day alone, its beginning in UTC and `days` more."""
+    """Return seconds since the epoch; of a day alone, its beginning in UTC and `days` more."""
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError(f"must say its time zone: {value.isoformat()}Z or +07:00")

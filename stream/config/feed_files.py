@@ -47,12 +47,13 @@ Wait = Annotated[str, Checked(checks.wait)]
 EVERY_COUNTRY = "*"
 _EVERY: Mapping[str, str] = {"tuf": "1s"}
 _USUALLY = "15m"
+"""Between two fetches; a signed repository is asked each second: its answer is one small file."""
 _CATEGORIES = tuple(category.label for category in Category)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerTable:
-    """`[owner]`: whose feed it is, and whom to ask about a number on it."""
+    """`[owner]`: the feed's owner, and the contact for its numbers."""
 
     name: Annotated[str, Checked(checks.somebody)]
     contact: Annotated[str, Checked(checks.contact)]
@@ -141,7 +142,7 @@ class FeedFile:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What holds for all feeds: our own numbers and country, prefixes, how Kafka is reached."""
+    """Settings of all feeds: our own numbers and country, prefixes, access to Kafka."""
 
     own: tuple[str, ...]
     home: str
@@ -150,7 +151,7 @@ class House:
 
 
 def house_of(settings: EngineSettings) -> House:
-    """The same from the settings."""
+    """Return the settings of all feeds."""
     return House(
         settings.feeds.own_numbers,
         settings.calls.home_country,
@@ -160,7 +161,7 @@ def house_of(settings: EngineSettings) -> House:
 
 
 def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[str, FeedSetup]:
-    """All feeds of a folder. Raises ConfigInvalid with every error found."""
+    """Return all feeds of a folder. Raises ConfigInvalid with every error found."""
     feeds, wrong = read_each(folder, environ, house)
     if wrong:
         raise ConfigInvalid(tuple(error for errors in wrong.values() for error in errors))
@@ -170,7 +171,7 @@ def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[s
 def read_each(
     folder: Path, environ: Mapping[str, str], house: House
 ) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
-    """The feeds of a folder, and by name what is wrong with the files of the others.
+    """Return the feeds of a folder, and the errors of the other files by name.
 
     Raises ConfigInvalid without a folder.
     """
@@ -202,7 +203,7 @@ def feed_tables(folder: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup:
-    """The feed that a file describes; `house` is what the settings say for all feeds.
+    """Return the feed of a file; `house` holds the settings of all feeds.
 
     Raises ConfigInvalid with every error found in it.
     """
@@ -235,7 +236,7 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
 
 
 def _apart(read: FeedFile, source: FeedSource) -> list[str]:
-    """What is wrong with a format that comes from one kind of place, or the other way round."""
+    """Return errors of a format and a source that do not go together."""
     if (read.format == "snapshot") is not (source.kind == "tuf"):
         return ['format: "snapshot" and [from] kind = "tuf" go together']
     return []
@@ -287,9 +288,9 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
 
 
 def _meaning(read: FeedFile, codes: frozenset[int] | None, house: House) -> str:
-    """What changes with whatever the file says of its rows: which are listed, where, and how.
+    """Return a digest of all that the file says of its rows: which are listed, where, and how.
 
-    Not with how it is fetched and judged, whom to ask, or how long a refused version is kept.
+    Fetching, the gate, contacts and the life of refused versions leave it as it is.
     """
     said = (
         *(read.list, read.format, read.circle, read.region, sorted(codes or ()), codes is None),
@@ -303,10 +304,10 @@ def _meaning(read: FeedFile, codes: frozenset[int] | None, house: House) -> str:
 
 
 def _codes(read: FeedFile, home: str) -> frozenset[int] | None:
-    """The calling codes that the feed may list; None: all.
+    """Return the calling codes that the feed may list; None: all.
 
-    Where the file does not say: another country's feed may list that country's numbers alone. Our
-    own country's, and an organisation's, may list all: they report who calls in from anywhere.
+    By default another country's feed may list that country's numbers alone. Our own country's, and
+    an organisation's, may list all: they report who calls in from anywhere.
     """
     if EVERY_COUNTRY in read.may_list:
         return None

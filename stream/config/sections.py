@@ -1,12 +1,12 @@
-"""The sections of the configuration, and each step's own settings made from them.
+"""The sections of the configuration, and the settings of each step made from them.
 
-Limits that concern one value stand in its type, those between values in `__post_init__`.
+Limits of one value stand in its type, those between values in `__post_init__`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from stream.calls.settings import (
@@ -32,18 +32,22 @@ SINK_POLL_INTERVAL_MS: Final = 8 * 86_400_000
 With Kafka's default of 5 minutes, a batch for an endpoint that is down would start again each time
 and never be given up."""
 
+OVERHEAD: Final = 64 * 1024
+"""Bytes around the largest record: headers and key in its batch, the batch in its request."""
+
 Filled = Annotated[str, Checked(checks.filled)]
 Country = Annotated[str, Checked(checks.country)]
 RuleName = Annotated[str, Checked(checks.rule)]
 ListName = Annotated[str, Checked(checks.list_name)]
 Topic = Annotated[str, Checked(checks.topic)]
+Seconds = Annotated[float, Between(1, 86_400)]
 Millis = Annotated[int, Between(1, 3_600_000)]
 PrefixDigits = Annotated[int, Between(2, PREFIX_DIGITS_MAX)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaSection:
-    """`[kafka]`: how brokers are reached."""
+    """`[kafka]`: addresses and access of the brokers."""
 
     bootstrap_servers: Annotated[str, Checked(checks.servers)]
     client_id: Filled
@@ -56,6 +60,11 @@ class KafkaSection:
     idempotent: bool
     compression: Literal["none", "zstd", "snappy", "lz4", "gzip"]
     replication_factor: Annotated[int, Between(1, 100)]
+
+    @property
+    def codec(self) -> str | None:
+        """Compression as aiokafka names it; None: none."""
+        return None if self.compression == "none" else self.compression
 
     def __post_init__(self) -> None:
         found = [
@@ -73,7 +82,7 @@ class KafkaSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSection:
-    """`[redis]`: where the register is."""
+    """`[redis]`: the list store."""
 
     url: Annotated[str, Checked(checks.redis_url)]
     require_aof: bool
@@ -82,7 +91,7 @@ class RedisSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsSection:
-    """`[calls]`: what is read, how far at once, and how it is answered."""
+    """`[calls]`: topics, batches, and the form of the answers."""
 
     group_id: Filled
     instance_id: str
@@ -128,7 +137,7 @@ class CallsSection:
         _raise(found)
 
     def source(self, place: str) -> SourceSettings:
-        """For `calls.source`; `place` is the worker's, "" where there is only one."""
+        """Settings of `kafka.consumer`; `place` is the worker's, "" where there is only one."""
         return SourceSettings(
             topics=tuple(self.topics),
             group_id=self.group_id,
@@ -141,7 +150,7 @@ class CallsSection:
         )
 
     def decisions_source(self, group_id: str, start_at: str) -> SourceSettings:
-        """For a sink, which reads decisions in a group of its own."""
+        """Settings of a sink's source, which reads decisions in a group of its own."""
         return replace(
             self.source(""),
             topics=(self.decisions_topic,),
@@ -151,7 +160,7 @@ class CallsSection:
         )
 
     def transact(self, transactional_id: str) -> TransactSettings:
-        """For `calls.transact`."""
+        """Settings of transactions."""
         return TransactSettings(
             group_id=self.group_id,
             transactional_id=transactional_id,
@@ -159,13 +168,13 @@ class CallsSection:
         )
 
     def decode(self) -> DecodeSettings:
-        """For `calls.decode`."""
+        """Settings of `calls.decode`."""
         return DecodeSettings(
             record_bytes_max=self.record_bytes_max, check_callee=self.check_callee
         )
 
     def loop(self, hold_s_max: float) -> LoopSettings:
-        """For `calls.loop`."""
+        """Settings of `calls.loop`."""
         return LoopSettings(
             records_max=self.batch_records_max,
             wait_ms=self.batch_wait_ms,
@@ -174,7 +183,7 @@ class CallsSection:
         )
 
     def names(self, replication_factor: int, more: tuple[str, ...] = ()) -> TopicsSettings:
-        """For `calls.topics`; `more` topics are those of sinks."""
+        """Names of all topics; `more` are those of sinks."""
         return TopicsSettings(
             calls=tuple(self.topics),
             decisions=self.decisions_topic,
@@ -184,15 +193,24 @@ class CallsSection:
             more=more,
         )
 
+    def producer_options(self, kafka: KafkaSection) -> dict[str, Any]:
+        """Options of the producers of records that come over HTTP or from files."""
+        return {
+            "enable_idempotence": kafka.idempotent,
+            "compression_type": kafka.codec,
+            "max_batch_size": self.record_bytes_max + OVERHEAD,
+            "max_request_size": self.record_bytes_max + 2 * OVERHEAD,
+        }
+
     def publish(self, kafka: KafkaSection, limits: TopicLimits) -> PublishSettings:
-        """For `calls.publish`."""
+        """Settings of `calls.publish`."""
         return PublishSettings(
             decisions_topic=self.decisions_topic,
             rejected_topic=self.rejected_topic,
             cloudevents_source=f"/ringfence/{self.group_id}",
             rejected_bytes_max=limits.rejected_bytes_max,
             idempotent=kafka.idempotent,
-            compression=None if kafka.compression == "none" else kafka.compression,
+            compression=kafka.codec,
             batch_bytes_max=max(
                 1024, min(BATCH_BYTES_MAX, limits.decision_bytes_max, limits.rejected_bytes_max)
             ),
@@ -201,10 +219,10 @@ class CallsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrunkSection:
-    """`[trunks.<name>]`: whose national numbers a trunk carries, and on which side it lies.
+    """`[trunks.<name>]`: country and side of a trunk.
 
-    `international_prefix`: what the switch writes before international numbers.
-    `asserted_identity`: whether P-Asserted-Identity and its like are believed from there.
+    `international_prefix` stands before international numbers in the switch's records.
+    `asserted_identity`: trust in P-Asserted-Identity and its like from there.
     """
 
     country: Country
@@ -222,7 +240,7 @@ class CircleSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerSection:
-    """`[owners.<owner>]`: whom to ask to take a number off that owner's lists."""
+    """`[owners.<owner>]`: the contact for removing a number from that owner's lists."""
 
     contact: Filled
 
@@ -267,7 +285,7 @@ class RulesSection(RuleStates):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySection:
-    """`[policy]`: what follows from a match; see `core.policy`."""
+    """`[policy]`: actions that follow from a match; see `core.policy`."""
 
     unasked: Literal["allow", "flag"]
     decision_ttl_s: Annotated[int, Between(1, 10 * 365 * 86_400)]
@@ -289,11 +307,11 @@ class PolicySection:
             _raise([Problem(("redress_url",), text)])
 
     def sip(self) -> SipAnswerSettings:
-        """What goes into a block's SIP answer."""
+        """Return the settings of a block's SIP answer."""
         return SipAnswerSettings(redress_url=self.redress_url, location=self.sip_location)
 
     def settings(self) -> PolicySettings:
-        """The same for `core.policy`."""
+        """Return the settings of `core.policy`."""
         return PolicySettings(
             default=self.default,
             lists=self.lists,
@@ -305,7 +323,7 @@ class PolicySection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListsSection:
-    """`[lists]`: where the last good lists lie, and how changes are followed."""
+    """`[lists]`: the folder of the last good lists, and how changes are followed."""
 
     state_dir: Filled
     changes_block_ms: Annotated[int, Between(10, 60_000)]
@@ -317,7 +335,7 @@ class ListsSection:
     prefix_digits_min: dict[Annotated[str, Checked(checks.country_or_others)], PrefixDigits]
 
     def prefixes(self) -> PrefixRules:
-        """How short the prefixes on lists may be."""
+        """Return the least digits of prefixes on lists."""
         countries = dict(self.prefix_digits_min)
         others = countries.pop(checks.OTHERS, PREFIX_DIGITS_MIN)
         return PrefixRules(others, countries)
@@ -325,19 +343,19 @@ class ListsSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementsSection:
-    """`[agreements]`: where the agreements with other countries are described."""
+    """`[agreements]`: the folder of agreements with other countries."""
 
     dir: str
     reload_s: Annotated[float, Between(0.1, 3600)]
 
     def folder(self) -> Path | None:
-        """The folder of agreement files; None: there are none."""
+        """Return the folder of agreement files; None: there are none."""
         return Path(self.dir) if self.dir else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeSection:
-    """`[exchange]`: our signed repository, where its keys lie, and how long signatures are good."""
+    """`[exchange]`: our signed repository, its keys, and the life of signatures."""
 
     dir: Filled
     keys_dir: Filled
@@ -356,15 +374,40 @@ class ExchangeSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerSection:
+    """`[enforcement.partners.<COUNTRY>]`: the repository of a country that enforces our lists."""
+
+    url: Filled
+    root: Filled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementSection:
+    """`[enforcement]`: how effects of lists are counted, reported to partners, and read from them.
+
+    `sighting_...`: the weight of a partner's finding that a number of ours is no scammer's.
+    """
+
+    publish_s: Seconds
+    read_s: Seconds
+    sighting_confidence: Annotated[int, Between(0, 100)]
+    sightings_max: Annotated[int, Between(0, 1_000_000)]
+    sighting_days: Annotated[float, Between(0.01, 3650)]
+    kept_days: Annotated[int, Between(40, 3660)]
+    http_port: Annotated[int, Between(0, 65_535)]
+    partners: dict[Annotated[str, Checked(checks.country)], PartnerSection]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AppealsSection:
-    """`[appeals]`: by when a wrong block is to be answered, and how long answers are kept."""
+    """`[appeals]`: deadline of an answer, and how long answers are kept."""
 
     answer_hours: Annotated[float, Between(0.01, 24 * 365)]
     kept_days: Annotated[float, Between(1, 3650)]
 
     @property
     def answer_s(self) -> int:
-        """The same in seconds."""
+        """Deadline of an answer, in seconds."""
         return int(self.answer_hours * 3600)
 
 
@@ -380,7 +423,7 @@ class IngestSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpsSection:
-    """`[ops]`: how the program is watched and stopped."""
+    """`[ops]`: health, logs, kernels, traces and the shutdown of every process."""
 
     http_host: Filled
     http_port: Annotated[int, Between(0, 65_535)]
@@ -395,12 +438,12 @@ class OpsSection:
     traces_ratio: Annotated[float, Between(0, 1)]
 
     def kernels_folder(self, state_dir: str) -> Path:
-        """Where compiled kernels are kept."""
+        """Return the folder of compiled kernels."""
         return Path(self.kernels_dir or Path(state_dir, FOLDER))
 
 
 def feed_paths(folder: Path) -> dict[str, Path]:
-    """The feed files of a folder by their feeds' names. Raises ConfigInvalid."""
+    """Return the feed files of a folder by their feeds' names. Raises ConfigInvalid."""
     try:
         found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
     except OSError as error:
@@ -412,7 +455,7 @@ def feed_paths(folder: Path) -> dict[str, Path]:
 
 
 def _of_step(build: Callable[[], object]) -> list[Problem]:
-    """What a step finds wrong with its settings; its messages begin with our key."""
+    """Return the problems that a step finds in its settings; its messages begin with our key."""
     try:
         build()
     except ValueError as error:

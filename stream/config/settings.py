@@ -18,12 +18,12 @@ from stream.calls.dialects import dialect_named
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
-from stream.config.enforcement_section import EnforcementSection
 from stream.config.sections import (
     AgreementsSection,
     AppealsSection,
     CallsSection,
     CircleSection,
+    EnforcementSection,
     ExchangeSection,
     Filled,
     IngestSection,
@@ -77,13 +77,13 @@ HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 NO_TABLES = frozenset({"secrets", "asking"})
 PLAIN = "plain"
 CIRCLE_KEY_BYTES = 32
-# This table takes the default's place instead of adding to it: who names topics means only these.
+# This table replaces the default's instead of adding to it: who names topics means only these.
 REPLACED_WHOLE = frozenset({("calls", "topics")})
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the environment holds; never printed. `circle_keys` by circle, without `plain`.
+    """Secrets of the environment; never printed. `circle_keys` by circle, without `plain`.
 
     `http_tokens_file` is where the tokens come from; "": the variable itself.
     """
@@ -122,11 +122,11 @@ class EngineSettings:
     asking: ServerWait = field(default_factory=ServerWait)
 
     def dialect(self, name: str) -> Dialect:
-        """The dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
+        """Return the dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
         return dialect_named(name, self.mappings, self.switches)
 
     def trunks_by_name(self) -> Trunks:
-        """The trunks for `calls.decide`."""
+        """Return the trunks for `calls.decide`."""
         named = {
             name: Trunk(
                 trunk.country,
@@ -139,7 +139,7 @@ class EngineSettings:
         return Trunks(self.calls.home_country, named, self.calls.international_prefix)
 
     def kafka_client(self) -> KafkaSettings:
-        """For every Kafka client. Raises ConfigInvalid where a certificate cannot be used."""
+        """Return the settings of Kafka clients. Raises ConfigInvalid for a bad certificate."""
         section = self.kafka
         context = None
         if "SSL" in section.security_protocol.split("_"):
@@ -174,7 +174,7 @@ class EngineSettings:
         )
 
     def circle_keys(self) -> CircleKeys:
-        """Each circle's hashing key, `plain`'s (none) among them, and those to come."""
+        """Return the hashing key of each circle, `plain`'s (none) among them; new ones count."""
         known = {PLAIN: b"", **self.secrets.circle_keys}
         return CircleKeys(known, Path(self.exchange.circles_dir))
 
@@ -188,7 +188,7 @@ class InsightSettings(EngineSettings):
     sinks: SinksSection
 
     def proxies(self) -> ListStoreSettings:
-        """For the client of the SIP proxies' Redis."""
+        """Return the settings of clients of the SIP proxies' Redis."""
         section = self.sinks.redis
         if not section.url:
             return replace(self.list_store(), timeout_s=section.timeout_s)
@@ -211,14 +211,14 @@ class Settings(InsightSettings):
     ingest: IngestSection
 
     def certificates(self, *uses: str) -> dict[str, str]:
-        """The certificates that are shown to others, by what for: kafka, http."""
+        """Return the certificates of ours by use: kafka, http."""
         files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
         return {use: files[use] for use in uses if files[use]}
 
     def watched(self) -> tuple[Place, ...]:
-        """Where our processes' metrics are: those of this configuration, then `[ops] watch`.
+        """Return the places of metrics: processes of this configuration, then `[ops] watch`.
 
-        One whose port is 0 cannot be known from here, and is left out.
+        A process with port 0 takes any port, so it is left out.
         """
         ports = {
             Kind.ENGINE: self.ops.http_port,
@@ -239,12 +239,12 @@ class Settings(InsightSettings):
         return (*here, *(other(url) for url in self.ops.watch))
 
     def token_file(self, take_up: Callable[[Tokens], None]) -> TokenFile:
-        """Where clients' tokens are looked for, again and again."""
+        """Return the watched file of clients' tokens."""
         file = self.secrets.http_tokens_file
         return TokenFile(Path(file) if file else None, self.secrets.http_tokens, take_up)
 
     def redacted(self) -> dict[str, Any]:
-        """Every setting as a nested table to print; of a secret only whether it is set."""
+        """Return all settings as a nested table to print; secrets only as set or not set."""
         table = {
             section.name: plain(getattr(self, section.name))
             for section in fields(self)
@@ -264,7 +264,7 @@ class Settings(InsightSettings):
 
 
 def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
-    """What is wrong between sections; looked for in the raw values, so that it is always said."""
+    """Yield problems between sections, from the raw values: so none hides another."""
     tables = {name: _table(values, name) for name in ("calls", "circles", "mappings", "trunks")}
     if PLAIN in tables["circles"]:
         text = "is the circle without a key and needs no table; choose another name"
@@ -297,7 +297,7 @@ def _no_trunk(name: str, trunks: Mapping[str, Any]) -> str:
 
 
 def _switches(tables: Mapping[str, Any]) -> Iterator[tuple[str, SwitchSettings]]:
-    """The switches as far as their values are texts; what is wrong in them is said elsewhere."""
+    """Yield the switches as far as their values are texts; their own problems come elsewhere."""
     for name, table in tables.items():
         known = table if isinstance(table, dict) else {}
         texts = {
@@ -315,13 +315,13 @@ def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def default_file() -> Path:
-    """The file of defaults: inside an installed wheel, else in the repository's `config/`."""
+    """Return the file of defaults: of an installed wheel, else the repository's in `config/`."""
     packaged = Path(str(files("stream"))) / "default.toml"
     return packaged if packaged.is_file() else packaged.parents[1] / "config" / "default.toml"
 
 
 def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
-    """The settings of the defaults, of `paths` laid over them in order, and of the environment.
+    """Return the defaults with `paths` laid over them in order, and the environment's secrets.
 
     Raises ConfigInvalid with every error found.
     """
@@ -341,7 +341,7 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
 
 
 def _inherited(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with each list's policy completed from `[policy.default]`."""
+    """Return the values with each list's policy completed from `[policy.default]`."""
     policy = values.get("policy")
     if not isinstance(policy, dict):
         return values
@@ -355,7 +355,7 @@ def _inherited(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_inherited(key: Key, tables: Tables) -> bool:
-    """Whether the value is `[policy.default]`'s, seen again in a list that took it over."""
+    """Return whether the value is `[policy.default]`'s, seen again in a list."""
     if key[:2] != ("policy", "lists") or len(key) < 4:
         return False
     lists = _table(_table(tables.values, "policy"), "lists")
@@ -381,7 +381,7 @@ def _converter() -> Converter:
 
 
 def _circle_files(values: Mapping[str, Any], errors: list[str]) -> dict[str, bytes]:
-    """The keys in the folder of circles; a table of the same name takes their place."""
+    """Return the keys of the folder of circles; a table of the same name replaces them."""
     folder = _table(values, "exchange").get("circles_dir")
     try:
         return keys_in(Path(folder)) if isinstance(folder, str) and folder else {}

@@ -1,4 +1,4 @@
-"""Calls decided with the lists, the agreements and the time of the moment."""
+"""Decide calls with the lists, the agreements and the time of the moment."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Decider:
-    """Decides batches with the lists and agreements of the moment.
+    """Decide batches with the lists and agreements of the moment.
 
     `current` and `agreements` give the same value until something changes. Then, and when the next
     agreement begins or ends by `clock_ms`, rules are compiled anew; a call costs the same whether
@@ -58,7 +58,7 @@ class Decider:
             self._bursts = Bursts(rules.bursts, calls.topics, own)
 
     def __call__(self, batch: CallBatch) -> Outcome:
-        """Decide `batch` now, and write the decisions as JSON."""
+        """Decide `batch` now, and encode the decisions as JSON."""
         return self.columns(batch).outcome()
 
     def columns(self, batch: CallBatch) -> Decided:
@@ -101,9 +101,9 @@ def use_kernels(settings: EngineSettings) -> Warmth:
 def decoder_for(
     settings: EngineSettings, more: Mapping[str, Dialect] | None = None, *, callees: bool = False
 ) -> Callable[[RawBatch], CallBatch]:
-    """What reads the records of all topics; `more` are dialects of what is no topic.
+    """Return the decoder of the records of all topics; `more` adds names that are no topics.
 
-    `callees`: called numbers are read, also where the settings do not have them checked.
+    `callees`: read called numbers, also where the settings do not have them checked.
     """
     how = settings.calls.decode()
     dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
@@ -118,7 +118,7 @@ def decoder_for(
 def fields_reader_for(
     settings: EngineSettings,
 ) -> Callable[[RawBatch, Sequence[KeyFields]], CallBatch]:
-    """Return what makes a batch of calls whose fields are known: see `calls.decode.from_fields`."""
+    """Return the maker of batches from known fields: see `calls.decode.from_fields`."""
     return partial(
         from_fields,
         trunks=settings.trunks_by_name(),
@@ -129,7 +129,7 @@ def fields_reader_for(
 def rules_for(
     settings: EngineSettings, blocklists: Blocklists, agreements: Agreements, at_s: int
 ) -> Rules:
-    """All that deciding needs besides batch and lists, at that moment."""
+    """Return all that deciding needs besides batch and lists, at that moment."""
     return Rules(
         policy=_policy(settings, blocklists, agreements, at_s),
         emergency=emergency_for(settings),
@@ -140,7 +140,7 @@ def rules_for(
 
 
 def emergency_for(settings: EngineSettings) -> EmergencyNumbers:
-    """The numbers that are never blocked when called, the configuration's among them."""
+    """Return the numbers that are never blocked when called, the configuration's among them."""
     extra = {country: frozenset(texts) for country, texts in settings.policy.emergency.items()}
     return EmergencyNumbers(extra)
 
@@ -167,17 +167,17 @@ def _policy(
 
 
 def _alike(one: Blocklists, other: Blocklists) -> bool:
-    """Whether the same policy counts for both."""
+    """Return whether the same policy counts for both."""
     same = one.names == other.names and one.scopes == other.scopes
     return same and one.trials is other.trials
 
 
 @dataclass(slots=True)
 class Judges:
-    """What the engine would do with a number, with the lists and agreements of the moment.
+    """Judge single numbers with the lists and agreements of the moment.
 
-    Gives the same `Judge` until something changes, and one with the same policy until lists,
-    agreements, or what agreements say by now, are others.
+    It returns the same `Judge` until something changes, and one with the same policy until lists or
+    agreements are others, or an agreement begins or ends.
     """
 
     settings: EngineSettings
@@ -189,7 +189,7 @@ class Judges:
     _judge: Judge | None = field(init=False, default=None)
 
     def __call__(self) -> Judge:
-        """The judge of now."""
+        """Return the judge of now."""
         blocklists, agreed, at_s = self.current(), self.agreements(), self.clock_s()
         held = self._judge
         from_s, until_s = self._unchanged

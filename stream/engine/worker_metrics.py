@@ -1,7 +1,6 @@
-"""What a worker's life looks like from outside: counted, logged, and read as ready or not.
+"""Worker metrics: events and values of both ways as metrics, log lines and readiness.
 
-The steps of both ways tell what happens by events and values; here they become metrics and log
-lines. Nothing here decides anything.
+Nothing here decides anything.
 """
 
 import logging
@@ -17,11 +16,12 @@ from stream.calls.call_batch import CallBatch, DecisionLabels
 from stream.calls.dialects.topic_watch import OneIdWatch, Suspicion
 from stream.calls.loop import AcknowledgedBatch
 from stream.calls.trunks import unknown_trunks
-from stream.config.agreement_files import Reading
+from stream.config.agreement_files import AgreementReading
 from stream.core.filters.blocklists import Blocklists, chance_of
 from stream.core.model.agreement import AgreementState as Standing
 from stream.core.model.call import RejectReason
 from stream.core.policy.list_scope import OUTSIDE
+from stream.engine.live_lists import tell
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
@@ -33,38 +33,18 @@ from stream.ops.metrics.worker import Metrics
 
 log = logging.getLogger(__name__)
 
-_LEVELS = {
-    EventKind.LOADED: logging.INFO,
-    EventKind.SWAPPED: logging.DEBUG,
-    EventKind.DELETED: logging.INFO,
-    EventKind.GAP: logging.WARNING,
-    EventKind.CHECKSUM: logging.WARNING,
-    EventKind.REGISTER_UP: logging.INFO,
-    EventKind.REGISTER_DOWN: logging.WARNING,
-    EventKind.REGISTER_UNSAFE: logging.ERROR,
-    EventKind.REGISTER_LOST: logging.ERROR,
-    EventKind.SNAPSHOT_REFUSED: logging.ERROR,
-    EventKind.TRIALS: logging.INFO,
-    EventKind.STATE_DIR_FAILED: logging.ERROR,
-}
 _KAFKA_AWAY = frozenset({CallEvent.KAFKA_AWAITED, CallEvent.SINK_AWAITED})
 _BROKEN = "broken"
 """In place of an agreement's state: its file cannot be used."""
 LOOK_SHARE = 100
-"""A closer look at calls takes at most so small a part of the time; then it waits."""
+"""A closer look at calls takes at most one part in so many of the time."""
 TELL_S = 60.0
-"""An unknown trunk is told so seldom: a busy one would fill the log."""
+"""Seconds between two log lines on unknown trunks: a busy one would fill the log."""
 KAFKA_SILENT_S = 5.0
-"""From here on a broker that answers no fetch is told; one that is well answers within 50 ms."""
+"""Seconds without an answer to a fetch until it is logged; a healthy broker takes 50 ms."""
 
 
-def tell(event: ListEvent) -> None:
-    """The log line of something on the lists' way."""
-    extra = {"list": event.list_name} if event.list_name else {}
-    log.log(_LEVELS[event.kind], "%s: %s", event.kind, event.detail, extra=extra)
-
-
-class Watched:
+class WorkerMetrics:
     """One worker's metrics and readiness. Every closed set of labels begins at 0."""
 
     def __init__(
@@ -75,9 +55,9 @@ class Watched:
         lists: Named | None = None,
         trunks: Collection[str] = (),
     ) -> None:
-        """`topics` are those with calls and their dialects, `region` our country.
+        """Take the topics of calls with their dialects, and our country as `region`.
 
-        `lists` are those that have series of their own, `trunks` those that are configured.
+        `lists` have series of their own; `trunks` are those that are configured.
         """
         self.registry = registry
         self.metrics = metrics = Metrics(registry, lists)
@@ -101,7 +81,7 @@ class Watched:
         metrics.kafka_up.set(0)
         metrics.ready.set(0)
         metrics.compiled.set(0)
-        self.state = State()
+        self.state = WorkerState()
         self._dialects = topics
         self._suspicion = Suspicion(region)
         self._one_id = OneIdWatch()
@@ -114,23 +94,23 @@ class Watched:
         self._wrong: Mapping[str, tuple[str, ...]] = {}
 
     def kernels(self, why_not: str) -> None:
-        """Compiled kernels are in use, or are not, and `why_not`; who switched them on said so."""
+        """Show whether compiled kernels are in use; `why_not` is "" if they are."""
         self.metrics.compiled.set(not why_not)
         self.state.kernels_awaited = False
 
     def call_event(self, event: CallEvent) -> None:
-        """Something happened between us and Kafka; its log line was written there."""
+        """Count an event between us and Kafka; its log line was written there."""
         self.metrics.call_events.labels(event).inc()
         self.state.kafka_up = event not in _KAFKA_AWAY
         self.metrics.kafka_up.set(self.state.kafka_up)
 
     def reached_kafka(self) -> None:
-        """Kafka answered, and has our topics."""
+        """Show that Kafka answered, and has our topics."""
         self.state.kafka_up = True
         self.metrics.kafka_up.set(1)
 
     def list_event(self, event: ListEvent) -> None:
-        """Something happened on the lists' way."""
+        """Count and log an event on the lists' way."""
         self.metrics.list_events.labels(event.kind).inc()
         if event.kind in {EventKind.REGISTER_UP, EventKind.REGISTER_DOWN}:
             self.state.register_up = event.kind is EventKind.REGISTER_UP
@@ -138,12 +118,12 @@ class Watched:
         tell(event)
 
     def taken(self, raw: RawBatch) -> None:
-        """A batch was read."""
+        """Count a batch that was read."""
         for segment in raw.segments:
             self.metrics.calls.labels(segment.partition.topic).inc(segment.stop - segment.start)
 
     def decoded(self, raw: RawBatch, batch: CallBatch) -> None:
-        """A batch was decoded; a topic in a wrong dialect is told of once, with the likely one."""
+        """Check a decoded batch; log a topic in a wrong dialect once, with the likely one."""
         suspects, cleared = self._suspicion.look(raw, batch)
         for suspect in suspects:
             self.metrics.wrong_dialect.labels(suspect.topic).set(1)
@@ -168,11 +148,11 @@ class Watched:
             self._look_due_s = began_s + LOOK_SHARE * (monotonic_s() - began_s)
 
     def _kind_of(self, topic: str) -> str:
-        """The dialect that a topic is read in, without its switch's name."""
+        """Return the dialect of a topic, without its switch's name."""
         return self._dialects.get(topic, "").partition(":")[0]
 
     def _look_closer(self, batch: CallBatch, at_s: float) -> None:
-        """Some calls of some batches: ids that are no call's, and trunks that nobody named."""
+        """Check some calls of some batches: shared call ids, and unknown trunks."""
         for topic, found in self._one_id.look(batch):
             self.metrics.wrong_dialect.labels(topic).set(found is not None)
             if found is None:
@@ -198,7 +178,7 @@ class Watched:
                 )
 
     def done(self, done: AcknowledgedBatch) -> None:
-        """A batch is decided, and Kafka has all that came of it."""
+        """Count a batch that is decided and acknowledged by Kafka."""
         metrics = self.metrics
         self._decode_s.observe(done.decode_s)
         self._decide_s.observe(done.decide_s)
@@ -231,8 +211,8 @@ class Watched:
         simulated = "true" if counted.simulated else "false"
         return self.metrics.decisions.labels(counted.verdict, counted.rule, counted.list, simulated)
 
-    def agreed(self, reading: Reading, at_s: int) -> None:
-        """Count the agreements by where they stand; tell what began, ended, or cannot be read."""
+    def agreed(self, reading: AgreementReading, at_s: int) -> None:
+        """Count the agreements by state; log what began, ended, or cannot be read."""
         states = {held.id: held.state(at_s) for held in reading.agreements.held}
         for name in sorted({*states, *self._states}):
             if states.get(name) != self._states.get(name):
@@ -249,7 +229,7 @@ class Watched:
     def look(
         self, source: KafkaSource | None, blocklists: Blocklists, *, stopping: bool = False
     ) -> None:
-        """Read the gauges: how far behind the calls are, and which lists are enforced."""
+        """Set the gauges: lag of the calls, and the lists in force."""
         metrics = self.metrics
         self._hear(source.silent_s if source is not None else 0.0)
         lags = source.lags() if source is not None else {}
@@ -291,7 +271,7 @@ class Watched:
                     self.metrics.outside.labels(live.name, why.label, sure)
 
     def _hear(self, silent_s: float) -> None:
-        """Tell once that Kafka fell silent, and once that it speaks again."""
+        """Log once that Kafka fell silent, and once that it answers again."""
         silent = silent_s > KAFKA_SILENT_S
         if silent and not self._silent:
             log.warning(
@@ -305,8 +285,8 @@ class Watched:
 
 
 @dataclass(slots=True)
-class State:
-    """Where a worker stands on its way to deciding calls."""
+class WorkerState:
+    """The parts that a worker waits for until it decides calls."""
 
     kernels_awaited: bool = False
     lists_loaded: bool = False
@@ -316,13 +296,13 @@ class State:
 
     @property
     def readiness(self) -> Readiness:
-        """What is missing, in the order in which it comes."""
+        """The missing parts, in the order in which they come."""
         missing = []
         if self.kernels_awaited:
-            missing.append("the kernels are being compiled, or read")
+            missing.append("the kernels are being compiled or loaded")
         if not self.lists_loaded:
-            why = "being loaded" if self.register_up else "not there: the register does not answer"
-            missing.append(f"the lists are {why}")
+            away = "not there: the list store does not answer"
+            missing.append(f"the lists are {'being loaded' if self.register_up else away}")
         elif not self.assigned:
             missing.append(
                 "no partitions are assigned" if self.kafka_up else "Kafka does not answer yet"

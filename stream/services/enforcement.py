@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from stream.appeals.actions import Desk
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
@@ -58,24 +56,25 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Enforcemen
 
 
 def run(settings: Settings, plan: EnforcementPlan) -> int:
-    """Count, publish and read until told to stop; the exit code."""
-    return service.run(settings, lambda: _run(settings, plan), process="enforcement")
+    """Count, publish and read until a signal; return the exit code."""
+    return service.run(settings, lambda: _Counting(settings, plan).run(), process="enforcement")
 
 
-async def _run(settings: Settings, plan: EnforcementPlan) -> int:
-    registry = CollectorRegistry()
-    enforcing = Enforcing(plan, EnforcementMetrics(registry))
-    process = Service(
-        settings,
-        settings.enforcement.http_port,
-        registry,
-        lambda: () if enforcing.counting else ("decisions are not counted yet",),
-        words=Words(stopped="stopped; what was counted goes on where it ended"),
-        uses=("kafka",),
-    )
+class _Counting(Service):
+    """The rounds of enforcement: count, publish, read."""
 
-    async def work() -> None:
-        async with enforcing:
-            await enforcing.run()
+    def __init__(self, settings: Settings, plan: EnforcementPlan) -> None:
+        super().__init__(
+            settings,
+            settings.enforcement.http_port,
+            words=Words(stopped="stopped; what was counted goes on where it ended"),
+            uses=("kafka",),
+        )
+        self._enforcing = Enforcing(plan, EnforcementMetrics(self.registry))
 
-    return await process.run(work)
+    def _missing(self) -> tuple[str, ...]:
+        return () if self._enforcing.counting else ("decisions are not counted yet",)
+
+    async def _work(self) -> None:
+        async with self._enforcing:
+            await self._enforcing.run()

@@ -1,17 +1,15 @@
-"""`ringfence exchange run`: our lists published as they change, until told to stop.
+"""`ringfence exchange run`: publish our lists as they change.
 
-Which lists are published, and how, is looked at each second: an agreement begins and ends at its
-moment, and a list that no agreement shares any more is withdrawn; a list that got a role, and the
-key of a circle that was put into its folder, count without a restart.
+Each second it checks which lists to publish, and how. An agreement begins and ends at its moment,
+and a list that no agreement shares any more is withdrawn. A new role of a list, and a new key in
+the folder of circles, count without a restart.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
-
-from prometheus_client import CollectorRegistry
+from typing import Any, Final
 
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings
@@ -40,18 +38,19 @@ from stream.services.service import Service, Words
 log = logging.getLogger(__name__)
 SEEN_S: Final = 5.0
 """Seconds between two readings of the gauges from the repository."""
-_REGISTER, _REPOSITORY = "register", "repository"
+_LIST_STORE, _REPOSITORY = "list store", "repository"
 _NOT_YET: Final = "was not reached yet"
-_OF_REGISTER: Final = frozenset({PublishTrouble.REGISTER, PublishTrouble.REGISTER_UNSAFE})
+_OF_LIST_STORE: Final = frozenset({PublishTrouble.REGISTER, PublishTrouble.REGISTER_UNSAFE})
 
 
 def run(
     settings: Settings, outlet: ListPublisher, lists: Sequence[str] | None, share: Shared | None
 ) -> int:
-    """Publish until told to stop; the exit code. `lists` None: all that have a role."""
+    """Publish until a signal; return the exit code. `lists` None: all that have a role."""
 
-    async def main() -> int:
-        return await _Run(settings, outlet, CurrentOffers(settings, outlet, lists, share)).run()
+    def main() -> Coroutine[Any, Any, int]:
+        offers = CurrentOffers(settings, outlet, lists, share)
+        return _Publishing(settings, outlet, offers).run()
 
     return service.run(settings, main, process="exchange")
 
@@ -69,7 +68,7 @@ def pace_of(settings: Settings) -> PublishPace:
 
 
 def lists_of(outlet: ListPublisher) -> frozenset[str]:
-    """The lists that have a role in the repository. Raises ExchangeFault."""
+    """Return the lists that have a role in the repository. Raises ExchangeFault."""
     roles = repository_files.read(outlet.folder).roles
     return frozenset(role.replace("~", "/") for role in roles if not role.endswith("~enforcement"))
 
@@ -78,8 +77,8 @@ def lists_of(outlet: ListPublisher) -> frozenset[str]:
 class CurrentOffers:
     """The lists that are shared now, and how: `exchange.publisher.Offers`.
 
-    `share` says it for all lists, whatever agreements do. Without it the agreements in force do;
-    and where a folder of agreements is named, a list that none of them shares is not published.
+    `share` holds for all lists, whatever agreements say. Without it the agreements in force decide;
+    where a folder of agreements is named, a list that none of them shares is not published.
     """
 
     settings: Settings
@@ -102,7 +101,7 @@ class CurrentOffers:
 
     @property
     def names(self) -> frozenset[str]:
-        """The lists."""
+        """Names of the lists."""
         return self._names
 
     @property
@@ -127,7 +126,7 @@ class CurrentOffers:
 
     def _say(self, wrong: str) -> None:
         if wrong and wrong != self._said:
-            log.error("what was read before goes on counting: %s", wrong)
+            log.error("agreements or roles not usable, the last good ones stay: %s", wrong)
         self._said = wrong
 
     def offer(self, name: str, circle: str) -> Offer | None:
@@ -142,40 +141,34 @@ class CurrentOffers:
         return Offer(name, shares or Shared.FINGERPRINTS, key)
 
 
-class _Run:
+class _Publishing(Service):
     """Publishes, and shows what it published."""
 
     def __init__(self, settings: Settings, outlet: ListPublisher, offers: CurrentOffers) -> None:
-        self._settings, self._outlet, self._offers = settings, outlet, offers
-        self._registry = CollectorRegistry()
-        self._metrics = ExchangeMetrics(self._registry, settings.ops.lists_max)
-        self._faults: dict[str, str] = {_REGISTER: _NOT_YET}
+        super().__init__(
+            settings,
+            settings.exchange.http_port,
+            words=Words(stopped="stopped; what was published stays"),
+        )
+        self._outlet, self._offers = outlet, offers
+        self._metrics = ExchangeMetrics(self.registry, settings.ops.lists_max)
+        self._faults: dict[str, str] = {_LIST_STORE: _NOT_YET}
         self._expired: tuple[str, ...] = ()
         self._shared: dict[str, bool] = {}
-
-    async def run(self) -> int:
-        """Publish until told to stop; the exit code. Raises Faults."""
-        return await Service(
-            self._settings,
-            self._settings.exchange.http_port,
-            self._registry,
-            self._missing,
-            words=Words(stopped="stopped; what was published stays"),
-        ).run(self._work)
 
     async def _work(self) -> None:
         names = ", ".join(sorted(self._offers.names))
         log.info("publishing %s in %s", names, self._outlet.folder)
-        register, pace = self._settings.list_store(), pace_of(self._settings)
+        register, pace = self.settings.list_store(), pace_of(self.settings)
         publishing = keep_published(self._outlet, self._offers, register, pace, self._tell)
         await supervised(publishing, gauges=self._see())
 
     def _tell(self, name: str, told: Told) -> None:
-        place = name or _REGISTER
+        place = name or _LIST_STORE
         if isinstance(told, Fault):
             trouble = trouble_of(told)
             self._metrics.failures.labels(name, trouble).inc()
-            if not name and trouble in _OF_REGISTER:
+            if not name and trouble in _OF_LIST_STORE:
                 self._metrics.register_up.set(0)
             elif not name:
                 place = _REPOSITORY
@@ -190,7 +183,7 @@ class _Run:
         elif not name:
             self._metrics.register_up.set(1)
         if self._faults.pop(place, _NOT_YET) != _NOT_YET:
-            log.info("%s: is well", place)
+            log.info("exchange recovered part=%s", place)
         if name:
             self._of_list(name, told)
 
@@ -205,7 +198,7 @@ class _Run:
         self._metrics.shared.set(name, shared)
 
     async def _see(self) -> None:
-        """Set the gauges by what lies in the repository."""
+        """Set the gauges from the repository, until cancelled."""
         while True:
             try:
                 await asyncio.to_thread(self._look)

@@ -1,8 +1,8 @@
-"""`ringfence feeds run`: every feed followed by a task of its own, until told to stop.
+"""`ringfence feeds run`: follow every feed, each in a task of its own.
 
-Feed files are looked at every few seconds: a new or changed one takes effect without a restart, a
-removed one ends its feed (its entries stay until they expire), and one that cannot be used leaves
-the feed as it was, and is logged.
+Every few seconds the feed files are read again: a new or changed one takes effect without a
+restart, a removed one ends its feed (its entries stay until they expire), and one that cannot be
+used leaves the feed as it was, and is logged.
 """
 
 import asyncio
@@ -10,8 +10,6 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from prometheus_client import CollectorRegistry
 
 from stream.appeals.actions import Desk, keep_watch
 from stream.appeals.appeal_store import AppealCounts
@@ -42,7 +40,7 @@ log = logging.getLogger(__name__)
 def run(
     settings: Settings, environ: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
 ) -> int:
-    """Follow all feeds until told to stop; the exit code.
+    """Follow all feeds until a signal; return the exit code, CRASHED if a bug ended one.
 
     `arguments` are those of every process that rebuilds a list.
     """
@@ -50,13 +48,13 @@ def run(
 
     async def main() -> int:
         prepare(PRELOADED)
-        return await FeedsRun(settings, environ, arguments).run()
+        return await FeedsService(settings, environ, arguments).run()
 
     return service.run(settings, main, process="feeds")
 
 
 def around_of(settings: EngineSettings) -> Surroundings:
-    """Return what feeds are assessed with, apart from their files. Raises ConfigInvalid."""
+    """Return the surroundings of assessing, apart from feed files. Raises ConfigInvalid."""
     emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
     home = settings.calls.home_country
     return Surroundings(
@@ -71,39 +69,31 @@ MEMORY_S = 10.0
 """Seconds between two readings of the memory that Redis uses."""
 
 
-class FeedsRun:
+class FeedsService(Service):
     """All feeds of the folder that the settings name."""
 
     def __init__(
         self, settings: Settings, environ: Mapping[str, str], arguments: Sequence[str] = ()
     ) -> None:
-        self._settings = settings
-        self._rebuilds = RebuildSettings(settings.lists.rebuild_changes, arguments)
-        self._environ = environ
-        self._folder = Path(settings.feeds.dir)
-        self._registry = CollectorRegistry()
-        self._metrics = FeedMetrics(self._registry, settings.ops.lists_max)
-        self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
-        self._marks: dict[str, tuple[int, int]] = {}
-        self._wrong: dict[str, str] = {}
-        self._agreements = AgreementFolder(settings.agreements.folder())
-        self._service = Service(
+        super().__init__(
             settings,
             settings.feeds.http_port,
-            self._registry,
-            self._missing,
             words=Words(
                 stopping="versions that are worked on are given up and come again",
                 late="feeds that did not stop are left behind",
             ),
         )
-
-    async def run(self) -> int:
-        """Follow feeds until told to stop: CLEAN, or CRASHED if a bug ended one. Raises Faults."""
-        return await self._service.run(self._work)
+        self._rebuilds = RebuildSettings(settings.lists.rebuild_changes, arguments)
+        self._environ = environ
+        self._folder = Path(settings.feeds.dir)
+        self._metrics = FeedMetrics(self.registry, settings.ops.lists_max)
+        self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
+        self._marks: dict[str, tuple[int, int]] = {}
+        self._wrong: dict[str, str] = {}
+        self._agreements = AgreementFolder(settings.agreements.folder())
 
     async def _work(self) -> None:
-        settings = self._settings
+        settings = self.settings
         feed_paths(self._folder)  # without a folder there is nothing to follow, now or later
         self._agreements.start()
         async with await ListStore.connect(settings.list_store()):
@@ -133,20 +123,20 @@ class FeedsRun:
                 settings.appeals.answer_s,
             )
             await supervised(
-                self._watch(),
+                self._watch_files(),
                 rebuilding=keep_rebuilt(register, self._rebuilds, self._rebuilt),
                 appeals=keep_watch(register, desk, settings.appeals.kept_days, self._appeals),
                 reading=keep_told(register, self._metrics.redis.told, MEMORY_S),
             )
 
-    async def _watch(self) -> None:
-        """Look at feed files and followers, until told to stop."""
-        stopping = self._service.stopping
-        self._service.ends_by(lambda: None)
+    async def _watch_files(self) -> None:
+        """Watch feed files and followers, until the process is asked to end."""
+        stopping = self.stopping
+        self.ends_by(lambda: None)
         try:
             while not stopping.is_set():
                 try:
-                    async with asyncio.timeout(self._settings.feeds.reload_s):
+                    async with asyncio.timeout(self.settings.feeds.reload_s):
                         await stopping.wait()
                 except TimeoutError:
                     await self._reload()
@@ -163,7 +153,7 @@ class FeedsRun:
     def _appeals(
         self, standing: AppealCounts | None, closed: Sequence[str], fault: Fault | None
     ) -> None:
-        """Show how many appeals wait. `fault`: the reason why that is unknown now."""
+        """Show how many appeals wait. `fault`: why that is unknown now."""
         if fault is not None:
             log.warning("appeals cannot be read: %s", fault)
         for name in closed:
@@ -180,9 +170,11 @@ class FeedsRun:
         """
         for name, (follower, task) in list(self._followed.items()):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                log.critical("%s: a bug ended this feed; it begins again", name, exc_info=error)
+                log.critical(
+                    "%s: feed crashed: unhandled exception; it begins again", name, exc_info=error
+                )
                 self._follow(follower.setup)
-                self._service.code = CRASHED
+                self.code = CRASHED
 
     def _follow(self, setup: FeedSetup) -> None:
         name = setup.feed.name
@@ -228,7 +220,7 @@ class FeedsRun:
 
     async def _read_again(self, name: str, path: Path) -> None:
         try:
-            house = house_of(self._settings)
+            house = house_of(self.settings)
             setup = await asyncio.to_thread(read_feed, path, self._environ, house)
         except ConfigInvalid as error:
             self._metrics.file_wrong.set(name, 1)
@@ -240,7 +232,7 @@ class FeedsRun:
             await cancelled(self._followed.pop(name)[1])
         self._follow(setup)
         if known:
-            log.info("%s: read anew", name)
+            log.info("feed file changed feed=%s: it is read again", name)
 
     def _say_wrong(self, name: str, why: str) -> None:
         if self._wrong.get(name) != why:

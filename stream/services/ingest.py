@@ -5,6 +5,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,16 +35,16 @@ from stream.services.service import DELIVERS, Service, refuse_optimised
 log = logging.getLogger(__name__)
 
 _SNIFFED: Final = 65_536
-_OVERHEAD: Final = 64 * 1024
-"""Of a request to Kafka around its records."""
+"""Bytes at a file's begin that say whether it is a document or lines."""
 _SILENT_S: Final = 5.0
+"""Seconds without an acknowledgement until the process is not ready."""
 _STOP_S: Final = 3.0
 """Seconds that records under way may still take once the process stops."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """A file or folder to read: `path`. The file `state` holds how far it was read."""
+class IngestRequest:
+    """A file or folder to read: `path`. The file `state` holds the position in it."""
 
     path: Path
     dialect: str
@@ -56,8 +57,8 @@ class Request:
 
 def request_of(
     settings: Settings, path: Path, dialect: str, topic: str | None, state: Path | None
-) -> Request:
-    """The request, with its topic. Raises ConfigInvalid where no topic fits.
+) -> IngestRequest:
+    """Return the request, with its topic. Raises ConfigInvalid where no topic fits.
 
     `dialect` is one of `[calls.topics]`, with or without its switch.
     """
@@ -76,7 +77,7 @@ def request_of(
         mark = hashlib.sha256(str(whole).encode("utf-8", "surrogateescape")).hexdigest()[:8]
         state = Path(settings.ingest.state_dir, f"{whole.name or 'root'}-{mark}.state")
     named = of_it[0] if topic is None else topic
-    return Request(whole, topics[named], named, state)
+    return IngestRequest(whole, topics[named], named, state)
 
 
 def _why_no_topic(settings: Settings, dialect: str) -> str:
@@ -90,34 +91,24 @@ def _why_no_topic(settings: Settings, dialect: str) -> str:
     )
 
 
-class Reading:
-    """The reader that fits a request: a growing file, or files that are written once."""
+def reader_for(
+    settings: Settings,
+    request: IngestRequest,
+    state: State | None,
+    happened: Callable[[Happening], None] = lambda _: None,
+) -> Tail | Folder:
+    """Return the reader that fits: of a growing file, or of files that are written once.
 
-    def __init__(self, settings: Settings, request: Request, state: State | None) -> None:
-        """Without a `state` nothing is known to be read."""
-        self.happened: Callable[[Happening], None] = lambda _: None
-        self.whole = request.path.is_dir() or (
-            not request.follow and _starts_as_document(request.path)
-        )
-        calls, section = settings.calls, settings.ingest
-        self.reader: Tail | Folder
-        if self.whole:
-            self.reader = Folder(
-                request.path,
-                state.done() if state is not None else {},
-                FolderSettings(calls.record_bytes_max, section.settle_s),
-                self._observe,
-            )
-        else:
-            self.reader = Tail(
-                request.path,
-                state.place() if state is not None else None,
-                TailSettings(calls.record_bytes_max, request.from_end, request.last_line),
-                self._observe,
-            )
-
-    def _observe(self, happening: Happening) -> None:
-        self.happened(happening)
+    Without a `state`, it reads from the beginning. Raises ConfigInvalid.
+    """
+    bytes_max = settings.calls.record_bytes_max
+    if request.path.is_dir() or (not request.follow and _starts_as_document(request.path)):
+        done = state.done() if state is not None else {}
+        limits = FolderSettings(bytes_max, settings.ingest.settle_s)
+        return Folder(request.path, done, limits, happened)
+    place = state.place() if state is not None else None
+    wanted = TailSettings(bytes_max, request.from_end, request.last_line)
+    return Tail(request.path, place, wanted, happened)
 
 
 def _starts_as_document(path: Path) -> bool:
@@ -128,22 +119,23 @@ def _starts_as_document(path: Path) -> bool:
         raise ConfigInvalid((f"{path}: cannot be read: {error.strerror}",)) from error
 
 
-class Ingest:
+class IngestJob:
     """One run over one path."""
 
-    def __init__(self, settings: Settings, request: Request, state: State) -> None:
+    def __init__(
+        self, settings: Settings, request: IngestRequest, state: State, registry: CollectorRegistry
+    ) -> None:
         self._settings = settings
         self._request = request
         self._state = state
-        self.registry = CollectorRegistry()
-        self._metrics = metrics = IngestMetrics(self.registry)
+        self._metrics = metrics = IngestMetrics(registry)
         for happening in Happening:
             metrics.files.labels(happening)
         for outcome in ("taken", "unreadable", "too_long"):
             metrics.records.labels(request.dialect, outcome)
-        reading = Reading(settings, request, state)
-        reading.happened = lambda happening: metrics.files.labels(happening).inc()
-        self._reader = reading.reader
+        self._reader = reader_for(
+            settings, request, state, lambda happening: metrics.files.labels(happening).inc()
+        )
         calls = settings.calls
         self._sender = Sender(
             Way(request.topic, request.dialect, calls.rejected_topic, calls.home_country),
@@ -177,7 +169,7 @@ class Ingest:
         return ()
 
     async def work(self) -> None:
-        """All that is there, or until `stop`. Raises Faults."""
+        """Read all that is there, or until `stop`. Raises Faults."""
         names = self._settings.calls.names(self._settings.kafka.replication_factor)
         async with running(self._prepare(names), "topics") as prepared:
             await self._unless_stopped(prepared)
@@ -196,6 +188,7 @@ class Ingest:
         await check_topics(self._settings.kafka_client(), names, 1, lambda _: None)
 
     async def _unless_stopped(self, task: "asyncio.Task[None]") -> None:
+        # No TaskGroup: the task is given _STOP_S more after the stop, and its owner cancels it.
         told = asyncio.create_task(self._stopped.wait())
         try:
             await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
@@ -217,10 +210,9 @@ class Ingest:
             rested = monotonic_s() - began_s > section.settle_s + section.look_s
             if not self._request.follow and (self._reader.finished or rested):
                 return
-            try:
-                await asyncio.wait_for(self._stopped.wait(), section.look_s)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(section.look_s):
+                    await self._stopped.wait()
 
     async def _sent(self, batch: Batch) -> bool:
         """Send, and then keep the place; False: we were told to stop, and nothing is kept."""
@@ -234,15 +226,8 @@ class Ingest:
         return True
 
     async def _connect(self) -> Any:
-        kafka, calls = self._settings.kafka, self._settings.calls
-        return await started_producer(
-            self._settings.kafka_client(),
-            lambda _: None,
-            enable_idempotence=kafka.idempotent,
-            compression_type=None if kafka.compression == "none" else kafka.compression,
-            max_batch_size=calls.record_bytes_max + _OVERHEAD,
-            max_request_size=calls.record_bytes_max + 2 * _OVERHEAD,
-        )
+        options = self._settings.calls.producer_options(self._settings.kafka)
+        return await started_producer(self._settings.kafka_client(), lambda _: None, **options)
 
     async def _look(self) -> None:
         while True:
@@ -251,29 +236,39 @@ class Ingest:
             await asyncio.sleep(1.0)
 
 
-def follow(settings: Settings, request: Request, port: int) -> int:
-    """Read until told to stop, with health pages at `port`; the exit code."""
+class _Following(Service):
+    """A job that follows its path."""
+
+    def __init__(self, settings: Settings, request: IngestRequest, port: int, state: State) -> None:
+        super().__init__(settings, port, words=DELIVERS, uses=("kafka",))
+        self._job = IngestJob(settings, replace(request, follow=True), state, self.registry)
+        self.ends_by(self._job.stop)
+
+    def _missing(self) -> tuple[str, ...]:
+        return self._job.missing()
+
+    async def _work(self) -> None:
+        await self._job.work()
+
+
+def follow(settings: Settings, request: IngestRequest, port: int) -> int:
+    """Read until a signal, with health pages at `port`; return the exit code."""
 
     async def main() -> int:
         with State(request.state, str(request.path)) as state:
-            job = Ingest(settings, replace(request, follow=True), state)
-            process = Service(
-                settings, port, job.registry, job.missing, words=DELIVERS, uses=("kafka",)
-            )
-            process.ends_by(job.stop)
-            return await process.run(job.work)
+            return await _Following(settings, request, port, state).run()
 
     return service.run(settings, main, process="ingest")
 
 
-def once(settings: Settings, request: Request) -> Ingest:
-    """Read what is there, and return what came of it. Raises Faults."""
+def once(settings: Settings, request: IngestRequest) -> IngestJob:
+    """Read what is there, and return the job with its counts. Raises Faults."""
     refuse_optimised()
     logs.set_up(settings.ops.log_level, {"process": "ingest"})
 
-    async def whole() -> Ingest:
+    async def whole() -> IngestJob:
         with State(request.state, str(request.path)) as state:
-            job = Ingest(settings, request, state)
+            job = IngestJob(settings, request, state, CollectorRegistry())
             await job.work()
             return job
 

@@ -1,14 +1,14 @@
 """The shell of every process: from its first log line to its exit code.
 
-A process gives its work, and what is missing until it is ready. The rest is here, once for all:
-signals, one deadline for the whole shutdown, health pages or reports to a supervisor, and the way
-in which a fault becomes one log line and an exit code.
+Here, once for all: signals, one deadline for the whole shutdown, health pages or reports to a
+supervisor, certificates' expiry, and faults as one log line and an exit code.
 """
 
 import asyncio
 import logging
 import os
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,12 +28,14 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 """Seconds between two readings of gauges, and between two reports to a supervisor."""
+LOOPBACK: Final = ("127.", "::1", "localhost")
+"""Beginnings of addresses that only this machine reaches."""
 STOP_S_MAX: Final = 5.0
 """Seconds that a cancelled work, or one client of it, may take to close."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerPlace:
     """One process among those of a supervisor.
 
     `report` tells it every second what is missing; `gone` returns when the supervisor has ended.
@@ -48,7 +50,7 @@ class Place:
 def run(
     settings: Settings,
     main: Callable[[], Coroutine[Any, Any, int]],
-    place: Place | None = None,
+    place: WorkerPlace | None = None,
     **fields: object,
 ) -> int:
     """Run a process; return its exit code. `fields` are in each of its log lines."""
@@ -90,6 +92,7 @@ class Words:
     late: str = "work that did not end is left behind"
 
 
+WORDS: Final = Words()
 DELIVERS: Final = Words(
     stopped="stopped; what was delivered is committed",
     late="what was not committed is delivered again",
@@ -101,43 +104,53 @@ class Late(Fault):
     """The deadline came before the work had ended."""
 
 
-class Service:
-    """One process: works until a signal stops it, and shows its health meanwhile."""
+class Service(ABC):
+    """One process: works until a signal stops it, and shows its health meanwhile.
+
+    A process is a subclass with its `_work`, and with what is `_missing` until it is ready.
+    """
 
     def __init__(
         self,
         settings: Settings,
         port: int,
-        registry: CollectorRegistry,
-        missing: Callable[[], tuple[str, ...]],
         *,
-        words: Words,
-        place: Place | None = None,
+        words: Words = WORDS,
+        place: WorkerPlace | None = None,
         uses: tuple[str, ...] = (),
-        stalled: Callable[[], bool] | None = None,
         grace_s: float = 0.0,
     ) -> None:
         """Show health pages on `port`; under a supervisor, at `place`, report to it instead.
 
         `uses` names the settings with certificates whose expiry /metrics shows. The work gets
-        `grace_s` on top of `[ops] shutdown_s`. `stalled` replaces the look at the event loop.
+        `grace_s` on top of `[ops] shutdown_s`.
         """
-        self._settings = settings
-        self._port = port
-        self._registry = registry
-        self._missing = missing
-        self._words = words
-        self._place = place
-        self._uses = uses
-        self._turning = Turning(settings.ops.stalled_s)
-        self._stalled = stalled or (lambda: self._turning.stalled)
-        self._grace_s = grace_s
-        self._ask: Callable[[], None] | None = None
-        self._hurry = asyncio.Event()
+        self.settings = settings
+        self.registry = CollectorRegistry()
+        self.place = place
         self.stopping = asyncio.Event()
         self.deadline = Deadline()
         self.code = CLEAN
         """The exit code of a work that ends in order; a process sets it where something failed."""
+        self._port = port
+        self._words = words
+        self._uses = uses
+        self._turning = Turning(settings.ops.stalled_s)
+        self._grace_s = grace_s
+        self._ask: Callable[[], None] | None = None
+        self._hurry = asyncio.Event()
+
+    @abstractmethod
+    async def _work(self) -> None:
+        """Do the process' work until it is asked to end, or cancelled. Raises Faults."""
+
+    def _missing(self) -> tuple[str, ...]:
+        """Return what is missing until the process is ready."""
+        return ()
+
+    def _stalled(self) -> bool:
+        """Return whether the process hangs; of one, whether its event loop does."""
+        return self._turning.stalled
 
     @property
     def readiness(self) -> Readiness:
@@ -145,30 +158,32 @@ class Service:
         stopping = ("it is being stopped",) if self.stopping.is_set() else ()
         return Readiness((*self._missing(), *stopping))
 
-    async def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> int:
-        """Do `work` until a signal stops it; return the exit code. Raises Faults, also Late."""
+    async def run(self) -> int:
+        """Work until a signal stops it; return the exit code. Raises Faults, also Late."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, number.name)
-        place, host = self._place, self._settings.ops.http_host
+        place, host = self.place, self.settings.ops.http_host
         if place is not None:
             await supervised(
-                self._until_stopped(work), report=self._report(place), supervisor=self._watch(place)
+                self._until_stopped(),
+                report=self._report(place),
+                supervisor=self._watch_supervisor(place),
             )
         else:
             if self._uses:
-                CertificateMetrics(self._registry, self._settings.certificates(*self._uses))
+                CertificateMetrics(self.registry, self.settings.certificates(*self._uses))
             async with HealthServer(
-                host, self._port, self._registry, lambda: self.readiness, self._stalled
+                host, self._port, self.registry, lambda: self.readiness, self._stalled
             ) as server:
                 log.info("http://%s:%d/metrics /live /ready", host, server.port)
-                await supervised(self._until_stopped(work), turning=self._turning.run())
+                await supervised(self._until_stopped(), turning=self._turning.run())
         log.info("%s", self._words.stopped)
         return self.code
 
     def stop(self, why: str) -> None:
         """Begin the shutdown. Later calls change nothing."""
         if not self.stopping.is_set():
-            self.deadline.start(self._settings.ops.shutdown_s + self._grace_s)
+            self.deadline.start(self.settings.ops.shutdown_s + self._grace_s)
             more = self._words.stopping and f"; {self._words.stopping}"
             log.info("%s: stopping within %.1f s%s", why, self.deadline.left_s or 0.0, more)
             self.stopping.set()
@@ -194,17 +209,17 @@ class Service:
         Under a supervisor a second one is no person's: systemd and a terminal signal all processes
         of the group, and the supervisor then signals its workers too.
         """
-        if self.stopping.is_set() and self._place is None:
+        if self.stopping.is_set() and self.place is None:
             log.warning("%s again: stopping at once", name)
             self.deadline = Deadline()
             self.deadline.start(0.0)
             self._hurry.set()
         self.stop(name)
 
-    async def _until_stopped(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _until_stopped(self) -> None:
         # No TaskGroup: the work is cancelled in an orderly shutdown, which is no failure, and the
         # wait for it ends at the deadline even if the work does not.
-        task = asyncio.create_task(work(), name="work")
+        task = asyncio.create_task(self._work(), name="work")
         stopping = asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -224,6 +239,7 @@ class Service:
             task.cancel()
         else:
             self._ask()
+        # No TaskGroup: it would wait for a work that hangs.
         hurry = asyncio.create_task(self._hurry.wait())
         try:
             left_s = self.deadline.left_s
@@ -239,12 +255,18 @@ class Service:
             log.error("%s: %s", type(error).__name__, error)
         raise Late(self._words.late)
 
-    async def _report(self, place: Place) -> None:
+    async def repeated(self, look: Callable[[], object]) -> None:
+        """Call `look` every second, until cancelled: for gauges."""
+        while True:
+            look()
+            await asyncio.sleep(LOOK_S)
+
+    async def _report(self, place: WorkerPlace) -> None:
         while True:
             place.report(self.readiness)
             await asyncio.sleep(LOOK_S)
 
-    async def _watch(self, place: Place) -> None:
+    async def _watch_supervisor(self, place: WorkerPlace) -> None:
         await place.gone()
         self.stop("the supervisor is gone")
         await asyncio.Event().wait()

@@ -18,8 +18,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from stream.config.settings import Settings
 from stream.core.model.errors import CLEAN, CONFIG_WRONG, CRASHED, UNUSABLE
 from stream.ops.clock import monotonic_s
@@ -30,11 +28,12 @@ from stream.ops.metrics.worker import SupervisorMetrics
 from stream.ops.retry import Backoff
 from stream.ops.tasks import running
 from stream.services import service
-from stream.services.service import Place, Service, Words
+from stream.services.service import Service, Words, WorkerPlace
 
 log = logging.getLogger(__name__)
 
 RESTART_S_FIRST, RESTART_S_MOST = 0.5, 30.0
+"""Seconds until a restart: soon after one death, seldom after many."""
 GRACE_S = 2.0
 """Seconds that a worker gets beyond its own shutdown deadline before it is killed."""
 _FOLDER = "ringfence-metrics-"
@@ -42,7 +41,7 @@ _FOLDER = "ringfence-metrics-"
 
 @dataclass(slots=True)
 class Worker:
-    """The place of one worker, whichever process is in it at the moment."""
+    """The slot of one worker, and the process that is in it now."""
 
     slot: int
     process: asyncio.subprocess.Process | None = None
@@ -53,8 +52,8 @@ class Worker:
     backoff: Backoff = field(default_factory=lambda: Backoff(RESTART_S_FIRST, RESTART_S_MOST))
 
 
-def place_of_worker(slot: int, workers: int) -> Place:
-    """The place that a process has when the supervisor started it."""
+def place_of_worker(slot: int, workers: int) -> WorkerPlace:
+    """Return the place of a process that a supervisor started."""
     # A supervisor that hangs, or is gone, must not make its worker hang: then a line is lost.
     os.set_blocking(sys.stdout.fileno(), False)
 
@@ -70,7 +69,7 @@ def place_of_worker(slot: int, workers: int) -> Place:
         )
         await reader.read()
 
-    return Place(slot, workers, report, gone)
+    return WorkerPlace(slot, workers, report, gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class Work:
 
 
 def run(settings: Settings, workers: int, work: Work) -> int:
-    """Supervise until told to stop; the exit code."""
+    """Supervise until a signal; return the exit code."""
 
     async def main() -> int:
         with metrics_folder() as folder:
@@ -94,7 +93,7 @@ def run(settings: Settings, workers: int, work: Work) -> int:
 
 @contextlib.contextmanager
 def metrics_folder() -> Iterator[Path]:
-    """An empty folder for the workers' metrics; those of supervisors that were killed go first."""
+    """Make a folder for the workers' metrics; those of killed supervisors are removed first."""
     for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         pid = old.name.removeprefix(_FOLDER).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
@@ -106,51 +105,42 @@ def metrics_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Supervisor:
-    """Keeps `workers` processes running."""
+class Supervisor(Service):
+    """Keeps `workers` processes running, until one ends with a code that a restart keeps."""
 
     def __init__(self, settings: Settings, workers: int, work: Work, folder: Path) -> None:
-        self._settings = settings
-        self._work = work
-        self._folder = folder
-        self._workers = [Worker(slot) for slot in range(workers)]
-        self._registry = CollectorRegistry()
-        self._metrics = SupervisorMetrics(self._registry)
-        sum_of_workers(folder, self._registry)
-        for worker in self._workers:
-            self._metrics.restarts.labels(str(worker.slot))
-        self._service = Service(
+        super().__init__(
             settings,
             work.port,
-            self._registry,
-            self._missing,
             words=Words(stopping=f"{workers} workers", late="workers that run are killed"),
             uses=("kafka", "http") if work.command == "serve" else ("kafka",),
-            stalled=self._stalled,
             grace_s=GRACE_S,
         )
+        self._command = work
+        self._folder = folder
+        self._workers = [Worker(slot) for slot in range(workers)]
+        self._metrics = SupervisorMetrics(self.registry)
+        sum_of_workers(folder, self.registry)
+        for worker in self._workers:
+            self._metrics.restarts.labels(str(worker.slot))
         self._hopeless = CLEAN
 
-    async def run(self) -> int:
-        """Supervise until told to stop, or until a worker ends with a code that a restart keeps."""
-        return await self._service.run(self._work_all)
-
-    async def _work_all(self) -> None:
+    async def _work(self) -> None:
         # The lives end by themselves: each stops its process, and kills it at the deadline.
-        self._service.ends_by(lambda: None)
+        self.ends_by(lambda: None)
         async with self._tokens(), asyncio.TaskGroup() as group:
             lives = [group.create_task(self._life(worker)) for worker in self._workers]
         failed = any(life.result() for life in lives)
-        self._service.code = self._hopeless or (CRASHED if failed else CLEAN)
+        self.code = self._hopeless or (CRASHED if failed else CLEAN)
 
     @contextlib.asynccontextmanager
     async def _tokens(self) -> AsyncIterator[None]:
-        """Of `serve`: workers are told at once when the file of tokens is to be read again."""
-        if self._work.command != "serve":
+        """Let the workers of `serve` read the file of tokens again as soon as this process does."""
+        if self._command.command != "serve":
             yield
             return
-        metrics = TokenMetrics(self._registry)
-        tokens = self._settings.token_file(lambda changed: metrics.show(changed.expiries))
+        metrics = TokenMetrics(self.registry)
+        tokens = self.settings.token_file(lambda changed: metrics.show(changed.expiries))
         metrics.show(tokens.held.expiries)
 
         def again() -> None:
@@ -168,25 +158,25 @@ class Supervisor:
         """Run the processes of one place, one after the other. Return the last exit code."""
         while True:
             code = await self._one_process(worker)
-            if self._service.stopping.is_set():
+            if self.stopping.is_set():
                 return code
             if code in (CONFIG_WRONG, UNUSABLE) and not worker.was_ready:
                 self._hopeless = self._hopeless or code
-                self._service.stop(f"worker {worker.slot} cannot start")
+                self.stop(f"worker {worker.slot} cannot start")
                 return code
             wait_s = worker.backoff.next_s()
-            worker.missing = (f"it died ({_how(code)}) and is started again",)
+            worker.missing = (f"it died ({_how(code)}) and restarts",)
             log.error("worker %d died (%s), again in %.1f s", worker.slot, _how(code), wait_s)
             self._metrics.restarts.labels(str(worker.slot)).inc()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._service.stopping.wait()
+                    await self.stopping.wait()
                 return CLEAN
 
     async def _one_process(self, worker: Worker) -> int:
-        """Start a worker, listen to it until it ends, and give its exit code."""
+        """Start a worker, listen to it until it ends, and return its exit code."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "stream", self._work.command, *self._work.arguments),
+            *(sys.executable, "-m", "stream", self._command.command, *self._command.arguments),
             *("--worker", str(worker.slot), "--workers", str(len(self._workers))),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -207,10 +197,10 @@ class Supervisor:
             forget_gauges_of(worker.slot, self._folder)
 
     async def _ended(self, worker: Worker, process: asyncio.subprocess.Process) -> int:
-        """Wait until a worker ends; its exit code. Cancelled, as at the deadline, kill it."""
+        """Wait until a worker ends; return its exit code. Cancelled at the deadline: kill it."""
         # No TaskGroup: `ended` has to outlive the cancellation, or the killed worker is a zombie.
         ended = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(self._service.stopping.wait())
+        stopping = asyncio.create_task(self.stopping.wait())
         try:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
@@ -242,7 +232,7 @@ class Supervisor:
 
     def _stalled(self) -> bool:
         """Return whether a running worker has sent no report for too long."""
-        longest_s = self._settings.ops.stalled_s
+        longest_s = self.settings.ops.stalled_s
         now_s = monotonic_s()
         return any(w.process is not None and now_s - w.heard_s > longest_s for w in self._workers)
 

@@ -102,6 +102,7 @@ class PageCommands:
         process.stdin.close()
         try:
             async with asyncio.timeout(WITHIN_S):
+                # gather, not a TaskGroup: an error comes out as itself; then the process is killed.
                 (lines, total), said = await asyncio.gather(
                     _some(process.stdout, first, count), _last(process.stderr)
                 )

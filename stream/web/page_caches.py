@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaError
 
 from stream.config.feed_files import House, read_each
 from stream.config.settings import InsightSettings
-from stream.core.model.errors import ConfigInvalid, Fault
 from stream.core.model.decision import Decision, read_decision
+from stream.core.model.errors import ConfigInvalid, Fault
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedStateStore

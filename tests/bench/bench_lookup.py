@@ -31,7 +31,7 @@ from stream.config.settings import Settings, load
 from stream.core.model.agreement import Agreements
 from stream.edge.http.tokens import Client, Role, line_of
 from stream.engine.decider import Decider, decoder_for, fields_reader_for
-from stream.engine.list_follower import refresher_for
+from stream.engine.live_lists import refresher_for
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.ops.clock import now_ms
 from tests.bench import snapshots

@@ -89,7 +89,7 @@ async def test_a_first_start_without_redis(own_site, own_redis):
         engine.start()
         await engine.logged("register_down")
         await engine.until(lambda: engine.readiness()[0] == 503, "to say that it is not ready")
-        assert "lists are not there: the register does not answer" in engine.readiness()[1]
+        assert "lists are not there: the list store does not answer" in engine.readiness()[1]
         assert await engine.stop() == 0
         engine.start()
         await engine.logged("register_down")

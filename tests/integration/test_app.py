@@ -153,7 +153,7 @@ def test_without_lists_nothing_is_read(tmp_path: Path, kafka) -> None:
         engine.until(lambda: engine.page("/ready")[0] == 503)
         engine.until(lambda: engine.value('ringfence_list_events_total{event="register_down"') > 1)
         missing = json.loads(engine.page("/ready")[1])["missing"]
-        assert missing == ["the lists are not there: the register does not answer"]
+        assert missing == ["the lists are not there: the list store does not answer"]
         assert engine.value("ringfence_partitions") == 0
         assert engine.stop() == 0
 

@@ -21,7 +21,7 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_store import AUDIT_MAX, ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
-from stream.services.feeds import FeedsRun
+from stream.services.feeds import FeedsService
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S, entry, fingerprint_of
 from tests.support.enforcement import world
@@ -285,7 +285,7 @@ async def test_what_waits_is_counted_and_an_outage_told_once(
     await appealed(register, book, ONE, OURS)
     late = replace(DESK, answer_s=-1)
     await open_appeal(register, book, late, TWO, [], BY)
-    run = FeedsRun(load([], {}), {})
+    run = FeedsService(load([], {}), {})
     faults: list[Fault] = []
 
     def tell(standing: AppealCounts | None, closed: tuple[str, ...], fault: Fault | None) -> None:
@@ -294,7 +294,7 @@ async def test_what_waits_is_counted_and_an_outage_told_once(
             faults.append(fault)
 
     def value(name: str, **labels: str) -> float | None:
-        return run._registry.get_sample_value(name, labels)
+        return run.registry.get_sample_value(name, labels)
 
     away = ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2)
     for settings in (ListStoreSettings(redis_url), away):

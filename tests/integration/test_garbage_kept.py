@@ -17,7 +17,7 @@ from stream.core.model.appeal import AppealState
 from stream.core.model.errors import ListStoreLost
 from stream.edge.http.decision_store import KeptDecisions, KeptSettings
 from stream.edge.http.tokens import Client, Role
-from stream.engine.live_lookup import Memory
+from stream.engine.live_lookup import LiveLookup
 from stream.exchange.publisher import PublishPace, keep_published
 from stream.feeds.state_store import FeedStateStore
 from stream.lists.store import redis_keys
@@ -170,7 +170,7 @@ async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
         await cancelled(publishing)
 
 
-def answering(redis_url: str, tmp_path) -> Memory:
+def answering(redis_url: str, tmp_path) -> LiveLookup:
     """Lists and lookup of a process that answers, as `serve` and `serve-sip` have them."""
     (tmp_path / "agreements").mkdir()
     file = tmp_path / "c.toml"
@@ -180,12 +180,12 @@ def answering(redis_url: str, tmp_path) -> Memory:
         'ops.kernels = "off"\n'
     )
     metrics = ServeMetrics(CollectorRegistry())
-    memory = Memory(load_settings([file], {}), metrics.lookups, metrics.followed)
+    memory = LiveLookup(load_settings([file], {}), metrics.lookups, metrics.followed)
     memory.agreements.start()
     return memory
 
 
-async def followed(memory: Memory) -> bool:
+async def followed(memory: LiveLookup) -> bool:
     answer = json.loads(await memory.lookup.one(Question(caller=ONE), "id"))
     assert not answer["fail_open"]
     return bool(answer["lists_followed"])
@@ -218,7 +218,7 @@ async def test_a_list_that_cannot_be_loaded_is_not_followed(
         await cancelled(working)
 
 
-def said(memory: Memory, number: str) -> set[str]:
+def said(memory: LiveLookup, number: str) -> set[str]:
     current = memory.refresher.current
     found = current.match(numbers_of([number]), NOW_S)
     return {current.names[index] for index in found.lists.tolist()}

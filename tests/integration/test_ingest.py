@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import CollectorRegistry
 
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid
@@ -16,7 +17,7 @@ from stream.edge.ingest.progress import State
 from stream.edge.ingest.sender import Sent
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import free_ports
-from stream.services.ingest import Ingest, request_of
+from stream.services.ingest import IngestJob, request_of
 from tests.support.engine import ROOT, Deployment, Engine
 from tests.support.waiting import Patience
 
@@ -159,6 +160,6 @@ async def once(here: Deployment, dialect: str, path: Path) -> Sent:
     settings = load([here.config], {})
     request = request_of(settings, path, dialect, None, None)
     with State(request.state, str(request.path)) as state:
-        job = Ingest(settings, request, state)
+        job = IngestJob(settings, request, state, CollectorRegistry())
         await job.work()
         return job.sent

@@ -25,7 +25,7 @@ from stream.core.model.decision import Action
 from stream.core.policy.list_scope import Scope
 from stream.edge.sip.responder import Responder
 from stream.engine.decider import Decider, Judges, decoder_for, emergency_for
-from stream.engine.live_lookup import Memory
+from stream.engine.live_lookup import LiveLookup
 from stream.insight.explain.list_answers import answer_for
 from stream.insight.replay.candidates import ReplayWorld
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -71,26 +71,26 @@ def settings_at(folder: Path, url: str) -> Settings:
 
 
 @asynccontextmanager
-async def answering(settings: Settings) -> AsyncIterator[Memory]:
+async def answering(settings: Settings) -> AsyncIterator[LiveLookup]:
     """Lists, agreements and lookup of a process, kept up."""
     metrics = ServeMetrics(CollectorRegistry())
-    memory = Memory(settings, metrics.lookups, metrics.followed)
+    memory = LiveLookup(settings, metrics.lookups, metrics.followed)
     memory.agreements.start()
     async with running(memory.run(), "lists"):
         await until(lambda: memory.loaded)
         yield memory
 
 
-async def verdict(memory: Memory, number: str) -> tuple[str, str]:
+async def verdict(memory: LiveLookup, number: str) -> tuple[str, str]:
     said = json.loads(await memory.lookup.one(Question(caller=number), "id"))
     return said["verdict"], said["rule"]
 
 
-async def verdicts(memory: Memory) -> dict[str, tuple[str, str]]:
+async def verdicts(memory: LiveLookup) -> dict[str, tuple[str, str]]:
     return {number: await verdict(memory, number) for number in ALL}
 
 
-async def becomes(memory: Memory, wanted: dict[str, tuple[str, str]]) -> None:
+async def becomes(memory: LiveLookup, wanted: dict[str, tuple[str, str]]) -> None:
     """Wait until every number gets its verdict; the last try tells which does not."""
     deadline = asyncio.get_running_loop().time() + 20
     while await verdicts(memory) != wanted:

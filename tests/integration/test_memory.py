@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.calls.lookup import Question
 from stream.config.settings import Settings, load
-from stream.engine.live_lookup import Memory
+from stream.engine.live_lookup import LiveLookup
 from stream.lists.store import redis_keys
 from stream.ops.metrics.serve import ServeMetrics
 from stream.ops.tasks import running
@@ -33,7 +33,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
     )
 
 
-async def answers(memory: Memory, **wanted: Any) -> dict[str, Any]:
+async def answers(memory: LiveLookup, **wanted: Any) -> dict[str, Any]:
     """Ask until the answer says so."""
     while True:
         said: dict[str, Any] = json.loads(await memory.lookup.one(Question(caller=ONE), "c"))
@@ -54,7 +54,7 @@ async def test_a_list_that_can_not_be_loaded_is_not_followed(
     async with opened(redis_url) as register:
         await register.create(NAME, "plain", BY)
         await register.add(NAME, [entry(ONE)], BY)
-        memory = Memory(settings, metrics.lookups, metrics.followed)
+        memory = LiveLookup(settings, metrics.lookups, metrics.followed)
         memory.agreements.start()
         async with running(memory.run(), "memory"), asyncio.timeout(60):
             said = await answers(memory, lists_followed=True)

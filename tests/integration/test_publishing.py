@@ -211,7 +211,8 @@ async def test_a_running_publisher_that_went_back_says_so(tmp_path, urls):
         assert running.latest() == before
         anew = ("exchange", "publish", LIST, "--anew")
         await asyncio.to_thread(operators.types, operators.kh, *anew)
-        await seen(lambda: any("KH/scam: is well" in text for text in running.said()))
+        again = "exchange recovered part=KH/scam"
+        await seen(lambda: any(again in text for text in running.said()))
     finally:
         code = running.stop()
     assert code == os.EX_OK

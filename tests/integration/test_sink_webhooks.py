@@ -25,8 +25,7 @@ from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.topics import ensure_topics
 from stream.ops.metrics.sink import WebhookMetrics
 from stream.ops.tasks import cancelled
-from stream.services.webhook_resend import resend
-from stream.services.webhook_sink import WebhooksRun
+from stream.services.webhook_sink import WebhookSink, resend
 from tests.support import certificates
 from tests.support.engine import WAIT_S, Deployment
 from tests.unit.edge.sinks.test_proxy_keys import decision
@@ -318,12 +317,12 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
 
 
 @asynccontextmanager
-async def _webhooks(settings: Any) -> AsyncIterator[WebhooksRun]:
-    run = WebhooksRun(settings, {"HOOK": SECRET})
+async def _webhooks(settings: Any) -> AsyncIterator[WebhookSink]:
+    run = WebhookSink(settings, {"HOOK": SECRET})
     task = asyncio.create_task(run.run())
     try:
         yield run
-        run.service.stop("the test")
+        run.stop("the test")
         await asyncio.wait_for(task, WAIT_S)
     finally:
         await cancelled(task)

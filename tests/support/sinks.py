@@ -16,7 +16,7 @@ from stream.lab.embedded import EmbeddedBroker
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
-from stream.services.redis_sink import RedisSinkRun
+from stream.services.redis_sink import RedisSinkService
 from tests.support.engine import WAIT_S, Deployment
 from tests.support.lists import BY, NAME
 from tests.support.waiting import Patience
@@ -86,13 +86,13 @@ sinks.redis.sweep_s = 0.5
             yield register
 
     @asynccontextmanager
-    async def sink(self) -> AsyncIterator[RedisSinkRun]:
+    async def sink(self) -> AsyncIterator[RedisSinkService]:
         """A sink in this process, stopped in order at the end."""
-        run = RedisSinkRun(self.settings)
+        run = RedisSinkService(self.settings)
         task = asyncio.create_task(run.run())
         try:
             yield run
-            run.service.stop("the test")
+            run.stop("the test")
             await asyncio.wait_for(task, WAIT_S)
         finally:
             await cancelled(task)

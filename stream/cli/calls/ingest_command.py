@@ -15,7 +15,7 @@ from stream.config.settings import Settings
 from stream.edge.ingest.lines import Line
 from stream.edge.ingest.progress import State
 from stream.ops.clock import now_s
-from stream.services.ingest import Ingest, Reading, Request, follow, once, request_of
+from stream.services.ingest import IngestJob, IngestRequest, follow, once, reader_for, request_of
 
 SHOWN = 10_000
 """Records that a dry run looks at."""
@@ -80,7 +80,7 @@ def ingest(
         _tell(once(settings, wanted), request, form)
 
 
-def _tell(done: Ingest, request: Request, form: Format) -> None:
+def _tell(done: IngestJob, request: IngestRequest, form: Format) -> None:
     sent, waiting = done.sent, done.waiting
     told = {
         "topic": request.topic,
@@ -93,7 +93,7 @@ def _tell(done: Ingest, request: Request, form: Format) -> None:
     render(form, told, lambda: _print_done(done, request))
 
 
-def _print_done(done: Ingest, request: Request) -> None:
+def _print_done(done: IngestJob, request: IngestRequest) -> None:
     sent, waiting = done.sent, done.waiting
     say(f"{request.path}: {sent.taken} calls sent to {request.topic}")
     if sent.unreadable:
@@ -116,7 +116,7 @@ def _waits(waiting: Line) -> str:
     )
 
 
-def _dry_run(settings: Settings, request: Request, form: Format) -> None:
+def _dry_run(settings: Settings, request: IngestRequest, form: Format) -> None:
     """Show from where it would go on, and what would be understood."""
     if request.state.exists():
         with State(request.state, str(request.path)) as state:
@@ -149,8 +149,8 @@ def _dry_run(settings: Settings, request: Request, form: Format) -> None:
         raise typer.Exit(NOTHING_DONE)
 
 
-def _next_lines(settings: Settings, request: Request, state: State | None) -> list[Line]:
-    reader = Reading(settings, request, state).reader
+def _next_lines(settings: Settings, request: IngestRequest, state: State | None) -> list[Line]:
+    reader = reader_for(settings, request, state)
     lines: list[Line] = []
     try:
         while len(lines) < SHOWN and (batch := reader.next()) is not None:

@@ -13,8 +13,7 @@ from stream.cli.options import ConfigFiles, Output
 from stream.cli.output import USAGE, Format, fail, render, say
 from stream.config.agreement_files import agreements_of
 from stream.services.redis_sink import run_redis
-from stream.services.webhook_resend import resend
-from stream.services.webhook_sink import run_webhooks
+from stream.services.webhook_sink import resend, run_webhooks
 
 app = group()
 

@@ -28,7 +28,7 @@ from stream.core.numbers.number import parse_many
 from stream.core.policy.policy import NO_AGREEMENT
 from stream.core.policy.rules import rules_that_ask
 from stream.engine.decider import rules_for
-from stream.engine.list_follower import refresher_for
+from stream.engine.live_lists import refresher_for
 from stream.insight.explain.terms import terms_of
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.follower.list_events import EventKind, ListEvent

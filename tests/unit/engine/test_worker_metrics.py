@@ -16,14 +16,14 @@ from stream.calls.dialects import dialect_named
 from stream.calls.loop import AcknowledgedBatch
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks, shown
-from stream.config.agreement_files import Reading
+from stream.config.agreement_files import AgreementReading
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, fresh
 from stream.core.model.agreement import Agreements
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Origin, Rejected, RejectReason
 from stream.core.model.decision import Verdict
 from stream.core.policy.list_scope import Scope
-from stream.engine.worker_metrics import State, Watched
+from stream.engine.worker_metrics import WorkerMetrics, WorkerState
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import CallEvent
 from stream.lists.follower.list_events import EventKind, ListEvent
@@ -34,8 +34,8 @@ from tests.unit.calls.test_decode import GOOD
 
 
 @pytest.fixture
-def watched() -> Watched:
-    return Watched(CollectorRegistry(), {"calls": "ringfence"})
+def watched() -> WorkerMetrics:
+    return WorkerMetrics(CollectorRegistry(), {"calls": "ringfence"})
 
 
 def a_source(**changes: Any) -> Any:
@@ -44,7 +44,7 @@ def a_source(**changes: Any) -> Any:
     return SimpleNamespace(**{"lags": dict, "starts": {}, "assigned": True, **quiet, **changes})
 
 
-def value(watched: Watched, name: str, **labels: str) -> float | None:
+def value(watched: WorkerMetrics, name: str, **labels: str) -> float | None:
     """One sample of the worker's metrics."""
     return watched.registry.get_sample_value(name, labels)
 
@@ -52,7 +52,7 @@ def value(watched: Watched, name: str, **labels: str) -> float | None:
 def test_whether_kernels_are_in_use_is_told(watched) -> None:
     """A gauge says how many workers are fast; ready waits no longer than it takes to know."""
     watched.state.kernels_awaited = True
-    assert "the kernels are being compiled, or read" in watched.state.readiness.missing
+    assert "the kernels are being compiled or loaded" in watched.state.readiness.missing
     watched.kernels("no Numba")
     assert value(watched, "ringfence_workers_compiled") == 0
     assert "kernels" not in " ".join(watched.state.readiness.missing)
@@ -62,9 +62,9 @@ def test_whether_kernels_are_in_use_is_told(watched) -> None:
 
 def test_readiness_names_what_comes_next() -> None:
     """The lists first, then Kafka, then partitions."""
-    state = State()
+    state = WorkerState()
     steps = [
-        ({}, "the lists are not there: the register does not answer"),
+        ({}, "the lists are not there: the list store does not answer"),
         ({"register_up": True}, "the lists are being loaded"),
         ({"lists_loaded": True}, "Kafka does not answer yet"),
         ({"kafka_up": True}, "no partitions are assigned"),
@@ -76,7 +76,7 @@ def test_readiness_names_what_comes_next() -> None:
     assert state.readiness.ready
 
 
-def test_a_worker_that_stops_is_not_ready(watched: Watched) -> None:
+def test_a_worker_that_stops_is_not_ready(watched: WorkerMetrics) -> None:
     """Its gauge says so, whatever it still has."""
     watched.state.lists_loaded = watched.state.kafka_up = True
     source = SimpleNamespace(
@@ -92,7 +92,7 @@ def test_a_worker_that_stops_is_not_ready(watched: Watched) -> None:
         assert value(watched, "ringfence_workers_ready") == ready
 
 
-def test_every_closed_label_begins_at_nothing(watched: Watched) -> None:
+def test_every_closed_label_begins_at_nothing(watched: WorkerMetrics) -> None:
     """A rate over a counter that is not there yet would miss its first event."""
     for event in CallEvent:
         assert value(watched, "ringfence_call_events_total", event=event) == 0
@@ -102,7 +102,7 @@ def test_every_closed_label_begins_at_nothing(watched: Watched) -> None:
         assert value(watched, "ringfence_records_rejected_total", reason=reason) == 0
 
 
-def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
+def test_a_batch_is_counted_when_it_is_done(watched: WorkerMetrics) -> None:
     """Decisions, rejects and the ages of all its records."""
     counted = DecisionLabels(Verdict.BLOCK, "list:TH/national", "TH/national", simulated=False)
     rejected = Rejected(b"x", RejectReason.NOT_JSON, "", Origin("calls", 0, 1))
@@ -128,7 +128,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: Watched) -> None:
     )
 
 
-def test_lists_of_hashes_are_counted_from_nothing(watched: Watched) -> None:
+def test_lists_of_hashes_are_counted_from_nothing(watched: WorkerMetrics) -> None:
     """Before the first match outside of its scope, each has its count, and filters their chance."""
     scoped = replace(live("KH/scam"), scope=Scope("kh", frozenset({855})))
     held = blocklists(scoped, fresh("MM/bare", b"", bare("MM/bare", ["+951"]), 0), live("TH/own"))
@@ -143,7 +143,7 @@ def test_lists_of_hashes_are_counted_from_nothing(watched: Watched) -> None:
     assert value(watched, "ringfence_bare_filters_chance_ratio") == pytest.approx(0.001)
 
 
-def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:
+def test_a_partition_that_went_has_no_lag_here(watched: WorkerMetrics) -> None:
     """Its new reader tells; a sum over both would else count it twice."""
     lags = {Partition("calls", 0): 5, Partition("calls", 1): 7}
     source = a_source(lags=lambda: lags, starts=lags)
@@ -155,7 +155,7 @@ def test_a_partition_that_went_has_no_lag_here(watched: Watched) -> None:
     assert value(watched, "ringfence_lag_records", topic="calls", partition="0") == 5
 
 
-def test_the_register_and_kafka_come_and_go(watched: Watched) -> None:
+def test_the_register_and_kafka_come_and_go(watched: WorkerMetrics) -> None:
     """Both are gauges that an alert can be put on."""
     watched.reached_kafka()
     watched.list_event(ListEvent(EventKind.REGISTER_UP, "", ""))
@@ -165,7 +165,7 @@ def test_the_register_and_kafka_come_and_go(watched: Watched) -> None:
     assert value(watched, "ringfence_register_up") == value(watched, "ringfence_kafka_up") == 0
 
 
-def test_a_kafka_that_falls_silent_is_told_once(watched: Watched, caplog) -> None:
+def test_a_kafka_that_falls_silent_is_told_once(watched: WorkerMetrics, caplog) -> None:
     """In mid-run no client of Kafka reports it: the age of the last answer does."""
     caplog.set_level("INFO")
     watched.reached_kafka()
@@ -181,7 +181,7 @@ def test_a_kafka_that_falls_silent_is_told_once(watched: Watched, caplog) -> Non
     ]
 
 
-def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Watched) -> None:
+def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: WorkerMetrics) -> None:
     """Stopped ones are the alarm, ordinary ones the reason why a worker is slow."""
     source = a_source(stopped_partitions=1, partitions_by_aiokafka=2)
     watched.look(source, EMPTY_BLOCKLISTS)
@@ -192,7 +192,7 @@ def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Watche
 
 
 @pytest.mark.expects_errors("its last good version stays")
-def test_agreements_are_counted_by_where_they_stand(watched: Watched, caplog) -> None:
+def test_agreements_are_counted_by_where_they_stand(watched: WorkerMetrics, caplog) -> None:
     """What begins, ends, or cannot be read any more is a gauge, and one log line."""
     held = Agreements(
         (agreement("th-kh", ["KH/scam"], valid_until_s=9), agreement("th-mm", ["MM/scam"]))
@@ -205,7 +205,7 @@ def test_agreements_are_counted_by_where_they_stand(watched: Watched, caplog) ->
         (9, {"th-mm": ("th-mm.toml: kind: is missing",)}, (1, 1, 1)),
         (9, {"th-mm": ("th-mm.toml: kind: is missing",)}, (1, 1, 1)),
     ):
-        watched.agreed(Reading(held, errors), at_s)
+        watched.agreed(AgreementReading(held, errors), at_s)
         found = [value(watched, "ringfence_agreements", state=state) for state in states]
         assert found == [*counts]
     assert [record.getMessage() for record in caplog.records] == [
@@ -245,7 +245,7 @@ def test_a_topic_in_a_wrong_dialect_is_told_of_once(watched, caplog) -> None:
 @pytest.mark.expects_errors("wrong dialect")
 def test_a_switch_that_writes_no_numbers_is_not_told_to_be_another(caplog) -> None:
     """Records in the right dialect that lack numbers are told with the line to add alone."""
-    watched = Watched(CollectorRegistry(), {"calls": "kamailio"})
+    watched = WorkerMetrics(CollectorRegistry(), {"calls": "kamailio"})
     sample = b'{"method":"INVITE","from_tag":"a","callid":"%d","sip_code":"200"}'
     raw = raw_of(*(sample % n for n in range(60)))
     settings = DecodeSettings(10_000, check_callee=True)
@@ -302,7 +302,7 @@ def test_calls_with_many_records_are_no_wrong_dialect(watched, calls) -> None:
 
 def test_an_unknown_trunk_is_counted_and_told_once_a_minute(caplog) -> None:
     """By its name, as far as that is no number; where no trunk is configured nothing is said."""
-    watched = Watched(CollectorRegistry(), {"calls": "ringfence"}, trunks=["intl-1"])
+    watched = WorkerMetrics(CollectorRegistry(), {"calls": "ringfence"}, trunks=["intl-1"])
     batch = calls_of(
         *(one_call(row, f"c-{row}", trunk="intl-1") for row in range(30)),
         *(one_call(row, f"d-{row}", trunk="int1-1\n") for row in range(20)),
@@ -316,7 +316,7 @@ def test_an_unknown_trunk_is_counted_and_told_once_a_minute(caplog) -> None:
     watched.decoded(*batch)
     assert value(watched, "ringfence_calls_unknown_trunk_total") == 40
     assert not caplog.text
-    silent = Watched(CollectorRegistry(), {"calls": "ringfence"})
+    silent = WorkerMetrics(CollectorRegistry(), {"calls": "ringfence"})
     silent.decoded(*batch)
     assert value(silent, "ringfence_calls_unknown_trunk_total") == 0
 

@@ -5,12 +5,11 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import aiohttp
 import pytest
-from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings, load
 from stream.core.model.errors import (
@@ -25,7 +24,7 @@ from stream.core.model.errors import (
 )
 from stream.ops.health import PortTaken, Readiness
 from stream.services import service
-from stream.services.service import Late, Place, Service, Words
+from stream.services.service import Late, Service, Words, WorkerPlace
 
 WORDS = Words(stopping="calls wait", stopped="stopped; all is committed", late="calls come again")
 
@@ -35,14 +34,27 @@ def settings_of(shutdown_s: float = 30.0) -> Settings:
     return replace(settings, ops=replace(settings.ops, shutdown_s=shutdown_s))
 
 
-def made(
-    shutdown_s: float = 30.0,
-    missing: Callable[[], tuple[str, ...]] = lambda: (),
-    place: Place | None = None,
-) -> Service:
-    return Service(
-        settings_of(shutdown_s), 0, CollectorRegistry(), missing, words=WORDS, place=place
-    )
+class Process(Service):
+    """A process whose work each test gives it."""
+
+    def __init__(
+        self,
+        shutdown_s: float = 30.0,
+        missing: Sequence[str] = (),
+        place: WorkerPlace | None = None,
+    ) -> None:
+        super().__init__(settings_of(shutdown_s), 0, words=WORDS, place=place)
+        self._lacks = missing
+
+    def _missing(self) -> tuple[str, ...]:
+        return tuple(self._lacks)
+
+    async def does(self, job: Callable[[], Awaitable[None]]) -> int:
+        self._job = job
+        return await self.run()
+
+    async def _work(self) -> None:
+        await self._job()
 
 
 def signalled(number: int = signal.SIGTERM) -> None:
@@ -59,14 +71,14 @@ async def page(port: int, path: str) -> tuple[int, str]:
 async def test_a_signal_asks_the_work_to_end_by_itself(caplog: pytest.LogCaptureFixture) -> None:
     """The work ends what it began, in its own order, and the exit code is 0."""
     caplog.set_level(logging.INFO, "stream")
-    one, ended = made(), []
+    one, ended = Process(), []
 
     async def work() -> None:
         signalled(signal.SIGINT)
         await one.until_stopping()
         ended.append(one.readiness.missing)
 
-    assert await one.run(work) == CLEAN
+    assert await one.does(work) == CLEAN
     assert ended == [("it is being stopped",)]
     assert [line for line in caplog.messages if "http://" not in line] == [
         "SIGINT: stopping within 30.0 s; calls wait",
@@ -86,13 +98,13 @@ async def test_a_work_that_began_nothing_is_cancelled() -> None:
             await asyncio.sleep(0)
             closed.append(True)
 
-    assert await made().run(work) == CLEAN
+    assert await Process().does(work) == CLEAN
     assert closed
 
 
 async def test_a_work_that_begins_after_the_signal_is_asked_at_once() -> None:
     """A cancellation that a library swallowed keeps no process running."""
-    one = made()
+    one = Process()
 
     async def work() -> None:
         end = asyncio.Event()
@@ -103,13 +115,13 @@ async def test_a_work_that_begins_after_the_signal_is_asked_at_once() -> None:
             one.ends_by(end.set)
         await end.wait()
 
-    assert await one.run(work) == CLEAN
+    assert await one.does(work) == CLEAN
 
 
 @pytest.mark.expects_errors("deadline came first|not committed")
 async def test_the_second_signal_ends_the_shutdown(caplog: pytest.LogCaptureFixture) -> None:
     """A person who does not want to wait for the deadline signals again."""
-    one, cancelled = made(shutdown_s=3600.0), []
+    one, cancelled = Process(shutdown_s=3600.0), []
 
     async def work() -> None:
         one.ends_by(signalled)  # the second one, as soon as the first has begun the shutdown
@@ -120,7 +132,7 @@ async def test_the_second_signal_ends_the_shutdown(caplog: pytest.LogCaptureFixt
             cancelled.append(True)
 
     with pytest.raises(Late, match="calls come again"):
-        await one.run(work)
+        await one.does(work)
     assert cancelled
     assert one.deadline.left_s == 0.0
     assert "SIGTERM again: stopping at once" in caplog.messages
@@ -130,7 +142,7 @@ async def test_the_second_signal_ends_the_shutdown(caplog: pytest.LogCaptureFixt
 @pytest.mark.expects_errors("deadline came first|not committed")
 async def test_the_deadline_ends_the_shutdown(caplog: pytest.LogCaptureFixture) -> None:
     """A work that ends not within [ops] shutdown_s is cancelled; what it raises then is told."""
-    one = made(shutdown_s=0.01)
+    one = Process(shutdown_s=0.01)
 
     async def work() -> None:
         signalled()
@@ -141,7 +153,7 @@ async def test_the_deadline_ends_the_shutdown(caplog: pytest.LogCaptureFixture) 
             raise SourceDown("positions are not committed")
 
     with pytest.raises(Late):
-        await one.run(work)
+        await one.does(work)
     assert "SourceDown: positions are not committed" in caplog.messages
 
 
@@ -151,7 +163,7 @@ async def test_a_work_that_cannot_be_cancelled_keeps_no_process(
 ) -> None:
     """After the deadline and a while to close, the process gives up on it."""
     monkeypatch.setattr(service, "STOP_S_MAX", 0.01)
-    one, done = made(shutdown_s=0.01), asyncio.Event()
+    one, done = Process(shutdown_s=0.01), asyncio.Event()
 
     async def work() -> None:
         signalled()
@@ -163,7 +175,7 @@ async def test_a_work_that_cannot_be_cancelled_keeps_no_process(
                 continue
 
     with pytest.raises(Late):
-        await one.run(work)
+        await one.does(work)
     done.set()
 
 
@@ -174,14 +186,14 @@ async def test_what_the_work_raises_is_raised() -> None:
         raise ListStoreDown("away")
 
     with pytest.raises(ListStoreDown, match="away"):
-        await made().run(work)
+        await Process().does(work)
 
 
 async def test_health_before_ready_and_while_stopping(caplog: pytest.LogCaptureFixture) -> None:
     """/ready says what is missing before the work is ready, and that it stops; /live stays."""
     caplog.set_level(logging.INFO, "stream")
     missing = ["the lists are not loaded"]
-    one = made(missing=lambda: tuple(missing))
+    one = Process(missing=missing)
     seen = []
 
     async def work() -> None:
@@ -194,7 +206,7 @@ async def test_health_before_ready_and_while_stopping(caplog: pytest.LogCaptureF
         seen.append(await page(port, "/ready"))
         seen.append(await page(port, "/live"))
 
-    assert await one.run(work) == CLEAN
+    assert await one.does(work) == CLEAN
     assert [(status, json.loads(text)) for status, text in seen] == [
         (503, {"ready": False, "missing": ["the lists are not loaded"]}),
         (200, {"ready": True, "missing": []}),
@@ -215,12 +227,12 @@ async def test_under_a_supervisor_reports_take_the_place_of_pages() -> None:
     async def gone() -> None:
         await reported.wait()
 
-    one = made(missing=lambda: ("a list",), place=Place(1, 2, report, gone))
+    one = Process(missing=("a list",), place=WorkerPlace(1, 2, report, gone))
 
     async def work() -> None:
         await one.until_stopping()
 
-    assert await one.run(work) == CLEAN
+    assert await one.does(work) == CLEAN
     assert reports[0].missing == ("a list",)
 
 
@@ -230,7 +242,7 @@ async def test_under_a_supervisor_a_second_signal_changes_nothing() -> None:
     async def gone() -> None:
         await asyncio.Event().wait()
 
-    one = made(place=Place(0, 1, lambda _: None, gone))
+    one = Process(place=WorkerPlace(0, 1, lambda _: None, gone))
 
     async def work() -> None:
         asked = asyncio.Event()
@@ -240,7 +252,7 @@ async def test_under_a_supervisor_a_second_signal_changes_nothing() -> None:
         signalled(signal.SIGINT)
         await asyncio.sleep(0.01)
 
-    assert await one.run(work) == CLEAN
+    assert await one.does(work) == CLEAN
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from stream.calls.call_batch import BatchTally, DecisionLabels
 from stream.calls.loop import AcknowledgedBatch
 from stream.core.model.decision import Verdict
-from stream.engine.worker_metrics import Watched
+from stream.engine.worker_metrics import WorkerMetrics
 from stream.ops.metrics.bounded_labels import OTHERS, Each, EachGauge, Named
 
 LISTS = [f"XX/list-{number:05}" for number in range(10_000)]
@@ -32,7 +32,7 @@ def live(name: str, number: int, synced_at_s: float = 1000.0) -> Any:
 def test_ten_thousand_lists_are_not_ten_thousand_series() -> None:
     """Each metric has at most 200 lists and the others; sums and the worst tell of all."""
     registry = CollectorRegistry()
-    watched = Watched(registry, {"calls": "ringfence"}, lists=Named(200, ["KH/scam"]))
+    watched = WorkerMetrics(registry, {"calls": "ringfence"}, lists=Named(200, ["KH/scam"]))
     lists = [live(name, 3, 1000 + place) for place, name in enumerate(LISTS)]
     lists[5000].synced_at_s = 7
     watched.look(None, SimpleNamespace(lists=lists))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What pages are made of, without a browser: addresses, assets, figures in words."""
+"""Addresses of tables, ways back and assets, without a browser."""
 
 import gzip
 import hashlib

@@ -1,0 +1,100 @@
+"""The lists and agreements of a process, kept up to date: for workers, sinks and lookups.
+
+Every process loads them alike: the last good lists from the state directory, then the list store,
+whose changes are followed.
+"""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from stream.config.agreement_files import AgreementFolder
+from stream.config.settings import EngineSettings
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.agreement import Agreements
+from stream.engine.decider import use_kernels
+from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
+from stream.lists.follower.refresh import Refresher, RefreshSettings
+from stream.ops.gc import settle
+from stream.ops.kernels import Warmth
+from stream.ops.tasks import every
+from stream.ops.traces import OFF, Traces
+
+log = logging.getLogger(__name__)
+
+_LEVELS = {
+    EventKind.LOADED: logging.INFO,
+    EventKind.SWAPPED: logging.DEBUG,
+    EventKind.DELETED: logging.INFO,
+    EventKind.GAP: logging.WARNING,
+    EventKind.CHECKSUM: logging.WARNING,
+    EventKind.REGISTER_UP: logging.INFO,
+    EventKind.REGISTER_DOWN: logging.WARNING,
+    EventKind.REGISTER_UNSAFE: logging.ERROR,
+    EventKind.REGISTER_LOST: logging.ERROR,
+    EventKind.SNAPSHOT_REFUSED: logging.ERROR,
+    EventKind.TRIALS: logging.INFO,
+    EventKind.STATE_DIR_FAILED: logging.ERROR,
+}
+
+
+def refresher_for(settings: EngineSettings, on_event: OnEvent, traces: Traces = OFF) -> Refresher:
+    """Return the follower of all lists, as the settings want it."""
+    return Refresher(
+        RefreshSettings(
+            list_store=settings.list_store(),
+            state_dir=Path(settings.lists.state_dir),
+            keys=settings.circle_keys(),
+            changes_block_ms=settings.lists.changes_block_ms,
+            reconcile_s=settings.lists.reconcile_s,
+            generations_kept=settings.lists.generations_kept,
+        ),
+        on_event,
+        traces=traces,
+    )
+
+
+def tell(event: ListEvent) -> None:
+    """Log an event on the lists' way."""
+    extra = {"list": event.list_name} if event.list_name else {}
+    log.log(_LEVELS[event.kind], "%s: %s", event.kind, event.detail, extra=extra)
+
+
+class LiveLists:
+    """The lists and agreements of the moment."""
+
+    def __init__(self, settings: EngineSettings, on_event: OnEvent, traces: Traces = OFF) -> None:
+        self._settings = settings
+        self.agreements = AgreementFolder(settings.agreements.folder())
+        self.refresher = refresher_for(settings, on_event, traces)
+
+    def current(self) -> Blocklists:
+        """Return the lists: the same value until something changes."""
+        return self.refresher.current
+
+    def agreed(self) -> Agreements:
+        """Return the agreements: the same value until something changes."""
+        return self.agreements.reading.agreements
+
+    async def load(self) -> Warmth:
+        """Load kernels and last good lists; return whether the kernels are in use."""
+        # gather, not a TaskGroup: threads cannot be cancelled, so both end anyway.
+        warmth, _ = await asyncio.gather(
+            asyncio.to_thread(use_kernels, self._settings),
+            asyncio.to_thread(self.refresher.load_last_good),
+        )
+        return warmth
+
+    async def run(self) -> None:
+        """Follow the list store, until cancelled. Raises ListStoreUnsafe at the start."""
+        await self.refresher.run()
+
+    async def wait_loaded(self) -> None:
+        """Wait until there are lists, and keep them out of garbage collections."""
+        await self.refresher.wait_loaded()
+        settle()
+        log.info("lists are loaded: %d", len(self.current().lists))
+
+    async def watch_agreements(self) -> None:
+        """Take up changed agreements, until cancelled."""
+        await every(self._settings.agreements.reload_s, self.agreements.look)
