@@ -45,7 +45,7 @@ SOURCE = "redress"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class AppealContext:
     """The country that answers appeals, with its keys and agreements.
 
     `home` is our country, `keys` those of the circles that we are in; an appeal on which no
@@ -90,7 +90,7 @@ def reasons_of(decision: Decision) -> tuple[NamedList, ...]:
 async def open_appeal(
     store: ListStore,
     appeals: AppealStore,
-    desk: Desk,
+    desk: AppealContext,
     number: str,
     lists: Iterable[NamedList],
     by: By,
@@ -119,7 +119,9 @@ async def open_appeal(
     )
 
 
-async def receive(appeals: AppealStore, desk: Desk, said: Received, by: By) -> tuple[Appeal, bool]:
+async def receive(
+    appeals: AppealStore, desk: AppealContext, said: Received, by: By
+) -> tuple[Appeal, bool]:
     """Write down what a partner tells of a list of ours; False: it is known already."""
     step = first_step(by)
     return await appeals.add(
@@ -139,7 +141,7 @@ async def receive(appeals: AppealStore, desk: Desk, said: Received, by: By) -> t
     )
 
 
-async def forward(appeals: AppealStore, desk: Desk, appeal_id: str, by: By) -> Appeal:
+async def forward(appeals: AppealStore, desk: AppealContext, appeal_id: str, by: By) -> Appeal:
     """Note that a list's owner was asked; the block stays until it answers."""
     appeal = await appeals.get(appeal_id)
     if not appeal.owners(desk.home):
@@ -149,7 +151,7 @@ async def forward(appeals: AppealStore, desk: Desk, appeal_id: str, by: By) -> A
 
 
 async def _with_fingerprints(
-    store: ListStore, desk: Desk, number: str, lists: Iterable[NamedList]
+    store: ListStore, desk: AppealContext, number: str, lists: Iterable[NamedList]
 ) -> tuple[NamedList, ...]:
     """Return the lists with the number's fingerprint in each circle that we have the key of."""
     heads = (await store.heads()).lists
@@ -165,7 +167,7 @@ async def _with_fingerprints(
 async def redress(
     store: ListStore,
     appeals: AppealStore,
-    desk: Desk,
+    desk: AppealContext,
     appeal_id: str,
     by: By,
     expires_at_s: int = NEVER,
@@ -198,7 +200,7 @@ async def redress(
     return Redressed(after, number, tuple(taken))
 
 
-async def number_of(store: ListStore, desk: Desk, appeal: Appeal) -> str | None:
+async def number_of(store: ListStore, desk: AppealContext, appeal: Appeal) -> str | None:
     """Return the number that a partner's appeal is about; None: no list of ours holds or covers it.
 
     What only a prefix covers, and what was told by an older key of the list's circle, is found by
@@ -227,7 +229,7 @@ async def number_of(store: ListStore, desk: Desk, appeal: Appeal) -> str | None:
 
 
 async def _take_off(
-    store: ListStore, desk: Desk, named: NamedList, number: str | None, why: By
+    store: ListStore, desk: AppealContext, named: NamedList, number: str | None, why: By
 ) -> bool:
     """Take the number off a list of ours; False: it did not hold it.
 
@@ -250,7 +252,7 @@ async def _take_off(
     return covered or bool(held[own])
 
 
-async def still_held(store: ListStore, desk: Desk, appeal: Appeal) -> bool:
+async def still_held(store: ListStore, desk: AppealContext, appeal: Appeal) -> bool:
     """Return whether a list that the appeal names still blames its number, or cannot be asked."""
     heads = (await store.heads()).lists
     for named in appeal.lists:
@@ -282,7 +284,7 @@ Tell = Callable[[AppealCounts | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""
 
 
-async def settle(store: ListStore, appeals: AppealStore, desk: Desk) -> tuple[str, ...]:
+async def settle(store: ListStore, appeals: AppealStore, desk: AppealContext) -> tuple[str, ...]:
     """Close the forwarded appeals whose number no list they name holds any more; their ids."""
     closed = []
     for appeal in await appeals.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
@@ -299,7 +301,9 @@ async def settle(store: ListStore, appeals: AppealStore, desk: Desk) -> tuple[st
     return tuple(closed)
 
 
-async def keep_watch(settings: ListStoreSettings, desk: Desk, kept_days: float, tell: Tell) -> None:
+async def keep_watch(
+    settings: ListStoreSettings, desk: AppealContext, kept_days: float, tell: Tell
+) -> None:
     """Count and settle appeals every few seconds, until cancelled.
 
     An outage is waited out, and told once.

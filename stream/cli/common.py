@@ -15,7 +15,7 @@ from stream.core.model.free_text import REASON_CHARS_MAX, line_of
 from stream.core.model.moments import read_rfc3339
 from stream.kafka.call_events import CallEvent
 from stream.kafka.settings import ServerWait
-from stream.ops import file_owner
+from stream.ops import private_files
 from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of
@@ -49,9 +49,9 @@ def own(*folders: str | Path) -> None:
     The service that owns it could neither read nor remove them.
     """
     for folder in map(Path, folders):
-        if whose := file_owner.stranger_to(folder):
-            me = file_owner.user_of(os.geteuid())
-            run = file_owner.run_as(whose, shlex.join(["ringfence", *sys.argv[1:]]))
+        if whose := private_files.stranger_to(folder):
+            me = private_files.user_of(os.geteuid())
+            run = private_files.run_as(whose, shlex.join(["ringfence", *sys.argv[1:]]))
             fail(
                 f"{folder} belongs to {whose}, and files that {me} makes there would be {me}'s. "
                 f"Nothing was done. Run it as {whose}: {run}",

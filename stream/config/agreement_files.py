@@ -33,7 +33,7 @@ from stream.core.model.agreement import (
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
-from stream.ops.file_stamp import mark_of
+from stream.ops.private_files import file_stamp
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of
 from stream.ops.schema.toml import (
@@ -263,7 +263,7 @@ class AgreementFolder:
                 AgreementReading(self.reading.agreements, {str(self._folder): error.errors}),
             )
             return before != self.reading
-        marks = {name: mark_of(path) for name, path in paths.items()}
+        marks = {name: file_stamp(path) for name, path in paths.items()}
         known = self.reading.agreements.needed and str(self._folder) not in self.reading.errors
         if marks == self._marks and known:
             return False
@@ -301,7 +301,7 @@ def agreement_paths(folder: Path) -> dict[str, Path]:
 
 def read_agreement(path: Path) -> Agreement:
     """Return the agreement of a file. Raises ConfigInvalid with every error found in it."""
-    mark = mark_of(path)
+    mark = file_stamp(path)
     if mark[1] > FILE_BYTES_MAX:
         raise ConfigInvalid((f"{path}: {mark[1]} bytes; {FILE_BYTES_MAX} is the most",))
     tables = Tables()

@@ -48,7 +48,7 @@ from stream.feeds.settings import FeedsSection
 from stream.kafka.settings import KafkaSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
-from stream.ops.monitor.targets import Kind, Place, address, other
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
 from stream.ops.schema import checks
 from stream.ops.schema.toml import (
     Checked,
@@ -215,24 +215,24 @@ class Settings(InsightSettings):
         files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
         return {use: files[use] for use in uses if files[use]}
 
-    def watched(self) -> tuple[Place, ...]:
+    def watched(self) -> tuple[MonitorTarget, ...]:
         """Return the places of metrics: processes of this configuration, then `[ops] watch`.
 
         A process with port 0 takes any port, so it is left out.
         """
         ports = {
-            Kind.ENGINE: self.ops.http_port,
-            Kind.FEEDS: self.feeds.http_port,
-            Kind.SERVE: self.serve.health_port,
-            Kind.SIP: self.sip.health_port,
-            Kind.INGEST: self.ingest.http_port,
-            Kind.REDIS_SINK: self.sinks.redis.http_port,
-            Kind.WEBHOOKS: self.sinks.webhooks.http_port,
-            Kind.EXCHANGE: self.exchange.http_port,
-            Kind.ENFORCEMENT: self.enforcement.http_port,
+            ProcessKind.ENGINE: self.ops.http_port,
+            ProcessKind.FEEDS: self.feeds.http_port,
+            ProcessKind.SERVE: self.serve.health_port,
+            ProcessKind.SIP: self.sip.health_port,
+            ProcessKind.INGEST: self.ingest.http_port,
+            ProcessKind.REDIS_SINK: self.sinks.redis.http_port,
+            ProcessKind.WEBHOOKS: self.sinks.webhooks.http_port,
+            ProcessKind.EXCHANGE: self.exchange.http_port,
+            ProcessKind.ENFORCEMENT: self.enforcement.http_port,
         }
         here = [
-            Place(kind.value, kind, address(self.ops.http_host, port))
+            MonitorTarget(kind.value, kind, address(self.ops.http_host, port))
             for kind, port in ports.items()
             if port
         ]

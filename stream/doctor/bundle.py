@@ -30,7 +30,7 @@ from stream.doctor.scrub import Scrubber, environment
 from stream.insight.explain.deliveries import sink_groups
 from stream.kafka.clients import listens
 from stream.lists.store.list_store import ListStore
-from stream.ops.monitor.collect import Watch
+from stream.ops.monitor.collect import Monitor
 
 PIECE_BYTES_MAX = 4 * 1024 * 1024
 """Of one file: a day of a busy engine's log. What is older is left out."""
@@ -61,7 +61,7 @@ async def pieces(
     yield _json("versions.json", "what runs, and every package with its version", _versions())
     lines = await examine(settings)
     yield _json("doctor.json", "what ringfence doctor finds, and what mends it", lines)
-    seen = await Watch(settings.watched()).look_twice(1.0)
+    seen = await Monitor(settings.watched()).look_twice(1.0)
     yield _json("figures.json", "rates, latency, lag, lists and who is away, over a second", seen)
     async for piece in _metrics(settings):
         yield piece

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from stream.calls.crash_notes import FOLDER, read_crashes
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.ops.monitor import metric_names
-from stream.ops.monitor.scrape import Answer
+from stream.ops.monitor.scrape import ScrapeAnswer
 from stream.ops.monitor.targets import STARTED_BY
 
 
@@ -32,7 +32,7 @@ def check_set_aside(state_dir: Path, rejected_topic: str) -> Iterator[CheckLine]
         yield ok("records that stop workers", "none is known here")
 
 
-def trunk_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
+def trunk_lines(answers: Iterable[ScrapeAnswer]) -> Iterator[CheckLine]:
     """Calls on trunks that the configuration does not have, as running workers counted them."""
     for one in answers:
         if one.reading is None:
@@ -53,7 +53,7 @@ _REASONS = {
 }
 
 
-def scope_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
+def scope_lines(answers: Iterable[ScrapeAnswer]) -> Iterator[CheckLine]:
     """Lists whose hashes matched numbers that they may not name, since the engine began."""
     found: Counter[tuple[str, str]] = Counter()
     known = False
@@ -71,7 +71,7 @@ def scope_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
         yield ok("what lists name", "no list matched a number that it may not name")
 
 
-def port_lines(answers: Iterable[Answer]) -> Iterator[CheckLine]:
+def port_lines(answers: Iterable[ScrapeAnswer]) -> Iterator[CheckLine]:
     """Check the ports of our processes: ours, free, or taken by another program."""
     for one in answers:
         name, url = f"port of {one.place.name}", one.place.url

@@ -1,1 +1,1 @@
-"""Where carriers connect: HTTP, SIP, sinks and the ingest of records from files."""
+"""Rooms where carriers connect: HTTP, SIP, sinks and the ingest of records from files."""

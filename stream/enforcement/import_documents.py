@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from stream.appeals.actions import Desk, receive
+from stream.appeals.actions import AppealContext, receive
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import Received
@@ -98,7 +98,7 @@ class ImportSettings:
     home: str
     state: Path
     terms: SightingTerms
-    desk: Callable[[], Desk]
+    desk: Callable[[], AppealContext]
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 

@@ -24,7 +24,7 @@ from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms, now_s
-from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.ops.metrics.exchange_catalogue import EnforcementMetrics
 from stream.ops.retry import Backoff
 from stream.ops.tasks import together
 

@@ -18,10 +18,10 @@ from stream.core.model.agreement import Agreements
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import Scopes, allowed
 from stream.core.policy.policy import Policy, compile_bounded
-from stream.edge.sinks.number_policy import Judge
+from stream.edge.sinks.number_policy import NumberPolicy
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import now_ms, now_s
-from stream.ops.kernels import Warmth, warm_up
+from stream.ops.kernels import KernelStatus, warm_up
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +83,14 @@ class Decider:
         self._seen, self._agreed = blocklists, agreed
 
 
-def use_kernels(settings: EngineSettings) -> Warmth:
+def use_kernels(settings: EngineSettings) -> KernelStatus:
     """Switch the compiled kernels on, unless the settings say no; before lists are built. Blocks.
 
     Logs why they are not used, if so.
     """
     ops = settings.ops
     if ops.kernels == "off":
-        warmth = Warmth("the settings say so", 0.0)
+        warmth = KernelStatus("the settings say so", 0.0)
     else:
         warmth = warm_up(ops.kernels_folder(settings.lists.state_dir))
     if warmth.why_not:
@@ -173,11 +173,11 @@ def _alike(one: Blocklists, other: Blocklists) -> bool:
 
 
 @dataclass(slots=True)
-class Judges:
+class CurrentPolicy:
     """Judge single numbers with the lists and agreements of the moment.
 
-    It returns the same `Judge` until something changes, and one with the same policy until lists or
-    agreements are others, or an agreement begins or ends.
+    It returns the same `NumberPolicy` until something changes, and one with the same policy until
+    lists or agreements are others, or an agreement begins or ends.
     """
 
     settings: EngineSettings
@@ -186,9 +186,9 @@ class Judges:
     clock_s: Callable[[], int] = now_s
     _agreed: Agreements | None = field(init=False, default=None)
     _unchanged: tuple[int, int] = field(init=False, default=(0, 0))
-    _judge: Judge | None = field(init=False, default=None)
+    _judge: NumberPolicy | None = field(init=False, default=None)
 
-    def __call__(self) -> Judge:
+    def __call__(self) -> NumberPolicy:
         """Return the judge of now."""
         blocklists, agreed, at_s = self.current(), self.agreements(), self.clock_s()
         held = self._judge
@@ -197,9 +197,9 @@ class Judges:
         if held is not None and same and blocklists is held.blocklists:
             return held
         if held is not None and same and _alike(blocklists, held.blocklists):
-            made = Judge(blocklists, held.policy)
+            made = NumberPolicy(blocklists, held.policy)
         else:
-            made = Judge(blocklists, _policy(self.settings, blocklists, agreed, at_s))
+            made = NumberPolicy(blocklists, _policy(self.settings, blocklists, agreed, at_s))
             self._agreed, self._unchanged = agreed, agreed.unchanged(at_s)
         self._judge = made
         return made

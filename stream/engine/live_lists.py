@@ -15,8 +15,8 @@ from stream.core.model.agreement import Agreements
 from stream.engine.decider import use_kernels
 from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.ops.gc import settle
-from stream.ops.kernels import Warmth
+from stream.ops.kernels import KernelStatus
+from stream.ops.runtime import tune_garbage_collector
 from stream.ops.tasks import every
 from stream.ops.traces import OFF, Traces
 
@@ -76,7 +76,7 @@ class LiveLists:
         """Return the agreements: the same value until something changes."""
         return self.agreements.reading.agreements
 
-    async def load(self) -> Warmth:
+    async def load(self) -> KernelStatus:
         """Load kernels and last good lists; return whether the kernels are in use."""
         # gather, not a TaskGroup: threads cannot be cancelled, so both end anyway.
         warmth, _ = await asyncio.gather(
@@ -92,7 +92,7 @@ class LiveLists:
     async def wait_loaded(self) -> None:
         """Wait until there are lists, and keep them out of garbage collections."""
         await self.refresher.wait_loaded()
-        settle()
+        tune_garbage_collector()
         log.info("lists are loaded: %d", len(self.current().lists))
 
     async def watch_agreements(self) -> None:

@@ -15,15 +15,17 @@ from stream.engine.decider import Decider, fields_reader_for
 from stream.engine.live_lists import LiveLists, tell
 from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.clock import now_ms
-from stream.ops.health import Readiness
-from stream.ops.metrics.bounded_labels import Each
+from stream.ops.health_server import Readiness
+from stream.ops.metrics.catalogue import BoundedSeries
 from stream.ops.tasks import running
 
 
 class LiveLookup(LiveLists):
     """Lists, agreements, and the lookup over them."""
 
-    def __init__(self, settings: EngineSettings, lookups: Each[Counter], followed: Gauge) -> None:
+    def __init__(
+        self, settings: EngineSettings, lookups: BoundedSeries[Counter], followed: Gauge
+    ) -> None:
         """Count lookups in `lookups` by verdict, rule, list and simulation.
 
         `followed` shows whether the changes of the list store arrive.

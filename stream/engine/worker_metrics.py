@@ -27,9 +27,9 @@ from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.clock import monotonic_s, now_ms
-from stream.ops.health import Readiness
-from stream.ops.metrics.bounded_labels import Named
-from stream.ops.metrics.worker import Metrics
+from stream.ops.health_server import Readiness
+from stream.ops.metrics.catalogue import BoundedLabels
+from stream.ops.metrics.worker_catalogue import WorkerCatalogue
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class WorkerMetrics:
         registry: CollectorRegistry,
         topics: Mapping[str, str],
         region: str = "TH",
-        lists: Named | None = None,
+        lists: BoundedLabels | None = None,
         trunks: Collection[str] = (),
     ) -> None:
         """Take the topics of calls with their dialects, and our country as `region`.
@@ -60,7 +60,7 @@ class WorkerMetrics:
         `lists` have series of their own; `trunks` are those that are configured.
         """
         self.registry = registry
-        self.metrics = metrics = Metrics(registry, lists)
+        self.metrics = metrics = WorkerCatalogue(registry, lists)
         for call_event in CallEvent:
             metrics.call_events.labels(call_event)
         for kind in EventKind:

@@ -18,7 +18,7 @@ from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing import OFFLINE, ONLINE, Validity, role_of
 from stream.exchange.signing_keys import HeldKey, KeyRing
 from stream.feeds.tuf.tuf_errors import safe_name
-from stream.ops.secret_files import read_private
+from stream.ops.private_files import read_private
 
 _END = b"-----END"
 """The last line of a PEM file: one without it was cut off while it was written."""

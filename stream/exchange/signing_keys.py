@@ -22,7 +22,7 @@ from securesystemslib.signer import CryptoSigner
 
 from stream.core.model import names
 from stream.core.model.errors import ExchangeFault
-from stream.ops.secret_files import read_private, write_private
+from stream.ops.private_files import read_private, write_private
 
 SEALED_BY: Final = "RINGFENCE_EXCHANGE_PASSPHRASE"
 """The environment variable with the private keys' passphrase; `<it>_FILE` names a file of it."""

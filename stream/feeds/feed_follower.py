@@ -37,7 +37,7 @@ from stream.feeds.version_files import VersionFiles
 from stream.lists.store.heads import By
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s, now_s
-from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.retry import Backoff
 
 log = logging.getLogger(__name__)

@@ -33,8 +33,8 @@ from stream.feeds.version_files import VersionFiles
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
-from stream.ops.forkserver import make_room
 from stream.ops.kernels import FOLDER, warm_up
+from stream.ops.runtime import shorten_socket_paths
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _DONE, _FAULT, _MEMORY, _GONE = 0, 1, 2, 3
@@ -83,7 +83,7 @@ class JobLimits:
 
 def prepare(modules: list[str]) -> None:
     """Have the fork server import `modules` before it forks the first process."""
-    make_room()
+    shorten_socket_paths()
     _CONTEXT.set_forkserver_preload(["__main__", *modules])
 
 

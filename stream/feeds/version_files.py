@@ -21,7 +21,7 @@ import msgspec
 from stream.core.model.errors import UNREADABLE, FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.lists.snapshot.durable_files import locked, write_synced
-from stream.ops import file_owner
+from stream.ops import private_files
 
 OTHERS_MAX: Final = 50
 """Versions kept besides the needed: a server with a new page each time must not fill the disk."""
@@ -71,16 +71,16 @@ class VersionFiles:
 
     def _check_owner(self) -> None:
         """Raises FeedDown(STATE_FOREIGN) where files are, or would be, another user's."""
-        me = file_owner.user_of(os.geteuid())
-        if whose := file_owner.stranger_to(self._state_dir):
-            run = file_owner.run_as(whose, "ringfence feeds ...")
+        me = private_files.user_of(os.geteuid())
+        if whose := private_files.stranger_to(self._state_dir):
+            run = private_files.run_as(whose, "ringfence feeds ...")
             text = f"{self._state_dir} belongs to {whose}; {me} must not make files there"
             raise FeedDown(FeedFault.STATE_FOREIGN, f"{text}: {run}")
-        found = file_owner.foreign(self._made(), os.geteuid())
+        found = private_files.foreign(self._made(), os.geteuid())
         if found is not None:
             path, whose = found
             text = f"{path} belongs to {whose}, and {me} cannot use it"
-            run = file_owner.run_as(me, "ringfence feeds ...")
+            run = private_files.run_as(me, "ringfence feeds ...")
             raise FeedDown(
                 FeedFault.STATE_FOREIGN,
                 f"{text}: chown -R {me}: {self._folder}; commands for feeds run as {me}: {run}",
@@ -94,11 +94,11 @@ class VersionFiles:
         if not self._state_dir.is_dir():
             return ""
         uid = self._state_dir.stat().st_uid
-        found = file_owner.foreign(self._made(), uid)
+        found = private_files.foreign(self._made(), uid)
         if found is None:
             return ""
         path, whose = found
-        mine = file_owner.user_of(uid)
+        mine = private_files.user_of(uid)
         text = f"{path} belongs to {whose}, and {self._state_dir} to {mine}"
         return f"{text}: chown -R {mine}: {self._folder}"
 

@@ -1,1 +1,1 @@
-"""What the shell shares: metrics, health, logs, the clock and retries."""
+"""Shared by all processes: metrics, health, logs, traces, tasks, the clock and retries."""

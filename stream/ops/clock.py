@@ -34,7 +34,7 @@ class Deadline:
 
     @property
     def started(self) -> bool:
-        """Whether there is an end at all."""
+        """Return whether there is an end at all."""
         return self._at_s is not None
 
     @property

@@ -27,14 +27,14 @@ KEPT_S = 30 * 86_400.0
 """What another version compiled goes after this time; a rolling update may still want it."""
 
 
-class Warmth(NamedTuple):
-    """Whether the kernels are in use: `why_not` is "" if so. `seconds`: what that took."""
+class KernelStatus(NamedTuple):
+    """Result of `warm_up`: `why_not` is "" if the kernels are in use; `seconds` it took."""
 
     why_not: str
     seconds: float
 
 
-def warm_up(folder: Path, *, may_compile: bool = True) -> Warmth:
+def warm_up(folder: Path, *, may_compile: bool = True) -> KernelStatus:
     """Switch the kernels on in this process, compiling those that are not in `folder` yet.
 
     Takes half a minute the first time and a second from then on; safe while others do the same,
@@ -52,7 +52,7 @@ def warm_up(folder: Path, *, may_compile: bool = True) -> Warmth:
             why_not = f"{error.filename or folder}: {error.strerror}"
         except _Unsafe as unsafe:
             why_not = str(unsafe)
-    return Warmth(why_not, time.monotonic() - began_s)
+    return KernelStatus(why_not, time.monotonic() - began_s)
 
 
 def _activated(folder: Path, *, may_compile: bool) -> str:
@@ -76,7 +76,7 @@ class _Unsafe(Exception):
 
 
 def _obstacle() -> str:
-    """What about this machine forbids compiled code; "": nothing.
+    """Return what about this machine forbids compiled code; "": nothing.
 
     LLVM does not notice that memory stays without the right to run, and dies when it calls there.
     """

@@ -32,7 +32,7 @@ def without_numbers(text: str) -> str:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What the caller gave as `extra=`."""
+    """Return what the caller gave as `extra=`."""
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
 
 
@@ -58,7 +58,7 @@ class JsonLines(logging.Formatter):
         return without_numbers(json.dumps(line, default=str, ensure_ascii=False))
 
 
-class Seldom(logging.Filter):
+class RepeatFilter(logging.Filter):
     """Lets each message of other people's code pass once in a while; ours always.
 
     aiokafka says four things 20 times a second for as long as a broker is away. The next line that
@@ -72,7 +72,7 @@ class Seldom(logging.Filter):
         self._held: Counter[tuple[str, str]] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the line is written. Messages are told apart before their arguments go in."""
+        """Return whether the line is written. Arguments do not tell messages apart."""
         if record.name.partition(".")[0] == OURS:
             return True
         message = (record.name, str(record.msg))
@@ -86,7 +86,7 @@ class Seldom(logging.Filter):
         return True
 
 
-class ForPeople(RichHandler):
+class ConsoleHandler(RichHandler):
     """Time, level, event and fields, in colour."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -121,11 +121,11 @@ def set_up(level: str, always: dict[str, object], stream: TextIO | None = None) 
     stream = stream or sys.stderr
     handler: logging.Handler
     if stream.isatty():
-        handler = ForPeople(stream)
+        handler = ConsoleHandler(stream)
     else:
         handler = logging.StreamHandler(stream)
         handler.setFormatter(JsonLines(always))
-    handler.addFilter(Seldom())
+    handler.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)

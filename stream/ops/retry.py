@@ -1,4 +1,4 @@
-"""How long to wait before something is tried again: in one place, growing, bounded, with jitter."""
+"""Waits before something is tried again: growing, bounded, with jitter."""
 
 import random
 from dataclasses import dataclass, field

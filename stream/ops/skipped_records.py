@@ -23,8 +23,8 @@ _LOGGED_MAX: Final = 1000
 """Records remembered as logged; a flood of others is counted all the same."""
 
 
-class Place(StrEnum):
-    """Where the record stands: a closed list, each is a metric label."""
+class RecordKind(StrEnum):
+    """Kind of a stored record: a closed list, each is a metric label."""
 
     CHANGES = "changes"
     """An entry of the change stream, `rf:changes`."""
@@ -57,7 +57,7 @@ class Skipped(NamedTuple):
     `version` is the Ringfence that wrote it, "" where the record does not say.
     """
 
-    place: Place
+    place: RecordKind
     where: str
     why: str
     list_name: str = ""
@@ -71,7 +71,7 @@ class Skipped(NamedTuple):
 
 
 def is_newer(version: str) -> bool:
-    """Whether that version of Ringfence is newer than this one."""
+    """Return whether that version of Ringfence is newer than this one."""
     return _numbers(version) > _numbers(__version__)
 
 
@@ -83,7 +83,7 @@ class _Skips:
     """The count of this process."""
 
     def __init__(self) -> None:
-        self.count: Callable[[Place], None] | None = None
+        self.count: Callable[[RecordKind], None] | None = None
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     def add(self, one: Skipped) -> None:
@@ -108,7 +108,7 @@ def skip(one: Skipped) -> None:
     _SKIPS.add(one)
 
 
-def count_with(count: Callable[[Place], None]) -> None:
+def count_with(count: Callable[[RecordKind], None]) -> None:
     """Count what this process skips with `count` from now on.
 
     A command counts nothing: it does not load the metrics' library for that.
@@ -117,7 +117,7 @@ def count_with(count: Callable[[Place], None]) -> None:
 
 
 def kept(found: T | Skipped) -> T | None:
-    """What was found; None: it was skipped, and is counted."""
+    """Return what was found; None: it was skipped, and is counted."""
     if isinstance(found, Skipped):
         skip(found)
         return None

@@ -16,7 +16,7 @@ _VERB: Final = re.compile(r"[a-z-]+")
 
 
 def parted(words: Sequence[str]) -> tuple[list[str], bytes]:
-    """What of a command's words is its argv, and what it is sent by its stdin."""
+    """Return what of a command's words is its argv, and what it is sent by its stdin."""
     # Digits never stand in the name of a command, and always in a number.
     named = [*takewhile(_VERB.fullmatch, words)]
     return [*named, BY_STDIN], json.dumps(words[len(named) :]).encode()

@@ -35,6 +35,7 @@ async def running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Tas
     async def waiting() -> None:
         await job
 
+    # No TaskGroup: it would cancel the block when the job fails; here the block decides.
     task = asyncio.create_task(waiting(), name=name)
     try:
         yield task

@@ -19,7 +19,7 @@ STOP_S_MAX = 2.0
 
 
 class Traces:
-    """Where spans go. `tracer` None: nowhere."""
+    """Target of spans. `tracer` None: nowhere."""
 
     def __init__(self, provider: "TracerProvider | None" = None) -> None:
         self._provider = provider

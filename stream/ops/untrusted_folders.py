@@ -62,7 +62,7 @@ def read_plain(path: Path, bytes_max: int, *, links: bool = False) -> bytes:
         return file.read(bytes_max)
 
 
-class Found(NamedTuple):
+class FolderEntry(NamedTuple):
     """A name in a folder, and what it is; a link is told as such."""
 
     name: str
@@ -70,7 +70,7 @@ class Found(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a regular file."""
+        """Return whether it is a regular file."""
         return stat.S_ISREG(self.about.st_mode)
 
 
@@ -104,18 +104,18 @@ class Folder:
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
             return Folder(path, os.open(name, flags, dir_fd=self.handle))
 
-    def found(self) -> list[Found]:
+    def found(self) -> list[FolderEntry]:
         """All that is in it now; what is gone before it was looked at is left out."""
         whole = []
         with _told(self.path), os.scandir(self.handle) as entries:
             for entry in entries:
                 about = self.about(entry.name)
                 if about is not None:
-                    whole.append(Found(entry.name, about))
+                    whole.append(FolderEntry(entry.name, about))
         return whole
 
     def about(self, name: str) -> os.stat_result | None:
-        """What `name` is, a link being one; None: it is not there."""
+        """Return what `name` is, a link being one; None: it is not there."""
         try:
             return os.stat(name, dir_fd=self.handle, follow_symlinks=False)
         except FileNotFoundError:
@@ -181,7 +181,7 @@ def folder_at(path: Path) -> Iterator[Folder]:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """What the kernel refuses of a name in a folder is told with its whole path."""
+    """Return what the kernel refuses of a name in a folder is told with its whole path."""
     try:
         yield
     except OSError as error:

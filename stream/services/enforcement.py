@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stream.appeals.actions import Desk
+from stream.appeals.actions import AppealContext
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.enforcement.decision_counter import CounterSettings
@@ -12,7 +12,7 @@ from stream.enforcement.rounds import EnforcementPlan, Enforcing
 from stream.exchange.signing import Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.store.enforcement_counts import DAY_S
-from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.ops.metrics.exchange_catalogue import EnforcementMetrics
 from stream.services import service
 from stream.services.service import Service, Words
 
@@ -40,7 +40,7 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Enforcemen
                 life_s=int(section.sighting_days * DAY_S),
                 at_once=section.sightings_max,
             ),
-            desk=lambda: Desk(home, keys, agreements_of(settings), answer_s),
+            desk=lambda: AppealContext(home, keys, agreements_of(settings), answer_s),
             keys=keys,
         ),
         list_store=settings.list_store(),

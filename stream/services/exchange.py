@@ -30,7 +30,7 @@ from stream.exchange.publisher import (
 from stream.exchange.repository import role_statuses
 from stream.exchange.signing import role_of
 from stream.ops.clock import monotonic_s, now_s
-from stream.ops.metrics.exchange import ExchangeMetrics
+from stream.ops.metrics.exchange_catalogue import ExchangeMetrics
 from stream.ops.tasks import supervised
 from stream.services import service
 from stream.services.service import Service, Words

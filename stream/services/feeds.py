@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stream.appeals.actions import Desk, keep_watch
+from stream.appeals.actions import AppealContext, keep_watch
 from stream.appeals.appeal_store import AppealCounts
 from stream.config.agreement_files import AgreementFolder, agreements_of
 from stream.config.feed_files import house_of, read_feed
@@ -28,8 +28,8 @@ from stream.feeds.subprocess_job import prepare
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
-from stream.ops.file_stamp import mark_of
-from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.metrics.feed_catalogue import FeedMetrics
+from stream.ops.private_files import file_stamp
 from stream.ops.tasks import cancelled, supervised
 from stream.services import service
 from stream.services.service import Service, Words
@@ -116,7 +116,7 @@ class FeedsService(Service):
                 *(len(self._followed), len(self._wrong), self._folder),
             )
             register = settings.list_store()
-            desk = Desk(
+            desk = AppealContext(
                 settings.calls.home_country,
                 settings.circle_keys(),
                 Agreements(),
@@ -178,7 +178,7 @@ class FeedsService(Service):
 
     def _follow(self, setup: FeedSetup) -> None:
         name = setup.feed.name
-        self._marks[name] = mark_of(setup.path)
+        self._marks[name] = file_stamp(setup.path)
         self._metrics.file_wrong.set(name, 0)
         follower = Follower(setup, self._place)
         task = asyncio.create_task(follower.run(), name=f"feed {name}")
@@ -210,7 +210,7 @@ class FeedsService(Service):
             del self._wrong[name]
             self._metrics.file_wrong.set(name, 0)
         for name, path in paths.items():
-            mark = mark_of(path)
+            mark = file_stamp(path)
             if self._marks.get(name) == mark and name in self._followed:
                 continue
             if self._marks.get(name) == mark and name in self._wrong:

@@ -15,25 +15,24 @@ from stream.calls.publish import started_producer
 from stream.config.settings import Settings
 from stream.core.model.errors import KafkaRefuses, SourceDown
 from stream.edge.http.app import application
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Guard
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import Auth
 from stream.edge.http.blocklist import Blocklist
-from stream.edge.http.decision_store import KeptDecisions
+from stream.edge.http.decision_store import DecisionStore, PreloadedDecisions
 from stream.edge.http.dependencies import Parts
-from stream.edge.http.preloaded import Preloaded
-from stream.edge.http.problems import Kind
-from stream.edge.http.record_intake import Door
-from stream.edge.http.server import serving
+from stream.edge.http.http_server import serving
+from stream.edge.http.problems import ProblemKind
+from stream.edge.http.record_intake import RecordIntake
 from stream.edge.http.tokens import Tokens
-from stream.edge.sinks.consumer_loop import Pump, PumpSettings
-from stream.engine.decider import Judges, decoder_for
+from stream.edge.sinks.consumer_loop import SinkLoop, SinkLoopSettings
+from stream.engine.decider import CurrentPolicy, decoder_for
 from stream.engine.live_lookup import LiveLookup
 from stream.kafka.batch import RawBatch
 from stream.kafka.consumer import KafkaSource
-from stream.ops.metrics.bounded_labels import Named
-from stream.ops.metrics.serve import ServeMetrics
-from stream.ops.metrics.token import TokenMetrics
-from stream.ops.monitor.collect import Watch
+from stream.ops.metrics.catalogue import BoundedLabels
+from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.metrics.shared_catalogue import TokenMetrics
+from stream.ops.monitor.collect import Monitor
 from stream.ops.retry import Backoff
 from stream.ops.tasks import supervised
 from stream.services import service
@@ -76,19 +75,19 @@ class _Serving(Service):
         )
         self._arguments = arguments
         self._metrics = metrics = ServeMetrics(
-            self.registry, Named(settings.ops.lists_max, settings.policy.lists)
+            self.registry, BoundedLabels(settings.ops.lists_max, settings.policy.lists)
         )
-        for kind in Kind:
+        for kind in ProblemKind:
             metrics.problems.labels(kind)
         self._live = LiveLookup(settings, metrics.lookups, metrics.followed)
-        self._guard = Guard(settings.secrets.http_tokens, settings.serve.refusals_per_minute)
+        self._auth = Auth(settings.secrets.http_tokens, settings.serve.refusals_per_minute)
         self._token_metrics: TokenMetrics | None = None
         self._tokens = settings.token_file(self._take_up)
         if place is None:  # else the supervisor shows them
             self._token_metrics = TokenMetrics(self.registry)
             self._token_metrics.show(self._tokens.held.expiries)
-        self._blocklist = Blocklist(Judges(settings, self._live.current, self._live.agreed))
-        self._door = Door(
+        self._blocklist = Blocklist(CurrentPolicy(settings, self._live.current, self._live.agreed))
+        self._intake = RecordIntake(
             topics=dict(settings.calls.topics),
             read=decoder_for(settings),
             connect=self._connect,
@@ -110,14 +109,14 @@ class _Serving(Service):
     async def _work(self) -> None:
         settings, live = self.settings, self._live
         async with redress_at(settings, settings.serve, self._metrics, live.agreements) as redress:
-            live.lookup.keep = redress.kept.asked
-            redress.preloaded = Preloaded(redress.kept.redis, self._blocklist.judge)
+            live.lookup.keep = redress.decisions.asked
+            redress.preloaded = PreloadedDecisions(redress.decisions.redis, self._blocklist.judge)
             parts = self._parts(redress)
             async with opened(
                 settings,
                 settings.serve,
-                Watch(settings.watched()),
-                parts.guard,
+                Monitor(settings.watched()),
+                parts.auth,
                 live.agreements,
                 redress,
                 live.current,
@@ -130,8 +129,8 @@ class _Serving(Service):
                     records=self._take_records(),
                     changes=self.repeated(self._blocklist.look),
                     agreements=live.watch_agreements(),
-                    asked=redress.kept.run(),
-                    decisions=self._keep_decisions(redress.kept),
+                    asked=redress.decisions.run(),
+                    decisions=self._keep_decisions(redress.decisions),
                 )
 
     async def _serve(self, parts: Parts, pages: PageParts) -> None:
@@ -153,25 +152,25 @@ class _Serving(Service):
 
     async def _take_records(self) -> None:
         """Hold the connection to Kafka. Without one, the other routes are still served."""
-        await self._door.run()
+        await self._intake.run()
         await asyncio.Event().wait()
 
-    def _parts(self, redress: Redress) -> Parts:
+    def _parts(self, redress: AppealService) -> Parts:
         """Return the parts that the routes share."""
         settings = self.settings
         return Parts(
             settings=settings.serve,
-            guard=self._guard,
+            auth=self._auth,
             metrics=self._metrics,
             readiness=lambda: self._live.readiness,
             lookup=self._live.lookup,
-            door=self._door,
+            intake=self._intake,
             redress=redress,
             blocklist=self._blocklist,
             record_bytes_max=settings.calls.record_bytes_max,
         )
 
-    async def _keep_decisions(self, kept: KeptDecisions) -> None:
+    async def _keep_decisions(self, kept: DecisionStore) -> None:
         """Copy decisions from their topic, in a group of all processes that serve."""
         backoff, calls = Backoff(1.0, 30.0), self.settings.calls
         wanted = replace(
@@ -191,7 +190,7 @@ class _Serving(Service):
             source = KafkaSource(self.settings.kafka_client(), wanted, lambda _: None)
             try:
                 await source.start()
-                await Pump(source, deliver, PumpSettings(_KEPT_AT_ONCE)).run()
+                await SinkLoop(source, deliver, SinkLoopSettings(_KEPT_AT_ONCE)).run()
             except (SourceDown, KafkaRefuses) as fault:
                 log.warning("decisions are not kept by their ids now, still trying: %s", fault)
             finally:
@@ -199,7 +198,7 @@ class _Serving(Service):
             await asyncio.sleep(backoff.next_s())
 
     def _take_up(self, tokens: Tokens) -> None:
-        self._guard.take_up(tokens)
+        self._auth.take_up(tokens)
         if self._token_metrics is not None:
             self._token_metrics.show(tokens.expiries)
 

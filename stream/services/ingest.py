@@ -16,17 +16,16 @@ from stream.calls.publish import started_producer
 from stream.calls.submitted_records import topics_of
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.ingest.line_batch import Batch, Happening
-from stream.edge.ingest.lines import Line
-from stream.edge.ingest.progress import State
-from stream.edge.ingest.record_folder import Folder, FolderSettings, is_document
-from stream.edge.ingest.sender import Sender, Sent, Way
+from stream.edge.ingest.file_lines import FileEvent, FileLine, LineBatch
+from stream.edge.ingest.position_file import PositionFile
+from stream.edge.ingest.record_folder import RecordFolder, RecordFolderSettings, is_document
+from stream.edge.ingest.sender import IngestTarget, RecordSender, Sent
 from stream.edge.ingest.tail import Tail, TailSettings
 from stream.engine.decider import decoder_for
 from stream.kafka.topics import check_topics
 from stream.ops import log as logs
 from stream.ops.clock import monotonic_s
-from stream.ops.metrics.ingest import IngestMetrics
+from stream.ops.metrics.sink_catalogue import IngestMetrics
 from stream.ops.tasks import cancelled, running
 from stream.ops.untrusted_folders import open_plain
 from stream.services import service
@@ -94,9 +93,9 @@ def _why_no_topic(settings: Settings, dialect: str) -> str:
 def reader_for(
     settings: Settings,
     request: IngestRequest,
-    state: State | None,
-    happened: Callable[[Happening], None] = lambda _: None,
-) -> Tail | Folder:
+    state: PositionFile | None,
+    happened: Callable[[FileEvent], None] = lambda _: None,
+) -> Tail | RecordFolder:
     """Return the reader that fits: of a growing file, or of files that are written once.
 
     Without a `state`, it reads from the beginning. Raises ConfigInvalid.
@@ -104,8 +103,8 @@ def reader_for(
     bytes_max = settings.calls.record_bytes_max
     if request.path.is_dir() or (not request.follow and _starts_as_document(request.path)):
         done = state.done() if state is not None else {}
-        limits = FolderSettings(bytes_max, settings.ingest.settle_s)
-        return Folder(request.path, done, limits, happened)
+        limits = RecordFolderSettings(bytes_max, settings.ingest.settle_s)
+        return RecordFolder(request.path, done, limits, happened)
     place = state.place() if state is not None else None
     wanted = TailSettings(bytes_max, request.from_end, request.last_line)
     return Tail(request.path, place, wanted, happened)
@@ -123,13 +122,17 @@ class IngestJob:
     """One run over one path."""
 
     def __init__(
-        self, settings: Settings, request: IngestRequest, state: State, registry: CollectorRegistry
+        self,
+        settings: Settings,
+        request: IngestRequest,
+        state: PositionFile,
+        registry: CollectorRegistry,
     ) -> None:
         self._settings = settings
         self._request = request
         self._state = state
         self._metrics = metrics = IngestMetrics(registry)
-        for happening in Happening:
+        for happening in FileEvent:
             metrics.files.labels(happening)
         for outcome in ("taken", "unreadable", "too_long"):
             metrics.records.labels(request.dialect, outcome)
@@ -137,8 +140,8 @@ class IngestJob:
             settings, request, state, lambda happening: metrics.files.labels(happening).inc()
         )
         calls = settings.calls
-        self._sender = Sender(
-            Way(request.topic, request.dialect, calls.rejected_topic, calls.home_country),
+        self._sender = RecordSender(
+            IngestTarget(request.topic, request.dialect, calls.rejected_topic, calls.home_country),
             decoder_for(settings),
             self._connect,
             metrics,
@@ -152,7 +155,7 @@ class IngestJob:
         return self._sender.sent
 
     @property
-    def waiting(self) -> Line | None:
+    def waiting(self) -> FileLine | None:
         """A last line without its end, which was left to wait."""
         return self._reader.waiting
 
@@ -214,7 +217,7 @@ class IngestJob:
                 async with asyncio.timeout(section.look_s):
                     await self._stopped.wait()
 
-    async def _sent(self, batch: Batch) -> bool:
+    async def _sent(self, batch: LineBatch) -> bool:
         """Send, and then keep the place; False: we were told to stop, and nothing is kept."""
         if batch.lines:
             async with running(self._sender.send(batch.lines), "send") as sending:
@@ -239,7 +242,9 @@ class IngestJob:
 class _Following(Service):
     """A job that follows its path."""
 
-    def __init__(self, settings: Settings, request: IngestRequest, port: int, state: State) -> None:
+    def __init__(
+        self, settings: Settings, request: IngestRequest, port: int, state: PositionFile
+    ) -> None:
         super().__init__(settings, port, words=DELIVERS, uses=("kafka",))
         self._job = IngestJob(settings, replace(request, follow=True), state, self.registry)
         self.ends_by(self._job.stop)
@@ -255,7 +260,7 @@ def follow(settings: Settings, request: IngestRequest, port: int) -> int:
     """Read until a signal, with health pages at `port`; return the exit code."""
 
     async def main() -> int:
-        with State(request.state, str(request.path)) as state:
+        with PositionFile(request.state, str(request.path)) as state:
             return await _Following(settings, request, port, state).run()
 
     return service.run(settings, main, process="ingest")
@@ -267,7 +272,7 @@ def once(settings: Settings, request: IngestRequest) -> IngestJob:
     logs.set_up(settings.ops.log_level, {"process": "ingest"})
 
     async def whole() -> IngestJob:
-        with State(request.state, str(request.path)) as state:
+        with PositionFile(request.state, str(request.path)) as state:
             job = IngestJob(settings, request, state, CollectorRegistry())
             await job.work()
             return job

@@ -7,20 +7,19 @@ from typing import Final
 
 from stream.config.settings import Settings
 from stream.core.model.errors import ListStoreDown
-from stream.edge.sinks.consumer_loop import Pump, PumpSettings
-from stream.edge.sinks.decision_records import Seen
-from stream.edge.sinks.preload_id_key import names_in
-from stream.edge.sinks.preload_ids import KEY_BYTES, Names
-from stream.edge.sinks.proxy_redis import Proxies
+from stream.edge.sinks.consumer_loop import SinkLoop, SinkLoopSettings
+from stream.edge.sinks.decision_records import RecordOutcome
+from stream.edge.sinks.preload_ids import KEY_BYTES, NumberIds
+from stream.edge.sinks.proxy_redis import ProxyRedis, number_ids
 from stream.edge.sinks.proxy_sink import RedisSink
-from stream.engine.decider import Judges
+from stream.engine.decider import CurrentPolicy
 from stream.engine.live_lists import LiveLists, tell
 from stream.kafka.batch import Partition
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topics import check_topics
 from stream.lists.store.redis_client import client, renamed
-from stream.ops.metrics.sink import RedisSinkMetrics, SinkMetrics
+from stream.ops.metrics.sink_catalogue import RedisSinkMetrics, SinkMetrics
 from stream.ops.tasks import supervised
 from stream.services import service
 from stream.services.service import DELIVERS, Service
@@ -43,7 +42,7 @@ class RedisSinkService(Service):
         super().__init__(settings, settings.sinks.redis.http_port, words=DELIVERS, uses=("kafka",))
         self._metrics = SinkMetrics(self.registry)
         self._redis_metrics = RedisSinkMetrics(self.registry)
-        for seen in Seen:
+        for seen in RecordOutcome:
             self._redis_metrics.decisions.labels(seen)
         for event in CallEvent:
             self._metrics.events.labels(event)
@@ -59,11 +58,11 @@ class RedisSinkService(Service):
 
     async def _keep_keys(self) -> None:
         await self._lists.wait_loaded()
-        async with Proxies(self.settings.proxies()) as proxies:
+        async with ProxyRedis(self.settings.proxies()) as proxies:
             await proxies.let_in()
             await self._write(proxies)
 
-    async def _write(self, proxies: Proxies) -> None:
+    async def _write(self, proxies: ProxyRedis) -> None:
         settings, section = self.settings, self.settings.sinks.redis
         kafka = settings.kafka_client()
         names = settings.calls.names(settings.kafka.replication_factor)
@@ -71,7 +70,7 @@ class RedisSinkService(Service):
         self._sink = sink = RedisSink(
             section.settings(settings.policy.decision_ttl_s),
             proxies,
-            Judges(settings, self._lists.current, self._lists.agreed),
+            CurrentPolicy(settings, self._lists.current, self._lists.agreed),
             self._redis_metrics,
             await self._names(),
         )
@@ -85,7 +84,7 @@ class RedisSinkService(Service):
         ) -> Mapping[Partition, int]:
             return await sink.replay.turn(source, epoch, delivered, idle)
 
-        pump = Pump(source, sink.deliver, PumpSettings(RECORDS_MAX), back)
+        pump = SinkLoop(source, sink.deliver, SinkLoopSettings(RECORDS_MAX), back)
         await source.start()
         try:
             self.ends_by(pump.stop)
@@ -98,15 +97,15 @@ class RedisSinkService(Service):
         finally:
             await source.stop()
 
-    async def _names(self) -> Names:
+    async def _names(self) -> NumberIds:
         """Return the list store's names; without it, ids without a page until the next start."""
         redis = client(self.settings.list_store())
         try:
             with renamed("reading the key of ids"):
-                return await names_in(redis)
+                return await number_ids(redis)
         except ListStoreDown as fault:
             log.warning("keys that no call led to have ids without a page, by now: %s", fault)
-            return Names(os.urandom(KEY_BYTES))
+            return NumberIds(os.urandom(KEY_BYTES))
         finally:
             await redis.aclose()
 

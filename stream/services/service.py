@@ -19,9 +19,9 @@ from stream.config.settings import Settings
 from stream.core.model.errors import CLEAN, CRASHED, Fault
 from stream.ops import log as logs
 from stream.ops.clock import Deadline
-from stream.ops.health import HealthServer, Readiness, Turning
-from stream.ops.metrics.certificate import CertificateMetrics
+from stream.ops.health_server import HealthServer, LoopWatchdog, Readiness
 from stream.ops.metrics.exposition import keep_in_files
+from stream.ops.metrics.shared_catalogue import CertificateMetrics
 from stream.ops.tasks import cancelled, supervised
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Service(ABC):
         self._port = port
         self._words = words
         self._uses = uses
-        self._turning = Turning(settings.ops.stalled_s)
+        self._turning = LoopWatchdog(settings.ops.stalled_s)
         self._grace_s = grace_s
         self._ask: Callable[[], None] | None = None
         self._hurry = asyncio.Event()

@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.edge.http.decision_store import KeptDecisions, KeptSettings
-from stream.edge.sip.responder import Responder, Transport, Unanswered
-from stream.edge.sip.tcp import TcpDoor
-from stream.edge.sip.udp import UdpDoor, bound
+from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
+from stream.edge.sip.responder import Responder, SipTransport, Unanswered
+from stream.edge.sip.tcp import TcpServer
+from stream.edge.sip.udp import UdpServer, bound
 from stream.engine.decider import emergency_for
 from stream.engine.live_lookup import LiveLookup
 from stream.lists.store.redis_client import client
-from stream.ops.metrics.bounded_labels import Named
-from stream.ops.metrics.sip import SipMetrics
+from stream.ops.metrics.catalogue import BoundedLabels
+from stream.ops.metrics.sip_catalogue import SipMetrics
 from stream.ops.tasks import supervised
 from stream.services import service
 from stream.services.service import LOOPBACK, Service
@@ -34,9 +34,9 @@ class _Answering(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings, settings.sip.health_port)
         self._metrics = metrics = SipMetrics(
-            self.registry, Named(settings.ops.lists_max, settings.policy.lists)
+            self.registry, BoundedLabels(settings.ops.lists_max, settings.policy.lists)
         )
-        for transport in Transport:
+        for transport in SipTransport:
             for reason in Unanswered:
                 metrics.unanswered.labels(transport, reason)
         self._live = LiveLookup(settings, metrics.lookups, metrics.followed)
@@ -60,7 +60,7 @@ class _Answering(Service):
         return self._live.readiness.missing
 
     async def _work(self) -> None:
-        tcp = TcpDoor(self._responder, self.settings.sip)
+        tcp = TcpServer(self._responder, self.settings.sip)
         async with self._kept() as kept:
             await supervised(
                 self._answer(tcp),
@@ -70,13 +70,13 @@ class _Answering(Service):
                 slow=tcp.run(),
             )
 
-    async def _answer(self, tcp: TcpDoor) -> None:
+    async def _answer(self, tcp: TcpServer) -> None:
         """Listen by UDP and TCP, on one port, until the process is asked to end."""
         sip = self.settings.sip
         listening = bound(sip.host, sip.port, socket.SOCK_STREAM)
         port = listening.getsockname()[1]  # port 0: UDP takes the one that TCP was given
         try:
-            udp = UdpDoor(bound(sip.host, port, socket.SOCK_DGRAM), self._responder)
+            udp = UdpServer(bound(sip.host, port, socket.SOCK_DGRAM), self._responder)
         except Fault:
             listening.close()
             raise
@@ -90,12 +90,12 @@ class _Answering(Service):
             await tcp.stop()
 
     @asynccontextmanager
-    async def _kept(self) -> AsyncIterator[KeptDecisions]:
+    async def _kept(self) -> AsyncIterator[DecisionStore]:
         """Open the decisions by id of the list store, for the pages of `ringfence serve`."""
         serve = self.settings.serve
         redis = client(self.settings.list_store())
-        limits = KeptSettings(serve.decisions_days, serve.decisions_max)
-        kept = KeptDecisions(redis, limits, self._metrics)
+        limits = DecisionStoreSettings(serve.decisions_days, serve.decisions_max)
+        kept = DecisionStore(redis, limits, self._metrics)
         self._live.lookup.keep = kept.asked
         try:
             yield kept

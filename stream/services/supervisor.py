@@ -21,10 +21,10 @@ from pathlib import Path
 from stream.config.settings import Settings
 from stream.core.model.errors import CLEAN, CONFIG_WRONG, CRASHED, UNUSABLE
 from stream.ops.clock import monotonic_s
-from stream.ops.health import Readiness
+from stream.ops.health_server import Readiness
 from stream.ops.metrics.exposition import FILES_ENV, forget_gauges_of, sum_of_workers
-from stream.ops.metrics.token import TokenMetrics
-from stream.ops.metrics.worker import SupervisorMetrics
+from stream.ops.metrics.shared_catalogue import TokenMetrics
+from stream.ops.metrics.worker_catalogue import SupervisorMetrics
 from stream.ops.retry import Backoff
 from stream.ops.tasks import running
 from stream.services import service

@@ -19,17 +19,16 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.sinks.consumer_loop import Pump, PumpSettings
-from stream.edge.sinks.webhooks.endpoint import Endpoint, Undelivered
-from stream.edge.sinks.webhooks.post import Post
-from stream.edge.sinks.webhooks.undelivered import Kept
+from stream.edge.sinks.consumer_loop import SinkLoop, SinkLoopSettings
+from stream.edge.sinks.webhook_endpoint import Endpoint, Undelivered, UndeliveredTopic
+from stream.edge.sinks.webhook_post import Post
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected, down
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topic_reader import records_in, require_topics
 from stream.kafka.topics import check_topics
-from stream.ops.metrics.sink import SinkMetrics, WebhookMetrics
+from stream.ops.metrics.sink_catalogue import SinkMetrics, WebhookMetrics
 from stream.ops.tasks import supervised, together
 from stream.services import service
 from stream.services.service import DELIVERS, Service
@@ -69,7 +68,9 @@ class WebhookSink(Service):
         await check_topics(kafka, names, 1, self._event)
         async with AsyncExitStack() as stack:
             kept = await stack.enter_async_context(
-                Kept(kafka, topics[0], self._event, idempotent=settings.kafka.idempotent)
+                UndeliveredTopic(
+                    kafka, topics[0], self._event, idempotent=settings.kafka.idempotent
+                )
             )
             pumps = [await self._endpoint(stack, name, kept) for name in self._section.endpoints]
 
@@ -82,7 +83,7 @@ class WebhookSink(Service):
                 together(*(pump.run() for pump in pumps)), look=self.repeated(self._look)
             )
 
-    async def _endpoint(self, stack: AsyncExitStack, name: str, kept: Kept) -> Pump:
+    async def _endpoint(self, stack: AsyncExitStack, name: str, kept: UndeliveredTopic) -> SinkLoop:
         """Return the loop of one endpoint, ready to run."""
         calls, section = self.settings.calls, self._section.endpoints[name]
         post = await stack.enter_async_context(
@@ -95,7 +96,7 @@ class WebhookSink(Service):
         await source.start()
         stack.push_async_callback(source.stop)
         self._sources[name] = source
-        return Pump(source, endpoint.deliver, PumpSettings(RECORDS_MAX))
+        return SinkLoop(source, endpoint.deliver, SinkLoopSettings(RECORDS_MAX))
 
     def _look(self) -> None:
         for name, source in self._sources.items():
@@ -141,7 +142,9 @@ async def resend(
     found = []
     async with AsyncExitStack() as stack:
         kept = await stack.enter_async_context(
-            Kept(kafka, section.undelivered_topic, observe, idempotent=settings.kafka.idempotent)
+            UndeliveredTopic(
+                kafka, section.undelivered_topic, observe, idempotent=settings.kafka.idempotent
+            )
         )
         for name in names:
             source = f"/ringfence/{settings.calls.group_id}"

@@ -28,7 +28,7 @@ from stream.kafka.batch import RawBatch
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.topics import check_topics
 from stream.ops.clock import monotonic_s, now_ms, now_s
-from stream.ops.metrics.bounded_labels import Named
+from stream.ops.metrics.catalogue import BoundedLabels
 from stream.ops.tasks import supervised
 from stream.ops.traces import traces_to
 from stream.services import service
@@ -60,7 +60,7 @@ class _Worker(Service):
             self.registry,
             settings.calls.topics,
             settings.calls.home_country,
-            Named(settings.ops.lists_max, settings.policy.lists),
+            BoundedLabels(settings.ops.lists_max, settings.policy.lists),
             settings.trunks,
         )
         ops = settings.ops

@@ -15,8 +15,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from stream.core.model.agreement import Agreement, AgreementState, owner_of
 from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import contradictions
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
 from stream.insight.explain.agreement_text import (
     SOON_S,
     agreement_json,
@@ -76,7 +76,7 @@ class PeriodFigures:
 
 @router.get("/agreements")
 async def agreements(
-    request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
+    request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)]
 ) -> Response:
     """Show all agreements of the folder, with its errors; to a partner its own."""
     asked = TableQuery.of(request, ["q", "state"], list(_ORDERS))
@@ -89,7 +89,7 @@ async def agreements(
         and state in {"", one.state(at_s)}
         and wanted in f"{one.id} {one.title} {' '.join(one.parties)}".lower()
     ]
-    inside = visit.client.role is not Role.PARTNER
+    inside = visit.client.role is not ClientRole.PARTNER
     errors = parts.agreements.reading.errors
     return visit.page(
         "agreements.html",
@@ -108,13 +108,13 @@ async def agreements(
 
 @router.get("/agreements/{name}")
 async def agreement(
-    visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)],
+    visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)],
     name: _Name,
     period: Annotated[str, Query(max_length=_PERIOD_CHARS)] = "",
 ) -> Response:
     """Show one agreement; figures are counted only for a period asked for: it takes seconds."""
     held, parts, at_s = _held(visit, name), visit.parts, visit.parts.now_s()
-    inside = visit.client.role is not Role.PARTNER
+    inside = visit.client.role is not ClientRole.PARTNER
     month = period_in(f"{day_of(at_s):%Y-%m}")
     return visit.page(
         "agreement.html",
@@ -136,7 +136,7 @@ async def agreement(
 
 @router.get("/agreements/{name}/report")
 async def report(
-    visit: Annotated[Visit, sees(Role.VIEWER)],
+    visit: Annotated[Visit, sees(ClientRole.VIEWER)],
     name: _Name,
     period: Annotated[str, Query(max_length=_PERIOD_CHARS)],
 ) -> Response:
@@ -145,7 +145,9 @@ async def report(
     _check(period)
     ran = await _run(visit, held, period, "--out=-")
     if ran.code != 0:
-        raise ProblemError(Kind.CONFLICT, f"there is no report: {ran.said or 'the log says why'}")
+        raise ProblemError(
+            ProblemKind.CONFLICT, f"there is no report: {ran.said or 'the log says why'}"
+        )
     policy = f"default-src 'none'; style-src {style_source()}; base-uri 'none'; form-action 'none'"
     return Response(
         "\n".join(ran.lines),
@@ -162,7 +164,7 @@ def _held(visit: Visit, name: str) -> Agreement:
     for held in visit.parts.agreements.reading.agreements.held:
         if held.id == name and _may_see(visit, held):
             return held
-    raise ProblemError(Kind.NOT_FOUND, "there is no such agreement")
+    raise ProblemError(ProblemKind.NOT_FOUND, "there is no such agreement")
 
 
 def _may_see(visit: Visit, held: Agreement) -> bool:
@@ -209,7 +211,7 @@ def _check(period: str) -> None:
     try:
         period_in(period)
     except ValueError as error:
-        raise ProblemError(Kind.MALFORMED, str(error)) from error
+        raise ProblemError(ProblemKind.MALFORMED, str(error)) from error
 
 
 def _short(parts: PageParts, errors: Iterable[str]) -> tuple[str, ...]:

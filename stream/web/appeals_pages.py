@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path, Request, Response
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import OPEN, Appeal, AppealState
 from stream.core.model.errors import AppealUnknown
-from stream.edge.http.appeal_routes import STATES, Answer
-from stream.edge.http.tokens import Role
+from stream.edge.http.appeal_routes import STATES, AppealAnswer
+from stream.edge.http.tokens import ClientRole
 from stream.web.listing import TableQuery, cut
 from stream.web.session_deps import FormChange, Visit, changes, sees
 
@@ -22,17 +22,17 @@ _ORDERS: Final[Mapping[str, Callable[[Appeal], Any]]] = {
     "received": lambda one: (one.received_at_s, one.id),
     "state": lambda one: (one.state, one.deadline_at_s),
 }
-_DONE: Final[Mapping[Answer, str]] = {
-    Answer.FORWARD: "Its owner is asked; the number stays blocked until somebody answers.",
-    Answer.REDRESS: "Redressed: the number is not blocked any more, within a second.",
-    Answer.REJECT: "Rejected: the block stays.",
+_DONE: Final[Mapping[AppealAnswer, str]] = {
+    AppealAnswer.FORWARD: "Its owner is asked; the number stays blocked until somebody answers.",
+    AppealAnswer.REDRESS: "Redressed: the number is not blocked any more, within a second.",
+    AppealAnswer.REJECT: "Rejected: the block stays.",
 }
 _Id = Annotated[str, Path(max_length=32)]
 
 
 @router.get("/appeals")
 async def queue(
-    request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
+    request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)]
 ) -> Response:
     """Show those that wait for an answer, the next deadline first; answered ones if asked."""
     asked = TableQuery.of(request, ["state", "list", "overdue"], list(_ORDERS))
@@ -65,7 +65,9 @@ async def queue(
 
 
 @router.get("/appeals/{appeal_id}")
-async def one(visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], appeal_id: _Id) -> Response:
+async def one(
+    visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)], appeal_id: _Id
+) -> Response:
     """Show one appeal: its history, the lists that name the number, and their contacts."""
     appeal = await _found(visit, appeal_id)
     redress = visit.parts.redress
@@ -81,7 +83,7 @@ async def one(visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], appeal_i
 
 @router.post("/appeals/{appeal_id}/{answer}")
 async def answered(
-    change: Annotated[FormChange, changes()], appeal_id: _Id, answer: Answer
+    change: Annotated[FormChange, changes()], appeal_id: _Id, answer: AppealAnswer
 ) -> Response:
     """Forward, redress or reject; the appellant reads the reason."""
     await change.visit.parts.redress.answer(appeal_id, STATES[answer], change.by)
@@ -97,7 +99,7 @@ async def _found(visit: Visit, appeal_id: str) -> Appeal:
 
 def _may_see(visit: Visit, appeal: Appeal) -> bool:
     """A partner sees the appeals that it sent us, and those about its lists."""
-    if visit.client.role is not Role.PARTNER:
+    if visit.client.role is not ClientRole.PARTNER:
         return True
     asked = appeal.partner is not None and visit.owns(appeal.partner)
     return asked or any(visit.owns(owner_of(named.list)) for named in appeal.lists)

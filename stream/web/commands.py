@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from stream.core.model.free_text import cleaned
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.lists.store.heads import By
 from stream.ops.log import without_numbers
 from stream.ops.stdin_arguments import parted
@@ -63,7 +63,7 @@ class PageCommands:
         """Run a change. Raises ProblemError while another change runs."""
         if self._change.locked():
             text = "another change from this page is being made; try again"
-            raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
+            raise ProblemError(ProblemKind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._change:
             ran = await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
         # Of a look never: who may look at a page need not be who may see whole numbers.
@@ -73,7 +73,7 @@ class PageCommands:
         """Run a read; return `count` of its lines from `first` on. Raises ProblemError."""
         if self._looks.locked():
             text = "others read long answers just now; try again"
-            raise ProblemError(Kind.BUSY, text, retry_after_s=_RETRY_S)
+            raise ProblemError(ProblemKind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._looks:
             ran = await self._run(words, first, count)
         return replace(ran, said=without_numbers(ran.said))
@@ -82,7 +82,7 @@ class PageCommands:
         if any(cleaned(word) != word for word in words):
             # A NUL would end the word for the command; and what it says comes back to a page.
             text = "a field has a character that is not to be seen; nothing was done"
-            raise ProblemError(Kind.MALFORMED, text)
+            raise ProblemError(ProblemKind.MALFORMED, text)
         argv, rest = parted([*words, *self.arguments])
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "stream", *argv),
@@ -109,7 +109,7 @@ class PageCommands:
                 await process.wait()
         except TimeoutError:
             text = f"it took longer than {WITHIN_S:.0f} s; what it had not begun was not done"
-            raise ProblemError(Kind.TOO_SLOW, text) from None
+            raise ProblemError(ProblemKind.TOO_SLOW, text) from None
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from stream.core.model import csv_cells
 from stream.core.model.decision import Decision
 from stream.core.numbers.number import masked
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from stream.web.listing import TableQuery, cut
 from stream.web.page_caches import ROWS_MAX
 from stream.web.session_deps import Visit, sees
@@ -46,7 +46,7 @@ def _wanted(visit: Visit, asked: TableQuery) -> Callable[[Decision], bool]:
 
 
 @router.get("/decisions")
-async def decisions(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def decisions(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show the newest first, filtered and cut here, of what this process holds."""
     asked = TableQuery.of(request, _FILTERS, ["newest"])
     rows = await visit.parts.recent.look()
@@ -65,7 +65,7 @@ async def decisions(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]
 
 
 @router.get("/decisions.csv")
-async def as_csv(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def as_csv(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Send all that the filters ask for as CSV, in pieces."""
     found = await _found(request, visit)
 
@@ -78,7 +78,7 @@ async def as_csv(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -
 
 
 @router.get("/decisions.jsonl")
-async def as_lines(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def as_lines(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Send the same as JSON lines."""
     found = await _found(request, visit)
 

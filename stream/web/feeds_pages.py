@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
 from stream.web.listing import TableQuery, cut
@@ -56,7 +56,7 @@ _ORDERS: Final[Mapping[str, Callable[[FeedRow], Any]]] = {
 
 
 @router.get("/feeds")
-async def feeds(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def feeds(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show all feeds of the folder, by one request to Redis, and the files that cannot be used."""
     asked = TableQuery.of(request, ["q", "which"], list(_ORDERS))
     known = await visit.parts.feeds.now()
@@ -76,11 +76,11 @@ async def feeds(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) ->
 
 
 @router.get("/feeds/{name}")
-async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Response:
+async def feed(visit: Annotated[Visit, sees(ClientRole.VIEWER)], name: _Name) -> Response:
     """Show one feed: its settings, its last versions, and why one was held or refused."""
     known = await visit.parts.feeds.now()
     if name not in known.setups and name not in known.wrong:
-        raise ProblemError(Kind.NOT_FOUND, "there is no such feed")
+        raise ProblemError(ProblemKind.NOT_FOUND, "there is no such feed")
     state = (await visit.parts.feeds.states([name]))[name]
     setup = known.setups.get(name)
     return visit.page(
@@ -107,7 +107,7 @@ async def feed(visit: Annotated[Visit, sees(Role.VIEWER)], name: _Name) -> Respo
 async def pull(change: Annotated[FormChange, changes()], name: _Name) -> Response:
     """Fetch it once, now: `ringfence feeds pull`. Its page shows the outcome."""
     if name not in (await change.visit.parts.feeds.now()).setups:
-        raise ProblemError(Kind.NOT_FOUND, "there is no feed of this name that can be used")
+        raise ProblemError(ProblemKind.NOT_FOUND, "there is no feed of this name that can be used")
     ran = await change.run(["feeds", "pull", name], "fetched", _FETCHED)
     said = " ".join(line.strip() for line in ran.lines) or ran.said
     return await change.done(f"/feeds/{name}", f"Fetched: {said}"[:_NOTICE_CHARS])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.core.filters.bloom import RATE_MAX
-from stream.ops.monitor.dashboard import Picture, Process, State
-from stream.ops.monitor.targets import STARTED_BY, Kind
+from stream.ops.monitor.dashboard import Overview, ProcessState, ProcessStatus
+from stream.ops.monitor.targets import STARTED_BY, ProcessKind
 from stream.ops.schema.durations import spelled
 from stream.web.live_figures import BEHIND_S, STALE_S
 
@@ -37,14 +37,14 @@ HEADINGS: Final = (
 )
 """Of deploy/RUNBOOK.md; a test holds them to it."""
 _OF_KIND: Final = {
-    Kind.ENGINE: ENGINE,
-    Kind.FEEDS: FEED_DOWN,
-    Kind.EXCHANGE: PUBLISH,
-    Kind.ENFORCEMENT: ENFORCEMENT,
-    Kind.WEBHOOKS: WEBHOOK,
-    Kind.REDIS_SINK: KEYS,
-    Kind.SERVE: HTTP,
-    Kind.SIP: SIP,
+    ProcessKind.ENGINE: ENGINE,
+    ProcessKind.FEEDS: FEED_DOWN,
+    ProcessKind.EXCHANGE: PUBLISH,
+    ProcessKind.ENFORCEMENT: ENFORCEMENT,
+    ProcessKind.WEBHOOKS: WEBHOOK,
+    ProcessKind.REDIS_SINK: KEYS,
+    ProcessKind.SERVE: HTTP,
+    ProcessKind.SIP: SIP,
 }
 _ROLE_LEFT_S: Final = 2 * 86_400
 
@@ -64,28 +64,28 @@ class HealthFinding:
     heading: str = ""
 
 
-def findings(seen: Picture) -> tuple[HealthFinding, ...]:
+def findings(seen: Overview) -> tuple[HealthFinding, ...]:
     """Return all problems of a moment, the worst first."""
     found = [*_processes(seen), *_servers(seen), *_calls(seen), *_lists(seen), *_people(seen)]
     return tuple(sorted(found, key=lambda one: one.mark != "bad"))
 
 
-def _processes(seen: Picture) -> Iterator[HealthFinding]:
+def _processes(seen: Overview) -> Iterator[HealthFinding]:
     for one in seen.processes:
         started = STARTED_BY.get(one.kind, "")
         heading = _OF_KIND.get(one.kind, PROCESS)
-        if one.state is State.NOT_READY:
+        if one.state is ProcessState.NOT_READY:
             means = "; ".join(one.missing) or "it does not say what is missing"
             yield HealthFinding(
                 "warn", f"{one.place.name} is not ready", means, "its log says more", heading
             )
-        elif one.state is State.AWAY:
+        elif one.state is ProcessState.AWAY:
             since = f" for {spelled(seen.at_s - one.since_s)}" if one.since_s else ""
             what = f"{one.place.name} does not answer{since}"
             yield HealthFinding(
                 "bad", what, one.why, f"start it: {started}" if started else "", heading
             )
-        elif one.state is State.UNHEARD and one.kind is Kind.ENGINE:
+        elif one.state is ProcessState.UNHEARD and one.kind is ProcessKind.ENGINE:
             means = f"no call is decided by it ({one.why})"
             yield HealthFinding(
                 "bad", "the engine was never heard", means, f"start it: {started}", ENGINE
@@ -97,7 +97,7 @@ def _processes(seen: Picture) -> Iterator[HealthFinding]:
             )
 
 
-def _servers(seen: Picture) -> Iterator[HealthFinding]:
+def _servers(seen: Overview) -> Iterator[HealthFinding]:
     if seen.kafka_up is False:
         means = "calls wait undecided; none is lost, and they are decided once it is back"
         yield HealthFinding("bad", "Kafka does not answer", means, "look at the brokers", KAFKA)
@@ -116,7 +116,7 @@ def _servers(seen: Picture) -> Iterator[HealthFinding]:
         )
 
 
-def _calls(seen: Picture) -> Iterator[HealthFinding]:
+def _calls(seen: Overview) -> Iterator[HealthFinding]:
     for topic, count in seen.lag.items():
         per_s = seen.calls_by_topic.get(topic) or seen.calls_per_s or 0.0
         wait_s = count / per_s if per_s else 0.0
@@ -133,7 +133,7 @@ def _calls(seen: Picture) -> Iterator[HealthFinding]:
         )
 
 
-def _lists(seen: Picture) -> Iterator[HealthFinding]:
+def _lists(seen: Overview) -> Iterator[HealthFinding]:
     for one in seen.lists:
         if one.out_of_scope:
             what = f"{one.name} matched {one.out_of_scope:,} numbers that it may not name"
@@ -165,7 +165,7 @@ def _lists(seen: Picture) -> Iterator[HealthFinding]:
             yield HealthFinding("warn", what, "it is followed as before", do, FEED_FILE)
 
 
-def _people(seen: Picture) -> Iterator[HealthFinding]:
+def _people(seen: Overview) -> Iterator[HealthFinding]:
     if seen.appeals_overdue:
         late = seen.appeals_overdue
         what = "an appeal is overdue" if late == 1 else f"{late:,} appeals are overdue"
@@ -179,8 +179,8 @@ def _people(seen: Picture) -> Iterator[HealthFinding]:
             yield HealthFinding(mark, what, means, "ringfence exchange resign", SIGNATURE)
 
 
-def state_mark(process: Process) -> str:
+def state_mark(process: ProcessStatus) -> str:
     """Return the mark of a process' state: one that was never heard may not be wanted."""
-    if process.state is State.READY:
+    if process.state is ProcessState.READY:
         return "ok"
-    return {State.NOT_READY: "warn", State.AWAY: "bad"}.get(process.state, "")
+    return {ProcessState.NOT_READY: "warn", ProcessState.AWAY: "bad"}.get(process.state, "")

@@ -15,8 +15,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from stream.core.filters.blocklists import LiveList
 from stream.core.model.agreement import owner_of
 from stream.core.model.entry import Category
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
 from stream.feeds.feed import FeedState
 from stream.insight.explain.agreement_text import explained, may_cause
 from stream.lists.store.heads import ListHead
@@ -56,7 +56,7 @@ class ListRow:
 
 @router.get("/lists")
 async def lists(
-    request: Request, visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)]
+    request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)]
 ) -> Response:
     """Show all lists, filtered, sorted and cut here."""
     asked = TableQuery.of(request, ["q", "held"], list(_ORDERS))
@@ -126,13 +126,13 @@ async def _head(visit: Visit, name: str) -> ListHead:
     if visit.owns(owner_of(name)):
         head = await (await visit.parts.list_store()).past.head(name)
     if head is None:
-        raise ProblemError(Kind.NOT_FOUND, "there is no such list")
+        raise ProblemError(ProblemKind.NOT_FOUND, "there is no such list")
     return head
 
 
 @router.get("/lists/{owner}/{name}")
 async def one_list(
-    visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)], owner: _Owner, name: _Name
+    visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)], owner: _Owner, name: _Name
 ) -> Response:
     """Show one list; its history comes from the newest end of the audit only."""
     parts, whole_name = visit.parts, f"{owner}/{name}"
@@ -176,7 +176,7 @@ def categories_of(live: LiveList) -> Mapping[str, int]:
 
 @router.get("/lists/{owner}/{name}/diff")
 async def diff(
-    visit: Annotated[Visit, sees(Role.VIEWER, Role.PARTNER)],
+    visit: Annotated[Visit, sees(ClientRole.VIEWER, ClientRole.PARTNER)],
     owner: _Owner,
     name: _Name,
     old: Annotated[int, Query(alias="from", ge=1)],
@@ -192,7 +192,7 @@ async def diff(
 
 @router.get("/lists/{owner}/{name}/held/{feed}")
 async def held(
-    visit: Annotated[Visit, sees(Role.VIEWER)],
+    visit: Annotated[Visit, sees(ClientRole.VIEWER)],
     owner: _Owner,
     name: _Name,
     feed: Annotated[str, Path(max_length=64)],
@@ -239,7 +239,7 @@ async def rollback(
     head = await _head(change.visit, f"{owner}/{name}")
     generation = change.fields.get("generation", "")
     if not generation.isascii() or not generation.isdigit() or len(generation) > 12:
-        raise ProblemError(Kind.MALFORMED, "name the generation to go back to, a number")
+        raise ProblemError(ProblemKind.MALFORMED, "name the generation to go back to, a number")
     return await _done(change, head, ["lists", "rollback", head.name, generation])
 
 
@@ -262,14 +262,16 @@ async def _waiting(change: FormChange, head: ListHead) -> list[str]:
     feed, version = change.fields.get("feed", ""), change.fields.get("version", "")
     known = {one.feed.name for one in (await change.visit.parts.feeds.now()).of_list(head.name)}
     if feed not in known or not version.isalnum():
-        raise ProblemError(Kind.MALFORMED, "the form names no version of a feed of this list")
+        raise ProblemError(
+            ProblemKind.MALFORMED, "the form names no version of a feed of this list"
+        )
     return [feed, f"--version={version}"]
 
 
 def _feed_of(name: str) -> str:
     """Return a feed's name as a word of a command: none that begins like an option."""
     if name.startswith("-"):
-        raise ProblemError(Kind.NOT_FOUND, "there is no such feed")
+        raise ProblemError(ProblemKind.NOT_FOUND, "there is no such feed")
     return name
 
 

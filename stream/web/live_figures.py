@@ -13,11 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
-from stream.ops.monitor.collect import Point, Watch
-from stream.ops.monitor.dashboard import ListFigures, Picture
+from stream.ops.monitor.collect import Monitor, TrailPoint
+from stream.ops.monitor.dashboard import ListOverview, Overview
 from stream.ops.schema.durations import spelled
 
 LATE_S: Final = 0.1
@@ -43,7 +43,7 @@ class Tile:
     mark: str = ""
 
 
-def tiles(seen: Picture) -> tuple[Tile, ...]:
+def tiles(seen: Overview) -> tuple[Tile, ...]:
     """Return the figures of a moment, the most wanted first."""
     return (
         Tile("calls", "Calls", _rate(seen.calls_per_s), "/s", _rejected(seen)),
@@ -59,13 +59,13 @@ def tiles(seen: Picture) -> tuple[Tile, ...]:
     )
 
 
-def behind(lists: Iterable[ListFigures]) -> list[ListFigures]:
+def behind(lists: Iterable[ListOverview]) -> list[ListOverview]:
     """Return the lists that were longest not compared with the list store, the oldest first."""
     known = [one for one in lists if one.age_s is not None]
     return sorted(known, key=lambda one: -(one.age_s or 0.0))[:LISTS_MAX]
 
 
-def busiest(lists: Iterable[ListFigures]) -> list[ListFigures]:
+def busiest(lists: Iterable[ListOverview]) -> list[ListOverview]:
     """Return the lists that block or flag most now."""
     acting = [one for one in lists if (one.blocks_per_s or 0) + (one.flags_per_s or 0) > 0]
     return sorted(acting, key=lambda one: -((one.blocks_per_s or 0) + (one.flags_per_s or 0)))[
@@ -73,7 +73,7 @@ def busiest(lists: Iterable[ListFigures]) -> list[ListFigures]:
     ]
 
 
-def points(trail: Iterable[Point], after_s: float = 0.0) -> list[list[float | None]]:
+def points(trail: Iterable[TrailPoint], after_s: float = 0.0) -> list[list[float | None]]:
     """Return the points of the charts: time, calls, blocks, p50 and p99 in ms, lag."""
     return [
         [
@@ -89,7 +89,7 @@ def points(trail: Iterable[Point], after_s: float = 0.0) -> list[list[float | No
     ]
 
 
-def told(trail: Sequence[Point]) -> list[Point]:
+def told(trail: Sequence[TrailPoint]) -> list[TrailPoint]:
     """Return a few points of the charts for a table, the newest first, evenly apart."""
     step = max(1, len(trail) // _POINTS_TOLD)
     return list(reversed(trail))[::step][:_POINTS_TOLD]
@@ -115,19 +115,19 @@ def _ms(value: float | None) -> float | None:
     return None if value is None else round(value * 1000, 3)
 
 
-def _rejected(seen: Picture) -> str:
+def _rejected(seen: Overview) -> str:
     rejected = sum(seen.rejected_per_s.values())
     return f"{_rate(rejected)} a second cannot be read" if rejected else ""
 
 
-def _decided(seen: Picture) -> Tile:
+def _decided(seen: Overview) -> Tile:
     verdicts = seen.decisions_per_s
     whole = sum(verdicts.values()) if verdicts else None
     more = ", ".join(f"{_rate(rate)} {verdict}" for verdict, rate in sorted(verdicts.items()))
     return Tile("decisions", "Decisions", _rate(whole), "/s", more)
 
 
-def _blocked(seen: Picture) -> Tile:
+def _blocked(seen: Overview) -> Tile:
     verdicts = seen.decisions_per_s
     whole, blocked = sum(verdicts.values()), verdicts.get("block", 0.0)
     share = f"{blocked / whole * 100:.2f} % of decisions" if whole else ""
@@ -136,7 +136,7 @@ def _blocked(seen: Picture) -> Tile:
     return Tile("blocked", "Blocked", _rate(blocked if verdicts else None), "/s", share + tried)
 
 
-def _latency(seen: Picture) -> Tile:
+def _latency(seen: Overview) -> Tile:
     p50_s, p99_s = seen.latency_p50_s, seen.latency_p99_s
     more = "half within " + spelled(p50_s) if p50_s is not None else ""
     mark = "warn" if p99_s is not None and p99_s > LATE_S else ""
@@ -144,7 +144,7 @@ def _latency(seen: Picture) -> Tile:
     return Tile("latency", "99 % decided within", value, "ms", more, mark)
 
 
-def _lag(seen: Picture) -> Tile:
+def _lag(seen: Overview) -> Tile:
     if not seen.lag:
         return Tile("lag", "Waiting for a decision", _NOT_KNOWN, "calls")
     whole = sum(seen.lag.values())
@@ -156,7 +156,7 @@ def _lag(seen: Picture) -> Tile:
     return Tile("lag", "Waiting for a decision", f"{whole:,}", "calls", more, mark)
 
 
-def _lists(seen: Picture) -> Tile:
+def _lists(seen: Overview) -> Tile:
     ages = [one.age_s for one in seen.lists if one.age_s is not None]
     oldest_s = max(ages, default=None)
     more = f"the oldest compared {spelled(oldest_s)} ago" if oldest_s is not None else ""
@@ -171,7 +171,7 @@ def _up(key: str, name: str, up: bool | None, meanwhile: str) -> Tile:
     return Tile(key, name, "up" if up else "away", "", "" if up else meanwhile, "" if up else "bad")
 
 
-def _feeds(seen: Picture) -> Tile:
+def _feeds(seen: Overview) -> Tile:
     held = [feed.name for feed in seen.feeds if feed.held]
     failing = [feed.name for feed in seen.feeds if feed.failures or feed.file_wrong]
     more = [f"{len(held)} {'waits' if len(held) == 1 else 'wait'} for you"] if held else []
@@ -180,7 +180,7 @@ def _feeds(seen: Picture) -> Tile:
     return Tile("feeds", "Feeds", value, "", ", ".join(more), "warn" if more else "")
 
 
-def _appeals(seen: Picture) -> Tile:
+def _appeals(seen: Overview) -> Tile:
     if not seen.appeals:
         return Tile("appeals", "Appeals open", _NOT_KNOWN)
     waiting = sum(seen.appeals.get(state, 0) for state in ("received", "pending_owner"))
@@ -204,9 +204,9 @@ _RETRY_MS: Final = 3000
 class LiveFigures:
     """One reader of all metrics, and its viewers, at most `watchers_max` at once."""
 
-    watch: Watch
+    watch: Monitor
     watchers_max: int
-    seen: Picture | None = field(init=False, default=None)
+    seen: Overview | None = field(init=False, default=None)
     watchers: int = field(init=False, default=0)
     _event: bytes = field(init=False, default=b"")
     _next: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -228,7 +228,7 @@ class LiveFigures:
             except TimeoutError:
                 continue
 
-    def given(self, seen: Picture | None) -> dict[str, Any]:
+    def given(self, seen: Overview | None) -> dict[str, Any]:
         """Return the values of the figures' templates."""
         return {
             "seen": seen,
@@ -245,7 +245,7 @@ class LiveFigures:
         """
         if self.watchers >= self.watchers_max:
             text = f"{self.watchers_max} watch already ([serve] watchers_max); the page is not live"
-            raise ProblemError(Kind.BUSY, text, retry_after_s=RETRY_S)
+            raise ProblemError(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
         self.watchers += 1
         try:
             async for part in self._events(_seconds(last_id)):

@@ -13,8 +13,8 @@ from stream.core.model.appeal import APPELLANT_CHARS_MAX
 from stream.core.model.entry import Category
 from stream.core.numbers.number import Kind as NumberKind
 from stream.core.numbers.number import parse
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
 from stream.web.session_deps import (
     Fields,
     FormChange,
@@ -35,13 +35,13 @@ _FIELDS: Final = ("number", "trunk", "at")
 
 
 @router.get("/number")
-async def asking(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def asking(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show the form."""
     return visit.page("number.html", asked=dict.fromkeys(_FIELDS, ""), why=None, trouble="")
 
 
 @router.post("/number")
-async def answer(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def answer(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show what `ringfence why NUMBER --history` prints. Changes and records nothing."""
     fields = await fields_of(request)
     check_origin(request, fields, visit.session.csrf)
@@ -84,7 +84,7 @@ async def allow(change: Annotated[FormChange, changes()]) -> Response:
     days = change.fields.get("days", "")
     if days:
         if not days.isascii() or not days.isdigit() or len(days) > 4:
-            raise ProblemError(Kind.MALFORMED, "days must be a number, or empty")
+            raise ProblemError(ProblemKind.MALFORMED, "days must be a number, or empty")
         words.append(f"--expires-in={days}d")
     return await _done(change, words, "It is not blocked any more, within a second.")
 
@@ -109,7 +109,7 @@ async def listed(change: Annotated[FormChange, changes()]) -> Response:
     """Add it to a list of ours: `ringfence lists add`."""
     category = change.fields.get("category", "")
     if category not in {one.label for one in Category}:
-        raise ProblemError(Kind.MALFORMED, "name a category")
+        raise ProblemError(ProblemKind.MALFORMED, "name a category")
     number = _number(change.visit, change.fields)
     words = ["lists", "add", await _ours(change), number, f"--category={category}"]
     return await _done(change, words, "The number is on the list.")
@@ -130,7 +130,9 @@ def _number(visit: Visit, fields: Fields) -> str:
     )
     read = parse(text, home)
     if read.kind is not NumberKind.E164:
-        raise ProblemError(Kind.MALFORMED, f"that is no phone number in {home}; +CC... always is")
+        raise ProblemError(
+            ProblemKind.MALFORMED, f"that is no phone number in {home}; +CC... always is"
+        )
     return read.text
 
 
@@ -139,7 +141,9 @@ async def _ours(change: FormChange) -> str:
     home = change.visit.parts.settings.calls.home_country
     known = (await (await change.visit.parts.list_store()).heads()).lists
     if name not in known or owner_of(name) != home:
-        raise ProblemError(Kind.MALFORMED, f"name a list of {home}; others' are their owners'")
+        raise ProblemError(
+            ProblemKind.MALFORMED, f"name a list of {home}; others' are their owners'"
+        )
     return name
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import StreamingResponse
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.history import detail_of, place_of
 from stream.web.findings import findings, state_mark
@@ -30,7 +30,7 @@ _EVENTS: Final = "text/event-stream"
 
 
 @router.get("/")
-async def overview(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def overview(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show the figures of the last reading; scripts keep them new."""
     live = visit.parts.live
     return visit.page("overview.html", **live.given(live.seen))
@@ -60,7 +60,7 @@ async def events(
 
 
 @router.get("/health")
-async def health(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def health(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show problems and processes as of the last reading, at most ten seconds ago."""
     seen = visit.parts.live.seen
     return visit.page(
@@ -102,7 +102,7 @@ def _read() -> tuple[tuple[str, ...], Markup]:
 
 
 @router.get("/runbook")
-async def runbook(visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def runbook(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show all of it on one page, so that the browser's search finds an alert's name."""
     headings, text = _read()
     return visit.page("runbook.html", headings=[(one, anchor(one)) for one in headings], text=text)
@@ -114,7 +114,7 @@ _ID: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,10}")
 
 
 @router.get("/audit")
-async def audit(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def audit(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show a page of entries; the next begins at an entry's id, so a bookmark keeps its meaning."""
     asked = TableQuery.of(request, ["list", "actor", "what", "before"], ["newest"])
     wanted, before = asked.filters, asked.filters["before"]

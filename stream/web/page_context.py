@@ -7,20 +7,24 @@ from pathlib import Path
 
 from fastapi import Request
 
-from stream.appeals.actions import Desk
+from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
 from stream.config.feed_files import house_of
 from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Guard, Pace
-from stream.edge.http.decision_store import KeptDecisions, KeptMetrics, KeptSettings
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import Auth, RateLimit
+from stream.edge.http.decision_store import (
+    DecisionStore,
+    DecisionStoreMetrics,
+    DecisionStoreSettings,
+)
 from stream.edge.http.settings import ServeSettings
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.ops.clock import now_s
-from stream.ops.monitor.collect import Watch
+from stream.ops.monitor.collect import Monitor
 from stream.ops.tasks import running
 from stream.web.commands import PageCommands
 from stream.web.live_figures import LiveFigures
@@ -39,7 +43,7 @@ class PageParts:
     settings: InsightSettings
     sessions: Sessions
     agreements: AgreementFolder
-    redress: Redress
+    redress: AppealService
     live: LiveFigures
     recent: RecentDecisions
     feeds: FeedFolder
@@ -72,10 +76,10 @@ def page_parts_of(request: Request) -> PageParts:
 async def opened(
     settings: InsightSettings,
     serve: ServeSettings,
-    watch: Watch,
-    guard: Guard,
+    watch: Monitor,
+    guard: Auth,
     agreements: AgreementFolder,
-    redress: Redress,
+    redress: AppealService,
     blocklists: Callable[[], Blocklists],
     arguments: Sequence[str] = (),
 ) -> AsyncIterator[PageParts]:
@@ -115,26 +119,28 @@ async def opened(
 async def redress_at(
     settings: InsightSettings,
     serve: ServeSettings,
-    metrics: KeptMetrics,
+    metrics: DecisionStoreMetrics,
     agreements: AgreementFolder,
-) -> AsyncIterator[Redress]:
+) -> AsyncIterator[AppealService]:
     """Open the decisions by id and the appeals of the list store."""
     redis = client(settings.list_store())
-    kept = KeptDecisions(redis, KeptSettings(serve.decisions_days, serve.decisions_max), metrics)
+    kept = DecisionStore(
+        redis, DecisionStoreSettings(serve.decisions_days, serve.decisions_max), metrics
+    )
     try:
         async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
-            yield Redress(
-                kept=kept,
+            yield AppealService(
+                decisions=kept,
                 book=book,
                 connect=lambda: ListStore.connect(settings.list_store()),
-                desk=lambda: Desk(
+                desk=lambda: AppealContext(
                     settings.calls.home_country,
                     settings.circle_keys(),
                     agreements.reading.agreements,
                     settings.appeals.answer_s,
                 ),
                 contacts={name: owner.contact for name, owner in settings.owners.items()},
-                pace=Pace(serve.questions_per_minute),
+                rate_limit=RateLimit(serve.questions_per_minute),
             )
     finally:
         await redis.aclose()

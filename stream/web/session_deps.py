@@ -12,9 +12,9 @@ from stream.core.model.free_text import REASON_CHARS_MAX, line_of
 from stream.core.numbers.number import masked
 from stream.edge.http.auth import from_elsewhere
 from stream.edge.http.bodies import FORM
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import page, see_other
-from stream.edge.http.tokens import Client, Role
+from stream.edge.http.tokens import Client, ClientRole
 from stream.lists.store.heads import By
 from stream.web.commands import Ran
 from stream.web.page_context import PageParts, page_parts_of
@@ -31,16 +31,16 @@ async def fields_of(request: Request) -> Fields:
     """Return the fields of a form. Raises ProblemError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != FORM:
-        raise ProblemError(Kind.UNSUPPORTED, f"takes {FORM}")
+        raise ProblemError(ProblemKind.UNSUPPORTED, f"takes {FORM}")
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > BYTES_MAX:
-            raise ProblemError(Kind.TOO_LARGE, f"a form may have {BYTES_MAX} bytes")
+            raise ProblemError(ProblemKind.TOO_LARGE, f"a form may have {BYTES_MAX} bytes")
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:
-        raise ProblemError(Kind.MALFORMED, "the form cannot be read") from error
+        raise ProblemError(ProblemKind.MALFORMED, "the form cannot be read") from error
 
 
 def check_origin(request: Request, fields: Fields, csrf: str) -> None:
@@ -53,7 +53,7 @@ def check_origin(request: Request, fields: Fields, csrf: str) -> None:
         given.encode(), csrf.encode()
     ):
         text = "this form did not come from a page of yours, or is too old: load the page anew"
-        raise ProblemError(Kind.FORGED, text)
+        raise ProblemError(ProblemKind.FORGED, text)
 
 
 def reason_in(fields: Fields) -> str:
@@ -61,7 +61,7 @@ def reason_in(fields: Fields) -> str:
     reason = text_in(fields, "reason", REASON_CHARS_MAX)
     if not reason:
         text = "give a reason: it is recorded in the audit log; nothing was changed"
-        raise ProblemError(Kind.MALFORMED, text)
+        raise ProblemError(ProblemKind.MALFORMED, text)
     return reason
 
 
@@ -70,7 +70,7 @@ def text_in(fields: Fields, name: str, most: int) -> str:
     try:
         return line_of(fields.get(name, ""), f"the {name}", most)
     except ValueError as error:
-        raise ProblemError(Kind.MALFORMED, f"{error}; nothing was changed") from error
+        raise ProblemError(ProblemKind.MALFORMED, f"{error}; nothing was changed") from error
 
 
 def way_back(address: str) -> str:
@@ -85,11 +85,11 @@ class NavEntry:
 
     name: str
     address: str
-    roles: frozenset[Role]
+    roles: frozenset[ClientRole]
 
 
-_ALL: Final = frozenset({Role.VIEWER, Role.PARTNER, Role.OPERATOR})
-_INSIDE: Final = frozenset({Role.VIEWER, Role.OPERATOR})
+_ALL: Final = frozenset({ClientRole.VIEWER, ClientRole.PARTNER, ClientRole.OPERATOR})
+_INSIDE: Final = frozenset({ClientRole.VIEWER, ClientRole.OPERATOR})
 ENTRIES: Final = (
     NavEntry("Overview", "/", _INSIDE),
     NavEntry("Lists", "/lists", _ALL),
@@ -130,14 +130,16 @@ class Visit:
     @property
     def may_change(self) -> bool:
         """True for operators: pages show them the buttons."""
-        return self.client.role is Role.OPERATOR
+        return self.client.role is ClientRole.OPERATOR
 
     def owns(self, owner: str) -> bool:
         """Return whether this person may see what `owner` (`KH` of the list `KH/scam`) has.
 
         A partner sees its own: its token has the owner's name.
         """
-        return self.client.role is not Role.PARTNER or self.client.name.lower() == owner.lower()
+        return (
+            self.client.role is not ClientRole.PARTNER or self.client.name.lower() == owner.lower()
+        )
 
     def number(self, number: str) -> str:
         """Return a number as this person may see it: whole, or masked."""
@@ -163,7 +165,7 @@ class FormChange:
         ran = await self.visit.parts.commands.change(words, self.by)
         if ran.code not in fine:
             text = f"it was not {what}: {ran.said or 'the log says why'}"
-            raise ProblemError(Kind.CONFLICT, text)
+            raise ProblemError(ProblemKind.CONFLICT, text)
         return ran
 
     async def done(self, address: str, notice: str) -> Response:
@@ -204,21 +206,21 @@ async def visit_of(request: Request) -> Visit:
     return visit
 
 
-def sees(*roles: Role) -> Any:
+def sees(*roles: ClientRole) -> Any:
     """A dependency: signed in, with one of `roles`, or an operator. Gives the `Visit`."""
-    wanted = frozenset({*roles, Role.OPERATOR})
+    wanted = frozenset({*roles, ClientRole.OPERATOR})
 
     async def admitted(request: Request) -> Visit:
         visit = await visit_of(request)
         if visit.client.role not in wanted:
             text = f"this takes the role {' or '.join(sorted(wanted))}; you are signed in as"
-            raise ProblemError(Kind.WRONG_ROLE, f"{text} {visit.client.role}")
+            raise ProblemError(ProblemKind.WRONG_ROLE, f"{text} {visit.client.role}")
         return visit
 
     return Depends(admitted)
 
 
-def changes(*roles: Role) -> Any:
+def changes(*roles: ClientRole) -> Any:
     """A dependency of a POST: as `sees`, and from our own form with a reason. Gives FormChange."""
     seen = sees(*roles)
 
@@ -242,10 +244,10 @@ async def watcher(request: Request) -> Callable[[], bool]:
     )
     found = await sessions.find(cookie, use=False)
     if found is None:
-        raise ProblemError(Kind.NOT_AUTHENTICATED, "sign in again")
+        raise ProblemError(ProblemKind.NOT_AUTHENTICATED, "sign in again")
     session, client = found
     if client.role not in _INSIDE:
-        raise ProblemError(Kind.WRONG_ROLE, "this takes the role viewer or operator")
+        raise ProblemError(ProblemKind.WRONG_ROLE, "this takes the role viewer or operator")
     return lambda: sessions.still(bytes.fromhex(session.token)) is not None
 
 

@@ -7,9 +7,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from stream.edge.http.dependencies import parts_of
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import THEME_COOKIE, THEMES, page, see_other
-from stream.edge.http.tokens import TOKEN_CHARACTERS_MAX, Role
+from stream.edge.http.tokens import TOKEN_CHARACTERS_MAX, ClientRole
 from stream.web.page_context import page_parts_of
 from stream.web.session_deps import check_origin, cookie_name, fields_of, visit_of, way_back
 
@@ -34,7 +34,7 @@ async def sign_in(request: Request) -> Response:
     check_origin(request, fields, mine or secrets.token_urlsafe())
     back, token = way_back(fields.get("next", "/")), fields.get("token", "")
     try:
-        client = parts_of(request).guard.recognise(
+        client = parts_of(request).auth.recognise(
             token[: TOKEN_CHARACTERS_MAX + 1],
             address=_address(request),
             route="/sign-in",
@@ -43,13 +43,13 @@ async def sign_in(request: Request) -> Response:
     except ProblemError as problem:
         request.scope["state"]["problem"] = problem.kind
         return _form(request, back, problem)
-    if client.role is Role.SWITCH:
+    if client.role is ClientRole.SWITCH:
         text = "this token is for a switch; the page takes the role viewer, partner or operator"
-        return _form(request, back, ProblemError(Kind.WRONG_ROLE, text))
+        return _form(request, back, ProblemError(ProblemKind.WRONG_ROLE, text))
     parts = page_parts_of(request)
     cookie = await parts.sessions.begin(token)
     audit.info("signed in", extra={"client": client.name, "address": _address(request)})
-    start = "/lists" if client.role is Role.PARTNER and back == "/" else back
+    start = "/lists" if client.role is ClientRole.PARTNER and back == "/" else back
     answer = see_other(start)
     answer.set_cookie(
         cookie_name(request),

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.on_trial import Target, TrialStatus
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
 from stream.insight.trials.promote import appeals_about, standings_now, turn
 from stream.insight.trials.status import Stands, TrialCount
 from stream.web.listing import TableQuery, cut
@@ -41,7 +41,7 @@ _ORDERS: Final[Mapping[str, Callable[[TrialRow], Any]]] = {
 
 
 @router.get("/trials")
-async def trials(request: Request, visit: Annotated[Visit, sees(Role.VIEWER)]) -> Response:
+async def trials(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
     """Show all by one read of the list store; decisions are counted only where asked for."""
     asked = TableQuery.of(request, ["q", "show", "count"], list(_ORDERS))
     parts, now_s = visit.parts, visit.parts.now_s()
@@ -74,7 +74,7 @@ async def turned(change: Annotated[FormChange, changes()]) -> Response:
     target = Target.read(change.fields.get("thing", ""))
     wanted = change.fields.get("standing", "")
     if target is None or wanted not in frozenset(TrialStatus):
-        raise ProblemError(Kind.MALFORMED, "the form names no target, or no standing")
+        raise ProblemError(ProblemKind.MALFORMED, "the form names no target, or no standing")
     now_s = parts.now_s()
     figures = parts.counting.fresh(now_s)
     try:
@@ -89,6 +89,6 @@ async def turned(change: Annotated[FormChange, changes()]) -> Response:
             now_s,
         )
     except ChangeConflict as conflict:
-        raise ProblemError(Kind.CONFLICT, str(conflict)) from conflict
+        raise ProblemError(ProblemKind.CONFLICT, str(conflict)) from conflict
     how = "in force" if wanted == TrialStatus.FORCE else "on trial"
     return await change.done("/trials", f"{target} is {how}, in every engine within seconds.")

@@ -48,7 +48,7 @@ from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import change_of
-from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab, free_port
 from tests.bench.process import Process, python

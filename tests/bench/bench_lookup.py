@@ -29,7 +29,7 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import Lookup, LookupStatus, Question
 from stream.config.settings import Settings, load
 from stream.core.model.agreement import Agreements
-from stream.edge.http.tokens import Client, Role, line_of
+from stream.edge.http.tokens import Client, ClientRole, line_of
 from stream.engine.decider import Decider, decoder_for, fields_reader_for
 from stream.engine.live_lists import refresher_for
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -162,7 +162,7 @@ def ours(lab: Lab, state: Path) -> tuple[Process, int]:
     """`ringfence serve` on the engine's core."""
     port, health = free_port(), free_port()
     tokens = lab.run / "tokens"
-    tokens.write_text(line_of(Client("bench", Role.SWITCH), TOKEN))
+    tokens.write_text(line_of(Client("bench", ClientRole.SWITCH), TOKEN))
     config = lab.run / f"{lab.new_name('serve')}.toml"
     config.write_text(
         f'[kafka]\nbootstrap_servers = "{lab.broker.bootstrap}"\n[redis]\nurl = "{NO_REDIS}"\n'

@@ -35,10 +35,10 @@ from stream.core.model.allowlist import NOBODY
 from stream.core.model.decision import Decision, Reason, SipAnswerSettings, sip_answer
 from stream.core.model.entry import NEVER, Category, Columns, code_of
 from stream.core.policy.policy import PolicySettings, compile_policy
-from stream.edge.sinks.number_policy import Judge
-from stream.edge.sinks.preload_ids import Names
+from stream.edge.sinks.number_policy import NumberPolicy
+from stream.edge.sinks.preload_ids import NumberIds
 from stream.edge.sinks.proxy_keys import Put
-from stream.edge.sinks.proxy_redis import Proxies
+from stream.edge.sinks.proxy_redis import ProxyRedis
 from stream.edge.sinks.proxy_sink import RedisSink
 from stream.edge.sinks.settings import RedisSinkSettings
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -47,7 +47,7 @@ from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import BaseRecord
-from stream.ops.metrics.sink import RedisSinkMetrics
+from stream.ops.metrics.sink_catalogue import RedisSinkMetrics
 from stream.ops.tasks import cancelled
 from tests.bench.alternatives import Work
 from tests.bench.engine import READY_S, Setup, configured
@@ -226,7 +226,7 @@ async def _puts(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     settings = ListStoreSettings(lab.redis.url())
 
     async def go() -> None:
-        async with Proxies(settings) as proxies:
+        async with ProxyRedis(settings) as proxies:
             await proxies.put(load.puts)
 
     return go
@@ -239,9 +239,9 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     settings = RedisSinkSettings(10_000_000, TTL_S, 3600, preload=False, prefixes=True)
 
     async def go() -> None:
-        async with Proxies(ListStoreSettings(lab.redis.url())) as proxies:
+        async with ProxyRedis(ListStoreSettings(lab.redis.url())) as proxies:
             metrics = RedisSinkMetrics(CollectorRegistry())
-            sink = RedisSink(settings, proxies, lambda: judge, metrics, Names(b"b" * 16))
+            sink = RedisSink(settings, proxies, lambda: judge, metrics, NumberIds(b"b" * 16))
             keep = asyncio.create_task(sink.keep())
             for batch in batches:
                 await sink.deliver(batch)
@@ -250,7 +250,7 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     return go
 
 
-def _judge(snapshot: Snapshot) -> Judge:
+def _judge(snapshot: Snapshot) -> NumberPolicy:
     def table_of(snapshots: Any) -> Any:
         held = snapshots[0].filter
         spec = TableSpec(held.plan, held.shape.bits_per_slice, len(snapshots))
@@ -259,7 +259,7 @@ def _judge(snapshot: Snapshot) -> Judge:
         return table
 
     lists = Blocklists.of([fresh(NAME, b"", snapshot, int(time.time()))], NOBODY, table_of)
-    return Judge(lists, compile_policy(PolicySettings(), lists.names))
+    return NumberPolicy(lists, compile_policy(PolicySettings(), lists.names))
 
 
 def _batch(values: list[bytes]) -> RawBatch:

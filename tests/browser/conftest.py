@@ -13,7 +13,7 @@ from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.core.model.entry import Category, Entry
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded import EmbeddedBroker, RedisServer
 from stream.lists.store.heads import By
@@ -99,7 +99,7 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
                 site_settings,
                 site_settings.serve,
                 Told(),
-                parts.guard,
+                parts.auth,
                 agreements,
                 redress,
                 lambda: EMPTY_BLOCKLISTS,
@@ -118,17 +118,17 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def operator(browser: Browser, site: Site) -> Person:
-    return await person(browser, site.address, Role.OPERATOR)
+    return await person(browser, site.address, ClientRole.OPERATOR)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def partner(browser: Browser, site: Site) -> Person:
-    return await person(browser, site.address, Role.PARTNER)
+    return await person(browser, site.address, ClientRole.PARTNER)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def viewer(browser: Browser, site: Site) -> Person:
-    return await person(browser, site.address, Role.VIEWER)
+    return await person(browser, site.address, ClientRole.VIEWER)
 
 
 def listed_entry(number: str, category: Category = Category.PARCEL, source: str = "tests") -> Entry:

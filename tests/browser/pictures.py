@@ -3,47 +3,63 @@
 from math import sin
 
 from stream.ops.clock import now_ms
-from stream.ops.monitor.collect import Point, Watch
+from stream.ops.monitor.collect import Monitor, TrailPoint
 from stream.ops.monitor.dashboard import (
-    FeedFigures,
-    ListFigures,
-    Picture,
-    Process,
-    SinkFigures,
-    State,
+    FeedOverview,
+    ListOverview,
+    Overview,
+    ProcessState,
+    ProcessStatus,
+    SinkOverview,
 )
-from stream.ops.monitor.targets import Kind, Place
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 
 HOSTILE = '"><img src=x onerror=alert(3)><script>alert(4)</script>'
 """What a process that is not ours might answer."""
 
 
-def place(kind: Kind, port: int) -> Place:
-    return Place(kind.value, kind, f"http://127.0.0.1:{port}")
+def place(kind: ProcessKind, port: int) -> MonitorTarget:
+    return MonitorTarget(kind.value, kind, f"http://127.0.0.1:{port}")
 
 
-def busy(at_s: float, step: int) -> Picture:
+def busy(at_s: float, step: int) -> Overview:
     """A moment in which most is well: a sink is away, a feed waits, one never was there."""
     wave = sin(step / 9)
     blocks = 41 + 12 * wave
-    return Picture(
+    return Overview(
         at_s=at_s,
         span_s=1.0,
         processes=(
-            Process(place(Kind.ENGINE, 9464), Kind.ENGINE, State.READY, at_s - 7200, at_s - 7200),
-            Process(place(Kind.FEEDS, 9465), Kind.FEEDS, State.READY, at_s - 7100, at_s - 7100),
-            Process(
-                place(Kind.REDIS_SINK, 9470),
-                *(Kind.REDIS_SINK, State.AWAY, at_s - 300),
+            ProcessStatus(
+                place(ProcessKind.ENGINE, 9464),
+                ProcessKind.ENGINE,
+                ProcessState.READY,
+                at_s - 7200,
+                at_s - 7200,
+            ),
+            ProcessStatus(
+                place(ProcessKind.FEEDS, 9465),
+                ProcessKind.FEEDS,
+                ProcessState.READY,
+                at_s - 7100,
+                at_s - 7100,
+            ),
+            ProcessStatus(
+                place(ProcessKind.REDIS_SINK, 9470),
+                *(ProcessKind.REDIS_SINK, ProcessState.AWAY, at_s - 300),
                 why="connection refused",
             ),
-            Process(
-                place(Kind.SERVE, 9471),
-                *(Kind.SERVE, State.NOT_READY, at_s - 5, at_s - 5),
+            ProcessStatus(
+                place(ProcessKind.SERVE, 9471),
+                *(ProcessKind.SERVE, ProcessState.NOT_READY, at_s - 5, at_s - 5),
                 restarts=2,
                 missing=("the lists are not loaded yet",),
             ),
-            Process(place(Kind.EXCHANGE, 9466), *(Kind.EXCHANGE, State.UNHEARD, None), why=HOSTILE),
+            ProcessStatus(
+                place(ProcessKind.EXCHANGE, 9466),
+                *(ProcessKind.EXCHANGE, ProcessState.UNHEARD, None),
+                why=HOSTILE,
+            ),
         ),
         calls_per_s=4210 + 800 * wave,
         decisions_per_s={"allow": 4160 + 800 * wave, "block": blocks, "flag": 9.5},
@@ -55,29 +71,29 @@ def busy(at_s: float, step: int) -> Picture:
         kafka_up=True,
         register_up=True,
         lists=(
-            ListFigures("TH/national", 41, 3.0, 40, 40, blocks - 8, 0.0),
-            ListFigures("KH/scam", 13, 4.2, 12, 12, 8.0, 9.5),
-            ListFigures("LA/centres", 1, 310.0, 0, 0, 0.0, 0.0),
+            ListOverview("TH/national", 41, 3.0, 40, 40, blocks - 8, 0.0),
+            ListOverview("KH/scam", 13, 4.2, 12, 12, 8.0, 9.5),
+            ListOverview("LA/centres", 1, 310.0, 0, 0, 0.0, 0.0),
         ),
-        feeds=(FeedFigures("kh-scam", True, False, 12, 4000.0, 40.0, 0),),
-        sinks=SinkFigures(lag={"redis": 0}, redis_up=False),
+        feeds=(FeedOverview("kh-scam", True, False, 12, 4000.0, 40.0, 0),),
+        sinks=SinkOverview(lag={"redis": 0}, redis_up=False),
         appeals={"received": 3, "pending_owner": 1, "redressed": 12},
         appeals_overdue=1,
         versions=("0.8.0",),
     )
 
 
-class Told(Watch):
+class Told(Monitor):
     """A watch that asks nobody; `step` moves with each look."""
 
     def __init__(self) -> None:
         super().__init__(())
         self.step = 0
         for step in range(-120, 0):
-            self.trail.append(Point.of(busy(now_ms() / 1000 + 2 * step, step)))
+            self.trail.append(TrailPoint.of(busy(now_ms() / 1000 + 2 * step, step)))
 
-    async def look(self) -> Picture:
+    async def look(self) -> Overview:
         self.step += 1
         seen = busy(now_ms() / 1000, self.step)
-        self.trail.append(Point.of(seen))
+        self.trail.append(TrailPoint.of(seen))
         return seen

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from tests.support.browser import Person, person
 from tests.support.http_service import TOKENS
 
@@ -21,7 +21,7 @@ async def test_signing_in_and_out(browser, site) -> None:
     await page.keyboard.press("Enter")
     await page.wait_for_selector("[role=alert]")
     await who.settled(but="401")
-    await page.fill("#token", TOKENS[Role.VIEWER])
+    await page.fill("#token", TOKENS[ClientRole.VIEWER])
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/lists?q=KH")
     assert await page.locator("tbody tr").count() >= 2

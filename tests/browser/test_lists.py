@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from tests.support.browser import XSS, Person, person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
@@ -65,7 +65,7 @@ async def test_a_list_is_rebuilt_and_goes_back_to_what_was(operator: Person) -> 
 
 async def test_a_partner_sees_its_own(browser, site) -> None:
     """Lists of its own country; others are as if they were not there."""
-    who = await person(browser, site.address, Role.PARTNER)
+    who = await person(browser, site.address, ClientRole.PARTNER)
     page = await who.open("/lists")
     assert await page.locator("tbody tr").count() == 0
     places = await page.locator(".bar nav a").all_inner_texts()
@@ -85,7 +85,7 @@ async def test_a_partner_sees_its_own(browser, site) -> None:
         {"headers": {"Sec-Fetch-Site": "cross-site"}},
         {"reason": "  "},
         {"generation": "--config=/etc/passwd"},
-        {"role": Role.VIEWER},
+        {"role": ClientRole.VIEWER},
     ],
 )
 async def test_a_change_that_is_not_meant_is_refused(operator, viewer, site, wrong) -> None:

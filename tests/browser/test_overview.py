@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from tests.support.browser import Person, person
 from tests.support.lists import until
 
@@ -27,7 +27,7 @@ async def test_figures_come_by_themselves(viewer: Person, site) -> None:
 
 async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
     """The same figures stand in the page as it comes, and it comes anew by itself."""
-    who = await person(browser, site.address, Role.OPERATOR, java_script_enabled=False)
+    who = await person(browser, site.address, ClientRole.OPERATOR, java_script_enabled=False)
     page = await who.open("/")
     assert "/s" in await page.inner_text("[data-part=tile-calls]")
     assert await page.locator("noscript").count() == 1

@@ -17,10 +17,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from stream.edge.sip.responder import LONGER_MAX, Responder, Transport
+from stream.edge.sip.responder import LONGER_MAX, Responder, SipTransport
 from stream.edge.sip.response import Address
-from stream.edge.sip.tcp import TcpDoor
-from stream.edge.sip.udp import UdpDoor, bound
+from stream.edge.sip.tcp import TcpServer
+from stream.edge.sip.udp import UdpServer, bound
 from tests.support.sip import (
     BLOCKED,
     INNOCENT,
@@ -84,7 +84,7 @@ def mutants(rng: random.Random, count: int) -> list[bytes]:
     return found
 
 
-def done(here: Responder, transport: Transport) -> int:
+def done(here: Responder, transport: SipTransport) -> int:
     """Messages that were answered or counted as unanswered."""
     total = 0.0
     for family in (here.metrics.answers, here.metrics.unanswered):
@@ -116,8 +116,8 @@ class Attack:
         loop.set_exception_handler(lambda _, context: self.wrong.append(repr(context)))
         listening = bound(HOST, 0, socket.SOCK_STREAM)
         port = listening.getsockname()[1]
-        udp = UdpDoor(bound(HOST, port, socket.SOCK_DGRAM), self.here)
-        tcp = TcpDoor(self.here, sip_settings(**MANY))
+        udp = UdpServer(bound(HOST, port, socket.SOCK_DGRAM), self.here)
+        tcp = TcpServer(self.here, sip_settings(**MANY))
         udp.start()
         await tcp.start(listening)
         end_s = time.monotonic() + seconds
@@ -135,7 +135,7 @@ class Attack:
 
     async def _datagrams(self, client: socket.socket, port: int) -> None:
         loop = asyncio.get_running_loop()
-        sent, before = mutants(self.rng, ROUND), done(self.here, Transport.UDP)
+        sent, before = mutants(self.rng, ROUND), done(self.here, SipTransport.UDP)
         last = f"end-{self.messages}"
         end = message(method="OPTIONS", changed={"Call-ID": last})
         for data in sent:
@@ -147,7 +147,7 @@ class Attack:
             self.answers += 1
             if f"Call-ID: {last}\r\n".encode() in answer:
                 break
-        count = done(self.here, Transport.UDP) - before
+        count = done(self.here, SipTransport.UDP) - before
         if count != len(sent) + 1:
             self.wrong.append(f"{len(sent) + 1} datagrams came, {count} were dealt with: {sent}")
         self.messages += len(sent)
@@ -157,7 +157,7 @@ class Attack:
     def _check(self, data: bytes) -> None:
         """Whether the answer to a stranger's message is one, and short."""
         source = self.rng.choice(["192.0.2.9", "2001:db8::9"])
-        (made,) = self.twin.answers([(data, Address(source, 40_000))], Transport.UDP, 1e9)
+        (made,) = self.twin.answers([(data, Address(source, 40_000))], SipTransport.UDP, 1e9)
         if made is None:
             return
         fields = fields_of(made)

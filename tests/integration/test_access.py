@@ -13,13 +13,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from tests.support.http_service import TOKENS
 from tests.support.site import DECISIONS, FOREIGN, LISTED, NUMBERS, THEIRS, Site, site_at
 
 TABLE = Path(__file__).parents[1] / "golden" / "access.md"
 NOBODY = "nobody"
-WHO = (NOBODY, *(role.value for role in Role))
+WHO = (NOBODY, *(role.value for role in ClientRole))
 _REFUSALS = {"not-authenticated", "wrong-role"}
 
 
@@ -38,7 +38,7 @@ async def asked(site: Site, method: str, path: str, who: str, owner: str) -> str
     """
     headers, data = {"Accept": "text/html"}, None
     if path.startswith("/v1/"):
-        headers = {} if who == NOBODY else {"Authorization": f"Bearer {TOKENS[Role(who)]}"}
+        headers = {} if who == NOBODY else {"Authorization": f"Bearer {TOKENS[ClientRole(who)]}"}
         if method == "POST" and path.endswith("s"):
             headers["Content-Type"] = "application/json"
             data = json.dumps({"decision_id": DECISIONS[owner]})
@@ -48,7 +48,7 @@ async def asked(site: Site, method: str, path: str, who: str, owner: str) -> str
             headers["Content-Type"] = "application/json"
             data = json.dumps({"call_id": "c", "caller": NUMBERS[owner], "callee": "0812345678"})
     elif who != NOBODY:
-        cookie = await site.pages.sessions.begin(TOKENS[Role(who)])
+        cookie = await site.pages.sessions.begin(TOKENS[ClientRole(who)])
         headers["Cookie"] = f"ringfence={cookie}"
         found = await site.pages.sessions.find(cookie)
         assert found is not None

@@ -8,7 +8,15 @@ import pytest
 
 from stream.appeals import actions as watch_module
 from stream.appeals import appeal_store as book_module
-from stream.appeals.actions import Desk, forward, keep_watch, open_appeal, receive, redress, settle
+from stream.appeals.actions import (
+    AppealContext,
+    forward,
+    keep_watch,
+    open_appeal,
+    receive,
+    redress,
+    settle,
+)
 from stream.appeals.appeal_store import AppealCounts, AppealStore
 from stream.config.settings import load
 from stream.core.model.agreement import Agreements, Shared
@@ -32,7 +40,9 @@ from tests.support.lists import BY, ONE, TWO, Worker, running, until
 SCAM, OURS = "KH/scam", "TH/national"
 CLERK = By("malee", "a clinic's number")
 KEYS = {"plain": b"", "asean": bytes(range(32))}
-DESK = Desk("TH", KEYS, Agreements((agreement("th-kh", [SCAM], response_target_s=600),)), 7200)
+DESK = AppealContext(
+    "TH", KEYS, Agreements((agreement("th-kh", [SCAM], response_target_s=600),)), 7200
+)
 
 
 @pytest.fixture
@@ -321,7 +331,9 @@ async def test_a_wrong_block_is_lifted_where_it_is_seen_and_then_everywhere(
     closes what TH had asked. What KH was told nothing of stays.
     """
     agreements = Agreements((agreement("th-kh", [LIST], response_target_s=600),))
-    th_desk, kh_desk = (Desk(home, {"plain": b""}, agreements, 7200) for home in ("TH", "KH"))
+    th_desk, kh_desk = (
+        AppealContext(home, {"plain": b""}, agreements, 7200) for home in ("TH", "KH")
+    )
     kh_at, th_at = map(ListStoreSettings, urls)
     fingerprints = [fingerprint_of(number) for number in (CLINIC, SCHOOL, GANG)]
     async with (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stream.appeals.actions import Desk, number_of, receive, redress
+from stream.appeals.actions import AppealContext, number_of, receive, redress
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import Received
@@ -127,7 +127,7 @@ async def test_a_fingerprint_of_an_earlier_epoch_is_still_known(tmp_path, urls):
         await rekey(register, LIST, MOVE, BY, NOW_S)
         assert await hashed_now(register, LIST, [old, new, 7], keys) == {old: new}
         assert await hashed_now(register, LIST, [old], {"asean@2": NEW}) == {}
-        desk = Desk("KH", keys, Agreements(), 3600)
+        desk = AppealContext("KH", keys, Agreements(), 3600)
         async with AppealStore.open(ListStoreSettings(urls[0]), kept_days=1) as book:
             said = Received(
                 partner="TH", appeal_id="A-0000000000001", list=LIST, fingerprint=f"{old:016x}"

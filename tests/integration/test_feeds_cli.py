@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.core.model.errors import ConfigInvalid
-from stream.ops.file_owner import user_of
+from stream.ops.private_files import user_of
 from tests.integration.test_lists_cli import Operator
 from tests.support.feeds import HEAD, kh
 from tests.support.waiting import REDIS_S

@@ -15,8 +15,8 @@ from stream.calls.lookup import Question
 from stream.config.settings import load as load_settings
 from stream.core.model.appeal import AppealState
 from stream.core.model.errors import ListStoreLost
-from stream.edge.http.decision_store import KeptDecisions, KeptSettings
-from stream.edge.http.tokens import Client, Role
+from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
+from stream.edge.http.tokens import Client, ClientRole
 from stream.engine.live_lookup import LiveLookup
 from stream.exchange.publisher import PublishPace, keep_published
 from stream.feeds.state_store import FeedStateStore
@@ -24,9 +24,9 @@ from stream.lists.store import redis_keys
 from stream.lists.store.enforcement_counts import CountPosition, DecisionCounts
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.settings import ListStoreSettings
-from stream.ops.metrics.serve import ServeMetrics
-from stream.ops.metrics.skips import SkipMetrics
-from stream.ops.skipped_records import Place
+from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.metrics.shared_catalogue import SkipMetrics
+from stream.ops.skipped_records import RecordKind
 from stream.ops.tasks import cancelled
 from stream.web.sessions import Sessions
 from tests.integration.test_appeals import DESK, appealed
@@ -56,7 +56,7 @@ async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, c
             assert f"DEL rf:feed:{{{name}}}" in states[name].detail
             with pytest.raises(ListStoreLost, match="and it begins anew"):
                 await book.state(name)
-        assert count(Place.FEED) == 2
+        assert count(RecordKind.FEED) == 2
 
 
 async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
@@ -71,7 +71,7 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
         raw.hset("rf:appeals", bad.id, b"2 " + DEEP)
         raw.zadd("rf:appeals:state:pending_owner", {b"\xff": 1})
         assert await settle(register, book, DESK) == (good.id,)
-        assert count(Place.APPEAL) == 1
+        assert count(RecordKind.APPEAL) == 1
         with pytest.raises(ListStoreLost, match=f"appeal {bad.id} cannot be read"):
             await book.get(bad.id)
 
@@ -98,7 +98,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
         assert await book.documents(name, "KH", day, day) == ()
         assert len(await book.feeds()) == 2
         await book.forget_taken(name, 9)
-        assert count(Place.ENFORCEMENT) >= 5
+        assert count(RecordKind.ENFORCEMENT) >= 5
         raw.hset(redis_keys.enforced_at("decisions/0"), mapping={"offset": "x", "place": "0"})
         for asked in (
             book.progress("decisions/0"),
@@ -113,12 +113,12 @@ async def test_a_kept_decision_and_a_session_that_are_none(redis_url, raw, count
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         metrics = ServeMetrics(CollectorRegistry())
         counted = SkipMetrics(CollectorRegistry()).skipped
-        kept = KeptDecisions(client, KeptSettings(2, 100), metrics)
+        kept = DecisionStore(client, DecisionStoreSettings(2, 100), metrics)
         today = kept._days()[1]
         for value in (b"", b"\xff", b"\x81\xa1a\xa1\xff"):
             raw.hset(f"rf:decided:{today}", "ECNTF3KFSK3JD", value or b"x")
             assert await kept.find("ECNTF3KFSK3JD") is None
-        viewer = Client("v", Role.VIEWER)
+        viewer = Client("v", ClientRole.VIEWER)
         sessions = Sessions(client, lambda _: viewer, lambda: NOW_S, 60, 600)
         for value in (b"", b"\xff", DEEP, b'{"token":"zz","csrf":"","began_at_s":1,"seen_at_s":1}'):
             cookie = await sessions.begin("token")
@@ -127,8 +127,8 @@ async def test_a_kept_decision_and_a_session_that_are_none(redis_url, raw, count
             raw.set(key, value)
             assert await sessions.find(cookie) is None
             raw.delete(key)
-        assert counted.labels(Place.DECISION)._value.get() == 3
-        assert counted.labels(Place.SESSION)._value.get() == 4
+        assert counted.labels(RecordKind.DECISION)._value.get() == 3
+        assert counted.labels(RecordKind.SESSION)._value.get() == 4
 
 
 async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
@@ -161,7 +161,7 @@ async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
     try:
         await asyncio.wait_for(published.get(), 10)
         raw.xadd("rf:changes", {"x": "y"})
-        await until(lambda: count(Place.CHANGES) == 1)
+        await until(lambda: count(RecordKind.CHANGES) == 1)
         await add(register, ONE)
         await asyncio.wait_for(published.get(), 10)
         raw.xadd("rf:changes", {"list": NAME, "generation": "x"})

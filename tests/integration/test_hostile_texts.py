@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from yarl import URL
 
 from stream.core.model.free_text import cleaned
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from tests.support.http_service import TOKENS, bearer
 from tests.support.site import DECISIONS, NUMBERS, THEIRS, Site, site_at
 
@@ -69,7 +69,7 @@ async def sane(answer: ClientResponse, text: str) -> None:
 async def test_no_text_is_a_fault_of_ours(site: Site, kind: str) -> None:
     """In every place of every route, sent by who may do everything."""
     text = HOSTILE[kind]
-    cookie = await site.pages.sessions.begin(TOKENS[Role.OPERATOR])
+    cookie = await site.pages.sessions.begin(TOKENS[ClientRole.OPERATOR])
     found = await site.pages.sessions.find(cookie)
     assert found is not None
     form = {name: text.encode("utf-8", "surrogatepass") for name in FIELDS}
@@ -81,7 +81,7 @@ async def test_no_text_is_a_fault_of_ours(site: Site, kind: str) -> None:
             whole = URL(address.partition("?")[0] + "?" + query, encoded=True)
             headers = {"Cookie": f"ringfence={cookie}", "Accept": "text/html"}
             if path.startswith("/v1/"):
-                headers = bearer(Role.OPERATOR)
+                headers = bearer(ClientRole.OPERATOR)
             fields = {**form, "csrf": found[0].csrf.encode()}
             for more in ({}, {"reason": b"honest", "number": NUMBERS[THEIRS].encode()}):
                 async with site.http.client.request(
@@ -108,7 +108,7 @@ async def test_nothing_hidden_is_kept(site: Site, kind: str, raw) -> None:
     async with client.post(
         f"/v1/appeals/{appeal}/forward",
         data=f'{{"comment": {said}}}',
-        headers=plain | bearer(Role.OPERATOR),
+        headers=plain | bearer(ClientRole.OPERATOR),
     ) as answer:
         await sane(answer, text)
         assert answer.status in {200, 400, 409}
@@ -123,7 +123,7 @@ async def test_nothing_hidden_is_kept(site: Site, kind: str, raw) -> None:
 
 async def test_a_reason_with_a_nul_is_refused_by_name(site: Site) -> None:
     """A form says which field, and where; nothing was done."""
-    cookie = await site.pages.sessions.begin(TOKENS[Role.OPERATOR])
+    cookie = await site.pages.sessions.begin(TOKENS[ClientRole.OPERATOR])
     found = await site.pages.sessions.find(cookie)
     assert found is not None
     form = {"csrf": found[0].csrf, "reason": "x\0y", "number": NUMBERS[THEIRS]}
@@ -140,7 +140,7 @@ async def test_signing_in_leads_to_an_address_of_any_script(site: Site) -> None:
         secret = re.search(r'name="csrf" value="([^"]+)"', await answer.text())
         cookies = {name: morsel.value for name, morsel in answer.cookies.items()}
     assert secret is not None
-    form = {"csrf": secret[1], "token": TOKENS[Role.OPERATOR], "next": "/€?q=ไทย"}
+    form = {"csrf": secret[1], "token": TOKENS[ClientRole.OPERATOR], "next": "/€?q=ไทย"}
     async with site.http.client.post(
         "/sign-in", data=form, allow_redirects=False, cookies=cookies
     ) as answer:
@@ -168,7 +168,7 @@ async def test_another_site_can_have_nothing_done(site: Site, headers: dict[str,
         ("/v1/decision", '[{"caller":"+447700900101"}]', "text/plain"),
         (f"/v1/appeals/{appeal}/forward", '{"comment":"x"}', "application/json"),
     ):
-        sent = bearer(Role.OPERATOR) | {"Content-Type": kind}
+        sent = bearer(ClientRole.OPERATOR) | {"Content-Type": kind}
         async with client.post(path, data=body, headers=sent | headers) as answer:
             problem = await answer.json(content_type=None)
             assert (answer.status, problem["type"]) == (403, "urn:ringfence:problem:forged-form")

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.ingest.progress import State
+from stream.edge.ingest.position_file import PositionFile
 from stream.edge.ingest.sender import Sent
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import free_ports
@@ -159,7 +159,7 @@ async def once(here: Deployment, dialect: str, path: Path) -> Sent:
     """Read what is there, as the command does."""
     settings = load([here.config], {})
     request = request_of(settings, path, dialect, None, None)
-    with State(request.state, str(request.path)) as state:
+    with PositionFile(request.state, str(request.path)) as state:
         job = IngestJob(settings, request, state, CollectorRegistry())
         await job.work()
         return job.sent

@@ -24,7 +24,7 @@ from stream.core.model.agreement import Agreements, Shared, Terms
 from stream.core.model.decision import Action
 from stream.core.policy.list_scope import Scope
 from stream.edge.sip.responder import Responder
-from stream.engine.decider import Decider, Judges, decoder_for, emergency_for
+from stream.engine.decider import CurrentPolicy, Decider, decoder_for, emergency_for
 from stream.engine.live_lookup import LiveLookup
 from stream.insight.explain.list_answers import answer_for
 from stream.insight.replay.candidates import ReplayWorld
@@ -32,8 +32,8 @@ from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms, now_s
-from stream.ops.metrics.serve import ServeMetrics
-from stream.ops.metrics.sip import SipMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.metrics.sip_catalogue import SipMetrics
 from stream.ops.tasks import running
 from tests.support.agreements import agreement
 from tests.support.builders import entry, record_of
@@ -165,7 +165,7 @@ async def test_every_door_spares_whom_the_list_may_not_name(tmp_path, urls, shar
             for number in ALL:
                 code = 603 if wanted[number][0] == "block" else 404
                 assert code_of(message(number), sip) == code
-            judge = Judges(settings, lambda: current, Agreements)()
+            judge = CurrentPolicy(settings, lambda: current, Agreements)()
             keys = judge.numbers(np.array(ALL, "S16"), now_s())
             assert {ALL[place] for place in keys} == ({KHMER} if sure else set())
             for number, (verdict_, rule) in wanted.items():
@@ -256,7 +256,7 @@ async def test_an_agreement_bounds_what_a_list_may_name(tmp_path, urls):
             (held,) = why["lists"]
             term = next(term for term in held["terms"] if not term["holds"])
             assert (term["wants"], term["by"]) == ("a number of +855", "agreement:th-kh")
-            judge = Judges(settings, lambda: current, lambda: agreed)()
+            judge = CurrentPolicy(settings, lambda: current, lambda: agreed)()
             assert [*judge.numbers(np.array([KHMER, THAI], "S16"), now_s())] == [0]
 
 

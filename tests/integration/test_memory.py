@@ -13,7 +13,7 @@ from stream.calls.lookup import Question
 from stream.config.settings import Settings, load
 from stream.engine.live_lookup import LiveLookup
 from stream.lists.store import redis_keys
-from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.tasks import running
 from tests.support.builders import entry
 from tests.support.lists import BY, NAME, ONE, opened

@@ -13,12 +13,12 @@ from redis.asyncio.client import Pipeline
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import load
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Guard
-from stream.edge.http.tokens import Client, Role, Tokens, digest_of
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import Auth
+from stream.edge.http.tokens import Client, ClientRole, Tokens, digest_of
 from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
-from stream.ops.monitor.collect import Watch
+from stream.ops.monitor.collect import Monitor
 from stream.web import install
 from stream.web.page_context import opened
 from stream.web.sessions import TOUCH_S, Sessions
@@ -42,14 +42,14 @@ class Office:
 
     def __init__(self, *redis: Redis) -> None:
         self.clock = Clock()
-        held = ((digest_of(TOKEN), Client("somchai", Role.OPERATOR)),)
-        self.guard = Guard(Tokens(held), 30)
+        held = ((digest_of(TOKEN), Client("somchai", ClientRole.OPERATOR)),)
+        self.auth = Auth(Tokens(held), 30)
         self.here, self.there = (
             Sessions(one, self._still, self.clock, IDLE_S, WHOLE_S) for one in redis
         )
 
     def _still(self, digest: bytes) -> Client | None:
-        return self.guard.still(digest)
+        return self.auth.still(digest)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def test_a_session_is_known_to_every_process_and_ends_for_all(office: Offi
     """
     cookie = await office.here.begin(TOKEN)
     session, who = await office.there.find(cookie) or (None, None)
-    assert who == Client("somchai", Role.OPERATOR)
+    assert who == Client("somchai", ClientRole.OPERATOR)
     (key,) = raw.keys("rf:session:*")
     assert cookie not in f"{key} {raw.get(key)}"
     assert TOKEN not in raw.get(key)
@@ -97,9 +97,9 @@ async def test_a_session_ends_unused_and_in_all(office: Office) -> None:
 async def test_a_session_ends_with_its_token(office: Office) -> None:
     """A token that was taken back opens nothing any more, from the next page on."""
     cookie = await office.here.begin(TOKEN)
-    office.guard = Guard(Tokens(()), 30)
+    office.auth = Auth(Tokens(()), 30)
     assert await office.here.find(cookie) is None
-    office.guard = Guard(Tokens(((digest_of(TOKEN), Client("x", Role.VIEWER)),)), 30)
+    office.auth = Auth(Tokens(((digest_of(TOKEN), Client("x", ClientRole.VIEWER)),)), 30)
     assert await office.here.find(cookie) is None  # and it does not come back with it
 
 
@@ -133,24 +133,24 @@ async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
     """Who watches the overview when the token is taken back sees no figure after that."""
     settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
     settings = replace(settings, redis=replace(settings.redis, url=redis_url))
-    parts, nobody = parts_for(serve_settings()), cast("Redress", None)
+    parts, nobody = parts_for(serve_settings()), cast("AppealService", None)
     async with (
         opened(
             settings,
             settings.serve,
-            Watch(()),
-            parts.guard,
+            Monitor(()),
+            parts.auth,
             AgreementFolder(None),
             nobody,
             lambda: EMPTY_BLOCKLISTS,
         ) as pages,
         served(parts, more=lambda app: install(app, pages)) as http,
     ):
-        cookie = await pages.sessions.begin(TOKENS[Role.VIEWER])
+        cookie = await pages.sessions.begin(TOKENS[ClientRole.VIEWER])
         headers = {"Cookie": f"ringfence={cookie}"}
         async with http.client.get("/events", headers=headers) as stream:
             assert await stream.content.readuntil(b"\n\n")
-            parts.guard.take_up(Tokens(()))
+            parts.auth.take_up(Tokens(()))
             async with asyncio.timeout(60):
                 await stream.content.read()  # to its end
         async with http.client.get("/events", headers=headers) as answer:
@@ -180,21 +180,21 @@ async def test_a_page_of_many_lists_asks_no_more_than_one_of_few(
         redis=replace(settings.redis, url=redis_url),
         feeds=replace(settings.feeds, dir=str(tmp_path / "feeds")),
     )
-    parts, nobody = parts_for(serve_settings()), cast("Redress", None)  # the page asks none
+    parts, nobody = parts_for(serve_settings()), cast("AppealService", None)  # the page asks none
     async with (
         register_at(redis_url) as register,
         opened(
             settings,
             settings.serve,
-            Watch(()),
-            parts.guard,
+            Monitor(()),
+            parts.auth,
             AgreementFolder(None),
             nobody,
             lambda: EMPTY_BLOCKLISTS,
         ) as pages,
         served(parts, more=lambda app: install(app, pages)) as http,
     ):
-        cookie = await pages.sessions.begin(TOKENS[Role.VIEWER])
+        cookie = await pages.sessions.begin(TOKENS[ClientRole.VIEWER])
         counts = []
         for upto in (5, 200):
             for number in range(upto):

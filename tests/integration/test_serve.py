@@ -12,9 +12,9 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.publish import started_producer
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
-from stream.edge.http.record_intake import Door
-from stream.edge.http.tokens import Role
-from stream.ops.metrics.serve import ServeMetrics
+from stream.edge.http.record_intake import RecordIntake
+from stream.edge.http.tokens import ClientRole
+from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.tasks import cancelled
 from tests.support.calls import calls, lab
 from tests.support.http_service import bearer, parts_for, serve_settings, served
@@ -22,14 +22,14 @@ from tests.support.http_service import bearer, parts_for, serve_settings, served
 SENDERS = 8
 
 
-def door_of(here: Any, topic: str, **changed: Any) -> Door:
+def intake_of(here: Any, topic: str, **changed: Any) -> RecordIntake:
     decoding = DecodeSettings(100_000, check_callee=False)
 
     async def connect() -> Any:
         return await started_producer(here.kafka, here.observe, enable_idempotence=here.apache)
 
     given: dict[str, Any] = {"bytes_max": 1_000_000, "wait_s_max": 1.0, **changed}
-    return Door(
+    return RecordIntake(
         topics={topic: "ringfence"},
         read=lambda raw: decode(raw, {topic: RINGFENCE}, Trunks("TH"), decoding),
         connect=connect,
@@ -46,8 +46,8 @@ async def test_what_was_acknowledged_is_there_after_an_outage(broker):
     """
     here = await lab(broker)
     topic = here.topics.calls[0]
-    door = door_of(here, topic)
-    running = asyncio.create_task(door.run())
+    intake = intake_of(here, topic)
+    running = asyncio.create_task(intake.run())
     answers: Counter[int] = Counter()
     acknowledged: list[bytes] = []
     enough = asyncio.Event()
@@ -66,9 +66,9 @@ async def test_what_was_acknowledged_is_there_after_an_outage(broker):
             if len(acknowledged) > 100:
                 enough.set()
 
-    headers = {**bearer(Role.SWITCH), "Content-Type": "application/json"}
+    headers = {**bearer(ClientRole.SWITCH), "Content-Type": "application/json"}
     every = calls(SENDERS * 100)
-    async with served(parts_for(serve_settings(), door=door)) as http:
+    async with served(parts_for(serve_settings(), intake=intake)) as http:
         senders = [
             asyncio.create_task(send(http.client, every[start::SENDERS]))
             for start in range(SENDERS)

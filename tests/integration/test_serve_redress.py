@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.appeals.actions import Desk
+from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
 from stream.core.model.decision import Decision, Reason
@@ -17,20 +17,24 @@ from stream.core.model.errors import ListStoreDown
 from stream.core.model.moments import rfc3339_ms
 from stream.core.numbers.number import masked
 from stream.core.policy.policy import PolicySettings, compile_policy
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Pace
-from stream.edge.http.decision_store import DAY_S, KeptDecisions, KeptSettings
-from stream.edge.http.preloaded import Preloaded
-from stream.edge.http.tokens import Role
-from stream.edge.sinks.number_policy import Judge
-from stream.edge.sinks.preload_id_key import names_in
-from stream.edge.sinks.preload_ids import Names
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import RateLimit
+from stream.edge.http.decision_store import (
+    DAY_S,
+    DecisionStore,
+    DecisionStoreSettings,
+    PreloadedDecisions,
+)
+from stream.edge.http.tokens import ClientRole
+from stream.edge.sinks.number_policy import NumberPolicy
+from stream.edge.sinks.preload_ids import NumberIds
+from stream.edge.sinks.proxy_redis import number_ids
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
-from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
 from tests.support.builders import blocklists, live
 from tests.support.http_service import Served, bearer, parts_for, serve_settings, served
 from tests.support.lists import NAME, ONE
@@ -72,24 +76,24 @@ def batch(*values: bytes) -> RawBatch:
 
 
 @pytest.fixture
-async def kept(redis_url: str) -> AsyncIterator[KeptDecisions]:
+async def kept(redis_url: str) -> AsyncIterator[DecisionStore]:
     redis = client(ListStoreSettings(redis_url))
-    settings = KeptSettings(days=3, count_max=100)
-    yield KeptDecisions(redis, settings, ServeMetrics(CollectorRegistry()))
+    settings = DecisionStoreSettings(days=3, count_max=100)
+    yield DecisionStore(redis, settings, ServeMetrics(CollectorRegistry()))
     await redis.aclose()
 
 
 @pytest.fixture
-async def http(redis_url: str, kept: KeptDecisions) -> AsyncIterator[Served]:
+async def http(redis_url: str, kept: DecisionStore) -> AsyncIterator[Served]:
     settings = ListStoreSettings(redis_url)
     async with AppealStore.open(settings, kept_days=730) as book:
-        redress = Redress(
-            kept=kept,
+        redress = AppealService(
+            decisions=kept,
             book=book,
             connect=lambda: ListStore.connect(settings),
-            desk=lambda: Desk("TH", {"plain": b""}, Agreements(()), 7200),
+            desk=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),
             contacts={NAME.partition("/")[0]: "unblock@cert.example"},
-            pace=Pace(60),
+            rate_limit=RateLimit(60),
         )
         async with served(parts_for(serve_settings(), redress=redress)) as running:
             yield running
@@ -124,9 +128,9 @@ async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:
     made; a prefix's has the list. Not the id of a number that may call, nor another register's.
     """
     lists = blocklists(live(NAME, ONE, "+8552390*"))
-    judge = Judge(lists, compile_policy(PolicySettings(), lists.names))
-    http.parts.redress.preloaded = Preloaded(kept.redis, lambda: judge)
-    names = await names_in(kept.redis)
+    judge = NumberPolicy(lists, compile_policy(PolicySettings(), lists.names))
+    http.parts.redress.preloaded = PreloadedDecisions(kept.redis, lambda: judge)
+    names = await number_ids(kept.redis)
     mine, ranged, free = names.ids([ONE, "+8552390*", "+447700900999"])
     async with http.client.get(f"/v1/decisions/{mine}") as answer:
         said = await answer.json()
@@ -137,7 +141,7 @@ async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:
         assert answer.status == 201
     async with http.client.get(f"/v1/decisions/{ranged}", headers=HTML) as answer:
         assert (answer.status, NAME in await answer.text()) == (200, True)
-    for unknown in (free, *Names(b"k" * 16).ids([ONE])):
+    for unknown in (free, *NumberIds(b"k" * 16).ids([ONE])):
         async with http.client.get(f"/v1/decisions/{unknown}") as answer:
             assert answer.status == 404
 
@@ -160,7 +164,7 @@ async def test_lookups_are_kept_without_waiting(kept) -> None:
     assert [b"PASSED" in value for value in writing] == [False]
 
 
-async def test_the_way_back(http: Served, register: ListStore, kept: KeptDecisions) -> None:
+async def test_the_way_back(http: Served, register: ListStore, kept: DecisionStore) -> None:
     """Who was blocked reads why, appeals once, and the operator lifts the block, which is told."""
     await kept.deliver(batch(decided()))
     ask, client = f"/v1/decisions/{ID}", http.client
@@ -186,7 +190,7 @@ async def test_the_way_back(http: Served, register: ListStore, kept: KeptDecisio
         assert (answer.status, answer.headers["Location"]) == (
             303, f"/v1/appeals/{made['appeal_id']}",
         )  # fmt: skip
-    one, viewer = f"/v1/appeals/{made['appeal_id']}", bearer(Role.VIEWER)
+    one, viewer = f"/v1/appeals/{made['appeal_id']}", bearer(ClientRole.VIEWER)
     async with client.get("/v1/appeals", headers=viewer) as answer:
         assert [each["appeal_id"] for each in await answer.json()] == [made["appeal_id"]]
     async with client.get("/v1/appeals", headers={**viewer, **HTML}) as answer:
@@ -195,10 +199,10 @@ async def test_the_way_back(http: Served, register: ListStore, kept: KeptDecisio
     for headers, path, body in (
         ({}, "redress", {"comment": "right"}),
         (viewer, "redress", {"comment": "right"}),
-        (bearer(Role.OPERATOR), "redress", {"comment": ""}),
-        (bearer(Role.OPERATOR), "burn", {"comment": "right"}),
-        (bearer(Role.OPERATOR), "redress", {"comment": "right"}),
-        (bearer(Role.OPERATOR), "reject", {"comment": "late"}),
+        (bearer(ClientRole.OPERATOR), "redress", {"comment": ""}),
+        (bearer(ClientRole.OPERATOR), "burn", {"comment": "right"}),
+        (bearer(ClientRole.OPERATOR), "redress", {"comment": "right"}),
+        (bearer(ClientRole.OPERATOR), "reject", {"comment": "late"}),
     ):
         async with client.post(f"{one}/{path}", json=body, headers=headers) as answer:
             statuses.append(answer.status)
@@ -230,7 +234,7 @@ async def test_what_is_not_there_and_who_asks_too_much(http: Served) -> None:
         sent = {"Content-Type": kind}
         async with client.post("/v1/appeals", data=body, headers=sent) as answer:
             assert answer.status == wanted
-    http.parts.redress.pace = Pace(1)
+    http.parts.redress.rate_limit = RateLimit(1)
     statuses = []
     for _ in range(2):
         async with client.get("/v1/decisions/NEVER") as answer:
@@ -241,9 +245,9 @@ async def test_what_is_not_there_and_who_asks_too_much(http: Served) -> None:
 async def test_without_the_register_it_says_so(http: Served) -> None:
     """503 with Retry-After, not a wrong 404."""
     gone = client(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2))
-    http.parts.redress.kept = replace(http.parts.redress.kept, redis=gone)
+    http.parts.redress.decisions = replace(http.parts.redress.decisions, redis=gone)
     async with http.client.get(f"/v1/decisions/{ID}") as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     with pytest.raises(ListStoreDown):
-        await http.parts.redress.kept.find(ID)
+        await http.parts.redress.decisions.find(ID)
     await gone.aclose()

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from stream.appeals.actions import Desk
+from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Pace
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import RateLimit
 from stream.edge.http.blocklist import Blocklist
-from stream.edge.http.decision_store import KeptDecisions, KeptSettings
-from stream.edge.http.tokens import Role
-from stream.edge.sinks.number_policy import Judge
+from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
+from stream.edge.http.tokens import ClientRole
+from stream.edge.sinks.number_policy import NumberPolicy
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
-from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
 from tests.support.http_service import TOKENS, parts_for, serve_settings, served
 from tests.support.lookups import LISTS, lookup_in, lookup_rules
 from tests.unit.edge.http.test_record_intake import Producer, opened
@@ -39,26 +39,28 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     """
     settings = ListStoreSettings(redis_url)
     redis = client(settings)
-    judge = Judge(LISTS, lookup_rules(LISTS).policy)
-    async with AppealStore.open(settings, kept_days=730) as book, opened(Producer()) as door:
-        redress = Redress(
-            kept=KeptDecisions(redis, KeptSettings(2, 100), ServeMetrics(CollectorRegistry())),
+    judge = NumberPolicy(LISTS, lookup_rules(LISTS).policy)
+    async with AppealStore.open(settings, kept_days=730) as book, opened(Producer()) as intake:
+        redress = AppealService(
+            decisions=DecisionStore(
+                redis, DecisionStoreSettings(2, 100), ServeMetrics(CollectorRegistry())
+            ),
             book=book,
             connect=lambda: ListStore.connect(settings),
-            desk=lambda: Desk("TH", {"plain": b""}, Agreements(()), 7200),
+            desk=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),
             contacts={},
-            pace=Pace(100_000),
+            rate_limit=RateLimit(100_000),
         )
         parts = parts_for(
             serve_settings(refusals_per_minute=100_000),
-            door=door,
+            intake=intake,
             redress=redress,
             lookup=lookup_in(LISTS),
             blocklist=Blocklist(lambda: judge),
         )
         async with served(parts) as http:
             by_operator, by_all = await asyncio.gather(
-                tried(http.port, tmp_path, "operator", Role.OPERATOR),
+                tried(http.port, tmp_path, "operator", ClientRole.OPERATOR),
                 tried(http.port, tmp_path, "all"),
             )
     await redis.aclose()
@@ -69,7 +71,9 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     assert statuses >= {"200", "401", "403"}, "roles that may, that may not, and nobody"
 
 
-async def tried(port: int, folder: Path, name: str, role: Role | None = None) -> tuple[int, str]:
+async def tried(
+    port: int, folder: Path, name: str, role: ClientRole | None = None
+) -> tuple[int, str]:
     """What schemathesis says as a client of `role`; None: of every other one and none, in turn."""
     words = [
         *(str(PROGRAM), "run", f"http://127.0.0.1:{port}/openapi.json"),
@@ -78,7 +82,7 @@ async def tried(port: int, folder: Path, name: str, role: Role | None = None) ->
     ]
     environment = dict(os.environ)
     if role is None:
-        tokens = [TOKENS[one] for one in Role if one is not Role.OPERATOR]
+        tokens = [TOKENS[one] for one in ClientRole if one is not ClientRole.OPERATOR]
         environment["SCHEMATHESIS_HOOKS"] = str(
             Path(__file__).parents[1] / "support" / "schema_roles.py"
         )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stream.config.settings import load
-from stream.edge.http.tokens import Client, Role, line_of
+from stream.edge.http.tokens import Client, ClientRole, line_of
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.builders import entry
@@ -51,7 +51,7 @@ async def test_it_serves_with_and_without_its_servers(
     """
     port, health = free_ports(2)
     tokens = tmp_path / "tokens"
-    tokens.write_text(line_of(Client("whole", Role.OPERATOR), TOKEN))
+    tokens.write_text(line_of(Client("whole", ClientRole.OPERATOR), TOKEN))
     monkeypatch.setenv("RINGFENCE_HTTP_TOKENS_FILE", str(tokens))
     here = Deployment(
         tmp_path,

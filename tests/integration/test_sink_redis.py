@@ -10,7 +10,7 @@ import redis
 
 from stream.core.model.allowlist import AllowEntry
 from stream.edge.sinks.proxy_keys import Put
-from stream.edge.sinks.proxy_redis import Proxies, ProxiesDown
+from stream.edge.sinks.proxy_redis import ProxiesDown, ProxyRedis
 from stream.lab.embedded.guarded_server import (
     Server,
     Unavailable,
@@ -201,7 +201,7 @@ async def test_the_newer_decision_stays(url: str) -> None:
     new = old._replace(decision_id="NEW", decided_at_ms=2000, expires_at_s=until_s + 1)
     preloaded = old._replace(decision_id="NONE", decided_at_ms=0, expires_at_s=until_s + 50)
     with redis.Redis.from_url(url, decode_responses=True) as raw:
-        async with Proxies(ListStoreSettings(url)) as proxies:
+        async with ProxyRedis(ListStoreSettings(url)) as proxies:
             await proxies.put([new, old._replace(text=TWO)])
             await proxies.put([old, new._replace(text=TWO)])
             assert [raw.hget(f"bl:{n}", "decision_id") for n in (ONE, TWO)] == ["NEW", "NEW"]
@@ -212,6 +212,6 @@ async def test_the_newer_decision_stays(url: str) -> None:
             assert raw.object("encoding", f"bl:{ONE}") == "listpack"
             await proxies.drop([ONE, TWO])
             assert not raw.keys("bl:+*")
-        async with Proxies(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2)) as nobody:
+        async with ProxyRedis(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2)) as nobody:
             with pytest.raises(ProxiesDown):
                 await nobody.standing()

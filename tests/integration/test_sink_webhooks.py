@@ -16,20 +16,20 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from stream.config.settings import load
+from stream.edge.sinks import webhook_endpoint as endpoints
+from stream.edge.sinks.cloud_event import secret_of
 from stream.edge.sinks.settings import EndpointSettings, PostSettings
-from stream.edge.sinks.webhooks import endpoint as endpoints
-from stream.edge.sinks.webhooks.cloud_event import secret_of
-from stream.edge.sinks.webhooks.endpoint import Endpoint, Undelivered
-from stream.edge.sinks.webhooks.post import Post, Result
+from stream.edge.sinks.webhook_endpoint import Endpoint, Undelivered
+from stream.edge.sinks.webhook_post import DeliveryResult, Post
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.topics import ensure_topics
-from stream.ops.metrics.sink import WebhookMetrics
+from stream.ops.metrics.sink_catalogue import WebhookMetrics
 from stream.ops.tasks import cancelled
 from stream.services.webhook_sink import WebhookSink, resend
 from tests.support import certificates
 from tests.support.engine import WAIT_S, Deployment
+from tests.unit.edge.sinks.test_cloud_event import RECEIVER, SECRET
 from tests.unit.edge.sinks.test_proxy_keys import decision
-from tests.unit.edge.sinks.webhooks.test_cloud_event import RECEIVER, SECRET
 
 pytestmark = pytest.mark.expects_errors("Group Coordinator")
 Answer = Callable[[web.Request, int], Any]
@@ -115,7 +115,7 @@ class Told:
         async with self.post:
             await Endpoint(self.settings, self.post, keep, self.metrics).deliver(batch(*values))
 
-    def tried(self, result: Result) -> float:
+    def tried(self, result: DeliveryResult) -> float:
         return float(self.metrics.tries.labels("crm", result)._value.get())
 
 
@@ -132,10 +132,10 @@ async def _cut(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-TROUBLES: list[tuple[Answer, Result]] = [
-    (lambda _, n: 500 if n < 3 else 200, Result.SERVER_ERROR),
-    (lambda r, n: _cut(r) if n < 3 else 200, Result.UNREACHABLE),
-    (lambda _, n: _later(n), Result.BUSY),
+TROUBLES: list[tuple[Answer, DeliveryResult]] = [
+    (lambda _, n: 500 if n < 3 else 200, DeliveryResult.SERVER_ERROR),
+    (lambda r, n: _cut(r) if n < 3 else 200, DeliveryResult.UNREACHABLE),
+    (lambda _, n: _later(n), DeliveryResult.BUSY),
 ]
 
 
@@ -145,7 +145,9 @@ def _later(n: int) -> web.Response:
 
 
 @pytest.mark.parametrize(("answer", "result"), TROUBLES)
-async def test_a_server_in_trouble_gets_it_all_the_same(answer: Answer, result: Result) -> None:
+async def test_a_server_in_trouble_gets_it_all_the_same(
+    answer: Answer, result: DeliveryResult
+) -> None:
     """5xx, reset connections, "not now": tried again with the same id until it is taken."""
     async with Receiver(answer).serving() as receiver:
         told = Told(f"http://127.0.0.1:{receiver.port}/h")
@@ -161,7 +163,10 @@ async def test_what_is_refused_is_kept_and_not_asked_for_ever() -> None:
     def moved(*_: object) -> web.Response:
         return web.Response(status=307, headers={"Location": "http://127.0.0.1:9/"})
 
-    for answer, result in ((lambda *_: 422, Result.REFUSED), (moved, Result.REDIRECTED)):
+    for answer, result in (
+        (lambda *_: 422, DeliveryResult.REFUSED),
+        (moved, DeliveryResult.REDIRECTED),
+    ):
         async with Receiver(answer).serving() as receiver:
             told = Told(f"http://127.0.0.1:{receiver.port}/h")
             await told.deliver(decision())
@@ -192,10 +197,10 @@ async def test_a_slow_or_absent_server_is_given_up_in_the_end() -> None:
     async with Receiver(lambda *_: sleeps()).serving() as receiver:
         told = Told(f"http://127.0.0.1:{receiver.port}/h", timeout_s=0.1, give_up_s=0.2)
         await told.deliver(decision())
-        assert told.kept[0].last.result is Result.TIMEOUT
+        assert told.kept[0].last.result is DeliveryResult.TIMEOUT
     told = Told(f"http://127.0.0.1:{receiver.port}/h", give_up_s=0.1)
     await told.deliver(decision())
-    assert told.kept[0].last.result is Result.UNREACHABLE
+    assert told.kept[0].last.result is DeliveryResult.UNREACHABLE
 
 
 async def test_a_receiver_is_asked_before_it_is_told() -> None:
@@ -212,10 +217,10 @@ async def test_a_receiver_is_asked_before_it_is_told() -> None:
         await told.deliver(*(decision(decision_id=f"D{n}") for n in range(6)))
         assert receiver.askers == ["us.example"] * 3
         assert len(receiver.genuine) == 6
-        assert told.tried(Result.NOT_PERMITTED) == 2
+        assert told.tried(DeliveryResult.NOT_PERMITTED) == 2
         shy = Told(f"http://127.0.0.1:{receiver.port}/h", origin="us.example", give_up_s=0.1)
         await shy.deliver(decision())
-        assert shy.kept[0].last.result is Result.NOT_PERMITTED
+        assert shy.kept[0].last.result is DeliveryResult.NOT_PERMITTED
         assert len(receiver.genuine) == 6
 
 
@@ -227,7 +232,7 @@ async def test_private_addresses_are_not_asked() -> None:
             told = Told(url, private_addresses=False, give_up_s=0.0)
             await told.deliver(decision())
             # The last host is an address that aiohttp takes for none: it is not asked either.
-            results = (Result.PRIVATE_ADDRESS, Result.UNREACHABLE)
+            results = (DeliveryResult.PRIVATE_ADDRESS, DeliveryResult.UNREACHABLE)
             assert told.kept[0].last.result in results[: 2 if host.isdigit() else 1], host
         assert not receiver.tries
 
@@ -243,10 +248,10 @@ async def test_only_a_server_that_is_trusted_is_told(tmp_path: Path) -> None:
         url = f"https://127.0.0.1:{receiver.port}/h"
         stranger = Told(url, give_up_s=0.0)
         await stranger.deliver(decision())
-        assert stranger.kept[0].last.result is Result.CERTIFICATE
+        assert stranger.kept[0].last.result is DeliveryResult.CERTIFICATE
         trusting = Told(url, ca_file=str(tmp_path / "ca.pem"))
         await trusting.deliver(decision())
-        assert trusting.tried(Result.DELIVERED) == 1
+        assert trusting.tried(DeliveryResult.DELIVERED) == 1
 
 
 async def _undelivered(deployment: Deployment, topic: str) -> Any:

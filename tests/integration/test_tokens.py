@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli.main import app
-from stream.edge.http.tokens import Client, Role, line_of
+from stream.edge.http.tokens import Client, ClientRole, line_of
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.engine import Deployment, Engine
 
@@ -35,7 +35,7 @@ class Office:
 
     def put(self, *roles: str) -> None:
         """A client of each of these roles, named like it."""
-        lines = (line_of(Client(role, Role(role)), f"rf_{role}") for role in roles)
+        lines = (line_of(Client(role, ClientRole(role)), f"rf_{role}") for role in roles)
         self.file.write_text("".join(f"{line}\n" for line in lines))
 
     def serve(self) -> AbstractContextManager[Engine]:

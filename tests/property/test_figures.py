@@ -5,8 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.ops.monitor.rates import grown, quantile
-from stream.ops.monitor.samples import Reading, Unreadable, read
+from stream.ops.monitor.rates import MetricsReading, MetricsUnreadable, grown, quantile, read
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
@@ -51,6 +50,6 @@ def test_any_text_is_a_reading_or_refused(text) -> None:
     """Nothing that a process could answer is an error of another kind."""
     try:
         found = read(text, at_s=0.0, tick_s=0.0)
-    except Unreadable:
+    except MetricsUnreadable:
         return
-    assert isinstance(found, Reading)
+    assert isinstance(found, MetricsReading)

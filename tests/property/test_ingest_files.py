@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.edge.ingest import record_file
-from stream.edge.ingest.line_batch import Happening, Place
-from stream.edge.ingest.lines import Lines
+from stream.edge.ingest.file_lines import FileEvent, FilePosition, LineSplitter
 from stream.edge.ingest.tail import Tail, TailSettings
 
 MOST = 12
@@ -27,7 +26,7 @@ MOST = 12
 def test_pieces_may_be_cut_anywhere(data: bytes, cuts: list[int]) -> None:
     """The same lines, with the same places, as when the file is read in one piece."""
     borders = sorted({0, len(data), *(min(cut, len(data)) for cut in cuts)})
-    pieces = Lines("f", 0, 1, MOST)
+    pieces = LineSplitter("f", 0, 1, MOST)
     found = []
     for start, stop in pairwise(borders):
         found += pieces.feed(data[start:stop])
@@ -56,11 +55,11 @@ class Site:
         self.path.touch()
         self.written: list[bytes] = []
         self.got: list[bytes] = []
-        self.happened: list[Happening] = []
+        self.happened: list[FileEvent] = []
         self._numbers = count()
         self._clock = count(1_000_000_000, 1_000_000_000)
         self._half = b""
-        self._place: Place | None = None
+        self._place: FilePosition | None = None
         self._turn = count(1)
         self._touch()
         self.start()
@@ -174,4 +173,4 @@ def test_no_line_is_missed_whatever_happens_to_the_file(steps: list[str], piece:
             pass
         site.tail.close()
         assert site.got == site.written
-        assert Happening.LOST not in site.happened
+        assert FileEvent.LOST not in site.happened

@@ -14,9 +14,9 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.enforcement_document import CallOutcome
 from stream.core.model.errors import ListStoreLost
 from stream.core.numbers.number import Kind, Numbers
-from stream.edge.http.decision_store import packed, unpacked, worth_keeping
-from stream.edge.sinks.decision_records import Blocks, read_blocks
-from stream.edge.sinks.webhooks.cloud_event import Event, read_event
+from stream.edge.http.decision_store import decisions_to_store, packed, unpacked
+from stream.edge.sinks.cloud_event import CloudEvent, read_event
+from stream.edge.sinks.decision_records import BlockBatch, read_blocks
 from stream.enforcement.decision_counter import DecisionTally
 from stream.kafka.decision_history import decision_in as of_any
 from stream.lists.snapshot.build import columns_from
@@ -166,9 +166,9 @@ def test_trials_are_read_or_unread(records):
 @example(DEEP)
 def test_a_record_of_the_decisions_topic_ends_nobody_who_reads_it(value):
     """Sinks, whoever keeps decisions by id, whoever counts them, `why` and appeals go on."""
-    assert isinstance(read_blocks([value], NOW_S), Blocks)
-    assert isinstance(read_event(value), Event | None)
-    assert all(unpacked(packed(one)) for one in worth_keeping([value]))
+    assert isinstance(read_blocks([value], NOW_S), BlockBatch)
+    assert isinstance(read_event(value), CloudEvent | None)
+    assert all(unpacked(packed(one)) for one in decisions_to_store([value]))
     of_any(value)
     tally = DecisionTally("TH", lambda _: b"")
     batch, passed = tally.batch([value], set(), date(2026, 11, 28))

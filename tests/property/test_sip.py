@@ -4,9 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.core.numbers.number import parse
-from stream.edge.sip.framing import Framing, Lost
-from stream.edge.sip.message import listed, parameters_of, uri_of, via_of
-from stream.edge.sip.responder import LONGER_MAX, Transport
+from stream.edge.sip.message import Lost, SipFraming, listed, parameters_of, uri_of, via_of
+from stream.edge.sip.responder import LONGER_MAX, SipTransport
 from tests.support.sip import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
 from tests.unit.edge.sip.test_torture import MESSAGES
 
@@ -27,8 +26,8 @@ def changed(draw):
     return value
 
 
-@given(data=st.binary(max_size=400) | changed(), transport=st.sampled_from(Transport))
-def test_any_bytes_are_answered_or_counted(data: bytes, transport: Transport) -> None:
+@given(data=st.binary(max_size=400) | changed(), transport=st.sampled_from(SipTransport))
+def test_any_bytes_are_answered_or_counted(data: bytes, transport: SipTransport) -> None:
     """One or the other; an answer is one message with the lines that it should have, no more."""
     before = sum(counted(HERE).values())
     (made,) = HERE.answers([(data, SOURCE)], transport, 1e9)
@@ -77,11 +76,11 @@ def test_an_answer_to_a_stranger_is_hardly_longer_than_what_he_sent(data: bytes)
     Its From, To, Call-ID and CSeq stand there once, by TCP too.
     """
     for here in (HERE, HOP, LONG):
-        for transport in Transport:
+        for transport in SipTransport:
             (made,) = here.answers([(data, SOURCE)], transport, 1e9)
             if made is None:
                 continue
-            if transport is Transport.UDP:
+            if transport is SipTransport.UDP:
                 assert len(made.data) <= len(data) + LONGER_MAX
             fields = fields_of(made)
             names = ("from", "to", "call-id", "cseq")
@@ -94,7 +93,7 @@ def test_a_stream_is_cut_the_same_however_it_comes(parts: list[bytes], size: int
     stream, limit = b"".join(parts), 2000
 
     def cut(pieces: list[bytes]) -> list[bytes]:
-        framing, found = Framing(limit), []
+        framing, found = SipFraming(limit), []
         for piece in pieces:
             framing.feed(piece)
             try:
@@ -146,4 +145,4 @@ def test_long_fields_take_no_long_time() -> None:
             parameters_of(whole)
             listed([whole])
         data = f"INVITE {text} SIP/2.0\r\nVia: {text}\r\nTo: {text}\r\n\r\n".encode()
-        HERE.answers([(data, SOURCE)], Transport.UDP, 1e9)
+        HERE.answers([(data, SOURCE)], SipTransport.UDP, 1e9)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Response, async_playwright
 
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from tests.support.http_service import TOKENS
 from tests.support.waiting import HANGS_S
 
@@ -37,7 +37,7 @@ class Person:
 
     page: Page
     base: str
-    role: Role | None = None
+    role: ClientRole | None = None
     complaints: list[str] = field(default_factory=list)
     expected: "re.Pattern[str] | None" = None
 
@@ -130,7 +130,9 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-async def person(browser: Browser, base: str, role: Role | None = None, **context: Any) -> Person:
+async def person(
+    browser: Browser, base: str, role: ClientRole | None = None, **context: Any
+) -> Person:
     """A window of its own, signed in through the form."""
     made = await browser.new_context(viewport=WIDE, **context)  # type: ignore[arg-type]
     made.set_default_timeout(1000 * HANGS_S)

@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from prometheus_client import CollectorRegistry
 
-from stream.appeals.actions import Desk
+from stream.appeals.actions import AppealContext
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.enforcement_document import Enforcement
 from stream.enforcement.decision_counter import CounterSettings
@@ -21,7 +21,7 @@ from stream.lists.store.enforcement_counts import day_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
-from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.ops.metrics.exchange_catalogue import EnforcementMetrics
 from tests.support import calls as calls_lab
 from tests.support.exchange import BY, LIST, Lab
 from tests.support.repositories import VALIDITY, Country
@@ -57,7 +57,7 @@ class World:
                 home=home,
                 state=state,
                 terms=SightingTerms(confidence=50, life_s=86_400, at_once=2),
-                desk=lambda: Desk(home, keys, agreements(), 3600),
+                desk=lambda: AppealContext(home, keys, agreements(), 3600),
                 keys=keys,
             ),
             "list_store": ListStoreSettings(url),

@@ -26,7 +26,7 @@ from stream.kafka.settings import KafkaSettings
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
-from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.metrics.feed_catalogue import FeedMetrics
 from tests.support.builders import NOW_S
 
 prepare(PRELOADED)

@@ -11,21 +11,21 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.settings import default_file, load
 from stream.edge.http.app import framework
-from stream.edge.http.auth import Guard
+from stream.edge.http.auth import Auth
 from stream.edge.http.dependencies import Parts
-from stream.edge.http.lookup_routes import Quick
-from stream.edge.http.middleware import Gate
-from stream.edge.http.server import serving
+from stream.edge.http.http_server import serving
+from stream.edge.http.lookup_routes import LookupMiddleware
+from stream.edge.http.middleware import Middleware
 from stream.edge.http.settings import ServeSettings
-from stream.edge.http.tokens import Client, Role, line_of, read_tokens
-from stream.ops.health import Readiness
-from stream.ops.metrics.serve import ServeMetrics
+from stream.edge.http.tokens import Client, ClientRole, line_of, read_tokens
+from stream.ops.health_server import Readiness
+from stream.ops.metrics.http_catalogue import ServeMetrics
 
-TOKENS = {role: f"rf_test_{role}" for role in Role}
+TOKENS = {role: f"rf_test_{role}" for role in ClientRole}
 """One client of each role, named like it."""
 
 
-def bearer(role: Role) -> dict[str, str]:
+def bearer(role: ClientRole) -> dict[str, str]:
     """The header of the client of that role."""
     return {"Authorization": f"Bearer {TOKENS[role]}"}
 
@@ -45,13 +45,13 @@ def parts_for(settings: ServeSettings, **given: Any) -> Parts:
     assert not wrong
     parts: dict[str, Any] = {
         "settings": settings,
-        "guard": Guard(tokens, settings.refusals_per_minute),
+        "auth": Auth(tokens, settings.refusals_per_minute),
         "metrics": ServeMetrics(CollectorRegistry()),
         "readiness": lambda: Readiness(()),
         "record_bytes_max": 65_536,
         # What a test does not give, its routes do not touch.
         "lookup": None,
-        "door": None,
+        "intake": None,
         "redress": None,
         "blocklist": None,
     }
@@ -81,7 +81,7 @@ async def served(
     more(app)
     for router in routers:
         app.include_router(router)
-    gate = Gate(Quick(app, parts), parts.settings, parts.metrics)
+    gate = Middleware(LookupMiddleware(app, parts), parts.settings, parts.metrics)
     async with (
         serving(gate, parts.settings, parts.metrics, shutdown_s=1.0) as port,
         ClientSession(f"http://127.0.0.1:{port}") as client,

@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from stream.config.settings import load
-from stream.edge.http.tokens import Client, Role, line_of, new_token
+from stream.edge.http.tokens import Client, ClientRole, line_of, new_token
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import (
     Server,
@@ -307,7 +307,7 @@ def border_on(folder: Path, bootstrap: str, register: str) -> Iterator[Border]:
         yield border
 
 
-_CLIENT = Client("kamailio", Role.SWITCH)
+_CLIENT = Client("kamailio", ClientRole.SWITCH)
 
 
 def _ringfence(

@@ -5,23 +5,28 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from stream.ops.metrics.catalogue import Catalogue, Entry
-from stream.ops.metrics.certificate import CertificateMetrics
-from stream.ops.metrics.enforcement import EnforcementMetrics
-from stream.ops.metrics.exchange import ExchangeMetrics
-from stream.ops.metrics.feed import FeedMetrics
-from stream.ops.metrics.ingest import IngestMetrics
-from stream.ops.metrics.process import ProcessMetrics
-from stream.ops.metrics.redis import RedisMetrics
-from stream.ops.metrics.serve import ServeMetrics
-from stream.ops.metrics.sink import RedisSinkMetrics, SinkMetrics, WebhookMetrics
-from stream.ops.metrics.sip import SipMetrics
-from stream.ops.metrics.skips import SkipMetrics
-from stream.ops.metrics.token import TokenMetrics
-from stream.ops.metrics.worker import Metrics, SupervisorMetrics
+from stream.ops.metrics.catalogue import Catalogue, MetricEntry
+from stream.ops.metrics.exchange_catalogue import EnforcementMetrics, ExchangeMetrics
+from stream.ops.metrics.feed_catalogue import FeedMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.metrics.shared_catalogue import (
+    CertificateMetrics,
+    ProcessMetrics,
+    RedisMetrics,
+    SkipMetrics,
+    TokenMetrics,
+)
+from stream.ops.metrics.sink_catalogue import (
+    IngestMetrics,
+    RedisSinkMetrics,
+    SinkMetrics,
+    WebhookMetrics,
+)
+from stream.ops.metrics.sip_catalogue import SipMetrics
+from stream.ops.metrics.worker_catalogue import SupervisorMetrics, WorkerCatalogue
 
 CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
-    Metrics: "The engine (`ringfence run`)",
+    WorkerCatalogue: "The engine (`ringfence run`)",
     SupervisorMetrics: "The supervisor of several workers (`ringfence run --workers N`)",
     FeedMetrics: "Feeds (`ringfence feeds run`)",
     ExchangeMetrics: "What we publish (`ringfence exchange run`)",
@@ -41,7 +46,7 @@ CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
 """Each catalogue, and what it is a catalogue of."""
 
 
-def entries() -> Iterator[Entry]:
+def entries() -> Iterator[MetricEntry]:
     """Every metric, in the order of the catalogues."""
     for catalogue in CATALOGUES:
         yield from catalogue(CollectorRegistry()).entries

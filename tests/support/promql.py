@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from stream.ops.metrics.catalogue import Entry
+from stream.ops.metrics.catalogue import MetricEntry
 from tests.support.metrics import entries
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus"
@@ -58,7 +58,7 @@ def _labels_by_series() -> Mapping[str, frozenset[str] | None]:
     return known
 
 
-def _series(entry: Entry) -> tuple[str, ...]:
+def _series(entry: MetricEntry) -> tuple[str, ...]:
     if entry.kind == "histogram":
         return tuple(f"{entry.name}_{suffix}" for suffix in ("bucket", "sum", "count"))
     return (entry.name,)

@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from stream.calls.lookup import Lookup
 from stream.config.settings import load
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.edge.sip.message import Request, Response, read
-from stream.edge.sip.responder import Responder, Transport
-from stream.edge.sip.response import Address, Answer
+from stream.edge.sip.message import SipRequest, SipResponse, read
+from stream.edge.sip.responder import Responder, SipTransport
+from stream.edge.sip.response import Address, SipReply
 from stream.edge.sip.settings import SipSettings
-from stream.ops.metrics.sip import SipMetrics
+from stream.ops.metrics.sip_catalogue import SipMetrics
 from tests.support.lookups import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
 
 SOURCE = Address("192.0.2.7", 40_000)
@@ -74,8 +74,8 @@ def message(
 
 
 def asked(
-    data: bytes, to: Responder | None = None, transport: Transport = Transport.UDP
-) -> Answer | None:
+    data: bytes, to: Responder | None = None, transport: SipTransport = SipTransport.UDP
+) -> SipReply | None:
     """What one message is answered."""
     (made,) = (to or responder()).answers([(data, SOURCE)], transport, 1.0)
     return made
@@ -87,14 +87,14 @@ def code_of(data: bytes, to: Responder | None = None) -> int | None:
     return None if made is None else made.code
 
 
-def fields_of(made: Answer | None) -> Mapping[str, Sequence[str]]:
+def fields_of(made: SipReply | None) -> Mapping[str, Sequence[str]]:
     """The fields of an answer, read as a request's are."""
     assert made is not None
     first, _, rest = made.data.partition(b"\r\n")
-    assert isinstance(read(made.data), Response)
+    assert isinstance(read(made.data), SipResponse)
     assert first.startswith(b"SIP/2.0 %d " % made.code)
     again = read(b"X sip:x SIP/2.0\r\n" + rest)
-    assert isinstance(again, Request)
+    assert isinstance(again, SipRequest)
     return again.fields
 
 

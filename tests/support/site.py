@@ -18,15 +18,15 @@ from stream.core.model.appeal import NamedList
 from stream.core.model.entry import Category, Entry
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.edge.http.app import ROUTERS
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Guard
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import Auth
 from stream.edge.http.blocklist import Blocklist
-from stream.edge.http.tokens import Client, Role, Tokens, digest_of
-from stream.edge.sinks.number_policy import Judge
+from stream.edge.http.tokens import Client, ClientRole, Tokens, digest_of
+from stream.edge.sinks.number_policy import NumberPolicy
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms, now_s
-from stream.ops.monitor.collect import Watch
+from stream.ops.monitor.collect import Monitor
 from stream.web import ROUTERS as PAGES
 from stream.web import install
 from stream.web.page_context import PageParts, opened, redress_at
@@ -121,24 +121,24 @@ async def site_at(
         agreements=replace(settings.agreements, dir=str(tmp_path)),
         ops=replace(settings.ops, watch=()),
     )
-    named = {Role.PARTNER: THEIRS}
+    named = {ClientRole.PARTNER: THEIRS}
     held = tuple(
         (digest_of(token), Client(named.get(role, role.value), role))
         for role, token in TOKENS.items()
     )
     served_by = serve_settings(refusals_per_minute=100_000, questions_per_minute=100_000)
     lists = blocklists(*(live(LISTED[owner], NUMBERS[owner]) for owner in LISTED))
-    judge = Judge(lists, compile_policy(PolicySettings(), lists.names))
+    judge = NumberPolicy(lists, compile_policy(PolicySettings(), lists.names))
     agreements = AgreementFolder(tmp_path)
     agreements.start()
 
     command = _command(tmp_path)
     monkeypatch.setattr("stream.web.commands.sys", SimpleNamespace(executable=str(command)))
-    async with door_opened(Producer()) as door:
+    async with door_opened(Producer()) as intake:
         parts = parts_for(
             served_by,
-            guard=Guard(Tokens(held), served_by.refusals_per_minute),
-            door=door,
+            auth=Auth(Tokens(held), served_by.refusals_per_minute),
+            intake=intake,
             lookup=lookup_in(lists),
             blocklist=Blocklist(lambda: judge),
         )
@@ -149,15 +149,15 @@ async def site_at(
                 opened(
                     settings,
                     settings.serve,
-                    Watch(()),
-                    parts.guard,
+                    Monitor(()),
+                    parts.auth,
                     agreements,
                     redress,
                     lambda: lists,
                 ) as pages,
                 served(parts, more=lambda app: install(app, pages)) as http,
             ):
-                shown = [await redress.kept.find(one) for one in DECISIONS.values()]
+                shown = [await redress.decisions.find(one) for one in DECISIONS.values()]
 
                 async def look() -> Any:
                     return shown
@@ -178,7 +178,7 @@ def _command(folder: Path) -> Path:
     return path
 
 
-async def filled(register_at: Any, redress: Redress) -> dict[str, str]:
+async def filled(register_at: Any, redress: AppealService) -> dict[str, str]:
     """The lists, decisions and appeals of both owners; the appeals' ids."""
     appeals = {}
     made = [
@@ -190,7 +190,7 @@ async def filled(register_at: Any, redress: Redress) -> dict[str, str]:
         )
         for owner in LISTED
     ]
-    await redress.kept.deliver(batch(*made))
+    await redress.decisions.deliver(batch(*made))
     async with await ListStore.connect(register_at) as register:
         for owner, listed in LISTED.items():
             await register.create(listed, "plain", BY)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from stream.ops.metrics.catalogue import Entry
+from stream.ops.metrics.catalogue import MetricEntry
 from tests.support.metrics import CATALOGUES
 
 TABLE = Path(__file__).parents[2] / "deploy/METRICS.md"
 BEGIN, END = "<!-- written by `make docs-metrics` -->", "<!-- end -->"
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: MetricEntry) -> str:
     cells = (
         f"`{entry.name}`",
         entry.kind,

@@ -12,8 +12,8 @@ from stream.cli.common import own, settings_of
 from stream.cli.options import ConfigFiles, Output
 from stream.cli.output import NOTHING_DONE, Format, note, render, say
 from stream.config.settings import Settings
-from stream.edge.ingest.lines import Line
-from stream.edge.ingest.progress import State
+from stream.edge.ingest.file_lines import FileLine
+from stream.edge.ingest.position_file import PositionFile
 from stream.ops.clock import now_s
 from stream.services.ingest import IngestJob, IngestRequest, follow, once, reader_for, request_of
 
@@ -109,7 +109,7 @@ def _print_done(done: IngestJob, request: IngestRequest) -> None:
         say(_waits(waiting))
 
 
-def _waits(waiting: Line) -> str:
+def _waits(waiting: FileLine) -> str:
     return (
         f"{waiting.place}: {waiting.size} bytes have no newline yet and wait for the rest; "
         "--last-line takes them as they are"
@@ -119,7 +119,7 @@ def _waits(waiting: Line) -> str:
 def _dry_run(settings: Settings, request: IngestRequest, form: Format) -> None:
     """Show from where it would go on, and what would be understood."""
     if request.state.exists():
-        with State(request.state, str(request.path)) as state:
+        with PositionFile(request.state, str(request.path)) as state:
             place, done = state.place(), state.done()
             lines = _next_lines(settings, request, state)
     else:
@@ -149,9 +149,11 @@ def _dry_run(settings: Settings, request: IngestRequest, form: Format) -> None:
         raise typer.Exit(NOTHING_DONE)
 
 
-def _next_lines(settings: Settings, request: IngestRequest, state: State | None) -> list[Line]:
+def _next_lines(
+    settings: Settings, request: IngestRequest, state: PositionFile | None
+) -> list[FileLine]:
     reader = reader_for(settings, request, state)
-    lines: list[Line] = []
+    lines: list[FileLine] = []
     try:
         while len(lines) < SHOWN and (batch := reader.next()) is not None:
             lines += batch.lines

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from stream.appeals.actions import Desk, number_of, open_appeal, reasons_of
+from stream.appeals.actions import AppealContext, number_of, open_appeal, reasons_of
 from stream.appeals.actions import forward as forward_
 from stream.appeals.actions import receive as receive_
 from stream.appeals.actions import redress as redress_
@@ -365,9 +365,9 @@ def _blocking(settings: Settings, number: str, anyway: bool) -> list[NamedList]:
     ]
 
 
-def desk_of(settings: Settings) -> Desk:
+def desk_of(settings: Settings) -> AppealContext:
     """Return the desk that answers appeals. Raises ConfigInvalid."""
-    return Desk(
+    return AppealContext(
         settings.calls.home_country,
         settings.circle_keys(),
         agreements_of(settings),

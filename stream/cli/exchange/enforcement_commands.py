@@ -37,7 +37,7 @@ from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.store_codec import hex_of
 from stream.ops.clock import now_s
-from stream.ops.metrics.enforcement import EnforcementMetrics
+from stream.ops.metrics.exchange_catalogue import EnforcementMetrics
 from stream.services import enforcement
 
 app = group()

@@ -51,7 +51,7 @@ from stream.lists.store.history import FEED_PULLED
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
-from stream.ops.metrics.feed import FeedMetrics
+from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.schema import checks
 from stream.ops.schema.durations import spelled
 from stream.services import feeds

@@ -26,7 +26,7 @@ from stream.core.model import names
 from stream.core.model.errors import SecretUnsafe
 from stream.core.model.moments import rfc3339
 from stream.edge.http.token_file import rewrite
-from stream.edge.http.tokens import Client, Role, line_of, new_token, read_tokens, revoked
+from stream.edge.http.tokens import Client, ClientRole, line_of, new_token, read_tokens, revoked
 from stream.ops.clock import now_s
 from stream.ops.schema.toml import secret
 
@@ -52,7 +52,7 @@ app = group(_OrCreate)
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Who the token is for; it stands in logs.")],
-    role: Annotated[Role, typer.Option(help="What they may do.")],
+    role: Annotated[ClientRole, typer.Option(help="What they may do.")],
     expires_in: ExpiresIn = None,
     form: Output = Format.TABLE,
 ) -> None:

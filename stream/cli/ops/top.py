@@ -28,9 +28,9 @@ from stream.core.model.errors import Fault
 from stream.kafka.call_events import CallEvent
 from stream.kafka.decision_history import decision_in, last, without_numbers
 from stream.kafka.topic_reader import follow, reader
-from stream.ops.monitor.collect import Point, Watch
-from stream.ops.monitor.dashboard import ListFigures, Picture, Process, State
-from stream.ops.monitor.targets import STARTED_BY, Kind
+from stream.ops.monitor.collect import Monitor, TrailPoint
+from stream.ops.monitor.dashboard import ListOverview, Overview, ProcessState, ProcessStatus
+from stream.ops.monitor.targets import STARTED_BY, ProcessKind
 from stream.ops.schema.durations import spelled
 from stream.ops.tasks import cancelled
 
@@ -59,11 +59,11 @@ class Sort(StrEnum):
         every: list[Sort] = [*Sort]
         return every[(every.index(self) + 1) % len(every)]
 
-    def sorted(self, lists: Sequence[ListFigures]) -> list[ListFigures]:
+    def sorted(self, lists: Sequence[ListOverview]) -> list[ListOverview]:
         """The lists in this order; what is not known last."""
         return sorted(lists, key=lambda one: (-self._of(one), one.name))
 
-    def _of(self, one: ListFigures) -> float:
+    def _of(self, one: ListOverview) -> float:
         match self:
             case Sort.BLOCKS:
                 return one.blocks_per_s or 0.0
@@ -79,8 +79,8 @@ class Sort(StrEnum):
 class View:
     """The figures that are shown, and how. `decisions` are masked, oldest first."""
 
-    picture: Picture
-    trail: Sequence[Point] = ()
+    picture: Overview
+    trail: Sequence[TrailPoint] = ()
     decisions: Sequence[Mapping[str, Any]] = ()
     decisions_why: str = ""
     sort: Sort = Sort.BLOCKS
@@ -108,7 +108,7 @@ def top(
     """
     quiet_clients()
     settings = settings_of(config)
-    watch = Watch(settings.watched())
+    watch = Monitor(settings.watched())
     if form is not Format.TABLE:
         seen = asyncio.run(watch.look_twice(every_s))
         render(form, seen, lambda: None)
@@ -121,11 +121,11 @@ def top(
     raise typer.Exit(0 if _answers(seen) else 1)
 
 
-def _answers(seen: Picture) -> bool:
-    return any(one.state in {State.READY, State.NOT_READY} for one in seen.engine)
+def _answers(seen: Overview) -> bool:
+    return any(one.state in {ProcessState.READY, ProcessState.NOT_READY} for one in seen.engine)
 
 
-async def _once(settings: Settings, watch: Watch, every_s: float) -> Picture:
+async def _once(settings: Settings, watch: Monitor, every_s: float) -> Overview:
     """One picture, printed."""
     newest = _Newest()
     task = asyncio.create_task(newest.follow(settings))
@@ -177,7 +177,7 @@ class _Newest:
         self.begun.set()
 
 
-async def _live(settings: Settings, watch: Watch, every_s: float) -> None:
+async def _live(settings: Settings, watch: Monitor, every_s: float) -> None:
     """The picture until `q`."""
     newest, keys = _Newest(), asyncio.Queue[str]()
     view = View(await watch.look(), version=__version__)
@@ -201,7 +201,7 @@ async def _live(settings: Settings, watch: Watch, every_s: float) -> None:
         await cancelled(following, looking)
 
 
-async def _look(watch: Watch, view: View, every_s: float, keys: "asyncio.Queue[str]") -> None:
+async def _look(watch: Monitor, view: View, every_s: float, keys: "asyncio.Queue[str]") -> None:
     """Look again and again; each look wakes whoever waits for keys."""
     while True:
         await asyncio.sleep(every_s)
@@ -334,26 +334,28 @@ def _lists(view: View, count: int) -> Iterator[Text]:
 def _processes(view: View) -> Iterator[Text]:
     """Processes in trouble first; those that were never heard of in one line at the end."""
     seen = view.picture
-    order = [State.AWAY, State.NOT_READY, State.READY]
+    order = [ProcessState.AWAY, ProcessState.NOT_READY, ProcessState.READY]
     heard = [one for one in seen.processes if one.state in order]
     for one in sorted(heard, key=lambda each: order.index(each.state)):
         yield _process(one, seen.at_s)
-    unheard = [one for one in seen.processes if one.state is State.UNHEARD]
+    unheard = [one for one in seen.processes if one.state is ProcessState.UNHEARD]
     if len([one for one in unheard if one in seen.engine]) == len(seen.engine):
         for one in seen.engine:
             yield Text(f"{one.place.name} at {one.place.url}: {one.why}", BAD)
         yield Text(
-            f"  `{STARTED_BY[Kind.ENGINE]}` starts it; elsewhere: its address in [ops] watch"
+            f"  `{STARTED_BY[ProcessKind.ENGINE]}` starts it; elsewhere: its address in [ops] watch"
         )
         unheard = [one for one in unheard if one not in seen.engine]
     if unheard:
         yield Text(f"not heard of: {', '.join(one.place.name for one in unheard)}", DIM)
 
 
-def _process(one: Process, at_s: float) -> Text:
+def _process(one: ProcessStatus, at_s: float) -> Text:
     line = Text(f"{one.place.name:13}")
-    style = {State.READY: GOOD, State.NOT_READY: "yellow", State.AWAY: BAD}[one.state]
-    if one.state is State.AWAY:
+    style = {ProcessState.READY: GOOD, ProcessState.NOT_READY: "yellow", ProcessState.AWAY: BAD}[
+        one.state
+    ]
+    if one.state is ProcessState.AWAY:
         since = datetime.fromtimestamp(one.since_s or at_s, UTC).strftime("%H:%M:%SZ")
         line.append(f"AWAY since {since}: {one.why}", style)
         line.append(f"; `{STARTED_BY.get(one.kind, 'start it')}`", "")

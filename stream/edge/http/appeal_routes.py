@@ -20,9 +20,9 @@ from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
 from stream.edge.http.bodies import FORM, JSON
 from stream.edge.http.dependencies import Parts, PartsHere, needs
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import page, see_other, wants_page
-from stream.edge.http.tokens import Client, Role
+from stream.edge.http.tokens import Client, ClientRole
 from stream.lists.store.heads import By
 from stream.ops.clock import now_s
 
@@ -50,7 +50,7 @@ class _Comment(msgspec.Struct, forbid_unknown_fields=True):
     comment: str
 
 
-class Answer(StrEnum):
+class AppealAnswer(StrEnum):
     """What an operator does with an appeal."""
 
     FORWARD = "forward"
@@ -59,9 +59,9 @@ class Answer(StrEnum):
 
 
 STATES: Final = {
-    Answer.FORWARD: AppealState.PENDING_OWNER,
-    Answer.REDRESS: AppealState.REDRESSED,
-    Answer.REJECT: AppealState.REJECTED,
+    AppealAnswer.FORWARD: AppealState.PENDING_OWNER,
+    AppealAnswer.REDRESS: AppealState.REDRESSED,
+    AppealAnswer.REJECT: AppealState.REJECTED,
 }
 """Where each answer brings an appeal."""
 
@@ -69,18 +69,18 @@ STATES: Final = {
 def _pace(request: Request, parts: Parts) -> None:
     """Hold back who asks too much from one address. Raises ProblemError."""
     address = request.client.host if request.client is not None else ""
-    wait_s = parts.redress.pace.take(address)
+    wait_s = parts.redress.rate_limit.take(address)
     if wait_s:
         text = "too many questions from your address; wait a little"
-        raise ProblemError(Kind.TOO_MANY_REFUSALS, text, retry_after_s=int(wait_s) + 1)
+        raise ProblemError(ProblemKind.TOO_MANY_REFUSALS, text, retry_after_s=int(wait_s) + 1)
 
 
 async def _found(parts: Parts, decision_id: str) -> Decision:
     decision = await parts.redress.find(decision_id)
     if decision is None:
-        days = parts.redress.kept.settings.days
+        days = parts.redress.decisions.settings.days
         text = f"there is no decision of this id, or it is older than {days} days, or over"
-        raise ProblemError(Kind.NOT_FOUND, text)
+        raise ProblemError(ProblemKind.NOT_FOUND, text)
     return decision
 
 
@@ -193,10 +193,10 @@ async def _asked(request: Request) -> _Asked:
         elif kind == JSON:
             asked = msgspec.json.decode(body, type=_Asked)
         else:
-            raise ProblemError(Kind.UNSUPPORTED, f"takes {JSON} or {FORM}")
+            raise ProblemError(ProblemKind.UNSUPPORTED, f"takes {JSON} or {FORM}")
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         text = "takes decision_id, contact and reason, each a text"
-        raise ProblemError(Kind.MALFORMED, text) from error
+        raise ProblemError(ProblemKind.MALFORMED, text) from error
     return _Asked(
         asked.decision_id,
         _line(asked.contact, "contact", APPELLANT_CHARS_MAX),
@@ -209,13 +209,13 @@ def _line(text: str, what: str, most: int) -> str:
     try:
         return line_of(text, what, most)
     except ValueError as error:
-        raise ProblemError(Kind.MALFORMED, str(error)) from error
+        raise ProblemError(ProblemKind.MALFORMED, str(error)) from error
 
 
 @router.get(
     "/appeals",
     summary="The queue of appeals",
-    dependencies=[needs(Role.VIEWER)],
+    dependencies=[needs(ClientRole.VIEWER)],
     responses={200: {"description": "Appeals, newest first.", "content": _PAGE}},
 )
 async def queue(
@@ -273,7 +273,7 @@ async def answered(
     parts: PartsHere,
     client: Annotated[Client, needs()],
     appeal_id: _AppealId,
-    answer: Answer,
+    answer: AppealAnswer,
 ) -> Response:
     """`forward` asks the list's owner, `redress` lets the number through within a second.
 
@@ -281,14 +281,14 @@ async def answered(
     """
     # A browser that is logged in could be made to send a form from elsewhere; JSON it cannot send.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise ProblemError(Kind.UNSUPPORTED, f"takes {JSON}")
+        raise ProblemError(ProblemKind.UNSUPPORTED, f"takes {JSON}")
     try:
         comment = msgspec.json.decode(await request.body(), type=_Comment).comment
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError(Kind.MALFORMED, "takes a comment, a text") from error
+        raise ProblemError(ProblemKind.MALFORMED, "takes a comment, a text") from error
     said = _line(comment, "comment", COMMENT_CHARS_MAX)
     if not said:
-        raise ProblemError(Kind.MALFORMED, "the comment must say something")
+        raise ProblemError(ProblemKind.MALFORMED, "the comment must say something")
     by = By(f"http:{client.name}", said)
     answered = await parts.redress.answer(appeal_id, STATES[answer], by)
     return JSONResponse(public_json(answered, now_s()))

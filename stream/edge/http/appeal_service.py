@@ -1,18 +1,17 @@
-"""What stands behind the routes of decisions and appeals: what is kept of both."""
+"""Decisions by id and appeals, for the routes of both."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from stream.appeals import actions
-from stream.appeals.actions import Desk
+from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.appeal import Appeal, AppealState, NamedList
 from stream.core.model.decision import Decision
 from stream.core.model.errors import AppealRefused
-from stream.edge.http.auth import Pace
-from stream.edge.http.decision_store import KeptDecisions
-from stream.edge.http.preloaded import Preloaded
+from stream.edge.http.auth import RateLimit
+from stream.edge.http.decision_store import DecisionStore, PreloadedDecisions
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 
@@ -34,7 +33,7 @@ RULES: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Because:
+class DecidingList:
     """One reason for a decision: a list, and whom to ask to take the number off."""
 
     list: str
@@ -45,36 +44,36 @@ class Because:
 
 
 @dataclass(slots=True, kw_only=True)
-class Redress:
+class AppealService:
     """Decisions by id, and appeals. Every method may raise ListStoreDown.
 
     `connect` opens the register for a redress; `desk` is that of the moment. `contacts` says by
-    owner whom to ask. `pace` limits what one address may ask without a token.
+    owner whom to ask. `rate_limit` limits what one address may ask without a token.
     """
 
-    kept: KeptDecisions
+    decisions: DecisionStore
     book: AppealStore
     connect: Callable[[], Awaitable[ListStore]]
-    desk: Callable[[], Desk]
+    desk: Callable[[], AppealContext]
     contacts: Mapping[str, str]
-    pace: Pace
-    preloaded: Preloaded | None = None
+    rate_limit: RateLimit
+    preloaded: PreloadedDecisions | None = None
     _rules: Mapping[str, str] = field(init=False, default_factory=lambda: RULES)
 
     async def find(self, decision_id: str) -> Decision | None:
         """The decision with that id, or what is behind the id of a preloaded key."""
-        found = await self.kept.find(decision_id)
+        found = await self.decisions.find(decision_id)
         if found is None and self.preloaded is not None:
             found = await self.preloaded.find(decision_id)
         return found
 
-    def because(self, decision: Decision) -> list[Because]:
+    def because(self, decision: Decision) -> list[DecidingList]:
         """The lists that decided, each with its owner's contact."""
         found = []
         for reason in decision.reasons:
             owner = reason.list.partition("/")[0]
             found.append(
-                Because(
+                DecidingList(
                     list=reason.list,
                     owner=owner,
                     category=(reason.category or "not confirmed").replace("_", " "),
@@ -85,7 +84,7 @@ class Redress:
         return found
 
     def rule(self, decision: Decision) -> str:
-        """What decided, in words, where no list did."""
+        """Return what decided, in words, where no list did."""
         return self._rules.get(decision.rule, decision.rule.replace("_", " "))
 
     async def appeal(self, decision: Decision, appellant: str, by: By) -> tuple[Appeal, bool]:

@@ -1,4 +1,4 @@
-"""Who is let in: the token's client and its role, or 401, 403 and, to who tries too often, 429.
+"""Authentication by token: a client and its role, or 401, 403, and 429 after too many refusals.
 
 A right token is never refused for what others did from the same address: only refusals are limited,
 so that nobody can lock a carrier out. Each refusal within the limit is a line of the audit log;
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Client, Role, Tokens
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import Client, ClientRole, Tokens
 from stream.ops.clock import monotonic_s, now_s
 
 audit = logging.getLogger("stream.edge.http.audit")
@@ -25,7 +25,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="ringfence", Basic realm=
 
 
 @dataclass(slots=True)
-class Pace:
+class RateLimit:
     """At most `per_minute` of something for each who does it, evenly, with a burst of as many."""
 
     per_minute: int
@@ -44,7 +44,7 @@ class Pace:
         return wait_s
 
 
-class Guard:
+class Auth:
     """Looks at a request's `Authorization`. `clock` says when a token's time is over."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Guard:
     ) -> None:
         self._tokens = tokens
         self._clock = clock
-        self._pace = Pace(refusals_per_minute)
+        self._pace = RateLimit(refusals_per_minute)
         # A switch asks a thousand times a second with one header; its hash is looked up once.
         self._known: dict[bytes, Client] = {}
 
@@ -64,7 +64,7 @@ class Guard:
     def admit(
         self,
         headers: Iterable[tuple[bytes, bytes]],
-        roles: frozenset[Role],
+        roles: frozenset[ClientRole],
         *,
         address: str,
         route: str,
@@ -80,39 +80,39 @@ class Guard:
         if client is None or over:
             what = "the token has expired" if over else _unknown(len(given))
             text = f"{what}; send `Authorization: Bearer <token>`"
-            problem = ProblemError(Kind.NOT_AUTHENTICATED, text, headers=_CHALLENGE)
+            problem = ProblemError(ProblemKind.NOT_AUTHENTICATED, text, headers=_CHALLENGE)
             who, name = address, ""
         elif client.role not in roles:
             needed = " or ".join(sorted(roles))
             text = f"this takes the role {needed}; {client.name} has the role {client.role}"
-            problem = ProblemError(Kind.WRONG_ROLE, text)
+            problem = ProblemError(ProblemKind.WRONG_ROLE, text)
             who, name = f"client {client.name}", client.name
         else:
             return client
         raise self._refused(problem, who, name, address, route, request_id)
 
     def recognise(self, token: str, *, address: str, route: str, request_id: str) -> Client:
-        """Whose token somebody pasted. Raises ProblemError, and limits who guesses."""
+        """Return whose token somebody pasted. Raises ProblemError, and limits who guesses."""
         client = self._tokens.client_of(token.strip())
         if client is not None and not client.expired(self._clock()):
             return client
         text = "the token has expired" if client is not None else _unknown(1)
-        problem = ProblemError(Kind.NOT_AUTHENTICATED, text)
+        problem = ProblemError(ProblemKind.NOT_AUTHENTICATED, text)
         raise self._refused(problem, address, "", address, route, request_id)
 
     def still(self, digest: bytes) -> Client | None:
-        """Whose token has this SHA-256, if it is (still) one of ours, and its time not over."""
+        """Return the client whose token has this SHA-256; None: there is none, or it expired."""
         client = self._tokens.client_by(digest)
         return None if client is None or client.expired(self._clock()) else client
 
     def _refused(
         self, problem: ProblemError, who: str, name: str, address: str, route: str, request_id: str
     ) -> ProblemError:
-        """What to raise: `problem`, noted, or that there were too many."""
+        """Return what to raise: `problem`, noted, or that there were too many."""
         wait_s = self._pace.take(who)
         if wait_s:
             return ProblemError(
-                Kind.TOO_MANY_REFUSALS,
+                ProblemKind.TOO_MANY_REFUSALS,
                 "too many requests without a right token or role; wait, then try with one",
                 retry_after_s=int(wait_s) + 1,
             )
@@ -133,7 +133,7 @@ class Guard:
 
 
 def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a browser says that another site had it send this. Programs say nothing."""
+    """Return whether a browser says that another site had it send this. Programs say nothing."""
     given = dict(headers)
     site, origin = given.get(b"sec-fetch-site"), given.get(b"origin")
     if site not in {None, b"same-origin"}:
@@ -142,7 +142,7 @@ def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def _unknown(count: int) -> str:
-    """What is wrong with so many `Authorization` fields of no client."""
+    """Return what is wrong with so many `Authorization` fields of no client."""
     if count > 1:
         return "Authorization came more than once"  # which one a proxy looked at, nobody knows
     return "the token is unknown" if count else "no token came"

@@ -1,4 +1,4 @@
-"""What would be blocked now, for proxies that hold the table themselves: whole, or what changed.
+"""The numbers that would be blocked now, for proxies that hold the table: whole, or changes.
 
 Judged by the engine's own policy, number by number, in portions that let lookups through; nothing
 whole is ever in memory. A cursor stands for a moment of this process's lists. Of what changed since
@@ -20,8 +20,13 @@ from stream.core.filters.blocklists import LiveList
 from stream.core.model.entry import NEVER
 from stream.core.numbers.codes import texts_of
 from stream.core.numbers.prefix_entries import is_prefix
-from stream.edge.sinks.list_changes import difference
-from stream.edge.sinks.number_policy import Blocked, Judge, PrefixKeys, speaking
+from stream.edge.sinks.number_policy import (
+    Blocked,
+    NumberPolicy,
+    PrefixKeys,
+    list_changes,
+    speaking,
+)
 from stream.ops.clock import now_s
 
 ROWS: Final = 1000
@@ -32,7 +37,7 @@ CHANGES_MAX: Final = 200_000
 """Changed numbers that are remembered, about 20 MB."""
 
 
-class Item(NamedTuple):
+class BlockedNumber(NamedTuple):
     """A number or a prefix ("+8552390*"). `why` None: it may pass, inside a prefix that may not."""
 
     text: str
@@ -46,10 +51,10 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """What became of some numbers: those on the list now, and those that are not any more."""
+class BlocklistChanges:
+    """Changed numbers: those on the list now, and those removed from it."""
 
-    items: Sequence[Item]
+    items: Sequence[BlockedNumber]
     removed: Sequence[str]
 
 
@@ -57,12 +62,12 @@ class Changed:
 class Blocklist:
     """The list of the moment. `judge` gives the engine's judge of now; call `look` every second."""
 
-    judge: Callable[[], Judge]
+    judge: Callable[[], NumberPolicy]
     streams: asyncio.Semaphore = field(
         init=False, default_factory=lambda: asyncio.Semaphore(AT_ONCE)
     )
     _instance: str = field(init=False, default_factory=lambda: secrets.token_hex(4))
-    _seen: Judge | None = field(init=False, default=None)
+    _seen: NumberPolicy | None = field(init=False, default=None)
     _at: int = field(init=False, default=0)
     _from: int = field(init=False, default=0)
     _changes: "deque[tuple[int, frozenset[str]]]" = field(init=False, default_factory=deque)
@@ -83,7 +88,7 @@ class Blocklist:
         if seen is None or judge.policy is not seen.policy:
             self._forget()
             return
-        differs = difference(seen.blocklists, judge.blocklists)
+        differs = list_changes(seen.blocklists, judge.blocklists)
         if differs.everything or differs.prefixes or differs.allowed:
             self._forget()
             return
@@ -97,8 +102,8 @@ class Blocklist:
         self._from, self._held = self._at, 0
         self._changes.clear()
 
-    def since(self, cursor: str) -> Changed | None:
-        """What changed since then; None: only the whole list can say."""
+    def since(self, cursor: str) -> BlocklistChanges | None:
+        """Return what changed since then; None: only the whole list can say."""
         instance, _, at = cursor.rpartition("-")
         if instance != self._instance or not at.isdecimal():
             return None
@@ -109,13 +114,13 @@ class Blocklist:
         judge = self.judge()
         around = judge.prefixes(now_s())
         items = list(_judged(judge, sorted(texts), around))
-        return Changed(items, sorted(texts - {item.text for item in items}))
+        return BlocklistChanges(items, sorted(texts - {item.text for item in items}))
 
-    async def whole(self) -> AsyncIterator[list[Item]]:
+    async def whole(self) -> AsyncIterator[list[BlockedNumber]]:
         """Everything, in portions; of the moment in which it was asked for."""
         judge, at_s = self.judge(), now_s()
         around = judge.prefixes(at_s)
-        yield [Item(f"{text}*", why) for text, why in around.items()]
+        yield [BlockedNumber(f"{text}*", why) for text, why in around.items()]
         named = {live.name for live in judge.blocklists.lists if _names_numbers(live)}
         once: set[str] = set()
         for live in judge.blocklists.lists:
@@ -137,7 +142,9 @@ class Blocklist:
         yield [item for item in _judged(judge, spared, around) if item.why is None]
 
 
-def _judged(judge: Judge, texts: Sequence[str], around: PrefixKeys) -> Iterator[Item]:
+def _judged(
+    judge: NumberPolicy, texts: Sequence[str], around: PrefixKeys
+) -> Iterator[BlockedNumber]:
     """Those of `texts` that are blocked, and those that are not although a prefix is."""
     if not texts:
         return
@@ -145,14 +152,14 @@ def _judged(judge: Judge, texts: Sequence[str], around: PrefixKeys) -> Iterator[
     for place, text in enumerate(texts):
         why = blocked.get(place)
         if why is not None or speaking(around, text) is not None:
-            yield Item(text, why)
+            yield BlockedNumber(text, why)
 
 
 def _names_numbers(live: LiveList) -> bool:
     return live.snapshot is not None and live.snapshot.columns is not None
 
 
-def _codes(judge: Judge, live: LiveList) -> Iterator[NDArray[np.uint64]]:
+def _codes(judge: NumberPolicy, live: LiveList) -> Iterator[NDArray[np.uint64]]:
     """The numbers that a list names, each once: those that changed come at the end."""
     changed = np.array(sorted(_changed(live)), np.uint64)
     for codes in judge.known_numbers(live, ROWS):

@@ -1,18 +1,104 @@
-"""The route of the blocklist."""
+"""The route of the blocklist, and its forms: JSON, text, tables that Kamailio loads."""
 
 import sys
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from enum import StrEnum
 from typing import Annotated, Any, Final, Protocol
 
+import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from stream.edge.http.blocklist import AT_ONCE, Blocklist
-from stream.edge.http.blocklist_formats import MEDIA_TYPE, WHOLE_ONLY, Form, head, portion, tail
+from stream.edge.http.blocklist import AT_ONCE, BlockedNumber, Blocklist
 from stream.edge.http.dependencies import PartsHere, needs
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Form(StrEnum):
+    """A form. The tables for Kamailio are files of its db_text module, and always whole."""
+
+    JSON = "json"
+    TEXT = "text"
+    HTABLE = "kamailio-htable"
+    MTREE = "kamailio-mtree"
+
+
+MEDIA_TYPE: Final = {
+    Form.JSON: "application/json",
+    Form.TEXT: "text/plain",
+    Form.HTABLE: "text/plain",
+    Form.MTREE: "text/plain",
+}
+WHOLE_ONLY: Final = frozenset({Form.HTABLE, Form.MTREE})
+_HTABLE: Final = b"key_name(string) key_type(int) value_type(int) key_value(string) expires(int)\n"
+_MTREE: Final = b"tprefix(string) tvalue(string)\n"
+
+
+def head(form: Form, cursor: str, *, full: bool) -> bytes:
+    """Return what comes before the items."""
+    match form:
+        case Form.JSON:
+            start = {"full": full, "cursor": cursor}
+            return _encode(start)[:-1] + b',"items":['
+        case Form.TEXT:
+            return f"# cursor {cursor}\n# {'all' if full else 'changes'}\n".encode()
+        case Form.HTABLE:
+            return _HTABLE
+        case Form.MTREE:
+            return _MTREE
+
+
+def portion(form: Form, items: Iterable[BlockedNumber], *, first: bool) -> bytes:
+    """Some items; `first`: none came before."""
+    match form:
+        case Form.JSON:
+            texts = [_encode(_object(item)) for item in items]
+            return (b"" if first or not texts else b",") + b",".join(texts)
+        case Form.TEXT:
+            lines = (f"{'!' if item.why is None else ''}{item.text}\n" for item in items)
+        case Form.HTABLE:
+            lines = (
+                f"{item.text}:0:0:{_value(item)}:{item.expires_at_s}\n"
+                for item in items
+                if not item.text.endswith("*")
+            )
+        case Form.MTREE:
+            lines = (
+                f"{item.text[1:-1]}:{_value(item)}\n" for item in items if item.text.endswith("*")
+            )
+    return "".join(lines).encode()
+
+
+def tail(form: Form, removed: Iterable[str]) -> bytes:
+    """Return what comes after the items."""
+    match form:
+        case Form.JSON:
+            return b'],"removed":' + _encode(list(removed)) + b"}"
+        case Form.TEXT:
+            return "".join(f"-{text}\n" for text in removed).encode()
+        case _:
+            return b""
+
+
+def _object(item: BlockedNumber) -> dict[str, object]:
+    why = item.why
+    return {
+        "number": item.text,
+        "action": "allow" if why is None else "block",
+        "list": None if why is None else why.list,
+        "reason": None if why is None else why.reason,
+        "expires_at_s": item.expires_at_s or None,
+    }
+
+
+def _value(item: BlockedNumber) -> str:
+    """Return what Kamailio finds: `block <list>`, or `allow`."""
+    return "allow" if item.why is None else f"block {item.why.list}"
+
 
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdCompressor
@@ -55,7 +141,7 @@ def coding_of(accepted: str) -> str:
 @router.get(
     "/blocklist",
     summary="What is blocked now, or what changed",
-    dependencies=[needs(Role.SWITCH)],
+    dependencies=[needs(ClientRole.SWITCH)],
     responses={
         200: {
             "description": "The list. `full` true: it takes the place of all that you have.",
@@ -104,7 +190,7 @@ async def blocklist(
     """
     readiness = parts.readiness()
     if not readiness.ready:
-        raise ProblemError(Kind.NOT_READY, readiness.missing[0], retry_after_s=1)
+        raise ProblemError(ProblemKind.NOT_READY, readiness.missing[0], retry_after_s=1)
     held = parts.blocklist
     held.look()
     cursor = held.cursor
@@ -132,7 +218,7 @@ async def blocklist(
         return Response(packed, media_type=MEDIA_TYPE[form], headers=headers)
     if held.streams.locked():
         text = f"{AT_ONCE} whole lists are being sent; come again"
-        raise ProblemError(Kind.BUSY, text, retry_after_s=2)
+        raise ProblemError(ProblemKind.BUSY, text, retry_after_s=2)
     return StreamingResponse(
         _pieces(_written(held, form, cursor), coding), media_type=MEDIA_TYPE[form], headers=headers
     )

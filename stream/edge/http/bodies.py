@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 
 FORM: Final = "application/x-www-form-urlencoded"
 FORM_BASE64: Final = "application/x-www-form-base64-encoded"
@@ -35,12 +35,12 @@ def records_in(body: bytes, content_type: str, record_bytes_max: int) -> Records
     if read is None:
         known = ", ".join(sorted(_READERS))
         text = f"takes bodies of the types {known}"
-        raise ProblemError(Kind.UNSUPPORTED, text, headers={"Accept-Post": known})
+        raise ProblemError(ProblemKind.UNSUPPORTED, text, headers={"Accept-Post": known})
     records = read(body)
     if not records:
-        raise ProblemError(Kind.MALFORMED, "there is no record in the body")
+        raise ProblemError(ProblemKind.MALFORMED, "there is no record in the body")
     if len(records) > RECORDS_MAX:
-        raise ProblemError(Kind.TOO_LARGE, f"a body may hold {RECORDS_MAX} records")
+        raise ProblemError(ProblemKind.TOO_LARGE, f"a body may hold {RECORDS_MAX} records")
     errors = [
         {"index": index, "reason": f"{len(record)} bytes"}
         for index, record in enumerate(records)
@@ -48,7 +48,7 @@ def records_in(body: bytes, content_type: str, record_bytes_max: int) -> Records
     ]
     if errors:
         text = f"a record may have {record_bytes_max} bytes ([calls] record_bytes_max)"
-        raise ProblemError(Kind.TOO_LARGE, text, errors=errors)
+        raise ProblemError(ProblemKind.TOO_LARGE, text, errors=errors)
     return records
 
 
@@ -154,5 +154,5 @@ def _place(place: dict[str, Any], error: Exception) -> dict[str, Any]:
 
 def _wrong(what: str, errors: list[dict[str, Any]]) -> ProblemError:
     return ProblemError(
-        Kind.MALFORMED, f"{what} cannot be read; none of it was taken", errors=errors
+        ProblemKind.MALFORMED, f"{what} cannot be read; none of it was taken", errors=errors
     )

@@ -8,24 +8,30 @@ The copy can be lost; the topic is the record, and the group's position is behin
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
+import numpy as np
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
-from stream.core.model.decision import Decision, Verdict, read_decision
+from stream.core.model.decision import Decision, Reason, Role, Verdict, read_decision
+from stream.core.model.entry import NEVER
 from stream.core.model.errors import UNREADABLE, ListStoreDown
+from stream.core.model.moments import rfc3339_ms
 from stream.core.numbers.number import masked
+from stream.edge.sinks.number_policy import Blocked, NumberPolicy
+from stream.edge.sinks.preload_ids import NumberIds
+from stream.edge.sinks.proxy_redis import number_ids
 from stream.kafka.batch import RawBatch
 from stream.lists.store import redis_keys
 from stream.lists.store.redis_client import renamed
-from stream.ops.clock import now_s
+from stream.ops.clock import now_ms, now_s
 from stream.ops.retry import Backoff
-from stream.ops.skipped_records import Place, Skipped, skip
+from stream.ops.skipped_records import RecordKind, Skipped, skip
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +43,15 @@ _ID_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class KeptSettings:
+class DecisionStoreSettings:
     """For how many `days`, and how many at most (about 300 bytes each)."""
 
     days: int
     count_max: int
 
 
-class KeptMetrics(Protocol):
-    """What is counted, in the catalogue of whichever process it is."""
+class DecisionStoreMetrics(Protocol):
+    """Metrics of the store, in the catalogue of whichever process it is."""
 
     kept: Counter
     kept_now: Gauge
@@ -71,7 +77,7 @@ def unpacked(data: bytes) -> Decision:
     return msgspec.convert({**_ABSENT, **held}, Decision)
 
 
-def worth_keeping(values: Iterable[bytes | None]) -> list[Decision]:
+def decisions_to_store(values: Iterable[bytes | None]) -> list[Decision]:
     """The decisions among `values` that did something to a call, or would have."""
     # Most of a topic with emit = "all" are plain allows: those are not even decoded.
     held = [read_decision(value) for value in values if value and _ALLOWS not in value]
@@ -83,18 +89,18 @@ _ALLOWS: Final = b'"verdict":"allow","simulated":false'
 
 
 @dataclass(slots=True)
-class KeptDecisions:
+class DecisionStore:
     """The copy. Methods raise ListStoreDown."""
 
     redis: Redis
-    settings: KeptSettings
-    metrics: KeptMetrics
+    settings: DecisionStoreSettings
+    metrics: DecisionStoreMetrics
     _asked: list[bytes] = field(init=False, default_factory=list)
 
     async def deliver(self, raw: RawBatch) -> None:
         """Keep what a batch of the decisions topic holds; waits for a Redis that is away."""
         backoff = Backoff(0.2, 5.0)
-        held = worth_keeping(raw.values)
+        held = decisions_to_store(raw.values)
         while True:
             try:
                 await self.keep(held)
@@ -151,7 +157,7 @@ class KeptDecisions:
             return unpacked(found)
         except UNREADABLE:
             where = f"{redis_keys.decided('DAY')} {decision_id}"
-            skip(Skipped(Place.DECISION, where, "it is no decision"))
+            skip(Skipped(RecordKind.DECISION, where, "it is no decision"))
             return None
 
     def asked(self, answers: Iterable[bytes]) -> None:
@@ -168,7 +174,7 @@ class KeptDecisions:
             await asyncio.sleep(_WRITE_S)
             asked, self._asked = self._asked, []
             try:
-                await self.keep(worth_keeping(asked))
+                await self.keep(decisions_to_store(asked))
             except ListStoreDown as fault:
                 log.warning("%d decisions of lookups are not kept by id: %s", len(asked), fault)
 
@@ -179,3 +185,64 @@ class KeptDecisions:
             datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
             for day in range(today + 1, today - self.settings.days, -1)
         ]
+
+
+@dataclass(slots=True)
+class PreloadedDecisions:
+    """Decisions that no call led to: those behind the id of a preloaded key, or a prefix's.
+
+    `judge` gives the lists of the moment. Raises ListStoreDown.
+    """
+
+    redis: Redis
+    judge: Callable[[], NumberPolicy]
+    _names: NumberIds | None = field(init=False, default=None)
+
+    async def find(self, decision_id: str) -> Decision | None:
+        """Return the decision now about the number of this id; None: no number, or it may call."""
+        if self._names is None:
+            with renamed("reading the key of ids"):
+                self._names = await number_ids(self.redis)
+        text = self._names.text(decision_id)
+        if text is None:
+            return None
+        judge, at_s = self.judge(), now_s()
+        is_prefix = text.endswith("*")
+        why = (
+            judge.prefixes(at_s).get(text[:-1])
+            if is_prefix
+            else judge.numbers(np.array([text], "S16"), at_s).get(0)
+        )
+        return None if why is None else _decision(judge, decision_id, text, why)
+
+
+def _decision(judge: NumberPolicy, decision_id: str, text: str, why: Blocked) -> Decision:
+    confirmed = why.reason != "unconfirmed"
+    ends = None if why.expires_at_s == NEVER else rfc3339_ms(why.expires_at_s * 1000)
+    is_prefix = text.endswith("*")
+    generations = {live.name: live.generation for live in judge.blocklists.lists}
+    reason = Reason(
+        list=why.list,
+        category=why.reason if confirmed else None,
+        confirmed=confirmed,
+        confidence=None,
+        generation=generations.get(why.list, 0),
+        expires_at=ends,
+    )
+    return Decision(
+        decision_id=decision_id,
+        verdict=Verdict.BLOCK,
+        simulated=False,
+        rule=f"list:{why.list}",
+        number=None if is_prefix else text,
+        role=Role.CALLER,
+        call_id="",
+        caller=None,
+        callee=None,
+        reasons=[reason],
+        sip=None,
+        called_at=None,
+        decided_at=rfc3339_ms(now_ms()),
+        expires_at=ends,
+        origin="",
+    )

@@ -1,4 +1,4 @@
-"""What routes work with, handed in by the composition; and how a route says who may ask it."""
+"""Parts that routes share, made by the service; and the dependency that names a route's roles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from stream.calls.lookup import Lookup
-from stream.edge.http.appeal_service import Redress
-from stream.edge.http.auth import Guard, from_elsewhere
+from stream.edge.http.appeal_service import AppealService
+from stream.edge.http.auth import Auth, from_elsewhere
 from stream.edge.http.blocklist import Blocklist
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.record_intake import Door
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.record_intake import RecordIntake
 from stream.edge.http.settings import ServeSettings
-from stream.edge.http.tokens import Client, Role
-from stream.ops.health import Readiness
-from stream.ops.metrics.serve import ServeMetrics
+from stream.edge.http.tokens import Client, ClientRole
+from stream.ops.health_server import Readiness
+from stream.ops.metrics.http_catalogue import ServeMetrics
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,12 +24,12 @@ class Parts:
     """Everything that the routes share; one of each process."""
 
     settings: ServeSettings
-    guard: Guard
+    auth: Auth
     metrics: ServeMetrics
     readiness: Callable[[], Readiness]
     lookup: Lookup
-    door: Door
-    redress: Redress
+    intake: RecordIntake
+    redress: AppealService
     blocklist: Blocklist
     record_bytes_max: int
 
@@ -49,12 +49,12 @@ _BEARER = HTTPBearer(
 )
 
 
-def needs(*roles: Role) -> Any:
+def needs(*roles: ClientRole) -> Any:
     """A dependency: only clients of one of `roles`, and operators. Gives the `Client`."""
-    wanted = frozenset({*roles, Role.OPERATOR})
+    wanted = frozenset({*roles, ClientRole.OPERATOR})
 
     async def admitted(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Client:
-        client = parts_of(request).guard.admit(
+        client = parts_of(request).auth.admit(
             request.scope["headers"],
             wanted,
             address=request.client.host if request.client is not None else "",
@@ -64,7 +64,7 @@ def needs(*roles: Role) -> Any:
         # A browser that was once asked for a token (Basic) adds it to whatever a site has it send.
         if request.method not in _SAFE and from_elsewhere(request.scope["headers"]):
             text = "another site had your browser send this; nothing was done"
-            raise ProblemError(Kind.FORGED, text)
+            raise ProblemError(ProblemKind.FORGED, text)
         return client
 
     return Depends(admitted)

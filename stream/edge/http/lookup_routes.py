@@ -15,14 +15,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from stream.calls.lookup import TEXT_MAX, Question
 from stream.core.numbers.spelling import utf8_or_latin
 from stream.edge.http.dependencies import Parts, PartsHere, needs
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import ClientRole
 
 router = APIRouter(tags=["decisions"])
 
 PATH: Final = "/v1/decision"
 BATCH_MAX: Final = 10_000
-_ROLES: Final = frozenset({Role.SWITCH, Role.VIEWER, Role.OPERATOR})
+_ROLES: Final = frozenset({ClientRole.SWITCH, ClientRole.VIEWER, ClientRole.OPERATOR})
 _FIELDS: Final = frozenset(Question.__struct_fields__)
 _questions = msgspec.json.Decoder(list[Question]).decode
 _EXAMPLE: Final = {
@@ -86,10 +86,10 @@ def question_in(query: bytes) -> Question:
 
 
 def _malformed(what: str) -> ProblemError:
-    return ProblemError(Kind.MALFORMED, f"{PATH} {what}")
+    return ProblemError(ProblemKind.MALFORMED, f"{PATH} {what}")
 
 
-class Quick:
+class LookupMiddleware:
     """The layer that answers `GET /v1/decision` itself and hands everything else on."""
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
@@ -104,7 +104,7 @@ class Quick:
         state, parts = scope["state"], self._parts
         state["route"] = PATH
         client = scope["client"]
-        parts.guard.admit(
+        parts.auth.admit(
             scope["headers"],
             _ROLES,
             address=client[0] if client else "",
@@ -122,7 +122,7 @@ class Quick:
 @router.get(
     PATH,
     summary="What to do with one call",
-    dependencies=[needs(Role.SWITCH, Role.VIEWER)],
+    dependencies=[needs(ClientRole.SWITCH, ClientRole.VIEWER)],
     responses={
         200: {
             "description": "The decision, as on Kafka's topic, with `fail_open` and "
@@ -160,7 +160,7 @@ async def ask(request: Request, parts: PartsHere) -> Response:
 @router.post(
     PATH,
     summary="What to do with many calls",
-    dependencies=[needs(Role.SWITCH, Role.VIEWER)],
+    dependencies=[needs(ClientRole.SWITCH, ClientRole.VIEWER)],
     responses={
         200: {
             "description": "The decisions, in the order of the questions.",
@@ -202,9 +202,9 @@ def _questions_in(body: bytes) -> list[Question]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = "takes a JSON array of questions"
         # Of a wrong type or name msgspec says where, never what; of no JSON the byte.
-        raise ProblemError(Kind.MALFORMED, f"{PATH} {text}: {_where(error)}") from error
+        raise ProblemError(ProblemKind.MALFORMED, f"{PATH} {text}: {_where(error)}") from error
     if len(questions) > BATCH_MAX:
-        raise ProblemError(Kind.TOO_LARGE, f"{PATH} takes {BATCH_MAX} questions at once")
+        raise ProblemError(ProblemKind.TOO_LARGE, f"{PATH} takes {BATCH_MAX} questions at once")
     errors: list[dict[str, Any]] = [
         {"index": index, "reason": wrong}
         for index, question in enumerate(questions)
@@ -212,7 +212,7 @@ def _questions_in(body: bytes) -> list[Question]:
     ]
     if errors:
         raise ProblemError(
-            Kind.MALFORMED, f"{PATH}: some of the questions cannot be asked", errors=errors
+            ProblemKind.MALFORMED, f"{PATH}: some of the questions cannot be asked", errors=errors
         )
     return questions
 

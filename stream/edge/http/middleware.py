@@ -1,4 +1,4 @@
-"""What every request passes: its id, its body's limits, and one line of the access log.
+"""Middleware of every request: its id, its body's limits, and one line of the access log.
 
 An ASGI layer around the whole application. It bounds what a body may hold and how long it may take
 to come, and what all bodies together may hold. The log names the route's
@@ -17,10 +17,10 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stream.edge.http.problems import MEDIA_TYPE, Kind, ProblemError
+from stream.edge.http.problems import MEDIA_TYPE, ProblemError, ProblemKind
 from stream.edge.http.settings import ServeSettings
 from stream.ops.clock import monotonic_s
-from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
 
 access = logging.getLogger("stream.edge.http.access")
 
@@ -51,11 +51,11 @@ _count = count()
 LINGER_S: Final = 1.0
 
 
-class _GaveUp(Exception):
+class _ClientLeft(Exception):
     """The client is gone."""
 
 
-class Gate:
+class Middleware:
     """The layer. `app` gets requests whose `state` holds `request_id`."""
 
     def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: ServeMetrics) -> None:
@@ -72,7 +72,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passing = _Passing(scope, receive, send)
+        passing = _RequestState(scope, receive, send)
         scope["state"]["request_id"] = passing.request_id
         try:
             self._refuse_declared(scope)
@@ -81,7 +81,7 @@ class Gate:
             # Not only ours: routes that answer before the framework does raise them too.
             scope["state"]["problem"] = problem.kind
             await passing.answer(problem)
-        except _GaveUp:
+        except _ClientLeft:
             passing.status = 0  # counted as 499, as nginx does
         finally:
             self._hold(-passing.body_bytes)
@@ -93,7 +93,7 @@ class Gate:
             if name == b"content-length" and int(value) > self._settings.body_bytes_max:
                 raise self._too_large()
 
-    async def _receive(self, passing: "_Passing") -> Message:
+    async def _receive(self, passing: "_RequestState") -> Message:
         if passing.body_whole:
             return await passing.receive()
         left_s = passing.started_s + self._settings.body_s_max - monotonic_s()
@@ -102,9 +102,9 @@ class Gate:
                 message = await passing.receive()
         except TimeoutError:
             text = f"the body did not come within {self._settings.body_s_max:g} s"
-            raise passing.refused(ProblemError(Kind.TOO_SLOW, text)) from None
+            raise passing.refused(ProblemError(ProblemKind.TOO_SLOW, text)) from None
         if message["type"] == "http.disconnect":
-            raise _GaveUp
+            raise _ClientLeft
         if message["type"] == "http.request":
             got = len(message.get("body", b""))
             passing.body_bytes += got
@@ -114,7 +114,7 @@ class Gate:
                 raise passing.refused(self._too_large())
             if self._bodies_bytes > self._settings.bodies_bytes_max:
                 text = "the bodies of all requests together fill what is set aside for them"
-                busy = ProblemError(Kind.BUSY, text, retry_after_s=RETRY_S)
+                busy = ProblemError(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
                 raise passing.refused(busy)
         return message
 
@@ -125,10 +125,10 @@ class Gate:
     def _too_large(self) -> ProblemError:
         most = self._settings.body_bytes_max
         return ProblemError(
-            Kind.TOO_LARGE, f"a body may have {most} bytes ([serve] body_bytes_max)"
+            ProblemKind.TOO_LARGE, f"a body may have {most} bytes ([serve] body_bytes_max)"
         )
 
-    def _note(self, passing: "_Passing") -> None:
+    def _note(self, passing: "_RequestState") -> None:
         state = passing.scope["state"]
         route = state.get("route") or getattr(passing.scope.get("route"), "path", NO_ROUTE)
         took_s = monotonic_s() - passing.started_s
@@ -152,7 +152,7 @@ class Gate:
 
 
 @dataclass(slots=True)
-class _Passing:
+class _RequestState:
     """One request on its way."""
 
     scope: Scope

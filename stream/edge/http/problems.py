@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: RFC 9457, `application/problem+json`.
+"""Answers to requests that fail: RFC 9457, `application/problem+json`.
 
 No answer quotes what came: it may hold a subscriber's number. Places (line, index, field) say
 where.
@@ -30,8 +30,8 @@ ERRORS_MAX: Final = 100
 """Faults of one request that are told one by one; the count tells of the rest."""
 
 
-class Kind(StrEnum):
-    """What can be wrong with a request, a closed list: problem type and label of a metric."""
+class ProblemKind(StrEnum):
+    """Kind of fault of a request, a closed list: problem type and label of a metric."""
 
     NOT_AUTHENTICATED = "not-authenticated"
     WRONG_ROLE = "wrong-role"
@@ -54,34 +54,34 @@ class Kind(StrEnum):
 
 
 _STATUS: Final = {
-    Kind.NOT_AUTHENTICATED: 401,
-    Kind.WRONG_ROLE: 403,
-    Kind.FORGED: 403,
-    Kind.TOO_MANY_REFUSALS: 429,
-    Kind.MALFORMED: 400,
-    Kind.NOT_FOUND: 404,
-    Kind.METHOD: 405,
-    Kind.CONFLICT: 409,
-    Kind.TOO_LARGE: 413,
-    Kind.TOO_SLOW: 408,
-    Kind.HEADERS_TOO_LARGE: 431,
-    Kind.UNSUPPORTED: 415,
-    Kind.BUSY: 503,
-    Kind.KAFKA_DOWN: 503,
-    Kind.REGISTER_DOWN: 503,
-    Kind.NOT_READY: 503,
-    Kind.TOO_MANY_CONNECTIONS: 503,
-    Kind.BUG: 500,
+    ProblemKind.NOT_AUTHENTICATED: 401,
+    ProblemKind.WRONG_ROLE: 403,
+    ProblemKind.FORGED: 403,
+    ProblemKind.TOO_MANY_REFUSALS: 429,
+    ProblemKind.MALFORMED: 400,
+    ProblemKind.NOT_FOUND: 404,
+    ProblemKind.METHOD: 405,
+    ProblemKind.CONFLICT: 409,
+    ProblemKind.TOO_LARGE: 413,
+    ProblemKind.TOO_SLOW: 408,
+    ProblemKind.HEADERS_TOO_LARGE: 431,
+    ProblemKind.UNSUPPORTED: 415,
+    ProblemKind.BUSY: 503,
+    ProblemKind.KAFKA_DOWN: 503,
+    ProblemKind.REGISTER_DOWN: 503,
+    ProblemKind.NOT_READY: 503,
+    ProblemKind.TOO_MANY_CONNECTIONS: 503,
+    ProblemKind.BUG: 500,
 }
-_FAULTS: Final[Mapping[type[Fault], Kind]] = {
-    AppealUnknown: Kind.NOT_FOUND,
-    AppealRefused: Kind.CONFLICT,
-    ListStoreDown: Kind.REGISTER_DOWN,
-    ListStoreUnsafe: Kind.REGISTER_DOWN,
-    ListStoreLost: Kind.REGISTER_DOWN,
-    ChangeConflict: Kind.CONFLICT,
+_FAULTS: Final[Mapping[type[Fault], ProblemKind]] = {
+    AppealUnknown: ProblemKind.NOT_FOUND,
+    AppealRefused: ProblemKind.CONFLICT,
+    ListStoreDown: ProblemKind.REGISTER_DOWN,
+    ListStoreUnsafe: ProblemKind.REGISTER_DOWN,
+    ListStoreLost: ProblemKind.REGISTER_DOWN,
+    ChangeConflict: ProblemKind.CONFLICT,
 }
-_KIND_OF: Final = {404: Kind.NOT_FOUND, 405: Kind.METHOD, 413: Kind.TOO_LARGE}
+_KIND_OF: Final = {404: ProblemKind.NOT_FOUND, 405: ProblemKind.METHOD, 413: ProblemKind.TOO_LARGE}
 
 
 class ProblemError(Exception):
@@ -92,7 +92,7 @@ class ProblemError(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemKind,
         detail: str,
         *,
         errors: Sequence[Mapping[str, Any]] = (),
@@ -153,7 +153,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def _is_of(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path is one of a route's: a part in braces stands for any."""
+    """Return whether a path is one of a route's: a part in braces stands for any."""
     return len(parts) == len(pattern) and all(
         part == wanted or (wanted.startswith("{") and part != "")
         for part, wanted in zip(parts, pattern, strict=True)
@@ -182,33 +182,33 @@ def handle_problems(app: FastAPI) -> None:
             for one in error.errors()
         ]
         text = "the request does not have the fields that this address takes"
-        return await ours(request, ProblemError(Kind.MALFORMED, text, errors=errors))
+        return await ours(request, ProblemError(ProblemKind.MALFORMED, text, errors=errors))
 
     async def others(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         refusal = request.scope["state"].get("refusal")
         if refusal is not None:
             return await ours(request, refusal)
-        kind = _KIND_OF.get(error.status_code, Kind.MALFORMED)
+        kind = _KIND_OF.get(error.status_code, ProblemKind.MALFORMED)
         text = {
-            Kind.NOT_FOUND: "there is nothing at this address; /docs lists what there is",
-            Kind.METHOD: "this address does not take that method",
+            ProblemKind.NOT_FOUND: "there is nothing at this address; /docs lists what there is",
+            ProblemKind.METHOD: "this address does not take that method",
         }.get(kind, "the request cannot be read")
         headers = dict(error.headers or {})
-        if kind is Kind.METHOD and (allowed := _allowed(request)):
+        if kind is ProblemKind.METHOD and (allowed := _allowed(request)):
             headers["Allow"] = ", ".join(allowed)
         return await ours(request, ProblemError(kind, text, headers=headers))
 
     async def bug(request: Request, _: Exception) -> Response:
         text = "this is a fault of Ringfence; its log has the same request_id"
-        return await ours(request, ProblemError(Kind.BUG, text))
+        return await ours(request, ProblemError(ProblemKind.BUG, text))
 
     async def fault(request: Request, error: Exception) -> Response:
         kind = next(kind for known, kind in _FAULTS.items() if isinstance(error, known))
-        wait_s = 1 if kind is Kind.REGISTER_DOWN else None
+        wait_s = 1 if kind is ProblemKind.REGISTER_DOWN else None
         text = {
-            Kind.REGISTER_DOWN: "the register does not answer",
-            Kind.NOT_FOUND: "there is nothing of this id",
+            ProblemKind.REGISTER_DOWN: "the register does not answer",
+            ProblemKind.NOT_FOUND: "there is nothing of this id",
         }.get(kind, str(error))
         return await ours(request, ProblemError(kind, text, retry_after_s=wait_s))
 

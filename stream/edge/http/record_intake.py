@@ -16,10 +16,10 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from stream.calls.call_batch import CallBatch
 from stream.calls.submitted_records import Unreadable, keyed, topics_of
 from stream.core.model.errors import KafkaRefuses, SinkDown
-from stream.edge.http.problems import Kind, ProblemError
+from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import monotonic_s
-from stream.ops.metrics.serve import ServeMetrics
+from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ _OVERHEAD: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What came of a body: how many records Kafka has, and those that are no calls.
+class TakenRecords:
+    """Result of a body: the count of records that Kafka has, and those that are no calls.
 
     `unreadable` are indexes, in order, with why; those records go to `calls.rejected` later.
     """
@@ -43,7 +43,7 @@ class Taken:
 
 
 @dataclass(slots=True)
-class Door:
+class RecordIntake:
     """The way to Kafka.
 
     `topics` maps each topic to its dialect's name. `read` is the stream's decoder, which tells the
@@ -64,7 +64,7 @@ class Door:
 
     @property
     def missing(self) -> str:
-        """Why records cannot be taken; "" if they can."""
+        """Return why records cannot be taken; "" if they can."""
         return self._why_not
 
     async def run(self) -> None:
@@ -91,30 +91,31 @@ class Door:
         if not of_it:
             known = ", ".join(sorted(set(self.topics.values())))
             text = f"no topic in [calls.topics] has this dialect; there are {known}"
-            raise ProblemError(Kind.NOT_FOUND, text)
+            raise ProblemError(ProblemKind.NOT_FOUND, text)
         if topic is None and len(of_it) > 1:
             text = f"several topics have this dialect; name one by ?topic=: {', '.join(of_it)}"
-            raise ProblemError(Kind.MALFORMED, text)
+            raise ProblemError(ProblemKind.MALFORMED, text)
         if topic is not None and topic not in of_it:
             text = f"?topic= names none of this dialect's; there are {', '.join(of_it)}"
-            raise ProblemError(Kind.MALFORMED, text)
+            raise ProblemError(ProblemKind.MALFORMED, text)
         return of_it[0] if topic is None else topic
 
     async def take(
         self, topic: str, records: Sequence[bytes], headers: Sequence[tuple[str, bytes]]
-    ) -> Taken:
+    ) -> TakenRecords:
         """Hand `records` to Kafka, and wait until it has all of them. Raises ProblemError."""
         waited_s = monotonic_s() - min(self._sending.values(), default=monotonic_s())
         if self._producer is None or waited_s > self.wait_s_max:
             # Not handed over: what is sent again would come twice once Kafka is back.
             why = self._why_not or f"Kafka has acknowledged nothing for {waited_s:.0f} s"
-            raise ProblemError(Kind.KAFKA_DOWN, why, retry_after_s=RETRY_S)
+            raise ProblemError(ProblemKind.KAFKA_DOWN, why, retry_after_s=RETRY_S)
         weight = sum(map(len, records)) + _OVERHEAD * len(records)
         if self._bytes and self._bytes + weight > self.bytes_max:
             self.metrics.records.labels(self.topics[topic], "refused").inc(len(records))
             text = "Kafka is slower than what is sent; come again"
-            raise ProblemError(Kind.BUSY, text, retry_after_s=RETRY_S)
+            raise ProblemError(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
         keys, unreadable = keyed(self.read, topic, records)
+        # No TaskGroup: Kafka may still take the records after the sender was told to come again.
         sending = asyncio.create_task(self._send(topic, records, keys, list(headers)))
         self._hold(sending, weight)
         done, _ = await asyncio.wait({sending}, timeout=self.wait_s_max)
@@ -123,16 +124,16 @@ class Door:
             error = sending.exception()
             if error is None:
                 self._count(topic, len(records), len(unreadable))
-                return Taken(len(records), unreadable)
+                return TakenRecords(len(records), unreadable)
             if isinstance(error, MessageSizeTooLargeError):
                 text = f"a record is larger than topic {topic} takes"
-                raise ProblemError(Kind.TOO_LARGE, text) from error
+                raise ProblemError(ProblemKind.TOO_LARGE, text) from error
             if not isinstance(error, KafkaError):
                 raise error
             why = f"Kafka refused them: {error!r}"
         self.metrics.records.labels(self.topics[topic], "refused").inc(len(records))
         text = f"{why}; send all of them again"
-        raise ProblemError(Kind.KAFKA_DOWN, text, retry_after_s=RETRY_S)
+        raise ProblemError(ProblemKind.KAFKA_DOWN, text, retry_after_s=RETRY_S)
 
     async def _send(
         self,

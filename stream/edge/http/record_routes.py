@@ -1,4 +1,4 @@
-"""The door for switches that do not speak Kafka."""
+"""The route of call records, for switches that do not speak Kafka."""
 
 from typing import Annotated, Any, Final
 
@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from stream.edge.http import bodies
 from stream.edge.http.dependencies import PartsHere, needs
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Client, Role
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import Client, ClientRole
 
 router = APIRouter(prefix="/v1/calls", tags=["calls"])
 
@@ -36,7 +36,7 @@ _RECORD: Final = '{"call_id":"c-1","caller":"+447700900101","callee":"0812345678
 async def take(
     request: Request,
     parts: PartsHere,
-    client: Annotated[Client, needs(Role.SWITCH)],
+    client: Annotated[Client, needs(ClientRole.SWITCH)],
     dialect: Annotated[str, Path(description="One of [calls.topics].", max_length=100)],
     topic: Annotated[
         str | None, Query(description="Where several topics have the dialect.", max_length=249)
@@ -54,15 +54,15 @@ async def take(
     Records go as they are to the dialect's topic, with headers that say where from. Those that are
     no calls are taken too, and named in `unreadable`: they end on the topic of rejected records.
     """
-    door = parts.door
-    where = door.topic_of(dialect, topic)
+    intake = parts.intake
+    where = intake.topic_of(dialect, topic)
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         text = "takes bodies as they are, without Content-Encoding"
-        raise ProblemError(Kind.UNSUPPORTED, text, headers={"Accept-Encoding": "identity"})
+        raise ProblemError(ProblemKind.UNSUPPORTED, text, headers={"Accept-Encoding": "identity"})
     records = bodies.records_in(
         await request.body(), request.headers.get("content-type", ""), parts.record_bytes_max
     )
-    taken = await door.take(
+    taken = await intake.take(
         where,
         records,
         [

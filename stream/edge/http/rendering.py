@@ -94,5 +94,5 @@ def see_other(address: str) -> Response:
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a browser asks: it names HTML, a program names JSON or nothing."""
+    """Return whether a browser asks: it names HTML, a program names JSON or nothing."""
     return "text/html" in request.headers.get("accept", "")

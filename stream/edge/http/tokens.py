@@ -1,4 +1,4 @@
-"""Who may ask what over HTTP: bearer tokens, of which only the hashes are kept.
+"""Bearer tokens of HTTP clients, of which only the hashes are kept.
 
 A token is 256 random bits, so that a plain SHA-256 of it is as good as a slow hash: there is
 nothing to guess. Whoever reads the file of hashes cannot speak as any of its clients.
@@ -24,8 +24,8 @@ EXPIRES: Final = "expires="
 REVOKED: Final = "# revoked"
 
 
-class Role(StrEnum):
-    """What a client may do: each role only what is written here, none includes another.
+class ClientRole(StrEnum):
+    """Role of a client. Each may do only what is written here; none includes another.
 
     switch: hand in call records, ask for decisions, read the blocklist. viewer: read decisions,
     lists and appeals. partner: hand in appeals, and see its own. operator: everything.
@@ -45,11 +45,11 @@ class Client:
     """
 
     name: str
-    role: Role
+    role: ClientRole
     expires_at_s: int = 0
 
     def expired(self, now_s: int) -> bool:
-        """Whether its time is over."""
+        """Return whether its time is over."""
         return self.expires_at_s != 0 and now_s >= self.expires_at_s
 
 
@@ -61,15 +61,15 @@ class Tokens:
 
     @property
     def expiries(self) -> dict[str, int]:
-        """When the token of each client ends that does, by name."""
+        """Expiry times of the clients whose tokens expire, by name."""
         return {one.name: one.expires_at_s for _, one in self.held if one.expires_at_s}
 
     def client_of(self, token: str) -> Client | None:
-        """Whose token it is; takes as long for a wrong one as for any."""
+        """Return whose token it is; takes as long for a wrong one as for any."""
         return None if len(token) > TOKEN_CHARACTERS_MAX else self.client_by(digest_of(token))
 
     def client_by(self, digest: bytes) -> Client | None:
-        """Whose token has this SHA-256, if it is (still) one of ours."""
+        """Return whose token has this SHA-256, if it is (still) one of ours."""
         found = None
         for known, client in self.held:
             if compare_digest(known, digest):
@@ -83,7 +83,7 @@ def new_token() -> str:
 
 
 def line_of(client: Client, token: str) -> str:
-    """What the file of tokens holds of it: `<name> <role> <SHA-256> [expires=<moment>]`."""
+    """Return what the file of tokens holds of it: `<name> <role> <SHA-256> [expires=<moment>]`."""
     line = f"{client.name} {client.role} {digest_of(token).hex()}"
     return line if not client.expires_at_s else f"{line} {EXPIRES}{rfc3339(client.expires_at_s)}"
 
@@ -125,12 +125,12 @@ def _client_in(words: list[str], known: Iterable[str]) -> tuple[bytes, Client]:
         raise ValueError(f"names no client: it {wrong}")
     if name in known:
         raise ValueError(f"names {name} a second time")
-    if role not in {one.value for one in Role}:
-        raise ValueError(f"must give a role ({', '.join(Role)}), not {role!r}")
+    if role not in {one.value for one in ClientRole}:
+        raise ValueError(f"must give a role ({', '.join(ClientRole)}), not {role!r}")
     if not _HASH.fullmatch(digest):
         text = "must end with 64 hex digits, the SHA-256 of the token"
         raise ValueError(f"{text}: `ringfence token create {name} --role {role}` makes both")
-    return bytes.fromhex(digest), Client(name, Role(role), _expiry(words[3:]))
+    return bytes.fromhex(digest), Client(name, ClientRole(role), _expiry(words[3:]))
 
 
 def _expiry(words: list[str]) -> int:

@@ -1,7 +1,7 @@
-"""Call records in files to Kafka: the door for switches that only write files.
+"""Call records in files to Kafka: for switches that only write files.
 
-    tail or folder -> lines -> sender -> state
+    tail or record_folder -> file_lines -> sender -> position_file
 
-A place is kept (`state`) only when Kafka has what stands before it: at least once, and after a kill
+A position is kept only when Kafka has what stands before it: at least once, and after a kill
 at most one batch comes again.
 """

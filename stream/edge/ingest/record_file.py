@@ -9,8 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from stream.edge.ingest.line_batch import Place
-from stream.edge.ingest.lines import Line, Lines
+from stream.edge.ingest.file_lines import FileLine, FilePosition, LineSplitter
 from stream.ops.untrusted_folders import open_plain
 
 PIECE: Final = 1 << 20
@@ -21,7 +20,7 @@ _PASSED_OVER: Final = (*_COMPRESSED, ".tmp", ".part", ".swp", "~")
 
 
 class Truncated(Exception):
-    """What was read of the file is not there any more: it was emptied or written anew."""
+    """The part of the file that was read is gone: it was emptied or written anew."""
 
 
 class RecordFile:
@@ -31,13 +30,13 @@ class RecordFile:
         """Raises OSError. The path that was given may be a link; it leads to a regular file."""
         self.path = path
         self.handle = open_plain(path, links=True)
-        self.lines = Lines(path.name, at, number, bytes_max)
+        self.lines = LineSplitter(path.name, at, number, bytes_max)
         self._head = os.pread(self.handle, min(at, _HEAD), 0)
         self._touched_ns = os.fstat(self.handle).st_mtime_ns
         self.old = False
 
     @classmethod
-    def resumed(cls, path: Path, place: Place, bytes_max: int) -> Self | None:
+    def resumed(cls, path: Path, place: FilePosition, bytes_max: int) -> Self | None:
         """The file at `path`, from `place`, if it is the same; None: another one, or none."""
         try:
             file = cls(path, place.at, place.line, bytes_max)
@@ -50,7 +49,7 @@ class RecordFile:
         file.close()
         return None
 
-    def _is_of(self, place: Place) -> bool:
+    def _is_of(self, place: FilePosition) -> bool:
         head = self._head[: place.head_size]
         return (
             self.size >= place.at
@@ -75,10 +74,10 @@ class RecordFile:
         return os.fstat(self.handle).st_size
 
     @property
-    def place(self) -> Place:
+    def place(self) -> FilePosition:
         """Up to the last whole line."""
         about = os.fstat(self.handle)
-        return Place(
+        return FilePosition(
             device=about.st_dev,
             inode=about.st_ino,
             head_size=len(self._head),
@@ -105,7 +104,7 @@ class RecordFile:
             self._touched_ns = about.st_mtime_ns
         return piece
 
-    def feed(self, piece: bytes) -> list[Line]:
+    def feed(self, piece: bytes) -> list[FileLine]:
         """The lines that end in what `read` gave."""
         return self.lines.feed(piece)
 
@@ -115,7 +114,7 @@ def _sum(head: bytes) -> str:
 
 
 def _is_copy(path: Path, handle: int) -> bool:
-    """Whether the file at `path` is no longer than the open one, and begins as it does."""
+    """Return whether the file at `path` is no longer than the open one, and begins as it does."""
     try:
         with os.fdopen(open_plain(path), "rb") as copy:
             size = os.fstat(copy.fileno()).st_size
@@ -138,8 +137,8 @@ def end_of_lines(path: Path) -> tuple[int, int]:
     return at, lines + 1
 
 
-def found_again(path: Path, place: Place, bytes_max: int) -> RecordFile | None:
-    """What was at `path` when it was read to `place`, opened there; None: it is not there any more.
+def found_again(path: Path, place: FilePosition, bytes_max: int) -> RecordFile | None:
+    """Open at `place` the file that was at `path` when it was read to there; None: it is gone.
 
     The file itself, here or renamed in the same folder; else a copy: in its place, or made before
     it was emptied.
@@ -158,7 +157,7 @@ def found_again(path: Path, place: Place, bytes_max: int) -> RecordFile | None:
 
 
 def between(
-    path: Path, place: Place, ended: RecordFile | None, until_ns: int | None = None
+    path: Path, place: FilePosition, ended: RecordFile | None, until_ns: int | None = None
 ) -> Path | None:
     """The oldest file that was at `path` after `place` was kept and is not there any more.
 
@@ -173,7 +172,9 @@ def between(
         return _between(path, place, handles, until_ns)
 
 
-def _between(path: Path, place: Place, known: list[int], until_ns: int | None) -> Path | None:
+def _between(
+    path: Path, place: FilePosition, known: list[int], until_ns: int | None
+) -> Path | None:
     found = []
     for other, about in _siblings(path):
         if (
@@ -221,5 +222,5 @@ _TURN = re.compile(r"[.-]\d[\d.:T_-]*")
 
 
 def passed_over(name: str) -> bool:
-    """Whether a folder's file is none of records: hidden, compressed, or being written."""
+    """Return whether a folder's file is none of records: hidden, compressed, or being written."""
     return name.startswith(".") or name.endswith(_PASSED_OVER)

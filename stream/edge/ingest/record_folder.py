@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from stream.calls.submitted_records import records_in
-from stream.edge.ingest.line_batch import Batch, DoneFile, Happening
-from stream.edge.ingest.lines import Line, Lines
+from stream.edge.ingest.file_lines import DoneFile, FileEvent, FileLine, LineBatch, LineSplitter
 from stream.edge.ingest.record_file import PIECE, passed_over
 from stream.ops.untrusted_folders import open_plain
 
@@ -29,8 +28,8 @@ _SNIFFED: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class FolderSettings:
-    """How a folder is read: a file rests for `settle_s` before it is."""
+class RecordFolderSettings:
+    """Settings of a folder: a file rests for `settle_s` before it is read."""
 
     record_bytes_max: int
     settle_s: float
@@ -44,7 +43,7 @@ class _Seen:
     size: int
 
 
-class Folder:
+class RecordFolder:
     """Reads the files below `path` that are not among `done` (names and inodes).
 
     `path` may be one file as well: then it is read like one of a folder.
@@ -54,8 +53,8 @@ class Folder:
         self,
         path: Path,
         done: dict[str, int],
-        settings: FolderSettings,
-        observe: Callable[[Happening], None],
+        settings: RecordFolderSettings,
+        observe: Callable[[FileEvent], None],
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
@@ -65,18 +64,18 @@ class Folder:
         self._now_s = now_s
         self._unsettled = 0
         self._bytes = 0
-        self._batches: Iterator[Batch] = iter(())
+        self._batches: Iterator[LineBatch] = iter(())
 
     def close(self) -> None:
         """Nothing is held open."""
 
     @property
     def finished(self) -> bool:
-        """Whether no file is left that was still being written."""
+        """Return whether no file is left that was still being written."""
         return not self._unsettled
 
     @property
-    def waiting(self) -> Line | None:
+    def waiting(self) -> FileLine | None:
         """See `Tail`: a finished file's last line is a record."""
         return None
 
@@ -84,7 +83,7 @@ class Folder:
         """Bytes of files that were found and not given yet."""
         return self._bytes
 
-    def next(self) -> Batch | None:
+    def next(self) -> LineBatch | None:
         """The next records; None: no finished file is left."""
         batch = next(self._batches, None)
         if batch is None:
@@ -92,7 +91,7 @@ class Folder:
             batch = next(self._batches, None)
         return batch
 
-    def _look(self) -> Iterator[Batch]:
+    def _look(self) -> Iterator[LineBatch]:
         """Read what is finished now; names that are not there any more are forgotten."""
         there, ready = set(), []
         self._unsettled = 0
@@ -121,35 +120,35 @@ class Folder:
                     path = Path(folder, name)
                     yield from _stated(path, str(path.relative_to(self._path)))
 
-    def _read(self, files: list[_Seen], gone: list[str]) -> Iterator[Batch]:
-        lines: list[Line] = []
+    def _read(self, files: list[_Seen], gone: list[str]) -> Iterator[LineBatch]:
+        lines: list[FileLine] = []
         done: list[DoneFile] = []
         for seen in files:
             try:
                 for line in self._lines(seen):
                     lines.append(line)
                     if len(lines) >= RECORDS_MAX:
-                        yield Batch(lines, done=done)
+                        yield LineBatch(lines, done=done)
                         lines, done = [], []
             except OSError as error:
                 # What it gave before is sent again when it can be read whole.
                 log.warning("%s cannot be read: %s", seen.path, error.strerror)
-                self._observe(Happening.UNREADABLE)
+                self._observe(FileEvent.UNREADABLE)
                 continue
-            self._observe(Happening.FINISHED)
+            self._observe(FileEvent.FINISHED)
             self._bytes -= seen.size
             self._done[seen.name] = seen.inode
             done.append(DoneFile(seen.name, seen.inode))
         if lines or done or gone:
-            yield Batch(lines, done=done, gone=gone)
+            yield LineBatch(lines, done=done, gone=gone)
 
-    def _lines(self, seen: _Seen) -> Iterator[Line]:
+    def _lines(self, seen: _Seen) -> Iterator[FileLine]:
         links = seen.path == self._path  # its own path is the setting; below it none is followed
         with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
             start = file.read(_SNIFFED)
             if is_document(start):
                 if seen.size > WHOLE_BYTES_MAX:
-                    self._observe(Happening.TOO_LARGE)
+                    self._observe(FileEvent.TOO_LARGE)
                     log.error(
                         "%s: one JSON document of %d bytes, %d may be: left out; write JSON lines",
                         seen.path, seen.size, WHOLE_BYTES_MAX,
@@ -157,7 +156,7 @@ class Folder:
                     return
                 yield from self._records(seen, start + file.read())
                 return
-            cut = Lines(seen.name, 0, 1, self._settings.record_bytes_max)
+            cut = LineSplitter(seen.name, 0, 1, self._settings.record_bytes_max)
             piece = start
             while piece:
                 yield from cut.feed(piece)
@@ -166,11 +165,11 @@ class Folder:
             if last is not None:
                 yield last
 
-    def _records(self, seen: _Seen, data: bytes) -> Iterator[Line]:
+    def _records(self, seen: _Seen, data: bytes) -> Iterator[FileLine]:
         """Of a document; a record's place is its number."""
         for number, record in enumerate(records_in(data), 1):
             most = self._settings.record_bytes_max
-            yield Line(seen.name, 0, number, record[:most], len(record))
+            yield FileLine(seen.name, 0, number, record[:most], len(record))
 
 
 def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Seen, float]]:
@@ -184,7 +183,7 @@ def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Se
 
 
 def is_document(start: bytes) -> bool:
-    """Whether a file that begins so is one JSON document, not a record a line."""
+    """Return whether a file that begins so is one JSON document, not a record a line."""
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"["):
         return True

@@ -16,10 +16,10 @@ from stream.calls.dialects.topic_watch import RECORDS_MIN, SAMPLES_MAX
 from stream.calls.submitted_records import Unreadable, keyed
 from stream.core.model.call import RejectReason
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.ingest.lines import Line
+from stream.edge.ingest.file_lines import FileLine
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import monotonic_s
-from stream.ops.metrics.ingest import IngestMetrics
+from stream.ops.metrics.sink_catalogue import IngestMetrics
 from stream.ops.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ STOP_S_MAX: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Where records go: `topic`, in `dialect`; what is too long is kept on `rejected_topic`."""
+class IngestTarget:
+    """Target of records: `topic`, in `dialect`; `rejected_topic` keeps those that are too long."""
 
     topic: str
     dialect: str
@@ -42,7 +42,7 @@ class Way:
 
 @dataclass(slots=True)
 class Sent:
-    """What came of all lines so far."""
+    """Counts of all lines so far."""
 
     taken: int = 0
     unreadable: int = 0
@@ -52,12 +52,12 @@ class Sent:
     """The place of the first record that is no call."""
 
 
-class Sender:
+class RecordSender:
     """Sends batches of lines, one after the other. `connect` gives a started producer."""
 
     def __init__(
         self,
-        way: Way,
+        way: IngestTarget,
         read: Callable[[RawBatch], CallBatch],
         connect: Callable[[], Awaitable[Any]],
         metrics: IngestMetrics,
@@ -68,17 +68,17 @@ class Sender:
         self._metrics = metrics
         self._producer: Any = None
         self._since_s: float | None = None
-        self._streak: list[tuple[Line, str]] = []
+        self._streak: list[tuple[FileLine, str]] = []
         self.sent = Sent()
 
     @property
     def connected(self) -> bool:
-        """Whether a broker has answered."""
+        """Return whether a broker has answered."""
         return self._producer is not None
 
     @property
     def waits_s(self) -> float:
-        """How long the lines under way have waited; 0: none are."""
+        """Return how long the lines under way have waited; 0: none are."""
         return 0.0 if self._since_s is None else monotonic_s() - self._since_s
 
     async def stop(self) -> None:
@@ -92,7 +92,7 @@ class Sender:
         except TimeoutError:
             log.warning("the connection to Kafka did not close in time")
 
-    async def send(self, lines: Sequence[Line]) -> None:
+    async def send(self, lines: Sequence[FileLine]) -> None:
         """Return when Kafka has all of `lines`, however long that takes.
 
         Raises ConfigInvalid, with nothing of `lines` sent, when so many records were no calls that
@@ -117,7 +117,7 @@ class Sender:
         self._count(lines, whole, unreadable)
 
     async def _hand_over(
-        self, lines: Sequence[Line], whole: Sequence[Line], keys: Sequence[bytes | None]
+        self, lines: Sequence[FileLine], whole: Sequence[FileLine], keys: Sequence[bytes | None]
     ) -> None:
         if self._producer is None:
             self._producer = await self._connect()
@@ -147,7 +147,7 @@ class Sender:
                 queued.add_done_callback(_seen)
                 return queued
 
-    async def _reject(self, line: Line) -> "asyncio.Future[Any]":
+    async def _reject(self, line: FileLine) -> "asyncio.Future[Any]":
         detail = f"{line.place}: {line.size} bytes; its first {len(line.value)} are kept"
         headers = [
             ("reason", RejectReason.TOO_LARGE.encode()),
@@ -158,7 +158,7 @@ class Sender:
         ]
         return await self._queued(self._way.rejected_topic, line.value, None, headers)
 
-    def _suspect(self, whole: Sequence[Line], unreadable: Sequence[Unreadable]) -> None:
+    def _suspect(self, whole: Sequence[FileLine], unreadable: Sequence[Unreadable]) -> None:
         """Raise ConfigInvalid if no record was a call for so long that none will be."""
         if len(unreadable) < len(whole):
             self._streak.clear()
@@ -182,7 +182,7 @@ class Sender:
         raise ConfigInvalid((text,))
 
     def _count(
-        self, lines: Sequence[Line], whole: Sequence[Line], unreadable: Sequence[Unreadable]
+        self, lines: Sequence[FileLine], whole: Sequence[FileLine], unreadable: Sequence[Unreadable]
     ) -> None:
         sent, count = self.sent, self._metrics.records
         too_long, calls = len(lines) - len(whole), len(whole) - len(unreadable)
@@ -203,8 +203,8 @@ def _seen(future: "asyncio.Future[Any]") -> None:
         future.exception()
 
 
-def headers_of(line: Line) -> list[tuple[str, bytes]]:
-    """Where a record comes from.
+def headers_of(line: FileLine) -> list[tuple[str, bytes]]:
+    """Return where a record comes from.
 
     `rf_record` is the same for a line that is sent again after a crash, and no other line has it:
     it is made of its place and its bytes.

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.edge.ingest.line_batch import Batch, Happening, Place
-from stream.edge.ingest.lines import Line
+from stream.edge.ingest.file_lines import FileEvent, FileLine, FilePosition, LineBatch
 from stream.edge.ingest.record_file import RecordFile, Truncated, between, end_of_lines, found_again
 
 log = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TailSettings:
-    """How one file is read.
+    """Settings of one growing file.
 
     `from_end`: what is there when it is first seen is left out. `last_line`: a last line without
     its end is a record.
@@ -37,9 +36,9 @@ class Tail:
     def __init__(
         self,
         path: Path,
-        place: Place | None,
+        place: FilePosition | None,
         settings: TailSettings,
-        observe: Callable[[Happening], None],
+        observe: Callable[[FileEvent], None],
     ) -> None:
         self._path = path
         self._place = place
@@ -55,16 +54,16 @@ class Tail:
 
     @property
     def finished(self) -> bool:
-        """Whether all that is there was read: always, once `next` has given None."""
+        """Return whether all that is there was read: always, once `next` has given None."""
         return True
 
     @property
-    def waiting(self) -> Line | None:
+    def waiting(self) -> FileLine | None:
         """A last line whose end has not come yet: where it is, without what it says."""
         if self._file is None or not self._file.lines.unfinished:
             return None
         lines = self._file.lines
-        return Line(lines.file, lines.at, lines.number, b"", lines.unfinished)
+        return FileLine(lines.file, lines.at, lines.number, b"", lines.unfinished)
 
     def behind(self) -> int:
         """Bytes of whole and half lines that were not given yet."""
@@ -73,7 +72,7 @@ class Tail:
         left = max(0, self._file.size - self._file.lines.read_to)
         return left if self._is_live(self._file) else left + _size(self._path)
 
-    def next(self) -> Batch | None:
+    def next(self) -> LineBatch | None:
         """The next lines, and the place behind them; None: nothing more is there now."""
         never = False
         while True:
@@ -86,7 +85,7 @@ class Tail:
             if never:
                 # So that it is found again if it is rotated before its first line was sent.
                 never, self._place = False, file.place
-                return Batch((), self._place)
+                return LineBatch((), self._place)
             before = None if file.lines.read_to else file.place
             try:
                 piece = file.read()
@@ -95,7 +94,7 @@ class Tail:
                 continue
             except OSError as error:
                 log.warning("%s cannot be read: %s", file.path, error.strerror)
-                self._observe(Happening.UNREADABLE)
+                self._observe(FileEvent.UNREADABLE)
                 self._leave(file)
                 return None
             if piece and before is not None and self._was_another(file, before):
@@ -103,7 +102,7 @@ class Tail:
             if piece:
                 lines = file.feed(piece)
                 if lines:
-                    return Batch(lines, file.place)
+                    return LineBatch(lines, file.place)
             elif file.old:
                 return self._ended(file)
             elif self._replaced(file):
@@ -111,19 +110,19 @@ class Tail:
             else:
                 return self._last_line(file)
 
-    def _was_another(self, file: RecordFile, before: Place) -> bool:
-        """Whether what the file held before its first line was read lies in a copy: read that."""
+    def _was_another(self, file: RecordFile, before: FilePosition) -> bool:
+        """Open the copy, if one holds what the file held before its first line was read."""
         older = None if file.old else between(self._path, before, None, file.place.touched_ns)
         if older is None:
             return False
-        self._observe(Happening.TRUNCATED)
+        self._observe(FileEvent.TRUNCATED)
         file.close()
         self._file = RecordFile(older, 0, 1, self._settings.line_bytes_max)
         return True
 
-    def _last_line(self, file: RecordFile) -> Batch | None:
+    def _last_line(self, file: RecordFile) -> LineBatch | None:
         line = file.lines.rest() if self._settings.last_line else None
-        return None if line is None else Batch([line], file.place)
+        return None if line is None else LineBatch([line], file.place)
 
     def _begin(self) -> bool:
         """Open what comes next; whether there is something."""
@@ -136,7 +135,7 @@ class Tail:
                 if self._file is None:
                     self._file = self._after(place, None)
                     if self._file is not None:
-                        self._observe(Happening.LOST)
+                        self._observe(FileEvent.LOST)
                         log.error(
                             "%s: the file that was read up to byte %d is not in the folder any "
                             "more; if it was longer, the rest was not read. Have it rotated "
@@ -146,26 +145,26 @@ class Tail:
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 log.warning("%s cannot be opened: %s", self._path, error.strerror)
-                self._observe(Happening.UNREADABLE)
+                self._observe(FileEvent.UNREADABLE)
         return self._file is not None
 
     def _first(self, bytes_max: int) -> RecordFile:
         at, number = end_of_lines(self._path) if self._settings.from_end else (0, 1)
-        self._observe(Happening.BEGUN)
+        self._observe(FileEvent.BEGUN)
         return RecordFile(self._path, at, number, bytes_max)
 
-    def _after(self, place: Place, ended: RecordFile | None) -> RecordFile | None:
+    def _after(self, place: FilePosition, ended: RecordFile | None) -> RecordFile | None:
         """The file that follows the one that was read to `place`; None: there is none yet."""
         path = between(self._path, place, ended) or self._path
         try:
             file = RecordFile(path, 0, 1, self._settings.line_bytes_max)
         except FileNotFoundError:
             return None
-        self._observe(Happening.BEGUN)
+        self._observe(FileEvent.BEGUN)
         log.info("%s is read from its beginning", path)
         return file
 
-    def _ended(self, file: RecordFile) -> Batch | None:
+    def _ended(self, file: RecordFile) -> LineBatch | None:
         """A file that was rotated away was read to its end: its last line, and the next file."""
         last = file.lines.rest()
         place = file.place
@@ -174,16 +173,16 @@ class Tail:
             place = following.place
             file.close()
             self._file = following
-            self._observe(Happening.FINISHED)
+            self._observe(FileEvent.FINISHED)
         elif last is None:
             return None
-        return Batch([last] if last is not None else [], place)
+        return LineBatch([last] if last is not None else [], place)
 
     def _replaced(self, file: RecordFile) -> bool:
-        """Whether another file is in its place, and is written to."""
+        """Return whether another file is in its place, and is written to."""
         if self._is_live(file) or not _size(self._path):
             return False
-        self._observe(Happening.ROTATED)
+        self._observe(FileEvent.ROTATED)
         log.info("%s was rotated; the old file is read to its end first", self._path)
         return True
 
@@ -196,7 +195,7 @@ class Tail:
 
     def _truncated(self, file: RecordFile) -> None:
         """Go on in the copy that was made before, if there is one."""
-        self._observe(Happening.TRUNCATED)
+        self._observe(FileEvent.TRUNCATED)
         log.info("%s was emptied or written anew in its place", file.path)
         self._leave(file)
 

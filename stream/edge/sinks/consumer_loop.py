@@ -9,12 +9,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from stream.calls.loop import RecordSource
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import PartitionsLost
 from stream.kafka.offsets import CommitProgress
-from stream.ops.clock import monotonic_s
+from stream.ops.clock import monotonic_s, now_ms
 from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,12 @@ _LOOK_S = 0.05
 STOP_S = 3.0
 """How long a batch that is being delivered may take once we are told to stop."""
 
-Back = Callable[[int, Mapping[Partition, int], int], Awaitable[Mapping[Partition, int]]]
+Rewind = Callable[[int, Mapping[Partition, int], int], Awaitable[Mapping[Partition, int]]]
 """(epoch, up to where each partition was delivered, turns without a record) -> where to go back."""
 
 
 @dataclass(frozen=True, slots=True)
-class PumpSettings:
+class SinkLoopSettings:
     """Sizes and times of the loop."""
 
     records_max: int
@@ -37,15 +38,15 @@ class PumpSettings:
     commit_interval_s: float = 0.5
 
 
-class Pump:
+class SinkLoop:
     """One sink's loop. `run` it once."""
 
     def __init__(
         self,
         source: RecordSource,
         deliver: Callable[[RawBatch], Awaitable[None]],
-        settings: PumpSettings,
-        back: Back | None = None,
+        settings: SinkLoopSettings,
+        back: Rewind | None = None,
     ) -> None:
         """`back` is asked before each batch: from where to read on, {}: from where we are."""
         self._source = source
@@ -102,7 +103,8 @@ class Pump:
             self._idle = 0
 
     async def _delivered(self, raw: RawBatch) -> bool:
-        """Whether the batch was delivered, and not broken off."""
+        """Return whether the batch was delivered, and not broken off."""
+        # No TaskGroup: once the partitions are wanted back, nobody waits for the batch.
         task = asyncio.ensure_future(self._deliver(raw))
         stop_at_s = float("inf")
         try:
@@ -128,3 +130,63 @@ class Pump:
         except PartitionsLost:
             return  # said by the source; whoever has them now repeats it
         self._progress.committed(due)
+
+
+IDLE_TURNS = 5
+"""So many waits for records without one, of a broker that answers, and the end is reached: offsets
+have holes (transaction markers), so a position may never come to be the end."""
+_SILENT_S = 1.0
+
+
+class TimedSource(Protocol):
+    """A source that knows times: `calls.source.KafkaSource`."""
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since a broker last answered."""
+        ...
+
+    async def positions_at(self, at_ms: int) -> Mapping[Partition, int]:
+        """The first offset of each partition of ours at or after that time. Raises SourceDown."""
+        ...
+
+    async def ends(self) -> Mapping[Partition, int]:
+        """The end of each partition of ours. Raises SourceDown."""
+        ...
+
+
+class DecisionReplay:
+    """Decisions to read once more, after Redis lost their keys: those of the last `back_s` seconds.
+
+    Those before have expired. After a rebalance it begins again, with the partitions of then.
+    """
+
+    def __init__(self, back_s: int) -> None:
+        self._back_s = back_s
+        self._wanted = False
+        self._epoch = -1
+        self._until: Mapping[Partition, int] = {}
+
+    @property
+    def done(self) -> bool:
+        """Return whether nothing is left to be read once more."""
+        return not self._wanted
+
+    def want(self) -> None:
+        """Keys were lost: read once more."""
+        self._wanted, self._epoch = True, -1
+
+    async def turn(
+        self, source: TimedSource, epoch: int, delivered: Mapping[Partition, int], idle: int
+    ) -> Mapping[Partition, int]:
+        """Return where to go back to, or {}: go on. `idle`: turns since the last record."""
+        if not self._wanted or not delivered:
+            return {}
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._until = await source.ends()
+            return await source.positions_at(now_ms() - self._back_s * 1000)
+        at_end = all(delivered.get(partition, 0) >= end for partition, end in self._until.items())
+        if at_end or (idle >= IDLE_TURNS and source.silent_s < _SILENT_S):
+            self._wanted = False
+        return {}

@@ -16,7 +16,7 @@ from stream.core.numbers.e164 import E164_DIGITS_MAX
 from stream.edge.sinks.proxy_keys import BLOCK, Put
 
 
-class Seen(StrEnum):
+class RecordOutcome(StrEnum):
     """What became of a record of the decisions topic; a closed list, each is a label."""
 
     WRITTEN = "written"
@@ -31,7 +31,7 @@ class Seen(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Block(NamedTuple):
+class NumberBlock(NamedTuple):
     """A number that a list blocked: its key, and the lists that held it, with their generations."""
 
     put: Put
@@ -39,22 +39,22 @@ class Block(NamedTuple):
 
 
 @dataclass(slots=True)
-class Blocks:
+class BlockBatch:
     """The newest block of each number of a batch; `others`: what the other records were."""
 
-    by_number: dict[str, Block] = field(default_factory=dict)
-    others: dict[Seen, int] = field(default_factory=dict)
+    by_number: dict[str, NumberBlock] = field(default_factory=dict)
+    others: dict[RecordOutcome, int] = field(default_factory=dict)
     older: int = 0
     """Blocks beside the newest of the same number."""
 
 
-def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
+def read_blocks(values: Iterable[bytes | None], now_s: int) -> BlockBatch:
     """What stands in `values`; any bytes at all are something."""
-    blocks = Blocks()
+    blocks = BlockBatch()
     newest = blocks.by_number
     for value in values:
         found = _read(value, now_s)
-        if isinstance(found, Seen):
+        if isinstance(found, RecordOutcome):
             blocks.others[found] = blocks.others.get(found, 0) + 1
             continue
         before = newest.setdefault(found.put.text, found)
@@ -65,23 +65,23 @@ def read_blocks(values: Iterable[bytes | None], now_s: int) -> Blocks:
     return blocks
 
 
-def _read(value: bytes | None, now_s: int) -> Block | Seen:
+def _read(value: bytes | None, now_s: int) -> NumberBlock | RecordOutcome:
     decision = read_decision(value)
     if decision is None:
-        return Seen.UNREADABLE
+        return RecordOutcome.UNREADABLE
     if decision.verdict != Verdict.BLOCK or decision.simulated:
-        return Seen.NO_BLOCK
+        return RecordOutcome.NO_BLOCK
     if not decision.reasons or decision.number is None or decision.expires_at is None:
-        return Seen.NO_LIST
+        return RecordOutcome.NO_LIST
     expires_at, decided_at = (
         read_rfc3339(decision.expires_at, None),
         read_rfc3339(decision.decided_at, None),
     )
     if expires_at is None or decided_at is None or _NUMBER.fullmatch(decision.number) is None:
-        return Seen.UNREADABLE
+        return RecordOutcome.UNREADABLE
     expires_at_s = int(expires_at.timestamp())
     if expires_at_s <= now_s:
-        return Seen.EXPIRED
+        return RecordOutcome.EXPIRED
     reason = next(iter(decision.deciding()), decision.reasons[0])
     put = Put(
         decision.number,
@@ -92,7 +92,7 @@ def _read(value: bytes | None, now_s: int) -> Block | Seen:
         expires_at_s,
         int(decided_at.timestamp() * 1000),
     )
-    return Block(put, [(each.list, each.generation) for each in decision.reasons])
+    return NumberBlock(put, [(each.list, each.generation) for each in decision.reasons])
 
 
 _NUMBER = re.compile(rf"\+[1-9][0-9]{{5,{E164_DIGITS_MAX - 1}}}")

@@ -1,4 +1,4 @@
-"""What the engine would do now with a number, or with all that begin like a prefix.
+"""The engine's decision now about a number, or about all that begin like a prefix.
 
 The same matches, policy, agreements and allowlist as a call's way (`calls.rulings`), without a
 call: so plausibility rules and emergency numbers called, which are about a call, say nothing here.
@@ -6,7 +6,7 @@ One rule can be told from the number: one that never calls is blocked here where
 `do_not_originate` blocks on every trunk. Lists that rules ask are no lists here either.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stream.core.filters.blocklists import Blocklists, LiveList
 from stream.core.filters.matches import Matches
 from stream.core.model.decision import Action
-from stream.core.model.entry import NEVER, PREFIX_MARK, Category, Columns
+from stream.core.model.entry import NEVER, PREFIX_MARK, Category, Columns, text_of
 from stream.core.numbers.codes import texts_of
 from stream.core.numbers.e164 import HEAD_DIGITS
 from stream.core.numbers.number import Kind, Numbers
@@ -27,7 +27,7 @@ from stream.core.policy.rules import RuleLists
 
 
 class Blocked(NamedTuple):
-    """Why a number, or a prefix, is blocked now: the list that decides, its category, its end.
+    """Reason that a number or prefix is blocked now: the deciding list, its category, its end.
 
     `expires_at_s` is in seconds since the epoch; `NEVER` where the entry does not end.
     """
@@ -45,7 +45,7 @@ Of a number the longest that it begins with speaks.
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class NumberPolicy:
     """The lists, the policy and the agreements of one moment."""
 
     blocklists: Blocklists
@@ -102,7 +102,7 @@ class Judge:
             yield np.array(changed[start : start + rows_max], np.uint64)
 
     def behind(self, name: str, generation: int) -> bool:
-        """Whether list `name` as it is here is older than `generation`, or cannot be asked."""
+        """Return whether list `name` is older here than `generation`, or cannot be asked."""
         for live in self.blocklists.lists:
             if live.name == name:
                 return not live.usable or live.generation < generation
@@ -150,7 +150,7 @@ class Judge:
 
 
 def speaking(keys: PrefixKeys, number: str) -> Blocked | None:
-    """What the longest of `keys` that `number` (or a longer prefix) begins with says of it."""
+    """Return what the longest of `keys` that `number` (or a longer prefix) begins with says."""
     for length in range(len(number), 1, -1):
         if number[:length] in keys:
             return keys[number[:length]]
@@ -164,7 +164,7 @@ _LABELS = tuple(
 
 
 def ends_at(blocked: Blocked, most_s: int) -> int:
-    """When a key about it ends: with its entry, at `most_s` at the latest."""
+    """Return the end of a key about it: with its entry, at `most_s` at the latest."""
     return most_s if blocked.expires_at_s == NEVER else min(blocked.expires_at_s, most_s)
 
 
@@ -172,3 +172,74 @@ def _numbers_in(columns: Columns, start: int, stop: int) -> NDArray[np.uint64]:
     codes = columns.number[start:stop]
     known: NDArray[np.uint64] = codes[(codes != 0) & (codes < np.uint64(PREFIX_MARK))]
     return known
+
+
+@dataclass(frozen=True, slots=True)
+class ListChanges:
+    """`numbers` ("+66812345678") of which something is said anew; `allowed`: prefixes
+    ("+662123") that went onto the allowlist or off it; `prefixes`: some list's prefixes changed;
+    `everything`: more than can be named, so all have to be looked at.
+    """
+
+    numbers: frozenset[str] = frozenset()
+    allowed: frozenset[str] = frozenset()
+    prefixes: bool = False
+    everything: bool = False
+
+
+NOTHING = ListChanges()
+
+
+def list_changes(before: Blocklists, after: Blocklists) -> ListChanges:
+    """Return what changed from `before` to `after`; costs a look at the changed lists' overlays."""
+    if before is after:
+        return NOTHING
+    numbers, allowed = _of_allowlists(before, after)
+    if before.names != after.names:
+        return ListChanges(numbers, allowed, prefixes=True, everything=True)
+    found: set[str] = set(numbers)
+    prefixes, everything = bool(allowed), False
+    for old, new in zip(before.lists, after.lists, strict=True):
+        if old.snapshot is not new.snapshot:
+            everything = prefixes = True
+        elif old.overlay is not new.overlay:
+            for text in _changed(old, new):
+                if text is None:
+                    everything = prefixes = True
+                elif is_prefix(text):
+                    prefixes = True
+                else:
+                    found.add(text)
+    return ListChanges(frozenset(found), allowed, prefixes=prefixes, everything=everything)
+
+
+def _of_allowlists(before: Blocklists, after: Blocklists) -> tuple[frozenset[str], frozenset[str]]:
+    """The numbers and the prefixes that an entry came or went for."""
+    if before.allow is after.allow:
+        return frozenset(), frozenset()
+    old = {entry.text: entry for entry in before.allow.entries()}
+    new = {entry.text: entry for entry in after.allow.entries()}
+    texts = [text for text in old.keys() | new.keys() if old.get(text) != new.get(text)]
+    return (
+        frozenset(text for text in texts if not text.endswith("*")),
+        frozenset(text[:-1] for text in texts if text.endswith("*")),
+    )
+
+
+def _changed(old: LiveList, new: LiveList) -> Iterable[str | None]:
+    """The text of each changed number or prefix; None where only its fingerprint is known."""
+    known = old.overlay.entries
+    for fingerprint, entries in new.overlay.entries.items():
+        before = known.get(fingerprint)
+        if before is entries:
+            continue
+        named = [entry.number for entry in (*entries, *(before or ())) if entry.number]
+        yield named[0] if named else _in_snapshot(new, fingerprint)
+
+
+def _in_snapshot(live: LiveList, fingerprint: int) -> str | None:
+    if live.snapshot is None or live.snapshot.columns is None:
+        return None
+    columns = live.snapshot.columns
+    row = int(columns.find(np.array([fingerprint], np.uint64))[0])
+    return None if row < 0 else text_of(int(columns.number[row]))

@@ -29,7 +29,7 @@ _HALF: Final = np.uint64(32)
 _LOW: Final = np.uint64(0xFFFFFFFF)
 
 
-class Names:
+class NumberIds:
     """Ids under one key of `KEY_BYTES`."""
 
     def __init__(self, key: bytes) -> None:

@@ -5,6 +5,7 @@ anew: what a command that was cut off has done is not known.
 """
 
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from stream.core.model.errors import Fault, ListStoreDown, ListStoreRefuses
 from stream.edge.sinks import proxy_keys
+from stream.edge.sinks.preload_ids import KEY_BYTES, NumberIds
 from stream.edge.sinks.proxy_keys import Held, Put
+from stream.lists.store import redis_keys
 from stream.lists.store.redis_client import Closing, client, look_at
 from stream.lists.store.settings import ListStoreSettings
 
@@ -32,8 +36,8 @@ class ProxiesDown(Fault):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Which Redis answers (`run`, anew at each of its starts), and what `bl:meta` holds."""
+class ProxyRedisState:
+    """State of the Redis that answers: its `run`, new at each start, and `bl:meta`'s fields."""
 
     run: str
     meta: Mapping[str, str]
@@ -41,7 +45,7 @@ class Standing:
 
     @property
     def whole(self) -> bool:
-        """Whether the keys were whole, and Redis did not start again since."""
+        """Return whether the keys were whole, and Redis did not start again since."""
         meta = self.meta
         whole = bool(meta.get("build")) and meta.get("format") == proxy_keys.FORMAT
         return whole and meta.get("redis") == self.run
@@ -55,7 +59,7 @@ def _renamed(doing: str) -> Iterator[None]:
         raise ProxiesDown(f"{doing}: {error}") from error
 
 
-class Proxies(Closing):
+class ProxyRedis(Closing):
     """One connection. Use `async with`."""
 
     def __init__(self, settings: ListStoreSettings) -> None:
@@ -76,13 +80,13 @@ class Proxies(Closing):
         except ListStoreDown as fault:
             log.warning("the proxies' Redis is waited for: %s", fault)
 
-    async def standing(self) -> Standing:
-        """Which Redis it is, and whether our keys are whole in it."""
+    async def standing(self) -> ProxyRedisState:
+        """Return which Redis it is, and whether our keys are whole in it."""
         with _renamed("looking at the proxies' Redis"):
             self.info = info = await self._redis.info()
             meta: Mapping[Any, Any] = await self._redis.hgetall(proxy_keys.META)
         policy = str(info.get("maxmemory_policy", "noeviction"))
-        return Standing(
+        return ProxyRedisState(
             str(info["run_id"]),
             {name.decode(): value.decode(errors="replace") for name, value in meta.items()},
             "" if policy == "noeviction" else policy,
@@ -144,3 +148,13 @@ _packed = msgspec.msgpack.Encoder().encode
 
 def _whole(text: str) -> int:
     return int(text) if text.isdigit() else 0
+
+
+async def number_ids(redis: Redis) -> NumberIds:
+    """The ids of a register; its key is made if there is none. Raises as redis-py does.
+
+    One key for all processes of a register, which holds it.
+    """
+    await redis.set(redis_keys.NAMES, os.urandom(KEY_BYTES), nx=True)
+    key: Any = await redis.get(redis_keys.NAMES)
+    return NumberIds(key)

@@ -18,19 +18,24 @@ import numpy as np
 
 from stream.core.model.entry import NEVER
 from stream.core.numbers.codes import texts_of
-from stream.edge.sinks.decision_records import Block, Seen, read_blocks
-from stream.edge.sinks.key_index import Book, Kind
-from stream.edge.sinks.list_changes import difference
-from stream.edge.sinks.number_policy import Judge, PrefixKeys, speaking
-from stream.edge.sinks.preload_ids import Names
+from stream.edge.sinks.consumer_loop import DecisionReplay
+from stream.edge.sinks.decision_records import NumberBlock, RecordOutcome, read_blocks
+from stream.edge.sinks.number_policy import NumberPolicy, PrefixKeys, list_changes, speaking
+from stream.edge.sinks.preload_ids import NumberIds
 from stream.edge.sinks.proxy_keys import BLOCK, Held, Put
-from stream.edge.sinks.proxy_redis import Proxies, ProxiesDown
-from stream.edge.sinks.rebuild_keys import Replay
+from stream.edge.sinks.proxy_redis import ProxiesDown, ProxyRedis
 from stream.edge.sinks.settings import RedisSinkSettings
-from stream.edge.sinks.wanted_keys import Rules, Writes, of_numbers, of_prefixes
+from stream.edge.sinks.wanted_keys import (
+    KeyIndex,
+    KeyKind,
+    KeyRules,
+    Writes,
+    of_numbers,
+    of_prefixes,
+)
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import monotonic_s, now_s
-from stream.ops.metrics.sink import RedisSinkMetrics
+from stream.ops.metrics.sink_catalogue import RedisSinkMetrics
 from stream.ops.retry import Backoff
 from stream.ops.tasks import cancelled
 
@@ -54,44 +59,45 @@ class RedisSink:
     def __init__(
         self,
         settings: RedisSinkSettings,
-        proxies: Proxies,
-        judge: Callable[[], Judge],
+        proxies: ProxyRedis,
+        judge: Callable[[], NumberPolicy],
         metrics: RedisSinkMetrics,
-        names: Names,
+        names: NumberIds,
     ) -> None:
         """`judge` gives the lists of the moment: the same object until something changes."""
         self._settings = settings
-        self._rules = Rules(settings.ttl_s, settings.preload, names)
+        self._rules = KeyRules(settings.ttl_s, settings.preload, names)
         self._proxies = proxies
         self._judge = judge
         self._metrics = metrics
-        self._book = Book(settings.keys_max)
+        self._book = KeyIndex(settings.keys_max)
         self._written: dict[str, Held] = {}
         """The keys of prefixes that are there."""
         self._around: PrefixKeys = {}
         """Those that should be."""
-        self._believed: dict[str, Block] = {}
+        self._believed: dict[str, NumberBlock] = {}
         """Blocks by newer lists than ours, until ours have come."""
+        # Held from a look at the lists until its write: the last write is by the last look.
         self._lock = asyncio.Lock()
         self._up = asyncio.Event()
-        self._seen: Judge | None = None
+        self._seen: NumberPolicy | None = None
         self._sweep_due_s = 0.0
         self._swept = False
         self._run = self._build = ""
         self._writes = self._beaten_s = 0
-        self.replay = Replay(settings.ttl_s)
+        self.replay = DecisionReplay(settings.ttl_s)
         metrics.keys_max.set(settings.keys_max)
         metrics.built.set(0)
         metrics.redis_up.set(0)
 
     @property
     def up(self) -> bool:
-        """Whether the proxies' Redis answers."""
+        """Return whether the proxies' Redis answers."""
         return self._up.is_set()
 
     @property
     def whole(self) -> bool:
-        """Whether all keys that should be there are."""
+        """Return whether all keys that should be there are."""
         return self._up.is_set() and bool(self._build)
 
     async def deliver(self, raw: RawBatch) -> None:
@@ -150,8 +156,8 @@ class RedisSink:
             if held.text.endswith("*"):
                 self._written[held.text[:-1]] = held
             elif held.text[1:].isdigit():
-                decided = Kind.DECIDED if held.decided_at_ms else Kind.PRELOADED
-                kind = decided if held.action == BLOCK else Kind.SPARED
+                decided = KeyKind.DECIDED if held.decided_at_ms else KeyKind.PRELOADED
+                kind = decided if held.action == BLOCK else KeyKind.SPARED
                 self._book.put(held.text, kind, held.expires_at_s)
         self._seen = None
         self._metrics.redis_up.set(1)
@@ -185,7 +191,7 @@ class RedisSink:
         self._writes -= writes
         self._metrics.redis.told(self._proxies.info)
         self._metrics.built.set(at_s)
-        for kind in Kind:
+        for kind in KeyKind:
             self._metrics.keys.labels(kind.name.lower()).set(self._book.count(kind))
         self._metrics.keys.labels("prefixes").set(len(self._written))
 
@@ -193,6 +199,7 @@ class RedisSink:
 
     async def _deliver(self, raw: RawBatch) -> None:
         """Redis writes a part while the next one is looked at."""
+        # No TaskGroup: a failed write ends the batch as it is, without a group around it.
         writing: list[asyncio.Task[None]] = []
         coming: set[str] = set()
         try:
@@ -205,7 +212,7 @@ class RedisSink:
             await cancelled(*writing)
 
     def _looked_at(self, values: Sequence[bytes | None], coming: set[str]) -> Writes:
-        """What decisions lead to now; `coming`: numbers that get a key just before."""
+        """Return what decisions lead to now; `coming`: numbers that get a key just before."""
         at_s, judge, book = now_s(), self._judge(), self._book
         blocks = read_blocks(values, at_s)
         texts = list(blocks.by_number)
@@ -231,9 +238,9 @@ class RedisSink:
             writes.puts.append(put)
         counts = {
             **blocks.others,
-            Seen.WRITTEN: len(writes.puts) + blocks.older,
-            Seen.UNBLOCKED: unblocked,
-            Seen.CAPPED: writes.capped,
+            RecordOutcome.WRITTEN: len(writes.puts) + blocks.older,
+            RecordOutcome.UNBLOCKED: unblocked,
+            RecordOutcome.CAPPED: writes.capped,
         }
         for seen, count in counts.items():
             self._metrics.decisions.labels(seen).inc(count)
@@ -250,7 +257,7 @@ class RedisSink:
         if seen is None:
             self._sweep_due_s = 0.0
             return
-        found = difference(seen.blocklists, judge.blocklists)
+        found = list_changes(seen.blocklists, judge.blocklists)
         if found.prefixes and self._settings.prefixes:
             await self._let_go_of_prefixes()
         numbers = {*found.numbers, *self._book.beginning(found.allowed), *self._believed}
@@ -275,7 +282,7 @@ class RedisSink:
                 await self._write(writes)
 
     def _believes(self, text: str) -> bool:
-        """Whether a worker blocked the number by newer lists than ours, still."""
+        """Return whether a worker blocked the number by newer lists than ours, still."""
         block = self._believed.get(text)
         if block is None:
             return False
@@ -362,8 +369,8 @@ class RedisSink:
         self._metrics.writes.labels("deleted").inc(deleted)
 
 
-def _behind(judge: Judge, block: Block) -> bool:
-    """Whether the lists that blocked it are newer than ours: then the worker is believed."""
+def _behind(judge: NumberPolicy, block: NumberBlock) -> bool:
+    """Return whether the lists that blocked it are newer than ours: then the worker is believed."""
     return any(judge.behind(name, generation) for name, generation in block.lists)
 
 

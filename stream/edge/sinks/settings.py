@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.sinks.webhooks.cloud_event import Mode, secret_of
+from stream.edge.sinks.cloud_event import Mode, secret_of
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems, secret
 

@@ -45,7 +45,7 @@ _BREAKS: Final = re.compile(r"[\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SipRequest:
     """A request as it came. `fields` has the values of each field by its long name, small letters.
 
     `strict` is whether the first line is as RFC 3261 (25.1) has it. `body_bytes` is what came
@@ -65,17 +65,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class SipResponse:
     """Somebody's answer, to whom we never sent anything."""
 
 
-def read(data: bytes) -> Request | Response | None:
+def read(data: bytes) -> SipRequest | SipResponse | None:
     """The message that `data` is; None: none of SIP's."""
     head, blank, body = data.lstrip(b"\r\n").partition(BLANK_LINE)
     text = _FOLD.sub(" ", head.decode("latin-1"))
     first, *lines = text.split("\r\n")
     if first.startswith("SIP/"):
-        return Response()
+        return SipResponse()
     found = _STRICT.fullmatch(first)
     words = list(found.groups()) if found else first.split()
     if len(words) < 3 or not _VERSION.fullmatch(words[-1]):
@@ -85,7 +85,7 @@ def read(data: bytes) -> Request | Response | None:
         fields.setdefault(name, []).append(value)
     method, *uri, version = words
     size = len(body) if blank else None
-    return Request(method, " ".join(uri), version, bool(found), fields, size)
+    return SipRequest(method, " ".join(uri), version, bool(found), fields, size)
 
 
 def _fields_in(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -163,7 +163,7 @@ _VIA: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """Whom the answer goes to (RFC 3261, 18.2.2). `port` is None where none is named.
+    """Address that the answer goes to (RFC 3261, 18.2.2). `port` is None where none is named.
 
     `rport` is whether the port that the request came from is asked for (RFC 3581).
     """
@@ -186,3 +186,88 @@ def via_of(text: str) -> Via | None:
     if number is not None and not 1 <= number <= 65_535:
         return None
     return Via(text, host, number, parameters.get("branch", ""), "rport" in parameters)
+
+
+PING: Final = b"\r\n\r\n"
+PONG: Final = b"\r\n"
+"""RFC 5626, 4.4.1: whoever sends two line ends between messages wants one back."""
+_LENGTH: Final = re.compile(
+    rb"(?:^|\r\n)(?:content-length|l)[ \t]*+:[ \t\r\n]*+(-?\d++)[ \t]*+(?=\r\n)", re.IGNORECASE
+)
+_DIGITS_MAX: Final = 9
+
+
+class Lost(Exception):
+    """The start of the next message cannot be known: the connection is of no more use.
+
+    `message` is what can still be answered, b"" for nothing.
+    """
+
+    def __init__(self, message: bytes = b"") -> None:
+        super().__init__()
+        self.message = message
+
+
+class SipFraming:
+    """Bytes that one connection has sent, cut into messages by Content-Length (RFC 3261, 18.3).
+
+    At most one message is held, of at most `bytes_max`.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._held = bytearray()
+        self._searched = 0
+        self._whole = 0
+        self.pings = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether a message has begun and not ended."""
+        return bool(self._held)
+
+    def feed(self, data: bytes) -> None:
+        """Take what came."""
+        self._held += data
+
+    def next(self) -> bytes | None:
+        """The next whole message; None: it has not come yet. Raises Lost.
+
+        Each keep-alive on the way is counted in `pings`, which the caller sets back.
+        """
+        if not self._whole:
+            self._skip_line_ends()
+            self._find_end()
+        if not self._whole or len(self._held) < self._whole:
+            return None
+        message = bytes(self._held[: self._whole])
+        del self._held[: self._whole]
+        self._searched = self._whole = 0
+        return message
+
+    def _skip_line_ends(self) -> None:
+        """Line ends before a message (7.5); a lone CR may be half of one."""
+        place = 0
+        while self._held.startswith(PONG, place):
+            two = self._held.startswith(PING, place)
+            place += 4 if two else 2
+            self.pings += two
+        del self._held[:place]
+
+    def _find_end(self) -> None:
+        """Set `_whole` once the head of the message is there."""
+        end = self._held.find(BLANK_LINE, max(0, self._searched - 3), self._bytes_max)
+        self._searched = len(self._held)
+        if end < 0:
+            if len(self._held) >= self._bytes_max:
+                raise Lost
+            return
+        head = bytes(self._held[: end + 2])
+        lengths = {match[1] for match in _LENGTH.finditer(head)}
+        length = lengths.pop() if len(lengths) == 1 else b""
+        # 20.14: without a length a stream cannot be cut.
+        if not length.isdigit() or len(length) > _DIGITS_MAX:
+            raise Lost(head + b"\r\n")
+        self._whole = end + 4 + int(length)
+        if self._whole > self._bytes_max:
+            raise Lost(head + b"\r\n")

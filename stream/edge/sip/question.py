@@ -1,4 +1,4 @@
-"""What an INVITE asks: who calls whom, on which trunk. Pure."""
+"""Questions of an INVITE: caller, called number and trunk. Pure."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from stream.core.numbers.caller_readings import Readings, readings_of
 from stream.core.numbers.number import Kind
 from stream.core.numbers.parties import party_of, uris_in
 from stream.core.numbers.spelling import unescaped, utf8_or_latin
-from stream.edge.sip.message import Request, listed, parameters_of
+from stream.edge.sip.message import SipRequest, listed, parameters_of
 from stream.edge.sip.settings import FROM, SipSettings
 
 VALUES_MAX: Final = 4
@@ -37,7 +37,7 @@ class Callers:
     unread: str
 
 
-class Asking:
+class QuestionReader:
     """Read the questions of an INVITE from the fields that `[sip]` names."""
 
     def __init__(self, settings: SipSettings) -> None:
@@ -45,7 +45,7 @@ class Asking:
         self.trunk_header = settings.trunk_header
         self.trunk_parameter = settings.trunk_parameter
 
-    def questions(self, request: Request, trunk: str | None, callers: Callers) -> list[Question]:
+    def questions(self, request: SipRequest, trunk: str | None, callers: Callers) -> list[Question]:
         """The questions of an INVITE that came on `trunk`: one for each of its callers."""
         callee, call_id = _text(request.uri), _text(request.one("call-id"))
         questions = [
@@ -54,7 +54,7 @@ class Asking:
         ]
         return [*questions, *(questions[0].guess(number) for number in callers.guesses)]
 
-    def trunk(self, request: Request) -> str | None:
+    def trunk(self, request: SipRequest) -> str | None:
         """The trunk that the request itself names; None: it does not."""
         named = request.one(self.trunk_header.lower()) if self.trunk_header else ""
         if not named and self.trunk_parameter:
@@ -62,9 +62,9 @@ class Asking:
         return _text(named) if named else None
 
     def callers(
-        self, request: Request, country: str, prefix: str = "", *, vouched: bool
+        self, request: SipRequest, country: str, prefix: str = "", *, vouched: bool
     ) -> Callers:
-        """Who calls. National numbers are of `country`, `prefix` stands before international ones.
+        """Return the callers. National numbers are of `country`; `prefix` marks international ones.
 
         Of a network that vouches for what it asserts, the numbers of the first field that has one:
         From is then what the caller wrote himself. Of any other all that the fields say, and From:
@@ -102,7 +102,7 @@ def _callers(found: Sequence["_Read"]) -> Callers:
 
 
 class _Read(NamedTuple):
-    """How a value of a field may be read; `readings` None: values that were not looked at."""
+    """Readings of a field's value; None: values that were not looked at."""
 
     field: str
     readings: Readings | None
@@ -113,7 +113,7 @@ class _Read(NamedTuple):
         return (*found.numbers, *found.guesses) if found is not None else ()
 
 
-def _readings(request: Request, name: str, country: str, prefix: str) -> Iterator[_Read]:
+def _readings(request: SipRequest, name: str, country: str, prefix: str) -> Iterator[_Read]:
     values = request.fields.get(name, ())
     values = values if name == FROM else listed(values)
     for value in values[:VALUES_MAX]:
@@ -127,7 +127,7 @@ def _readings(request: Request, name: str, country: str, prefix: str) -> Iterato
 
 
 def _is_not_calling(value: str) -> bool:
-    """Whether a Remote-Party-ID speaks of the called party."""
+    """Return whether a Remote-Party-ID speaks of the called party."""
     return parameters_of(value).get("party", "calling").lower() != "calling"
 
 

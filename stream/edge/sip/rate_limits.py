@@ -1,4 +1,4 @@
-"""What each sender may ask: the trunks of the configuration by address, and everybody else.
+"""Rate limits of senders: the trunks of the configuration by address, and unknown sources.
 
 Memory is bounded by the configuration: a bucket for each of its addresses and networks, and one for
 all strangers together, whose addresses may be false. A flood from elsewhere takes nothing of what
@@ -18,7 +18,7 @@ ADDRESSES_MAX: Final = 4096
 
 
 class Admission(StrEnum):
-    """What becomes of a request before it is looked at."""
+    """Admission of a request, before it is looked at."""
 
     TAKEN = "taken"
     BUSY = "busy"
@@ -42,7 +42,7 @@ class Allowance:
         self._left = self.per_s
 
     def take(self, now_s: float) -> Admission:
-        """What becomes of one more at `now_s`, which never goes back."""
+        """Return what becomes of one more at `now_s`, which never goes back."""
         self._left = min(self.per_s, self._left + (now_s - self._at_s) * self.per_s)
         self._at_s = now_s
         if self._left <= -self.per_s:
@@ -54,8 +54,8 @@ class Allowance:
         return Admission.BUSY if self.trunk is not None else Admission.DROPPED
 
 
-class Sources:
-    """Who sends, by address."""
+class RateLimits:
+    """Allowances of senders, by address."""
 
     def __init__(self, trunks: Mapping[str, str], per_s: float, strangers_per_s: float) -> None:
         self._strangers = Allowance(None, strangers_per_s)

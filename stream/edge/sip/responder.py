@@ -12,28 +12,40 @@ from stream.calls.lookup import Lookup, Question
 from stream.calls.trunks import Trunks
 from stream.core.model.decision import SipAnswer
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.edge.sip.message import Request, Response, Via, read
-from stream.edge.sip.question import Asking, Callers, called
-from stream.edge.sip.rate_limits import Admission, Allowance, Sources
-from stream.edge.sip.response import Address, Answer, alive, allowed, answer, blocked, unavailable
+from stream.edge.sip.message import SipRequest, SipResponse, Via, read
+from stream.edge.sip.question import Callers, QuestionReader, called
+from stream.edge.sip.rate_limits import Admission, Allowance, RateLimits
+from stream.edge.sip.response import (
+    UNANSWERED,
+    Address,
+    SipReply,
+    SipStatus,
+    alive,
+    allowed,
+    answer,
+    bad,
+    blocked,
+    refusal,
+    unavailable,
+    vias_of,
+)
 from stream.edge.sip.settings import SipSettings
-from stream.edge.sip.validate import UNANSWERED, Status, bad, refusal, vias_of
-from stream.ops.metrics.sip import SipMetrics
+from stream.ops.metrics.sip_catalogue import SipMetrics
 
 RETRY_S: Final = 1
 LONGER_MAX: Final = 200
 """Bytes by which an answer to a stranger may be longer than what came from there by UDP."""
 
 
-class Transport(StrEnum):
-    """How a message came."""
+class SipTransport(StrEnum):
+    """Transport that a message came by."""
 
     UDP = "udp"
     TCP = "tcp"
 
 
 class Unanswered(StrEnum):
-    """Why a message gets no answer."""
+    """Reason that a message gets no answer."""
 
     ACK = "ack"
     CANCEL = "cancel"
@@ -50,7 +62,7 @@ class _Got(NamedTuple):
     """A request, and what bounds its answer: `size_max` bytes, None: nothing."""
 
     place: int
-    request: Request
+    request: SipRequest
     vias: list[Via] | None
     source: Address
     size_max: int | None
@@ -82,10 +94,12 @@ class Responder:
         loaded: Callable[[], bool],
         metrics: SipMetrics,
     ) -> None:
-        self._asking = Asking(settings)
+        self._asking = QuestionReader(settings)
         self._hop = settings.hop
         self._bytes_max = settings.message_bytes_max
-        self._sources = Sources(settings.trunks, settings.requests_per_s, settings.strangers_per_s)
+        self._sources = RateLimits(
+            settings.trunks, settings.requests_per_s, settings.strangers_per_s
+        )
         self._lookup = lookup
         self._trunks = trunks
         self._emergency = emergency
@@ -93,10 +107,10 @@ class Responder:
         self.metrics = metrics
 
     def answers(
-        self, messages: Sequence[tuple[bytes, Address]], transport: Transport, now_s: float
-    ) -> list[Answer | None]:
+        self, messages: Sequence[tuple[bytes, Address]], transport: SipTransport, now_s: float
+    ) -> list[SipReply | None]:
         """The answer to each message, None where there is none; `now_s` never goes back."""
-        made: list[Answer | None] = [None] * len(messages)
+        made: list[SipReply | None] = [None] * len(messages)
         asked: list[_Call] = []
         dropped = 0
         for index, (data, source) in enumerate(messages):
@@ -109,7 +123,7 @@ class Responder:
             if request is None:
                 continue
             # Over UDP a stranger's address may be false: nobody is flooded by way of us.
-            is_stranger = transport is Transport.UDP and allowance.trunk is None
+            is_stranger = transport is SipTransport.UDP and allowance.trunk is None
             size_max = len(data) + LONGER_MAX if is_stranger else None
             got = _Got(index, request, vias_of(request), source, size_max)
             busy = unavailable(RETRY_S) if admission is Admission.BUSY else None
@@ -124,17 +138,17 @@ class Responder:
             made[call.got.place] = self._answer(call.got, status, transport)
         return made
 
-    def unanswered(self, transport: Transport, reason: Unanswered, count: int = 1) -> None:
+    def unanswered(self, transport: SipTransport, reason: Unanswered, count: int = 1) -> None:
         """Count what gets no answer."""
         self.metrics.unanswered.labels(transport, reason).inc(count)
 
-    def _request(self, data: bytes, transport: Transport) -> Request | None:
+    def _request(self, data: bytes, transport: SipTransport) -> SipRequest | None:
         """The request, if it is one that is answered."""
         if not data.strip(b"\r\n\0"):
             self.unanswered(transport, Unanswered.KEEP_ALIVE)
             return None
         message = read(data) if len(data) <= self._bytes_max else None
-        if message is None or isinstance(message, Response):
+        if message is None or isinstance(message, SipResponse):
             reason = Unanswered.UNREADABLE if message is None else Unanswered.RESPONSE
             self.unanswered(transport, reason)
             return None
@@ -143,7 +157,7 @@ class Responder:
             return None
         return message
 
-    def _at_once(self, got: _Got) -> Status | None:
+    def _at_once(self, got: _Got) -> SipStatus | None:
         """The status that no list is asked for; None: an INVITE that can be worked on."""
         status = refusal(got.request, got.vias)
         if status is None and got.request.method == "OPTIONS":
@@ -151,7 +165,7 @@ class Responder:
         return status
 
     def _call(self, got: _Got, allowance: Allowance) -> _Call:
-        """Who calls, on which trunk: what lists are asked."""
+        """Return who calls, on which trunk: what lists are asked."""
         request, named = got.request, self._asking.trunk(got.request)
         trunk = named or allowance.trunk
         # A message may name its trunk, but nobody becomes trusted by his own word.
@@ -160,11 +174,11 @@ class Responder:
         callers = self._asking.callers(request, country, prefix, vouched=vouched)
         return _Call(got, country, callers, self._asking.questions(request, trunk, callers))
 
-    def _decided(self, calls: Sequence[_Call]) -> list[Status]:
+    def _decided(self, calls: Sequence[_Call]) -> list[SipStatus]:
         answers = self._lookup.sip_answers([call.questions for call in calls]) if calls else ()
         return [self._status(answer, call) for answer, call in zip(answers, calls, strict=True)]
 
-    def _status(self, refused: SipAnswer | None, call: _Call) -> Status:
+    def _status(self, refused: SipAnswer | None, call: _Call) -> SipStatus:
         if refused is not None:
             return blocked(refused.code, refused.phrase, refused.reason)
         callee, unread = call.questions[0].callee, call.callers.unread
@@ -175,9 +189,9 @@ class Responder:
             return bad(f"{unread} cannot be read")
         return allowed(called(call.got.request.uri) if self._hop else None, self._hop)
 
-    def _answer(self, got: _Got, status: Status, transport: Transport) -> Answer | None:
+    def _answer(self, got: _Got, status: SipStatus, transport: SipTransport) -> SipReply | None:
         made = answer(got.request, got.vias, status, got.source, got.size_max)
-        if isinstance(made, Answer):
+        if isinstance(made, SipReply):
             self.metrics.answers.labels(transport, str(made.code)).inc()
             return made
         self.unanswered(transport, Unanswered[made.name])

@@ -1,17 +1,102 @@
-"""The answers to requests, as bytes, and where they go. Pure.
+"""Checks of a request (RFC 3261, 8.2), and its answer as bytes with its address. Pure.
 
 The same request always gets the same To tag (RFC 3261, 8.2.7): nothing is remembered of it.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from stream.edge.sip.message import Request, Via, parameters_of
-from stream.edge.sip.validate import ALLOW, Status
+from stream.edge.sip.message import SipRequest, Via, listed, parameters_of, uri_of, via_of
+
+ALLOW: Final = "INVITE, ACK, OPTIONS"
+UNANSWERED: Final = frozenset({"ACK", "CANCEL"})
+"""RFC 3261, 8.2.7: a stateless server ignores both. What could be cancelled is over: the answer
+was final."""
+_ANSWERED: Final = frozenset({"INVITE", "OPTIONS"})
+_ONCE: Final = ("to", "from", "call-id", "cseq")
+_CSEQ: Final = re.compile(r"(\d{1,20})\s+(\S+)", re.ASCII)
+_CSEQ_MAX: Final = 2**31
+_SCHEMES: Final = ("sip", "sips", "tel")
+_EMERGENCY: Final = "urn:service:sos"
+VIAS_MAX: Final = 70
+"""Max-Forwards begins at 70: a message that went through more proxies has gone in circles."""
+
+
+@dataclass(frozen=True, slots=True)
+class SipStatus:
+    """A status line, and header fields that belong to it."""
+
+    code: int
+    phrase: str
+    fields: Sequence[tuple[str, str]] = field(default=())
+
+
+def bad(what: str) -> SipStatus:
+    """400 with what is wrong, as 21.4.1 asks for."""
+    return SipStatus(400, f"Bad Request: {what}")
+
+
+def vias_of(request: SipRequest) -> list[Via] | None:
+    """All values of Via, the sender's first; None: one of them is none."""
+    texts = listed(request.fields.get("via", ()))
+    vias = [via_of(text) for text in texts[: VIAS_MAX + 1]]
+    return None if None in vias or len(vias) > VIAS_MAX else [one for one in vias if one]
+
+
+def refusal(request: SipRequest, vias: list[Via] | None) -> SipStatus | None:
+    """Return why the request is refused; None: it is worked on."""
+    if request.version.upper() != "SIP/2.0":
+        return SipStatus(505, "Version Not Supported")
+    wrong = _malformed(request, vias)
+    if wrong is not None:
+        return bad(wrong)
+    if request.method not in _ANSWERED:
+        return SipStatus(405, "Method Not Allowed", (("Allow", ALLOW),))
+    if not _scheme_is_known(request.uri):
+        return SipStatus(416, "Unsupported URI Scheme")
+    # 8.3: what asks for a redirection is redirected, whatever it requires.
+    required = listed(request.fields.get("require", ())) if request.method == "OPTIONS" else []
+    if any(required):
+        return SipStatus(420, "Bad Extension", (("Unsupported", ", ".join(required)),))
+    return None
+
+
+def _malformed(request: SipRequest, vias: list[Via] | None) -> str | None:
+    """Return what is wrong with the form of a request."""
+    if not request.strict or "<" in request.uri or '"' in request.uri:
+        return "Request-Line"
+    for name in _ONCE:
+        if len(request.fields.get(name, ())) != 1:
+            return f"{name.title()} must be there once"
+    if vias is None:
+        return "Via"
+    cseq = _CSEQ.fullmatch(request.one("cseq"))
+    if cseq is None or int(cseq[1]) >= _CSEQ_MAX or cseq[2] != request.method:
+        return "CSeq"
+    if not uri_of(request.one("to")):
+        return "To"
+    return _wrong_length(request)
+
+
+def _wrong_length(request: SipRequest) -> str | None:
+    lengths = set(request.fields.get("content-length", ()))
+    if len(lengths) > 1 or any(not (one.isascii() and one.isdigit()) for one in lengths):
+        return "Content-Length"
+    if request.body_bytes is None:
+        return "no blank line"
+    if any(len(one) > 9 or int(one) > request.body_bytes for one in lengths):
+        return "Content-Length is more than came"
+    return None
+
+
+def _scheme_is_known(uri: str) -> bool:
+    scheme = uri.partition(":")[0].lower()
+    return scheme in _SCHEMES or uri.lower().startswith(_EMERGENCY)
+
 
 PORT: Final = 5060
 _TAG_BYTES: Final = 8
@@ -19,15 +104,15 @@ _OURS: Final = re.compile(r";\s*+(?:rport|received)\s*+(?:=\s*+[^;]*+)?(?=;|$)",
 
 
 class Address(NamedTuple):
-    """Where a request came from."""
+    """Source address of a request."""
 
     host: str
     port: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is sent, and over UDP where to (RFC 3261, 18.2.2; RFC 3581, 4)."""
+class SipReply:
+    """Answer to send, and its address over UDP (RFC 3261, 18.2.2; RFC 3581, 4)."""
 
     code: int
     data: bytes
@@ -35,7 +120,7 @@ class Answer:
 
 
 class NoAnswer(Enum):
-    """Why a request gets no answer."""
+    """Reason that a request gets no answer."""
 
     NO_VIA = auto()
     """It names nobody to answer."""
@@ -44,12 +129,12 @@ class NoAnswer(Enum):
 
 
 def answer(
-    request: Request,
+    request: SipRequest,
     vias: Sequence[Via] | None,
-    status: Status,
+    status: SipStatus,
     source: Address,
     size_max: int | None = None,
-) -> Answer | NoAnswer:
+) -> SipReply | NoAnswer:
     """The answer to a request from `source`, of `size_max` bytes at most.
 
     It goes to the address that the request came from, never to another that it names (`maddr`,
@@ -70,11 +155,11 @@ def answer(
     for said in (status, _shorter(status)):
         data = _message(said, common)
         if size_max is None or len(data) <= size_max:
-            return Answer(said.code, data, Address(source.host, port))
+            return SipReply(said.code, data, Address(source.host, port))
     return NoAnswer.TOO_LONG
 
 
-def _message(status: Status, common: Sequence[str]) -> bytes:
+def _message(status: SipStatus, common: Sequence[str]) -> bytes:
     lines = [
         f"SIP/2.0 {status.code} {status.phrase}",
         *common,
@@ -84,20 +169,22 @@ def _message(status: Status, common: Sequence[str]) -> bytes:
     return "\r\n".join(lines).encode("latin-1", "replace")
 
 
-def _shorter(status: Status) -> Status:
+def _shorter(status: SipStatus) -> SipStatus:
     """The same without what explains it. Where to go is no explanation: then 404, go on."""
-    return Status(404, "Not Found") if status.code == 302 else Status(status.code, status.phrase)
+    return (
+        SipStatus(404, "Not Found") if status.code == 302 else SipStatus(status.code, status.phrase)
+    )
 
 
-def _copied(request: Request, first: Via | None) -> Iterator[str]:
-    """What every answer repeats of its request (8.2.6.2), one value of each; To gets a tag."""
+def _copied(request: SipRequest, first: Via | None) -> Iterator[str]:
+    """Yield the fields that every answer repeats (8.2.6.2), one value of each; To gets a tag."""
     for name in ("From", "To", "Call-ID", "CSeq"):
         for value in request.fields.get(name.lower(), ())[:1]:
             tagged = name != "To" or "tag" in parameters_of(value)
             yield f"{name}: {value}" + ("" if tagged else f";tag={_tag(request, first)}")
 
 
-def _tag(request: Request, first: Via | None) -> str:
+def _tag(request: SipRequest, first: Via | None) -> str:
     said = [request.one(name) for name in ("call-id", "from", "cseq")]
     text = "\0".join([*said, first.branch if first else "", request.uri])
     return blake2b(text.encode("latin-1"), digest_size=_TAG_BYTES).hexdigest()
@@ -116,25 +203,25 @@ def _received(via: Via, source: Address) -> str:
     return text
 
 
-def allowed(number: str | None, next_hop: str) -> Status:
+def allowed(number: str | None, next_hop: str) -> SipStatus:
     """Go on: 404, or where there is a next hop and a number, 302 to it there."""
     if not next_hop or number is None:
-        return Status(404, "Not Found")
-    return Status(302, "Moved Temporarily", (("Contact", f"<sip:{number}@{next_hop}>"),))
+        return SipStatus(404, "Not Found")
+    return SipStatus(302, "Moved Temporarily", (("Contact", f"<sip:{number}@{next_hop}>"),))
 
 
-def blocked(code: int, phrase: str, reason: str) -> Status:
+def blocked(code: int, phrase: str, reason: str) -> SipStatus:
     """No further: 603+ (ATIS-1000099), with how to appeal in the Reason."""
-    return Status(code, phrase, (("Reason", reason),))
+    return SipStatus(code, phrase, (("Reason", reason),))
 
 
-def alive(retry_s: int | None) -> Status:
+def alive(retry_s: int | None) -> SipStatus:
     """To OPTIONS: 200; or 503 where `retry_s` says when to ask again."""
     if retry_s is not None:
         return unavailable(retry_s)
-    return Status(200, "OK", (("Allow", ALLOW), ("Accept", "application/sdp")))
+    return SipStatus(200, "OK", (("Allow", ALLOW), ("Accept", "application/sdp")))
 
 
-def unavailable(retry_s: int) -> Status:
+def unavailable(retry_s: int) -> SipStatus:
     """503, for so many seconds."""
-    return Status(503, "Service Unavailable", (("Retry-After", str(retry_s)),))
+    return SipStatus(503, "Service Unavailable", (("Retry-After", str(retry_s)),))

@@ -72,5 +72,5 @@ class SipSettings:
 
     @property
     def hop(self) -> str:
-        """Where calls that go on are sent by 302, "" where they are answered 404."""
+        """Return where calls that go on are sent by 302, "" where they are answered 404."""
         return self.next_hop if self.answer_allow == 302 else ""

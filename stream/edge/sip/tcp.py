@@ -6,8 +6,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any, Final
 
-from stream.edge.sip.framing import PONG, Framing, Lost
-from stream.edge.sip.responder import Responder, Transport, Unanswered
+from stream.edge.sip.message import PONG, Lost, SipFraming
+from stream.edge.sip.responder import Responder, SipTransport, Unanswered
 from stream.edge.sip.response import Address
 from stream.edge.sip.settings import SipSettings
 from stream.ops.clock import monotonic_s
@@ -19,7 +19,7 @@ SWEEP_S: Final = 1.0
 TOGETHER_MAX: Final = 64
 
 
-class TcpDoor:
+class TcpServer:
     """All connections to one listening socket."""
 
     def __init__(self, responder: Responder, settings: SipSettings) -> None:
@@ -55,7 +55,7 @@ class TcpDoor:
                     connection.abort("slow")
 
     def admits(self, connection: "_Connection") -> bool:
-        """Whether there is room for one more."""
+        """Return whether there is room for one more."""
         settings, host = self.settings, connection.source.host
         room = len(self._open) < settings.connections_max
         if not room or self._each[host] >= settings.connections_each_max:
@@ -81,9 +81,9 @@ class TcpDoor:
 class _Connection(asyncio.Protocol):
     """One peer's."""
 
-    def __init__(self, door: TcpDoor) -> None:
-        self._door = door
-        self._framing = Framing(door.settings.message_bytes_max)
+    def __init__(self, server: TcpServer) -> None:
+        self._server = server
+        self._framing = SipFraming(server.settings.message_bytes_max)
         self._transport: Any = None
         self._heard_s = self._began_s = monotonic_s()
         self.source = Address("", 0)
@@ -96,7 +96,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self.source = Address(peer[0], peer[1])
-        if not self._door.admits(self):
+        if not self._server.admits(self):
             self._transport.abort()
             return
         made = transport.get_extra_info("socket")
@@ -116,11 +116,11 @@ class _Connection(asyncio.Protocol):
             count += len(messages)
             self._answer([(message, self.source) for message in messages], came_s)
             if is_lost:
-                self._door.responder.metrics.cut_off.labels("unframed").inc()
+                self._server.responder.metrics.cut_off.labels("unframed").inc()
                 self._transport.close()
             if len(messages) < TOGETHER_MAX:
                 break
-        self._door.responder.metrics.took(Transport.TCP, count, monotonic_s() - came_s)
+        self._server.responder.metrics.took(SipTransport.TCP, count, monotonic_s() - came_s)
 
     def _messages(self) -> tuple[list[bytes], bool]:
         """Whole messages that are there, a bounded number; whether no more can follow."""
@@ -137,7 +137,7 @@ class _Connection(asyncio.Protocol):
         return found, False
 
     def _answer(self, messages: list[tuple[bytes, Address]], came_s: float) -> None:
-        answers = self._door.responder.answers(messages, Transport.TCP, came_s)
+        answers = self._server.responder.answers(messages, SipTransport.TCP, came_s)
         self._transport.write(b"".join(made.data for made in answers if made is not None))
         if self._transport.get_write_buffer_size() > UNSENT_BYTES_MAX:
             self.abort("unread")
@@ -145,19 +145,19 @@ class _Connection(asyncio.Protocol):
     def _pong(self) -> None:
         pings, self._framing.pings = self._framing.pings, 0
         if pings:
-            self._door.responder.unanswered(Transport.TCP, Unanswered.KEEP_ALIVE, pings)
+            self._server.responder.unanswered(SipTransport.TCP, Unanswered.KEEP_ALIVE, pings)
             self._transport.write(PONG * pings)
 
     def is_over(self, now_s: float) -> bool:
-        """Whether a message takes too long, or nothing has come for too long."""
-        settings = self._door.settings
+        """Return whether a message takes too long, or nothing has come for too long."""
+        settings = self._server.settings
         if self._framing.waiting and now_s - self._began_s > settings.message_s_max:
             return True
         return now_s - self._heard_s > settings.idle_s_max
 
     def abort(self, why: str) -> None:
         """Cut off."""
-        self._door.responder.metrics.cut_off.labels(why).inc()
+        self._server.responder.metrics.cut_off.labels(why).inc()
         self._transport.abort()
 
     def close(self) -> None:
@@ -167,4 +167,4 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed."""
         del exc
-        self._door.gone(self)
+        self._server.gone(self)

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from stream.edge.sip.responder import Responder, Transport, Unanswered
+from stream.edge.sip.responder import Responder, SipTransport, Unanswered
 from stream.edge.sip.response import Address
 from stream.ops.clock import monotonic_s
-from stream.ops.health import PortTaken
+from stream.ops.health_server import PortTaken
 
 TOGETHER_MAX: Final = 256
 """Datagrams read before other work of the process gets its turn: about 20 ms if all are questions,
@@ -23,7 +23,7 @@ RECEIVE_BYTES: Final = 4 * 1024 * 1024
 less (net.core.rmem_max)."""
 
 
-class UdpDoor:
+class UdpServer:
     """Answers on one bound socket, from `start` until `stop`.
 
     What comes within a millisecond of the last answers waits in the kernel, to be answered
@@ -64,16 +64,16 @@ class UdpDoor:
     def _read(self) -> None:
         came_s = monotonic_s()
         messages = list(self._waiting())
-        answers = self._responder.answers(messages, Transport.UDP, came_s)
+        answers = self._responder.answers(messages, SipTransport.UDP, came_s)
         for made in answers:
             if made is None:
                 continue
             try:
                 self._socket.sendto(made.data, made.to)
             except OSError:  # no room, no route, or the kernel tells of an earlier one
-                self._responder.unanswered(Transport.UDP, Unanswered.NOT_SENT)
+                self._responder.unanswered(SipTransport.UDP, Unanswered.NOT_SENT)
         self._answered_s = asyncio.get_running_loop().time()
-        self._responder.metrics.took(Transport.UDP, len(messages), monotonic_s() - came_s)
+        self._responder.metrics.took(SipTransport.UDP, len(messages), monotonic_s() - came_s)
 
     def _waiting(self) -> Iterator[tuple[bytes, Address]]:
         """Datagrams that are there, a bounded number."""

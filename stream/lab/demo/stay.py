@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from stream.edge.http.tokens import Client, Role, line_of, new_token
+from stream.edge.http.tokens import Client, ClientRole, line_of, new_token
 from stream.lab.demo.demo_kafka import CallSender
 from stream.lab.demo.material import Material
 from stream.lab.demo.product import Engine, Program, quoted, says_ready
@@ -27,7 +27,9 @@ class StayingPage:
         self._feeds = folder / "feeds"
         self._token = new_token()
         # Before its guard starts, which hands its environment on.
-        os.environ["RINGFENCE_HTTP_TOKENS"] = line_of(Client("demo", Role.OPERATOR), self._token)
+        os.environ["RINGFENCE_HTTP_TOKENS"] = line_of(
+            Client("demo", ClientRole.OPERATOR), self._token
+        )
         self._program = Program(
             "the page",
             ["serve"],

@@ -17,7 +17,7 @@ from typing import Final
 
 from stream.cli.main import COMMANDS
 from stream.lab.demo.product import Said
-from stream.ops.forkserver import make_room
+from stream.ops.runtime import shorten_socket_paths
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _PLAIN: Final = {"TERM": "dumb", "COLUMNS": "160"}
@@ -32,7 +32,7 @@ _ONE: Final = threading.Lock()
 
 def get_ready() -> None:
     """Start the process that has all commands loaded; it ends with this one."""
-    make_room()
+    shorten_socket_paths()
     _CONTEXT.set_forkserver_preload(_LOADED)
     before = {name: os.environ.get(name) for name in _PLAIN}
     os.environ.update(_PLAIN)

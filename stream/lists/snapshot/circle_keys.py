@@ -14,7 +14,7 @@ from typing import Final
 
 from stream.core.model import names
 from stream.core.model.errors import SecretUnsafe
-from stream.ops.secret_files import read_private, write_private
+from stream.ops.private_files import read_private, write_private
 
 PLAIN = "plain"
 """The circle with no key."""

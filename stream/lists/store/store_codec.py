@@ -21,7 +21,7 @@ from stream.core.model.errors import UNREADABLE
 from stream.core.numbers.number import masked
 from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.store.heads import AllowHead, ListHead, Numbered
-from stream.ops.skipped_records import Place, Skipped, skip
+from stream.ops.skipped_records import RecordKind, Skipped, skip
 
 
 class Op(StrEnum):
@@ -312,7 +312,7 @@ def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> List
             scope=_scope(where, values["scope"], told),
         )
     except _Wrong as wrong:
-        return Skipped(Place.HEAD, where, str(wrong), told)
+        return Skipped(RecordKind.HEAD, where, str(wrong), told)
 
 
 def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
@@ -327,7 +327,7 @@ def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
             generation, _, _ = value.partition(b" ")
             found[told] = _whole("generation", {"generation": generation})
         except _Wrong as wrong:
-            skip(Skipped(Place.HEAD, f"rf:lists:deleted {told}", str(wrong), told))
+            skip(Skipped(RecordKind.HEAD, f"rf:lists:deleted {told}", str(wrong), told))
     return found
 
 
@@ -337,7 +337,7 @@ def _scope(where: str, value: bytes | None, name: str) -> Scope | None:
         return None
     found = scope_of(value)
     if found is None:
-        skip(Skipped(Place.HEAD, f"{where} scope", "it is no scope", name))
+        skip(Skipped(RecordKind.HEAD, f"{where} scope", "it is no scope", name))
     return found or NOTHING_KNOWN
 
 
@@ -348,7 +348,7 @@ def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
         number = _whole("generation", {"generation": generation}) if generation is not None else 0
         return AllowHead(number, _text("chain", chain or b""))
     except _Wrong as wrong:
-        return Skipped(Place.HEAD, "rf:allow:head", str(wrong))
+        return Skipped(RecordKind.HEAD, "rf:allow:head", str(wrong))
 
 
 def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
@@ -369,7 +369,7 @@ def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
         )
     except _Wrong as wrong:
         name = (values["list"] or b"").decode(errors="replace")
-        return Skipped(Place.CHANGES, f"rf:changes {identity}", str(wrong), name, version)
+        return Skipped(RecordKind.CHANGES, f"rf:changes {identity}", str(wrong), name, version)
 
 
 def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str) -> Followed:
@@ -389,7 +389,11 @@ def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str)
         if found.op not in OPS:
             # It changes nothing here that this version knows of, and keeps its place in the chain.
             why = f"operation {found.op[:40]!r} is not known here"
-            skip(Skipped(Place.CHANGES, f"rf:changes {found.id}", why, found.name, found.version))
+            skip(
+                Skipped(
+                    RecordKind.CHANGES, f"rf:changes {found.id}", why, found.name, found.version
+                )
+            )
         steps.append(found)
     return Followed(tuple(steps), frozenset(names), last_id)
 
@@ -403,7 +407,7 @@ def allow_entry(text: bytes, value: bytes) -> AllowEntry | None:
     name = text.decode(errors="replace")
     if entry is not None and entry.text == name:
         return entry
-    skip(Skipped(Place.ALLOW, f"rf:allow {masked(name[:20])}", "its record is no allow entry"))
+    skip(Skipped(RecordKind.ALLOW, f"rf:allow {masked(name[:20])}", "its record is no allow entry"))
     try:
         return AllowEntry(name, "its record cannot be read", "ringfence", 0, NEVER)
     except ValueError:

@@ -1,19 +1,109 @@
-"""What a catalogue of metrics is made of: each entry with its unit, its meaning and what to do.
+"""Base of the catalogues of metrics: each entry with its unit, meaning and what to do.
 
-The catalogues are `metrics.py` and its siblings, one for each kind of process. Names follow
+The catalogues are its siblings, one for each kind of process. Names follow
 Prometheus: base units (seconds, bytes), the unit last, what is counted before `_total`, which the
 client adds. Labels come from enums and from the configuration, never from data: no numbers, no
 partner's text. The help text in `/metrics` is the meaning; the table in deploy/METRICS.md, which
 `make docs-metrics` writes, has all of it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import islice
+from typing import Generic, Literal, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from stream.ops.metrics.bounded_labels import Each, EachGauge, Named
+NAMES_MAX = 200
+"""Each is several series in every process: 200 lists are some thousands of series a scrape."""
+OTHERS = "(others)"
+
+Instrument = TypeVar("Instrument", bound=Counter | Histogram)
+
+
+class BoundedLabels:
+    """Names of the configuration or the list store that are labels: there may be ten thousand.
+
+    The first names that a process hears of, those of its configuration before all, have series of
+    their own; the others share one, `(others)`: counted together, and by the worst of them in
+    gauges. Several workers agree as long as they hear of lists in one order. "" (none) is a label.
+    """
+
+    def __init__(self, names_max: int = NAMES_MAX, first: Iterable[str] = ()) -> None:
+        self._names_max = names_max
+        self._known = {"", *islice(first, names_max)}
+
+    def label(self, name: str) -> str:
+        """`name`, or OTHERS where there are too many."""
+        if name not in self._known:
+            if len(self._known) > self._names_max:
+                return OTHERS
+            self._known.add(name)
+        return name
+
+
+class BoundedSeries(Generic[Instrument]):
+    """A counter or histogram whose label at the first of `places` is bounded.
+
+    Where that one becomes OTHERS, so do the labels at the places after it: a rule of an agreement
+    says nothing beside a list that is not named.
+    """
+
+    def __init__(
+        self, instrument: Instrument, named: BoundedLabels, places: tuple[int, ...]
+    ) -> None:
+        self._instrument = instrument
+        self._named = named
+        self._places = places
+
+    def labels(self, *values: str) -> Instrument:
+        """The series of these labels, or the one that the others share."""
+        if self._named.label(values[self._places[0]]) == OTHERS:
+            values = tuple(
+                OTHERS if place in self._places else value for place, value in enumerate(values)
+            )
+        return cast("Instrument", self._instrument.labels(*values))
+
+
+class BoundedGauge:
+    """A gauge by name. `of_others` makes one value of all that have no series of their own."""
+
+    def __init__(
+        self, gauge: Gauge, named: BoundedLabels, of_others: Callable[[Iterable[float]], float]
+    ) -> None:
+        self._gauge = gauge
+        self._named = named
+        self._of_others = of_others
+        self._others: dict[str, float] = {}
+        self._shown: set[str] = set()
+
+    def set(self, name: str, value: float) -> None:
+        """Set one; it takes as long as there are others, if it is one of them."""
+        label = self._named.label(name)
+        if label == OTHERS:
+            self._others[name] = value
+            value = self._of_others(self._others.values())
+        self._gauge.labels(label).set(value)
+
+    def set_all(self, values: Mapping[str, float], gone: float = 0.0) -> None:
+        """Set all there are; one that was there and is not any more has the value `gone`."""
+        labels = {name: self._named.label(name) for name in values}
+        self._others = {name: values[name] for name, label in labels.items() if label == OTHERS}
+        for name in self._shown - labels.keys():
+            self._gauge.labels(name).set(gone)
+        for name, label in labels.items():
+            if label != OTHERS:
+                self._gauge.labels(name).set(values[name])
+                self._shown.add(name)
+        if self._others:
+            self._gauge.labels(OTHERS).set(self._of_others(self._others.values()))
+
+
+def total(values: Iterable[float]) -> float:
+    """The others' sum, where only a sum says something of them all."""
+    return math.fsum(values)
+
 
 Kind = Literal["counter", "gauge", "histogram"]
 OfWorkers = Literal["livesum", "livemin", "livemax"]
@@ -32,7 +122,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class MetricEntry:
     """One metric as it is found in `/metrics`; a histogram's series have suffixes besides."""
 
     name: str
@@ -48,7 +138,7 @@ class Entry:
 
     @property
     def unit(self) -> str:
-        """What its value is counted in."""
+        """Return what its value is counted in."""
         for suffix, unit in _UNITS.items():
             if self.name.endswith(suffix):
                 return unit
@@ -60,7 +150,7 @@ class Catalogue:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.entries: list[Entry] = []
+        self.entries: list[MetricEntry] = []
 
     def _counter(self, name: str, meaning: str, do: str, labels: Sequence[str] = ()) -> Counter:
         self._enter(f"{name}_total", "counter", labels, meaning, do)
@@ -85,7 +175,7 @@ class Catalogue:
 
     def _counter_each(
         self,
-        named: Named,
+        named: BoundedLabels,
         name: str,
         meaning: str,
         do: str,
@@ -93,28 +183,34 @@ class Catalogue:
         *,
         by: str,
         others: Sequence[str] = (),
-    ) -> Each[Counter]:
+    ) -> BoundedSeries[Counter]:
         """A counter whose label `by` is bounded; names beyond lose the labels `others` too."""
         places = labels.index(by), *map(labels.index, others)
-        return Each(self._counter(name, meaning, do, labels), named, places)
+        return BoundedSeries(self._counter(name, meaning, do, labels), named, places)
 
     def _gauge_each(
         self,
-        named: Named,
+        named: BoundedLabels,
         name: str,
         meaning: str,
         do: str,
         by: str,
         of_others: Callable[[Iterable[float]], float],
         workers: OfWorkers = "livemax",
-    ) -> EachGauge:
+    ) -> BoundedGauge:
         """A gauge by a bounded name; `of_others` is what it is for those beyond, together."""
-        return EachGauge(self._gauge(name, meaning, do, [by], workers), named, of_others)
+        return BoundedGauge(self._gauge(name, meaning, do, [by], workers), named, of_others)
 
     def _histogram_each(
-        self, named: Named, name: str, meaning: str, do: str, by: str, buckets: Sequence[float]
-    ) -> Each[Histogram]:
-        return Each(self._histogram(name, meaning, do, [by], buckets), named, (0,))
+        self,
+        named: BoundedLabels,
+        name: str,
+        meaning: str,
+        do: str,
+        by: str,
+        buckets: Sequence[float],
+    ) -> BoundedSeries[Histogram]:
+        return BoundedSeries(self._histogram(name, meaning, do, [by], buckets), named, (0,))
 
     def _enter(self, name: str, kind: Kind, labels: Sequence[str], meaning: str, do: str) -> None:
-        self.entries.append(Entry(name, kind, tuple(labels), meaning, do))
+        self.entries.append(MetricEntry(name, kind, tuple(labels), meaning, do))

@@ -30,14 +30,14 @@ _CROWD: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """What a scraper gets."""
+class MetricsPage:
+    """One page for a scraper."""
 
     content_type: str
     body: bytes
 
 
-class Pages:
+class MetricsPages:
     """The pages of one registry, made as seldom as scrapers allow.
 
     One page is made at a time, in a thread beside the loop, for all who asked before it was begun.
@@ -48,10 +48,11 @@ class Pages:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self._made: dict[str, _Made] = {}
+        # Two scrapes at once: the second one waits, and gets the page of the first.
         self._making = asyncio.Lock()
         self._asked_s: deque[float] = deque(maxlen=_CROWD)
 
-    async def page(self, accept: str) -> Page:
+    async def page(self, accept: str) -> MetricsPage:
         """All of it, in the best format that the scraper's Accept header names.
 
         Native histograms exist in neither of the two: prometheus_client has no protobuf exposition.
@@ -65,7 +66,7 @@ class Pages:
             if made is not None and made.serves(asked_s, crowd=crowd):
                 return made.page
             begun_s = monotonic_s()
-            page = Page(content_type, await asyncio.to_thread(encode, self._registry))
+            page = MetricsPage(content_type, await asyncio.to_thread(encode, self._registry))
             if len(self._made) >= _FORMATS_MAX:
                 self._made.clear()
             self._made[content_type] = _Made(page, begun_s, monotonic_s())
@@ -74,12 +75,12 @@ class Pages:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    page: Page
+    page: MetricsPage
     begun_s: float
     ended_s: float
 
     def serves(self, asked_s: float, *, crowd: bool) -> bool:
-        """Whether it may be given to who asked then."""
+        """Return whether it may be given to who asked then."""
         good_s = min(_GOOD_S_MAX, (self.ended_s - self.begun_s) * _REST)
         return self.begun_s >= asked_s or (crowd and monotonic_s() < self.ended_s + good_s)
 

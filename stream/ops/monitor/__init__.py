@@ -1,7 +1,7 @@
-"""What our processes' own metrics say at the moment: rates, quantiles, ages, who is away.
+"""Figures from our processes' own metrics: rates, quantiles, ages, processes that are away.
 
-`names` has each metric's name once, `reading` turns `/metrics` into samples, `reckon` turns two
-readings into rates and quantiles (all three are pure), `picture` puts the whole together, `places`
-and `fetch` read the processes, `watch` does so again and again. Nothing here is an exception: a
-process that does not answer is a figure of its own.
+In order: `targets` names the processes, `scrape` asks them, `rates` makes readings of the answers
+and rates and quantiles of two readings, `dashboard` puts the whole together, `collect` does so
+again and again. `metric_names` has each metric's name once. Nothing here is an exception: a process
+that does not answer is a figure of its own.
 """

@@ -8,11 +8,17 @@ from typing import Self
 
 from stream.ops.clock import now_ms
 from stream.ops.monitor import metric_names, rates
-from stream.ops.monitor.dashboard import Picture, Process, State, kind_of, picture, version_of
-from stream.ops.monitor.rates import Pair
-from stream.ops.monitor.samples import Reading
-from stream.ops.monitor.scrape import Answer, ask_all
-from stream.ops.monitor.targets import Place
+from stream.ops.monitor.dashboard import (
+    Overview,
+    ProcessState,
+    ProcessStatus,
+    kind_of,
+    overview,
+    version_of,
+)
+from stream.ops.monitor.rates import MetricsReading, ReadingPair
+from stream.ops.monitor.scrape import ScrapeAnswer, ask_all
+from stream.ops.monitor.targets import MonitorTarget
 
 TRAIL_MAX = 300
 """Points that are kept: five minutes of a look each second."""
@@ -20,11 +26,11 @@ TRAIL_MAX = 300
 STARTED_S_TOLERANCE = 1.5
 """A process' start is known to a hundredth of a second; a clock that is set moves it."""
 
-Ask = Callable[[Sequence[Place], float], Awaitable[list[Answer]]]
+Ask = Callable[[Sequence[MonitorTarget], float], Awaitable[list[ScrapeAnswer]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TrailPoint:
     """One look, for a line of a chart; None: not known."""
 
     at_s: float
@@ -36,7 +42,7 @@ class Point:
     lag: int | None
 
     @classmethod
-    def of(cls, seen: Picture) -> Self:
+    def of(cls, seen: Overview) -> Self:
         """The picture's point."""
         decisions = seen.decisions_per_s
         return cls(
@@ -50,8 +56,8 @@ class Point:
         )
 
 
-class Watch:
-    """What is known of the processes at `places`; `look` asks them anew.
+class Monitor:
+    """Known state of the processes at `places`; `look` asks them anew.
 
     Several may look at once: each look's pictures are made of the readings of that look and of the
     one before it. `ask` and `now_s` are replaced in tests.
@@ -59,23 +65,24 @@ class Watch:
 
     def __init__(
         self,
-        places: Sequence[Place],
+        places: Sequence[MonitorTarget],
         ask: Ask = ask_all,
         now_s: Callable[[], float] = lambda: now_ms() / 1000,
     ) -> None:
         self.places = tuple(places)
-        self.trail: deque[Point] = deque(maxlen=TRAIL_MAX)
+        self.trail: deque[TrailPoint] = deque(maxlen=TRAIL_MAX)
         self._ask, self._now_s = ask, now_s
-        self._readings: dict[Place, Reading] = {}
-        self._processes: dict[Place, Process] = {}
+        self._readings: dict[MonitorTarget, MetricsReading] = {}
+        self._processes: dict[MonitorTarget, ProcessStatus] = {}
+        # A look between two others would make rates of a time that is not theirs.
         self._one_at_a_time = asyncio.Lock()
 
-    async def look(self) -> Picture:
+    async def look(self) -> Overview:
         """Ask every process once; the figures since the look before."""
         async with self._one_at_a_time:
             answers = await self._ask(self.places, self._now_s())
             at_s = self._now_s()
-            pairs: dict[str, Pair] = {}
+            pairs: dict[str, ReadingPair] = {}
             for answer in answers:
                 before = self._readings.get(answer.place)
                 process = _process(self._processes.get(answer.place), before, answer, at_s)
@@ -83,31 +90,35 @@ class Watch:
                 if answer.reading is not None:
                     if before is not None and _began_anew(before, answer.reading):
                         before = replace(before, samples={})  # it counts from 0 again
-                    pairs[answer.place.url] = Pair(before, answer.reading)
+                    pairs[answer.place.url] = ReadingPair(before, answer.reading)
                     self._readings[answer.place] = answer.reading
-            seen = picture(at_s, [self._processes[place] for place in self.places], pairs)
-            self.trail.append(Point.of(seen))
+            seen = overview(at_s, [self._processes[place] for place in self.places], pairs)
+            self.trail.append(TrailPoint.of(seen))
             return seen
 
-    async def look_twice(self, apart_s: float) -> Picture:
+    async def look_twice(self, apart_s: float) -> Overview:
         """Two looks, `apart_s` seconds apart: the least that has rates."""
         await self.look()
         await asyncio.sleep(apart_s)
         return await self.look()
 
 
-def _process(known: Process | None, before: Reading | None, answer: Answer, at_s: float) -> Process:
-    """How a process is now, given how it was."""
+def _process(
+    known: ProcessStatus | None, before: MetricsReading | None, answer: ScrapeAnswer, at_s: float
+) -> ProcessStatus:
+    """Return how a process is now, given how it was."""
     if answer.reading is None:
-        if known is None or known.state is State.UNHEARD:
-            return Process(answer.place, answer.place.kind, State.UNHEARD, None, why=answer.why)
-        since_s = known.since_s if known.state is State.AWAY else (before or _NEVER).at_s
-        return replace(known, state=State.AWAY, since_s=since_s, missing=(), why=answer.why)
-    state = State.READY if answer.ready else State.NOT_READY
+        if known is None or known.state is ProcessState.UNHEARD:
+            return ProcessStatus(
+                answer.place, answer.place.kind, ProcessState.UNHEARD, None, why=answer.why
+            )
+        since_s = known.since_s if known.state is ProcessState.AWAY else (before or _NEVER).at_s
+        return replace(known, state=ProcessState.AWAY, since_s=since_s, missing=(), why=answer.why)
+    state = ProcessState.READY if answer.ready else ProcessState.NOT_READY
     started_s = rates.one([answer.reading], metric_names.STARTED, max)
     again = before is not None and _began_anew(before, answer.reading)
     same = known is not None and known.state is state and not again
-    return Process(
+    return ProcessStatus(
         answer.place,
         kind_of(answer.place, answer.reading),
         state,
@@ -120,11 +131,11 @@ def _process(known: Process | None, before: Reading | None, answer: Answer, at_s
     )
 
 
-_NEVER = Reading(0.0, 0.0)
+_NEVER = MetricsReading(0.0, 0.0)
 
 
-def _began_anew(before: Reading, now: Reading) -> bool:
-    """Whether the process is another one than before: it began later, or its counters fell."""
+def _began_anew(before: MetricsReading, now: MetricsReading) -> bool:
+    """Return whether the process restarted: it began later, or its counters fell."""
     then_s = rates.one([before], metric_names.STARTED, max)
     since_s = rates.one([now], metric_names.STARTED, max)
     if then_s is not None and since_s is not None:

@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from stream.ops.monitor import metric_names, rates
-from stream.ops.monitor.rates import Pair
-from stream.ops.monitor.samples import Reading
-from stream.ops.monitor.targets import Kind, Place
+from stream.ops.monitor.rates import MetricsReading, ReadingPair
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 
 P50, P99 = 0.5, 0.99
 
 
-class State(StrEnum):
-    """How a process is."""
+class ProcessState(StrEnum):
+    """State of a process."""
 
     READY = "ready"
     NOT_READY = "not ready"
@@ -26,7 +25,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessStatus:
     """One process of ours.
 
     `since_s` (epoch): when it was first seen in its state, for AWAY when it last answered; None
@@ -35,9 +34,9 @@ class Process:
     metrics tell where the place does not say.
     """
 
-    place: Place
-    kind: Kind
-    state: State
+    place: MonitorTarget
+    kind: ProcessKind
+    state: ProcessState
     since_s: float | None
     started_s: float | None = None
     restarts: int = 0
@@ -47,7 +46,7 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
-class ListFigures:
+class ListOverview:
     """One list as the engine enforces it: the engine that is furthest behind.
 
     `out_of_scope`: confirmed matches of numbers that it may not name, since the workers began.
@@ -64,7 +63,7 @@ class ListFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedFigures:
+class FeedOverview:
     """One feed. Ages are None where it never happened."""
 
     name: str
@@ -77,7 +76,7 @@ class FeedFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class SinkFigures:
+class SinkOverview:
     """The sinks. `lag` by sink in records; keys' age is since they were last known to be right."""
 
     lag: Mapping[str, int] = field(default_factory=dict)
@@ -89,7 +88,7 @@ class SinkFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class ServeFigures:
+class HttpOverview:
     """`ringfence serve`: requests and lookups per second, quantiles of a request's time."""
 
     requests_per_s: float | None = None
@@ -101,12 +100,12 @@ class ServeFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Overview:
     """The whole. Rates are per second over `span_s`, the time between the engine's readings."""
 
     at_s: float
     span_s: float
-    processes: tuple[Process, ...]
+    processes: tuple[ProcessStatus, ...]
     calls_per_s: float | None = None
     calls_by_topic: Mapping[str, float] = field(default_factory=dict)
     decisions_per_s: Mapping[str, float] = field(default_factory=dict)
@@ -119,11 +118,11 @@ class Picture:
     partitions_stopped: int | None = None
     kafka_up: bool | None = None
     register_up: bool | None = None
-    lists: tuple[ListFigures, ...] = ()
+    lists: tuple[ListOverview, ...] = ()
     bare_chance: float | None = None
-    feeds: tuple[FeedFigures, ...] = ()
-    sinks: SinkFigures = SinkFigures()
-    serve: ServeFigures = ServeFigures()
+    feeds: tuple[FeedOverview, ...] = ()
+    sinks: SinkOverview = SinkOverview()
+    serve: HttpOverview = HttpOverview()
     agreements: Mapping[str, int] = field(default_factory=dict)
     appeals: Mapping[str, int] = field(default_factory=dict)
     appeals_overdue: int | None = None
@@ -133,12 +132,14 @@ class Picture:
     versions: tuple[str, ...] = ()
 
     @property
-    def engine(self) -> tuple[Process, ...]:
+    def engine(self) -> tuple[ProcessStatus, ...]:
         """The processes that decide calls."""
-        return tuple(one for one in self.processes if one.kind is Kind.ENGINE)
+        return tuple(one for one in self.processes if one.kind is ProcessKind.ENGINE)
 
 
-def picture(at_s: float, processes: Sequence[Process], pairs: Mapping[str, Pair]) -> Picture:
+def overview(
+    at_s: float, processes: Sequence[ProcessStatus], pairs: Mapping[str, ReadingPair]
+) -> Overview:
     """The figures at `at_s` (epoch) of the processes and the `pairs` of those that answer."""
     both = list(pairs.values())
     engine = [
@@ -149,7 +150,7 @@ def picture(at_s: float, processes: Sequence[Process], pairs: Mapping[str, Pair]
     now = [pair.now for pair in both]
     latency = rates.quantiles(both, metric_names.LATENCY, (P50, P99))
     stopped = rates.one(now, metric_names.PARTITIONS_STOPPED, sum)
-    return Picture(
+    return Overview(
         at_s=at_s,
         span_s=max((pair.span_s for pair in engine or both), default=0.0),
         processes=tuple(processes),
@@ -183,31 +184,31 @@ def picture(at_s: float, processes: Sequence[Process], pairs: Mapping[str, Pair]
     )
 
 
-def version_of(reading: Reading) -> str:
+def version_of(reading: MetricsReading) -> str:
     """The version that the process says it is; empty: it does not say."""
     return next((labels.get("version", "") for labels, _ in reading.series(metric_names.BUILD)), "")
 
 
-def kind_of(place: Place, reading: Reading) -> Kind:
-    """What the process at `place` does: the place says so, else its metrics."""
-    if place.kind is not Kind.OTHER:
+def kind_of(place: MonitorTarget, reading: MetricsReading) -> ProcessKind:
+    """Return what the process at `place` does: the place says so, else its metrics."""
+    if place.kind is not ProcessKind.OTHER:
         return place.kind
-    return next((kind for name, kind in _MARKS.items() if reading.has(name)), Kind.OTHER)
+    return next((kind for name, kind in _MARKS.items() if reading.has(name)), ProcessKind.OTHER)
 
 
 _MARKS = {
-    metric_names.KAFKA_UP: Kind.ENGINE,
-    metric_names.FEEDS_REGISTER_UP: Kind.FEEDS,
-    metric_names.EXCHANGE_REGISTER_UP: Kind.EXCHANGE,
-    metric_names.ENFORCED_LEFT: Kind.ENFORCEMENT,
-    metric_names.SINK_REDIS_UP: Kind.REDIS_SINK,
-    metric_names.CONNECTIONS: Kind.SERVE,
-    metric_names.SINK_LAG: Kind.WEBHOOKS,
+    metric_names.KAFKA_UP: ProcessKind.ENGINE,
+    metric_names.FEEDS_REGISTER_UP: ProcessKind.FEEDS,
+    metric_names.EXCHANGE_REGISTER_UP: ProcessKind.EXCHANGE,
+    metric_names.ENFORCED_LEFT: ProcessKind.ENFORCEMENT,
+    metric_names.SINK_REDIS_UP: ProcessKind.REDIS_SINK,
+    metric_names.CONNECTIONS: ProcessKind.SERVE,
+    metric_names.SINK_LAG: ProcessKind.WEBHOOKS,
 }
 """A metric that only processes of one kind have; of the last, both sinks: it is looked at last."""
 
 
-def _lists(at_s: float, pairs: Sequence[Pair]) -> tuple[ListFigures, ...]:
+def _lists(at_s: float, pairs: Sequence[ReadingPair]) -> tuple[ListOverview, ...]:
     now = [pair.now for pair in pairs]
     generations = rates.by(now, metric_names.LIST_GENERATION, "list", min)
     synced = rates.by(now, metric_names.LIST_SYNCED, "list", min)
@@ -218,7 +219,7 @@ def _lists(at_s: float, pairs: Sequence[Pair]) -> tuple[ListFigures, ...]:
     outside = rates.by(now, metric_names.OUT_OF_SCOPE, "list", sum, confirmed="true")
     known = any(pair.span_s > 0.0 for pair in pairs if pair.now.has(metric_names.LIST_GENERATION))
     return tuple(
-        ListFigures(
+        ListOverview(
             name,
             _int(generations.get(name)),
             max(0.0, at_s - synced[name]) if synced.get(name) else None,
@@ -232,7 +233,7 @@ def _lists(at_s: float, pairs: Sequence[Pair]) -> tuple[ListFigures, ...]:
     )
 
 
-def _feeds(at_s: float, now: Sequence[Reading]) -> tuple[FeedFigures, ...]:
+def _feeds(at_s: float, now: Sequence[MetricsReading]) -> tuple[FeedOverview, ...]:
     held = rates.by(now, metric_names.FEED_HELD, "feed", max)
     wrong = rates.by(now, metric_names.FEED_FILE_WRONG, "feed", max)
     numbers = rates.by(now, metric_names.FEED_NUMBERS, "feed", max)
@@ -240,7 +241,7 @@ def _feeds(at_s: float, now: Sequence[Reading]) -> tuple[FeedFigures, ...]:
     confirmed = rates.by(now, metric_names.FEED_CONFIRMED, "feed", max)
     failures = rates.by(now, metric_names.FEED_FAILURES, "feed", max)
     return tuple(
-        FeedFigures(
+        FeedOverview(
             name,
             held.get(name, 0.0) > 0,
             wrong.get(name, 0.0) > 0,
@@ -253,11 +254,11 @@ def _feeds(at_s: float, now: Sequence[Reading]) -> tuple[FeedFigures, ...]:
     )
 
 
-def _sinks(at_s: float, pairs: Sequence[Pair]) -> SinkFigures:
+def _sinks(at_s: float, pairs: Sequence[ReadingPair]) -> SinkOverview:
     now = [pair.now for pair in pairs]
     built_s = rates.one(now, metric_names.SINK_BUILT, min)
     failing = rates.by(now, metric_names.WEBHOOK_FAILING, "endpoint", max)
-    return SinkFigures(
+    return SinkOverview(
         lag=_whole(rates.by(now, metric_names.SINK_LAG, "sink", sum)),
         keys=_whole(rates.by(now, metric_names.SINK_KEYS, "kind", sum)),
         keys_age_s=max(0.0, at_s - built_s) if built_s else None,
@@ -267,10 +268,10 @@ def _sinks(at_s: float, pairs: Sequence[Pair]) -> SinkFigures:
     )
 
 
-def _serve(pairs: Sequence[Pair]) -> ServeFigures:
+def _serve(pairs: Sequence[ReadingPair]) -> HttpOverview:
     times = rates.quantiles(pairs, metric_names.REQUEST, (P50, P99))
     statuses = rates.rates(pairs, metric_names.REQUESTS, "status")
-    return ServeFigures(
+    return HttpOverview(
         requests_per_s=sum(statuses.values()) if statuses else None,
         errors_per_s=_of_errors(statuses) if statuses else None,
         lookups_per_s=rates.rates(pairs, metric_names.LOOKUPS, "verdict"),
@@ -284,8 +285,8 @@ def _of_errors(statuses: Mapping[str, float]) -> float:
     return sum(rate for status, rate in statuses.items() if status.startswith("5"))
 
 
-def _register_up(now: Iterable[Reading]) -> bool | None:
-    """Whether all who ask the register get an answer."""
+def _register_up(now: Iterable[MetricsReading]) -> bool | None:
+    """Return whether all who ask the register get an answer."""
     each = (
         *(
             metric_names.REGISTER_UP,

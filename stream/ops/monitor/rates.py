@@ -1,4 +1,4 @@
-"""From two readings of one process to what happened between them. Pure.
+"""Readings of one process' `/metrics`, and what happened between two of them. Pure.
 
 Counters that fell were reset by a restart: what they show is what they counted since, as
 Prometheus' `increase` has it. Other than there, nothing is extrapolated: a series that the earlier
@@ -11,18 +11,92 @@ buckets are narrow.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from stream.ops.monitor.samples import Labels, Reading
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.ops.monitor import metric_names
+
+SERIES_MAX = 50_000
+"""Most series of one process, so that what is read is bounded; no process of ours has as many."""
+
+Labels = tuple[tuple[str, str], ...]
+"""A series' labels, sorted by name."""
+
+_SAMPLES = frozenset(
+    {
+        *(metric_names.USED - metric_names.HISTOGRAMS),
+        *(
+            f"{name}{end}"
+            for name in metric_names.HISTOGRAMS
+            for end in ("_bucket", "_sum", "_count")
+        ),
+    }
+)
+
+
+class MetricsUnreadable(ValueError):
+    """The text is no exposition of ours; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class MetricsReading:
+    """All samples of one process that figures are made of.
+
+    `at_s` is seconds since the epoch, to be compared with metrics that hold times; `tick_s` is of a
+    clock that is never set back, for rates.
+    """
+
+    at_s: float
+    tick_s: float
+    samples: Mapping[str, Mapping[Labels, float]] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Return whether the process has the metric at all."""
+        return name in self.samples
+
+    def series(self, name: str, **only: str) -> Iterator[tuple[dict[str, str], float]]:
+        """Labels and value of each series of `name` with all the labels `only`."""
+        wanted = only.items()
+        for labels, value in self.samples.get(name, {}).items():
+            found = dict(labels)
+            if all(found.get(key) == text for key, text in wanted):
+                yield found, value
+
+
+def read(text: str, *, at_s: float, tick_s: float) -> MetricsReading:
+    """The samples in `text`, Prometheus' text format. Raises Unreadable."""
+    samples: dict[str, dict[Labels, float]] = defaultdict(dict)
+    count = 0
+    try:
+        for family in text_string_to_metric_families("\n".join(_wanted(text.splitlines())) + "\n"):
+            for sample in family.samples:
+                count += 1
+                if count > SERIES_MAX:
+                    raise MetricsUnreadable(f"more than {SERIES_MAX} series")
+                labels = tuple(sorted(sample.labels.items()))
+                samples[sample.name][labels] = float(sample.value)
+    except (ValueError, KeyError, IndexError) as error:  # what its parser raises at garbage
+        raise MetricsUnreadable(f"is not Prometheus' text format: {error}") from error
+    return MetricsReading(at_s, tick_s, dict(samples))
+
+
+def _wanted(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        if line.startswith("#"):
+            continue  # without its type a sample keeps its whole name, which is what we go by
+        name = line.split("{", 1)[0].split(" ", 1)[0]
+        if name in _SAMPLES:
+            yield line.split(" # ", 1)[0]  # an exemplar is no figure
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingPair:
     """Two readings of one process, the earlier one None if there is none yet."""
 
-    before: Reading | None
-    now: Reading
+    before: MetricsReading | None
+    now: MetricsReading
 
     @property
     def span_s(self) -> float:
@@ -45,7 +119,9 @@ def grown(before: float, now: float) -> float:
     return max(0.0, now - before if now >= before else now)
 
 
-def rates(pairs: Iterable[Pair], name: str, label: str = "", **only: str) -> dict[str, float]:
+def rates(
+    pairs: Iterable[ReadingPair], name: str, label: str = "", **only: str
+) -> dict[str, float]:
     """Growth per second of a counter over all processes, by the values of `label`.
 
     Without `label` all is in one sum, under "". Processes without two readings say nothing; if none
@@ -63,7 +139,7 @@ def rates(pairs: Iterable[Pair], name: str, label: str = "", **only: str) -> dic
 
 
 def quantiles(
-    pairs: Iterable[Pair], name: str, wanted: Sequence[float], **only: str
+    pairs: Iterable[ReadingPair], name: str, wanted: Sequence[float], **only: str
 ) -> tuple[float, ...] | None:
     """The quantiles `wanted` (0 to 1) of a histogram between the readings; None: nothing counted.
 
@@ -111,7 +187,7 @@ def quantile(wanted: float, buckets: Mapping[float, float]) -> float | None:
 
 
 def by(
-    readings: Iterable[Reading],
+    readings: Iterable[MetricsReading],
     name: str,
     label: str,
     how: Callable[[Iterable[float]], float],
@@ -126,7 +202,10 @@ def by(
 
 
 def one(
-    readings: Iterable[Reading], name: str, how: Callable[[Iterable[float]], float], **only: str
+    readings: Iterable[MetricsReading],
+    name: str,
+    how: Callable[[Iterable[float]], float],
+    **only: str,
 ) -> float | None:
     """A gauge over all series, put together by `how`; None: no process has it."""
     return by(readings, name, "", how, **only).get("")

@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 
 from stream.ops.clock import monotonic_s
-from stream.ops.monitor.samples import Reading, Unreadable, read
-from stream.ops.monitor.targets import Place
+from stream.ops.monitor.rates import MetricsReading, MetricsUnreadable, read
+from stream.ops.monitor.targets import MonitorTarget
 
 ANSWER_S_MAX = 3.0
 BYTES_MAX = 16 * 1024 * 1024
@@ -23,24 +23,24 @@ _TEXT = {"Accept": "text/plain;version=0.0.4"}
 
 
 class ReadyPage(msgspec.Struct, frozen=True):
-    """What `/ready` says."""
+    """The answer of `/ready`."""
 
     ready: bool
     missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one process said. `why` is empty if it answered, else why there is no reading."""
+class ScrapeAnswer:
+    """Answer of one process. `why` says why there is no reading; it is empty if it answered."""
 
-    place: Place
-    reading: Reading | None
+    place: MonitorTarget
+    reading: MetricsReading | None
     ready: bool = False
     missing: tuple[str, ...] = ()
     why: str = ""
 
 
-async def ask_all(places: Sequence[Place], at_s: float) -> list[Answer]:
+async def ask_all(places: Sequence[MonitorTarget], at_s: float) -> list[ScrapeAnswer]:
     """Each place's answer, in their order, within `ANSWER_S_MAX`; `at_s`: the epoch's time."""
     limit = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
     connector = aiohttp.TCPConnector(force_close=True)
@@ -48,32 +48,32 @@ async def ask_all(places: Sequence[Place], at_s: float) -> list[Answer]:
         return await asyncio.gather(*(_ask(session, place, at_s) for place in places))
 
 
-async def _ask(session: aiohttp.ClientSession, place: Place, at_s: float) -> Answer:
+async def _ask(session: aiohttp.ClientSession, place: MonitorTarget, at_s: float) -> ScrapeAnswer:
     try:
         status, body = await _page(session, f"{place.url}/metrics", BYTES_MAX)
         tick_s = monotonic_s()
         if status != 200:
-            return Answer(place, None, why=f"answers {status} to /metrics: is this ours?")
+            return ScrapeAnswer(place, None, why=f"answers {status} to /metrics: is this ours?")
         _, said = await _page(session, f"{place.url}/ready", READY_BYTES_MAX)
     except aiohttp.ClientConnectorError as error:
-        return Answer(place, None, why=_refused(error))
+        return ScrapeAnswer(place, None, why=_refused(error))
     except TimeoutError:
-        return Answer(place, None, why=f"does not answer within {ANSWER_S_MAX:.0f} s")
-    except (aiohttp.ClientError, OSError, Unreadable) as error:
-        return Answer(place, None, why=str(error) or type(error).__name__)
+        return ScrapeAnswer(place, None, why=f"does not answer within {ANSWER_S_MAX:.0f} s")
+    except (aiohttp.ClientError, OSError, MetricsUnreadable) as error:
+        return ScrapeAnswer(place, None, why=str(error) or type(error).__name__)
     try:
         # Tens of thousands of series take a while to parse: not in the event loop of who asks.
         reading = await asyncio.to_thread(
             read, body.decode("utf-8", "replace"), at_s=at_s, tick_s=tick_s
         )
         page = msgspec.json.decode(said, type=ReadyPage)
-    except (Unreadable, msgspec.DecodeError) as error:
-        return Answer(place, None, why=f"{error}: is this ours?")
-    return Answer(place, reading, page.ready, page.missing)
+    except (MetricsUnreadable, msgspec.DecodeError) as error:
+        return ScrapeAnswer(place, None, why=f"{error}: is this ours?")
+    return ScrapeAnswer(place, reading, page.ready, page.missing)
 
 
 def _refused(error: aiohttp.ClientConnectorError) -> str:
-    """Why there is no connection, as the system says it: asyncio's own words hide that."""
+    """Return why there is no connection, as the system says it: asyncio's own words hide that."""
     number = error.os_error.errno
     return os.strerror(number).lower() if number and number > 0 else str(error.os_error)
 
@@ -85,5 +85,5 @@ async def _page(session: aiohttp.ClientSession, url: str, bytes_max: int) -> tup
         async for chunk in answer.content.iter_chunked(65_536):
             body += chunk
             if len(body) > bytes_max:
-                raise Unreadable(f"more than {bytes_max} bytes")
+                raise MetricsUnreadable(f"more than {bytes_max} bytes")
         return answer.status, bytes(body)

@@ -1,11 +1,11 @@
-"""Which processes of ours there are to be asked, and what starts each."""
+"""Our processes that can be asked for metrics, and the command that starts each."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    """What a process does."""
+class ProcessKind(StrEnum):
+    """Kind of a process."""
 
     ENGINE = "engine"
     FEEDS = "feeds"
@@ -20,35 +20,35 @@ class Kind(StrEnum):
 
 
 STARTED_BY = {
-    Kind.ENGINE: "ringfence run",
-    Kind.FEEDS: "ringfence feeds run",
-    Kind.EXCHANGE: "ringfence exchange run",
-    Kind.ENFORCEMENT: "ringfence enforcement run",
-    Kind.WEBHOOKS: "ringfence sink webhooks",
-    Kind.REDIS_SINK: "ringfence sink redis",
-    Kind.SERVE: "ringfence serve",
-    Kind.SIP: "ringfence serve-sip",
-    Kind.INGEST: "ringfence ingest",
+    ProcessKind.ENGINE: "ringfence run",
+    ProcessKind.FEEDS: "ringfence feeds run",
+    ProcessKind.EXCHANGE: "ringfence exchange run",
+    ProcessKind.ENFORCEMENT: "ringfence enforcement run",
+    ProcessKind.WEBHOOKS: "ringfence sink webhooks",
+    ProcessKind.REDIS_SINK: "ringfence sink redis",
+    ProcessKind.SERVE: "ringfence serve",
+    ProcessKind.SIP: "ringfence serve-sip",
+    ProcessKind.INGEST: "ringfence ingest",
 }
 """The command that runs each kind; OTHER has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a process of ours answers. `url` ends before the path: `http://127.0.0.1:9464`."""
+class MonitorTarget:
+    """Address of a process of ours. `url` ends before the path: `http://127.0.0.1:9464`."""
 
     name: str
-    kind: Kind
+    kind: ProcessKind
     url: str
 
 
 def address(host: str, port: int) -> str:
-    """Where one asks a server that listens on `host`; all addresses are this machine's own."""
+    """Return the URL of a server that listens on `host`; all addresses are this machine's own."""
     asked = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
     return f"http://[{asked}]:{port}" if ":" in asked else f"http://{asked}:{port}"
 
 
-def other(url: str) -> Place:
+def other(url: str) -> MonitorTarget:
     """A process that `[ops] watch` names; what it does its metrics tell."""
     base = url.rstrip("/")
-    return Place(base.partition("://")[2], Kind.OTHER, base)
+    return MonitorTarget(base.partition("://")[2], ProcessKind.OTHER, base)

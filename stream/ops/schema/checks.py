@@ -1,4 +1,4 @@
-"""What texts in the settings must look like: each check returns what is wrong, or None."""
+"""Checks of texts in the settings: each returns what is wrong, or None."""
 
 import re
 from difflib import get_close_matches
@@ -138,7 +138,7 @@ def somebody(text: str) -> str | None:
 
 
 def contact(text: str) -> str | None:
-    """Whom to ask about a number: not the address of a draft."""
+    """Return whom to ask about a number: not the address of a draft."""
     if _DRAFTED.search(reserved_host(text)):
         return f'"{text}" was left open: write whom to ask about a number on the list'
     return filled(text)
@@ -201,7 +201,7 @@ def maybe_web_url(text: str) -> str | None:
 
 
 def process_url(text: str) -> str | None:
-    """Where a process of ours has `/metrics`: an address of host and port alone."""
+    """Return where a process of ours has `/metrics`: an address of host and port alone."""
     if said := web_url(text):
         return said
     parts = urlsplit(text)

@@ -12,7 +12,7 @@ from stream.calls.lookup import PACE_S, Lookup, LookupStatus, Question
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError
-from stream.edge.http.tokens import Role
+from stream.edge.http.tokens import ClientRole
 from stream.kafka.batch import Partition, RawBatch
 from tests.support.builders import NOW_S, blocklists, live, record_of
 from tests.support.http_service import bearer, parts_for, serve_settings, served
@@ -221,23 +221,23 @@ async def test_both_ways_to_ask() -> None:
     parts = parts_for(serve_settings(), lookup=lookup_in(LISTS))
     async with served(parts) as http:
         ask = f"/v1/decision?caller={LISTED[5]}&callee=0812345678"
-        async with http.client.get(ask, headers=bearer(Role.SWITCH)) as answer:
+        async with http.client.get(ask, headers=bearer(ClientRole.SWITCH)) as answer:
             single = await answer.json()
             assert (answer.status, single["verdict"], single["sip"]["code"]) == (200, "block", 603)
             assert answer.headers["X-Request-Id"]
-        for headers, status in (({}, 401), (bearer(Role.PARTNER), 403)):
+        for headers, status in (({}, 401), (bearer(ClientRole.PARTNER), 403)):
             async with http.client.get(ask, headers=headers) as answer:
                 assert answer.status == status
-        async with http.client.get("/v1/decision?x=1", headers=bearer(Role.SWITCH)) as answer:
+        async with http.client.get("/v1/decision?x=1", headers=bearer(ClientRole.SWITCH)) as answer:
             assert answer.status == 400
         many = [{"caller": LISTED[5]}, {"callee": "0812345678"}]
         async with http.client.post(
-            "/v1/decision", json=many, headers=bearer(Role.VIEWER)
+            "/v1/decision", json=many, headers=bearer(ClientRole.VIEWER)
         ) as answer:
             assert [one["verdict"] for one in await answer.json()] == ["block", "allow"]
         for body, place in (([{"caller": 7}], None), ([{"caller": "1"}, {}], 1), ({}, None)):
             async with http.client.post(
-                "/v1/decision", json=body, headers=bearer(Role.VIEWER)
+                "/v1/decision", json=body, headers=bearer(ClientRole.VIEWER)
             ) as answer:
                 problem = await answer.json(content_type="application/problem+json")
                 assert answer.status == 400

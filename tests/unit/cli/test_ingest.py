@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from stream.cli.main import app
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.ingest.line_batch import Batch
-from stream.edge.ingest.progress import State
+from stream.edge.ingest.file_lines import LineBatch
+from stream.edge.ingest.position_file import PositionFile
 from stream.edge.ingest.tail import Tail, TailSettings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"
@@ -52,8 +52,8 @@ def test_a_dry_run_shows_what_would_be_understood_and_keeps_nothing(
     assert not (tmp_path / "places").exists()
     tail = Tail(path, None, TailSettings(10_000), lambda _: None)
     file = tmp_path / "mine.state"
-    with State(file, str(path)) as state:
-        batch: Batch | None = None
+    with PositionFile(file, str(path)) as state:
+        batch: LineBatch | None = None
         while (more := tail.next()) is not None:
             batch = more
         assert batch is not None

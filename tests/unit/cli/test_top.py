@@ -14,13 +14,19 @@ from pathlib import Path
 import pytest
 
 from stream.cli.ops.top import Sort, View, lines_of, rate
-from stream.ops.monitor.collect import Point
-from stream.ops.monitor.dashboard import ListFigures, Picture, Process, SinkFigures, State
-from stream.ops.monitor.targets import Kind, Place
+from stream.ops.monitor.collect import TrailPoint
+from stream.ops.monitor.dashboard import (
+    ListOverview,
+    Overview,
+    ProcessState,
+    ProcessStatus,
+    SinkOverview,
+)
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 
 AT_S = 1_764_104_645.0
-ENGINE = Place("engine", Kind.ENGINE, "http://127.0.0.1:9464")
-FEEDS = Place("feeds", Kind.FEEDS, "http://127.0.0.1:9465")
+ENGINE = MonitorTarget("engine", ProcessKind.ENGINE, "http://127.0.0.1:9464")
+FEEDS = MonitorTarget("feeds", ProcessKind.FEEDS, "http://127.0.0.1:9465")
 DECISION = {
     "decided_at": "2025-11-25T21:04:01.123Z",
     "verdict": "block",
@@ -30,14 +36,23 @@ DECISION = {
 }
 
 
-def busy(lists: int) -> Picture:
+def busy(lists: int) -> Overview:
     """An engine at work, with so many lists; feeds are away."""
-    return Picture(
+    return Overview(
         at_s=AT_S,
         span_s=1.0,
         processes=(
-            Process(ENGINE, Kind.ENGINE, State.READY, AT_S - 9000, AT_S - 9000, version="0.8.0"),
-            Process(FEEDS, Kind.FEEDS, State.AWAY, AT_S - 65, why="connection refused"),
+            ProcessStatus(
+                ENGINE,
+                ProcessKind.ENGINE,
+                ProcessState.READY,
+                AT_S - 9000,
+                AT_S - 9000,
+                version="0.8.0",
+            ),
+            ProcessStatus(
+                FEEDS, ProcessKind.FEEDS, ProcessState.AWAY, AT_S - 65, why="connection refused"
+            ),
         ),
         calls_per_s=12_345.6,
         decisions_per_s={"block": 12.0, "flag": 0.25},
@@ -47,18 +62,18 @@ def busy(lists: int) -> Picture:
         kafka_up=True,
         register_up=False,
         lists=tuple(
-            ListFigures(f"KH/scam{n:03}", n, 10.0 * n, 1000 * n, 0, n / 10, 0.0)
+            ListOverview(f"KH/scam{n:03}", n, 10.0 * n, 1000 * n, 0, n / 10, 0.0)
             for n in range(lists)
         ),
-        sinks=SinkFigures(lag={"redis": 3}),
+        sinks=SinkOverview(lag={"redis": 3}),
         workers_ready=2,
         versions=("0.8.0",),
     )
 
 
-def shown(picture: Picture, width: int = 80, height: int | None = 24, **more) -> str:
+def shown(picture: Overview, width: int = 80, height: int | None = 24, **more) -> str:
     """The picture as text."""
-    trail = [Point(AT_S, n, n, n, None, None, None) for n in range(70)]
+    trail = [TrailPoint(AT_S, n, n, n, None, None, None) for n in range(70)]
     view = View(picture, trail, [DECISION] * 60, **more)
     return "\n".join(line.plain for line in lines_of(view, width, height))
 
@@ -98,12 +113,16 @@ def test_what_is_printed_once_leaves_no_list_out() -> None:
 
 def test_nobody_there_is_said_with_what_to_do() -> None:
     """Who sees nothing learns which address was asked, and how an engine is started."""
-    nobody = Picture(
+    nobody = Overview(
         at_s=AT_S,
         span_s=0.0,
         processes=(
-            Process(ENGINE, Kind.ENGINE, State.UNHEARD, None, why="connection refused"),
-            Process(FEEDS, Kind.FEEDS, State.UNHEARD, None, why="connection refused"),
+            ProcessStatus(
+                ENGINE, ProcessKind.ENGINE, ProcessState.UNHEARD, None, why="connection refused"
+            ),
+            ProcessStatus(
+                FEEDS, ProcessKind.FEEDS, ProcessState.UNHEARD, None, why="connection refused"
+            ),
         ),
     )
     text = shown(nobody, decisions_why="Kafka at 127.0.0.1:9092 does not answer")

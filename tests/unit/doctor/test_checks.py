@@ -22,12 +22,12 @@ from stream.doctor import expiry_checks, machine_checks, process_checks, redis_c
 from stream.doctor.kafka_checks import replica_lines, right, topic_lines
 from stream.doctor.result import CheckLine, Grade, fail, ok, warn
 from stream.doctor.run_checks import _apart, sound, within
-from stream.edge.http.tokens import Client, Role, line_of, read_tokens
+from stream.edge.http.tokens import Client, ClientRole, line_of, read_tokens
 from stream.kafka.topics import TopicReport, TopicState
 from stream.lists.store.heads import ListHead
-from stream.ops.monitor.samples import Reading, read
-from stream.ops.monitor.scrape import Answer
-from stream.ops.monitor.targets import Kind, Place
+from stream.ops.monitor.rates import MetricsReading, read
+from stream.ops.monitor.scrape import ScrapeAnswer
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 from tests.support import certificates
 from tests.support.builders import bare
 
@@ -219,7 +219,7 @@ def test_tokens_that_end(settings: Settings) -> None:
     """
     day_s = 86_400
     lines = [
-        line_of(Client(name, Role.SWITCH, ends_s), f"rf_{name}")
+        line_of(Client(name, ClientRole.SWITCH, ends_s), f"rf_{name}")
         for name, ends_s in (
             ("over", day_s),
             ("soon", 12 * day_s),
@@ -255,15 +255,20 @@ def test_versions_and_limits(settings: Settings) -> None:
 
 def test_ports() -> None:
     """Ours and ready; ours and not; free; somebody else's."""
-    reading = Reading(0.0, 0.0)
+    reading = MetricsReading(0.0, 0.0)
     with socket.socket() as theirs:
         theirs.bind(("127.0.0.1", 0))
-        free = Place("engine", Kind.ENGINE, f"http://127.0.0.1:{theirs.getsockname()[1]}")
-        answers = [Answer(free, reading, ready=True), Answer(free, reading, missing=("lists",))]
-        answers.append(Answer(free, None, why="connection refused"))
+        free = MonitorTarget(
+            "engine", ProcessKind.ENGINE, f"http://127.0.0.1:{theirs.getsockname()[1]}"
+        )
+        answers = [
+            ScrapeAnswer(free, reading, ready=True),
+            ScrapeAnswer(free, reading, missing=("lists",)),
+        ]
+        answers.append(ScrapeAnswer(free, None, why="connection refused"))
         assert grades(process_checks.port_lines(answers)) == ["ok", "warn", "ok"]
         theirs.listen(1)
-        assert grades(process_checks.port_lines([Answer(free, None, why="answers 404")])) == [
+        assert grades(process_checks.port_lines([ScrapeAnswer(free, None, why="answers 404")])) == [
             "fail"
         ]
 
@@ -324,13 +329,13 @@ def test_records_that_stop_workers_are_named(settings: Settings) -> None:
 
 def test_trunks_that_nobody_configured_are_told() -> None:
     """By the count of each running worker; a process that does not answer says nothing."""
-    place = Place("engine", Kind.ENGINE, "http://127.0.0.1:9464")
+    place = MonitorTarget("engine", ProcessKind.ENGINE, "http://127.0.0.1:9464")
 
-    def counted(calls_: float) -> Answer:
+    def counted(calls_: float) -> ScrapeAnswer:
         samples: Any = {"ringfence_calls_unknown_trunk_total": {(): calls_}}
-        return Answer(place, Reading(0.0, 0.0, samples))
+        return ScrapeAnswer(place, MetricsReading(0.0, 0.0, samples))
 
-    silent = Answer(place, None, why="connection refused")
+    silent = ScrapeAnswer(place, None, why="connection refused")
     lines = process_checks.trunk_lines([counted(12.0), counted(0.0), silent])
     assert [line.said for line in lines] == [
         "engine: 12 calls or more named a trunk that is not configured"
@@ -339,9 +344,9 @@ def test_trunks_that_nobody_configured_are_told() -> None:
 
 def test_lists_that_name_whom_they_may_not() -> None:
     """The engine counts them by list and reason; filters that nothing confirms are left out."""
-    place = Place("engine", Kind.ENGINE, "http://127.0.0.1:1")
+    place = MonitorTarget("engine", ProcessKind.ENGINE, "http://127.0.0.1:1")
     text = 'ringfence_calls_total{topic="calls"} 9\n'
-    quiet = Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)
+    quiet = ScrapeAnswer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)
     (line,) = process_checks.scope_lines([quiet])
     assert (line.grade, "no list matched" in line.said) == (Grade.OK, True)
     name = "ringfence_matches_out_of_scope_total"
@@ -352,13 +357,17 @@ def test_lists_that_name_whom_they_may_not() -> None:
     ):
         text += f"{name}{{{labels}}} {count}\n"
     found = list(
-        process_checks.scope_lines([Answer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)])
+        process_checks.scope_lines(
+            [ScrapeAnswer(place, read(text, at_s=0.0, tick_s=0.0), ready=True)]
+        )
     )
     assert grades(found) == ["warn", "warn"]
     assert "KH/scam matched 1,200 numbers of countries that it may not list" in found[0].said
     assert "of our own" in found[1].said
     assert "ringfence lists show KH/scam" in found[0].fix
-    assert not list(process_checks.scope_lines([Answer(place, None, why="connection refused")]))
+    assert not list(
+        process_checks.scope_lines([ScrapeAnswer(place, None, why="connection refused")])
+    )
 
 
 def test_filters_that_match_too_many_together() -> None:

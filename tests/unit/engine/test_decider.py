@@ -15,7 +15,7 @@ from stream.core.model.agreement import AgreementKind, Agreements, Terms
 from stream.core.model.decision import Action, Verdict
 from stream.core.model.entry import Category
 from stream.core.policy.rules import RuleState
-from stream.engine.decider import Decider, Judges, decoder_for
+from stream.engine.decider import CurrentPolicy, Decider, decoder_for
 from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S, blocklists, call_batch, live
@@ -181,7 +181,9 @@ def test_keys_of_proxies_follow_lists_and_agreements() -> None:
     until agreements, or what they say by now, are others: then the sink looks at every key.
     """
     place = Place(agreement("th-kh", ["KH/scam"], valid_until_s=NOW_S + 100))
-    judges = Judges(load([], {}), lambda: place.lists, lambda: place.agreements, lambda: place.at_s)
+    judges = CurrentPolicy(
+        load([], {}), lambda: place.lists, lambda: place.agreements, lambda: place.at_s
+    )
     first = judges()
     assert judges() is first
     gang = np.array([GANG], "S16")

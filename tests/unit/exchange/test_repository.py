@@ -14,7 +14,7 @@ from stream.exchange.mirror import Hub
 from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
-from stream.ops.secret_files import write_private
+from stream.ops.private_files import write_private
 from tests.support.repositories import VALIDITY, Country
 
 

@@ -11,7 +11,7 @@ from stream.feeds.formats.rows import RejectedRow, Wrong
 from stream.feeds.open import Rejects
 from stream.feeds.transports.landing import landing
 from stream.feeds.version_files import OTHERS_MAX, VersionFiles
-from stream.ops import file_owner
+from stream.ops import private_files
 
 NOW_S = 1_800_000_000
 DAY_S = 86_400
@@ -91,7 +91,7 @@ def test_state_of_another_user_is_a_fault_that_names_it(
         "a lock": tmp_path / "feeds" / "kh" / "fetching.lock",
         "a version": versions.place("v1"),
     }[what]
-    uid, me = os.geteuid(), file_owner.user_of(os.geteuid())
+    uid, me = os.geteuid(), private_files.user_of(os.geteuid())
     looked = Path.lstat
 
     def lstat(path: Path) -> os.stat_result:
@@ -100,7 +100,7 @@ def test_state_of_another_user_is_a_fault_that_names_it(
         return os.stat_result(found)
 
     monkeypatch.setattr(Path, "lstat", lstat)
-    stranger = file_owner.user_of(uid + 1)
+    stranger = private_files.user_of(uid + 1)
     for lock in (versions.fetching, versions.deciding):
         with pytest.raises(FeedDown) as caught, lock():
             pass

@@ -90,7 +90,7 @@ def test_on_a_terminal_a_person_can_read_it(monkeypatch: pytest.MonkeyPatch) -> 
 def test_others_repeat_themselves_seldom(lines: io.StringIO) -> None:
     """A client of a broker that is away does not fill the disk; what was held back is counted."""
     now_s = 100.0
-    seldom = log.Seldom(lambda: now_s)
+    seldom = log.RepeatFilter(lambda: now_s)
     theirs, ours = logging.getLogger("aiokafka"), logging.getLogger("stream.x")
     handler = logging.getLogger().handlers[0]
     handler.filters = [seldom]

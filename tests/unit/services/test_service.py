@@ -22,7 +22,7 @@ from stream.core.model.errors import (
     ListStoreDown,
     SourceDown,
 )
-from stream.ops.health import PortTaken, Readiness
+from stream.ops.health_server import PortTaken, Readiness
 from stream.services import service
 from stream.services.service import Late, Service, Words, WorkerPlace
 

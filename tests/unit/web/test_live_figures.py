@@ -6,16 +6,16 @@ from dataclasses import replace
 import pytest
 
 from stream.edge.http.problems import ProblemError
-from stream.ops.monitor.collect import Watch
+from stream.ops.monitor.collect import Monitor
 from stream.ops.monitor.dashboard import (
-    FeedFigures,
-    ListFigures,
-    Picture,
-    Process,
-    SinkFigures,
-    State,
+    FeedOverview,
+    ListOverview,
+    Overview,
+    ProcessState,
+    ProcessStatus,
+    SinkOverview,
 )
-from stream.ops.monitor.targets import Kind
+from stream.ops.monitor.targets import ProcessKind
 from stream.ops.tasks import running
 from stream.web import live_figures as live_module
 from stream.web.findings import HEADINGS, findings
@@ -32,7 +32,7 @@ class Slow(Told):
 
     looks = 0
 
-    async def look(self) -> Picture:
+    async def look(self) -> Overview:
         self.looks += 1
         await asyncio.sleep(0)
         return await super().look()
@@ -91,7 +91,7 @@ async def test_a_stop_ends_every_stream(quick) -> None:
 
 def test_nothing_known_is_said_to_be_unknown() -> None:
     """Without an answer from anybody no figure is shown as 0, and nothing is marked as wrong."""
-    found = tiles(Picture(NOW_S, 0.0, ()))
+    found = tiles(Overview(NOW_S, 0.0, ()))
     assert {tile.value for tile in found} == {"–"}
     assert not [tile for tile in found if tile.mark]
     assert told([]) == []
@@ -106,23 +106,29 @@ def test_figures_say_what_is_wrong() -> None:
     assert "an appeal is overdue" in whats
     assert "a version of feed kh-scam waits for a person" in whats
     assert not [what for what in whats if what.startswith(("engine", "feeds ", "exchange"))]
-    well = Picture(NOW_S, 1.0, (), kafka_up=True, register_up=True)
+    well = Overview(NOW_S, 1.0, (), kafka_up=True, register_up=True)
     assert findings(well) == ()
     worse = replace(
         well,
         processes=(
-            Process(place(Kind.ENGINE, 1), Kind.ENGINE, State.UNHEARD, None, why="refused"),
+            ProcessStatus(
+                place(ProcessKind.ENGINE, 1),
+                ProcessKind.ENGINE,
+                ProcessState.UNHEARD,
+                None,
+                why="refused",
+            ),
         ),
         kafka_up=False,
         register_up=False,
         calls_per_s=10.0,
         lag={"calls": 900},
         partitions_stopped=1,
-        feeds=(FeedFigures("x", False, True, None, None, None, 3),),
-        sinks=SinkFigures(webhooks_failing=("noc",)),
+        feeds=(FeedOverview("x", False, True, None, None, None, 3),),
+        sinks=SinkOverview(webhooks_failing=("noc",)),
         roles_left_s={"timestamp": -5.0, "root": 9e6},
         appeals_overdue=2,
-        lists=(ListFigures("KH/scam", 1, 1.0, 1, 0, 0.0, 0.0, 1200),),
+        lists=(ListOverview("KH/scam", 1, 1.0, 1, 0, 0.0, 0.0, 1200),),
         bare_chance=0.018,
     )
     assert len(findings(worse)) == 12
@@ -141,4 +147,4 @@ def test_the_runbook_has_every_heading_that_the_page_names() -> None:
 
 def test_a_watch_of_nothing_is_a_picture() -> None:
     """Where no process is named, the page still has something to show."""
-    assert asyncio.run(Watch(()).look()).processes == ()
+    assert asyncio.run(Monitor(()).look()).processes == ()

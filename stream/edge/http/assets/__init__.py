@@ -1,4 +1,4 @@
-"""What pages load: one stylesheet, small scripts, and uPlot 1.6.32 (MIT) for charts. No build step.
+"""Assets of pages: one stylesheet, small scripts, and uPlot 1.6.32 (MIT) for charts. No build step.
 
 An asset's address holds a hash of its content, so it is kept for a year and never out of date. All
 are read once, and compressed once.

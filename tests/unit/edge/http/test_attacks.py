@@ -12,10 +12,10 @@ from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import load
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.edge.http import blocklist as module
-from stream.edge.http.blocklist import Blocklist, Item
-from stream.edge.http.tokens import Role
-from stream.edge.sinks.number_policy import Judge
-from stream.ops.monitor.collect import Watch
+from stream.edge.http.blocklist import BlockedNumber, Blocklist
+from stream.edge.http.tokens import ClientRole
+from stream.edge.sinks.number_policy import NumberPolicy
+from stream.ops.monitor.collect import Monitor
 from stream.web import install
 from stream.web.page_context import opened
 from tests.support.http_service import TOKENS, bearer, parts_for, serve_settings, served
@@ -72,8 +72,8 @@ async def port() -> AsyncIterator[int]:
         opened(
             settings,
             settings.serve,
-            Watch(()),
-            parts.guard,
+            Monitor(()),
+            parts.auth,
             AgreementFolder(None),
             redress,
             lambda: EMPTY_BLOCKLISTS,
@@ -199,19 +199,19 @@ async def test_refusals_are_audited_and_limited(caplog: pytest.LogCaptureFixture
     parts = parts_for(serve_settings(refusals_per_minute=2))
     async with served(parts, router) as http:
         statuses = []
-        for headers in [{"Authorization": "Bearer rf_guess"}] * 3 + [bearer(Role.SWITCH)] * 3:
+        for headers in [{"Authorization": "Bearer rf_guess"}] * 3 + [bearer(ClientRole.SWITCH)] * 3:
             async with http.client.get("/mine", headers=headers) as answer:
                 statuses.append(answer.status)
                 assert answer.status != 429 or int(answer.headers["Retry-After"]) >= 1
         assert statuses == [401, 401, 429, 403, 403, 429]
-        async with http.client.get("/mine", headers=bearer(Role.PARTNER)) as answer:
+        async with http.client.get("/mine", headers=bearer(ClientRole.PARTNER)) as answer:
             assert answer.status == 200
     assert [record.getMessage() for record in caplog.records] == [
         *["refused: not-authenticated"] * 2,
         *["refused: wrong-role"] * 2,
     ]
     assert "rf_guess" not in caplog.text
-    assert TOKENS[Role.SWITCH] not in caplog.text
+    assert TOKENS[ClientRole.SWITCH] not in caplog.text
 
 
 async def test_who_takes_no_answer_is_cut_off_and_costs_no_memory(
@@ -221,11 +221,11 @@ async def test_who_takes_no_answer_is_cut_off_and_costs_no_memory(
     made as fits into the connection's buffers, and after a while the client is sent away.
     """
     made = 0
-    judge = Judge(LISTS, lookup_rules(LISTS).policy)
+    judge = NumberPolicy(LISTS, lookup_rules(LISTS).policy)
     held = Blocklist(lambda: judge)
-    portion = [Item(f"+4477009{n:05d}", None) for n in range(1000)]
+    portion = [BlockedNumber(f"+4477009{n:05d}", None) for n in range(1000)]
 
-    async def whole(_: Blocklist) -> AsyncIterator[list[Item]]:
+    async def whole(_: Blocklist) -> AsyncIterator[list[BlockedNumber]]:
         nonlocal made
         while made < 4000:
             made += 1
@@ -240,7 +240,7 @@ async def test_who_takes_no_answer_is_cut_off_and_costs_no_memory(
         sock.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(sock, ("127.0.0.1", http.port))
-        token = TOKENS[Role.SWITCH]
+        token = TOKENS[ClientRole.SWITCH]
         ask = f"GET /v1/blocklist HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         await loop.sock_sendall(sock, ask.encode())
         await until(parts, "ringfence_http_connections 1.0")

@@ -5,47 +5,47 @@ import logging
 
 import pytest
 
-from stream.edge.http.auth import Guard, Pace
-from stream.edge.http.problems import Kind, ProblemError
-from stream.edge.http.tokens import Client, Role, digest_of, line_of, read_tokens
+from stream.edge.http.auth import Auth, RateLimit
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.tokens import Client, ClientRole, digest_of, line_of, read_tokens
 
-SWITCH = frozenset({Role.SWITCH})
-
-
-def guard(refusals_per_minute: int = 3) -> Guard:
-    line = line_of(Client("sw", Role.SWITCH), "rf_right")
-    return Guard(read_tokens(line, []), refusals_per_minute)
+SWITCH = frozenset({ClientRole.SWITCH})
 
 
-def admit(guard: Guard, header: str | None, roles: frozenset[Role] = SWITCH) -> Client:
+def auth(refusals_per_minute: int = 3) -> Auth:
+    line = line_of(Client("sw", ClientRole.SWITCH), "rf_right")
+    return Auth(read_tokens(line, []), refusals_per_minute)
+
+
+def admit(auth: Auth, header: str | None, roles: frozenset[ClientRole] = SWITCH) -> Client:
     headers = [] if header is None else [(b"authorization", header.encode())]
-    return guard.admit(headers, roles, address="192.0.2.1", route="/v1/x", request_id="r")
+    return auth.admit(headers, roles, address="192.0.2.1", route="/v1/x", request_id="r")
 
 
-def refusal(guard: Guard, header: str | None, roles: frozenset[Role] = SWITCH) -> ProblemError:
+def refusal(auth: Auth, header: str | None, roles: frozenset[ClientRole] = SWITCH) -> ProblemError:
     with pytest.raises(ProblemError) as caught:
-        admit(guard, header, roles)
+        admit(auth, header, roles)
     return caught.value
 
 
 def test_bearer_and_basic_are_both_read() -> None:
     """A switch that only knows HTTP Basic sends its token as the password."""
     basic = base64.b64encode(b"anybody:rf_right").decode()
-    assert admit(guard(), "Bearer rf_right").name == "sw"
-    assert admit(guard(), f"basic {basic}").name == "sw"
+    assert admit(auth(), "Bearer rf_right").name == "sw"
+    assert admit(auth(), f"basic {basic}").name == "sw"
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic %%%", "Digest rf_right"])
 def test_no_right_token_is_401(header: str | None) -> None:
     """Whatever else comes is told how to ask."""
-    problem = refusal(guard(), header)
-    assert (problem.kind, problem.status) == (Kind.NOT_AUTHENTICATED, 401)
+    problem = refusal(auth(), header)
+    assert (problem.kind, problem.status) == (ProblemKind.NOT_AUTHENTICATED, 401)
     assert problem.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_the_wrong_role_is_403() -> None:
     """A known client is told which role it takes, and which it has."""
-    problem = refusal(guard(), "Bearer rf_right", frozenset({Role.OPERATOR}))
+    problem = refusal(auth(), "Bearer rf_right", frozenset({ClientRole.OPERATOR}))
     assert problem.status == 403
     assert "operator" in problem.detail
     assert "switch" in problem.detail
@@ -54,7 +54,7 @@ def test_the_wrong_role_is_403() -> None:
 def test_refusals_are_audited_until_they_are_too_many(caplog: pytest.LogCaptureFixture) -> None:
     """Beyond the limit it is 429 without an audit line; a right token still gets in from there."""
     caplog.set_level(logging.WARNING, "stream.edge.http.audit")
-    asked = guard(refusals_per_minute=3)
+    asked = auth(refusals_per_minute=3)
     statuses = [refusal(asked, "Bearer wrong").status for _ in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
     assert len(caplog.records) == 3
@@ -65,7 +65,7 @@ def test_refusals_are_audited_until_they_are_too_many(caplog: pytest.LogCaptureF
 def test_the_pace_recovers_and_its_memory_is_bounded() -> None:
     """After its wait one more is let through, and ten thousand strangers cost no more memory."""
     at_s = [0.0]
-    pace = Pace(60, lambda: at_s[0])
+    pace = RateLimit(60, lambda: at_s[0])
     waits = [pace.take("a") for _ in range(61)]
     assert waits[:60] == [0.0] * 60
     assert waits[60] == pytest.approx(1.0)
@@ -82,7 +82,7 @@ def test_two_headers_are_none() -> None:
     """
     headers = [(b"authorization", b"Bearer rf_right"), (b"authorization", b"Bearer rf_right")]
     with pytest.raises(ProblemError) as caught:
-        guard().admit(headers, SWITCH, address="192.0.2.1", route="/v1/x", request_id="r")
+        auth().admit(headers, SWITCH, address="192.0.2.1", route="/v1/x", request_id="r")
     assert caught.value.status == 401
     assert "more than once" in caught.value.detail
 
@@ -90,8 +90,8 @@ def test_two_headers_are_none() -> None:
 def test_a_token_ends_with_its_time() -> None:
     """From its last second on it is 401, says why, and opens neither page nor session."""
     at_s = [999]
-    line = line_of(Client("sw", Role.SWITCH, 1000), "rf_right")
-    asked = Guard(read_tokens(line, []), 30, lambda: at_s[0])
+    line = line_of(Client("sw", ClientRole.SWITCH, 1000), "rf_right")
+    asked = Auth(read_tokens(line, []), 30, lambda: at_s[0])
     digest = digest_of("rf_right")
     assert admit(asked, "Bearer rf_right").name == "sw"
     assert asked.still(digest) is not None
@@ -104,11 +104,11 @@ def test_a_token_ends_with_its_time() -> None:
 
 def test_other_tokens_are_taken_up_at_once() -> None:
     """What is not among the new ones is refused, also if it was let in a moment ago."""
-    asked = guard()
-    assert admit(asked, "Bearer rf_right").role is Role.SWITCH
-    asked.take_up(read_tokens(line_of(Client("sw", Role.SWITCH), "rf_other"), []))
+    asked = auth()
+    assert admit(asked, "Bearer rf_right").role is ClientRole.SWITCH
+    asked.take_up(read_tokens(line_of(Client("sw", ClientRole.SWITCH), "rf_other"), []))
     assert refusal(asked, "Bearer rf_right").status == 401
     assert asked.still(digest_of("rf_right")) is None
     assert admit(asked, "Bearer rf_other").name == "sw"
-    asked.take_up(read_tokens(line_of(Client("sw", Role.VIEWER), "rf_other"), []))
+    asked.take_up(read_tokens(line_of(Client("sw", ClientRole.VIEWER), "rf_other"), []))
     assert refusal(asked, "Bearer rf_other").status == 403

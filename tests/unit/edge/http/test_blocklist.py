@@ -17,11 +17,11 @@ from stream.core.model.decision import Action
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
 from stream.edge.http import blocklist as module
-from stream.edge.http.blocklist import Blocklist, Item
+from stream.edge.http.blocklist import BlockedNumber, Blocklist
 from stream.edge.http.blocklist_routes import coding_of
-from stream.edge.http.tokens import Role
-from stream.edge.sinks.number_policy import Judge
-from stream.ops.health import Readiness
+from stream.edge.http.tokens import ClientRole
+from stream.edge.sinks.number_policy import NumberPolicy
+from stream.ops.health_server import Readiness
 from tests.support.builders import NOW_S, blocklists, entry, live
 from tests.support.http_service import bearer, parts_for, serve_settings, served
 
@@ -59,16 +59,16 @@ class Place:
         )
         self.lists = lists()
         self.policy = compile_bounded(settings, self.lists.names, Agreements(()), "TH", NOW_S)
-        self._judge = Judge(self.lists, self.policy)
+        self._judge = NumberPolicy(self.lists, self.policy)
         self.blocklist = Blocklist(self.judge)
         self.blocklist.look()
 
-    def judge(self) -> Judge:
+    def judge(self) -> NumberPolicy:
         if self._judge.blocklists is not self.lists or self._judge.policy is not self.policy:
-            self._judge = Judge(self.lists, self.policy)
+            self._judge = NumberPolicy(self.lists, self.policy)
         return self._judge
 
-    async def whole(self) -> list[Item]:
+    async def whole(self) -> list[BlockedNumber]:
         return [item async for items in self.blocklist.whole() for item in items]
 
 
@@ -163,7 +163,7 @@ async def test_the_route(place) -> None:
     async with served(parts) as http:
 
         async def get(query: str = "", **headers: str) -> tuple[Any, bytes]:
-            sent = {**bearer(Role.SWITCH), "Accept-Encoding": "identity", **headers}
+            sent = {**bearer(ClientRole.SWITCH), "Accept-Encoding": "identity", **headers}
             async with http.client.get(
                 f"/v1/blocklist{query}", headers=sent, auto_decompress=False
             ) as answer:

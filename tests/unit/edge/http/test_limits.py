@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.http.dependencies import Parts, needs
-from stream.edge.http.server import OTHER_FILES
-from stream.edge.http.tokens import Role
+from stream.edge.http.http_server import OTHER_FILES
+from stream.edge.http.tokens import ClientRole
 from stream.ops.metrics.exposition import exposition
 from stream.ops.tasks import cancelled
 from tests.support.http_service import bearer, parts_for, serve_settings, served
@@ -35,7 +35,7 @@ async def typed(body: Body) -> int:
     return body.number
 
 
-@router.get("/mine", dependencies=[needs(Role.PARTNER)])
+@router.get("/mine", dependencies=[needs(ClientRole.PARTNER)])
 async def mine() -> str:
     return "yes"
 
@@ -65,7 +65,12 @@ async def test_roles_are_asked_for() -> None:
     """Without a token 401, with another role 403, with the role or an operator's 200."""
     async with served(parts_for(serve_settings()), router) as http:
         statuses = []
-        for headers in ({}, bearer(Role.SWITCH), bearer(Role.PARTNER), bearer(Role.OPERATOR)):
+        for headers in (
+            {},
+            bearer(ClientRole.SWITCH),
+            bearer(ClientRole.PARTNER),
+            bearer(ClientRole.OPERATOR),
+        ):
             async with http.client.get("/mine", headers=headers) as answer:
                 statuses.append(answer.status)
         assert statuses == [401, 403, 200, 200]

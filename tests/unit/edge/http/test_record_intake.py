@@ -16,9 +16,9 @@ from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
 from stream.core.model.errors import KafkaRefuses
 from stream.edge.http.problems import ProblemError
-from stream.edge.http.record_intake import Door
-from stream.edge.http.tokens import Role
-from stream.ops.metrics.serve import ServeMetrics
+from stream.edge.http.record_intake import RecordIntake
+from stream.edge.http.tokens import ClientRole
+from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.tasks import cancelled
 from tests.support.http_service import bearer, parts_for, serve_settings, served
 
@@ -66,23 +66,23 @@ class Producer:
 
 
 @asynccontextmanager
-async def opened(producer: Producer, **changed: Any) -> AsyncIterator[Door]:
+async def opened(producer: Producer, **changed: Any) -> AsyncIterator[RecordIntake]:
     async def connect() -> Producer:
         return producer
 
     decoding = DecodeSettings(10_000, check_callee=False)
     given: dict[str, Any] = {"bytes_max": 100_000, "wait_s_max": 30.0, **changed}
-    door = Door(
+    intake = RecordIntake(
         topics=TOPICS,
         read=lambda raw: decode(raw, dict.fromkeys(TOPICS, RINGFENCE), Trunks("TH"), decoding),
         connect=connect,
         metrics=ServeMetrics(CollectorRegistry()),
         **given,
     )
-    running = asyncio.create_task(door.run())
+    running = asyncio.create_task(intake.run())
     await asyncio.sleep(0)
     try:
-        yield door
+        yield intake
     finally:
         await cancelled(running)
         assert producer.stopped
@@ -97,9 +97,9 @@ async def problem_of(taking: Any) -> ProblemError:
 async def test_records_go_as_they_are_and_calls_keep_together() -> None:
     """Bytes and headers as given; the key is the call's id, so that its legs stay in order."""
     producer = Producer()
-    async with opened(producer) as door:
+    async with opened(producer) as intake:
         odd = b'{"caller": 7}'
-        taken = await door.take("calls", [CALL % 1, odd, CALL % 2], [("rf_door", b"http")])
+        taken = await intake.take("calls", [CALL % 1, odd, CALL % 2], [("rf_door", b"http")])
     assert (taken.count, taken.unreadable[0][:2]) == (3, (1, RejectReason.WRONG_TYPE))
     assert [record[:3] for record in producer.sent] == [
         ("calls", CALL % 1, b"c-1"),
@@ -113,8 +113,8 @@ async def test_nothing_is_acknowledged_before_kafka_did() -> None:
     """The answer waits for the last acknowledgement."""
     producer = Producer()
     producer.at_once = False
-    async with opened(producer) as door:
-        taking = asyncio.create_task(door.take("calls", [CALL % 1, CALL % 2], []))
+    async with opened(producer) as intake:
+        taking = asyncio.create_task(intake.take("calls", [CALL % 1, CALL % 2], []))
         await producer.holds(2)
         producer.waiting[0].set_result(None)
         await asyncio.sleep(0.01)
@@ -127,31 +127,31 @@ async def test_a_kafka_that_does_not_answer_is_503_and_holds_no_more() -> None:
     """In time: told to send again. Later ones are refused at once, until it answers again."""
     producer = Producer()
     producer.at_once = False
-    async with opened(producer, wait_s_max=0.05) as door:
-        first = await problem_of(door.take("calls", [CALL % 1], []))
+    async with opened(producer, wait_s_max=0.05) as intake:
+        first = await problem_of(intake.take("calls", [CALL % 1], []))
         assert (first.status, "again" in first.detail) == (503, True)
         assert first.headers["Retry-After"]
-        second = await problem_of(door.take("calls", [CALL % 1], []))
+        second = await problem_of(intake.take("calls", [CALL % 1], []))
         assert (second.status, len(producer.sent)) == (503, 1)
         producer.acknowledge()
         producer.at_once = True
         await asyncio.sleep(0.05)
-        assert (await door.take("calls", [CALL % 1], [])).count == 1
+        assert (await intake.take("calls", [CALL % 1], [])).count == 1
 
 
 async def test_what_is_on_its_way_is_bounded() -> None:
     """Beyond the limit senders are told to come again; there is room when Kafka has answered."""
     producer = Producer()
     producer.at_once = False
-    async with opened(producer, bytes_max=1000) as door:
-        taking = asyncio.create_task(door.take("calls", [CALL % 1] * 3, []))
+    async with opened(producer, bytes_max=1000) as intake:
+        taking = asyncio.create_task(intake.take("calls", [CALL % 1] * 3, []))
         await producer.holds(3)
-        busy = await problem_of(door.take("calls", [CALL % 2], []))
+        busy = await problem_of(intake.take("calls", [CALL % 2], []))
         assert (busy.status, busy.kind) == (503, "busy")
         producer.acknowledge()
         await taking
         producer.at_once = True
-        assert (await door.take("calls", [CALL % 2], [])).count == 1
+        assert (await intake.take("calls", [CALL % 2], [])).count == 1
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ async def test_what_kafka_refuses_is_told(error: Exception, status: int) -> None
     """An outage is 503, a record that its topic does not take 413."""
     producer = Producer()
     producer.error = error
-    async with opened(producer) as door:
-        assert (await problem_of(door.take("calls", [CALL % 1], []))).status == status
+    async with opened(producer) as intake:
+        assert (await problem_of(intake.take("calls", [CALL % 1], []))).status == status
 
 
 @pytest.mark.expects_errors("records cannot be taken by HTTP")
@@ -172,9 +172,9 @@ async def test_a_kafka_that_does_not_let_us_in_leaves_the_rest_working() -> None
     async def connect() -> Any:
         raise KafkaRefuses("wrong password")
 
-    door = Door(TOPICS, lambda raw: raw, connect, ServeMetrics(CollectorRegistry()), 1, 1)  # type: ignore[arg-type, return-value]
-    await door.run()
-    problem = await problem_of(door.take("calls", [CALL % 1], []))
+    intake = RecordIntake(TOPICS, lambda raw: raw, connect, ServeMetrics(CollectorRegistry()), 1, 1)  # type: ignore[arg-type, return-value]
+    await intake.run()
+    problem = await problem_of(intake.take("calls", [CALL % 1], []))
     assert (problem.status, problem.detail) == (503, "wrong password")
 
 
@@ -184,22 +184,25 @@ async def test_a_kafka_that_does_not_let_us_in_leaves_the_rest_working() -> None
 )
 async def test_an_address_names_one_topic(dialect: str, topic: str | None, status: int) -> None:
     """An unknown dialect, or one of several topics, is told what there is."""
-    async with opened(Producer()) as door:
+    async with opened(Producer()) as intake:
         with pytest.raises(ProblemError) as caught:
-            door.topic_of(dialect, topic)
+            intake.topic_of(dialect, topic)
         assert caught.value.status == status
-        assert door.topic_of("mapping:x", "calls.b") == "calls.b"
-        assert door.topic_of("ringfence", None) == "calls"
-        assert door.topic_of("asterisk-csv", None) == door.topic_of("asterisk-csv:bkk", None)
+        assert intake.topic_of("mapping:x", "calls.b") == "calls.b"
+        assert intake.topic_of("ringfence", None) == "calls"
+        assert intake.topic_of("asterisk-csv", None) == intake.topic_of("asterisk-csv:bkk", None)
 
 
 async def test_the_route() -> None:
     """202 with a count, and what is no call by its index; what cannot be taken is refused."""
     producer = Producer()
-    async with opened(producer) as door, served(parts_for(serve_settings(), door=door)) as http:
+    async with (
+        opened(producer) as intake,
+        served(parts_for(serve_settings(), intake=intake)) as http,
+    ):
 
         async def post(body: bytes, path: str = "ringfence", **headers: str) -> tuple[int, Any]:
-            sent = {"Content-Type": "application/json", **bearer(Role.SWITCH), **headers}
+            sent = {"Content-Type": "application/json", **bearer(ClientRole.SWITCH), **headers}
             async with http.client.post(f"/v1/calls/{path}", data=body, headers=sent) as answer:
                 return answer.status, await answer.json(content_type=None)
 
@@ -210,7 +213,7 @@ async def test_the_route() -> None:
         assert len(headers["rf_request_id"]) == 16
         for path, more, wanted in (
             ("ringfence", {"Authorization": "Bearer x"}, 401),
-            ("ringfence", bearer(Role.VIEWER), 403),
+            ("ringfence", bearer(ClientRole.VIEWER), 403),
             ("nothing", {}, 404),
             ("ringfence", {"Content-Type": "text/html"}, 415),
             ("ringfence", {"Content-Encoding": "gzip"}, 415),

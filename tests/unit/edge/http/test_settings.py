@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.http.tokens import Client, Role, read_tokens
+from stream.edge.http.tokens import Client, ClientRole, read_tokens
 
 
 def errors_of(tmp_path: Path, text: str, **environ: str) -> str:
@@ -44,7 +44,7 @@ def test_a_token_is_made_with_its_line() -> None:
     done = CliRunner().invoke(app, ["token", "switch-1", "--role", "switch"])
     token, line = [row for row in done.stdout.splitlines() if row]
     wrong: list[str] = []
-    assert read_tokens(line, wrong).client_of(token) == Client("switch-1", Role.SWITCH)
+    assert read_tokens(line, wrong).client_of(token) == Client("switch-1", ClientRole.SWITCH)
     assert not wrong
     settings = load([], {"RINGFENCE_HTTP_TOKENS": line})
     assert settings.redacted()["secrets"]["RINGFENCE_HTTP_TOKENS"] == "1 clients"

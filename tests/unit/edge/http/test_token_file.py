@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from stream.cli.main import app
 from stream.core.model.errors import SecretUnsafe
 from stream.edge.http.token_file import TokenFile, rewrite
-from stream.edge.http.tokens import Client, Role, Tokens, line_of, read_tokens
+from stream.edge.http.tokens import Client, ClientRole, Tokens, line_of, read_tokens
 
-A, B = (line_of(Client(name, Role.SWITCH), f"rf_{name}") for name in "ab")
+A, B = (line_of(Client(name, ClientRole.SWITCH), f"rf_{name}") for name in "ab")
 
 
 class Watched:

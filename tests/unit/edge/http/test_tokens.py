@@ -2,18 +2,26 @@
 
 import pytest
 
-from stream.edge.http.tokens import Client, Role, Tokens, line_of, new_token, read_tokens, revoked
+from stream.edge.http.tokens import (
+    Client,
+    ClientRole,
+    Tokens,
+    line_of,
+    new_token,
+    read_tokens,
+    revoked,
+)
 
 
 def test_a_token_is_known_by_its_hash() -> None:
     """The line of a token finds its client again, holds no token, and no other token is known."""
     token, other = new_token(), new_token()
-    line = line_of(Client("switch-1", Role.SWITCH), token)
+    line = line_of(Client("switch-1", ClientRole.SWITCH), token)
     wrong: list[str] = []
     tokens = read_tokens(f"# who\n\n{line}  # the first\n", wrong)
     assert not wrong
     assert token not in line
-    assert tokens.client_of(token) == Client("switch-1", Role.SWITCH)
+    assert tokens.client_of(token) == Client("switch-1", ClientRole.SWITCH)
     assert tokens.client_of(other) is None
     assert tokens.client_of("") is None
     assert tokens.client_of(token * 100) is None
@@ -22,13 +30,13 @@ def test_a_token_is_known_by_its_hash() -> None:
 
 def test_each_wrong_line_is_named() -> None:
     """Every line that cannot be used is told with its number and what it should be."""
-    line = line_of(Client("a", Role.VIEWER), new_token())
+    line = line_of(Client("a", ClientRole.VIEWER), new_token())
     text = (
         f"{line}\n{line}\nb viewer\nc boss {'0' * 64}\nd viewer {new_token()}\n-x viewer {'0' * 64}"
     )
     wrong: list[str] = []
     tokens = read_tokens(text, wrong)
-    assert [name for _, name in tokens.held] == [Client("a", Role.VIEWER)]
+    assert [name for _, name in tokens.held] == [Client("a", ClientRole.VIEWER)]
     assert [error.split(" ")[1] for error in wrong] == ["2", "3", "4", "5", "6"]
     assert "a second time" in wrong[0]
     assert "switch, viewer, partner, operator" in wrong[2]
@@ -43,14 +51,14 @@ def test_without_tokens_nobody_is_known() -> None:
 def test_a_line_says_until_when() -> None:
     """The end is in the line, in UTC, and is over from its second on."""
     token, until_s = new_token(), 1_800_000_000
-    line = line_of(Client("a", Role.VIEWER, until_s), token)
+    line = line_of(Client("a", ClientRole.VIEWER, until_s), token)
     assert line.endswith(" expires=2027-01-15T08:00:00Z")
     tokens = read_tokens(line, [])
     client = tokens.client_of(token)
-    assert client == Client("a", Role.VIEWER, until_s)
+    assert client == Client("a", ClientRole.VIEWER, until_s)
     assert tokens.expiries == {"a": until_s}
     assert [client.expired(until_s + late) for late in (-1, 0, 1)] == [False, True, True]
-    assert not Client("a", Role.VIEWER).expired(1 << 40)
+    assert not Client("a", ClientRole.VIEWER).expired(1 << 40)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +73,7 @@ def test_an_end_that_is_none_is_named(end: str) -> None:
 
 def test_who_is_revoked_leaves_a_comment() -> None:
     """The file without a client: its line can be read, and counts no more; the others stay."""
-    kept, gone = (line_of(Client(name, Role.VIEWER), new_token()) for name in ("a", "b"))
+    kept, gone = (line_of(Client(name, ClientRole.VIEWER), new_token()) for name in ("a", "b"))
     text = revoked(f"# ours\n{kept}\n  {gone}  # a note", "b", 1_800_000_000, "left us")
     assert text is not None
     wrong: list[str] = []

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from stream.edge.ingest import record_folder as folders
-from stream.edge.ingest.line_batch import DoneFile, Happening
-from stream.edge.ingest.record_folder import Folder, FolderSettings, is_document
+from stream.edge.ingest.file_lines import DoneFile, FileEvent
+from stream.edge.ingest.record_folder import RecordFolder, RecordFolderSettings, is_document
 
 
-def reader(path: Path, done: dict[str, int] | None = None, now_s: float = 1e12) -> Folder:
-    return Folder(path, dict(done or {}), FolderSettings(100, 2.0), lambda _: None, lambda: now_s)
+def reader(path: Path, done: dict[str, int] | None = None, now_s: float = 1e12) -> RecordFolder:
+    return RecordFolder(
+        path, dict(done or {}), RecordFolderSettings(100, 2.0), lambda _: None, lambda: now_s
+    )
 
 
-def values(folder: Folder) -> list[bytes]:
+def values(folder: RecordFolder) -> list[bytes]:
     found = []
     while (batch := folder.next()) is not None:
         found += [line.value for line in batch.lines]
@@ -92,15 +94,15 @@ def test_what_is_too_large_is_said_and_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A document beyond the limit is named and counted; one record in it is cut and marked."""
-    happened: list[Happening] = []
+    happened: list[FileEvent] = []
     (tmp_path / "big.json").write_text('[{"n":"' + "x" * 200 + '"}]')
-    folder = Folder(tmp_path, {}, FolderSettings(100, 0.0), happened.append)
+    folder = RecordFolder(tmp_path, {}, RecordFolderSettings(100, 0.0), happened.append)
     (line,) = folder.next().lines  # type: ignore[union-attr]
     assert (line.too_long, len(line.value), line.size) == (True, 100, 208)
     monkeypatch.setattr(folders, "WHOLE_BYTES_MAX", 50)
-    folder = Folder(tmp_path, {}, FolderSettings(100, 0.0), happened.append)
+    folder = RecordFolder(tmp_path, {}, RecordFolderSettings(100, 0.0), happened.append)
     assert values(folder) == []
-    assert Happening.TOO_LARGE in happened
+    assert FileEvent.TOO_LARGE in happened
     assert "big.json: one JSON document of 210 bytes, 50 may be" in caplog.text
 
 
@@ -133,9 +135,11 @@ def test_links_and_fifos_below_the_folder_are_left_alone(tmp_path: Path) -> None
 
 def test_a_file_that_becomes_a_fifo_is_unreadable(tmp_path: Path, monkeypatch) -> None:
     """Between being seen and being opened it may change: it is counted, and the others are read."""
-    happened: list[Happening] = []
+    happened: list[FileEvent] = []
     (tmp_path / "a.json").write_bytes(b"{}\n")
-    folder = Folder(tmp_path, {}, FolderSettings(1000, 0), happened.append, lambda: 1e12)
+    folder = RecordFolder(
+        tmp_path, {}, RecordFolderSettings(1000, 0), happened.append, lambda: 1e12
+    )
     stated = folders._stated
 
     def swapped(path: Path, name: str, **named: bool) -> Iterator[Any]:
@@ -145,4 +149,4 @@ def test_a_file_that_becomes_a_fifo_is_unreadable(tmp_path: Path, monkeypatch) -
 
     monkeypatch.setattr(folders, "_stated", swapped)
     folder.next()
-    assert happened == [Happening.UNREADABLE]
+    assert happened == [FileEvent.UNREADABLE]

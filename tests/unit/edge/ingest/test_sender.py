@@ -13,21 +13,21 @@ from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.ingest.lines import Line
-from stream.edge.ingest.sender import Sender, Way, headers_of
-from stream.ops.metrics.ingest import IngestMetrics
+from stream.edge.ingest.file_lines import FileLine
+from stream.edge.ingest.sender import IngestTarget, RecordSender, headers_of
+from stream.ops.metrics.sink_catalogue import IngestMetrics
 from stream.ops.retry import Backoff
 from tests.unit.edge.http.test_record_intake import CALL, Producer
 
-WAY = Way("calls", "ringfence", "calls.rejected", "TH")
+WAY = IngestTarget("calls", "ringfence", "calls.rejected", "TH")
 KAMAILIO = dialect_named("kamailio", {})
 
 
-def line(value: bytes, number: int = 1, size: int | None = None) -> Line:
-    return Line("Master.csv", 0, number, value, len(value) if size is None else size)
+def line(value: bytes, number: int = 1, size: int | None = None) -> FileLine:
+    return FileLine("Master.csv", 0, number, value, len(value) if size is None else size)
 
 
-def sender(*producers: Producer, way: Way = WAY) -> tuple[Sender, IngestMetrics]:
+def sender(*producers: Producer, way: IngestTarget = WAY) -> tuple[RecordSender, IngestMetrics]:
     metrics, left = IngestMetrics(CollectorRegistry()), list(producers)
     decoding = DecodeSettings(10_000, check_callee=False)
     dialect = RINGFENCE if way.dialect == "ringfence" else KAMAILIO
@@ -36,7 +36,7 @@ def sender(*producers: Producer, way: Way = WAY) -> tuple[Sender, IngestMetrics]
         return left.pop(0)
 
     return (
-        Sender(
+        RecordSender(
             way,
             lambda raw: decode(raw, {"calls": dialect}, Trunks("TH"), decoding),
             connect,
@@ -98,7 +98,7 @@ async def test_what_kafka_refuses_is_sent_again(monkeypatch: pytest.MonkeyPatch)
 async def test_records_of_another_dialect_are_refused_after_fifty() -> None:
     """Nothing of them is sent, and the likely dialect is named; fewer than that are taken."""
     producer = Producer()
-    sends, _ = sender(producer, way=Way("calls", "kamailio", "calls.rejected", "TH"))
+    sends, _ = sender(producer, way=IngestTarget("calls", "kamailio", "calls.rejected", "TH"))
     await sends.send([line(CALL % n, n) for n in range(1, 31)])
     assert len(producer.sent) == 30
     with pytest.raises(ConfigInvalid, match=r"Master.csv line 1 .*they seem to be in ringfence"):
@@ -108,7 +108,7 @@ async def test_records_of_another_dialect_are_refused_after_fifty() -> None:
 
 async def test_a_switch_that_writes_no_numbers_is_told_as_itself() -> None:
     """Records in the right dialect without numbers end with the line to add, as themselves."""
-    sends, _ = sender(Producer(), way=Way("calls", "kamailio", "calls.rejected", "TH"))
+    sends, _ = sender(Producer(), way=IngestTarget("calls", "kamailio", "calls.rejected", "TH"))
     bare = b'{"method":"INVITE","from_tag":"a","callid":"%d","sip_code":"200"}'
     with pytest.raises(ConfigInvalid, match=r"src_user missing: add .*they are this switch's"):
         await sends.send([line(bare % n, n) for n in range(60)])
@@ -117,7 +117,7 @@ async def test_a_switch_that_writes_no_numbers_is_told_as_itself() -> None:
 async def test_events_that_are_no_calls_are_no_other_dialect() -> None:
     """A night of heartbeats, or of BYEs, ends nothing."""
     producer = Producer()
-    sends, _ = sender(producer, way=Way("calls", "kamailio", "calls.rejected", "TH"))
+    sends, _ = sender(producer, way=IngestTarget("calls", "kamailio", "calls.rejected", "TH"))
     bye = b'{"method":"BYE","callid":"x","src_user":"1","dst_user":"2"}'
     await sends.send([line(bye, n) for n in range(200)])
     assert sends.sent.unreadable == 200

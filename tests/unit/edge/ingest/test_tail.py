@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.edge.ingest.line_batch import Happening
+from stream.edge.ingest.file_lines import FileEvent
 from stream.edge.ingest.tail import Tail, TailSettings
 
 
@@ -13,7 +13,7 @@ class Read:
     """A tail, what it gave, and what happened."""
 
     def __init__(self, path: Path, place=None, **settings) -> None:
-        self.happened: list[Happening] = []
+        self.happened: list[FileEvent] = []
         self.tail = Tail(path, place, TailSettings(100, **settings), self.happened.append)
         self.place = place
 
@@ -68,7 +68,7 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path, caplog: pytest.LogCaptureFi
     path.write_bytes(b"second\n")
     later = Read(path, read.place)
     assert later.all() == [b"second"]
-    assert later.happened == [Happening.BEGUN, Happening.LOST]
+    assert later.happened == [FileEvent.BEGUN, FileEvent.LOST]
     assert "logrotate's delaycompress" in caplog.text
 
 
@@ -87,7 +87,7 @@ def test_a_writer_that_keeps_the_old_file_is_followed_there(tmp_path: Path) -> N
         assert read.all() == [b"two"]
     path.write_bytes(b"three\n")
     assert read.all() == [b"three"]
-    assert read.happened.count(Happening.ROTATED) == 1
+    assert read.happened.count(FileEvent.ROTATED) == 1
 
 
 def test_a_copy_in_its_place_is_read_on(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
     assert read.all() == []
     path.mkdir()
     assert read.all() == []
-    assert Happening.UNREADABLE in read.happened
+    assert FileEvent.UNREADABLE in read.happened
     path.rmdir()
     path.write_bytes(b"one\n")
     os.utime(path)

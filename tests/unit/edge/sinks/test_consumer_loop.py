@@ -8,13 +8,12 @@ import pytest
 
 from stream.config.settings import load
 from stream.core.model.errors import SourceDown
-from stream.edge.sinks.consumer_loop import Pump, PumpSettings
-from stream.edge.sinks.rebuild_keys import IDLE_TURNS, Replay
+from stream.edge.sinks.consumer_loop import IDLE_TURNS, DecisionReplay, SinkLoop, SinkLoopSettings
 from stream.edge.sinks.settings import EndpointSection
 from stream.kafka.batch import Partition, RawBatch
 from tests.support.fakes import P0, P1, FakeSource, Turn
 
-SETTINGS = PumpSettings(100, wait_ms=1, commit_interval_s=0.0)
+SETTINGS = SinkLoopSettings(100, wait_ms=1, commit_interval_s=0.0)
 
 
 class _End:
@@ -30,8 +29,8 @@ class _End:
         self.got += [value for value in raw.values if value is not None]
 
 
-def _pump(source: FakeSource, end: _End, **more) -> Pump:
-    pump = Pump(source, end, SETTINGS, **more)
+def _pump(source: FakeSource, end: _End, **more) -> SinkLoop:
+    pump = SinkLoop(source, end, SETTINGS, **more)
     source.ended = pump.stop
     return pump
 
@@ -92,7 +91,7 @@ class _Past:
 
 async def test_old_decisions_are_read_once_more() -> None:
     """Back to the time asked for, done at the end of then, and again for a new assignment."""
-    replay, past = Replay(60), _Past(end=9)
+    replay, past = DecisionReplay(60), _Past(end=9)
     replay.want()
     assert await replay.turn(past, 1, {}, 0) == {}, "not before there are partitions"
     assert await replay.turn(past, 1, {P0: 7}, 0) == {P0: 0}
@@ -104,7 +103,7 @@ async def test_old_decisions_are_read_once_more() -> None:
 
 async def test_an_end_behind_the_last_record_is_reached_too() -> None:
     """Transactions leave markers at the end, which no record's position passes."""
-    replay, past = Replay(60), _Past(end=9)
+    replay, past = DecisionReplay(60), _Past(end=9)
     replay.want()
     await replay.turn(past, 1, {P0: 7}, 0)
     await replay.turn(past, 1, {P0: 8}, IDLE_TURNS - 1)

@@ -24,11 +24,10 @@ from stream.core.policy.policy import (
     compile_policy,
 )
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
-from stream.edge.sinks.key_index import Book
-from stream.edge.sinks.number_policy import Judge
-from stream.edge.sinks.preload_ids import Names
-from stream.edge.sinks.wanted_keys import Rules as Lives
-from stream.edge.sinks.wanted_keys import of_numbers, of_prefixes
+from stream.edge.sinks.number_policy import NumberPolicy
+from stream.edge.sinks.preload_ids import NumberIds
+from stream.edge.sinks.wanted_keys import KeyIndex, of_numbers, of_prefixes
+from stream.edge.sinks.wanted_keys import KeyRules as Lives
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S, blocklists, call_batch, entry, snapshot
 
@@ -120,9 +119,9 @@ def test_keys_block_whom_the_engine_blocks(seed: int, name: str) -> None:
     lists = _world(seed)
     policy = _policies(lists.names)[name]
     judge, lives, book = (
-        Judge(lists, policy),
-        Lives(TTL_S, preload=True, names=Names(b"k" * 16)),
-        Book(10_000),
+        NumberPolicy(lists, policy),
+        Lives(TTL_S, preload=True, names=NumberIds(b"k" * 16)),
+        KeyIndex(10_000),
     )
     around = judge.prefixes(NOW_S)
     allows, blocks, gone = of_prefixes({}, around, lives, NOW_S)

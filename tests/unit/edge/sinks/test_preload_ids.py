@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.edge.sinks.preload_ids import Names
+from stream.edge.sinks.preload_ids import NumberIds
 
-NAMES, OTHERS = Names(b"k" * 16), Names(b"o" * 16)
+NAMES, OTHERS = NumberIds(b"k" * 16), NumberIds(b"o" * 16)
 NUMBERS = st.integers(1, 10**15 - 1).map(lambda number: f"+{number}")
 TEXTS = NUMBERS | NUMBERS.map(lambda text: f"{text}*")
 

@@ -7,18 +7,16 @@ from stream.core.filters.overlay import Change
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.decision import Decision, Reason
 from stream.core.policy.policy import PolicySettings, compile_policy
-from stream.edge.sinks.decision_records import Seen, read_blocks
-from stream.edge.sinks.key_index import Book, Kind
-from stream.edge.sinks.list_changes import NOTHING, difference
-from stream.edge.sinks.number_policy import Blocked, Judge
-from stream.edge.sinks.preload_ids import Names
-from stream.edge.sinks.wanted_keys import Rules, of_numbers, of_prefixes
+from stream.edge.sinks.decision_records import RecordOutcome, read_blocks
+from stream.edge.sinks.number_policy import NOTHING, Blocked, NumberPolicy, list_changes
+from stream.edge.sinks.preload_ids import NumberIds
+from stream.edge.sinks.wanted_keys import KeyIndex, KeyKind, KeyRules, of_numbers, of_prefixes
 from tests.support.builders import NOW_S, blocklists, entry, fingerprint_of, live
 
 ONE, TWO, THREE = "+447700900101", "+447700900102", "+447700900103"
 DAY = 86_400
-NAMES = Names(b"k" * 16)
-RULES, PRELOAD = Rules(DAY, preload=False, names=NAMES), Rules(DAY, preload=True, names=NAMES)
+NAMES = NumberIds(b"k" * 16)
+RULES, PRELOAD = KeyRules(DAY, preload=False, names=NAMES), KeyRules(DAY, preload=True, names=NAMES)
 WHY = Blocked("KH/scam", "loan", 0)
 
 
@@ -62,19 +60,21 @@ def test_a_block_by_a_list_is_read_whole() -> None:
 @pytest.mark.parametrize(
     ("value", "seen"),
     [
-        (decision(verdict="flag"), Seen.NO_BLOCK),
-        (decision(verdict="allow", simulated=True, would="block"), Seen.NO_BLOCK),
-        (decision(rule="rule:home_number_from_abroad", reasons=[]), Seen.NO_LIST),
-        (decision(number=None), Seen.NO_LIST),
-        (decision(expires_at="2026-11-24T23:53:48.000Z"), Seen.EXPIRED),
-        (decision(number="+1*"), Seen.UNREADABLE),
-        (decision(number="bl:meta"), Seen.UNREADABLE),
-        (b"{", Seen.UNREADABLE),
-        (b"\xff", Seen.UNREADABLE),
-        (None, Seen.UNREADABLE),
+        (decision(verdict="flag"), RecordOutcome.NO_BLOCK),
+        (decision(verdict="allow", simulated=True, would="block"), RecordOutcome.NO_BLOCK),
+        (decision(rule="rule:home_number_from_abroad", reasons=[]), RecordOutcome.NO_LIST),
+        (decision(number=None), RecordOutcome.NO_LIST),
+        (decision(expires_at="2026-11-24T23:53:48.000Z"), RecordOutcome.EXPIRED),
+        (decision(number="+1*"), RecordOutcome.UNREADABLE),
+        (decision(number="bl:meta"), RecordOutcome.UNREADABLE),
+        (b"{", RecordOutcome.UNREADABLE),
+        (b"\xff", RecordOutcome.UNREADABLE),
+        (None, RecordOutcome.UNREADABLE),
     ],
 )
-def test_what_is_no_block_by_a_list_is_never_a_key(value: bytes | None, seen: Seen) -> None:
+def test_what_is_no_block_by_a_list_is_never_a_key(
+    value: bytes | None, seen: RecordOutcome
+) -> None:
     """Flags, trials, plausibility rules (which would silence the number's owner), what is over,
     and any bytes at all.
     """
@@ -92,8 +92,8 @@ def test_of_several_blocks_of_a_number_the_newest_counts() -> None:
 
 def test_what_is_not_blocked_any_more_loses_its_key() -> None:
     """A decided key goes; a number without one needs nothing."""
-    book = Book(100)
-    book.put(ONE, Kind.DECIDED, NOW_S + DAY)
+    book = KeyIndex(100)
+    book.put(ONE, KeyKind.DECIDED, NOW_S + DAY)
     writes = of_numbers(book, [(ONE, None), (TWO, None)], {}, RULES, NOW_S)
     assert (writes.puts, writes.drops) == ([], [ONE])
     writes.entered(book)
@@ -104,20 +104,20 @@ def test_inside_a_blocked_range_it_becomes_an_exception() -> None:
     """Deleting the number's key would leave it to the range's: it is allowed by name, for longer
     than any block lives.
     """
-    book = Book(100)
-    book.put(ONE, Kind.DECIDED, NOW_S + DAY)
+    book = KeyIndex(100)
+    book.put(ONE, KeyKind.DECIDED, NOW_S + DAY)
     around = {"+4477009001": WHY}
     writes = of_numbers(book, [(ONE, None)], around, RULES, NOW_S)
     assert [(put.text, put.action) for put in writes.puts] == [(ONE, "allow")]
     assert writes.puts[0].expires_at_s > NOW_S + DAY
     writes.entered(book)
-    assert book.get(ONE) == (Kind.SPARED, NOW_S + 2 * DAY)
+    assert book.get(ONE) == (KeyKind.SPARED, NOW_S + 2 * DAY)
     assert of_numbers(book, [(ONE, None)], {}, RULES, NOW_S).drops == [ONE]
 
 
 def test_preloaded_keys_are_renewed_at_half_of_their_life() -> None:
     """They end soon after a sink that died, and never while one runs; an entry's own end counts."""
-    book = Book(100)
+    book = KeyIndex(100)
     first = of_numbers(book, [(ONE, WHY)], {}, PRELOAD, NOW_S)
     assert first.puts[0].expires_at_s == NOW_S + DAY
     first.entered(book)
@@ -132,7 +132,7 @@ def test_preloaded_keys_are_renewed_at_half_of_their_life() -> None:
 
 def test_preloading_leaves_a_tenth_of_the_keys_to_calls() -> None:
     """At the cap calls that were decided still get keys; what is left out is counted."""
-    book = Book(10)
+    book = KeyIndex(10)
     numbers = [f"+4477009001{n:02d}" for n in range(12)]
     writes = of_numbers(book, [(number, WHY) for number in numbers], {}, PRELOAD, NOW_S)
     assert (len(writes.puts), writes.capped) == (9, 3)
@@ -148,7 +148,7 @@ def test_a_prefix_has_a_key_and_its_exceptions() -> None:
         live("KH/scam", ONE, "+44770090*"),
         allow=Allowlist.of([AllowEntry("+4477009009*", "ours", "somchai", NOW_S)]),
     )
-    around = Judge(lists, compile_policy(PolicySettings(), lists.names)).prefixes(NOW_S)
+    around = NumberPolicy(lists, compile_policy(PolicySettings(), lists.names)).prefixes(NOW_S)
     allows, blocks, gone = of_prefixes({}, around, RULES, NOW_S)
     assert [(put.text, put.action) for put in allows] == [("+4477009009*", "allow")]
     assert [(put.text, put.action, put.list) for put in blocks] == [
@@ -160,11 +160,11 @@ def test_a_prefix_has_a_key_and_its_exceptions() -> None:
 
 def test_the_book_counts_and_forgets() -> None:
     """By kind, through changes of kind and expiry."""
-    book = Book(100)
-    book.put(ONE, Kind.DECIDED, NOW_S + 5)
-    book.put(ONE, Kind.PRELOADED, NOW_S + 5)
-    book.put(TWO, Kind.SPARED, NOW_S + 50)
-    assert [book.count(kind) for kind in Kind] == [0, 1, 1]
+    book = KeyIndex(100)
+    book.put(ONE, KeyKind.DECIDED, NOW_S + 5)
+    book.put(ONE, KeyKind.PRELOADED, NOW_S + 5)
+    book.put(TWO, KeyKind.SPARED, NOW_S + 50)
+    assert [book.count(kind) for kind in KeyKind] == [0, 1, 1]
     assert set(book.beginning(frozenset({"+4477009001"}))) == {ONE, TWO}
     assert not set(book.beginning(frozenset()))
     book.forget_expired(NOW_S + 5)
@@ -178,12 +178,12 @@ def test_a_difference_names_the_numbers() -> None:
     """Adds, removals of what the snapshot knows, allow entries; equal lists differ in nothing."""
     before = blocklists(live("KH/scam", ONE, TWO))
     same = before.synced(NOW_S + 5)
-    assert difference(before, before) == difference(before, same) == NOTHING
+    assert list_changes(before, before) == list_changes(before, same) == NOTHING
     changes = [Change(fingerprint_of(ONE), ()), Change(fingerprint_of(THREE), (entry(THREE),))]
     after = before.with_changes("KH/scam", changes, 2, NOW_S)
-    assert difference(before, after).numbers == {ONE, THREE}
+    assert list_changes(before, after).numbers == {ONE, THREE}
     allow = Allowlist.of([AllowEntry(t, "x", "y", NOW_S) for t in (TWO, "+4477009*")])
-    found = difference(before, before.with_allow(allow))
+    found = list_changes(before, before.with_allow(allow))
     assert (set(found.numbers), set(found.allowed)) == ({TWO}, {"+4477009"})
     assert found.prefixes
 
@@ -191,10 +191,10 @@ def test_a_difference_names_the_numbers() -> None:
 def test_what_a_difference_can_not_name_is_everything() -> None:
     """Another snapshot, other lists, a change known by its fingerprint alone."""
     before = blocklists(live("KH/scam", ONE))
-    assert difference(before, blocklists(live("KH/scam", ONE))).everything
-    assert difference(before, blocklists(live("KH/scam", ONE), live("TH/x", TWO))).everything
+    assert list_changes(before, blocklists(live("KH/scam", ONE))).everything
+    assert list_changes(before, blocklists(live("KH/scam", ONE), live("TH/x", TWO))).everything
     unknown = before.with_changes("KH/scam", [Change(7, ())], 2, NOW_S)
-    assert difference(before, unknown).everything
+    assert list_changes(before, unknown).everything
     prefix = before.with_changes("KH/scam", [Change(8, (entry("+44770090*"),))], 2, NOW_S)
-    assert difference(before, prefix).prefixes
-    assert not difference(before, prefix).numbers
+    assert list_changes(before, prefix).prefixes
+    assert not list_changes(before, prefix).numbers

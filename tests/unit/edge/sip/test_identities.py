@@ -3,7 +3,7 @@
 import pytest
 
 from stream.core.numbers.number import parse
-from stream.edge.sip.responder import Transport
+from stream.edge.sip.responder import SipTransport
 from stream.edge.sip.response import Address
 from tests.support.sip import BLOCKED, INNOCENT, SOURCE, asked, code_of, message, responder
 
@@ -192,7 +192,7 @@ def test_a_batch_of_several_identities_keeps_its_order() -> None:
         message(INNOCENT, changed={"P-Asserted-Identity": f"<tel:{BLOCKED}>"}),
     ]
     made = responder().answers(
-        [(one, Address(SOURCE.host, 5060)) for one in data], Transport.UDP, 1.0
+        [(one, Address(SOURCE.host, 5060)) for one in data], SipTransport.UDP, 1.0
     )
     assert [one and one.code for one in made] == [404, 603, 404, 603]
 

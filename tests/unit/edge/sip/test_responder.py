@@ -3,7 +3,7 @@
 import pytest
 
 from stream.edge.sip.rate_limits import ADDRESSES_MAX
-from stream.edge.sip.responder import Transport, Unanswered
+from stream.edge.sip.responder import SipTransport, Unanswered
 from stream.edge.sip.response import Address
 from tests.support.sip import (
     BLOCKED,
@@ -146,11 +146,11 @@ def test_a_socket_of_both_kinds_of_address() -> None:
     """An IPv4 sender is known by its own address, and is told that one."""
     here = responder(trunks={"192.0.2.0/24": "gb"})
     source = Address("::ffff:192.0.2.7", 40_000)
-    (made,) = here.answers([(message(NATIONAL), source)], Transport.UDP, 1.0)
+    (made,) = here.answers([(message(NATIONAL), source)], SipTransport.UDP, 1.0)
     assert made is not None
     assert (made.code, made.to) == (603, source)
     assert ";received=192.0.2.7;" in fields_of(made)["via"][0]
-    (made,) = here.answers([(message(), Address("2001:db8::7%eth0", 5060))], Transport.UDP, 1.0)
+    (made,) = here.answers([(message(), Address("2001:db8::7%eth0", 5060))], SipTransport.UDP, 1.0)
     assert made is not None
     assert ";received=2001:db8::7;" in fields_of(made)["via"][0]
 
@@ -212,7 +212,7 @@ def test_a_batch_is_answered_in_its_order() -> None:
         message(INNOCENT, changed={"Call-ID": "3"}),
         message(BLOCKED, changed={"Call-ID": "4"}),
     ]
-    made = responder().answers([(one, SOURCE) for one in data], Transport.UDP, 1.0)
+    made = responder().answers([(one, SOURCE) for one in data], SipTransport.UDP, 1.0)
     assert [one and one.code for one in made] == [603, None, 200, 404, 603]
     assert [one and fields_of(one)["call-id"][0] for one in made] == ["0", None, "2", "3", "4"]
 
@@ -223,12 +223,12 @@ def test_a_flood_of_strangers_takes_nothing_from_a_trunk() -> None:
     """
     here = responder(trunks={"192.0.2.7": "gb"}, requests_per_s=10.0, strangers_per_s=5.0)
     flood = [(message(), Address(f"198.51.{n >> 8}.{n & 255}", 5060)) for n in range(9000)]
-    codes = [one and one.code for one in here.answers(flood, Transport.UDP, 1.0)]
+    codes = [one and one.code for one in here.answers(flood, SipTransport.UDP, 1.0)]
     assert codes == [404] * 5 + [None] * 8995
     assert here._sources.of.cache_info().currsize <= ADDRESSES_MAX
     assert counted(here) == {Unanswered.FLOOD: 8995}
     trunk = [(message(), SOURCE)] * 30
-    codes = [one and one.code for one in here.answers(trunk, Transport.UDP, 1.0)]
+    codes = [one and one.code for one in here.answers(trunk, SipTransport.UDP, 1.0)]
     assert codes == [404] * 10 + [503] * 10 + [None] * 10
-    codes = [one and one.code for one in here.answers(trunk, Transport.UDP, 3.0)]
+    codes = [one and one.code for one in here.answers(trunk, SipTransport.UDP, 3.0)]
     assert codes[:10] == [404] * 10

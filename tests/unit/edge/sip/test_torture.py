@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import sipmessage
 
-from stream.edge.sip.framing import Framing, Lost
-from stream.edge.sip.responder import Transport, Unanswered
+from stream.edge.sip.message import Lost, SipFraming
+from stream.edge.sip.responder import SipTransport, Unanswered
 from tests.support.sip import SOURCE, asked, counted, fields_of, responder
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "sip"
@@ -75,10 +75,10 @@ def test_responses_are_not_answered(name: str) -> None:
 @pytest.mark.parametrize("name", MESSAGES)
 def test_in_a_stream_they_are_the_same(name: str) -> None:
     """Byte after byte: each is cut where it ends, waits for the rest, or ends the stream."""
-    framing, here, codes, lost = Framing(16_384), responder(), [], False
+    framing, here, codes, lost = SipFraming(16_384), responder(), [], False
 
     def answered(data: bytes) -> None:
-        (made,) = here.answers([(data, SOURCE)], Transport.TCP, 1.0)
+        (made,) = here.answers([(data, SOURCE)], SipTransport.TCP, 1.0)
         codes.append(made and made.code)
 
     for byte in MESSAGES[name]:

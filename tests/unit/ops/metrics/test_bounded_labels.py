@@ -12,7 +12,7 @@ from stream.calls.call_batch import BatchTally, DecisionLabels
 from stream.calls.loop import AcknowledgedBatch
 from stream.core.model.decision import Verdict
 from stream.engine.worker_metrics import WorkerMetrics
-from stream.ops.metrics.bounded_labels import OTHERS, Each, EachGauge, Named
+from stream.ops.metrics.catalogue import OTHERS, BoundedGauge, BoundedLabels, BoundedSeries
 
 LISTS = [f"XX/list-{number:05}" for number in range(10_000)]
 
@@ -32,7 +32,7 @@ def live(name: str, number: int, synced_at_s: float = 1000.0) -> Any:
 def test_ten_thousand_lists_are_not_ten_thousand_series() -> None:
     """Each metric has at most 200 lists and the others; sums and the worst tell of all."""
     registry = CollectorRegistry()
-    watched = WorkerMetrics(registry, {"calls": "ringfence"}, lists=Named(200, ["KH/scam"]))
+    watched = WorkerMetrics(registry, {"calls": "ringfence"}, lists=BoundedLabels(200, ["KH/scam"]))
     lists = [live(name, 3, 1000 + place) for place, name in enumerate(LISTS)]
     lists[5000].synced_at_s = 7
     watched.look(None, SimpleNamespace(lists=lists))  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def test_ten_thousand_lists_are_not_ten_thousand_series() -> None:
 
 def test_lists_of_the_configuration_have_series_of_their_own() -> None:
     """Whatever comes first: what an operator named is shown by name; "" takes no place."""
-    named = Named(2, ["KH/scam"])
+    named = BoundedLabels(2, ["KH/scam"])
     assert [named.label(name) for name in ("", "A/1", "A/2", "KH/scam", "A/1")] == [
         *("", "A/1", OTHERS, "KH/scam", "A/1")
     ]
@@ -70,7 +70,7 @@ def test_what_stands_beside_a_list_without_a_name_goes_with_it() -> None:
     """A rule of an agreement would be as many as the lists."""
     registry = CollectorRegistry()
     counter = Counter("x", "Y.", ["rule", "list", "verdict"], registry=registry)
-    each = Each(counter, Named(1), (1, 0))
+    each = BoundedSeries(counter, BoundedLabels(1), (1, 0))
     for number in range(3):
         each.labels(f"rule {number}", f"list {number}", "block").inc()
     one = {"rule": "rule 0", "list": "list 0", "verdict": "block"}
@@ -82,7 +82,7 @@ def test_what_stands_beside_a_list_without_a_name_goes_with_it() -> None:
 def test_a_list_that_is_gone_is_neither_old_nor_behind() -> None:
     """Its series stay (a process' files forget none), with a value that raises no alarm."""
     registry = CollectorRegistry()
-    gauge = EachGauge(Gauge("x", "Y.", ["list"], registry=registry), Named(1), max)
+    gauge = BoundedGauge(Gauge("x", "Y.", ["list"], registry=registry), BoundedLabels(1), max)
     gauge.set_all({"a": 5, "b": 7, "c": 9})
     gauge.set_all({"b": 8}, gone=1.0)
     assert registry.get_sample_value("x", {"list": "a"}) == 1
@@ -93,7 +93,7 @@ def test_a_list_that_is_gone_is_neither_old_nor_behind() -> None:
 def test_one_by_one_is_the_worst_too(values: tuple[int, ...], worst: int) -> None:
     """Feeds are told of one at a time."""
     registry = CollectorRegistry()
-    gauge = EachGauge(Gauge("x", "Y.", ["feed"], registry=registry), Named(1), max)
+    gauge = BoundedGauge(Gauge("x", "Y.", ["feed"], registry=registry), BoundedLabels(1), max)
     gauge.set("first", 100)
     for name, value in zip("abc", values, strict=True):
         gauge.set(name, value)

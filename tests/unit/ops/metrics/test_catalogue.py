@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.ops.metrics.certificate import CertificateMetrics
-from stream.ops.metrics.exposition import Pages, exposition
-from stream.ops.metrics.redis import RedisMetrics
-from stream.ops.metrics.worker import AgeHistogram, Metrics
+from stream.ops.metrics.exposition import MetricsPages, exposition
+from stream.ops.metrics.shared_catalogue import CertificateMetrics, RedisMetrics
+from stream.ops.metrics.worker_catalogue import AgeHistogram, WorkerCatalogue
 from tests.support.certificates import authority
 from tests.support.metrics import entries
 from tests.tools.write_metrics import TABLE, renewed
@@ -34,9 +33,9 @@ def test_no_metric_is_there_twice() -> None:
 async def test_a_slow_batch_names_a_decision_of_its_own() -> None:
     """From the dashboard's point to the decision: `ringfence why` goes on from there."""
     registry = CollectorRegistry()
-    latency = Metrics(registry).decision_latency
+    latency = WorkerCatalogue(registry).decision_latency
     latency.observe_ages(np.array([3, 41]), "4F7K2M9QX1RZC")
-    text = (await Pages(registry).page(OPENMETRICS)).body.decode()
+    text = (await MetricsPages(registry).page(OPENMETRICS)).body.decode()
     (line,) = [line for line in text.splitlines() if "4F7K2M9QX1RZC" in line]
     bucket = 'ringfence_decision_latency_seconds_bucket{le="0.05"} 2.0 # '
     assert line.startswith(bucket + '{decision_id="4F7K2M9QX1RZC"} 0.041 ')
@@ -47,7 +46,7 @@ async def test_a_batch_without_decisions_names_none() -> None:
     """Nothing was blocked: nothing is made up."""
     registry = CollectorRegistry()
     AgeHistogram("ages_seconds", "Ages.", registry).observe_ages(np.array([3, 41]))
-    assert "decision_id" not in (await Pages(registry).page(OPENMETRICS)).body.decode()
+    assert "decision_id" not in (await MetricsPages(registry).page(OPENMETRICS)).body.decode()
 
 
 @pytest.mark.needs_openssl

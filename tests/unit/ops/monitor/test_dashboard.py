@@ -6,19 +6,27 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
 from stream.ops.metrics.exposition import exposition
-from stream.ops.monitor import metric_names, samples
-from stream.ops.monitor.collect import Watch
-from stream.ops.monitor.dashboard import State, picture
-from stream.ops.monitor.rates import Pair, quantile, quantiles, rates
-from stream.ops.monitor.samples import Reading, Unreadable, read
-from stream.ops.monitor.scrape import Answer
-from stream.ops.monitor.targets import Kind, Place, address, other
+from stream.ops.monitor import metric_names
+from stream.ops.monitor import rates as samples
+from stream.ops.monitor.collect import Monitor
+from stream.ops.monitor.dashboard import ProcessState, overview
+from stream.ops.monitor.rates import (
+    MetricsReading,
+    MetricsUnreadable,
+    ReadingPair,
+    quantile,
+    quantiles,
+    rates,
+    read,
+)
+from stream.ops.monitor.scrape import ScrapeAnswer
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
 from tests.support.metrics import entries
 
-ENGINE = Place("engine", Kind.ENGINE, "http://127.0.0.1:9464")
+ENGINE = MonitorTarget("engine", ProcessKind.ENGINE, "http://127.0.0.1:9464")
 
 
-def at(tick_s: float, text: str) -> Reading:
+def at(tick_s: float, text: str) -> MetricsReading:
     """A reading at one moment."""
     return read(text, at_s=1_000_000.0 + tick_s, tick_s=tick_s)
 
@@ -34,11 +42,11 @@ def test_every_metric_that_figures_are_made_of_is_in_the_catalogue() -> None:
 
 def test_rates_are_of_all_processes_and_by_label() -> None:
     """Ten calls in two seconds here and five in one there are ten a second."""
-    here = Pair(
+    here = ReadingPair(
         at(0, 'ringfence_calls_total{topic="a"} 5\n'),
         at(2, 'ringfence_calls_total{topic="a"} 13\nringfence_calls_total{topic="b"} 2\n'),
     )
-    there = Pair(at(7, "ringfence_calls_total 1\n"), at(8, "ringfence_calls_total 6\n"))
+    there = ReadingPair(at(7, "ringfence_calls_total 1\n"), at(8, "ringfence_calls_total 6\n"))
     assert rates([here, there], metric_names.CALLS) == {"": 10.0}
     assert rates([here], metric_names.CALLS, "topic") == {"a": 4.0, "b": 1.0}
     assert rates([here], metric_names.CALLS, topic="b") == {"": 1.0}
@@ -46,15 +54,15 @@ def test_rates_are_of_all_processes_and_by_label() -> None:
 
 def test_a_counter_that_fell_began_again() -> None:
     """After a restart a counter's growth is what it shows, never something negative."""
-    pair = Pair(at(0, "ringfence_calls_total 1e6\n"), at(10, "ringfence_calls_total 50\n"))
+    pair = ReadingPair(at(0, "ringfence_calls_total 1e6\n"), at(10, "ringfence_calls_total 50\n"))
     assert rates([pair], metric_names.CALLS) == {"": 5.0}
 
 
 def test_one_reading_says_nothing_of_rates() -> None:
     """What is not known is not 0."""
-    alone = Pair(None, at(5, "ringfence_calls_total 50\n"))
+    alone = ReadingPair(None, at(5, "ringfence_calls_total 50\n"))
     assert rates([alone], metric_names.CALLS) == {}
-    seen = picture(0.0, [], {"engine": alone})
+    seen = overview(0.0, [], {"engine": alone})
     assert (seen.calls_per_s, seen.latency_p99_s, seen.kafka_up, seen.span_s) == (None,) * 3 + (0,)
 
 
@@ -86,7 +94,7 @@ def test_latency_is_of_the_time_between_only() -> None:
     for _ in range(10):
         times.observe(0.005)
     found = quantiles(
-        [Pair(before, at(1, exposition(registry).decode()))], metric_names.LATENCY, (0.99,)
+        [ReadingPair(before, at(1, exposition(registry).decode()))], metric_names.LATENCY, (0.99,)
     )
     assert found == pytest.approx((0.0099,))
 
@@ -96,7 +104,7 @@ def test_bounds_that_not_all_have_are_left_out() -> None:
     text = 'ringfence_decision_latency_seconds_bucket{{le="{}"}} {}\n'
     fine = "".join(text.format(*one) for one in (("0.5", 2), ("1.0", 4), ("+Inf", 4)))
     coarse = "".join(text.format(*one) for one in (("1.0", 4), ("+Inf", 4)))
-    pairs = [Pair(at(0, ""), at(1, fine)), Pair(at(0, ""), at(1, coarse))]
+    pairs = [ReadingPair(at(0, ""), at(1, fine)), ReadingPair(at(0, ""), at(1, coarse))]
     assert quantiles(pairs, metric_names.LATENCY, (0.5,)) == (0.5,)
 
 
@@ -110,9 +118,9 @@ def test_too_many_series_and_garbage_are_refused(monkeypatch) -> None:
     """Whatever answers at a port: memory is bounded, and the message says what was wrong."""
     monkeypatch.setattr(samples, "SERIES_MAX", 2)
     lines = [f'ringfence_calls_total{{topic="{number}"}} 1' for number in range(3)]
-    with pytest.raises(Unreadable, match="more than 2 series"):
+    with pytest.raises(MetricsUnreadable, match="more than 2 series"):
         at(0, "\n".join(lines))
-    with pytest.raises(Unreadable, match="text format"):
+    with pytest.raises(MetricsUnreadable, match="text format"):
         at(0, 'ringfence_calls_total{topic="a"} three\n')
 
 
@@ -125,10 +133,10 @@ def test_lists_are_as_the_engine_that_is_furthest_behind() -> None:
         'ringfence_decisions_total{{verdict="block",list="KH/scam",simulated="false"}} {}\n'
     )
     pairs = {
-        "a": Pair(at(0, text.format(7, 990, 10)), at(2, text.format(8, 995, 16))),
-        "b": Pair(at(0, text.format(7, 990, 0)), at(2, text.format(7, 990, 0))),
+        "a": ReadingPair(at(0, text.format(7, 990, 10)), at(2, text.format(8, 995, 16))),
+        "b": ReadingPair(at(0, text.format(7, 990, 0)), at(2, text.format(7, 990, 0))),
     }
-    (found,) = picture(1000.0, [], pairs).lists
+    (found,) = overview(1000.0, [], pairs).lists
     assert (found.generation, found.age_s, found.entries) == (7, 10.0, 500)
     assert (found.blocks_per_s, found.flags_per_s, found.changes) == (3.0, 0.0, None)
 
@@ -136,11 +144,11 @@ def test_lists_are_as_the_engine_that_is_furthest_behind() -> None:
 class Script:
     """Answers in turn, and a clock that goes on by a second each time it is asked."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: ScrapeAnswer) -> None:
         self.answers = list(answers)
         self.now_s = 1_000_000.0
 
-    async def ask(self, _places, at_s: float) -> list[Answer]:
+    async def ask(self, _places, at_s: float) -> list[ScrapeAnswer]:
         return [self.answers.pop(0)]
 
     def clock(self) -> float:
@@ -148,12 +156,12 @@ class Script:
         return self.now_s
 
 
-def heard(tick_s: float, text: str, *, ready: bool = True) -> Answer:
+def heard(tick_s: float, text: str, *, ready: bool = True) -> ScrapeAnswer:
     """An answer with a reading."""
-    return Answer(ENGINE, at(tick_s, text), ready, () if ready else ("lists are not loaded",))
+    return ScrapeAnswer(ENGINE, at(tick_s, text), ready, () if ready else ("lists are not loaded",))
 
 
-AWAY = Answer(ENGINE, None, why="connection refused")
+AWAY = ScrapeAnswer(ENGINE, None, why="connection refused")
 
 
 async def test_a_process_is_seen_come_and_go() -> None:
@@ -166,12 +174,12 @@ async def test_a_process_is_seen_come_and_go() -> None:
         ),
         *(heard(3, "ringfence_kafka_up 1\n"), AWAY, AWAY, heard(6, "ringfence_kafka_up 0\n")),
     )
-    watch = Watch([ENGINE], script.ask, script.clock)
+    watch = Monitor([ENGINE], script.ask, script.clock)
     seen = [await watch.look() for _ in range(7)]
     processes = [one.processes[0] for one in seen]
     assert [one.state for one in processes] == [
-        *(State.UNHEARD, State.NOT_READY, State.READY, State.READY),
-        *(State.AWAY, State.AWAY, State.READY),
+        *(ProcessState.UNHEARD, ProcessState.NOT_READY, ProcessState.READY, ProcessState.READY),
+        *(ProcessState.AWAY, ProcessState.AWAY, ProcessState.READY),
     ]
     assert processes[1].missing == ("lists are not loaded",)
     assert processes[3].since_s == processes[2].since_s
@@ -188,7 +196,7 @@ async def test_a_restart_is_seen_and_counts_from_nothing() -> None:
         *(heard(0, text.format(50, 100)), heard(1, text.format(50, 110))),
         *(heard(2, text.format(90, 130)), heard(4, "ringfence_calls_total 20\n")),
     )
-    watch = Watch([ENGINE], script.ask, script.clock)
+    watch = Monitor([ENGINE], script.ask, script.clock)
     seen = [await watch.look() for _ in range(4)]
     assert [one.processes[0].restarts for one in seen] == [0, 0, 1, 2]
     assert [one.calls_per_s for one in seen] == [None, 10.0, 130.0, 10.0]
@@ -198,8 +206,8 @@ async def test_a_restart_is_seen_and_counts_from_nothing() -> None:
 async def test_another_machines_process_is_known_by_its_metrics() -> None:
     """`[ops] watch` names addresses alone."""
     place = other("http://10.0.0.5:9464/")
-    script = Script(Answer(place, at(0, "ringfence_kafka_up 1\n"), ready=True))
-    seen = await Watch([place], script.ask, script.clock).look()
+    script = Script(ScrapeAnswer(place, at(0, "ringfence_kafka_up 1\n"), ready=True))
+    seen = await Monitor([place], script.ask, script.clock).look()
     assert seen.engine[0].place.name == "10.0.0.5:9464"
 
 

@@ -6,22 +6,22 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from stream.ops.health import HealthServer, Readiness
-from stream.ops.metrics.worker import Metrics
+from stream.ops.health_server import HealthServer, Readiness
+from stream.ops.metrics.worker_catalogue import WorkerCatalogue
 from stream.ops.monitor import metric_names, scrape
 from stream.ops.monitor.scrape import ask_all
-from stream.ops.monitor.targets import Kind, Place
+from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 
 
-def place(port: int) -> Place:
+def place(port: int) -> MonitorTarget:
     """A process on this machine."""
-    return Place("engine", Kind.ENGINE, f"http://127.0.0.1:{port}")
+    return MonitorTarget("engine", ProcessKind.ENGINE, f"http://127.0.0.1:{port}")
 
 
 async def test_a_process_is_read_with_what_it_misses() -> None:
     """Metrics and readiness come together."""
     registry = CollectorRegistry()
-    Metrics(registry).calls.labels("calls").inc(3)
+    WorkerCatalogue(registry).calls.labels("calls").inc(3)
     server = HealthServer(
         "127.0.0.1", 0, registry, lambda: Readiness(("lists are not loaded",)), lambda: False
     )

@@ -1,0 +1,440 @@
+"""uvicorn as this project runs it: our limits, our signals, our log."""
+
+import asyncio
+import contextlib
+import resource
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+import httptools
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from stream.core.model.errors import ConfigInvalid
+from stream.edge.http.middleware import RETRY_S
+from stream.edge.http.problems import MEDIA_TYPE, ProblemError, ProblemKind
+from stream.edge.http.settings import ServeSettings
+from stream.ops.health_server import PortTaken
+from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.tasks import cancelled
+
+UNSENT_BYTES: Final = 64 * 1024
+"""Bytes of an answer that are sent without waiting for more of it."""
+WAITING_MAX: Final = 64
+"""Requests of one connection that wait for the answers before theirs. Each costs some 5 KB, and one
+read of 256 KB can hold ten thousand of them."""
+CHUNK_BYTES: Final = 24
+"""What a chunk may cost beside its data: its size in 16 digits, and two line ends, rounded up."""
+
+
+class _JoinedWrites:
+    """A transport that sends what is written in one turn of the loop at once.
+
+    uvicorn writes the head of an answer and then its body; each is a system call, which costs a
+    lookup more than its deciding.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._bytes = 0
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it, in a moment; much of it at once, so that who writes hears of a slow client."""
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._bytes += len(data)
+        if self._bytes >= UNSENT_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Hang up when all is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        held, self._held, self._bytes = self._held, [], 0
+        if held:
+            self._transport.write(b"".join(held))
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection, with the limits that uvicorn does not have by itself.
+
+    A client that sends a byte a second (or nothing at all), or takes no answer, is sent away, in
+    bounded memory. So is one that sends endless chunk extensions or trailers around its body. No
+    trailer field becomes a header, `Upgrade` is not followed, and only so many requests of a
+    connection wait for answers.
+    """
+
+    def __init__(self, settings: ServeSettings, metrics: ServeMetrics, **given: Any) -> None:
+        super().__init__(**given)
+        self._settings = settings
+        self._metrics = metrics
+        self._head_bytes = 0
+        self._in_head = True
+        self._begun = False
+        self._upgrading = False
+        # Of the body that is being read: its bytes of this read, its chunks, and all around it.
+        self._body_bytes = 0
+        self._chunks = 0
+        self._around_bytes = 0
+        self._refused = False
+        self._untaken: asyncio.TimerHandle | None = None
+        self._due: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let it in, unless there are too many."""
+        super().connection_made(cast("asyncio.Transport", _JoinedWrites(transport, self.loop)))
+        self._metrics.connections.set(len(self.connections))
+        if len(self.connections) > self._settings.connections_max:
+            text = f"{self._settings.connections_max} connections are open, which is the most"
+            self._refuse(ProblemKind.TOO_MANY_CONNECTIONS, text, retry_after_s=RETRY_S)
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It ended."""
+        self._no_more_waiting()
+        if self._untaken is not None:
+            self._untaken.cancel()
+        super().connection_lost(exc)
+        self._metrics.connections.set(len(self.connections))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; a head, and what stands around a body, stay within their limit."""
+        if self._refused:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+        body_of = None if self._in_head else self.scope
+        self._body_bytes = 0
+        self._parse(data)
+        self._stay_within_limits(len(data), body_of)
+
+    def _stay_within_limits(self, read: int, body_of: object) -> None:
+        """Look at what a read of so many bytes left unfinished."""
+        if self._refused:
+            return
+        if self._in_head:
+            # Also of no head yet: who sends line ends for ever would never be due, nor idle.
+            if self._begun or self._head_bytes:
+                if self._head_bytes > self._settings.header_bytes_max:
+                    self._head_too_large()
+                elif self._due is None:
+                    self._expect_head()
+        elif body_of is self.scope:
+            # Counted where the whole read is of one body: what the reads at its two ends hold
+            # beside it is bounded by their size, and a pipelined request would be counted too.
+            self._around_bytes += read - self._body_bytes
+            if self._around_bytes > self._settings.header_bytes_max + CHUNK_BYTES * self._chunks:
+                self._around_too_large()
+
+    def on_message_begin(self) -> None:
+        """A request begins, perhaps behind another in the same bytes."""
+        super().on_message_begin()
+        self._in_head = self._begun = True
+        self._chunks = self._around_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. One behind a body (a trailer) is none and is forgotten.
+
+        The parser tells both alike. A trailer that acts as a header (`Authorization`) has passed
+        every proxy that looks at headers (RFC 9110, 6.5.1), and costs memory that nobody counts.
+        """
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        if self._refused:
+            return
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self._settings.header_bytes_max:
+            self._head_too_large()
+            return
+        wrong = _wrong_in(self.headers, self.parser.get_http_version())
+        if wrong:
+            self._refuse(ProblemKind.MALFORMED, wrong)
+            return
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
+        if len(self.pipeline) >= WAITING_MAX:
+            text = f"{WAITING_MAX} requests of a connection may wait for the answers before theirs"
+            self._refuse(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
+            return
+        self._in_head, self._begun, self._head_bytes = False, False, 0
+        self._no_more_waiting()
+        super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        """A chunk of a body begins."""
+        self._chunks += 1
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        self._body_bytes += len(body)
+        if not self._refused:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole; the next one begins with a head."""
+        if not self._refused and not self._upgrading:
+            self._in_head = True
+            super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client takes its answer slower than it is made: for a while."""
+        super().pause_writing()
+        within_s = self._settings.answer_s_max
+        self._untaken = self._untaken or self.loop.call_later(within_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It took some."""
+        super().resume_writing()
+        if self._untaken is not None:
+            self._untaken.cancel()
+            self._untaken = None
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse bytes that are no HTTP, such as lengths that contradict each other."""
+        if not self._refused:
+            self._refuse(ProblemKind.MALFORMED, msg)
+
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as stopped:
+            if not self._refused:
+                self._without_upgrade(data[stopped.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("what came is no request of HTTP/1.1")
+
+    def _without_upgrade(self, rest: bytes) -> None:
+        """Read the request once more, as if it asked for no other protocol (RFC 9110, 7.8).
+
+        The parser stops at the end of such a head and takes the body behind it for a new request:
+        whoever writes the body would speak as whoever's connection it is. Java's own client asks
+        for h2c with everything it sends, so to refuse would lock its users out.
+        """
+        if self.parser.get_method() == b"CONNECT":
+            self._refuse(ProblemKind.METHOD, "this is no proxy")
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        self._upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self._parse(b"".join([*lines, b"\r\n", rest]))
+
+    def _expect_head(self) -> None:
+        self._due = self.loop.call_later(self._settings.header_s_max, self._head_too_slow)
+
+    def _no_more_waiting(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    def _head_too_slow(self) -> None:
+        within_s = self._settings.header_s_max
+        self._refuse(ProblemKind.TOO_SLOW, f"no request came within {within_s:g} s")
+
+    def _head_too_large(self) -> None:
+        most = self._settings.header_bytes_max
+        text = f"address and headers may have {most} bytes ([serve] header_bytes_max)"
+        self._refuse(ProblemKind.HEADERS_TOO_LARGE, text)
+
+    def _around_too_large(self) -> None:
+        most = self._settings.header_bytes_max
+        text = f"extensions of chunks and trailers may have {most} bytes ([serve] header_bytes_max)"
+        self._refuse(ProblemKind.HEADERS_TOO_LARGE, text)
+
+    def _refuse(self, kind: ProblemKind, detail: str, retry_after_s: int | None = None) -> None:
+        """Say it and hang up; nothing of what still comes is looked at."""
+        self._refused = True
+        self._no_more_waiting()
+        self._metrics.problems.labels(kind).inc()
+        if self.transport.is_closing():
+            return
+        problem = ProblemError(kind, detail, retry_after_s=retry_after_s)
+        body = problem.body("")
+        lines = [
+            STATUS_LINE[problem.status],
+            b"content-type: %s\r\ncontent-length: %d\r\n" % (MEDIA_TYPE.encode(), len(body)),
+            *(f"{name}: {value}\r\n".encode() for name, value in problem.headers.items()),
+            b"connection: close\r\n\r\n",
+        ]
+        # An answer to a request before this one may still be on its way: then only hang up.
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        begun = cycle is not None and cycle.more_body and not cycle.response_started
+        its_own = begun and not self.pipeline
+        if cycle is None or cycle.response_complete or its_own:
+            self.transport.write(b"".join([*lines, body]))
+        if cycle is not None and begun:
+            cycle.disconnected = True  # whoever works on it has nothing more to say
+        self.transport.close()
+
+
+def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
+    """Return a fault that the parser passes and a server must not (RFC 9112, 3.2, 6.1), or "".
+
+    Two servers that read a request each in its own way are what request smuggling lives on.
+    """
+    if version not in {"1.0", "1.1"}:
+        return "takes HTTP/1.1 and HTTP/1.0"
+    hosts = sum(name == b"host" for name, _ in headers)
+    if hosts > 1 or (not hosts and version == "1.1"):
+        return "a request names its Host once"
+    if sum(name == b"content-length" for name, _ in headers) > 1:
+        return "a request says its Content-Length once"
+    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and version == "1.0":
+        return "a request of HTTP/1.0 has no Transfer-Encoding"
+    return "takes no Transfer-Encoding but chunked" if codings not in ([], [b"chunked"]) else ""
+
+
+def connections_of(settings: ServeSettings, metrics: ServeMetrics) -> Any:
+    """Return what uvicorn makes a connection with."""
+    return partial(Connection, settings, metrics)
+
+
+OTHER_FILES: Final = 512
+"""Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
+BACKLOG: Final = 2048
+"""Connections that wait to be taken."""
+ACCEPTED_AT_ONCE: Final = 64
+"""Connections that are taken in one turn of the loop. asyncio takes as many as may wait: those who
+are connected would wait for all of them, seconds when tens of thousands come."""
+
+
+class _Server(uvicorn.Server):
+    """Signals are the composition's, and the start is told."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: ASGIApp,
+    settings: ServeSettings,
+    metrics: ServeMetrics,
+    *,
+    shutdown_s: float,
+    shared: bool = False,
+) -> AsyncIterator[int]:
+    """Serve `app` within the block; gives the port. Requests that run get `shutdown_s` to end.
+
+    `shared`: other processes of ours serve at the same address; the kernel spreads connections.
+
+    Raises PortTaken, or ConfigInvalid where the certificate cannot be used or this process may not
+    open as many connections.
+    """
+    _make_room(settings.connections_max)
+    listening = _listening(settings, shared=shared)
+    proxies = settings.trusted_proxies
+    try:
+        config = uvicorn.Config(
+            app,
+            http=connections_of(settings, metrics),
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            backlog=ACCEPTED_AT_ONCE,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies or None,
+            timeout_keep_alive=max(1, round(settings.idle_s_max)),
+            timeout_graceful_shutdown=max(1, round(shutdown_s)),
+            ssl_certfile=settings.cert_file or None,
+            ssl_keyfile=settings.key_file or None,
+        )
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        listening.close()
+        raise ConfigInvalid((f"serve: cert_file and key_file: {error}",)) from error
+    server = _Server(config)
+    # No TaskGroup: uvicorn ends by itself when told, and within its own time.
+    running = asyncio.create_task(server.serve([listening]), name="http")
+    try:
+        await server.listening.wait()
+        listening.listen(BACKLOG)  # asyncio set it to ACCEPTED_AT_ONCE
+        yield listening.getsockname()[1]
+        server.should_exit = True
+        await asyncio.wait({running})
+        running.result()
+    finally:
+        await cancelled(running)
+        listening.close()
+
+
+def _make_room(connections: int) -> None:
+    """Let this process open so many, as far as it may. Else `connections_max` would promise an
+    answer to connections that the kernel does not even give us.
+    """
+    wanted = connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return
+    if hard < wanted and hard != resource.RLIM_INFINITY:
+        text = (
+            f"serve.connections_max: {connections} need {wanted} open files, and this process may "
+            f"open {hard}: raise LimitNOFILE= of its unit (or ulimit -n), or lower connections_max"
+        )
+        raise ConfigInvalid((text,))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _listening(settings: ServeSettings, *, shared: bool) -> socket.socket:
+    """The bound socket."""
+    host, port = settings.host, settings.port
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(kind, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if shared:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            listening.bind(address)
+            listening.listen(BACKLOG)
+            listening.setblocking(False)
+        except OSError:
+            listening.close()
+            raise
+    except OSError as error:
+        raise PortTaken(
+            f"{host}:{port} cannot be used ({error.strerror}): set host and port in [serve] "
+            "(port 0: a free one)"
+        ) from error
+    return listening

@@ -1,0 +1,123 @@
+"""The position read, in a file that survives kill -9 and a power cut: a small SQLite database.
+
+It holds no record and no number: places, and the names of a folder's files. One process at a time
+holds it; another one is refused.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from stream.core.model.errors import Fault
+from stream.edge.ingest.file_lines import FilePosition, LineBatch
+from stream.ops.untrusted_folders import open_plain
+
+VERSION: Final = "1"
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS place (
+    one INTEGER PRIMARY KEY CHECK (one = 1), device INTEGER, inode INTEGER, head_size INTEGER,
+    head_sum TEXT, at INTEGER, line INTEGER, touched_ns INTEGER
+);
+CREATE TABLE IF NOT EXISTS done (name TEXT PRIMARY KEY, inode INTEGER NOT NULL)
+"""
+
+
+class PositionFileUnusable(Fault):
+    """The file that says how far was read cannot be used."""
+
+
+class PositionFile:
+    """The state of one path. Use `with`; raises PositionFileUnusable on entering. Blocks."""
+
+    def __init__(self, file: Path, path: str) -> None:
+        """`path` is what is read: a state that is another path's is refused."""
+        self._file = file
+        self._path = path
+        self._base: sqlite3.Connection
+
+    def __enter__(self) -> Self:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            # SQLite makes it as the umask says, and its journals as it finds the file.
+            os.close(open_plain(self._file, os.O_RDWR | os.O_CREAT))
+            # Used by one thread after another: reading is done in threads, so that a slow disk
+            # does not keep the health pages waiting.
+            self._base = sqlite3.connect(
+                self._file, timeout=1.0, isolation_level=None, check_same_thread=False
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise PositionFileUnusable(f"{self._file} cannot be made: {error}") from error
+        try:
+            self._open()
+        except BaseException:
+            self._base.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._base.close()
+
+    def _open(self) -> None:
+        try:
+            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._base.execute("PRAGMA synchronous = FULL")
+            self._base.execute("BEGIN IMMEDIATE")
+            for table in _TABLES.split(";"):
+                self._base.execute(table)
+            about = dict(self._base.execute("SELECT key, value FROM about"))
+            if not about:
+                rows = (("version", VERSION), ("path", self._path))
+                self._base.executemany("INSERT INTO about VALUES (?, ?)", rows)
+            self._base.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            text = f"{self._file} cannot be used ({error}): another process may read with it"
+            raise PositionFileUnusable(text) from error
+        except sqlite3.DatabaseError as error:
+            raise PositionFileUnusable(self._damaged(error)) from error
+        if about and about.get("path") != self._path:
+            raise PositionFileUnusable(
+                f"{self._file} says how far {about.get('path')} was read: name another file by "
+                "--state"
+            )
+
+    def _damaged(self, error: Exception) -> str:
+        return (
+            f"{self._file} is damaged ({error}): remove it to read from the beginning; what was "
+            "sent before is then sent again"
+        )
+
+    def place(self) -> FilePosition | None:
+        """Return how far the file was read; None: not at all."""
+        row = self._base.execute(
+            "SELECT device, inode, head_size, head_sum, at, line, touched_ns FROM place"
+        ).fetchone()
+        return None if row is None else FilePosition(*row)
+
+    def done(self) -> dict[str, int]:
+        """The folder's files that were read, with their inodes."""
+        return dict(self._base.execute("SELECT name, inode FROM done"))
+
+    def keep(self, batch: LineBatch) -> None:
+        """Keep what is true since Kafka has the lines of `batch`. Raises PositionFileUnusable."""
+        try:
+            self._base.execute("BEGIN IMMEDIATE")
+            if (place := batch.place) is not None:
+                self._base.execute(
+                    "INSERT OR REPLACE INTO place VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+                    (place.device, place.inode, place.head_size, place.head_sum, place.at,
+                     place.line, place.touched_ns),
+                )  # fmt: skip
+            self._base.executemany("INSERT OR REPLACE INTO done VALUES (?, ?)", batch.done)
+            names = ((name,) for name in batch.gone)
+            self._base.executemany("DELETE FROM done WHERE name = ?", names)
+            self._base.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise PositionFileUnusable(f"{self._file} cannot be written: {error}") from error

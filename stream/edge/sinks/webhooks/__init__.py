@@ -1,1 +1,0 @@
-"""Decisions as signed CloudEvents over HTTP, each endpoint by itself."""

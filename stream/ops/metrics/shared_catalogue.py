@@ -1,0 +1,141 @@
+"""Metrics that several kinds of process have."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from stream import __version__
+from stream.ops.metrics.catalogue import Catalogue
+from stream.ops.skipped_records import RecordKind, count_with
+
+
+class ProcessMetrics(Catalogue):
+    """The version that runs, and the client's own: start time, memory, CPU and open files.
+
+    Those have the names that all of Prometheus' clients use (process_start_time_seconds,
+    process_resident_memory_bytes, ...). With several workers they are the supervisor's.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        ProcessCollector(registry=registry)
+        self.build = self._gauge(
+            "ringfence_build_info",
+            "Always 1; the labels say what runs.",
+            "More than one version at a time: a rolling update that has not ended.",
+            ["version", "python"],
+        )
+        self.build.labels(__version__, platform.python_version()).set(1)
+
+
+class CertificateMetrics(Catalogue):
+    """Expiry of certificates. Read once, as the process does: a new file needs a restart.
+
+    `of` is what for: `kafka` (a client's certificate) or `http` (that of `ringfence serve`).
+    """
+
+    def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:
+        """`files`: PEM by what it is for; one that cannot be read stops the process elsewhere."""
+        super().__init__(registry)
+        self.expires = self._gauge(
+            "ringfence_certificate_expires_timestamp_seconds",
+            "When a certificate in use expires, since the epoch.",
+            "This minus time() is what is left: renew the file, then restart the process; "
+            "deploy/RUNBOOK.md, CertificateExpires.",
+            ["of"],
+        )
+        for of, file in files.items():
+            held = x509.load_pem_x509_certificate(Path(file).read_bytes())
+            self.expires.labels(of).set(held.not_valid_after_utc.timestamp())
+
+
+class TokenMetrics(Catalogue):
+    """Expiry of clients' tokens, which change while the process runs.
+
+    `client` is a name in the file of tokens, which the operator gives.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.expires = self._gauge(
+            "ringfence_http_token_expires_timestamp_seconds",
+            "When a client's token expires, since the epoch; only of those that do.",
+            "This minus time() is what is left: make a new token before, then its line takes the "
+            "old one's place; deploy/RUNBOOK.md, TokenExpires.",
+            ["client"],
+        )
+        self._shown: frozenset[str] = frozenset()
+
+    def show(self, expiries: Mapping[str, int]) -> None:
+        """By client; those that are not there any more are forgotten."""
+        for gone in self._shown - expiries.keys():
+            self.expires.remove(gone)
+        for client, at_s in expiries.items():
+            self.expires.labels(client).set(at_s)
+        self._shown = frozenset(expiries)
+
+
+class RedisMetrics(Catalogue):
+    """Memory of one Redis, as its INFO has it.
+
+    `redis` is which one: `register` (shown by `ringfence feeds run`) or `proxies` (by the sink).
+    """
+
+    def __init__(self, registry: CollectorRegistry, which: Literal["register", "proxies"]) -> None:
+        super().__init__(registry)
+        self._which = which
+        self._evicted_before: int | None = None
+        self.memory = self._gauge(
+            "ringfence_redis_memory_bytes",
+            "Memory that Redis uses for what it holds.",
+            "Near ringfence_redis_memory_max_bytes: the register refuses changes then; give it "
+            "more memory, or keep fewer old generations ([lists] bases_kept).",
+            ["redis"],
+        )
+        self.memory_max = self._gauge(
+            "ringfence_redis_memory_max_bytes",
+            "Memory that Redis may use (maxmemory); 0: as much as there is.",
+            "0: set it below the machine's memory, with maxmemory-policy noeviction, so that Redis "
+            "says that it is full instead of being killed.",
+            ["redis"],
+        )
+        self.evicted = self._counter(
+            "ringfence_redis_evicted_keys",
+            "Keys that Redis threw away for lack of memory.",
+            "Above 0: block keys or list entries are gone. Set maxmemory-policy noeviction and "
+            "give it more memory; deploy/RUNBOOK.md, RedisEvicts.",
+            ["redis"],
+        )
+        self.evicted.labels(which)
+
+    def told(self, info: Mapping[str, Any]) -> None:
+        """Show what INFO said just now. A server that is no true Redis may leave some out."""
+        self.memory.labels(self._which).set(int(info.get("used_memory", 0)))
+        self.memory_max.labels(self._which).set(int(info.get("maxmemory", 0)))
+        evicted = int(info.get("evicted_keys", 0))
+        if self._evicted_before is not None:
+            # Less than before: it was restarted, and counts anew.
+            more = evicted - self._evicted_before if evicted >= self._evicted_before else evicted
+            self.evicted.labels(self._which).inc(more)
+        self._evicted_before = evicted
+
+
+class SkipMetrics(Catalogue):
+    """Stored records that could not be read back, and were skipped."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.skipped = self._counter(
+            "ringfence_register_records_skipped",
+            "Records in Redis that could not be read and were skipped, by what they are.",
+            "Above 0: something else wrote to our keys, or a newer Ringfence did; the log names "
+            "each, and the version. deploy/RUNBOOK.md, RecordsSkipped.",
+            ["place"],
+        )
+        for place in RecordKind:
+            self.skipped.labels(place)
+        count_with(lambda place: self.skipped.labels(place).inc())

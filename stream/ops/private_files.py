@@ -1,0 +1,105 @@
+"""Owners of files, and files that hold a secret: nobody else may read or make them.
+
+`feeds pull` as root beside a unit that runs as `ringfence` leaves locks and versions that the unit
+may neither open nor remove. So who is not the folder's owner makes no file there, and what was made
+is named with its owner.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from stream.core.model.errors import SecretUnsafe
+
+ROOT = 0
+
+
+def user_of(uid: int) -> str:
+    """The user's name; its number where it has none (also of a unit's DynamicUser that stopped)."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"  # as sudo takes it
+
+
+def stranger_to(folder: Path) -> str:
+    """The owner of `folder`, if files that we make there were not the owner's; "": they are fine.
+
+    A folder that we may write to as its group does is ours to use: volumes of Kubernetes belong to
+    root. Root may write anywhere, and what it makes is root's. Raises OSError.
+    """
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return ""
+    me = os.geteuid()
+    if found.st_uid == me or (me != ROOT and os.access(folder, os.W_OK | os.X_OK)):
+        return ""
+    return user_of(found.st_uid)
+
+
+def foreign(paths: Iterable[Path], uid: int) -> tuple[Path, str] | None:
+    """The first of `paths` that another user than `uid` made, and who; None: there is none."""
+    for path in paths:
+        try:
+            found = path.lstat().st_uid
+        except FileNotFoundError:
+            continue
+        if found != uid:
+            return path, user_of(found)
+    return None
+
+
+def run_as(owner: str, command: str) -> str:
+    """Return how a command is run as a folder's owner."""
+    user = f"'{owner}'" if owner.startswith("#") else owner
+    return f"sudo -u {user} {command}"
+
+
+def file_stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file is written; (0, 0): it cannot be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def read_private(path: Path) -> bytes:
+    """A secret's file. Raises SecretUnsafe where others may read it, or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise SecretUnsafe(f"{path} is no file")
+            if found.st_mode & 0o077:
+                mode = stat.S_IMODE(found.st_mode)
+                text = (
+                    f"{path} has mode {mode:04o}: others may read this secret; `chmod 600 {path}`"
+                )
+                raise SecretUnsafe(f"{text}, and change it if anybody else uses this machine")
+            return file.read()
+    except OSError as error:
+        raise SecretUnsafe(f"{path} cannot be read: {error.strerror}") from error
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A new secret's file, lasting. Raises SecretUnsafe; what is there is never overwritten."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, 0o600)
+                file.write(data)
+                file.flush()
+                os.fsync(handle)
+        except OSError:
+            path.unlink(missing_ok=True)  # half a secret would stand in the way of a whole one
+            raise
+    except FileExistsError as error:
+        raise SecretUnsafe(f"{path} is there already and is not overwritten") from error
+    except OSError as error:
+        raise SecretUnsafe(f"{path} cannot be written: {error.strerror}") from error
