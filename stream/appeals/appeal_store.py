@@ -47,7 +47,7 @@ from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import allow_json
 from stream.ops.clock import now_s
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 OPEN_MAX: Final = 50_000
 """Appeals that wait for an answer at once, about 50 MB; one more is refused, in words."""
@@ -274,7 +274,7 @@ class AppealStore(Closing):
                 except ListStoreLost as error:
                     if not gone:
                         raise
-                    skip(Skipped(RecordKind.APPEAL, f"{redis_keys.APPEALS} {name}", str(error)))
+                    skip(Skipped(StoredKind.APPEAL, f"{redis_keys.APPEALS} {name}", str(error)))
         return tuple(appeals)
 
     async def _write(

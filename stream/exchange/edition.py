@@ -42,7 +42,7 @@ from stream.lists.snapshot.repository_layout import (
 from stream.lists.store.heads import Heads, ListHead, ListState
 from stream.lists.store.list_content import columns_in, content, past_of
 from stream.lists.store.list_store import ListStore
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 FILES_MAX: Final = 64
 """Change files at once: each is a line of the metadata that every follower fetches at each change.
@@ -358,7 +358,7 @@ async def check_chain(store: ListStore, head: ListHead, before: Latest) -> None:
     try:
         steps = await store.past.steps(head.name, after)
     except SnapshotUnreadable as error:  # as where it does not reach back: publishing goes on
-        skip(Skipped(RecordKind.PAST, "rf:past", str(error), head.name))
+        skip(Skipped(StoredKind.PAST, "rf:past", str(error), head.name))
         return
     for step in steps:
         if step.generation == before.generation:

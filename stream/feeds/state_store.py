@@ -23,7 +23,7 @@ from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import scope_json, scope_of
 from stream.ops.clock import now_ms
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class FeedStateStore(Closing):
         try:
             return self._state_of(feed, held)
         except ListStoreLost as error:
-            skip(Skipped(RecordKind.FEED, redis_keys.feed(feed), "it is no state of a feed"))
+            skip(Skipped(StoredKind.FEED, redis_keys.feed(feed), "it is no state of a feed"))
             return FeedState(fault="register", detail=str(error), failures=1)
 
     @staticmethod

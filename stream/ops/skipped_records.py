@@ -23,7 +23,7 @@ _LOGGED_MAX: Final = 1000
 """Records remembered as logged; a flood of others is counted all the same."""
 
 
-class RecordKind(StrEnum):
+class StoredKind(StrEnum):
     """Kind of a stored record: a closed list, each is a metric label."""
 
     CHANGES = "changes"
@@ -57,7 +57,7 @@ class Skipped(NamedTuple):
     `version` is the Ringfence that wrote it, "" where the record does not say.
     """
 
-    place: RecordKind
+    place: StoredKind
     where: str
     why: str
     list_name: str = ""
@@ -83,7 +83,7 @@ class _Skips:
     """The count of this process."""
 
     def __init__(self) -> None:
-        self.count: Callable[[RecordKind], None] | None = None
+        self.count: Callable[[StoredKind], None] | None = None
         self._logged: OrderedDict[str, None] = OrderedDict()
 
     def add(self, one: Skipped) -> None:
@@ -108,7 +108,7 @@ def skip(one: Skipped) -> None:
     _SKIPS.add(one)
 
 
-def count_with(count: Callable[[RecordKind], None]) -> None:
+def count_with(count: Callable[[StoredKind], None]) -> None:
     """Count what this process skips with `count` from now on.
 
     A command counts nothing: it does not load the metrics' library for that.

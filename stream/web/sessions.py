@@ -21,7 +21,7 @@ from stream.core.model.errors import UNREADABLE, ListStoreDown
 from stream.edge.http.tokens import Client, digest_of
 from stream.lists.store import redis_keys
 from stream.lists.store.redis_client import renamed
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Sessions:
         except UNREADABLE:
             # Whoever it was signs in again; the record ends by its time.
             self._near.pop(key, None)
-            skip(Skipped(RecordKind.SESSION, redis_keys.session(key[:8]), "it is no session"))
+            skip(Skipped(StoredKind.SESSION, redis_keys.session(key[:8]), "it is no session"))
             return None
         self._keep(key, session)
         return session

@@ -16,7 +16,7 @@ from stream.lists.store import list_store
 from stream.lists.store.promotions import TrialStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, chain_after, entries_json
-from stream.ops.skipped_records import RecordKind
+from stream.ops.skipped_records import StoredKind
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (
     BASE,
@@ -108,7 +108,7 @@ async def test_an_entry_of_the_change_stream_that_is_no_step(
         identity = raw.xadd("rf:changes", fields)
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
-        assert count(RecordKind.CHANGES) == 1
+        assert count(StoredKind.CHANGES) == 1
         assert f"rf:changes {identity}: skipped, " in caplog.text
         assert worker.listed(BASE[0])
     fresh = Worker(redis_url, tmp_path / "another machine")
@@ -126,8 +126,8 @@ async def test_a_change_that_is_none(register, worker, raw, load, count, payload
     async with running(worker):
         raw.hset(CHANGED, "00", b"99 add " + payload)
         raw.xadd("rf:changes", next_step(raw, payload))
-        await until(lambda: count(RecordKind.CHANGES) == 1)
-        await until(lambda: count(RecordKind.CHANGED) >= 1)
+        await until(lambda: count(StoredKind.CHANGES) == 1)
+        await until(lambda: count(StoredKind.CHANGED) >= 1)
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
         assert not worker.refresher.current.unusable
@@ -150,7 +150,7 @@ async def test_an_entry_of_a_newer_version_names_it(register, worker, raw, load,
         raw.xadd("rf:changes", step(generation="y", version="0.0.1"))
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
-        await until(lambda: count(RecordKind.CHANGES) == 4)
+        await until(lambda: count(StoredKind.CHANGES) == 4)
     assert "operation 'teleport' is not known here. Ringfence 99.1.0 wrote it" in caplog.text
     assert "its payload cannot be read. Ringfence 99.2.0 wrote it" in caplog.text
     assert "field generation is no whole number. Ringfence 99.3.0 wrote it" in caplog.text
@@ -167,7 +167,7 @@ async def test_garbage_without_end_is_passed(register, worker, raw, load, count)
         await asyncio.to_thread(pipe.execute)
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
-    assert count(RecordKind.CHANGES) == 12_000
+    assert count(StoredKind.CHANGES) == 12_000
 
 
 HEADS: dict[str, Callable[[redis.Redis], object]] = {
@@ -217,7 +217,7 @@ async def test_an_allow_entry_that_cannot_be_read_still_spares(
         held = worker.refresher.current.allow.find(BASE[0], NOW_S)
         assert held is not None
         assert held.reason == "its record cannot be read"
-        assert count(RecordKind.ALLOW) == 2
+        assert count(StoredKind.ALLOW) == 2
     fresh = Worker(redis_url, tmp_path / "another machine")
     async with running(fresh):
         assert len(fresh.refresher.current.allow) == 2
@@ -234,7 +234,7 @@ async def test_a_head_of_the_allowlist_that_is_none(register, worker, raw, load,
     async with running(worker):
         await until(lambda: worker.refresher.current.allow.find(TWO, NOW_S) is not None)
         raw.hset("rf:allow:head", "generation", "many")
-        await until(lambda: count(RecordKind.HEAD) >= 1)
+        await until(lambda: count(StoredKind.HEAD) >= 1)
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
         assert worker.refresher.current.allow.find(TWO, NOW_S) is not None
@@ -259,7 +259,7 @@ async def test_a_promotion_that_cannot_be_read_changes_nothing(
             turned = worker.refresher.current.trials.turned
             assert turned[one] == turned[three] == force
             assert turned[two].standing is TrialStatus.TRIAL
-            assert count(RecordKind.TRIALS) >= 2
+            assert count(StoredKind.TRIALS) >= 2
         fresh = Worker(redis_url, tmp_path / "another machine")
         async with running(fresh):
             turned = fresh.refresher.current.trials.turned
@@ -284,9 +284,9 @@ async def test_the_past_is_put_away_around_garbage(register, raw, load, monkeypa
     raw.xtrim("rf:changes", maxlen=0, approximate=False)
     steps = await register.past.steps(NAME)
     assert [one.generation for one in steps] == [1, 2, 3, 4]
-    assert count(RecordKind.CHANGES) == 2
+    assert count(StoredKind.CHANGES) == 2
     raw.rpush(f"{HEAD}:bases", "x", "7")
     raw.hset(f"{HEAD}:base:7", mapping={"published": "x", "reserved_id": "1-0",
                                         "published_id": "1-0", "count": "3"})  # fmt: skip
     assert await register.past.bases(NAME) == ()
-    assert count(RecordKind.HEAD) == 2
+    assert count(StoredKind.HEAD) == 2

@@ -26,7 +26,7 @@ from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.metrics.shared_catalogue import SkipMetrics
-from stream.ops.skipped_records import RecordKind
+from stream.ops.skipped_records import StoredKind
 from stream.ops.tasks import cancelled
 from stream.web.sessions import Sessions
 from tests.integration.test_appeals import DESK, appealed
@@ -56,7 +56,7 @@ async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, c
             assert f"DEL rf:feed:{{{name}}}" in states[name].detail
             with pytest.raises(ListStoreLost, match="and it begins anew"):
                 await book.state(name)
-        assert count(RecordKind.FEED) == 2
+        assert count(StoredKind.FEED) == 2
 
 
 async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
@@ -71,7 +71,7 @@ async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
         raw.hset("rf:appeals", bad.id, b"2 " + DEEP)
         raw.zadd("rf:appeals:state:pending_owner", {b"\xff": 1})
         assert await settle(register, book, DESK) == (good.id,)
-        assert count(RecordKind.APPEAL) == 1
+        assert count(StoredKind.APPEAL) == 1
         with pytest.raises(ListStoreLost, match=f"appeal {bad.id} cannot be read"):
             await book.get(bad.id)
 
@@ -98,7 +98,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
         assert await book.documents(name, "KH", day, day) == ()
         assert len(await book.feeds()) == 2
         await book.forget_taken(name, 9)
-        assert count(RecordKind.ENFORCEMENT) >= 5
+        assert count(StoredKind.ENFORCEMENT) >= 5
         raw.hset(redis_keys.enforced_at("decisions/0"), mapping={"offset": "x", "place": "0"})
         for asked in (
             book.progress("decisions/0"),
@@ -127,8 +127,8 @@ async def test_a_kept_decision_and_a_session_that_are_none(redis_url, raw, count
             raw.set(key, value)
             assert await sessions.find(cookie) is None
             raw.delete(key)
-        assert counted.labels(RecordKind.DECISION)._value.get() == 3
-        assert counted.labels(RecordKind.SESSION)._value.get() == 4
+        assert counted.labels(StoredKind.DECISION)._value.get() == 3
+        assert counted.labels(StoredKind.SESSION)._value.get() == 4
 
 
 async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
@@ -161,7 +161,7 @@ async def test_who_publishes_goes_on(register, raw, load, redis_url, count):
     try:
         await asyncio.wait_for(published.get(), 10)
         raw.xadd("rf:changes", {"x": "y"})
-        await until(lambda: count(RecordKind.CHANGES) == 1)
+        await until(lambda: count(StoredKind.CHANGES) == 1)
         await add(register, ONE)
         await asyncio.wait_for(published.get(), 10)
         raw.xadd("rf:changes", {"list": NAME, "generation": "x"})

@@ -17,7 +17,7 @@ from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.shared_catalogue import SkipMetrics
-from stream.ops.skipped_records import RecordKind
+from stream.ops.skipped_records import StoredKind
 from stream.ops.tasks import cancelled
 from tests.support import waiting
 from tests.support.builders import NOW_S, entry, numbers_of
@@ -124,7 +124,7 @@ async def held_numbers(register: ListStore) -> set[str]:
     return {f"+{digits}" for digits in columns.number.tolist()}
 
 
-def counted() -> Callable[[RecordKind], float]:
+def counted() -> Callable[[StoredKind], float]:
     """How many records of a place this process has skipped from now on."""
     registry = CollectorRegistry()
     SkipMetrics(registry)

@@ -31,7 +31,7 @@ from stream.lists.store import redis_keys
 from stream.lists.store.redis_client import renamed
 from stream.ops.clock import now_ms, now_s
 from stream.ops.retry import Backoff
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class DecisionStore:
             return unpacked(found)
         except UNREADABLE:
             where = f"{redis_keys.decided('DAY')} {decision_id}"
-            skip(Skipped(RecordKind.DECISION, where, "it is no decision"))
+            skip(Skipped(StoredKind.DECISION, where, "it is no decision"))
             return None
 
     def asked(self, answers: Iterable[bytes]) -> None:

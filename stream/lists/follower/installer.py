@@ -23,7 +23,7 @@ from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, Step, change_of, scope_of
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 _Names = tuple[tuple[str, str], ...]
 TRIES = 3
@@ -228,5 +228,5 @@ def changes_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | 
 def _unread(name: str, step: Step) -> Scope:
     """Skip a step's payload; what is known of a scope that cannot be read."""
     why = "its payload cannot be read"
-    skip(Skipped(RecordKind.CHANGES, f"rf:changes {step.id}", why, name, step.version))
+    skip(Skipped(StoredKind.CHANGES, f"rf:changes {step.id}", why, name, step.version))
     return NOTHING_KNOWN

@@ -21,7 +21,7 @@ from stream.lists.store import bases, list_lua, redis_keys
 from stream.lists.store.heads import By, EditOutcome, EditResult, Removal, Retraction, unknown
 from stream.lists.store.redis_client import renamed
 from stream.lists.store.store_codec import Op, entries_json, hex_of, numbered_of, removal_json
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 PIPELINE = 500
 """Changes per round trip: about 20 ms of Redis' time, in which no other client is served."""
@@ -132,7 +132,7 @@ class Editor:
                 state = _changed(value, base)
                 if isinstance(state, int):
                     where = f"{redis_keys.changed(name)} {hex_of(fingerprint)}"
-                    skip(Skipped(RecordKind.CHANGED, where, "it is no change", name))
+                    skip(Skipped(StoredKind.CHANGED, where, "it is no change", name))
                     odd[fingerprint] = state
                 elif state is not None:
                     found[fingerprint] = state

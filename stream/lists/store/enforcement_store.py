@@ -37,7 +37,7 @@ from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import hex_of
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 ID_BYTES: Final = 8
 """Ids are hashes. Among the 65,536 kept, two equal prefixes of 8 bytes are not expected."""
@@ -358,7 +358,7 @@ def _steps(found: Mapping[str, int]) -> dict[int, int]:
 
 
 def _unread(key: str, field: str, why: str, list_name: str = "") -> None:
-    skip(Skipped(RecordKind.ENFORCEMENT, f"{key} {field[:80]}", why, list_name))
+    skip(Skipped(StoredKind.ENFORCEMENT, f"{key} {field[:80]}", why, list_name))
 
 
 async def _published(pipe: Pipeline, batch: DecisionCounts) -> dict[tuple[str, int], int]:

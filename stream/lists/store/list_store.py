@@ -53,7 +53,7 @@ from stream.lists.store.store_codec import (
     list_head,
     numbered_of,
 )
-from stream.ops.skipped_records import RecordKind, Skipped, kept, skip
+from stream.ops.skipped_records import Skipped, StoredKind, kept, skip
 
 CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists again."""
@@ -168,7 +168,7 @@ class ListStore:
             numbered = numbered_of(value)
             if numbered is None:
                 where = f"{redis_keys.changed(name)} {field.decode(errors='replace')[:16]}"
-                skip(Skipped(RecordKind.CHANGED, where, "it is no change", name))
+                skip(Skipped(StoredKind.CHANGED, where, "it is no change", name))
                 continue
             # What the base holds already is about to be swept.
             if numbered.generation > head.base:

@@ -29,7 +29,7 @@ from stream.lists.store.store_codec import (
     hex_of,
     list_head,
 )
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 CHUNK = 5000
 """Steps packed at once: 150 KB unpacked, and a few ms of Redis' time to read."""
@@ -135,7 +135,7 @@ class PastReader:
                     pipe.hmget(redis_keys.base(name, generation), list(names))
                 records = await pipe.execute()
         if len(generations) < len(listed):
-            skip(Skipped(RecordKind.HEAD, redis_keys.bases(name), "an item is no generation", name))
+            skip(Skipped(StoredKind.HEAD, redis_keys.bases(name), "an item is no generation", name))
         found = []
         for generation, known in zip(generations, records, strict=True):
             if None in known:  # dropped in between
@@ -143,7 +143,7 @@ class PastReader:
             published, reserved_id, published_id, count = (_told(value) for value in known)
             if not (published.isdigit() and count.isdigit() and _is_id(published_id)):
                 where = redis_keys.base(name, generation)
-                skip(Skipped(RecordKind.HEAD, where, "it does not say when it was published", name))
+                skip(Skipped(StoredKind.HEAD, where, "it does not say when it was published", name))
                 continue
             numbers = generation, int(published)
             found.append(KeptBase(*numbers, reserved_id, published_id, int(count)))

@@ -16,7 +16,7 @@ from stream.lists.store.list_lua import ASKED, MOVED, STEP
 from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import ListStoreSettings
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 TURN = (
     STEP
@@ -105,7 +105,7 @@ class TrialStore(Closing):
         for target in sorted(read.unread):
             where = f"{redis_keys.TRIALS} {target}"
             name = target.name if target.kind is TrialKind.LIST else ""
-            skip(Skipped(RecordKind.TRIALS, where, "its record cannot be read", name))
+            skip(Skipped(StoredKind.TRIALS, where, "its record cannot be read", name))
         return replace(read, identity=identity.decode(errors="replace") if identity else None)
 
     async def turn(

@@ -21,7 +21,7 @@ from stream.core.model.errors import UNREADABLE
 from stream.core.numbers.number import masked
 from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.store.heads import AllowHead, ListHead, Numbered
-from stream.ops.skipped_records import RecordKind, Skipped, skip
+from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 
 class Op(StrEnum):
@@ -312,7 +312,7 @@ def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> List
             scope=_scope(where, values["scope"], told),
         )
     except _Wrong as wrong:
-        return Skipped(RecordKind.HEAD, where, str(wrong), told)
+        return Skipped(StoredKind.HEAD, where, str(wrong), told)
 
 
 def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
@@ -327,7 +327,7 @@ def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
             generation, _, _ = value.partition(b" ")
             found[told] = _whole("generation", {"generation": generation})
         except _Wrong as wrong:
-            skip(Skipped(RecordKind.HEAD, f"rf:lists:deleted {told}", str(wrong), told))
+            skip(Skipped(StoredKind.HEAD, f"rf:lists:deleted {told}", str(wrong), told))
     return found
 
 
@@ -337,7 +337,7 @@ def _scope(where: str, value: bytes | None, name: str) -> Scope | None:
         return None
     found = scope_of(value)
     if found is None:
-        skip(Skipped(RecordKind.HEAD, f"{where} scope", "it is no scope", name))
+        skip(Skipped(StoredKind.HEAD, f"{where} scope", "it is no scope", name))
     return found or NOTHING_KNOWN
 
 
@@ -348,7 +348,7 @@ def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
         number = _whole("generation", {"generation": generation}) if generation is not None else 0
         return AllowHead(number, _text("chain", chain or b""))
     except _Wrong as wrong:
-        return Skipped(RecordKind.HEAD, "rf:allow:head", str(wrong))
+        return Skipped(StoredKind.HEAD, "rf:allow:head", str(wrong))
 
 
 def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
@@ -369,7 +369,7 @@ def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
         )
     except _Wrong as wrong:
         name = (values["list"] or b"").decode(errors="replace")
-        return Skipped(RecordKind.CHANGES, f"rf:changes {identity}", str(wrong), name, version)
+        return Skipped(StoredKind.CHANGES, f"rf:changes {identity}", str(wrong), name, version)
 
 
 def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str) -> Followed:
@@ -391,7 +391,7 @@ def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str)
             why = f"operation {found.op[:40]!r} is not known here"
             skip(
                 Skipped(
-                    RecordKind.CHANGES, f"rf:changes {found.id}", why, found.name, found.version
+                    StoredKind.CHANGES, f"rf:changes {found.id}", why, found.name, found.version
                 )
             )
         steps.append(found)
@@ -407,7 +407,7 @@ def allow_entry(text: bytes, value: bytes) -> AllowEntry | None:
     name = text.decode(errors="replace")
     if entry is not None and entry.text == name:
         return entry
-    skip(Skipped(RecordKind.ALLOW, f"rf:allow {masked(name[:20])}", "its record is no allow entry"))
+    skip(Skipped(StoredKind.ALLOW, f"rf:allow {masked(name[:20])}", "its record is no allow entry"))
     try:
         return AllowEntry(name, "its record cannot be read", "ringfence", 0, NEVER)
     except ValueError:

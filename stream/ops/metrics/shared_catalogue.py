@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from stream import __version__
 from stream.ops.metrics.catalogue import Catalogue
-from stream.ops.skipped_records import RecordKind, count_with
+from stream.ops.skipped_records import StoredKind, count_with
 
 
 class ProcessMetrics(Catalogue):
@@ -136,6 +136,6 @@ class SkipMetrics(Catalogue):
             "each, and the version. deploy/RUNBOOK.md, RecordsSkipped.",
             ["place"],
         )
-        for place in RecordKind:
+        for place in StoredKind:
             self.skipped.labels(place)
         count_with(lambda place: self.skipped.labels(place).inc())
