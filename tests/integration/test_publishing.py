@@ -171,7 +171,7 @@ async def test_a_list_is_published_as_long_as_an_agreement_shares_it(tmp_path, u
         assert f'ringfence_exchange_shared{{list="{LIST}"}} 1.0' in shown
         assert "ringfence_exchange_register_up 1.0" in shown
         (running.folder / "broken.toml").write_text("no agreement")
-        await seen(lambda: any("goes on counting" in text for text in running.said()))
+        await seen(lambda: any("the last good ones stay" in text for text in running.said()))
         running.agrees(datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3))
         await seen(lambda: running.latest() is None)
         shared = f'ringfence_exchange_shared{{list="{LIST}"}} 0.0'
