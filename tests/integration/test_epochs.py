@@ -100,7 +100,7 @@ async def test_a_list_moves_to_the_next_epoch(tmp_path, urls, shares):
         for _ in range(2):
             verdict, said = await here.pulls()
             assert verdict == "refused"
-            assert "circle new asean@2 --key-file" in said
+            assert "circle create asean@2 --key-file" in said
         new_key(here.folder, "asean@2", NEW)
         assert (await here.pulls())[0] == "accepted"
         async with opened(urls[1]) as register:
