@@ -38,7 +38,7 @@ exercise: setup ## play joint training: five countries on this machine, minutes 
 test: setup ## every test but the campaign's; the first line says what they run against
 	@$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "not campaign" --durations=30 --durations-min=5 $(TEST_ARGS)
 
-campaign: setup ## the long tests: 20 rounds of kills, the bench's harness, fuzzing (half an hour; FUZZ_S)
+campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, benches, fuzzing (half an hour; FUZZ_S)
 	@RINGFENCE_FAULT_ROUNDS=$${RINGFENCE_FAULT_ROUNDS:-20} \
 		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
 	@for target in scan switch_records whole_way feed_files sip_messages; do \
@@ -53,7 +53,7 @@ lint: setup ## format, ruff, mypy and the layers
 	@$(BIN)/lint-imports
 
 fast: setup ## the tests that need no servers: unit, property, tidy
-	@$(BIN)/python -m pytest -q tests/unit tests/property tests/tidy
+	@$(BIN)/python -m pytest -q -m "not campaign" tests/unit tests/property tests/tidy
 
 bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH_ARGS)
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -98,6 +98,7 @@ def test_each_alert_has_a_recording_of_its_fault() -> None:
     assert {path.stem for path in RECORDED.glob("*.yml")} == alerts().keys()
 
 
+@pytest.mark.campaign  # promtool plays hours of scrapes: 40 s
 @pytest.mark.needs_promtool
 def test_alerts_fire_and_clear_on_recorded_faults() -> None:
     """On what was scraped around a real fault each alert fires while it is there, and clears."""
