@@ -162,8 +162,9 @@ def complain(fault: Fault) -> None:
 def warn_of_rejected(count: int, *, strict: bool) -> bool:
     """Warn of so many rejected rows of a file; return whether `--strict` makes them a failure."""
     if count:
+        rows = "1 row was" if count == 1 else f"{count:,} rows were"
         told = "" if strict else "; --strict makes that exit code 1"
-        note(f"warning: {count:,} rows were rejected{told}")
+        note(f"warning: {rows} rejected{told}")
     return strict and count > 0
 
 

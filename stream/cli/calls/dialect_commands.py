@@ -75,7 +75,8 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
 
 
 def _cells(row: Mapping[str, Any]) -> Sequence[str]:
-    return [", ".join(one) if isinstance(one, list) else one or "-" for one in row.values()]
+    texts = [", ".join(one) if isinstance(one, list) else one for one in row.values()]
+    return [text or "-" for text in texts]
 
 
 def way_of(dialect: Dialect) -> str:
