@@ -48,8 +48,8 @@ STEPS = {
     ],
     "send: the kernel's copy": ["asyncio.selector_events:_SelectorSocketTransport.write"],
     "metrics": [
-        "stream.engine.worker_metrics:Watched.done",
-        "stream.engine.worker_metrics:Watched.taken",
+        "stream.engine.worker_metrics:WorkerMetrics.done",
+        "stream.engine.worker_metrics:WorkerMetrics.taken",
     ],
 }
 
