@@ -9,7 +9,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command that argv names; a fault becomes one line on stderr and an exit code."""
     try:
-        # Imported here: whoever presses Ctrl-C while Python loads them gets no traceback either.
+        # Imported here: Ctrl-C while Python loads them prints no traceback either.
         from stream.cli.main import app
         from stream.cli.output import complain
         from stream.core.model.errors import Fault

@@ -1,4 +1,4 @@
-"""Appeals as plain values: one form for commands, and the part of it for whoever appealed.
+"""Appeals as plain values: one form for commands, and the part of it for the caller who appealed.
 
 Numbers are masked unless asked for whole.
 """
@@ -39,7 +39,7 @@ def appeal_json(
 
 
 def public_json(appeal: Appeal, at_s: int) -> dict[str, Any]:
-    """Return an appeal as of `at_s`, as whoever has its id may know it."""
+    """Return an appeal as of `at_s`, reduced to what a holder of its id may read."""
     return {
         **_summary(appeal, at_s, full=False),
         "lists": [named.list for named in appeal.lists],

@@ -23,7 +23,7 @@ from stream.core.model.call import Rejected
 from stream.core.model.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
 from stream.core.model.entry import NEVER
 
-__all__ = ["Decided", "Rules", "decide", "decide_columns"]  # rules: whoever decides makes them
+__all__ = ["Decided", "Rules", "decide", "decide_columns"]  # callers of `decide` make the rules
 
 _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
 

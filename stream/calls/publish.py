@@ -296,7 +296,7 @@ class TransactionalPublisher:
         self._out: OutcomeProducer | None = None
 
     async def start(self) -> None:
-        """Connect, as soon as a broker answers, and fence off whoever had our id before."""
+        """Connect, as soon as a broker answers, and fence off the last producer with our id."""
         producer = await started_producer(
             self._kafka,
             self._observe,

@@ -1,4 +1,4 @@
-"""What most commands need: the settings, folders that are theirs, and values that people type."""
+"""Parts of most commands: settings, their folders, and values that people type."""
 
 import logging
 import os

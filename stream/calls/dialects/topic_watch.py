@@ -52,7 +52,7 @@ class _Streak:
 
 
 class Suspicion:
-    """Watches for topics in a wrong dialect; a batch without rejects costs nothing if all is well.
+    """Watches for topics in a wrong dialect; a batch without rejects costs nothing.
 
     Bounded: some samples of each topic that has no calls.
     """
