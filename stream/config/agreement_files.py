@@ -149,7 +149,7 @@ class AgreementFile:
     valid_until: End | None = None
     confirmed: Start | None = None
     circle: Filled = "plain"
-    response_target: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
+    response_target: Annotated[str, Checked(checks.maybe(checks.span))] = ""
     texts: tuple[Filled, ...] = ()
     parties: dict[Annotated[str, Checked(checks.party)], PartyTable]
     terms: TermsTable | None = None

@@ -43,7 +43,6 @@ from stream.ops.schema.toml import (
 )
 
 Span = Annotated[str, Checked(checks.span)]
-Wait = Annotated[str, Checked(checks.wait)]
 EVERY_COUNTRY = "*"
 _EVERY: Mapping[str, str] = {"tuf": "1s"}
 _USUALLY = "15m"
@@ -69,9 +68,9 @@ class ScheduleTable:
     expire; "": as the transport does by itself.
     """
 
-    every: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
-    jitter: Annotated[str, Checked(lambda text: checks.wait(text) if text else None)] = ""
-    whole_every: Annotated[str, Checked(lambda text: checks.span(text) if text else None)] = ""
+    every: Annotated[str, Checked(checks.maybe(checks.wait))] = ""
+    jitter: Annotated[str, Checked(checks.maybe(checks.wait))] = ""
+    whole_every: Annotated[str, Checked(checks.maybe(checks.span))] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +83,7 @@ class FeedFile:
     circle: Filled = "plain"
     schedule: ScheduleTable = field(default_factory=ScheduleTable)
     gate: GateLimits = field(default_factory=GateLimits)
-    region: Annotated[str, Checked(lambda text: checks.country(text) if text else None)] = ""
+    region: Annotated[str, Checked(checks.maybe(checks.country))] = ""
     category: str = "other"
     categories: dict[str, str] = field(default_factory=dict)
     unknown_category: Literal["reject", "other"] = "reject"

@@ -434,7 +434,7 @@ class OpsSection:
     lists_max: Annotated[int, Between(1, 100_000)]
     stalled_s: Annotated[float, Between(0.5, 3600)]
     shutdown_s: Annotated[float, Between(0.5, 600)]
-    traces: Annotated[str, Checked(checks.maybe_web_url)]
+    traces: Annotated[str, Checked(checks.maybe(checks.web_url))]
     traces_ratio: Annotated[float, Between(0, 1)]
 
     def kernels_folder(self, state_dir: str) -> Path:

@@ -245,7 +245,7 @@ class DecisionCounter:
         end = (await self._consumer.end_offsets([partition]))[partition]
         if position.offset is not None and position.offset > end:
             log.warning("%s ends before what was counted of it: the topic was made anew", name)
-            await self._store.begin_anew(name)
+            await self._store.begin_again(name)
             position = CountPosition(place=0)
         order = deque(ids[position.place :] + ids[: position.place])
         self._partitions[partition] = _Partition(position, order, set(order))

@@ -21,21 +21,17 @@ def monotonic_s() -> float:
 class Deadline:
     """One moment that all steps of a shutdown share, instead of a time-out each.
 
-    Not started, it lies in the future without end.
+    Time-outs of single steps add up, and systemd and Kubernetes kill a process that takes too long.
+    Before it is started there is no limit.
     """
 
     def __init__(self) -> None:
         self._at_s: float | None = None
 
     def start(self, within_s: float) -> None:
-        """Let it be in `within_s` seconds; the first call counts."""
+        """Set the moment, `within_s` seconds from now; later calls change nothing."""
         if self._at_s is None:
             self._at_s = monotonic_s() + within_s
-
-    @property
-    def started(self) -> bool:
-        """Return whether there is an end at all."""
-        return self._at_s is not None
 
     @property
     def left_s(self) -> float | None:

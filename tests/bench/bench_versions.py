@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from stream.core.model.entry import NEVER, Category, Columns, Entry
 from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.circle_keys import PLAIN
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import difference, empty_columns
@@ -37,6 +36,7 @@ from stream.ops.tasks import cancelled
 from tests.bench.lab import Lab
 from tests.bench.report import Report, Row, Target
 from tests.bench.traffic import list_numbers
+from tests.support.builders import columns_of
 
 NAME = "TH/versions"
 BY = By("bench", "versions")
@@ -64,18 +64,9 @@ async def run(lab: Lab) -> list[Report]:
 
 
 def _columns(numbers: NDArray[np.uint64], now_s: int) -> Columns:
-    size = len(numbers)
     texts = np.array([b"+%d" % number for number in numbers.tolist()], "S16")
-    return columns_of(
-        texts,
-        b"",
-        reported_at=np.full(size, now_s, np.uint32),
-        expires_at=np.full(size, NEVER, np.uint32),
-        category=np.full(size, Category.SPAM, np.uint8),
-        confidence=np.full(size, 90, np.uint8),
-        source=np.zeros(size, np.uint16),
-        sources=("bench",),
-    )
+    fields = {"category": Category.SPAM, "confidence": 90, "expires_at": NEVER}
+    return columns_of(texts, b"", ("bench",), reported_at=now_s, **fields)
 
 
 async def _put(register: ListStore, columns: Columns, now_s: int) -> None:

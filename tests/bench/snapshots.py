@@ -14,14 +14,15 @@ import numpy as np
 
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import NEVER, Category
-from stream.lists.follower.snapshot_directory import last_good, write_snapshot
-from stream.lists.snapshot.build import Version, build_snapshot, columns_of
+from stream.lists.follower.snapshot_directory import last_good, list_folder, write_snapshot
+from stream.lists.snapshot.build import Version, build_snapshot
 from stream.ops.kernels import FOLDER as KERNELS
 from stream.ops.kernels import warm_up
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.process import ROOT
 from tests.bench.traffic import list_numbers
+from tests.support.builders import columns_of
 
 OWNER = "BENCH"
 GENERATION = 2
@@ -62,7 +63,8 @@ def bloom_file(lab: Lab) -> Path:
 
 def snapshot_folder(state: Path, index: int) -> Path:
     """Where the snapshot of list `index` lies."""
-    return last_good(state).folders[list_name(index)]
+    generation = last_good(state).snapshots[list_name(index)].manifest.generation
+    return list_folder(state, list_name(index)) / f"{generation:012d}"
 
 
 def linked(state: Path, to: Path, *, tables: bool) -> Path:
@@ -81,15 +83,8 @@ def linked(state: Path, to: Path, *, tables: bool) -> Path:
 def _build(folder: Path, index: int, count: int) -> None:
     warm_up(ROOT / "state" / KERNELS, may_compile=False)
     numbers = np.array([b"+%d" % digits for digits in list_numbers(index, count).tolist()], "S16")
-    columns = columns_of(
-        numbers,
-        b"",
-        reported_at=np.full(count, REPORTED_AT_S, np.uint32),
-        expires_at=np.full(count, NEVER, np.uint32),
-        category=np.full(count, Category.CALL_CENTRE, np.uint8),
-        confidence=np.full(count, 90, np.uint8),
-        source=np.zeros(count, np.uint16),
-        sources=("bench",),
-    )
+    times = {"reported_at": REPORTED_AT_S, "expires_at": NEVER}
+    fields = {"category": Category.CALL_CENTRE, "confidence": 90, **times}
+    columns = columns_of(numbers, b"", ("bench",), **fields)
     version = Version(OWNER, f"{index:02d}", GENERATION, "plain", b"", "")
     write_snapshot(folder, build_snapshot(version, columns, REPORTED_AT_S), key=b"")

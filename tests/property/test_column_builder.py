@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from stream.feeds.formats.rows import Rows
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
-from stream.lists.snapshot.build import columns_of
-from tests.support.builders import NOW_S
+from tests.support.builders import NOW_S, columns_of
 
 
 @given(
@@ -35,7 +34,7 @@ def test_rows_gathered_chunk_by_chunk_are_those_of_the_whole(rows, size):
         name: np.concatenate([getattr(part, name) for part in whole]) for name in names
     }
     listed = np.concatenate([part.numbers for part in whole])
-    wanted = columns_of(listed, b"key", **arrays, sources=parser.sources)
+    wanted = columns_of(listed, b"key", parser.sources, **arrays)
     assert gathered.rows == len(rows)
     assert found.sources == wanted.sources
     assert [found.entry(i) for i in range(len(found))] == [

@@ -1,13 +1,12 @@
 """What a feed's version changes, against a model of dictionaries."""
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.model.entry import Columns
 from stream.feeds.diff import REMOVED, Clock, difference, without
-from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.merge import empty_columns, merged
+from tests.support.builders import columns_of
 
 NOW_S, RENEW_S, LIFE_S = 1_800_000_000, 1000, 10_000
 FEED = "kh-scam"
@@ -29,16 +28,10 @@ def columns(reports: dict[tuple[str, str], tuple[int, int, int, int] | None]) ->
     if not reports:
         return empty_columns()
     rows = [said or (REMOVED, 0, 0, 0) for said in reports.values()]
-    return columns_of(
-        np.array([number.encode() for number, _ in reports], "S16"),
-        b"",
-        category=np.array([row[0] for row in rows], np.uint8),
-        confidence=np.array([row[1] for row in rows], np.uint8),
-        reported_at=np.array([row[2] for row in rows], np.uint32),
-        expires_at=np.array([row[3] for row in rows], np.uint32),
-        source=np.array([SOURCES.index(source) for _, source in reports], np.uint16),
-        sources=tuple(SOURCES),
-    )
+    names = ("category", "confidence", "reported_at", "expires_at")
+    fields = dict(zip(names, zip(*rows, strict=True), strict=True))
+    fields["source"] = [SOURCES.index(source) for _, source in reports]
+    return columns_of([number for number, _ in reports], b"", tuple(SOURCES), **fields)
 
 
 def reports(held: Columns) -> Reports:

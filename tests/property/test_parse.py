@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,9 +11,8 @@ from stream.feeds.formats import csv, line_formats
 from stream.feeds.formats.rows import Format, InputUnreadable, Rows
 from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parsed, Parser
-from stream.lists.snapshot.build import columns_of
 from stream.lists.snapshot.list_text import export
-from tests.support.builders import NOW_S
+from tests.support.builders import NOW_S, columns_of
 from tests.support.feed_lines import line_chunks
 
 ENTRY = re.compile(rb"\+[1-9]\d{6,14}\Z|\+[1-9]\d{0,13}\*\Z")
@@ -101,16 +99,10 @@ rows = st.tuples(
 def test_what_is_exported_is_imported_again(listed, kind):
     """An export read back is the same entries: nothing of an entry is lost on the way."""
     sources = tuple(dict.fromkeys(row[5] for row in listed)) or ("",)
-    before = columns_of(
-        np.array([row[0] for row in listed], "S16"),
-        b"",
-        reported_at=np.array([row[1] for row in listed], np.uint32),
-        expires_at=np.array([row[2] for row in listed], np.uint32),
-        category=np.array([row[3] for row in listed], np.uint8),
-        confidence=np.array([row[4] for row in listed], np.uint8),
-        source=np.array([sources.index(row[5]) for row in listed], np.uint16),
-        sources=sources,
-    )
+    names = ("reported_at", "expires_at", "category", "confidence")
+    fields = {name: [row[place] for row in listed] for place, name in enumerate(names, 1)}
+    fields["source"] = [sources.index(row[5]) for row in listed]
+    before = columns_of([row[0] for row in listed], b"", sources, **fields)
     pieces = list(export(before, kind))
     parser = Parser(DEFAULTS)
     read = csv.read if kind == "csv" else line_formats.read_jsonl

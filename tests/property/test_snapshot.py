@@ -15,24 +15,15 @@ from stream.core.filters.snapshot import (
 )
 from stream.core.model.entry import Category, Entry
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.snapshot.build import Version, build_snapshot, columns_of, with_changes
+from stream.lists.snapshot.build import Version, build_snapshot, with_changes
+from tests.support.builders import columns_of
 
 KEY = b"\x01\x02"
 COUNT = 64
 
 
 def columns(numbers):
-    count = len(numbers)
-    return columns_of(
-        np.array(numbers, "S16"),
-        KEY,
-        reported_at=np.arange(count, dtype=np.uint32),
-        expires_at=np.zeros(count, np.uint32),
-        category=np.zeros(count, np.uint8),
-        confidence=np.full(count, 50, np.uint8),
-        source=np.zeros(count, np.uint16),
-        sources=("x",),
-    )
+    return columns_of(numbers, KEY, ("x",), reported_at=range(len(numbers)))
 
 
 PARTS = build_snapshot(

@@ -19,12 +19,20 @@ from stream.core.filters.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.model.allowlist import NOBODY, Allowlist
 from stream.core.model.call import Call, Ingress, Stage
 from stream.core.model.decision import SipAnswerSettings
-from stream.core.model.entry import NEVER, Category, Entry
+from stream.core.model.entry import NEVER, Category, Columns, Entry
+from stream.core.numbers.codes import codes_of
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.numbers.number import Numbers, parse_many
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot, columns_from
+from stream.lists.snapshot.build import (
+    Version,
+    bare_snapshot,
+    build_snapshot,
+    columns_from,
+    digested,
+)
+from stream.lists.snapshot.merge import in_order
 
 NOW_S = 1_795_564_428
 SIP = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
@@ -54,6 +62,20 @@ def entry(number: str, key: bytes = b"", **fields) -> Entry:
         confidence=100,
     )
     return replace(plain, **fields)
+
+
+def columns_of(
+    numbers: Sequence[str], key: bytes = b"", sources: tuple[str, ...] = ("test",), **fields
+) -> Columns:
+    """The columns of `numbers`, prefixes too; of `fields`, one value for all rows or one each."""
+    texts = np.array(numbers, "S16")
+    given = {"reported_at": 0, "expires_at": 0, "category": 0, "confidence": 50, "source": 0}
+    given |= fields
+    arrays = {name: np.array(np.broadcast_to(given[name], len(texts))) for name in given}
+    found = [digests.fingerprints() for _, digests in digested(texts, key)]
+    arrays["fingerprint"] = np.concatenate(found or [np.empty(0, np.uint64)])
+    arrays["number"] = codes_of(texts)
+    return in_order(arrays, sources)
 
 
 def snapshot(

@@ -58,7 +58,7 @@ class PostSettings:
 class RedisSinkSection:
     """`[sinks.redis]`: the Redis that SIP proxies ask; `url` "": the register's own."""
 
-    url: Annotated[str, Checked(checks.maybe_redis_url)]
+    url: Annotated[str, Checked(checks.maybe_proxies_url)]
     timeout_s: Annotated[float, Between(0.05, 60)]
     group_id: str
     keys_max: Annotated[int, Between(100, 100_000_000)]
@@ -82,7 +82,7 @@ class EndpointSection:
 
     url: Annotated[str, Checked(checks.web_url)]
     secret_env: Annotated[str, Checked(checks.variable)]
-    old_secret_env: Annotated[str, Checked(checks.maybe_variable)] = ""
+    old_secret_env: Annotated[str, Checked(checks.maybe(checks.variable))] = ""
     mode: Literal["binary", "structured"] = "binary"
     verdicts: tuple[Literal["block", "flag", "allow", "simulated"], ...] = ("block",)
     lists: tuple[Annotated[str, Checked(checks.list_name)], ...] = ()
@@ -91,7 +91,7 @@ class EndpointSection:
     parallel: Annotated[int, Between(1, 256)] = 8
     private_addresses: bool = False
     ca_file: str = ""
-    origin: Annotated[str, Checked(checks.maybe_host)] = ""
+    origin: Annotated[str, Checked(checks.maybe(checks.host))] = ""
 
     def __post_init__(self) -> None:
         found = []

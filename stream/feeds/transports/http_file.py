@@ -44,7 +44,7 @@ class HttpSettings(WebSettings):
     `max_age_s_max` bounds the wait that Cache-Control asks for.
     """
 
-    sha256_url: Annotated[str, Checked(checks.maybe_web_url)] = ""
+    sha256_url: Annotated[str, Checked(checks.maybe(checks.web_url))] = ""
     since_parameter: str = ""
     since_field: str = "version"
     whole_every: Annotated[int, Between(1, 100_000)] = 40

@@ -36,7 +36,7 @@ CONNECT_S = 15.0
 _MOVED = (301, 302, 303, 307, 308)
 _LOGIN = (401, 403, 407)
 
-Variable = Annotated[str, Checked(checks.maybe_variable)]
+Variable = Annotated[str, Checked(checks.maybe(checks.variable))]
 Secrets = Mapping[str, str]
 """Values of the environment variables that the settings name."""
 
@@ -52,7 +52,7 @@ class LoginSettings:
     bearer_env: Variable = ""
     username: str = ""
     password_env: Variable = ""
-    header: Annotated[str, Checked(checks.maybe_header)] = ""
+    header: Annotated[str, Checked(checks.maybe(checks.header))] = ""
     header_env: Variable = ""
 
     def __post_init__(self) -> None:

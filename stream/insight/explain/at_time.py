@@ -22,10 +22,10 @@ from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import Turn, said_at, turns_of, with_audit
-from stream.lists.store.list_content import millis, pasts_about
+from stream.lists.store.list_content import pasts_about
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import TrialStore
-from stream.lists.store.store_codec import Op, allow_of
+from stream.lists.store.store_codec import Op, allow_of, millis
 
 
 @dataclass(frozen=True, slots=True)

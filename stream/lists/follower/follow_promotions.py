@@ -15,7 +15,7 @@ from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 from stream.core.model.on_trial import NO_TRIALS, Trials
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST
-from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced
+from stream.lists.snapshot.durable_files import named_faults, replace_unless_newer
 from stream.lists.store.promotions import StoredPromotions, TrialStore, records_of, trials_of
 from stream.lists.store.settings import ListStoreSettings
 
@@ -50,17 +50,13 @@ def keep(state_dir: Path, identity: str | None, trials: Trials) -> None:
     """Write it, all or nothing. Raises SnapshotUnreadable if the disk does not take it."""
     turned = {name: record.decode() for name, record in records_of(trials).items()}
     data = msgspec.json.encode(_Kept(identity, trials.generation, turned))
+
+    def is_newer() -> bool:
+        before = last_known(state_dir)
+        return before.identity == identity and before.trials.generation > trials.generation
+
     with named_faults("trials"):
-        state_dir.mkdir(parents=True, exist_ok=True)
-        # Between the comparison and the writing another worker may have written a newer one.
-        with locked(state_dir / f".{_FILE}.lock"):
-            try:
-                before = last_known(state_dir)
-            except SnapshotUnreadable:
-                before = StoredPromotions(None, NO_TRIALS)
-            if before.identity == identity and before.trials.generation > trials.generation:
-                return
-            replace_synced(state_dir / _FILE, data)
+        replace_unless_newer(state_dir / _FILE, data, is_newer)
 
 
 LOOK_S: Final = 1.0

@@ -1,20 +1,19 @@
 """Read a list again from the list store, and make the next `Blocklists` of all lists.
 
-Both take seconds, so both are done in threads. What is live stays live until the new value is whole
-and checked, and is brought up to the moment before it goes live.
+Both take seconds, so both run in threads. What is live stays live until the new value is whole and
+checked. Changes that arrive meanwhile are applied to the new value before it goes live.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stream.core.filters.blocklists import Blocklists, LiveList, Table
-from stream.core.filters.overlay import EMPTY, Change
+from stream.core.filters.overlay import EMPTY
 from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
 from stream.core.model.allowlist import NOBODY, Allowlist
 from stream.core.model.errors import SnapshotUnreadable
-from stream.core.policy.list_scope import NOTHING_KNOWN, Scope
 from stream.lists.follower import local_state, snapshot_directory, table_cache
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
@@ -22,13 +21,12 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
-from stream.lists.store.store_codec import Op, Step, change_of, scope_of
-from stream.ops.skipped_records import Skipped, StoredKind, skip
 
 _Names = tuple[tuple[str, str], ...]
+"""What a table is made of: each list's name, and the SHA-256 of its filter."""
 TRIES = 3
-"""A list that gets a new base while it is read is read again; after that the next step tells of
-it."""
+"""A list that gets a new base while it is read is read again. After three times it waits for the
+next step of the list, which has it read again too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +90,7 @@ async def _base(
     settings: RefreshSettings,
     now_s: int,
 ) -> Snapshot:
-    """Return the list's base: the one that is live now, one in the snapshot directory, or read from
-    the list store.
+    """Return the list's base: the live one, the snapshot directory's, or the list store's.
 
     A list store that was restored from an older copy gives generations out again, so a base is
     known by its manifest, not by its number.
@@ -140,7 +137,7 @@ def _keep_on_disk(parts: Mapping[str, bytes], key: bytes, settings: RefreshSetti
 
 
 def _empty_parts(head: ListHead, key: bytes, now_s: int) -> dict[str, bytes]:
-    """Return a list without a base holds nothing but its changes: its snapshot is an empty one."""
+    """Return an empty snapshot: a list without a base holds nothing but its changes."""
     owner, _, name = head.name.partition("/")
     version = Version(owner, name, 0, head.circle, key, key_id(key))
     return build_snapshot(version, empty_columns(), now_s)
@@ -152,7 +149,7 @@ class Installer:
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._tables: dict[_Names, Table] = {}
-        self._arrived: list[tuple[str, Sequence[Change], int, int, Scope | None]] | None = None
+        self._arrived: list[tuple[str, Callable[[Blocklists], Blocklists]]] | None = None
 
     def whole(self, lives: Iterable[LiveList], allow: Allowlist) -> Blocklists:
         """Return the value that enforces `lives`; blocks where a table is new.
@@ -175,14 +172,14 @@ class Installer:
     async def build(self, lives: Sequence[LiveList], replaced: set[str]) -> Blocklists:
         """Run `whole` in a thread; add changes that arrived meanwhile for lists not `replaced`.
 
-        The allowlist is left out. Raises SnapshotUnreadable.
+        The allowlist is left out: the caller adds the newest. Raises SnapshotUnreadable.
         """
         self._arrived = []
         try:
             made = await asyncio.to_thread(self.whole, lives, NOBODY)
-            for name, changes, generation, now_s, scope in self._arrived:
+            for name, changed in self._arrived:
                 if name not in replaced:
-                    made = made.with_changes(name, changes, generation, now_s, scope)
+                    made = changed(made)
         finally:
             self._arrived = None
         return made
@@ -195,38 +192,7 @@ class Installer:
         lives = [live for live in current.lists if live.name != name]
         return await self.build(lives, {name})
 
-    def arrived(
-        self, name: str, changes: Sequence[Change], generation: int, now_s: int, scope: Scope | None
-    ) -> None:
-        """Note changes that went live; a build that is under way will hold them too."""
+    def arrived(self, name: str, changed: Callable[[Blocklists], Blocklists]) -> None:
+        """Note a change of a list that went live; a build that is under way gets it too."""
         if self._arrived is not None:
-            self._arrived.append((name, changes, generation, now_s, scope))
-
-
-def changes_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | None, bool]:
-    """Return the changes in steps, the scope they set (None: none), and whether to read the list
-    again.
-
-    That is so for a change that cannot be read, of which its state may say more; and for a scope,
-    which is written down for a start without Redis when a list is read.
-    """
-    changes: list[Change] = []
-    scope, again = None, False
-    for step in steps:
-        if step.op == Op.SCOPE:
-            scope, again = scope_of(step.payload) or _unread(name, step), True
-        elif step.op in {Op.ADD, Op.REMOVE}:
-            change = change_of(step.op, step.payload)
-            if change is None:
-                _unread(name, step)
-                again = True
-            else:
-                changes.append(change)
-    return changes, scope, again
-
-
-def _unread(name: str, step: Step) -> Scope:
-    """Skip a step's payload; what is known of a scope that cannot be read."""
-    why = "its payload cannot be read"
-    skip(Skipped(StoredKind.CHANGES, f"rf:changes {step.id}", why, name, step.version))
-    return NOTHING_KNOWN
+            self._arrived.append((name, changed))

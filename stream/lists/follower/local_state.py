@@ -22,7 +22,7 @@ from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition
-from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced
+from stream.lists.snapshot.durable_files import named_faults, replace_unless_newer
 from stream.lists.store.heads import AllowHead, ListHead, ListState
 from stream.lists.store.store_codec import (
     Op,
@@ -104,17 +104,13 @@ def remember(
     record = _Known(
         identity, head.generation, head.chain, [allow_json(entry).decode() for entry in allow]
     )
+
+    def is_newer() -> bool:
+        before = known(state_dir)
+        return before.identity == identity and before.head.generation > head.generation
+
     with named_faults("state"):
-        state_dir.mkdir(parents=True, exist_ok=True)
-        # Between the comparison and the writing another worker may have written a newer one.
-        with locked(state_dir / f".{_FILE}.lock"):
-            try:
-                before = known(state_dir)
-            except SnapshotUnreadable:
-                before = NOTHING
-            if before.identity == identity and before.head.generation > head.generation:
-                return
-            replace_synced(state_dir / _FILE, msgspec.json.encode(record))
+        replace_unless_newer(state_dir / _FILE, msgspec.json.encode(record), is_newer)
 
 
 def last_good(
@@ -152,17 +148,15 @@ def keep_scope(state_dir: Path, head: ListHead) -> None:
     """
     if head.scope is None:  # or a list store that lost it: what stands there is stricter at worst
         return
-    path = _scope_file(state_dir, head.name)
     text = scope_json(head.scope).decode()
     data = msgspec.json.encode(_KeptScope(head.generation, text))
+
+    def is_newer() -> bool:
+        before = _kept_scope(state_dir, head.name)
+        return before.scope == text or before.generation > head.generation
+
     with named_faults("scope"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # As in `remember`: the older of two workers must not write last.
-        with locked(path.parent / ".scope.lock"):
-            before = _kept_scope(state_dir, head.name)
-            if before.scope == text or before.generation > head.generation:
-                return
-            replace_synced(path, data)
+        replace_unless_newer(_scope_file(state_dir, head.name), data, is_newer, ".scope.lock")
 
 
 class _KeptScope(msgspec.Struct, frozen=True):
@@ -224,7 +218,7 @@ def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
     change_log.append(snapshot_directory.list_folder(state_dir, name), items)
 
 
-def record_anew(state_dir: Path, state: ListState) -> None:
+def record_whole(state_dir: Path, state: ListState) -> None:
     """Write a list's changes as the list store has them, in place of what the change log says."""
     head = state.head
     items = [ChangeLogItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
@@ -263,8 +257,8 @@ class SnapshotWriter:
         self._next.steps.setdefault(name, []).extend(steps)
         self._work.set()
 
-    def anew(self, state: ListState) -> None:
-        """Begin the change log of a list again, which was read anew."""
+    def replaced(self, state: ListState) -> None:
+        """Begin the change log of a list again: the list was read as a whole."""
         self._next.states[state.head.name] = state
         self._next.steps.pop(state.head.name, None)
         self._work.set()
@@ -306,7 +300,7 @@ class SnapshotWriter:
         if unwritten.known is not None:
             remember(self._state_dir, *unwritten.known)
         for state in unwritten.states.values():
-            record_anew(self._state_dir, state)
+            record_whole(self._state_dir, state)
         for name, new in unwritten.steps.items():
             record(self._state_dir, name, new)
         if unwritten.agreed:

@@ -1,10 +1,10 @@
-"""Keeps one worker's lists equal to the list store's, and good when the list store is not.
+"""Keep one worker's lists equal to the list store's, and good when the list store is not.
 
-Owns `current`, the `Blocklists` that calls are decided with: it is only ever replaced whole, by
-something that was checked, and never by less than it was without a reason. A worker starts from its
-local snapshots; then the change stream is followed, each change enforced at once; heads are
-compared every few seconds. A gap, a chain that differs or a new base has that list read again
-beside the live one. A list store that lost data changes nothing here until an operator acts.
+Owns `current`, the `Blocklists` that calls are decided with. It is only replaced as a whole, by a
+value that was checked. A worker starts from its local snapshots, then follows the change stream and
+enforces each change at once. It compares heads every few seconds. After a gap, a chain that differs
+or a new base it reads that list again, beside the live one. A list store that lost data changes
+nothing here until an operator acts.
 """
 
 import asyncio
@@ -26,17 +26,11 @@ from stream.core.model.errors import (
 from stream.core.model.on_trial import Trials
 from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import PromotionFollower
-from stream.lists.follower.installer import (
-    Installer,
-    RefreshSettings,
-    Reloaded,
-    changes_in,
-    reload_list,
-)
+from stream.lists.follower.installer import Installer, RefreshSettings, Reloaded, reload_list
 from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncResult, SyncState
 from stream.lists.store.list_store import FIRST_ID, ListStore
-from stream.lists.store.store_codec import Followed, Step
+from stream.lists.store.store_codec import Followed, Step, changes_in, id_place
 from stream.ops.retry import Backoff
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
@@ -96,10 +90,7 @@ class Refresher:
         return tuple(sorted({*self.lost, *self._sync.unread}))
 
     def load_last_good(self) -> None:
-        """Enforce what the snapshot directory holds.
-
-        Blocks. Before `run`, and without the list store.
-        """
+        """Enforce what the snapshot directory holds; before `run`, and without Redis. Blocks."""
         settings = self._settings
         try:
             known = local_state.known(settings.state_dir)
@@ -163,20 +154,18 @@ class Refresher:
             self._loaded.set()  # of another list store: the local snapshots have to do
         self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"list store {self._identity or 'empty'}")
         backoff.reset()
-        tasks = [
-            asyncio.create_task(job)
-            for job in (
-                self._follow(store),
-                self._reload(store),
-                self._writer.run(),
-                self._trials.run(self._try),
-            )
-        ]
+        jobs = (
+            *(self._follow(store), self._reload(store)),
+            *(self._writer.run(), self._trials.run(self._try)),
+        )
+        # No TaskGroup: it would raise a group where the caller waits for one ListStoreDown.
+        tasks = [asyncio.create_task(job) for job in jobs]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
+            # The connection is lost: what these tasks still do fails too, and delays the next try.
             await cancelled(*tasks, again_s=0.2)
             # What was being read has to be read again; what waited for it comes with that.
             self._sync.break_off()
@@ -215,9 +204,13 @@ class Refresher:
             changes, scope, again = changes_in(name, found.fresh)
             if again:
                 self._sync.stale.add(name)
-            generation = found.fresh[-1].generation
-            self._installer.arrived(name, changes, generation, self._now(), scope)
-            self.current = self.current.with_changes(name, changes, generation, self._now(), scope)
+            generation, now_s = found.fresh[-1].generation, self._now()
+
+            def changed(lists: Blocklists) -> Blocklists:
+                return lists.with_changes(name, changes, generation, now_s, scope)
+
+            self._installer.arrived(name, changed)
+            self.current = changed(self.current)
             self._traces.told(
                 SWAP, begun_ns, list=name, generation=generation, changes=len(changes)
             )
@@ -233,20 +226,22 @@ class Refresher:
 
     async def _reconcile(self, store: ListStore) -> None:
         """Compare all heads with what is enforced here; whatever differs is read again."""
+        # Copied before the heads are read: a step that comes between the two lines is newer than
+        # both, and must not look like data that the list store lost.
         before = self._sync.copy()
         heads = await store.heads()
         if not self._is_ours(heads.identity):
             return
         if not self._compared:
-            self._position = heads.last_id
-        while _place(self._position) < _place(heads.last_id):
+            self._position = heads.last_id  # all lists are read now, so no older step is needed
+        while id_place(self._position) < id_place(heads.last_id):
             read = await store.follow(self._position, 0)
             if read.last_id == self._position:
                 break  # the stream lost its end: the heads tell
             self._take(read)
         standing = {name: ListPosition(h.generation, h.chain) for name, h in heads.lists.items()}
         standing[ALLOWLIST] = ListPosition(heads.allow.generation, heads.allow.chain)
-        found = self._sync.compare(standing, before, heads.deleted, anew=not self._compared)
+        found = self._sync.compare(standing, before, heads.deleted, all_stale=not self._compared)
         for name, what in found.items():
             self._tell_all(name, what)
         self._compared = True
@@ -263,10 +258,7 @@ class Refresher:
         self._stale.set()
 
     def _is_ours(self, identity: str | None) -> bool:
-        """Return whether this is the list store that the lists here came from.
-
-        An empty one is, at first.
-        """
+        """Return whether the lists here came from this list store; at first any is ours."""
         if self._identity is None or identity == self._identity:
             self._identity = identity
             self._sync.foreign = False
@@ -338,9 +330,7 @@ class Refresher:
             self._waiting.pop(name, None)
 
     async def _drop(self, store: ListStore, name: str) -> None:
-        """Stop enforcing a list that a person deleted. A list that is missing otherwise is lost
-        data.
-        """
+        """Stop enforcing a list that a person deleted. One that is missing otherwise is lost."""
         known = self._sync.get(name)
         if known is not None and (await store.heads()).deleted.get(name, -1) < known.generation:
             self._sync.fail(name)  # the next comparison finds it lost
@@ -371,7 +361,7 @@ class Refresher:
         for got in read:
             head = got.state.head
             self._sync.known(head.name, ListPosition(head.generation, head.chain))
-            self._writer.anew(got.state)
+            self._writer.replaced(got.state)
             self._traces.told(SWAP, begun_ns, list=head.name, generation=head.generation)
             self._tell(EventKind.SWAPPED, head.name, f"generation {head.generation}")
             self._apply_to(head.name, self._waiting.pop(head.name, []))
@@ -397,8 +387,3 @@ class Refresher:
     def _tell_all(self, name: str, found: SyncResult) -> None:
         for kind, detail in found.kinds:
             self._tell(kind, name, detail)
-
-
-def _place(stream_id: str) -> tuple[int, int]:
-    millis, _, count = stream_id.partition("-")
-    return int(millis), int(count)

@@ -29,8 +29,8 @@ class RepairStatus(Enum):
     AGREES = "the list store has what is known here: there is nothing to do"
     AHEAD = "the list store has newer changes than this machine: workers fetch them by themselves"
     UNTOLD = (
-        "the list store is further, and whether it came there from what is known here cannot be "
-        "told any more: look at `ringfence lists history`"
+        "the list store is further, and the changes that would show whether it came there from "
+        "what is known here are not kept: look at `ringfence lists history`"
     )
     UNKNOWN_HERE = "this machine holds no good copy of it: run this where a worker enforces it"
     WENT_BACK = (
@@ -55,19 +55,15 @@ class RepairStatus(Enum):
     )
 
     @property
-    def mendable(self) -> bool:
+    def repairable(self) -> bool:
         """True if putting back what is known here helps."""
-        return self in {
-            RepairStatus.WENT_BACK,
-            RepairStatus.FORKED,
-            RepairStatus.GONE,
-            RepairStatus.EMPTIED,
-        }
+        status = RepairStatus
+        return self in {status.WENT_BACK, status.FORKED, status.GONE, status.EMPTIED}
 
     @property
     def wrong(self) -> bool:
         """True if an operator has to act."""
-        return self.mendable or self in {RepairStatus.OTHER, RepairStatus.UNTOLD}
+        return self.repairable or self in {RepairStatus.OTHER, RepairStatus.UNTOLD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +134,7 @@ def _base_of(held: LocalList) -> int:
 def _since(
     chains: Mapping[int, str], head: ListHead, steps: Sequence[Step]
 ) -> tuple[Step, ...] | None:
-    """Return the list store's steps after the last that is known here too.
-
-    None: unknown.
-    """
+    """Return the steps after the last that is known here too; None: there is no such step."""
     if chains.get(head.generation) == head.chain:
         return ()
     common = [s.generation for s in steps if chains.get(s.generation) == s.chain]
@@ -151,9 +144,7 @@ def _since(
 async def look(
     store: ListStore, name: str, state_dir: Path, keys: Mapping[str, bytes]
 ) -> Diagnosis:
-    """Compare the list here with the list store's. Raises ListStoreDown, SnapshotUnreadable. Blocks
-    too.
-    """
+    """Compare the list here with the list store's. Raises ListStoreDown, SnapshotUnreadable."""
     known = local_state.known(state_dir)
     held = local_state.last_good(state_dir, keys, known.synced_at_s)[0].get(name)
     chains: dict[int, str] = {}
@@ -185,7 +176,7 @@ async def put_back(
     and as `rewrite_once` does.
     """
     held = found.held
-    if held is None or not found.standing.mendable:
+    if held is None or not found.standing.repairable:
         raise ChangeConflict(f"{found.name}: nothing was changed: {found.standing.value}")
     snapshot = held.live.snapshot
     if snapshot is None or snapshot.columns is None:
@@ -229,10 +220,7 @@ class AllowLoss:
 
 
 async def allowlist_loss(store: ListStore, state_dir: Path) -> AllowLoss:
-    """Compare the allowlist here with the list store's.
-
-    Raises ListStoreDown, SnapshotUnreadable.
-    """
+    """Compare the allowlist with the list store's. Raises ListStoreDown, SnapshotUnreadable."""
     known = local_state.known(state_dir)
     heads = await store.heads()
     head, entries = await store.allow_all()

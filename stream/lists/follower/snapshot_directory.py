@@ -35,14 +35,13 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True, slots=True)
 class LastGood:
-    """The newest good snapshot of each list, opened, with its folder; and what was refused.
+    """The newest good snapshot of each list, opened; and what was refused.
 
     `refused` says of each damaged folder why. A list whose every snapshot is damaged is in
     `refused` alone.
     """
 
     snapshots: Mapping[str, Snapshot]
-    folders: Mapping[str, Path]
     refused: Mapping[Path, str]
 
 
@@ -58,11 +57,10 @@ def write_snapshot(
     key: bytes,
     generations_kept: int = GENERATIONS_KEPT,
 ) -> Path:
-    """Put a snapshot on the snapshot directory and give its folder; one that lies there whole is
-    left alone.
+    """Put a snapshot into the snapshot directory and return its folder; a whole one there stays.
 
-    `key` is the circle's, for the probes. Older generations beyond `generations_kept` go.
-    Raises `SnapshotUnreadable` when the parts are not good or do not read back from the disk.
+    `key` is the circle's, for the probes. Older generations beyond `generations_kept` are removed.
+    Raises SnapshotUnreadable when the parts are not good or do not read back from the disk.
     """
     manifest = decode_manifest(parts.get(MANIFEST_PART, b""))
     folder = list_folder(state_dir, manifest.list_name)
@@ -92,8 +90,8 @@ def write_snapshot(
             sync_folder(folder)
             generations = _generations(folder)
             # Newer ones are of a list store that was restored since from an older copy, and would
-            # be taken for the newest at the next start. (Or of another worker, just now: then
-            # whoever misses it reads it again.)
+            # be taken for the newest at the next start. (Or of another worker, just now: then the
+            # one that misses it reads it again.)
             newer = [one for one in generations if one.name > target.name]
             generations = generations[len(newer) :]
             for gone in (*newer, *generations[generations_kept:]):
@@ -110,17 +108,13 @@ def last_good(state_dir: Path, keys: Mapping[str, bytes] | None = None) -> LastG
     """
     folders = sorted(path for path in state_dir.glob("lists/*/*") if path.is_dir())
     snapshots: dict[str, Snapshot] = {}
-    places: dict[str, Path] = {}
     refused: dict[Path, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # SHA-256 releases the GIL
-        for folder, (opened, bad) in zip(
-            folders, pool.map(lambda f: _newest(f, keys or {}), folders), strict=True
-        ):
+        for opened, bad in pool.map(lambda folder: _newest(folder, keys or {}), folders):
             refused |= bad
             if opened is not None:
-                name = f"{folder.parent.name}/{folder.name}"
-                places[name], snapshots[name] = opened
-    return LastGood(snapshots, places, refused)
+                snapshots[opened.manifest.list_name] = opened
+    return LastGood(snapshots, refused)
 
 
 def remove_list(state_dir: Path, list_name: str) -> None:
@@ -131,9 +125,7 @@ def remove_list(state_dir: Path, list_name: str) -> None:
             shutil.rmtree(folder)
 
 
-def _newest(
-    folder: Path, keys: Mapping[str, bytes]
-) -> tuple[tuple[Path, Snapshot] | None, dict[Path, str]]:
+def _newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, dict[Path, str]]:
     """Return the newest good snapshot in a list's folder, and those above it that are not."""
     with locked(folder / _LOCK, wait=False) as alone:
         if alone:
@@ -148,7 +140,7 @@ def _newest(
             continue
         held = snapshot.manifest
         if (held.list_name, held.generation) == (name, int(place.name)):
-            return (place, snapshot), refused
+            return snapshot, refused
         refused[place] = f"{place}: holds {held.list_name}, generation {held.generation}"
     return None, refused
 

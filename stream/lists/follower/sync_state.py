@@ -122,13 +122,13 @@ class SyncState:
         before: Mapping[str, ListPosition],
         deleted: Mapping[str, int] | None = None,
         *,
-        anew: bool,
+        all_stale: bool,
     ) -> dict[str, SyncResult]:
         """Compare the list store's heads with our positions.
 
         `standing` was read after `before` was copied, and all steps up to it were taken since.
-        `deleted`: the last generation of each deleted list; those are to be read
-        again, too, and are not found. `again`: trust nothing, read all lists again.
+        `deleted`: the last generation of each deleted list. Those are read again too, and are not
+        found. `all_stale`: trust nothing, read all lists again.
         """
         found: dict[str, SyncResult] = {}
         self.unread &= standing.keys()  # one that could never be read may be gone since
@@ -145,7 +145,7 @@ class SyncState:
                 text = f"the list store has {has}, here is {mark.generation}{_what_to_do(name)}"
                 found[name] = SyncResult(kinds=((EventKind.REGISTER_LOST, text),))
         for name, head in standing.items():
-            wrong = self._differs(name, head, anew=anew or name in self.failed)
+            wrong = self._differs(name, head, stale=all_stale or name in self.failed)
             if wrong is not None:
                 self.stale.add(name)
                 self.failed.discard(name)
@@ -153,7 +153,7 @@ class SyncState:
         return found
 
     def _differs(
-        self, name: str, head: ListPosition, *, anew: bool
+        self, name: str, head: ListPosition, *, stale: bool
     ) -> tuple[tuple[EventKind, str], ...] | None:
         """Return the events of a list that is to be read again; None: it is not."""
         mark = self._positions.get(name)
@@ -162,7 +162,7 @@ class SyncState:
                 self.lost.discard(name)
                 return ()
             return None
-        if mark is None or anew:
+        if mark is None or stale:
             return ()
         if name in self.stale or name in self.reading:
             return None

@@ -38,14 +38,13 @@ _SYNC_BYTES = 32 << 20
 
 
 def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
-    """Return the table of `snapshots`, bit i for the i-th, as a read-only map that all workers
-    share.
+    """Return the table of `snapshots`, bit i for the i-th, as a read-only map for all workers.
 
-    The first worker that asks makes it (64 lists of 1M: 3 s, from the last one 1 s), the others
+    The first worker that asks makes it (64 lists of 1M: 3 s, from the last one 1 s); the others
     wait and open it. It is named by the filters in it, so it is good as long as they are. A table
-    goes when each of its lists has `TABLES_KEPT` newer ones; who has it open keeps it.
+    is removed when each of its lists has `TABLES_KEPT` newer ones; who has it open keeps it.
 
-    Raises `SnapshotUnreadable` when the disk does not take it.
+    Raises SnapshotUnreadable when the disk does not take it.
     """
     shape = snapshots[0].filter.shape
     spec = TableSpec(snapshots[0].filter.plan, shape.bits_per_slice, len(snapshots))
@@ -71,9 +70,7 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
 
 
 class _Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The label of a table: its lists by bit with the SHA-256 of their filters, and its own
-    SHA-256.
-    """
+    """The label of a table: its lists by bit, the SHA-256 of their filters, and its own."""
 
     lists: tuple[str, ...]
     filters: tuple[str, ...]
@@ -114,10 +111,7 @@ def _make(
 
 
 def _nearest(folder: Path, spec: TableSpec, filters: Sequence[str]) -> Path | None:
-    """Return the label of the table with most of these filters in it.
-
-    None: to turn all is as good.
-    """
+    """Return the label of the table with most of these filters; None: to turn all is as good."""
     wanted, best, most = Counter(filters), None, len(filters) // 2
     for path in folder.glob("*.json"):
         label = _read_label(path)

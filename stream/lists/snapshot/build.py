@@ -1,7 +1,7 @@
 """Build a snapshot from a list's entries, and prove it before anybody uses it.
 
-Pure: bytes in, bytes out. `build_snapshot` makes the parts, `verify_parts` reads them back as a
-stranger would: every byte, every member, and the false positives as they are, not as promised.
+Pure: bytes in, bytes out. `build_snapshot` makes the parts. `verify_parts` reads them back without
+trusting them: every byte, every member, and the false positives as measured, not as promised.
 """
 
 import math
@@ -33,14 +33,13 @@ from stream.core.filters.snapshot import (
     FILTER_PART,
     MANIFEST_PART,
     Manifest,
-    Snapshot,
     SnapshotPart,
     encode_manifest,
     read_snapshot,
 )
 from stream.core.model.entry import PREFIX_MARK, Columns, Entry, code_of
 from stream.core.model.errors import FilterTooCoarse, SnapshotUnreadable
-from stream.core.numbers.codes import codes_of, texts_of
+from stream.core.numbers.codes import texts_of
 from stream.core.numbers.numbering import tables
 from stream.lists.snapshot.merge import in_order, merged, without
 
@@ -69,24 +68,6 @@ class Version:
     circle: str
     key: bytes = field(repr=False)
     key_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class BuildReport:
-    """The result of `verify_parts`. `verified` of `numbers` are known and were found in the filter.
-
-    `tried` random unassigned numbers were asked, `false_positives` of them were in the filter.
-    """
-
-    numbers: int
-    verified: int
-    tried: int
-    false_positives: int
-
-    @property
-    def false_positive_rate(self) -> float:
-        """The share of false positives, as measured."""
-        return self.false_positives / self.tried
 
 
 def nobody(_done: int, _total: int) -> None:
@@ -126,9 +107,7 @@ def build_snapshot(
     for column in COLUMNS:
         values = getattr(columns, column.name)
         parts[column.name] = values.astype(column.dtype, copy=False).tobytes()
-    prefixes = int(np.count_nonzero(columns.number >= PREFIX_MARK))
-    counts = _Counts(len(columns), numbers, prefixes)
-    return _with_manifest(version, made, counts, columns.sources, parts, now_s)
+    return _with_manifest(version, made, columns, parts, now_s)
 
 
 def bare_snapshot(
@@ -142,33 +121,25 @@ def bare_snapshot(
     held = read_filter(filter_data)
     if samples is not None:
         check_members(held, version.key, samples)
-    counts = _Counts(held.count, held.count, 0)
-    return _with_manifest(version, held, counts, (), {FILTER_PART: filter_data}, now_s)
+    return _with_manifest(version, held, None, {FILTER_PART: filter_data}, now_s)
 
 
 def bare_filter(columns: Columns, key: bytes) -> bytes:
     """Build a filter without entries to confirm its matches: one false positive in a million."""
     codes = np.unique(columns.number)
     texts = np.concatenate([np.array(PROBES, "S16"), texts_of(codes[codes != 0])])
-    chunks: Iterable[Digests] = (
-        Digests(elements(texts[at : at + CHUNK], key)) for at in range(0, len(texts), CHUNK)
-    )
+    chunks = (digests for _, digests in digested(texts, key))
     return write_filter(build_filter(chunks, shape_for(len(texts), BARE_RATE), len(texts)))
 
 
-def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> BuildReport:
-    """Read the parts back and prove them; raises `SnapshotUnreadable` with what is wrong.
+def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> int:
+    """Read the parts back and prove them; return how many numbers were found in the filter.
 
     Every entry with a number must be in the filter and have the fingerprint of that number. The
     false positives, measured on unassigned numbers, may be twice what the filter promises and
-    six standard deviations more.
+    six standard deviations more. Raises SnapshotUnreadable with what is wrong.
     """
     snapshot = read_snapshot(parts, key=key)
-    return verify_snapshot(snapshot, key, progress)
-
-
-def verify_snapshot(snapshot: Snapshot, key: bytes, progress: Progress = nobody) -> BuildReport:
-    """Prove a snapshot that was opened, its bytes already checked."""
     held, columns = snapshot.filter, snapshot.columns
     verified = 0
     for digests in _digests(columns, key, progress) if columns is not None else ():
@@ -187,7 +158,7 @@ def verify_snapshot(snapshot: Snapshot, key: bytes, progress: Progress = nobody)
             check_measured(held, key)
         except FilterTooCoarse as error:
             raise SnapshotUnreadable(f"{FILTER_PART}: {error}") from error
-    return BuildReport(snapshot.manifest.numbers, verified, TRIED, found)
+    return verified
 
 
 def check_measured(held: Filter, key: bytes, rate_max: float = RATE_MAX) -> None:
@@ -228,41 +199,6 @@ def _at_most(tried: int, rate: float) -> float:
     return tried * rate + 6 * math.sqrt(tried * rate) + 6
 
 
-def columns_of(
-    numbers: NDArray[np.bytes_],
-    key: bytes,
-    *,
-    reported_at: NDArray[np.uint32],
-    expires_at: NDArray[np.uint32],
-    category: NDArray[np.uint8],
-    confidence: NDArray[np.uint8],
-    source: NDArray[np.uint16],
-    sources: tuple[str, ...],
-    progress: Progress = nobody,
-) -> Columns:
-    """Return the columns of `numbers` (E.164 or prefix entries, S16) in the circle with `key`.
-
-    The other arguments are as in `Columns`, a row each. Of a (number, source) given twice the last
-    row counts. Raises `SnapshotUnreadable` for more sources than a list can have.
-    """
-    fingerprint, codes = np.empty((2, len(numbers)), np.uint64)
-    for at in range(0, len(numbers), CHUNK):
-        chunk = numbers[at : at + CHUNK]
-        fingerprint[at : at + len(chunk)] = Digests(elements(chunk, key)).fingerprints()
-        codes[at : at + len(chunk)] = codes_of(chunk)
-        progress(at + len(chunk), len(numbers))
-    arrays: dict[str, NDArray[Any]] = {
-        "fingerprint": fingerprint,
-        "number": codes,
-        "reported_at": reported_at,
-        "expires_at": expires_at,
-        "category": category,
-        "confidence": confidence,
-        "source": source,
-    }
-    return in_order(arrays, sources)
-
-
 def with_changes(columns: Columns, changes: Iterable[Change]) -> Columns:
     """`columns` after `changes`, in their order: each number with the reports it then has."""
     last = {change.fingerprint: change.entries for change in changes}
@@ -286,7 +222,7 @@ def columns_from(entries: Sequence[Entry]) -> Columns:
         "confidence": [entry.confidence for entry in entries],
         "source": [names[entry.source] for entry in entries],
     }
-    # A table of sources too long for a column is told of by `in_order`.
+    # Wide: more sources than a column can number must reach `in_order`, which refuses them.
     arrays: dict[str, NDArray[Any]] = {
         c.name: np.array(values[c.name], np.int64 if c.name == "source" else c.dtype)
         for c in COLUMNS
@@ -294,23 +230,11 @@ def columns_from(entries: Sequence[Entry]) -> Columns:
     return in_order(arrays, tuple(names))
 
 
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """As in a manifest."""
-
-    count: int
-    numbers: int
-    prefixes: int
-
-
 def _with_manifest(
-    version: Version,
-    made: Filter,
-    counts: _Counts,
-    sources: tuple[str, ...],
-    parts: Parts,
-    now_s: int,
+    version: Version, made: Filter, columns: Columns | None, parts: Parts, now_s: int
 ) -> Parts:
+    """Return the parts with their manifest; `columns` None: a bare filter."""
+    prefixes = 0 if columns is None else np.count_nonzero(columns.number >= PREFIX_MARK)
     manifest = Manifest(
         owner=version.owner,
         name=version.name,
@@ -321,12 +245,12 @@ def _with_manifest(
         slices=made.shape.slices,
         bits_per_slice=made.shape.bits_per_slice,
         capacity=made.shape.capacity,
-        count=counts.count,
-        numbers=counts.numbers,
-        prefixes=counts.prefixes,
+        count=made.count if columns is None else len(columns),
+        numbers=made.count if columns is None else columns.numbers,
+        prefixes=int(prefixes),
         built_at_s=now_s,
-        has_entries=len(parts) > 1,
-        sources=sources,
+        has_entries=columns is not None,
+        sources=() if columns is None else columns.sources,
         parts={
             name: SnapshotPart(len(data), sha256(data).hexdigest()) for name, data in parts.items()
         },
@@ -335,8 +259,7 @@ def _with_manifest(
 
 
 def completed(filter_data: bytes, columns: Columns, key: bytes) -> bytes:
-    """Return an owner's filter with those numbers in `columns` that it does not hold: other
-    sources'.
+    """Return an owner's filter with the numbers in `columns` that it lacks: other sources'.
 
     Raises FilterUnreadable.
     """
@@ -344,9 +267,8 @@ def completed(filter_data: bytes, columns: Columns, key: bytes) -> bytes:
     check_probes(theirs, key)
     codes = np.unique(columns.number)
     texts, more, count = texts_of(codes[codes != 0]), [], 0
-    for at in range(0, len(texts), CHUNK):
-        chunk = texts[at : at + CHUNK]
-        absent = chunk[~theirs.may_hold(Digests(elements(chunk, key)))]
+    for part, digests in digested(texts, key):
+        absent = texts[part][~theirs.may_hold(digests)]
         if len(absent):
             more.append(Digests(elements(absent, key)))
             count += len(absent)
@@ -354,6 +276,13 @@ def completed(filter_data: bytes, columns: Columns, key: bytes) -> bytes:
         return filter_data
     added = build_filter(more, theirs.shape, count)
     return write_filter(Filter(theirs.shape, theirs.count + count, theirs.bits | added.bits))
+
+
+def digested(texts: NDArray[np.bytes_], key: bytes) -> Iterator[tuple[slice, Digests]]:
+    """Yield the digests of `texts` (S16), `CHUNK` at a time, each with its places in `texts`."""
+    for at in range(0, len(texts), CHUNK):
+        part = slice(at, at + CHUNK)
+        yield part, Digests(elements(texts[part], key))
 
 
 def _to_add(columns: Columns, key: bytes, progress: Progress) -> Iterator[Digests]:

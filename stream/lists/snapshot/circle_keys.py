@@ -41,19 +41,13 @@ def newest(stem: str, keys: Mapping[str, bytes]) -> str | None:
 
 
 def is_later(name: str, than: str) -> bool:
-    """Return whether a circle is a later rekeying of another.
-
-    `asean@3` of `asean` and of `asean@2`.
-    """
+    """Return whether a circle is a later rekeying of another, as `asean@3` of `asean@2`."""
     (stem, _, epoch), (other, _, before) = name.partition("@"), than.partition("@")
     return bool(stem == other and stem != PLAIN and int(epoch or 1) > int(before or 1))
 
 
 def epochs_before(name: str) -> Iterator[str]:
-    """Yield the circles that came before, the last one first.
-
-    Of `asean@3` `asean@2` and `asean`.
-    """
+    """Yield the circles that came before, the last one first: `asean@2`, `asean` of `asean@3`."""
     stem, _, epoch = name.partition("@")
     for earlier in range(int(epoch or 1) - 1, 0, -1):
         yield f"{stem}@{earlier}" if earlier > 1 else stem

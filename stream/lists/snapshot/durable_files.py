@@ -5,8 +5,8 @@ All of them are private to their owner: they hold whole numbers. No link is foll
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stream.core.model.errors import SnapshotUnreadable
@@ -15,10 +15,8 @@ from stream.ops.untrusted_folders import PRIVATE, open_plain
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file `path`, made if need be; false when not `wait` and another holds it.
-
-    The kernel lets go of it when the process dies.
-    """
+    """Hold the lock file `path`, made if need be; false when not `wait` and another holds it."""
+    # flock, not a file that is there or not: the kernel lets go of it when the process dies.
     handle = open_plain(path, os.O_RDWR | os.O_CREAT)
     try:
         try:
@@ -61,10 +59,25 @@ def replace_synced(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def written(path: Path) -> int:
-    """Return a descriptor of an empty file to write, private to its owner, or of what takes its
-    place.
+def replace_unless_newer(
+    path: Path, data: bytes, is_newer: Callable[[], bool], lock: str = ""
+) -> None:
+    """Put `data` in the place of a file that all workers of a machine write.
+
+    It stays if `is_newer` says that what stands there is; a damaged one (SnapshotUnreadable) is
+    not. `lock` names the lock file beside it.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Held over both: between comparing and writing, another worker could write a newer one.
+    with locked(path.with_name(lock or f".{path.name}.lock")):
+        with suppress(SnapshotUnreadable):
+            if is_newer():
+                return
+        replace_synced(path, data)
+
+
+def written(path: Path) -> int:
+    """Return a descriptor of an empty file to write, private to its owner."""
     handle = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     found = os.fstat(handle)
     if found.st_mode & 0o077 and found.st_uid == os.geteuid():

@@ -1,7 +1,6 @@
-"""Lists and their differences as text for others: columns in, pieces of a file out. Pure.
+"""Lists and their differences as text: columns in, pieces of a file out. Pure.
 
-All of it is columns until it is text, ten thousand rows at a time, so a million rows are written in
-seconds.
+Rows become text ten thousand at a time, so a million rows are written in seconds.
 """
 
 from collections.abc import Callable, Iterator

@@ -44,10 +44,7 @@ class AuditEntry:
 
     @classmethod
     def of(cls, identity: str, fields: Mapping[bytes, bytes]) -> Self:
-        """Return the entry in an item of the audit stream.
-
-        What cannot be read in it is 0 or empty.
-        """
+        """Return the entry in an item of the stream; what cannot be read in it is 0 or empty."""
 
         def text(name: bytes) -> str:
             return fields.get(name, b"").decode(errors="replace")
@@ -171,8 +168,8 @@ class Verification:
         if self.noted and not self.noted_at:
             self._wrong(
                 "the noted head",
-                f"no kept entry has the hash {self.noted}: the history was written anew, or the "
-                "entry is older than those that are kept",
+                f"no kept entry has the hash {self.noted}: the history was rewritten, or the entry "
+                "is older than those that are kept",
             )
 
     def _wrong(self, where: str, what: str) -> None:

@@ -65,10 +65,7 @@ class BaseLayout(msgspec.Struct, frozen=True):
         return len(self.firsts) + sum(count for _, count in self.pieces)
 
     def blocks_of(self, fingerprint: int) -> range:
-        """Return the only blocks that may hold `fingerprint`.
-
-        One, or two where its reports are parted.
-        """
+        """Return the blocks that may hold `fingerprint`: one, or two that part its reports."""
         wanted = f"{fingerprint:016x}"  # as they are written, texts are in the numbers' order
         return range(
             max(bisect_left(self.firsts, wanted) - 1, 0), bisect_right(self.firsts, wanted)
@@ -173,10 +170,7 @@ def first_bytes(block_rows: int) -> int:
 def unpack_block(
     blob: bytes, rows_max: int, names: Sequence[str] = tuple(TYPES)
 ) -> dict[str, NDArray[Any]]:
-    """Return the columns `names` (the first so many of `COLUMNS`) of a block.
-
-    Raises SnapshotUnreadable.
-    """
+    """Return the columns `names` of a block, the first of `COLUMNS`. Raises SnapshotUnreadable."""
     found: dict[str, NDArray[Any]] = {}
     at, rows = 0, -1
     for name in names:
@@ -219,7 +213,7 @@ UNPUBLISHED_TTL_S = 3600
 itself."""
 
 
-async def read(redis: Redis, name: str, generation: int, progress: Progress) -> dict[str, bytes]:
+async def read(redis: Redis, name: str, generation: int) -> dict[str, bytes]:
     """Return a base's parts, its manifest among them; not yet checked against each other.
 
     Raises SnapshotUnreadable if it is not there (any more) or not whole.
@@ -233,7 +227,6 @@ async def read(redis: Redis, name: str, generation: int, progress: Progress) -> 
         if blob is None:
             raise SnapshotUnreadable(f"{name}: blob {i} of base {generation} is gone")
         await asyncio.to_thread(unpacking.take, blob)  # a few ms each, not the loop's
-        progress(i + 1, layout.blobs)
     return {MANIFEST_PART: manifest, **(await asyncio.to_thread(unpacking.parts))}
 
 

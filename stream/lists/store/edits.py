@@ -63,8 +63,7 @@ class Editor:
         self._limits = limits
 
     async def edit(self, name: str, edits: Sequence[Edit], by: By) -> EditResult:
-        """Return every edit by a script of its own, many to a round trip; those of a number in
-        order.
+        """Make each edit by a script of its own, many to a round trip, a number's in their order.
 
         Raises ListStoreDown, ListUnknown; and ChangeConflict where others change the same numbers
         without a pause, after a part of the edits was made.
@@ -184,10 +183,7 @@ class Editor:
 
 
 def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
-    """Return a number's reports after an edit, by their sources' names.
-
-    None: there is nothing to do.
-    """
+    """Return a number's reports after an edit, by source; None: there is nothing to do."""
     if isinstance(edit, Removal):
         return ()
     others = [report for report in reports if report.source != edit.source]
@@ -199,10 +195,7 @@ def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
 
 
 def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
-    """Return the next edits to send at once.
-
-    No number twice, since the second builds on the first.
-    """
+    """Return the next edits to send at once; a number's second edit builds on its first."""
     part: dict[int, int] = {}
     for at in pending:
         part.setdefault(edits[at].fingerprint, at)

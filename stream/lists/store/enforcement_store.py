@@ -132,9 +132,9 @@ class EnforcementStore(Closing):
         with renamed("beginning to count decisions"):
             await self._redis.sadd(redis_keys.ENFORCED_COUNTED, *partitions)
 
-    async def begin_anew(self, partition: str) -> None:
-        """Forget the position in a topic that was made anew: its offsets begin again."""
-        with renamed(f"beginning {partition} anew"):
+    async def begin_again(self, partition: str) -> None:
+        """Forget the position in a topic that was made again: its offsets begin at 0."""
+        with renamed(f"beginning {partition} again"):
             await self._redis.delete(redis_keys.enforced_at(partition))
 
     async def figures(self, list_name: str, day: date) -> DayCounts:
@@ -200,9 +200,7 @@ class EnforcementStore(Closing):
                 await pipe.execute()
 
     async def sighted(self, list_name: str, sighting: Sighting, by: By) -> None:
-        """Note that a number on a partner's list is no scammer's. The day's document tells its
-        owner.
-        """
+        """Note that a number on a partner's list is no scammer's, for the day's document."""
         day = sighting.seen_at.astimezone(UTC).date().isoformat()
         field = f"{day} {sighting.fingerprint}"
         await self._told(

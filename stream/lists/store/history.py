@@ -12,9 +12,9 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import VersionGone
 from stream.lists.store.audit_entries import FEED_FORGOTTEN, AuditEntry, told_of_version
 from stream.lists.store.heads import ListHead
-from stream.lists.store.list_content import GenerationSpan, Past, is_bare, millis
+from stream.lists.store.list_content import GenerationSpan, Past, is_bare
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, Step, base_of
+from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, Step, base_of, millis
 
 RECENT_ENTRIES = 10_000
 """The page must answer at once: so many entries of the audit take about 50 ms."""
@@ -77,8 +77,7 @@ async def history(
 async def recent(
     store: ListStore, head: ListHead, most: int
 ) -> tuple[tuple[HistoryRow, ...], bool]:
-    """Return the newest `most` rows, and whether there were no more; from the newest end of the
-    audit.
+    """Return the newest `most` rows of the audit, and whether there were no more.
 
     Looks at `RECENT_ENTRIES` entries of all lists at most, and at no step: so `kept` is true of
     generations that are bases, and false of those between them, which may still be had.
@@ -175,8 +174,7 @@ Said = dict[int, tuple[Entry, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The effect of one generation on a number; `reports` are those after it, (): it is off the
-    list.
+    """The effect of one generation on a number; `reports` are those after it, (): it is off.
 
     `element` is the number or prefix as text, "" where that is not known. `what` is added, changed,
     renewed (only its times) or removed. `how` is the list's step (add, remove, import, rollback,

@@ -26,7 +26,7 @@ from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.past_reader import KeptBase
-from stream.lists.store.store_codec import REBUILD, REKEY, Op, Step, base_of, change_of
+from stream.lists.store.store_codec import REBUILD, REKEY, Op, Step, base_of, change_of, millis
 
 CHANGES_MAX = 5_000
 """Up to so many changes over a base are cheap for every worker; more are built into a new base."""
@@ -93,10 +93,7 @@ async def covering(
 
 
 def _shorter(text: str) -> list[str]:
-    """Return every prefix that holds what `text` stands for, longest first.
-
-    `text` itself not among it.
-    """
+    """Return every shorter prefix that holds what `text` stands for, longest first."""
     digits = text[1:].removesuffix("*")
     longest = min(len(digits) - is_prefix(text), 14)
     return [f"+{digits[:length]}*" for length in range(longest, 1, -1)]
@@ -268,9 +265,7 @@ def _born(head: ListHead) -> str:
 def stretches_of(
     bases: Sequence[KeptBase], steps: Sequence[Step], newest: int
 ) -> tuple[GenerationSpan, ...]:
-    """Return the generations that each of `bases` (newest first) gives, as far as no step is
-    missing.
-    """
+    """Return the generations that each base (newest first) gives, up to the first missing step."""
     stretches = []
     upto = newest
     for base in bases:
@@ -282,9 +277,7 @@ def stretches_of(
 
 
 def _reach(base: KeptBase, steps: Sequence[Step]) -> int:
-    """Return the last generation that can be had from `base`: before the first step that is
-    missing, or the next base that is not here any more.
-    """
+    """Return the last generation that `base` gives: before a missing step, or a missing base."""
     # Nothing lies between a base and its publishing where the numbers follow each other.
     at = base.published if base.published == base.generation + 1 and base.generation else 0
     at = max(at, base.generation or base.published - 1)
@@ -303,10 +296,7 @@ def _reach(base: KeptBase, steps: Sequence[Step]) -> int:
 
 
 def _replaces(step: Step) -> bool:
-    """Return whether a step puts other content in the list's place than it had.
-
-    A base, no rebuild.
-    """
+    """Return whether a step puts other content in the list's place: a base, but no rebuild."""
     if step.op != Op.BASE:
         return False
     record = base_of(step.payload)
@@ -347,8 +337,3 @@ async def is_bare(store: ListStore, past: Past, stretch: GenerationSpan) -> bool
     except SnapshotUnreadable as error:
         raise VersionGone(f"generation {stretch.first} has just been let go of") from error
     return not decode_manifest(manifest).has_entries
-
-
-def millis(stream_id: str) -> int:
-    """Return the moment of a step, in milliseconds since the epoch."""
-    return int(stream_id.partition("-")[0])

@@ -1,9 +1,9 @@
 """The list store: all lists in Redis, each as one immutable base and the changes since.
 
-Owns every key that begins with `rf:` (`keys.py`), and is the only place that writes them. One
-change is one script (`scripts.py`), so entry, generation, chain, change stream and audit agree at
-every moment. A bulk change writes a new base beside the old one and moves the list's pointer by
-compare-and-set. What never happens here: a retry of a write whose answer was lost.
+The keys begin with `rf:` (`redis_keys.py`). One change is one script (`list_lua.py`), so entry,
+generation, chain, change stream and audit agree at every moment. A bulk change writes a new base
+beside the old one and moves the list's pointer by compare-and-set. A write whose answer was lost is
+never tried again.
 
 A base of generation G holds every change up to G; changes above it lie over the base. So changes
 made while a new base is being written are neither lost nor a reason to begin again.
@@ -139,10 +139,7 @@ class ListStore:
         )
 
     async def manifest(self, name: str, generation: int) -> bytes:
-        """Return the manifest of a base.
-
-        Raises SnapshotUnreadable if it is not there (any more).
-        """
+        """Return the manifest of a base. Raises SnapshotUnreadable if it is not there any more."""
         return await bases.manifest(self._redis, name, generation)
 
     async def state(self, name: str) -> ListState:
@@ -175,22 +172,17 @@ class ListStore:
                 changes.append(numbered)
         return ListState(head, tuple(sorted(changes, key=lambda c: c.generation)))
 
-    async def read_base(
-        self, name: str, generation: int, progress: Progress = no_progress
-    ) -> dict[str, bytes]:
+    async def read_base(self, name: str, generation: int) -> dict[str, bytes]:
         """Return a base's parts, its manifest among them.
 
         Raises SnapshotUnreadable if it is not there (any more) or not whole.
         """
-        return await bases.read(self._redis, name, generation, progress)
+        return await bases.read(self._redis, name, generation)
 
     async def reports_in_base(
         self, name: str, generation: int, fingerprints: Sequence[int]
     ) -> dict[int, tuple[Entry, ...]]:
-        """Return the reports of those of `fingerprints` that the base of `generation` (0.
-
-        None) holds.
-        """
+        """Return the reports of `fingerprints` that the base of `generation` (0: none) holds."""
         return await bases.reports(self._redis, name, generation, fingerprints)
 
     async def size(self, head: ListHead) -> int:
@@ -200,10 +192,7 @@ class ListStore:
         return int(changes or 0) + await bases.size(self._redis, head.name, head.base)
 
     async def follow(self, last_id: str, block_ms: int) -> Followed:
-        """Return the steps after `last_id`, at most 5,000.
-
-        Waits at most `block_ms` (0: not at all).
-        """
+        """Return at most 5,000 steps after `last_id`; wait at most `block_ms` (0: not at all)."""
         with renamed("following the changes"):
             answer: Any = await self._following.xread(
                 {redis_keys.CHANGES: last_id}, count=5000, block=block_ms or None
@@ -286,10 +275,7 @@ class ListStore:
         return await self._editor.edit(name, entries, by)
 
     async def reports(self, name: str, fingerprints: Sequence[int]) -> dict[int, tuple[Entry, ...]]:
-        """Return all reports of some numbers and prefixes as they are now.
-
-        () where there is none.
-        """
+        """Return all reports of some numbers and prefixes as they are now; (): there are none."""
         return await self._editor.reports(name, fingerprints)
 
     async def retract(self, name: str, retractions: Sequence[Retraction], by: By) -> EditResult:
@@ -334,13 +320,12 @@ class ListStore:
         floor: int = 0,
         circle: str = "",
     ) -> int | None:
-        """Move the list to the written base; the generation after it, which is above `floor`.
+        """Move the list to the written base; return the generation after it, above `floor`.
 
-        With `circle` the list is of that one from then on.
-
-        `seen` is the head that the caller knows and `count` the numbers on the list from then on.
-        None: the list was changed since `seen`, and nothing was done. Raises ChangeConflict if the
-        list has another base than the reservation replaces.
+        `seen` is the head that the caller knows, `count` the numbers on the list from then on, and
+        `circle` its new circle ("": as before). None: the list was changed since `seen`, and
+        nothing was done. Raises ChangeConflict if the list has another base than the reservation
+        replaces.
         """
         name = reservation.name
         if seen.base != reservation.old_base:

@@ -27,6 +27,7 @@ from stream.lists.store.store_codec import (
     chain_after,
     followed,
     hex_of,
+    id_place,
     list_head,
 )
 from stream.ops.skipped_records import Skipped, StoredKind, skip
@@ -99,6 +100,8 @@ def unpacked(piece: bytes, name: str | None = None) -> Iterator[Step]:
 
 _PIECE = 5000
 """About 10 ms of Redis' time, in which no other client is served."""
+_PACKED = 20
+"""Packed pieces read at once: some megabytes."""
 _CHANGES = {Op.ADD, Op.REMOVE}
 _NO_HEAD = (b"0", b"", b"")
 
@@ -191,11 +194,10 @@ class PastReader:
         return found
 
     async def steps_about(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[Step]]:
-        """Return all steps of the lists in `wanted`, those about other fingerprints without
-        content.
+        """Return all steps of the lists in `wanted`, without content about other fingerprints.
 
-        The latter stand as steps that change nothing, so that it is still seen where one is
-        missing; they take a third of the memory. One pass for all lists.
+        Those stand as steps that change nothing, so that a missing one is still noticed; they take
+        a third of the memory. One pass for all lists.
         """
         thin = {name: _Thin(fingerprints) for name, fingerprints in wanted.items()}
         async for piece in self._pieces(None, "0-0"):
@@ -209,10 +211,10 @@ class PastReader:
         with renamed("reading the archive of changes"):
             upto: Any = await self._redis.get(redis_keys.PAST_UPTO)
         # An item's id is that of its last step.
-        async for _, fields in self._items(redis_keys.PAST, after, "+", 20):
+        async for _, fields in self._items(redis_keys.PAST, after, "+", _PACKED):
             held = await asyncio.to_thread(_in_piece, fields.get(b"steps", b""), name)
-            yield [one for one in held if _place(one.id) >= _place(after)]
-        if upto is not None and _place(upto.decode()) >= _place(after):
+            yield [one for one in held if id_place(one.id) >= id_place(after)]
+        if upto is not None and id_place(upto.decode()) >= id_place(after):
             after = f"({upto.decode()}"
         wanted = None if name is None else name.encode()
         items = self._items(redis_keys.CHANGES, after, "+")
@@ -221,9 +223,7 @@ class PastReader:
                 yield list(followed([item], item[0].decode()).steps)
 
     async def chunk(self) -> tuple[str, list[tuple[bytes, Mapping[bytes, bytes]]]]:
-        """Return the next chunk to archive: the id of the last archived step, and the items after
-        it.
-        """
+        """Return the id of the last archived step, and the items after it to archive next."""
         with renamed("reading the archive's end"):
             known: Any = await self._redis.get(redis_keys.PAST_UPTO)
             upto = known.decode() if known else "0-0"
@@ -231,10 +231,7 @@ class PastReader:
         return upto, items
 
     async def audit(self, since_ms: int = 0, before: str = "") -> AsyncIterator[AuditEntry]:
-        """Yield the audit's entries from `since_ms` on, newest first.
-
-        `before`: older than that id.
-        """
+        """Yield the audit's entries from `since_ms` on, before the id `before`, newest first."""
         newest = f"({before}" if before else "+"
         while True:
             with renamed("reading the audit"):
@@ -307,8 +304,3 @@ def _is_id(text: str) -> bool:
 
 def _in_piece(piece: bytes, name: str | None) -> list[Step]:
     return list(unpacked(piece, name))
-
-
-def _place(stream_id: str) -> tuple[int, int]:
-    millis, _, count = stream_id.partition("-")
-    return int(millis), int(count or 0)

@@ -46,9 +46,7 @@ class RebuildSettings:
 
 @dataclass(frozen=True, slots=True)
 class Rebuild:
-    """The result of a rebuild: `code` 0 is success, else `said` holds the last output of the
-    process.
-    """
+    """The result of a rebuild: the process' exit code, and the last that it printed."""
 
     name: str
     changes: int
@@ -101,7 +99,7 @@ async def keep_rebuilt(
                 backoff.reset()
                 await _watch(opened, settings, waits, tell)
         except (ListStoreDown, ListStoreUnsafe):
-            pass  # whoever reads or writes lists says so
+            pass  # the process that reads or writes lists logs it
         except Fault as fault:  # for example a list that was deleted between two lines
             log.warning("rebuilds are tried again: %s", fault)
         await asyncio.sleep(backoff.next_s())

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
@@ -32,12 +31,12 @@ from stream.core.model.errors import (
 )
 from stream.core.numbers.codes import texts_of
 from stream.lists.snapshot.build import (
-    CHUNK,
     Parts,
     Version,
     bare_snapshot,
     build_snapshot,
     completed,
+    digested,
     verify_parts,
     with_changes,
 )
@@ -50,7 +49,7 @@ from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, base_
 
 TRIES = 5
 """Rewrites of one list at the same moment are rare and take seconds to minutes. After five lost
-races something is wrong that one more build cannot mend, and the operator must know."""
+races something is wrong that one more build cannot repair, and the operator must know."""
 _PUBLISH_TRIES = 100
 """A single edit between reading the head and moving it costs one more try, of about a millisecond.
 A list that is edited without a pause for a hundred tries is being flooded."""
@@ -103,7 +102,7 @@ class Draft:
     async def columns(self, key: bytes, *, skip_damaged: bool = False) -> Columns:
         """Return the entries at the reservation, hashed with `key`.
 
-        `skip_damaged` reads a base that cannot be read as an empty one: this mends a damaged list.
+        `skip_damaged` takes a base that cannot be read for an empty one, to repair the list.
         """
         name, base = self.reservation.name, self.reservation.old_base
         try:
@@ -411,16 +410,11 @@ class Move:
 
 
 def rehashed(columns: Columns, key: bytes) -> Columns:
-    """Return the rows whose numbers are known, hashed with `key`.
-
-    The others are left out. Blocks.
-    """
+    """Return the rows whose numbers are known, hashed with `key`, without the others. Blocks."""
     known = picked(columns, np.flatnonzero(columns.number != 0))
     fingerprint = np.empty(len(known), np.uint64)
-    texts = texts_of(known.number)
-    for at in range(0, len(known), CHUNK):
-        digests = Digests(elements(texts[at : at + CHUNK], key))
-        fingerprint[at : at + CHUNK] = digests.fingerprints()
+    for part, digests in digested(texts_of(known.number), key):
+        fingerprint[part] = digests.fingerprints()
     arrays = {column.name: getattr(known, column.name) for column in COLUMNS}
     arrays["fingerprint"], arrays["source"] = fingerprint, known.source.astype(np.int64)
     return in_order(arrays, known.sources)
@@ -444,7 +438,7 @@ async def rekey(
     changed.
     """
 
-    async def hashed_anew(draft: Draft) -> Columns:
+    async def with_new_key(draft: Draft) -> Columns:
         old = await draft.columns(move.key_before)
         if bare := unknown_rows(old, lambda _: False):
             raise SnapshotUnreadable(
@@ -454,7 +448,7 @@ async def rekey(
         return await asyncio.to_thread(rehashed, old, move.key)
 
     origin = BaseOrigin(REKEY, by, circle=move.circle)
-    return await rewrite(store, name, move.key, origin, hashed_anew, now_s, stage)
+    return await rewrite(store, name, move.key, origin, with_new_key, now_s, stage)
 
 
 def move_of(path: Path, circle: str, keys: Mapping[str, bytes]) -> Move | None:

@@ -151,6 +151,17 @@ class _ScopeRecord(msgspec.Struct, frozen=True):
     codes: tuple[Annotated[int, Meta(ge=1, le=999)], ...] | None
 
 
+def id_place(stream_id: str) -> tuple[int, int]:
+    """Return a stream id as numbers: its milliseconds and its count. Texts have another order."""
+    moment, _, count = stream_id.partition("-")
+    return int(moment), int(count or 0)
+
+
+def millis(stream_id: str) -> int:
+    """Return the moment of a step, in milliseconds since the epoch."""
+    return id_place(stream_id)[0]
+
+
 def hex_of(fingerprint: int) -> str:
     """Return a fingerprint as the list store writes it: 16 hex digits."""
     return f"{fingerprint:016x}"
@@ -189,10 +200,7 @@ def removal_json(fingerprint: int, number: str | None) -> bytes:
 
 
 def change_of(op: str, payload: bytes) -> Change | None:
-    """Return the change to a list's entries that an add or remove makes.
-
-    None: neither, or unreadable.
-    """
+    """Return the change that an add or remove makes; None: neither, or unreadable."""
     try:
         if op == Op.ADD:
             record = _read_entry(payload)
@@ -316,10 +324,7 @@ def list_head(name: bytes, fields: Sequence[bytes | None], changes: Any) -> List
 
 
 def deleted_of(pairs: Sequence[bytes]) -> dict[str, int]:
-    """Return the last generation of each list that was deleted.
-
-    What cannot be read deletes nothing.
-    """
+    """Return the last generation of each deleted list; a field that cannot be read is skipped."""
     found = {}
     for name, value in zip(pairs[::2], pairs[1::2], strict=True):
         told = name.decode(errors="replace")
@@ -351,7 +356,7 @@ def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
         return Skipped(StoredKind.HEAD, "rf:allow:head", str(wrong))
 
 
-def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
+def _step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
     """Return a step from an item of the change stream."""
     identity, fields = item[0].decode(), item[1] or {}
     values = {name: fields.get(name.encode()) for name in _STEP_FIELDS}
@@ -373,14 +378,11 @@ def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
 
 
 def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str) -> Followed:
-    """Return the steps in items of the change stream, and how far these go.
-
-    Past what is skipped too.
-    """
+    """Return the steps in items of the change stream, and how far all items go."""
     steps = []
     names = set()
     for item in items:
-        found = step(item)
+        found = _step(item)
         last_id = item[0].decode()
         if isinstance(found, Skipped):
             skip(found)
@@ -388,14 +390,38 @@ def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str)
             continue
         if found.op not in OPS:
             # It changes nothing here that this version knows of, and keeps its place in the chain.
-            why = f"operation {found.op[:40]!r} is not known here"
-            skip(
-                Skipped(
-                    StoredKind.CHANGES, f"rf:changes {found.id}", why, found.name, found.version
-                )
-            )
+            where, why = f"rf:changes {found.id}", f"operation {found.op[:40]!r} is not known here"
+            skip(Skipped(StoredKind.CHANGES, where, why, found.name, found.version))
         steps.append(found)
     return Followed(tuple(steps), frozenset(names), last_id)
+
+
+def changes_in(name: str, steps: Sequence[Step]) -> tuple[list[Change], Scope | None, bool]:
+    """Return the changes in steps, the scope that they set, and whether to read the list again.
+
+    A change that cannot be read has the list read again: its state may say more. So does a scope:
+    it is written down, for a start without Redis, when a list is read.
+    """
+    changes: list[Change] = []
+    scope, again = None, False
+    for step in steps:
+        if step.op == Op.SCOPE:
+            scope, again = scope_of(step.payload) or _unread(name, step), True
+        elif step.op in {Op.ADD, Op.REMOVE}:
+            change = change_of(step.op, step.payload)
+            if change is None:
+                _unread(name, step)
+                again = True
+            else:
+                changes.append(change)
+    return changes, scope, again
+
+
+def _unread(name: str, step: Step) -> Scope:
+    """Skip a step's payload; return what is known of a scope that cannot be read."""
+    why = "its payload cannot be read"
+    skip(Skipped(StoredKind.CHANGES, f"rf:changes {step.id}", why, name, step.version))
+    return NOTHING_KNOWN
 
 
 def allow_entry(text: bytes, value: bytes) -> AllowEntry | None:

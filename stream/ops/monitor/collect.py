@@ -57,7 +57,7 @@ class TrailPoint:
 
 
 class Monitor:
-    """Known state of the processes at `places`; `look` asks them anew.
+    """Known state of the processes at `places`; `look` asks them again.
 
     Several may look at once: each look's pictures are made of the readings of that look and of the
     one before it. `ask` and `now_s` are replaced in tests.
@@ -88,7 +88,7 @@ class Monitor:
                 process = _process(self._processes.get(answer.place), before, answer, at_s)
                 self._processes[answer.place] = process
                 if answer.reading is not None:
-                    if before is not None and _began_anew(before, answer.reading):
+                    if before is not None and _restarted(before, answer.reading):
                         before = replace(before, samples={})  # it counts from 0 again
                     pairs[answer.place.url] = ReadingPair(before, answer.reading)
                     self._readings[answer.place] = answer.reading
@@ -116,7 +116,7 @@ def _process(
         return replace(known, state=ProcessState.AWAY, since_s=since_s, missing=(), why=answer.why)
     state = ProcessState.READY if answer.ready else ProcessState.NOT_READY
     started_s = rates.one([answer.reading], metric_names.STARTED, max)
-    again = before is not None and _began_anew(before, answer.reading)
+    again = before is not None and _restarted(before, answer.reading)
     same = known is not None and known.state is state and not again
     return ProcessStatus(
         answer.place,
@@ -134,7 +134,7 @@ def _process(
 _NEVER = MetricsReading(0.0, 0.0)
 
 
-def _began_anew(before: MetricsReading, now: MetricsReading) -> bool:
+def _restarted(before: MetricsReading, now: MetricsReading) -> bool:
     """Return whether the process restarted: it began later, or its counters fell."""
     then_s = rates.one([before], metric_names.STARTED, max)
     since_s = rates.one([now], metric_names.STARTED, max)

@@ -4,7 +4,7 @@ None stands for what is not known (yet): no process that has it answers, or ther
 only, of which no rate can be made. 0 is a figure.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -29,9 +29,9 @@ class ProcessStatus:
     """One process of ours.
 
     `since_s` (epoch): when it was first seen in its state, for AWAY when it last answered; None
-    for UNHEARD, which has never answered whoever looks. `why` and `missing` say why it is not
-    ready. `restarts`: how often it was seen to have begun anew. `kind` is the place's, or what the
-    metrics tell where the place does not say.
+    for UNHEARD, which never answered this monitor. `why` and `missing` say why it is not ready.
+    `restarts` counts the restarts that were seen. `kind` is the place's, or the metrics' where the
+    place does not say.
     """
 
     place: MonitorTarget
@@ -140,7 +140,7 @@ class Overview:
 def overview(
     at_s: float, processes: Sequence[ProcessStatus], pairs: Mapping[str, ReadingPair]
 ) -> Overview:
-    """The figures at `at_s` (epoch) of the processes and the `pairs` of those that answer."""
+    """Return the figures at `at_s` (epoch) of processes, and of the `pairs` of those that answer."""
     both = list(pairs.values())
     engine = [
         pair
@@ -148,8 +148,7 @@ def overview(
         if pair.now.has(metric_names.CALLS) or pair.now.has(metric_names.KAFKA_UP)
     ]
     now = [pair.now for pair in both]
-    latency = rates.quantiles(both, metric_names.LATENCY, (P50, P99))
-    stopped = rates.one(now, metric_names.PARTITIONS_STOPPED, sum)
+    latency = rates.quantiles(both, metric_names.LATENCY, (P50, P99)) or (None, None)
     return Overview(
         at_s=at_s,
         span_s=max((pair.span_s for pair in engine or both), default=0.0),
@@ -160,10 +159,10 @@ def overview(
         simulated_per_s=rates.rates(both, metric_names.DECISIONS, "list", simulated="true"),
         rejected_per_s=rates.rates(both, metric_names.REJECTED, "reason"),
         unasked_per_s=rates.rates(both, metric_names.UNASKED).get(""),
-        latency_p50_s=latency[0] if latency else None,
-        latency_p99_s=latency[1] if latency else None,
+        latency_p50_s=latency[0],
+        latency_p99_s=latency[1],
         lag=_whole(rates.by(now, metric_names.LAG, "topic", sum)),
-        partitions_stopped=None if stopped is None else int(stopped),
+        partitions_stopped=_int(rates.one(now, metric_names.PARTITIONS_STOPPED, sum)),
         kafka_up=_is_up(rates.one(now, metric_names.KAFKA_UP, min)),
         register_up=_register_up(now),
         lists=_lists(at_s, both),
@@ -185,7 +184,7 @@ def overview(
 
 
 def version_of(reading: MetricsReading) -> str:
-    """The version that the process says it is; empty: it does not say."""
+    """Return the version that the process says it is; "": it does not say."""
     return next((labels.get("version", "") for labels, _ in reading.series(metric_names.BUILD)), "")
 
 
@@ -269,34 +268,28 @@ def _sinks(at_s: float, pairs: Sequence[ReadingPair]) -> SinkOverview:
 
 
 def _serve(pairs: Sequence[ReadingPair]) -> HttpOverview:
-    times = rates.quantiles(pairs, metric_names.REQUEST, (P50, P99))
+    times = rates.quantiles(pairs, metric_names.REQUEST, (P50, P99)) or (None, None)
     statuses = rates.rates(pairs, metric_names.REQUESTS, "status")
+    errors = sum(rate for status, rate in statuses.items() if status.startswith("5"))
     return HttpOverview(
         requests_per_s=sum(statuses.values()) if statuses else None,
-        errors_per_s=_of_errors(statuses) if statuses else None,
+        errors_per_s=errors if statuses else None,
         lookups_per_s=rates.rates(pairs, metric_names.LOOKUPS, "verdict"),
-        p50_s=times[0] if times else None,
-        p99_s=times[1] if times else None,
+        p50_s=times[0],
+        p99_s=times[1],
         connections=_int(rates.one([pair.now for pair in pairs], metric_names.CONNECTIONS, sum)),
     )
 
 
-def _of_errors(statuses: Mapping[str, float]) -> float:
-    return sum(rate for status, rate in statuses.items() if status.startswith("5"))
+_STORE_UP = (
+    *(metric_names.REGISTER_UP, metric_names.FEEDS_REGISTER_UP),
+    *(metric_names.EXCHANGE_REGISTER_UP, metric_names.HTTP_REGISTER_UP),
+)
 
 
-def _register_up(now: Iterable[MetricsReading]) -> bool | None:
-    """Return whether all who ask the register get an answer."""
-    each = (
-        *(
-            metric_names.REGISTER_UP,
-            metric_names.FEEDS_REGISTER_UP,
-            metric_names.EXCHANGE_REGISTER_UP,
-        ),
-        metric_names.HTTP_REGISTER_UP,
-    )
-    readings = list(now)
-    found = [value for name in each if (value := rates.one(readings, name, min)) is not None]
+def _register_up(now: Sequence[MetricsReading]) -> bool | None:
+    """Return whether the list store answers all processes that use it."""
+    found = [value for name in _STORE_UP if (value := rates.one(now, name, min)) is not None]
     return all(value > 0 for value in found) if found else None
 
 

@@ -66,7 +66,7 @@ class MetricsReading:
 
 
 def read(text: str, *, at_s: float, tick_s: float) -> MetricsReading:
-    """The samples in `text`, Prometheus' text format. Raises Unreadable."""
+    """Read the samples in `text`, Prometheus' text format. Raises MetricsUnreadable."""
     samples: dict[str, dict[Labels, float]] = defaultdict(dict)
     count = 0
     try:
@@ -122,9 +122,9 @@ def grown(before: float, now: float) -> float:
 def rates(
     pairs: Iterable[ReadingPair], name: str, label: str = "", **only: str
 ) -> dict[str, float]:
-    """Growth per second of a counter over all processes, by the values of `label`.
+    """Return the growth per second of a counter over all processes, by the values of `label`.
 
-    Without `label` all is in one sum, under "". Processes without two readings say nothing; if none
+    Without `label` all is in one sum, under "". A process without two readings is left out; if none
     has two, or none has the counter, the answer is empty.
     """
     sums: dict[str, float] = defaultdict(float)
@@ -139,9 +139,9 @@ def rates(
 
 
 def quantiles(
-    pairs: Iterable[ReadingPair], name: str, wanted: Sequence[float], **only: str
+    pairs: Iterable[ReadingPair], name: str, wanted: Sequence[float]
 ) -> tuple[float, ...] | None:
-    """The quantiles `wanted` (0 to 1) of a histogram between the readings; None: nothing counted.
+    """Return quantiles (0 to 1) of a histogram between the readings; None: nothing was counted.
 
     Processes are put together. Bounds that not all of them have (two versions at once) are left
     out, which is exact: buckets are cumulative.
@@ -150,9 +150,7 @@ def quantiles(
     for pair in pairs:
         buckets: dict[float, float] = defaultdict(float)
         for labels, more in pair.grown(f"{name}_bucket").items():
-            found = dict(labels)
-            if all(found.get(key) == text for key, text in only.items()):
-                buckets[float(found.get("le", "nan"))] += more
+            buckets[float(dict(labels).get("le", "nan"))] += more
         if buckets:
             of_each.append(buckets)
     if not of_each:
@@ -164,7 +162,7 @@ def quantiles(
 
 
 def quantile(wanted: float, buckets: Mapping[float, float]) -> float | None:
-    """One quantile of cumulative `buckets` (upper bound -> count); None without a count or +Inf."""
+    """Return a quantile of cumulative `buckets` (upper bound -> count); None without a count."""
     bounds = sorted(bound for bound in buckets if not math.isnan(bound))
     if len(bounds) < 2 or not math.isinf(bounds[-1]):
         return None
@@ -193,7 +191,7 @@ def by(
     how: Callable[[Iterable[float]], float],
     **only: str,
 ) -> dict[str, float]:
-    """A gauge by the values of `label` ("" without one), series put together by `how`."""
+    """Return a gauge by the values of `label` ("" without one), series put together by `how`."""
     found: dict[str, list[float]] = defaultdict(list)
     for reading in readings:
         for labels, value in reading.series(name, **only):
@@ -202,10 +200,7 @@ def by(
 
 
 def one(
-    readings: Iterable[MetricsReading],
-    name: str,
-    how: Callable[[Iterable[float]], float],
-    **only: str,
+    readings: Iterable[MetricsReading], name: str, how: Callable[[Iterable[float]], float]
 ) -> float | None:
-    """A gauge over all series, put together by `how`; None: no process has it."""
-    return by(readings, name, "", how, **only).get("")
+    """Return a gauge over all series, put together by `how`; None: no process has it."""
+    return by(readings, name, "", how).get("")

@@ -1,6 +1,7 @@
 """Checks of texts in the settings: each returns what is wrong, or None."""
 
 import re
+from collections.abc import Callable
 from difflib import get_close_matches
 from urllib.parse import urlsplit
 
@@ -16,6 +17,11 @@ OTHERS = "others"
 """The key in a table of countries that stands for all others."""
 
 
+def maybe(check: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    """Return `check` for a value that may be left empty."""
+    return lambda text: check(text) if text else None
+
+
 def filled(text: str) -> str | None:
     """Not empty."""
     return None if text.strip() else "must not be empty"
@@ -25,11 +31,8 @@ def country(text: str) -> str | None:
     """A region that numbers can be read in."""
     if text in phonenumbers.SUPPORTED_REGIONS:
         return None
-    hint = (
-        f'; did you mean "{text.upper()}"?'
-        if text.upper() in phonenumbers.SUPPORTED_REGIONS
-        else ""
-    )
+    near = text.upper()
+    hint = f'; did you mean "{near}"?' if near in phonenumbers.SUPPORTED_REGIONS else ""
     return f'must be a country of ISO 3166 in two capitals, not "{text}"{hint}'
 
 
@@ -41,7 +44,7 @@ def dial_prefix(text: str) -> str | None:
 
 
 def country_or_others(text: str) -> str | None:
-    """A country, or what is said of all that are not named."""
+    """A country, or the key for all countries that are not named."""
     return None if text == OTHERS else country(text)
 
 
@@ -92,14 +95,10 @@ def redis_url(text: str) -> str | None:
     return None
 
 
-def maybe_redis_url(text: str) -> str | None:
-    """A Redis address without a secret in it, or nothing."""
-    if not text:
-        return None
-    said = redis_url(text)
-    names = "RINGFENCE_PROXIES_REDIS_USERNAME and RINGFENCE_PROXIES_REDIS_PASSWORD"
-    ours = "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD"
-    return said and said.replace(ours, names)
+def maybe_proxies_url(text: str) -> str | None:
+    """The address of the proxies' Redis without a secret in it, or nothing."""
+    wrong = redis_url(text) if text else None
+    return wrong and wrong.replace("RINGFENCE_REDIS_", "RINGFENCE_PROXIES_REDIS_")
 
 
 def list_name(text: str) -> str | None:
@@ -138,7 +137,7 @@ def somebody(text: str) -> str | None:
 
 
 def contact(text: str) -> str | None:
-    """Return whom to ask about a number: not the address of a draft."""
+    """The contact for a number: not the address of a draft."""
     if _DRAFTED.search(reserved_host(text)):
         return f'"{text}" was left open: write whom to ask about a number on the list'
     return filled(text)
@@ -164,21 +163,16 @@ def short(text: str) -> str | None:
     return None if re.fullmatch(r"[0-9*#]{2,8}", text) else f'must be a short number, not "{text}"'
 
 
-def maybe_variable(text: str) -> str | None:
-    """An environment variable's name, or nothing."""
-    return variable(text) if text else None
-
-
-def maybe_host(text: str) -> str | None:
-    """A name of DNS, or nothing."""
-    if not text or re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", text):
+def host(text: str) -> str | None:
+    """A name of DNS."""
+    if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", text):
         return None
     return f'must be a name of DNS, e.g. "ringfence.carrier.example", not "{text}"'
 
 
-def maybe_header(text: str) -> str | None:
-    """An HTTP header's name, or nothing."""
-    return None if re.fullmatch(r"[A-Za-z0-9-]{0,64}", text) else f'is no header: "{text}"'
+def header(text: str) -> str | None:
+    """An HTTP header's name."""
+    return None if re.fullmatch(r"[A-Za-z0-9-]{1,64}", text) else f'is no header: "{text}"'
 
 
 def web_url(text: str) -> str | None:
@@ -195,15 +189,10 @@ def web_url(text: str) -> str | None:
     return None
 
 
-def maybe_web_url(text: str) -> str | None:
-    """An address on the web, or nothing."""
-    return web_url(text) if text else None
-
-
 def process_url(text: str) -> str | None:
-    """Return where a process of ours has `/metrics`: an address of host and port alone."""
-    if said := web_url(text):
-        return said
+    """The address of a process of ours that has `/metrics`: host and port alone."""
+    if wrong := web_url(text):
+        return wrong
     parts = urlsplit(text)
     if parts.path.strip("/") or parts.query or parts.fragment:
         return f'must end after the port, like http://10.0.0.5:9464, not "{text}"'
@@ -219,9 +208,9 @@ def number_or_prefix(text: str) -> str | None:
 
 def span(text: str) -> str | None:
     """A span of time."""
-    return (
-        None if seconds_of(text) else f'must be a span of time like 10d, 12h or 30m, not "{text}"'
-    )
+    if seconds_of(text):
+        return None
+    return f'must be a span of time like 10d, 12h or 30m, not "{text}"'
 
 
 def wait(text: str) -> str | None:

@@ -11,7 +11,7 @@ def test_a_deadline_is_shared_and_does_not_move(monkeypatch: pytest.MonkeyPatch)
     now_s = [100.0]
     monkeypatch.setattr(clock, "monotonic_s", lambda: now_s[0])
     deadline = Deadline()
-    assert not deadline.started
+    assert deadline.left_s is None
     deadline.start(20)
     now_s[0] += 15
     deadline.start(20)

@@ -21,24 +21,16 @@ from stream.core.filters.snapshot import (
 )
 from stream.core.model.entry import PREFIX_MARK, Category
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot, columns_of
+from stream.lists.snapshot.build import Version, bare_snapshot, build_snapshot
+from tests.support.builders import columns_of
 
 KEY = b"\x07" * 16
 NUMBERS = [f"+44770090{i:04d}" for i in range(300)]
 
 
 def columns(numbers=NUMBERS, key=KEY):
-    count = len(numbers)
-    return columns_of(
-        np.array(numbers, "S16"),
-        key,
-        reported_at=np.arange(count, dtype=np.uint32),
-        expires_at=np.zeros(count, np.uint32),
-        category=np.full(count, Category.LOAN, np.uint8),
-        confidence=np.full(count, 80, np.uint8),
-        source=np.ones(count, np.uint16),
-        sources=("police", "bank"),
-    )
+    fields = {"reported_at": range(len(numbers)), "category": Category.LOAN, "confidence": 80}
+    return columns_of(numbers, key, ("police", "bank"), source=1, **fields)
 
 
 VERSION = Version("TH", "national", 7, "asean", KEY, "k1")
@@ -113,16 +105,8 @@ def test_a_snapshot_of_format_1_is_read(opened):
 def test_reports_and_prefixes_are_counted(opened):
     """The manifest says how many rows, distinct numbers and prefix entries there are."""
     texts = [NUMBERS[0], NUMBERS[1], NUMBERS[0], "+8552390*"]
-    held = columns_of(
-        np.array(texts, "S16"),
-        KEY,
-        reported_at=np.arange(4, dtype=np.uint32),
-        expires_at=np.zeros(4, np.uint32),
-        category=np.full(4, Category.LEGITIMATE, np.uint8),
-        confidence=np.full(4, 80, np.uint8),
-        source=np.array([0, 0, 1, 1], np.uint16),
-        sources=("police", "bank"),
-    )
+    fields = {"reported_at": range(4), "category": Category.LEGITIMATE, "source": [0, 0, 1, 1]}
+    held = columns_of(texts, KEY, ("police", "bank"), **fields)
     snapshot = opened(build_snapshot(VERSION, held, 5), KEY)
     manifest = snapshot.manifest
     assert (manifest.count, manifest.numbers, manifest.prefixes) == (4, 3, 1)

@@ -1,4 +1,4 @@
-"""How far each list is known, and what a step or a head says of that."""
+"""Positions of lists, and what a step or a head changes in them."""
 
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncState
@@ -30,6 +30,13 @@ def kinds(found) -> list[EventKind]:
     return [kind for kind, _ in found.kinds]
 
 
+def compared(marks: SyncState, head: ListPosition | None, *, all_stale: bool = False):
+    """The events of a comparison of all heads; None: the list store does not name the list."""
+    heads = {} if head is None else {NAME: head}
+    found = marks.compare(heads, marks.copy(), all_stale=all_stale)
+    return kinds(found[NAME]) if found else []
+
+
 def test_steps_in_order_are_taken_once():
     """Steps that follow each other are fresh; the same ones again are not."""
     marks = trusted(1)
@@ -39,7 +46,7 @@ def test_steps_in_order_are_taken_once():
 
 
 def test_a_gap_is_found():
-    """A step that is not the next one has the list read anew, and still counts at once."""
+    """A step that is not the next one has the list read again, and still counts at once."""
     marks = trusted(1)
     found = marks.take(NAME, chain(4)[2:])
     assert kinds(found) == [EventKind.GAP]
@@ -48,7 +55,7 @@ def test_a_gap_is_found():
 
 
 def test_a_chain_that_differs_is_found():
-    """An altered step has the list read anew."""
+    """An altered step has the list read again."""
     marks = trusted(1)
     step = chain(2)[1]
     altered = Step(step.id, NAME, 2, Op.ADD, b"{ }", step.chain)
@@ -64,32 +71,26 @@ def test_a_new_list_is_to_be_read():
 
 
 def test_a_generation_that_went_back_is_lost_until_passed():
-    """The register that knows less changes nothing here; once it passes us, the list is read."""
+    """A list store that knows less changes nothing here; once it passes us, the list is read."""
     marks = trusted(5)
-    found = marks.compare({NAME: at(3)}, marks.copy(), anew=False)
-    assert kinds(found[NAME]) == [EventKind.REGISTER_LOST]
+    assert compared(marks, at(3)) == [EventKind.REGISTER_LOST]
     assert marks.lost == {NAME}
-    assert not marks.compare({NAME: at(3)}, marks.copy(), anew=True)
+    assert not compared(marks, at(3), all_stale=True)
     assert not marks.begin()
-    marks.compare({NAME: at(6)}, marks.copy(), anew=False)
+    compared(marks, at(6))
     assert marks.lost == set()
     assert marks.begin() == {NAME}
 
 
 def test_a_list_that_is_gone_is_lost():
-    """A list that the register does not name any more stays enforced."""
-    marks = trusted(5)
-    assert kinds(marks.compare({}, marks.copy(), anew=False)[NAME]) == [EventKind.REGISTER_LOST]
+    """A list that the list store does not name any more stays enforced."""
+    assert compared(trusted(5), None) == [EventKind.REGISTER_LOST]
 
 
 def test_heads_tell_what_steps_did_not():
     """A head ahead of us is a gap, another chain at the same generation a checksum."""
-    marks = trusted(2)
-    assert kinds(marks.compare({NAME: at(3)}, marks.copy(), anew=False)[NAME]) == [EventKind.GAP]
-    marks = trusted(2)
-    other = ListPosition(2, "other")
-    found = marks.compare({NAME: other}, marks.copy(), anew=False)
-    assert kinds(found[NAME]) == [EventKind.CHECKSUM]
+    assert compared(trusted(2), at(3)) == [EventKind.GAP]
+    assert compared(trusted(2), ListPosition(2, "other")) == [EventKind.CHECKSUM]
 
 
 def test_steps_taken_after_the_heads_were_asked_are_no_loss():
@@ -97,7 +98,7 @@ def test_steps_taken_after_the_heads_were_asked_are_no_loss():
     marks = trusted(2)
     before = marks.copy()
     marks.take(NAME, chain(4))
-    assert not marks.compare({NAME: at(3)}, before, anew=False)
+    assert not marks.compare({NAME: at(3)}, before, all_stale=False)
 
 
 def test_a_failed_reading_is_tried_at_the_next_comparison():
@@ -107,7 +108,7 @@ def test_a_failed_reading_is_tried_at_the_next_comparison():
     marks.begin()
     marks.fail(NAME)
     assert not marks.begin()
-    marks.compare({NAME: at(2)}, marks.copy(), anew=False)
+    compared(marks, at(2))
     assert marks.begin() == {NAME}
 
 
@@ -121,8 +122,8 @@ def test_any_step_of_the_allowlist_has_it_read():
     assert marks.begin() == {ALLOWLIST}
 
 
-def test_nothing_is_taken_from_a_foreign_register():
-    """Steps of another register than the one that the lists came from do not count."""
+def test_nothing_is_taken_from_a_foreign_list_store():
+    """Steps of another list store than the one that the lists came from do not count."""
     marks = trusted(1)
     marks.foreign = True
     assert not marks.take(NAME, chain(3)).fresh

@@ -8,7 +8,7 @@ Item = tuple[str, dict[bytes, bytes]]
 
 
 def chain(count: int) -> list[Item]:
-    """Entries as the register's scripts write them."""
+    """Entries as the list store writes them."""
     items: list[Item] = []
     before = b""
     for number in range(1, count + 1):
@@ -43,7 +43,7 @@ def troubles(items: list[Item], kept_max: int = 100) -> list[str]:
 
 
 def test_a_whole_audit():
-    """Nothing is wrong with what the register wrote, and the verified span is said."""
+    """Nothing is wrong with what the list store wrote, and the verified span is said."""
     found = verified(chain(9), chain(9))
     assert (found.troubles, found.first, found.last) == ([], 1, 9)
 
@@ -75,7 +75,7 @@ def test_what_was_done_to_it_is_found(damage, says):
 
 
 def test_an_entry_that_was_changed_with_its_hash():
-    """One who computes an entry's hash anew is found at the entry after it."""
+    """One who rewrites the hash of one entry is found at the entry after it."""
     items = chain(9)
     fields = items[4][1]
     fields[b"reason"] = b"another"
@@ -94,7 +94,7 @@ def test_the_oldest_are_cut_off_by_design():
 
 
 def test_a_noted_head():
-    """A history written anew from the beginning is whole in itself, but not the one noted."""
+    """A history that was rewritten from the beginning is whole in itself, but not the one noted."""
     noted = AuditEntry.of(*chain(9)[6]).hash
     assert verified(chain(9), chain(9), noted=noted).noted_at == 7
     forged = chain(9)
@@ -103,7 +103,7 @@ def test_a_noted_head():
         fields |= {b"actor": b"nobody", b"before": before}
         fields[b"hash"] = before = hash_of(before, fields).encode()
     assert verified(forged, forged).troubles == []
-    assert "written anew" in verified(forged, forged, noted=noted).troubles[0].what
+    assert "rewritten" in verified(forged, forged, noted=noted).troubles[0].what
 
 
 def test_entries_from_before_the_chain():
