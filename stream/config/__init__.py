@@ -1,1 +1,1 @@
-"""What the operator writes: the settings, feed files and agreement files."""
+"""The operator's files: settings, feed files and agreement files."""

@@ -1,8 +1,8 @@
 """`<[agreements] dir>/<id>.toml`: one file per agreement, read as strictly as the settings.
 
-An unknown key is an error that names file, key and what was meant; all errors of all files are told
-at once. A running worker looks for changed files; of one that cannot be used any more its last
-good version stays in force.
+An unknown key is an error that names file, key and the closest known key. All errors of all files
+are reported at once. A running worker looks for changed files. Of one that cannot be used any more
+its last good version stays in force.
 """
 
 from collections.abc import Mapping
@@ -170,11 +170,11 @@ class AgreementFile:
         found = []
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             found.append(Problem(("valid_until",), "is not after valid_from: never in force"))
-        if self.confirmed is not None and self.kind != "pledge":
+        if self.confirmed is None:
+            return found
+        if self.kind != "pledge":
             found.append(Problem(("confirmed",), 'is for kind = "pledge"; others are confirmed'))
-        elif self.confirmed is not None and not (
-            self.valid_from <= self.confirmed < (self.valid_until or FOREVER)
-        ):
+        elif not self.valid_from <= self.confirmed < (self.valid_until or FOREVER):
             found.append(Problem(("confirmed",), "is not between valid_from and valid_until"))
         return found
 
@@ -258,10 +258,8 @@ class AgreementFolder:
         try:
             paths = agreement_paths(self._folder)
         except ConfigInvalid as error:
-            before, self.reading = (
-                self.reading,
-                AgreementReading(self.reading.agreements, {str(self._folder): error.errors}),
-            )
+            before, errors = self.reading, {str(self._folder): error.errors}
+            self.reading = AgreementReading(before.agreements, errors)
             return before != self.reading
         marks = {name: file_stamp(path) for name, path in paths.items()}
         known = self.reading.agreements.needed and str(self._folder) not in self.reading.errors
@@ -310,9 +308,11 @@ def read_agreement(path: Path) -> Agreement:
         raise ConfigInvalid(tuple(tables.errors))
     values, inherited = _completed(tables.values)
     read, problems = structured(_converter(), values, AgreementFile, {})
-    # What is wrong with the terms is wrong with each list that takes them over: told once.
-    told = {key for key, _ in problems}
-    inherited |= {key for key in told if key[:1] == ("lists",) and ("terms", *key[2:]) in told}
+    # A problem of the terms is one of each list that takes them over; it is reported once.
+    wrong_keys = {key for key, _ in problems}
+    inherited |= {
+        key for key in wrong_keys if key[:1] == ("lists",) and ("terms", *key[2:]) in wrong_keys
+    }
     errors = [f"{path}: {dotted(key)}: {text}" for key, text in problems if key not in inherited]
     if not values.get("lists") and "report" not in values:
         errors.append(f"{path}: lists: is missing: it shares no list and reports nothing")

@@ -1,7 +1,8 @@
 """`config/feeds/<name>.toml`: one file per feed, read as strictly as the settings.
 
-An unknown key is an error that names file, key and what was meant; all errors of all files are told
-at once. Secrets come from the environment, by the names that the file gives (or `<NAME>_FILE`).
+An unknown key is an error that names file, key and the closest known key. All errors of all files
+are reported at once. Secrets come from the environment, by the names that the file gives (or
+`<NAME>_FILE`).
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.feed import Feed
-from stream.feeds.feed_sources import FeedSetup, FeedSource, KafkaOf, source_of
+from stream.feeds.feed_sources import FeedSetup, KafkaOf, source_of
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.value_parsers import Dates
@@ -60,12 +61,12 @@ class OwnerTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleTable:
-    """`[schedule]`: how often it is fetched; `jitter`: up to so much later, by chance.
+    """`[schedule]`: how often the feed is fetched; `jitter`: up to so much later, by chance.
 
-    Without a word on `jitter` it is a tenth of `every`; and on that, 15 minutes, but for a signed
-    repository a second: what is asked for then is one small file. `whole_every`: where increments
-    come, all of it is asked for so often, so that copies do not drift and what stays does not
-    expire; "": as the transport does by itself.
+    `every` is 15 minutes by default, of a signed repository one second: its answer is one small
+    file. `jitter` is a tenth of `every` by default. `whole_every`: how often the whole list is
+    fetched where increments come, so that copies do not drift and entries do not expire; "": as
+    the transport does by itself.
     """
 
     every: Annotated[str, Checked(checks.maybe(checks.wait))] = ""
@@ -116,16 +117,13 @@ class FeedFile:
             if label not in _CATEGORIES
         ]
         for name, place in self.columns.items():
+            key = ("columns", name)
             if name not in FIELDS:
-                found.append(
-                    Problem(("columns", name), f"is no field; fields: {', '.join(FIELDS)}")
-                )
+                found.append(Problem(key, f"is no field; fields: {', '.join(FIELDS)}"))
             elif type(place) not in (str, int):
-                found.append(
-                    Problem(("columns", name), "must be a header's text or a number from 1")
-                )
+                found.append(Problem(key, "must be a header's text or a number from 1"))
             elif not place:
-                found.append(Problem(("columns", name), "must say which column: it is empty"))
+                found.append(Problem(key, "must say which column: it is empty"))
         found += [
             Problem(("may_list",), f'{wrong}, or "*" for every country')
             for country in self.may_list
@@ -140,8 +138,8 @@ class FeedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """Settings of all feeds: our own numbers and country, prefixes, access to Kafka."""
+class FeedContext:
+    """Settings outside a feed's file: our own numbers and country, prefixes, access to Kafka."""
 
     own: tuple[str, ...]
     home: str
@@ -149,9 +147,9 @@ class House:
     kafka: KafkaOf
 
 
-def house_of(settings: EngineSettings) -> House:
-    """Return the settings of all feeds."""
-    return House(
+def feed_context(settings: EngineSettings) -> FeedContext:
+    """Return what feed files need of the settings."""
+    return FeedContext(
         settings.feeds.own_numbers,
         settings.calls.home_country,
         settings.lists.prefixes(),
@@ -159,16 +157,18 @@ def house_of(settings: EngineSettings) -> House:
     )
 
 
-def read_feeds(folder: Path, environ: Mapping[str, str], house: House) -> dict[str, FeedSetup]:
+def read_feeds(
+    folder: Path, environ: Mapping[str, str], context: FeedContext
+) -> dict[str, FeedSetup]:
     """Return all feeds of a folder. Raises ConfigInvalid with every error found."""
-    feeds, wrong = read_each(folder, environ, house)
+    feeds, wrong = read_each(folder, environ, context)
     if wrong:
         raise ConfigInvalid(tuple(error for errors in wrong.values() for error in errors))
     return feeds
 
 
 def read_each(
-    folder: Path, environ: Mapping[str, str], house: House
+    folder: Path, environ: Mapping[str, str], context: FeedContext
 ) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
     """Return the feeds of a folder, and the errors of the other files by name.
 
@@ -178,14 +178,14 @@ def read_each(
     wrong: dict[str, tuple[str, ...]] = {}
     for name, path in feed_paths(folder).items():
         try:
-            feeds[name] = read_feed(path, environ, house)
+            feeds[name] = read_feed(path, environ, context)
         except ConfigInvalid as error:
             wrong[name] = error.errors
     return feeds, wrong
 
 
 def feed_tables(folder: Path) -> dict[str, dict[str, Any]] | None:
-    """What each feed file says, unchecked, by feed; None without a folder.
+    """Return each feed file's table, unchecked, by feed; None without a folder.
 
     For readers that need a list or a contact and may not see the secrets. A file that cannot be
     read is left out: `ringfence feeds list` names it.
@@ -201,11 +201,8 @@ def feed_tables(folder: Path) -> dict[str, dict[str, Any]] | None:
     return found
 
 
-def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup:
-    """Return the feed of a file; `house` holds the settings of all feeds.
-
-    Raises ConfigInvalid with every error found in it.
-    """
+def read_feed(path: Path, environ: Mapping[str, str], context: FeedContext) -> FeedSetup:
+    """Return the feed of a file. Raises ConfigInvalid with every error found in it."""
     tables = Tables()
     tables.lay(path)
     if tables.errors:
@@ -217,15 +214,15 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
     if (wrong := checks.feed_name(path.stem)) is not None:
         errors.insert(0, f"{path}: a feed {wrong}")
     source = source_of(
-        place, environ, house.kafka, lambda text: errors.append(f"{path}: from{text}")
+        place, environ, context.kafka, lambda text: errors.append(f"{path}: from{text}")
     )
-    if read is not None and source is not None:
-        errors += [f"{path}: {text}" for text in _apart(read, source)]
+    if read and source and (read.format == "snapshot") is not (source.kind == "tuf"):
+        errors.append(f'{path}: format: "snapshot" and [from] kind = "tuf" go together')
     if errors or read is None or source is None:
         raise ConfigInvalid(tuple(errors))
     every_s = _wait_s(read.schedule.every or _EVERY.get(source.kind, _USUALLY))
     return FeedSetup(
-        feed=_feed(path, read, house),
+        feed=_feed(path, read, context),
         source=source,
         every_s=every_s,
         jitter_s=_wait_s(read.schedule.jitter) if read.schedule.jitter else every_s / 10,
@@ -234,17 +231,10 @@ def read_feed(path: Path, environ: Mapping[str, str], house: House) -> FeedSetup
     )
 
 
-def _apart(read: FeedFile, source: FeedSource) -> list[str]:
-    """Return errors of a format and a source that do not go together."""
-    if (read.format == "snapshot") is not (source.kind == "tuf"):
-        return ['format: "snapshot" and [from] kind = "tuf" go together']
-    return []
-
-
-def _feed(path: Path, read: FeedFile, house: House) -> Feed:
+def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
     region = read.region or None
-    codes = _codes(read, house.home)
-    bounds = (read.gate, sorted(codes or ()), house.own, sorted(read.speaks_for), region)
+    codes = _codes(read, context.home)
+    bounds = (read.gate, sorted(codes or ()), context.own, sorted(read.speaks_for), region)
     reading = (
         *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
         *(read.dates, read.era, read.utc_offset),
@@ -275,18 +265,18 @@ def _feed(path: Path, read: FeedFile, house: House) -> Feed:
         future=read.future,
         sources=read.sources,
         codes=codes,
-        own=house.own,
-        prefixes=house.prefixes,
+        own=context.own,
+        prefixes=context.prefixes,
         speaks_for=frozenset(read.speaks_for),
         samples=read.samples,
         gate=read.gate,
         keep_s=read.keep_refused_days * 86_400,
         digest=hashlib.sha256(verdict_depends_on).hexdigest()[:12],
-        meaning=_meaning(read, codes, house),
+        meaning=_meaning(read, codes, context),
     )
 
 
-def _meaning(read: FeedFile, codes: frozenset[int] | None, house: House) -> str:
+def _meaning(read: FeedFile, codes: frozenset[int] | None, context: FeedContext) -> str:
     """Return a digest of all that the file says of its rows: which are listed, where, and how.
 
     Fetching, the gate, contacts and the life of refused versions leave it as it is.
@@ -297,7 +287,7 @@ def _meaning(read: FeedFile, codes: frozenset[int] | None, house: House) -> str:
         *(read.dates, read.era, read.utc_offset, read.expires_in, read.expires_from),
         *(sorted(read.columns.items()), read.header, read.encoding, read.unconfirmed),
         *(read.confidence, read.confidence_max, read.future, read.sources),
-        *(sorted(read.speaks_for), read.samples, house.own, house.prefixes),
+        *(sorted(read.speaks_for), read.samples, context.own, context.prefixes),
     )
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
 

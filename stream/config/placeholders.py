@@ -1,4 +1,4 @@
-"""Addresses that can never be reached: what examples and unfinished drafts left in the settings.
+"""Addresses in the settings that can never be reached, left from examples and drafts.
 
 Names that are reserved for examples (RFC 2606) are fine in a trial. In production a blocked caller
 is sent to a page that does not exist, and nobody can be asked about a number.
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stream.config.agreement_files import AgreementFolder
-from stream.config.feed_files import house_of, read_feed
+from stream.config.feed_files import feed_context, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import InsightSettings
 from stream.core.model.errors import ConfigInvalid
@@ -16,7 +16,7 @@ from stream.ops.schema import checks
 
 
 def placeholders(settings: InsightSettings, environ: Mapping[str, str]) -> Iterator[str]:
-    """Each place that still has such an address: where, what is wrong, and what to write there."""
+    """Yield each place that still has such an address, what is wrong, and what to write there."""
     if host := checks.reserved_host(settings.policy.redress_url):
         yield (
             f"policy.redress_url: {host} does not exist, and blocked callers are sent there: "
@@ -28,7 +28,7 @@ def placeholders(settings: InsightSettings, environ: Mapping[str, str]) -> Itera
 
 
 def _contacts(settings: InsightSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Everybody who may be asked about a number, and where that is said."""
+    """Yield every contact for a number, with the place of the setting."""
     for owner, section in settings.owners.items():
         yield f"owners.{owner}.contact", section.contact
     folder = AgreementFolder(settings.agreements.folder())
@@ -40,7 +40,7 @@ def _contacts(settings: InsightSettings, environ: Mapping[str, str]) -> Iterator
         return
     for path in feed_paths(Path(settings.feeds.dir)).values():
         try:
-            feed = read_feed(path, environ, house_of(settings)).feed
+            feed = read_feed(path, environ, feed_context(settings)).feed
         except ConfigInvalid:
             continue  # `check-config` and `feeds` say what is wrong with it
         yield f"{path}: owner.contact", feed.contact

@@ -76,7 +76,6 @@ HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 # The environment and the command say these; no file has their tables.
 NO_TABLES = frozenset({"secrets", "asking"})
 PLAIN = "plain"
-CIRCLE_KEY_BYTES = 32
 # This table replaces the default's instead of adding to it: who names topics means only these.
 REPLACED_WHOLE = frozenset({("calls", "topics")})
 
@@ -162,7 +161,7 @@ class EngineSettings:
         )
 
     def list_store(self) -> ListStoreSettings:
-        """For the register's clients."""
+        """Return the settings of the list store's clients."""
         return ListStoreSettings(
             url=self.redis.url,
             username=self.secrets.redis_username or None,
@@ -181,7 +180,7 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsightSettings(EngineSettings):
-    """The engine's sections, and those that say whom to ask and who is told: all `insight` sees."""
+    """The engine's sections, and those of contacts, appeals and sinks: all that `insight` sees."""
 
     owners: dict[Filled, OwnerSection]
     appeals: AppealsSection
@@ -257,9 +256,8 @@ class Settings(InsightSettings):
         clients = len(self.secrets.http_tokens.held)
         table["secrets"][HTTP_TOKENS] = f"{clients} clients" if clients else "not set"
         for name, circle in self.circles.items():
-            table["secrets"][circle.key_env] = (
-                "set" if name in self.secrets.circle_keys else "not set"
-            )
+            held = name in self.secrets.circle_keys
+            table["secrets"][circle.key_env] = "set" if held else "not set"
         return table
 
 
@@ -348,20 +346,17 @@ def _inherited(values: dict[str, Any]) -> dict[str, Any]:
     default, lists = policy.get("default"), policy.get("lists")
     if not isinstance(default, dict) or not isinstance(lists, dict):
         return values
-    completed = {
-        name: default | own if isinstance(own, dict) else own for name, own in lists.items()
-    }
-    return values | {"policy": policy | {"lists": completed}}
+    whole = {name: default | own if isinstance(own, dict) else own for name, own in lists.items()}
+    return values | {"policy": policy | {"lists": whole}}
 
 
 def _is_inherited(key: Key, tables: Tables) -> bool:
     """Return whether the value is `[policy.default]`'s, seen again in a list."""
     if key[:2] != ("policy", "lists") or len(key) < 4:
         return False
-    lists = _table(_table(tables.values, "policy"), "lists")
-    return key[3] in _table(_table(tables.values, "policy"), "default") and key[3] not in _table(
-        lists, key[2]
-    )
+    policy = _table(tables.values, "policy")
+    own = _table(_table(policy, "lists"), key[2])
+    return key[3] in _table(policy, "default") and key[3] not in own
 
 
 def _converter() -> Converter:
@@ -407,7 +402,6 @@ def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list
             errors.append(f"environment: {variable}: {what}; it is the key of {key}")
         else:
             keys[name] = bytes.fromhex(text)
-            assert len(keys[name]) == CIRCLE_KEY_BYTES
     wrong: list[str] = []
     tokens = read_tokens(secret(HTTP_TOKENS, environ, errors), wrong)
     errors += [f"environment: {HTTP_TOKENS}: {what}" for what in wrong]

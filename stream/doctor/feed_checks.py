@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from stream.config.feed_files import House, read_each
+from stream.config.feed_files import FeedContext, read_each
 from stream.config.sections import feed_paths
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.result import CheckLine, fail, ok, warn
@@ -16,12 +16,12 @@ from stream.feeds.version_files import VersionFiles
 from stream.lists.store.settings import ListStoreSettings
 
 
-def check_files(folder: Path, house: House) -> Iterator[CheckLine]:
+def check_files(folder: Path, context: FeedContext) -> Iterator[CheckLine]:
     """List feed files of `folder` that cannot be used."""
     if not folder.is_dir():
         return  # who follows no feeds has none
     try:
-        setups, wrong = read_each(folder, os.environ, house)
+        setups, wrong = read_each(folder, os.environ, context)
     except ConfigInvalid as error:
         for text in error.errors:
             yield fail("feeds", text, "ringfence check-config")

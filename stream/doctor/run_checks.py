@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from stream.config.feed_files import house_of
+from stream.config.feed_files import feed_context
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor import (
@@ -47,7 +47,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "feeds' reports": partial(feed_checks.check_orphans, feeds, settings.list_store()),
         "feeds": _apart(
             lambda: [
-                *feed_checks.check_files(feeds, house_of(settings)),
+                *feed_checks.check_files(feeds, feed_context(settings)),
                 *feed_checks.check_state(state_dir),
             ]
         ),

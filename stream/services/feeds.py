@@ -14,7 +14,7 @@ from pathlib import Path
 from stream.appeals.actions import AppealContext, keep_watch
 from stream.appeals.appeal_store import AppealCounts
 from stream.config.agreement_files import AgreementFolder, agreements_of
-from stream.config.feed_files import house_of, read_feed
+from stream.config.feed_files import feed_context, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import EngineSettings, Settings
 from stream.core.model.agreement import Agreements
@@ -220,8 +220,8 @@ class FeedsService(Service):
 
     async def _read_again(self, name: str, path: Path) -> None:
         try:
-            house = house_of(self.settings)
-            setup = await asyncio.to_thread(read_feed, path, self._environ, house)
+            context = feed_context(self.settings)
+            setup = await asyncio.to_thread(read_feed, path, self._environ, context)
         except ConfigInvalid as error:
             self._metrics.file_wrong.set(name, 1)
             self._say_wrong(name, str(error))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from stream.config.feed_files import House, read_each
+from stream.config.feed_files import FeedContext, read_each
 from stream.config.settings import InsightSettings
 from stream.core.model.decision import Decision, read_decision
 from stream.core.model.errors import ConfigInvalid, Fault
@@ -50,7 +50,7 @@ class FeedFolder:
     """The folder of feed files, read at most each `LOOK_S` seconds."""
 
     folder: Path
-    house: House
+    context: FeedContext
     register: ListStoreSettings
     _feeds: Feeds = field(init=False, default_factory=Feeds)
     _looked_s: float | None = field(init=False, default=None)
@@ -60,7 +60,7 @@ class FeedFolder:
         now_s = monotonic_s()
         if self._looked_s is None or now_s - self._looked_s > LOOK_S:
             self._looked_s = now_s
-            self._feeds = await asyncio.to_thread(_read, self.folder, self.house)
+            self._feeds = await asyncio.to_thread(_read, self.folder, self.context)
         return self._feeds
 
     async def states(self, names: Iterable[str]) -> dict[str, FeedState]:
@@ -69,9 +69,9 @@ class FeedFolder:
             return await book.states(list(names))
 
 
-def _read(folder: Path, house: House) -> Feeds:
+def _read(folder: Path, context: FeedContext) -> Feeds:
     try:
-        setups, wrong = read_each(folder, os.environ, house)
+        setups, wrong = read_each(folder, os.environ, context)
     except ConfigInvalid as error:
         return Feeds(wrong={"": error.errors})
     shown = {

@@ -10,7 +10,7 @@ from fastapi import Request
 from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
-from stream.config.feed_files import house_of
+from stream.config.feed_files import feed_context
 from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import AppealService
@@ -101,7 +101,7 @@ async def opened(
         redress=redress,
         live=LiveFigures(watch, serve.watchers_max),
         recent=RecentDecisions(settings.kafka_client(), settings.calls.decisions_topic),
-        feeds=FeedFolder(Path(settings.feeds.dir), house_of(settings), settings.list_store()),
+        feeds=FeedFolder(Path(settings.feeds.dir), feed_context(settings), settings.list_store()),
         commands=PageCommands(arguments),
         blocklists=blocklists,
         counting=TrialCounting(settings),

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from stream.config.feed_files import House, read_feed
+from stream.config.feed_files import FeedContext, read_feed
 from stream.config.settings import load
 from stream.core.filters.digests import Digests, elements
 from stream.core.model.entry import NEVER, Category, Entry
@@ -260,8 +260,8 @@ def _country(lab: Lab, owner: _Owner, address: str, number: int) -> _Country:
 
 async def _followed(lab: Lab, country: _Country) -> None:
     """As `feeds run` follows it, but that all countries are tasks of this process."""
-    house = House((), "TH", STRICT, lambda: KafkaSettings("127.0.0.1:9", "bench"))
-    setup = read_feed(country.feed, {}, house)
+    context = FeedContext((), "TH", STRICT, lambda: KafkaSettings("127.0.0.1:9", "bench"))
+    setup = read_feed(country.feed, {}, context)
     register, limits = ListStoreSettings(country.url), load([], {}).feeds
     async with FeedStateStore.open(register) as book:
         place = Workplace(

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from stream.config.feed_files import House, read_feed
+from stream.config.feed_files import FeedContext, read_feed
 from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_follower import Follower
 from stream.feeds.feed_sources import KINDS
@@ -22,7 +22,7 @@ from stream.lists.store.list_content import entries_of
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
 from tests.support.exchange import lab
-from tests.support.feeds import HOUSE, kh, workplace
+from tests.support.feeds import CONTEXT, kh, workplace
 from tests.support.lists import opened
 from tests.support.scripted_web import ok, scripted_web
 from tests.unit.config.test_feed_files import EXAMPLES, SECRETS
@@ -69,15 +69,17 @@ class Example:
         self.folder, self.url = tmp_path, url
 
     async def pulls(
-        self, environ: Mapping[str, str] = SECRETS, house: House = HOUSE
+        self, environ: Mapping[str, str] = SECRETS, context: FeedContext = CONTEXT
     ) -> VersionRecord | None:
-        setup = read_feed(self.path, environ, house)
+        setup = read_feed(self.path, environ, context)
         async with workplace(self.folder / "state", self.url) as place:
             return await Follower(setup, place, quiet=True).pull()
 
-    async def accepted(self, environ: Mapping[str, str] = SECRETS, house: House = HOUSE) -> int:
+    async def accepted(
+        self, environ: Mapping[str, str] = SECRETS, context: FeedContext = CONTEXT
+    ) -> int:
         """Pull it; how many numbers it has on its list."""
-        record = await self.pulls(environ, house)
+        record = await self.pulls(environ, context)
         assert record is not None
         assert record.verdict == "accepted", record.findings
         async with opened(self.url) as register:
@@ -171,7 +173,7 @@ async def test_change_files_of_another_ringfence(tmp_path, redis_url):
 async def test_a_compacted_topic(tmp_path, redis_url, kafka):
     """config/feeds/kafka.toml: key and value list a number, a tombstone takes it off."""
     reached = partial(KafkaSettings, kafka.bootstrap, "tests")
-    house = House(HOUSE.own, HOUSE.home, HOUSE.prefixes, reached)
+    context = FeedContext(CONTEXT.own, CONTEXT.home, CONTEXT.prefixes, reached)
     example = Example("kafka", tmp_path, redis_url, ("scam.numbers", f"scam.{tmp_path.name}"))
     topic = f"scam.{tmp_path.name}"
 
@@ -188,9 +190,9 @@ async def test_a_compacted_topic(tmp_path, redis_url, kafka):
     await admin.create_topics([NewTopic(topic, 1, 1, topic_configs={"cleanup.policy": "compact"})])
     await admin.close()
     await say(*((number, report) for number in kh(1, 2, 3)))
-    assert await example.accepted(house=house) == 3
+    assert await example.accepted(context=context) == 3
     await say((kh(1)[0], None))
-    assert await example.accepted(house=house) == 2
+    assert await example.accepted(context=context) == 2
 
 
 async def test_a_taxii_collection(tmp_path, redis_url, taxii):

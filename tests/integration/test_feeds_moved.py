@@ -13,7 +13,7 @@ from stream.lists.store.heads import By
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
-from tests.support.feeds import HOUSE, LIST, OPERATOR, Partner, kh, workplace
+from tests.support.feeds import CONTEXT, LIST, OPERATOR, Partner, kh, workplace
 
 OTHER = "KH/other"
 
@@ -34,7 +34,7 @@ class Moving(Partner):
         self.configured(extra)
         path = self.setup.path
         path.write_text(path.read_text().replace(f'list = "{LIST}"', f'list = "{name}"'))
-        self.setup = read_feed(path, {}, HOUSE)
+        self.setup = read_feed(path, {}, CONTEXT)
 
     async def looks(self) -> VersionRecord | None:
         async with workplace(self.folder / "state", self.settings.url) as place:

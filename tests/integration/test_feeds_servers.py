@@ -6,7 +6,7 @@ from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedFault
 from stream.feeds.feed_follower import Follower
 from stream.lists.store.list_content import entries_of
-from tests.support.feeds import HOUSE, LIST, kh, workplace
+from tests.support.feeds import CONTEXT, LIST, kh, workplace
 from tests.support.lists import opened
 from tests.support.scripted_web import ok, scripted_web
 from tests.unit.feeds.transports.test_http_get import FAILURES
@@ -45,13 +45,13 @@ async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, r
         for path, answer_s in ((file, 20.0), (hasty, 0.5)):
             path.write_text(FEED.format(url=web.url("/list"), answer_s=answer_s))
         async with workplace(tmp_path / "state", redis_url) as place:
-            follower = Follower(read_feed(file, {}, HOUSE), place, quiet=True)
+            follower = Follower(read_feed(file, {}, CONTEXT), place, quiet=True)
             assert await follower.pull() is not None
             first = await place.book.state("servers")
             listed = await numbers(redis_url)
             assert len(listed) == 20
             patient, waits = follower.setup.source.transport(), []
-            impatient = read_feed(hasty, {}, HOUSE).source.transport()
+            impatient = read_feed(hasty, {}, CONTEXT).source.transport()
             for number, (answer, reason, text) in enumerate(FAILURES.values(), 1):
                 web.answers["/list"] = answer
                 transport = impatient if reason is FeedFault.TIMEOUT else patient

@@ -38,7 +38,7 @@ from stream.ops.tasks import running
 from tests.support.agreements import agreement
 from tests.support.builders import entry, record_of
 from tests.support.exchange import LIST, Country, Lab, lab
-from tests.support.feeds import HOUSE, kh
+from tests.support.feeds import CONTEXT, kh
 from tests.support.lists import opened, until
 from tests.support.sip import code_of, message, sip_settings
 
@@ -291,5 +291,5 @@ def test_a_feed_file_says_what_its_hashes_may_name(tmp_path):
             f'[owner]\nname = "{owner}"\ncontact = "noc@trc.gov.kh"\n'
             f'[from]\nkind = "file"\npath = "{tmp_path}/x"\n'
         )
-        scope = read_feed(file, {}, HOUSE).feed.scope
+        scope = read_feed(file, {}, CONTEXT).feed.scope
         assert scope == Scope("kh", None if codes is None else frozenset(codes))

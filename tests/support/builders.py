@@ -71,7 +71,8 @@ def columns_of(
     texts = np.array(numbers, "S16")
     given = {"reported_at": 0, "expires_at": 0, "category": 0, "confidence": 50, "source": 0}
     given |= fields
-    arrays = {name: np.array(np.broadcast_to(given[name], len(texts))) for name in given}
+    wide = {name: np.asarray(value, np.int64) for name, value in given.items()}
+    arrays = {name: np.array(np.broadcast_to(one, len(texts))) for name, one in wide.items()}
     found = [digests.fingerprints() for _, digests in digested(texts, key)]
     arrays["fingerprint"] = np.concatenate(found or [np.empty(0, np.uint64)])
     arrays["number"] = codes_of(texts)

@@ -26,7 +26,7 @@ from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
 from tests.support.builders import entry
-from tests.support.feeds import HOUSE, workplace
+from tests.support.feeds import CONTEXT, workplace
 
 LIST = "KH/scam"
 BY = By("sok", "found by the police")
@@ -126,7 +126,7 @@ class Country:
 
     def __init__(self, folder: Path, url: str, feed: Path, key: bytes = b"") -> None:
         self.folder, self.url, self.key = folder, url, key
-        self.setup = read_feed(feed, {}, HOUSE)
+        self.setup = read_feed(feed, {}, CONTEXT)
 
     async def pulls(self) -> VersionRecord | None:
         async with workplace(self.folder / "state", self.url) as place:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 
-from stream.config.feed_files import House, read_feed
+from stream.config.feed_files import FeedContext, read_feed
 from stream.config.settings import load
 from stream.core.numbers.prefix_entries import STRICT
 from stream.feeds.apply import Applier
@@ -32,7 +32,7 @@ from tests.support.builders import NOW_S
 prepare(PRELOADED)
 LIST = "KH/scam"
 DAY_S = 86_400
-HOUSE = House(
+CONTEXT = FeedContext(
     own=("+85523888*",),
     home="TH",
     prefixes=STRICT,
@@ -81,7 +81,7 @@ class Partner:
         feeds.mkdir(exist_ok=True)
         file = feeds / f"{name}.toml"
         file.write_text(HEAD.format(format=self.form, extra=extra, path=self.path, tail=tail))
-        self.setup = read_feed(file, {}, HOUSE)
+        self.setup = read_feed(file, {}, CONTEXT)
         return self.setup
 
     async def __aenter__(self) -> Self:

@@ -15,7 +15,7 @@ import typer
 from stream.cli.common import one_line, region_of, settings_of
 from stream.cli.options import ConfigFiles, FromPartner, NumberColumn, Output, Region, Strict
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, render, say, warn_of_rejected
-from stream.config.feed_files import house_of, read_feed
+from stream.config.feed_files import feed_context, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import EngineSettings
 from stream.core.model import csv_cells
@@ -140,7 +140,7 @@ def setup_of(settings: EngineSettings, name: str) -> FeedSetup:
     if name not in paths:
         known = ", ".join(paths) or "there is none"
         raise ConfigInvalid((f"{folder}: no feed {name}; known: {known}",))
-    return read_feed(paths[name], os.environ, house_of(settings))
+    return read_feed(paths[name], os.environ, feed_context(settings))
 
 
 def recognised_feed(settings: EngineSettings, file: Path) -> Feed:
@@ -159,7 +159,7 @@ def recognised_feed(settings: EngineSettings, file: Path) -> Feed:
 
 
 def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
-    house = house_of(settings)
+    context = feed_context(settings)
     return Feed(
         name="check",
         list_name="",
@@ -170,8 +170,8 @@ def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
         region=found.region,
         dates=found.dates,
         unknown_category="other",
-        own=house.own,
-        prefixes=house.prefixes,
+        own=context.own,
+        prefixes=context.prefixes,
     )
 
 

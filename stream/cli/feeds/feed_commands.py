@@ -29,7 +29,7 @@ from stream.cli.output import (
     write_out,
 )
 from stream.cli.store_access import T, by, with_list_store
-from stream.config.feed_files import house_of, read_each
+from stream.config.feed_files import feed_context, read_each
 from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault, SnapshotUnreadable
@@ -388,7 +388,7 @@ def _with_book(settings: Settings, work: Callable[[ListStore, FeedStateStore], A
 
 def _setups(settings: Settings) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
     """Return the feeds, and the errors in the files of the others."""
-    return read_each(Path(settings.feeds.dir), os.environ, house_of(settings))
+    return read_each(Path(settings.feeds.dir), os.environ, feed_context(settings))
 
 
 def _all_right(wrong: Mapping[str, tuple[str, ...]]) -> None:

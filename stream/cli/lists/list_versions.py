@@ -27,7 +27,7 @@ from stream.cli.output import (
 from stream.cli.progress_bars import progress
 from stream.cli.store_access import ROWS_FOR_KERNELS, behind_calls, by, with_list_store
 from stream.config.agreement_files import agreements_of
-from stream.config.feed_files import house_of, read_each
+from stream.config.feed_files import feed_context, read_each
 from stream.config.settings import Settings
 from stream.core.model.agreement import AgreementState
 from stream.core.model.entry import Columns
@@ -418,7 +418,7 @@ def _filled_by(settings: Settings, name: str) -> Iterator[str]:
     """Feeds whose files fill the list."""
     setups: Mapping[str, FeedSetup]
     try:
-        setups, _ = read_each(Path(settings.feeds.dir), os.environ, house_of(settings))
+        setups, _ = read_each(Path(settings.feeds.dir), os.environ, feed_context(settings))
     except ConfigInvalid:
         return  # who follows no feeds has none
     for setup in setups.values():

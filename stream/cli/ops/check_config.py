@@ -9,7 +9,7 @@ from stream.cli.common import settings_of
 from stream.cli.options import ConfigFiles, Output
 from stream.cli.output import Format, note, render, say
 from stream.config.agreement_files import agreements_of
-from stream.config.feed_files import house_of, read_feeds
+from stream.config.feed_files import feed_context, read_feeds
 from stream.config.placeholders import placeholders
 
 
@@ -27,7 +27,7 @@ def check_config(config: ConfigFiles = None, form: Output = Format.TABLE) -> Non
     settings.kafka_client()
     agreements_of(settings)
     if Path(settings.feeds.dir).is_dir():  # who follows no feeds has none
-        read_feeds(Path(settings.feeds.dir), os.environ, house_of(settings))
+        read_feeds(Path(settings.feeds.dir), os.environ, feed_context(settings))
     settings.sinks.webhooks.secrets(os.environ)
     table = settings.redacted()
     render(form, table, lambda: say("\n".join(_as_toml(table, ()))))

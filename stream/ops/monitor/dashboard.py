@@ -140,7 +140,7 @@ class Overview:
 def overview(
     at_s: float, processes: Sequence[ProcessStatus], pairs: Mapping[str, ReadingPair]
 ) -> Overview:
-    """Return the figures at `at_s` (epoch) of processes, and of the `pairs` of those that answer."""
+    """Return the figures at `at_s` (epoch) of processes and the `pairs` of those that answer."""
     both = list(pairs.values())
     engine = [
         pair

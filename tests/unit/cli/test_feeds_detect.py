@@ -6,14 +6,14 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli.main import app
-from stream.config.feed_files import House, read_feed
+from stream.config.feed_files import FeedContext, read_feed
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
 from stream.kafka.settings import KafkaSettings
 from tests.support.feed_samples import Case, cases, meaning_of
 
 KAFKA = KafkaSettings("127.0.0.1:9", "tests")
-HOUSE = House(own=(), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)
+CONTEXT = FeedContext(own=(), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)
 
 
 def run(*words: str):
@@ -43,11 +43,11 @@ def test_what_is_printed_is_a_feeds_file_once_it_is_completed(tmp_path, case: Ca
     path = tmp_path / "partner.toml"
     path.write_text(said.output)
     with pytest.raises(ConfigInvalid) as caught:
-        read_feed(path, {}, HOUSE)
+        read_feed(path, {}, CONTEXT)
     for key in ("list", "owner.name", "owner.contact"):
         assert any(f'partner.toml: {key}: "' in error for error in caught.value.errors)
     path.write_text(completed(said.output))
-    assert read_feed(path, {}, HOUSE).feed.format == case.kind
+    assert read_feed(path, {}, CONTEXT).feed.format == case.kind
 
 
 @pytest.mark.parametrize("left", COMPLETED)
@@ -58,7 +58,7 @@ def test_a_proposal_completed_but_for_one_answer_is_refused(tmp_path, left):
     path = tmp_path / "partner.toml"
     path.write_text(text.replace(COMPLETED[left], left))
     with pytest.raises(ConfigInvalid, match="was left open") as caught:
-        read_feed(path, {}, HOUSE)
+        read_feed(path, {}, CONTEXT)
     assert len(caught.value.errors) == 1
 
 
@@ -71,7 +71,7 @@ def test_a_thai_spreadsheet_is_a_list_without_reading_the_code(tmp_path):
         text = text.replace(f'"{word}" = "other"', f'"{word}" = "{kind.label}"')
     path = tmp_path / "partner.toml"
     path.write_text(completed(text))
-    feed = read_feed(path, {}, HOUSE).feed
+    feed = read_feed(path, {}, CONTEXT).feed
     assert feed.options == case.options
     assert feed.region == case.defaults.region
     mapped = {word: feed.categories[word] for word in case.defaults.categories}

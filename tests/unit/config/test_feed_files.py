@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from stream.config.feed_files import House, read_feed, read_feeds
+from stream.config.feed_files import FeedContext, read_feed, read_feeds
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
@@ -17,7 +17,7 @@ from stream.feeds.open import FORMATS
 from stream.kafka.settings import KafkaSettings
 
 KAFKA = KafkaSettings("127.0.0.1:9", "tests")
-HOUSE = House(own=("+6621234*",), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)
+CONTEXT = FeedContext(own=("+6621234*",), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)
 SECRETS = {
     "SCAM_TRACKER_TOKEN": "t",
     "MISP_KEY": "k",
@@ -42,7 +42,7 @@ path = "kh.txt"
 def read(folder: Path, more: str = "", last: str = "", owner: str = "KH") -> FeedSetup:
     path = folder / "kh-scam.toml"
     path.write_text(LEAST.format(more=more, last=last, owner=owner))
-    return read_feed(path, {}, HOUSE)
+    return read_feed(path, {}, CONTEXT)
 
 
 def errors_of(folder: Path, **parts: str) -> list[str]:
@@ -103,7 +103,7 @@ def test_every_mistake_is_told_at_once(tmp_path):
     (tmp_path / "b.toml").write_text("list = ")
     (tmp_path / "Bad Name.toml").write_text(LEAST.format(more="", last="", owner="KH"))
     with pytest.raises(ConfigInvalid) as caught:
-        read_feeds(tmp_path, {}, HOUSE)
+        read_feeds(tmp_path, {}, CONTEXT)
     told = "\n".join(caught.value.errors)
     for part in (
         "a.toml: list:",
@@ -119,17 +119,17 @@ def test_every_mistake_is_told_at_once(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     """A missing folder is no empty folder: nothing would be followed, and nobody would know."""
     with pytest.raises(ConfigInvalid, match="there is no such folder"):
-        read_feeds(tmp_path / "feeds", {}, HOUSE)
+        read_feeds(tmp_path / "feeds", {}, CONTEXT)
 
 
 def test_secrets_come_from_the_environment_or_a_file(tmp_path):
     """A token that is named and not there is an error that names the variable, never the token."""
     (example,) = [path for path in EXAMPLES if path.stem == "jsonl-http"]
     with pytest.raises(ConfigInvalid, match="SCAM_TRACKER_TOKEN is not set"):
-        read_feed(example, {}, HOUSE)
+        read_feed(example, {}, CONTEXT)
     token = tmp_path / "token"
     token.write_text("secret\n")
-    found = read_feed(example, {"SCAM_TRACKER_TOKEN_FILE": str(token)}, HOUSE)
+    found = read_feed(example, {"SCAM_TRACKER_TOKEN_FILE": str(token)}, CONTEXT)
     assert "secret" not in repr(found)
 
 
@@ -152,12 +152,12 @@ def test_whose_numbers_a_feed_may_list(tmp_path, owner, more, codes):
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_every_example_can_be_read(path):
     """Each example in config/feeds is a feed file without a mistake."""
-    assert read_feed(path, SECRETS, HOUSE).feed.name == path.stem
+    assert read_feed(path, SECRETS, CONTEXT).feed.name == path.stem
 
 
 def test_there_is_an_example_for_each_format():
     """Whoever connects a feed finds an example of its format, and of its transport."""
-    feeds = [read_feed(path, SECRETS, HOUSE) for path in EXAMPLES]
+    feeds = [read_feed(path, SECRETS, CONTEXT) for path in EXAMPLES]
     assert {setup.feed.format for setup in feeds} == {*FORMATS, "snapshot"}
     assert {setup.source.kind for setup in feeds} == set(KINDS)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from stream.config.agreement_files import read_agreement
-from stream.config.feed_files import house_of, read_feed
+from stream.config.feed_files import feed_context, read_feed
 from stream.config.settings import load
 from stream.core.model.agreement import Shared
 from stream.core.model.decision import Action
@@ -29,7 +29,7 @@ def test_settings_and_feeds_are_read_as_meant(tmp_path, places):
     assert settings.trunks["th-bkk-01"].country == "TH"
     feed = tmp_path / "kh-scam.toml"
     feed.write_text(papers.feed("KH/scam", "http://127.0.0.1:1/x", tmp_path / "root.json"))
-    read = read_feed(feed, {}, house_of(settings))
+    read = read_feed(feed, {}, feed_context(settings))
     assert (read.feed.list_name, read.feed.circle, read.every_s) == ("KH/scam", "exercise", 1)
     if places is not None:
         assert settings.calls.topics == {"x.th.calls": "ringfence"}
