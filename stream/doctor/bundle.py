@@ -53,30 +53,25 @@ class Piece:
 async def pieces(
     settings: Settings, environ: Mapping[str, str], logs: Sequence[Path]
 ) -> AsyncIterator[Piece]:
-    """Every piece, one after the other, so that only one is in memory."""
-    yield _json(
-        "configuration.json", "what is in force; secrets only as set or not", settings.redacted()
-    )
+    """Yield every piece, one after the other, so that only one is in memory."""
+    why = "what is in force; secrets only as set or not"
+    yield _json("configuration.json", why, settings.redacted())
     yield _json("environment.json", "which variables of ours are set", environment(environ))
     yield _json("versions.json", "what runs, and every package with its version", _versions())
     lines = await examine(settings)
-    yield _json("doctor.json", "what ringfence doctor finds, and what mends it", lines)
+    yield _json("doctor.json", "what ringfence doctor finds, and how to fix it", lines)
     seen = await Monitor(settings.watched()).look_twice(1.0)
     yield _json("figures.json", "rates, latency, lag, lists and who is away, over a second", seen)
     async for piece in _metrics(settings):
         yield piece
-    async for piece in _register(settings):
+    async for piece in _list_store(settings):
         yield piece
     for piece in await asyncio.to_thread(_manifests, Path(settings.lists.state_dir)):
         yield piece
-    yield _json(
-        "kafka.json",
-        "topics' ends, and how far each of our groups has read",
-        await _kafka(settings),
-    )
-    yield Piece(
-        "logs/journal.txt", "what our units logged at last, numbers masked", await _journal()
-    )
+    why = "topics' ends, and how far each of our groups has read"
+    yield _json("kafka.json", why, await _kafka(settings))
+    why = "what our units logged at last, numbers masked"
+    yield Piece("logs/journal.txt", why, await _journal())
     for path in logs:
         yield Piece(f"logs/{path.name}", "a log file that was named, its end", _tail(path))
 
@@ -100,7 +95,7 @@ def _versions() -> dict[str, Any]:
 
 
 async def _metrics(settings: Settings) -> AsyncIterator[Piece]:
-    """Each process' `/metrics`, as Prometheus would have it."""
+    """Yield each process' `/metrics`, as Prometheus would have it."""
     limit = aiohttp.ClientTimeout(total=5.0)
     async with aiohttp.ClientSession(timeout=limit) as session:
         for place in settings.watched():
@@ -115,14 +110,14 @@ async def _metrics(settings: Settings) -> AsyncIterator[Piece]:
             yield Piece(name, f"all that {place.name} counts", text, runs=False)
 
 
-async def _register(settings: Settings) -> AsyncIterator[Piece]:
+async def _list_store(settings: Settings) -> AsyncIterator[Piece]:
     """Lists' heads, and the end of the audit."""
     try:
-        async with await ListStore.connect(settings.list_store()) as register:
-            heads = await register.heads()
-            yield _json("lists.json", "every list as the register has it", heads)
+        async with await ListStore.connect(settings.list_store()) as list_store:
+            heads = await list_store.heads()
+            yield _json("lists.json", "every list as the list store has it", heads)
             entries = []
-            async for entry in register.past.audit():
+            async for entry in list_store.past.audit():
                 entries.append(
                     f"{rfc3339(entry.at_s)} {entry.actor}: {entry.op} {entry.list_name} "
                     f"{entry.generation} {entry.detail} {entry.reason}\n"
@@ -132,7 +127,7 @@ async def _register(settings: Settings) -> AsyncIterator[Piece]:
             text = "".join(entries)
             yield Piece("audit.txt", "who changed what at last, newest first, masked", text)
     except Fault as fault:
-        yield Piece("lists.json", "every list as the register has it", f'"{fault}"')
+        yield Piece("lists.json", "every list as the list store has it", f'"{fault}"')
 
 
 async def _kafka(settings: Settings) -> dict[str, Any]:
@@ -182,7 +177,7 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
 
 
 async def _journal() -> str:
-    """The end of what our units wrote to journald."""
+    """Return the end of what our units wrote to journald."""
     program = shutil.which("journalctl")
     if program is None:
         return "there is no journalctl here: name log files by --log\n"
@@ -207,7 +202,7 @@ async def _journal() -> str:
 
 
 def _tail(path: Path) -> str:
-    """The end of a file; whole lines."""
+    """Return the end of a file; whole lines."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

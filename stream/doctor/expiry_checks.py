@@ -100,7 +100,7 @@ def check_roles(folder: Path, now_s: int) -> Iterator[CheckLine]:
 
 
 def check_certificates(settings: Settings, now_s: int) -> Iterator[CheckLine]:
-    """Every certificate that the settings name."""
+    """Yield every certificate that the settings name."""
     named = {
         "kafka.ca_file": settings.kafka.ca_file,
         "kafka.cert_file": settings.kafka.cert_file,
@@ -114,7 +114,7 @@ def check_certificates(settings: Settings, now_s: int) -> Iterator[CheckLine]:
 
 
 def certificate_line(setting: str, path: Path, now_s: int) -> CheckLine:
-    """The certificate in a file that expires first."""
+    """Return the certificate in a file that expires first."""
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:

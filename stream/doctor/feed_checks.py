@@ -47,7 +47,7 @@ def same_source(setups: Iterable[FeedSetup]) -> Iterator[CheckLine]:
             )
 
 
-async def check_orphans(folder: Path, register: ListStoreSettings) -> list[CheckLine]:
+async def check_orphans(folder: Path, list_store: ListStoreSettings) -> list[CheckLine]:
     """List feeds without a file that still have reports, and lists that a feed has to leave.
 
     Their reports stay until they expire.
@@ -56,8 +56,8 @@ async def check_orphans(folder: Path, register: ListStoreSettings) -> list[Check
         paths = await asyncio.to_thread(feed_paths, folder)
     except ConfigInvalid:
         return []  # who follows no feeds has none
-    async with FeedStateStore.open(register) as book:
-        states = await book.states(await book.names())
+    async with FeedStateStore.open(list_store) as stored:
+        states = await stored.states(await stored.names())
     found = []
     for name, state in states.items():
         last = state.accepted

@@ -115,7 +115,7 @@ async def _rights(
 
 
 def right(doing: str, error: BaseException | None, of: str) -> CheckLine:
-    """A right that we have, or not."""
+    """Return a right that we have, or not."""
     if error is None:
         return ok("kafka rights", f"may {doing}")
     fix = f"kafka-acls.sh --add --allow-principal User:<ours> --operation All --topic|--group {of}"
@@ -151,7 +151,7 @@ async def _may_write(client: Any, topic: str) -> CheckLine:
 
 
 def damaged_batch() -> bytes:
-    """A batch of one record whose checksum is wrong: no broker keeps it."""
+    """Return a batch of one record whose checksum is wrong: no broker keeps it."""
     builder = DefaultRecordBatchBuilder(
         magic=2,
         compression_type=0,

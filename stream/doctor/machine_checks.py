@@ -82,7 +82,8 @@ def check_snapshots(
         known = local_state.known(folder)
         held, refused = local_state.last_good(folder, keys, known.synced_at_s)
     except SnapshotUnreadable as fault:
-        yield fail("lists here", str(fault), f"rm {folder}/register.json; ringfence run loads anew")
+        fix = f"rm {folder}/register.json; ringfence run reads it again"
+        yield fail("lists here", str(fault), fix)
         return
     for where, why in refused.items():
         fix = f"rm -r {where}" if Path(where).exists() else "ringfence circle list"
@@ -92,7 +93,7 @@ def check_snapshots(
     yield chance_line(one.live for one in held.values())
     if known.synced_at_s:
         age_s = max(0, now_s() - known.synced_at_s)
-        line = f"they last agreed with the register {spelled(age_s)} ago"
+        line = f"they last agreed with the list store {spelled(age_s)} ago"
         stale = age_s > 300
         yield warn("lists here", line, "ringfence run") if stale else ok("lists here", line)
 
@@ -112,7 +113,7 @@ def chance_line(held: Iterable[LiveList]) -> CheckLine:
 def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Iterator[CheckLine]:
     """List what is not here, or older than in the list store."""
     if heads is None:
-        yield warn("lists here", f"{len(here)}; the register cannot be asked", "see redis")
+        yield warn("lists here", f"{len(here)}; the list store cannot be asked", "see redis")
         return
     missing = sorted(set(heads) - set(here))
     late = {n: heads[n].generation - here[n] for n in here if n in heads}
@@ -122,7 +123,7 @@ def behind_lines(here: dict[str, int], heads: dict[str, ListHead] | None) -> Ite
     for name, count in late.items():
         yield warn("lists here", f"{name} is {count} generations behind", "ringfence run")
     if not missing and not late:
-        yield ok("lists here", f"{len(here)} verified, as the register has them")
+        yield ok("lists here", f"{len(here)} verified, as the list store has them")
 
 
 def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[CheckLine]:
@@ -137,9 +138,8 @@ def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[CheckLine]:
         yield warn("kernels", "are off: several times the CPU", '[ops] kernels = "auto"')
         return
     folder = ops.kernels_folder(str(state_dir))
-    why_not = (
-        warm_up(folder, may_compile=False).why_not if folder.is_dir() else "none are compiled yet"
-    )
+    compiled = folder.is_dir()
+    why_not = warm_up(folder, may_compile=False).why_not if compiled else "none are compiled yet"
     if why_not:
         yield warn("kernels", why_not, "ringfence warm")
     else:
@@ -172,7 +172,7 @@ def check_files() -> Iterator[CheckLine]:
 
 
 def files_line(limit: int) -> CheckLine:
-    """The limit of open files."""
+    """Return the limit of open files."""
     if limit == resource.RLIM_INFINITY or limit >= FILES_MIN:
         return ok("open files", f"{limit} may be open")
     fix = "LimitNOFILE=65536 in the unit, ulimit -n 65536 in a shell"

@@ -87,7 +87,7 @@ def port_lines(answers: Iterable[ScrapeAnswer]) -> Iterator[CheckLine]:
 
 
 def _free(url: str) -> bool:
-    """Whether the port is free; the check does not take it."""
+    """Return whether the port is free; the check does not take it."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=1.0):

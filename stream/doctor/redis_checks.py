@@ -14,16 +14,16 @@ from stream.ops.clock import now_ms
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 1.0, 10.0
 """Ages of lists and expiries are in whole seconds; ten of them are a list that looks stale."""
-REGISTER = "redis"
+LIST_STORE = "redis"
 MEMORY_FULL = 0.85
 """Of `maxmemory`: a rebuild of the largest list writes a second base beside the first."""
 _UNSYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2): the kernel's clock is not synchronised."""
 
 
-async def check_register(register: ListStoreSettings) -> list[CheckLine]:
+async def check_list_store(list_store: ListStoreSettings) -> list[CheckLine]:
     """Check the list store, and compare its clock with ours."""
-    return await _redis(REGISTER, register, "[redis] url")
+    return await _redis(LIST_STORE, list_store, "[redis] url")
 
 
 async def check_proxies(proxies: ListStoreSettings) -> list[CheckLine]:
@@ -66,8 +66,9 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[CheckLine]:
     if str(info.get("aof_last_write_status", "ok")) != "ok":
         yield fail(check, "its append-only file cannot be written", "df -h, Redis' own log")
     if int(info.get("evicted_keys", 0)):
-        anew = "ringfence lists repair LIST, each" if check == REGISTER else "restart the sink"
-        fix = f"redis-cli CONFIG SET maxmemory-policy noeviction; {anew}; CONFIG RESETSTAT"
+        ours = check == LIST_STORE
+        refill = "ringfence lists repair LIST, each" if ours else "restart the sink"
+        fix = f"redis-cli CONFIG SET maxmemory-policy noeviction; {refill}; CONFIG RESETSTAT"
         yield fail(check, f"it threw away {info['evicted_keys']} keys", fix)
 
 

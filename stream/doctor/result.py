@@ -25,15 +25,15 @@ class CheckLine:
 
 
 def ok(check: str, said: str) -> CheckLine:
-    """A check that passed."""
+    """Return a check that passed."""
     return CheckLine(check, Grade.OK, said)
 
 
 def warn(check: str, said: str, fix: str) -> CheckLine:
-    """A check of something that works now and will stop working."""
+    """Return a check of something that works now and will stop working."""
     return CheckLine(check, Grade.WARN, said, fix)
 
 
 def fail(check: str, said: str, fix: str) -> CheckLine:
-    """A check of something that does not work, or is not safe."""
+    """Return a check of something that does not work, or is not safe."""
     return CheckLine(check, Grade.FAIL, said, fix)

@@ -30,13 +30,13 @@ CHECK_S_MAX = 20.0
 Check = Callable[[], Awaitable[list[CheckLine]]]
 
 
-async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[CheckLine]:
-    """Every line, in the checks' order; a check that takes too long is a line too."""
+async def examine(settings: Settings) -> list[CheckLine]:
+    """Return every line, in the checks' order; a check that takes too long is a line too."""
     state_dir, feeds = Path(settings.lists.state_dir), Path(settings.feeds.dir)
     exchange, circles = settings.exchange, settings.secrets.circle_keys
     checks: dict[str, Check] = {
         "kafka": partial(kafka_checks.check_kafka, settings),
-        "redis": partial(redis_checks.check_register, settings.list_store()),
+        "redis": partial(redis_checks.check_list_store, settings.list_store()),
         "proxies' redis": partial(_proxies, settings),
         "clock": redis_checks.check_clock,
         "state directory": _apart(lambda: machine_checks.check_state(state_dir)),
@@ -62,9 +62,7 @@ async def examine(settings: Settings, check_s_max: float = CHECK_S_MAX) -> list[
         "open files": _apart(machine_checks.check_files),
         "ports": partial(_ports, settings),
     }
-    found = await asyncio.gather(
-        *(within(name, check, check_s_max) for name, check in checks.items())
-    )
+    found = await asyncio.gather(*(within(name, one, CHECK_S_MAX) for name, one in checks.items()))
     return [line for lines in found for line in lines]
 
 
@@ -85,7 +83,10 @@ async def within(name: str, check: Check, limit_s: float) -> list[CheckLine]:
 
 
 def _apart(check: Callable[[], Iterable[CheckLine]]) -> Check:
-    """Run a blocking check in a daemon thread: a hanging disk does not keep doctor from ending."""
+    """Run a blocking check in a daemon thread: a hanging disk does not keep doctor from ending.
+
+    `asyncio.to_thread` would: Python waits for its threads at the exit.
+    """
 
     async def run() -> list[CheckLine]:
         loop = asyncio.get_running_loop()
@@ -106,7 +107,7 @@ def _apart(check: Callable[[], Iterable[CheckLine]]) -> Check:
                 lines = [*check()]
             except (Fault, OSError) as raised:
                 error = raised
-            # After the time-out whoever asked may be gone, and the loop with them.
+            # After the time-out the command may have ended, and its loop is closed.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(told, lines, error)
 
@@ -124,11 +125,9 @@ async def _proxies(settings: Settings) -> list[CheckLine]:
 
 async def _snapshots(settings: Settings) -> list[CheckLine]:
     heads: dict[str, ListHead] | None = None
-    try:
-        async with await ListStore.connect(settings.list_store()) as register:
-            heads = dict((await register.heads()).lists)
-    except Fault:
-        heads = None  # the line of redis says why
+    with suppress(Fault):  # the line of redis says why
+        async with await ListStore.connect(settings.list_store()) as list_store:
+            heads = dict((await list_store.heads()).lists)
     named = [*machine_checks.name_lines(heads or ())]
     folder, keys = Path(settings.lists.state_dir), settings.circle_keys()
     return [*named, *await _apart(lambda: machine_checks.check_snapshots(folder, keys, heads))()]

@@ -20,8 +20,8 @@ _FILE_BYTES_MAX = 64 * 1024
 _NAMED = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|RINGFENCE_", re.IGNORECASE)
 _HARMLESS = {"RINGFENCE_CONFIG", "RINGFENCE_ACTOR"}
 # Every expression below takes time in proportion to its text, also where it finds nothing: what
-# repeats is followed by what it cannot be itself, or may begin only once in a word. A log line is
-# written by whoever calls; with one expression of another kind 16 kB of it took a second.
+# repeats is followed by what it cannot be itself, or may begin only once in a word. Callers decide
+# what a log line holds; with one expression of another kind 16 kB of it took a second.
 _QUOTE = r"\\{0,4}[\"']?"
 _TEXT = r"""(?:(")(?:[^"\\\r\n]|\\.)+|(')(?:[^'\\\r\n]|\\.)+|"""
 """A value in quotes; what else it may be follows."""
@@ -92,7 +92,7 @@ class Scrubber:
     secrets: tuple[str, ...]
 
     def text(self, text: str, *, runs: bool = True) -> str:
-        """The text without secrets and whole numbers; `runs`: digits without a plus are one too."""
+        """Return the text without secrets and numbers; `runs`: also digits without a plus."""
         for known in self.secrets:
             text = text.replace(known, GONE)
         for pattern, instead in _LOOKS:
@@ -116,7 +116,7 @@ def _run(found: re.Match[str]) -> str:
 
 
 def _is_id(found: re.Match[str]) -> bool:
-    """Whether the digits are a part of an id; it looks within the length of one only."""
+    """Return whether the digits are a part of an id, within the length of one."""
     start, end = found.span()
     left = found.string[max(0, start - _ID_CHARS - 1) : start]
     right = found.string[end : end + _ID_CHARS + 1]
@@ -133,7 +133,7 @@ def _ends(digits: str) -> str:
 
 
 def forms_of(value: bytes) -> Iterator[str]:
-    """Every form in which a secret could stand in a text."""
+    """Yield every form in which a secret could stand in a text."""
     texts = {value.hex(), b64encode(value).decode(), urlsafe_b64encode(value).decode()}
     try:
         text = value.decode()
@@ -177,5 +177,5 @@ def _read(path: Path) -> bytes:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The names of our variables that are set, never their values."""
+    """Return the names of our variables that are set, never their values."""
     return {name: "set" for name in sorted(environ) if name.startswith("RINGFENCE_")}

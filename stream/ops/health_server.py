@@ -19,9 +19,9 @@ from stream.ops.metrics.shared_catalogue import ProcessMetrics
 from stream.ops.tasks import running
 
 TURN_S = 0.5
-"""How often the loop notes its time: a stall is seen half a second late at most."""
+"""Seconds between two notes of the loop's time: a stall is seen half a second late at most."""
 IDLE_S = 10.0
-"""A connection without a request is closed after this."""
+"""Seconds until a connection without a request is closed."""
 
 
 class PortTaken(Fault):
@@ -45,8 +45,8 @@ class Readiness:
 class LoopWatchdog:
     """The age of the event loop's last turn: a task of it notes the time, `/live` reads it.
 
-    A loop that hangs answers no request at all, which is the same to whoever asks. One that hung
-    for a while and turns again can say so.
+    A loop that hangs answers no request at all, which a probe takes for a failure too. One that
+    hung for a while and turns again can report it.
     """
 
     def __init__(self, stalled_s: float) -> None:
@@ -71,10 +71,7 @@ class LoopWatchdog:
 
 
 class HealthServer:
-    """The three pages. Use `async with`; `port` is known inside.
-
-    Raises PortTaken on entering.
-    """
+    """The three pages. Use `async with`, which may raise PortTaken; `port` is known inside."""
 
     def __init__(
         self,
@@ -147,14 +144,16 @@ class HealthServer:
 log = logging.getLogger(__name__)
 
 PACE_S: Final = 0.001
-"""Between two connections: the loop decides calls meanwhile."""
+"""Seconds between two connections: the loop decides calls meanwhile."""
 OPEN_MAX: Final = 256
 """Connections at once; more wait in the kernel's queue."""
 LIFE_S: Final = 60.0
-"""So long one may stay: who asks for nothing, or takes no answer, makes room for others."""
+"""Seconds that a connection may stay: one that is idle, or takes no answer, makes room."""
 _BACKLOG: Final = 1024
 _FULL_S: Final = 0.05
+"""Seconds until a full server looks for room again."""
 _RETRY_S: Final = 1.0
+"""Seconds until the next try after an error: without files left to open it would spin."""
 
 
 @contextlib.asynccontextmanager
@@ -180,7 +179,8 @@ async def paced_server(server: web.Server, host: str, port: int) -> AsyncIterato
 async def _let_in(server: web.Server, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     while True:
-        while len(server.connections) >= OPEN_MAX:  # noqa: ASYNC110 - aiohttp tells nobody
+        # Polled: aiohttp has no event for a connection that ends.
+        while len(server.connections) >= OPEN_MAX:  # noqa: ASYNC110
             await asyncio.sleep(_FULL_S)
         try:
             connection, _ = await loop.sock_accept(listening)

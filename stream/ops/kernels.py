@@ -1,6 +1,6 @@
-"""The compiled kernels, switched on: from a cache in a folder that only we can write.
+"""Switch the compiled kernels on, from a cache in a folder that only we can write.
 
-Numba keeps what it compiled as pickles: whoever can write them can run code as us. So the folder
+Numba keeps compiled code as pickles, and who can write those can run code as us. So the folder
 belongs to us alone, or the kernels stay off and the reference does their work, several times
 slower.
 """
@@ -22,9 +22,9 @@ from typing import NamedTuple
 from stream.core import kernels
 
 FOLDER = "kernels"
-"""Where they are kept in a state directory, if the settings name no other place."""
+"""Their folder in a state directory, if the settings name no other place."""
 KEPT_S = 30 * 86_400.0
-"""What another version compiled goes after this time; a rolling update may still want it."""
+"""Seconds that kernels of another version are kept: a rolling update may still want them."""
 
 
 class KernelStatus(NamedTuple):
@@ -37,9 +37,9 @@ class KernelStatus(NamedTuple):
 def warm_up(folder: Path, *, may_compile: bool = True) -> KernelStatus:
     """Switch the kernels on in this process, compiling those that are not in `folder` yet.
 
-    Takes half a minute the first time and a second from then on; safe while others do the same,
-    who wait for the first. Unless it `may_compile`, it takes that second or says why not. Blocks.
-    Never fails: what is in the way is said.
+    Takes half a minute the first time and a second from then on. Safe while others do the same:
+    they wait for the first. Unless it `may_compile`, it takes that second or returns why not.
+    Blocks. Never raises.
     """
     began_s = time.monotonic()
     why_not = _obstacle()
@@ -62,6 +62,8 @@ def _activated(folder: Path, *, may_compile: bool) -> str:
     if not may_compile and not marker.exists():
         return f"they are not compiled in {folder} yet (ringfence warm)"
     with (folder / ".lock").open("a") as lock:
+        # One process compiles, the others wait for its half minute instead of taking a core each.
+        # Once the marker is there nobody writes, and nobody has to wait.
         if not marker.exists():
             fcntl.flock(lock, fcntl.LOCK_EX)
         why_not = kernels.activate(folder)
@@ -96,7 +98,7 @@ def _obstacle() -> str:
 
 
 def _private(folder: Path) -> Path:
-    """The cache, made if need be. Raises `_Unsafe` where anybody else could write into it."""
+    """Make the cache if need be. Raises `_Unsafe` where anybody else could write into it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)

@@ -1,6 +1,6 @@
-"""The log: one JSON object a line on stderr, or a readable line where a person watches.
+"""The log: one JSON object a line on stderr, or a readable line on a terminal.
 
-Numbers are personal data: whatever looks like one is masked on its way out, in message, fields and
+Numbers are personal data. Text that looks like one is masked on its way out, in message, fields and
 tracebacks alike, so that no caller of a logger has to think of it.
 """
 
@@ -27,7 +27,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 def without_numbers(text: str) -> str:
-    """`text` with each international number in it masked."""
+    """Return `text` with each international number in it masked."""
     return NUMBER.sub(lambda found: masked(found.group()), text)
 
 
@@ -44,7 +44,7 @@ class JsonLines(logging.Formatter):
         self._always = always
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line."""
+        """Return one line."""
         line: dict[str, object] = {
             "ts": rfc3339_ms(round(record.created * 1000)),
             "level": record.levelname.lower(),
@@ -59,10 +59,10 @@ class JsonLines(logging.Formatter):
 
 
 class RepeatFilter(logging.Filter):
-    """Lets each message of other people's code pass once in a while; ours always.
+    """Passes each message of a library once in `SELDOM_S`; ours always.
 
-    aiokafka says four things 20 times a second for as long as a broker is away. The next line that
-    passes says in `held_back` how many did not.
+    aiokafka logs four messages 20 times a second for as long as a broker is away. The next line
+    that passes says in `held_back` how many did not.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic_s) -> None:
@@ -99,7 +99,7 @@ class ConsoleHandler(RichHandler):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """The event, its fields and its traceback."""
+        """Return the event, its fields and its traceback."""
         line = record.getMessage()
         given = " ".join(f"{name}={value}" for name, value in fields_of(record).items())
         if given:
@@ -109,14 +109,14 @@ class ConsoleHandler(RichHandler):
         return without_numbers(line)
 
     def render_message(self, record: logging.LogRecord, message: str) -> Text:  # noqa: ARG002
-        """As it is: brackets in a message are no mark-up."""
+        """Return the text as it is: brackets in a message are no mark-up."""
         return Text(message)
 
 
 def set_up(level: str, always: dict[str, object], stream: TextIO | None = None) -> None:
     """Send every log line to `stream` (stderr): for people if it is a terminal, else as JSON.
 
-    `always` stands on each JSON line, e.g. which worker speaks. Others speak from WARNING on.
+    `always` are fields of each JSON line, for example the worker. Libraries log from WARNING on.
     """
     stream = stream or sys.stderr
     handler: logging.Handler

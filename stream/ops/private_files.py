@@ -1,8 +1,8 @@
 """Owners of files, and files that hold a secret: nobody else may read or make them.
 
-`feeds pull` as root beside a unit that runs as `ringfence` leaves locks and versions that the unit
-may neither open nor remove. So who is not the folder's owner makes no file there, and what was made
-is named with its owner.
+`feeds pull` as root, beside a unit that runs as `ringfence`, leaves locks and versions that the
+unit may neither open nor remove. So only the folder's owner makes files there, and an error names
+the owner of a foreign one.
 """
 
 import os
@@ -17,7 +17,7 @@ ROOT = 0
 
 
 def user_of(uid: int) -> str:
-    """The user's name; its number where it has none (also of a unit's DynamicUser that stopped)."""
+    """Return the user's name; its number where it has none, as a DynamicUser that stopped."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -25,7 +25,7 @@ def user_of(uid: int) -> str:
 
 
 def stranger_to(folder: Path) -> str:
-    """The owner of `folder`, if files that we make there were not the owner's; "": they are fine.
+    """Return the owner of `folder` if our files there would not be the owner's; else "".
 
     A folder that we may write to as its group does is ours to use: volumes of Kubernetes belong to
     root. Root may write anywhere, and what it makes is root's. Raises OSError.
@@ -41,7 +41,7 @@ def stranger_to(folder: Path) -> str:
 
 
 def foreign(paths: Iterable[Path], uid: int) -> tuple[Path, str] | None:
-    """The first of `paths` that another user than `uid` made, and who; None: there is none."""
+    """Return the first of `paths` that another user than `uid` made, and its owner; else None."""
     for path in paths:
         try:
             found = path.lstat().st_uid
@@ -68,25 +68,24 @@ def file_stamp(path: Path) -> tuple[int, int]:
 
 
 def read_private(path: Path) -> bytes:
-    """A secret's file. Raises SecretUnsafe where others may read it, or it cannot be read."""
+    """Read a secret's file. Raises SecretUnsafe where others may read it, or it cannot be read."""
     try:
         with path.open("rb") as file:
+            # Of the open file, not of the path: somebody could exchange it between two looks.
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise SecretUnsafe(f"{path} is no file")
             if found.st_mode & 0o077:
-                mode = stat.S_IMODE(found.st_mode)
-                text = (
-                    f"{path} has mode {mode:04o}: others may read this secret; `chmod 600 {path}`"
-                )
-                raise SecretUnsafe(f"{text}, and change it if anybody else uses this machine")
+                text = f"{path} has mode {stat.S_IMODE(found.st_mode):04o}"
+                fix = f"`chmod 600 {path}`, and change it if anybody else uses this machine"
+                raise SecretUnsafe(f"{text}: others may read this secret; {fix}")
             return file.read()
     except OSError as error:
         raise SecretUnsafe(f"{path} cannot be read: {error.strerror}") from error
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """A new secret's file, lasting. Raises SecretUnsafe; what is there is never overwritten."""
+    """Write a new secret's file. Raises SecretUnsafe; an existing file is never overwritten."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

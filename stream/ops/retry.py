@@ -16,11 +16,11 @@ class Backoff:
     _next_s: float = field(init=False, default=0.0)
 
     def next_s(self) -> float:
-        """The wait after one more failure, in seconds."""
+        """Return the wait after one more failure, in seconds."""
         wait_s = self._next_s or self.first_s
         self._next_s = min(wait_s * 2, self.most_s)
         return wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, no secret
 
     def reset(self) -> None:
-        """It worked: the next failure begins with the first wait again."""
+        """Begin with the first wait again at the next failure."""
         self._next_s = 0.0

@@ -27,9 +27,9 @@ _SHORT: Final = "/tmp"  # noqa: S108 - multiprocessing makes a folder of its own
 
 
 def shorten_socket_paths() -> None:
-    """Have multiprocessing's folder where its sockets can be, before the first process is forked.
+    """Move multiprocessing's folder to a short path, before the first process is forked.
 
-    With a long TMPDIR no process would begin: "AF_UNIX path too long".
+    With a long TMPDIR no process would start: "AF_UNIX path too long".
     """
     if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST:
         return

@@ -1,6 +1,6 @@
 """Stored records that cannot be read back: skipped, counted, and logged once each.
 
-One malformed value in Redis must not end whoever reads it, nor keep the good ones from it. Records
+One malformed value in Redis must not end the process that reads it, nor hide the good ones. Records
 are read in many rooms, so the count belongs to the process: passing it through each constructor
 would put it into forty signatures. The price: two registries in one process (only tests have that)
 count into the newer one.
@@ -39,7 +39,7 @@ class StoredKind(StrEnum):
     TRIALS = "trials"
     """A promotion or demotion. What was known of it stays; else it counts as on trial."""
     FEED = "feed"
-    """What is remembered of a feed."""
+    """The state of a feed."""
     ENFORCEMENT = "enforcement"
     """A count, a sighting or a document of enforcement."""
     APPEAL = "appeal"

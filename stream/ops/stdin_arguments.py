@@ -1,7 +1,7 @@
-"""A command's arguments by its stdin: everybody on the machine can read argv, with `ps` say.
+"""A command's arguments by its stdin: everybody on the machine can read argv, for example by `ps`.
 
 A service that runs one of our commands for a person names it in argv, so that an operator sees what
-runs, and sends the rest by a pipe: phone numbers, reasons, who asks.
+runs. It sends the rest by a pipe: phone numbers, reasons, the person's name.
 """
 
 import json
@@ -16,14 +16,14 @@ _VERB: Final = re.compile(r"[a-z-]+")
 
 
 def parted(words: Sequence[str]) -> tuple[list[str], bytes]:
-    """Return what of a command's words is its argv, and what it is sent by its stdin."""
+    """Return a command's argv, and the bytes for its stdin."""
     # Digits never stand in the name of a command, and always in a number.
     named = [*takewhile(_VERB.fullmatch, words)]
     return [*named, BY_STDIN], json.dumps(words[len(named) :]).encode()
 
 
 def joined(argv: Sequence[str], stdin: BinaryIO) -> list[str]:
-    """All words of a command: argv, and what `parted` sent by stdin if argv says so."""
+    """Return all words of a command: argv, and those that `parted` sent if argv says so."""
     if not argv or argv[-1] != BY_STDIN:
         return [*argv]
     more: list[str] = json.loads(stdin.read())

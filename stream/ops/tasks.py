@@ -1,4 +1,4 @@
-"""Tasks that end for sure, and whose failure reaches the one who waits."""
+"""Tasks that end for sure, and whose failure reaches the code that waits for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -11,12 +11,12 @@ _T = TypeVar("_T")
 
 
 async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
-    """Cancel `tasks` until they have ended; whoever wants to know what they raised asks them.
+    """Cancel `tasks` until they have ended; their results stay with them.
 
     Once is not enough: up to Python 3.11 `asyncio.wait_for` swallows a cancellation that comes as
     its inner future ends (cpython issue 37658), and redis-py sends every command through it. A task
-    that reads from Redis in a loop would then go on for ever, and we with it. `again_s` is how
-    long a task's own clean-up may take before it is interrupted too.
+    that reads from Redis in a loop would then run for ever, and so would the wait for it. After
+    `again_s` a task's own clean-up is interrupted too.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
@@ -25,12 +25,12 @@ async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
         _, pending = await asyncio.wait(pending, timeout=again_s)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # else asyncio logs that nobody asked
+            task.exception()  # else asyncio logs that it was never retrieved
 
 
 @asynccontextmanager
 async def running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Task[None]"]:
-    """`job` as a task that ends with the block; its failure is whoever's that waits for it."""
+    """Run `job` as a task that ends with the block; only a wait for it raises its failure."""
 
     async def waiting() -> None:
         await job

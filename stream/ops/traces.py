@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 STOP_S_MAX = 2.0
-"""How long a process that stops waits for its last spans to leave."""
+"""Seconds that a process that stops waits for its last spans to leave."""
 
 
 class Traces:
@@ -28,7 +28,7 @@ class Traces:
             self.tracer = provider.get_tracer("ringfence", __version__)
 
     def told(self, name: str, began_ns: int, **attributes: str | int) -> None:
-        """A span of its own, from `began_ns` (nanoseconds of the epoch) to now."""
+        """Send a span of its own, from `began_ns` (nanoseconds of the epoch) to now."""
         if self.tracer is not None:
             named = {f"ringfence.{key}": value for key, value in attributes.items()}
             self.tracer.start_span(name, attributes=named, start_time=began_ns).end()
@@ -46,7 +46,7 @@ OFF = Traces()
 
 
 def traces_to(endpoint: str, ratio: float, instance: str) -> Traces:
-    """Spans to the OTLP/HTTP collector at `endpoint`, `ratio` (0..1) of traces; OFF if it is "".
+    """Return spans to the OTLP/HTTP collector at `endpoint`, `ratio` (0..1) of traces; else OFF.
 
     `instance` tells this process from its like. Headers (a token) and certificates are taken from
     OpenTelemetry's own variables, OTEL_EXPORTER_OTLP_HEADERS and others. Raises ConfigInvalid where

@@ -1,9 +1,9 @@
-"""Files in folders that others may write to: regular ones alone, no link followed, nothing waits.
+"""Files in folders that others may write to: only regular files, no link followed, no endless wait.
 
-Who may write to a folder may put a symbolic link where we read or write, so that a file of ours is
-read, or one elsewhere is written; or a FIFO, and whoever opens it waits for ever. So a file is
-opened without following its name (O_NOFOLLOW) and without waiting (O_NONBLOCK), and looked at once
-it is open; what is below a folder is opened from the open folder, whatever its path leads to by
+Who may write to a folder may put a symbolic link where we read or write. A file of ours would then
+be read, or one elsewhere written. Or a FIFO: who opens it waits for ever. So a file is opened
+without following its name (O_NOFOLLOW) and without waiting (O_NONBLOCK), and checked once it is
+open. A file below a folder is opened from the open folder, whatever the folder's path leads to by
 then. All of it blocks, and raises OSError with the whole path.
 """
 
@@ -29,7 +29,7 @@ class NotPlain(OSError):
 
 
 def open_plain(path: Path, flags: int = os.O_RDONLY, *, links: bool = False) -> int:
-    """A descriptor of the regular file `path`; `links`: its name may be a symbolic link.
+    """Return a descriptor of the regular file `path`; `links`: its name may be a symbolic link.
 
     With O_CREAT a new file is private to its owner. Raises NotPlain and other OSErrors.
     """
@@ -56,14 +56,8 @@ def _opened(
     return handle
 
 
-def read_plain(path: Path, bytes_max: int, *, links: bool = False) -> bytes:
-    """At most `bytes_max` bytes of a regular file. Raises OSError."""
-    with os.fdopen(open_plain(path, links=links), "rb") as file:
-        return file.read(bytes_max)
-
-
 class FolderEntry(NamedTuple):
-    """A name in a folder, and what it is; a link is told as such."""
+    """A name in a folder, and the file's own status: of a link, the link's."""
 
     name: str
     about: os.stat_result
@@ -84,7 +78,7 @@ class Folder:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The folder that a setting names, so its own path may be a link. Raises OSError."""
+        """Open the folder that a setting names; its own path may be a link. Raises OSError."""
         return cls(path, os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     def close(self) -> None:
@@ -92,7 +86,7 @@ class Folder:
         os.close(self.handle)
 
     def made(self, name: str) -> "Folder":
-        """The folder `name` in this one, made if need be; never through a link. Raises OSError."""
+        """Open the folder `name` in this one, made if need be, never through a link. OSError."""
         path = self.path / name
         with _told(path):
             try:
@@ -105,7 +99,7 @@ class Folder:
             return Folder(path, os.open(name, flags, dir_fd=self.handle))
 
     def found(self) -> list[FolderEntry]:
-        """All that is in it now; what is gone before it was looked at is left out."""
+        """Return all that is in it now, without names that are gone before they were looked at."""
         whole = []
         with _told(self.path), os.scandir(self.handle) as entries:
             for entry in entries:
@@ -115,7 +109,7 @@ class Folder:
         return whole
 
     def about(self, name: str) -> os.stat_result | None:
-        """Return what `name` is, a link being one; None: it is not there."""
+        """Return the status of `name`, of a link its own; None: it is not there."""
         try:
             return os.stat(name, dir_fd=self.handle, follow_symlinks=False)
         except FileNotFoundError:
@@ -125,19 +119,16 @@ class Folder:
             raise
 
     def open(self, name: str, flags: int = os.O_RDONLY) -> int:
-        """A descriptor of the regular file `name`. Raises NotPlain and other OSErrors."""
+        """Return a descriptor of the regular file `name`. Raises NotPlain and other OSErrors."""
         return _opened(self.handle, self.path / name, name, flags, links=False)
 
     def read(self, name: str, bytes_max: int) -> bytes:
-        """At most `bytes_max` bytes of a regular file."""
+        """Read at most `bytes_max` bytes of a regular file."""
         with os.fdopen(self.open(name), "rb") as file:
             return file.read(bytes_max)
 
     def write(self, name: str, data: bytes, aside: str) -> None:
-        """A file for others, whole or not at all; it is written as `aside` first.
-
-        The process's umask says who may read it.
-        """
+        """Write a file for others, whole or not at all: as `aside` first, with the umask's mode."""
         self.remove(aside)
         flags, path = os.O_WRONLY | os.O_CREAT | os.O_EXCL, self.path / aside
         handle = _opened(self.handle, path, aside, flags, links=False, mode=0o666)
@@ -171,7 +162,7 @@ class Folder:
 
 @contextmanager
 def folder_at(path: Path) -> Iterator[Folder]:
-    """The folder at `path`, open for as long as the block runs. Raises OSError."""
+    """Hold the folder at `path` open for as long as the block runs. Raises OSError."""
     folder = Folder.at(path)
     try:
         yield folder
@@ -181,7 +172,7 @@ def folder_at(path: Path) -> Iterator[Folder]:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Return what the kernel refuses of a name in a folder is told with its whole path."""
+    """Give an OSError about a name in a folder the whole path."""
     try:
         yield
     except OSError as error:

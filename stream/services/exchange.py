@@ -159,8 +159,8 @@ class _Publishing(Service):
     async def _work(self) -> None:
         names = ", ".join(sorted(self._offers.names))
         log.info("publishing %s in %s", names, self._outlet.folder)
-        register, pace = self.settings.list_store(), pace_of(self.settings)
-        publishing = keep_published(self._outlet, self._offers, register, pace, self._tell)
+        list_store, pace = self.settings.list_store(), pace_of(self.settings)
+        publishing = keep_published(self._outlet, self._offers, list_store, pace, self._tell)
         await supervised(publishing, gauges=self._see())
 
     def _tell(self, name: str, told: Told) -> None:

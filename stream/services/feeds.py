@@ -98,13 +98,14 @@ class FeedsService(Service):
         self._agreements.start()
         async with await ListStore.connect(settings.list_store()):
             pass  # a Redis that could lose entries is refused at the start
-        async with FeedStateStore.open(settings.list_store()) as book:
+        list_store = settings.list_store()
+        async with FeedStateStore.open(list_store) as states:
             self._place = Workplace(
                 settings=settings.feeds,
-                register=settings.list_store(),
+                register=list_store,
                 state_dir=Path(settings.lists.state_dir),
                 around=around_of(settings),
-                book=book,
+                book=states,
                 metrics=self._metrics,
                 places=asyncio.Semaphore(settings.feeds.parallel),
                 agreements=lambda: self._agreements.reading.agreements,
@@ -115,18 +116,13 @@ class FeedsService(Service):
                 "feeds followed=%d broken=%d folder=%s",
                 *(len(self._followed), len(self._wrong), self._folder),
             )
-            register = settings.list_store()
-            desk = AppealContext(
-                settings.calls.home_country,
-                settings.circle_keys(),
-                Agreements(),
-                settings.appeals.answer_s,
-            )
+            home, appeals = settings.calls.home_country, settings.appeals
+            context = AppealContext(home, settings.circle_keys(), Agreements(), appeals.answer_s)
             await supervised(
                 self._watch_files(),
-                rebuilding=keep_rebuilt(register, self._rebuilds, self._rebuilt),
-                appeals=keep_watch(register, desk, settings.appeals.kept_days, self._appeals),
-                reading=keep_told(register, self._metrics.redis.told, MEMORY_S),
+                rebuilding=keep_rebuilt(list_store, self._rebuilds, self._rebuilt),
+                appeals=keep_watch(list_store, context, appeals.kept_days, self._appeals),
+                reading=keep_told(list_store, self._metrics.redis.told, MEMORY_S),
             )
 
     async def _watch_files(self) -> None:
@@ -157,14 +153,14 @@ class FeedsService(Service):
         if fault is not None:
             log.warning("appeals cannot be read: %s", fault)
         for name in closed:
-            log.info("%s: the list's owner took the number off: redressed", name)
+            log.info("appeal redressed list=%s: the list's owner took the number off", name)
         if standing is not None:
             for state in OPEN:
                 self._metrics.appeals.labels(state).set(standing.by_state[state])
             self._metrics.appeals_overdue.set(standing.overdue)
 
     def _look_for_dead(self) -> None:
-        """A follower ends only by a bug: that feed begins again, and the others go on.
+        """Start the followers again that a bug ended; the others go on.
 
         Therefore followers are in no TaskGroup, which would end them all.
         """

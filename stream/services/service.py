@@ -154,7 +154,7 @@ class Service(ABC):
 
     @property
     def readiness(self) -> Readiness:
-        """What is missing. A process that stops is not ready."""
+        """The missing parts. A process that stops is not ready."""
         stopping = ("it is being stopped",) if self.stopping.is_set() else ()
         return Readiness((*self._missing(), *stopping))
 

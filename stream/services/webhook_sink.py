@@ -90,7 +90,7 @@ class WebhookSink(Service):
             Post(section.post(f"/ringfence/{calls.group_id}", self._secrets[name]))
         )
         endpoint = Endpoint(section.endpoint(name), post, kept.keep, self._webhook_metrics)
-        # A new endpoint is told what is decided from now on, not the week before.
+        # A new endpoint gets what is decided from now on, not the week before.
         wanted = calls.decisions_source(f"{calls.group_id}.webhook.{name}", "latest")
         source = KafkaSource(self.settings.kafka_client(), wanted, self._event)
         await source.start()

@@ -114,7 +114,7 @@ def test_why_falls_back_to_the_last_good_lists(tmp_path: Path, kafka, redis_url:
     here.config.write_text(here.config.read_text().replace("/state", "/other"))
     nothing = here.command("why", LISTED)
     assert nothing.code == 3
-    assert nothing.err.strip().startswith("ListStoreDown: the register does not answer")
+    assert nothing.err.strip().startswith("ListStoreDown: the list store does not answer")
     assert "Traceback" not in nothing.err
 
 

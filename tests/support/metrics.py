@@ -40,7 +40,7 @@ CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     WebhookMetrics: "Webhooks (`ringfence sink webhooks`)",
     partial(RedisMetrics, which="register"): "A Redis of ours",
     partial(CertificateMetrics, files={}): "Every process with a certificate",
-    SkipMetrics: "Every process that reads the register",
+    SkipMetrics: "Every process that reads the list store",
     ProcessMetrics: "Every process",
 }
 """Each catalogue, and what it is a catalogue of."""

@@ -33,7 +33,7 @@ _SAID = ("title", "kind", "state", "valid_from", "valid_until")
 
 
 def agreement_json(agreement: Agreement, at_s: int) -> dict[str, Any]:
-    """An agreement as plain values, with its state at that moment."""
+    """Return an agreement as plain values, with its state at that moment."""
     return {
         "agreement": agreement.id,
         **agreement_head(agreement, at_s),
@@ -59,7 +59,7 @@ def _clause_json(agreement: Agreement, clause: Clause, at_s: int) -> dict[str, A
 
 
 def named(agreements: Agreements, name: str, list_name: str, country: str) -> dict[str, Any] | None:
-    """The clause of the agreement with that id on a list in a country, to be named; or None."""
+    """Return the clause of agreement `name` on a list in a country, as plain values; or None."""
     for agreement in agreements.held:
         if agreement.id == name and (clause := agreement.clause(list_name, country)) is not None:
             return {
@@ -87,7 +87,7 @@ def _conditions(terms: Terms) -> Iterator[str]:
 def explained(
     settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
-    """The most that list `name` may cause in `country` at a moment, with its clauses."""
+    """Return the most that list `name` may cause in `country` at a moment, with its clauses."""
     clauses: list[dict[str, Any]] = []
     others: list[dict[str, Any]] = []
     for agreement in agreements.held:
@@ -132,7 +132,7 @@ def _changes(
 def may_cause(
     settings: EngineSettings, agreements: Agreements, name: str, country: str, at_s: int
 ) -> dict[str, Any]:
-    """The most that the list may cause at a moment, each term with its source."""
+    """Return the most that the list may cause at a moment, each term with its source."""
     home = country == settings.calls.home_country
     policy = alone(settings.policy.settings(), name) if home else _UNBOUND
     agreed = _agreed(agreements, name, country, at_s)
@@ -192,7 +192,7 @@ def _allowed(found: Bounded) -> list[str]:
 
 
 def contradiction_json(one: Contradiction) -> dict[str, Any]:
-    """A contradiction as plain values."""
+    """Return a contradiction as plain values."""
     return {
         "list": one.list,
         "countries": [*one.countries],
@@ -205,7 +205,7 @@ def contradiction_json(one: Contradiction) -> dict[str, Any]:
 
 
 def contradicted(one: Contradiction) -> str:
-    """A contradiction in a line."""
+    """Return a contradiction in a line."""
     until = f" until {rfc3339(one.until_s)}" if rfc3339(one.until_s) else ""
     says = (
         f"{one.ids[0]} says {one.said[0]}, {one.ids[1]} says {one.said[1]}; what counts: "

@@ -1,4 +1,4 @@
-"""The part of the chain that looks back: lists as they were, and a number's history."""
+"""Lists as they were at a moment, and a number's history on them."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -40,20 +40,20 @@ class Then:
     allow_known: bool
 
 
-async def lists_at(settings: EngineSettings, register: ListStore, e164: str, at_ms: int) -> Then:
+async def lists_at(settings: EngineSettings, list_store: ListStore, e164: str, at_ms: int) -> Then:
     """Read every list as it was of a number at a moment. Raises ListStoreDown."""
     lives: list[LiveList] = []
     not_known: dict[str, str] = {}
     keys = settings.circle_keys()
-    heads = (await register.heads()).lists
+    heads = (await list_store.heads()).lists
     known = {n: h for n, h in heads.items() if h.created_at_s * 1000 <= at_ms}
     asked = _asked(settings, known, e164, not_known)
     empty = {circle: _empty(key) for circle, key in keys.items()}
-    for name, past in (await pasts_about(register, asked)).items():
+    for name, past in (await pasts_about(list_store, asked)).items():
         circle = past.head.circle
         try:
             generation = past.generation_at(at_ms)
-            said = await said_at(register, past, generation, asked[name])
+            said = await said_at(list_store, past, generation, asked[name])
         except VersionGone as gone:
             not_known[name] = str(gone)
             continue
@@ -62,23 +62,23 @@ async def lists_at(settings: EngineSettings, register: ListStore, e164: str, at_
         at_s = at_ms // 1000
         live = LiveList(name, keys[circle], empty[circle], overlay, generation, at_s, scope)
         lives.append(live)
-    allow, sure = await _allow_at(register, at_ms)
+    allow, sure = await _allow_at(list_store, at_ms)
     made = await asyncio.to_thread(Blocklists.of, lives, allow, _table_of)
-    async with TrialStore.open(settings.list_store()) as book:
-        trials = (await book.read()).over(NO_TRIALS).as_of(at_ms // 1000)
+    async with TrialStore.open(settings.list_store()) as stored:
+        trials = (await stored.read()).over(NO_TRIALS).as_of(at_ms // 1000)
     return Then(made.with_trials(trials), not_known, sure)
 
 
 async def history_of(
-    settings: EngineSettings, register: ListStore, e164: str
+    settings: EngineSettings, list_store: ListStore, e164: str
 ) -> dict[str, tuple[Turn, ...]]:
     """Read the history of a number on every list that holds or held it. Raises ListStoreDown."""
-    asked = _asked(settings, (await register.heads()).lists, e164, {})
+    asked = _asked(settings, (await list_store.heads()).lists, e164, {})
     turns = {
-        name: await turns_of(register, past, asked[name])
-        for name, past in (await pasts_about(register, asked)).items()
+        name: await turns_of(list_store, past, asked[name])
+        for name, past in (await pasts_about(list_store, asked)).items()
     }
-    return await with_audit(register, {name: mine for name, mine in turns.items() if mine})
+    return await with_audit(list_store, {name: mine for name, mine in turns.items() if mine})
 
 
 def _asked(
@@ -96,7 +96,7 @@ def _asked(
 
 
 def turns_json(turns: Mapping[str, Sequence[Turn]]) -> list[dict[str, Any]]:
-    """A number's history as plain values."""
+    """Return a number's history as plain values."""
     return [
         {
             "list": name,
@@ -121,14 +121,14 @@ def turns_json(turns: Mapping[str, Sequence[Turn]]) -> list[dict[str, Any]]:
     ]
 
 
-async def _allow_at(register: ListStore, at_ms: int) -> tuple[Allowlist, bool]:
-    """The allowlist of a moment, and whether that is known for sure.
+async def _allow_at(list_store: ListStore, at_ms: int) -> tuple[Allowlist, bool]:
+    """Return the allowlist of a moment, and whether that is known for sure.
 
     Steps that are still in the change stream are done again; what is older is taken from the
     allowlist of now.
     """
-    _, now = await register.allow_all()
-    steps = await register.past.steps("")
+    _, now = await list_store.allow_all()
+    steps = await list_store.past.steps("")
     touched = set()
     for step in steps:
         entry = allow_of(step.payload) if step.op == Op.ALLOW else None

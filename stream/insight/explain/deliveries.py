@@ -33,16 +33,16 @@ REDIS = "redis"
 async def decided(
     settings: InsightSettings, topic: str, number: str, at_ms: int | None, limit: int
 ) -> tuple[list[FoundDecision], dict[str, Any]]:
-    """The last `limit` records about `number` in `topic`, up to a moment; and how far was looked.
+    """Return the last `limit` records about `number` up to a moment, and how far was looked.
 
-    An absent Kafka is told in `why`: at once, or after `DECISIONS_S_MAX` where it takes long.
+    `why` says that Kafka is away: at once, or after `DECISIONS_S_MAX` where it takes long.
     """
     said = {"why": "", "looked_back": LOOK_BACK, "whole": False}
     where = settings.kafka.bootstrap_servers
 
     def waiting(event: CallEvent) -> None:
         if event is CallEvent.KAFKA_AWAITED:
-            # The first try is enough: whoever asks is waiting for an answer.
+            # The first try is enough: a person is waiting for the answer.
             raise SourceDown(f"Kafka at {where} does not answer")
 
     if not await listens(settings.kafka_client()):
@@ -61,12 +61,11 @@ async def decided(
 async def delivered(
     settings: InsightSettings, number: str, found: Sequence[FoundDecision], now_s: int
 ) -> dict[str, Any]:
-    """The proxies' key, and of each decision what every sink did with it; plain values."""
+    """Return the proxies' key, and of each decision what every sink did with it; plain values."""
     groups = sink_groups(settings) if found else {}
     ends, why = await _positions(settings, groups) if found else ({}, "")
-    gave_up = (
-        await _gave_up(settings, number) if found and settings.sinks.webhooks.endpoints else {}
-    )
+    webhooks = found and settings.sinks.webhooks.endpoints
+    gave_up = await _gave_up(settings, number) if webhooks else {}
     topic = settings.calls.decisions_topic
     by_decision: dict[str, dict[str, str]] = {}
     for one in found:
@@ -81,7 +80,7 @@ async def delivered(
 
 
 def sink_groups(settings: InsightSettings) -> dict[str, str]:
-    """Each sink's consumer group by the sink's name: the Redis sink's, and each webhook's."""
+    """Return each sink's consumer group by the sink's name: the Redis sink's, each webhook's."""
     own = settings.calls.group_id
     webhooks = {name: f"{own}.webhook.{name}" for name in settings.sinks.webhooks.endpoints}
     return {REDIS: settings.sinks.redis.group_id or f"{own}.redis", **webhooks}
@@ -90,7 +89,7 @@ def sink_groups(settings: InsightSettings) -> dict[str, str]:
 async def _positions(
     settings: InsightSettings, groups: Mapping[str, str]
 ) -> tuple[dict[str, dict[Any, int]], str]:
-    """The position of each group that ever committed; and why nothing is known."""
+    """Return the position of each group that ever committed; and why nothing is known."""
     admin = AIOKafkaAdminClient(**settings.kafka_client().options(request_timeout_ms=5000))
     found: dict[str, dict[Any, int]] = {}
     try:
@@ -108,15 +107,11 @@ async def _positions(
 
 
 async def _gave_up(settings: InsightSettings, number: str) -> dict[tuple[str, str], str]:
-    """The reasons why webhooks gave up on a number's decisions, by endpoint and decision."""
+    """Return the reasons why webhooks gave up on a number's decisions, by endpoint and decision."""
     topic = settings.sinks.webhooks.undelivered_topic
     found, _ = await decided(settings, topic, number, None, 100)
-    return {
-        (one.headers.get("endpoint", ""), one.headers.get("ce_id", "")): one.headers.get(
-            "reason", ""
-        )
-        for one in found
-    }
+    told = [one.headers for one in found]
+    return {(one.get("endpoint", ""), one.get("ce_id", "")): one.get("reason", "") for one in told}
 
 
 def _state(
@@ -126,7 +121,7 @@ def _state(
     position: int | None,
     gave_up: Mapping[tuple[str, str], str],
 ) -> str:
-    """The state of one decision at a sink, in a word or two."""
+    """Return the state of one decision at a sink, in a word or two."""
     done = position is not None and position > one.offset
     if sink == REDIS:
         return "read" if done else "not yet read"
@@ -143,7 +138,7 @@ def _state(
 
 
 async def _key(settings: InsightSettings, number: str, now_s: int) -> dict[str, Any]:
-    """The key that proxies find for the number: its own, else that of its longest prefix.
+    """Return the key that proxies find for the number: its own, else that of its longest prefix.
 
     `built_age_s`: for how long the sink has not said that all keys are right; None: it never did.
     """

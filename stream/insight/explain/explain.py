@@ -28,7 +28,7 @@ _ALLOW_UNSURE = "allow entries that were taken off since may be missing"
 
 @dataclass(frozen=True, slots=True)
 class WhyQuestion:
-    """A number in E.164, the call that is imagined, the moment (None: now), and how much is told.
+    """A number in E.164, an imagined call from it, the moment (None: now), and what to show.
 
     `decisions`: how many of its last ones (0: Kafka and the proxies' Redis are not asked).
     """
@@ -45,28 +45,28 @@ async def explain_now(
     settings: InsightSettings,
     agreements: Agreements,
     blocklists: Blocklists,
-    register_said: str,
+    store_said: str,
     asked: WhyQuestion,
 ) -> dict[str, Any]:
-    """The chain by the lists of now; `register_said`: how those stand to the register."""
+    """Return the chain by the lists of now; `store_said`: how those stand to the list store."""
     at_ms = now_ms()
     answer = answer_for(
         settings, agreements, blocklists, asked.number, asked.trunk, asked.callee, at_ms
     )
-    answer["register"] = register_said
+    answer["register"] = store_said
     return await _whole(settings, agreements, blocklists, answer, asked)
 
 
 async def explain_at(
-    settings: InsightSettings, agreements: Agreements, register: ListStore, asked: WhyQuestion
+    settings: InsightSettings, agreements: Agreements, list_store: ListStore, asked: WhyQuestion
 ) -> dict[str, Any]:
-    """The chain as it was at the question's moment.
+    """Return the chain as it was at the question's moment.
 
     The lists are those of then, as far as they are kept, agreements count as they stood then, and
     `[policy]` is today's. Raises ListStoreDown.
     """
     assert asked.at_ms is not None, "there is a moment"
-    then = await lists_at(settings, register, asked.number, asked.at_ms)
+    then = await lists_at(settings, list_store, asked.number, asked.at_ms)
     answer = answer_for(
         settings, agreements, then.blocklists, asked.number, asked.trunk, asked.callee, asked.at_ms
     )
@@ -76,10 +76,10 @@ async def explain_at(
 
 
 async def with_history(
-    settings: InsightSettings, register: ListStore, answer: Mapping[str, Any]
+    settings: InsightSettings, list_store: ListStore, answer: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The same, with how the number came on and off each list. Raises ListStoreDown."""
-    turns = await history_of(settings, register, answer["number"])
+    """Return `answer` with the number's history on each list. Raises ListStoreDown."""
+    turns = await history_of(settings, list_store, answer["number"])
     return {**answer, "history": turns_json(turns)}
 
 
@@ -90,7 +90,7 @@ async def _whole(
     answer: dict[str, Any],
     asked: WhyQuestion,
 ) -> dict[str, Any]:
-    """Agreements, contacts, decisions and sinks added to what the lists say."""
+    """Return the lists' answers with agreements, contacts, decisions and sinks added."""
     contacts = await asyncio.to_thread(contacts_of, settings)
     home = settings.calls.home_country
     for held in answer["lists"]:
@@ -129,7 +129,7 @@ async def _whole(
 
 
 def _turned(blocklists: Blocklists, about: Collection[str]) -> list[dict[str, Any]]:
-    """The promotions and demotions of any of these; most often there are none."""
+    """Return the promotions and demotions of any of these; most often there are none."""
     return [
         {
             "what": str(target),

@@ -41,7 +41,7 @@ _RECORD_BYTES_MAX = 65_536
 
 
 async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
-    """The lists as a worker that starts now would have them, and the state of the list store."""
+    """Return the lists as a worker that starts now would have them, and the store's state."""
     down = asyncio.Event()
     said: list[str] = []
 
@@ -58,12 +58,13 @@ async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
     loaded = asyncio.create_task(refresher.wait_loaded())
     away = asyncio.create_task(down.wait())
     try:
+        # No TaskGroup: the first that ends is the answer, and a follower that runs is cancelled.
         await asyncio.wait({following, loaded, away}, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
         if away.done() and not refresher.current.lists:
             raise ListStoreDown(
-                f"the register {said[0].partition(';')[0]}, and "
+                f"the list store {said[0].partition(';')[0]}, and "
                 f"{settings.lists.state_dir} holds no lists"
             )
     finally:
@@ -105,7 +106,7 @@ def answer_for(
 def _entries(
     rules: Rules, blocklists: Blocklists, e164: str, now_s: int
 ) -> Iterator[dict[str, Any]]:
-    """Every list that holds the number or a prefix of it, held it, or may hold it."""
+    """Yield every list that holds the number or a prefix of it, held it, or may hold it."""
     numbers = parse_many([e164], lambda _: None)
     decay, bounds = rules.columns.decay, rules.policy.bounds
     found = blocklists.match(numbers, now_s, decay, rules.columns.scopes).by_row().get(0, ())
@@ -170,7 +171,7 @@ def _live(reports: Sequence[Entry], now_s: int) -> bool:
 
 
 def _held(live: LiveList, text: str) -> tuple[bool, tuple[Entry, ...]]:
-    """Whether the list knows the number or prefix, and its reports; (): it was removed."""
+    """Return whether the list knows the number or prefix, and its reports; (): it was removed."""
     column = elements(np.array([text], "S16"), live.key)
     fingerprint = int(Digests(column).fingerprints()[0])
     if fingerprint in live.overlay.entries:
@@ -191,7 +192,7 @@ def _verdict(
     callee: str | None,
     at_ms: int,
 ) -> dict[str, Any]:
-    """The engine's decision about such a call."""
+    """Return the engine's decision about such a call."""
     record = {"call_id": "why", "caller": e164, "callee": callee, "trunk": trunk}
     topic = next(iter(settings.calls.topics))
     raw = RawBatch(

@@ -18,7 +18,7 @@ OURS = "[policy]"
 
 
 def terms_of(policy: Policy, match: Match, matches: Sequence[Match]) -> list[dict[str, Any]]:
-    """The terms for the list of `match`, one of all `matches` of a number; plain values.
+    """Return the terms for the list of `match`, one of all `matches` of a number; plain values.
 
     Each: `term`, what it `wants` and what the number `has` in words, whether it `holds`, `by` whom.
     """
@@ -36,7 +36,7 @@ def terms_of(policy: Policy, match: Match, matches: Sequence[Match]) -> list[dic
 
 
 def deciding(terms: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The term that decided: the first that does not hold, else the action; None: no terms."""
+    """Return the deciding term: the first that does not hold, else the action; or None."""
     return next((term for term in terms if not term["holds"]), terms[0] if terms else None)
 
 
@@ -53,7 +53,7 @@ def _action(rule: ListPolicy, bound: Bound, match: Match) -> dict[str, Any]:
 
 
 def _outside(policy: Policy, match: Match) -> dict[str, Any]:
-    """The term that keeps the number out: the gate could not read it from its hash."""
+    """Return the term that keeps the number out: the gate could not read it from its hash."""
     if match.outside is not Outside.COUNTRY:
         kinds = {Outside.OWN: "our own numbers", Outside.EMERGENCY: "numbers dialled for help"}
         by = {Outside.OWN: "[feeds] own_numbers", Outside.EMERGENCY: "[policy.emergency]"}
@@ -67,7 +67,7 @@ def _outside(policy: Policy, match: Match) -> dict[str, Any]:
 def _of_entry(
     policy: Policy, rule: ListPolicy, bound: Bound, match: Match, matches: Sequence[Match]
 ) -> Iterator[dict[str, Any]]:
-    """The terms for an entry that is confirmed, and for others beside it."""
+    """Yield the terms for an entry that is confirmed, and for others beside it."""
     stops, sure = bound.stops, match.confidence or 0
     if rule.confidence_min:
         by = stops.confidence if rule.confidence_min > bound.alone.confidence_min else None
@@ -90,7 +90,7 @@ def _of_entry(
 
 
 def _owners(policy: Policy, matches: Sequence[Match]) -> set[str]:
-    """Whose lists certainly hold the number, of those that count for others."""
+    """Return the owners of the lists that hold the number for sure, and count for others."""
     return {
         owner_of(policy.names[one.list])
         for one in matches

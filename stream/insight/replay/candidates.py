@@ -37,7 +37,7 @@ class ReplayWorld:
     agreements: Agreements
 
     def side(self, at_s: int) -> Side:
-        """The same, compiled for that moment."""
+        """Return the same, compiled for that moment."""
         rules = rules_for(self.settings, self.blocklists, self.agreements, at_s)
         held = rules.policy.settings.rules
         bursts = None
@@ -91,7 +91,7 @@ def live_list(
     now_s: int,
     scope: Scope | None,
 ) -> LiveList:
-    """A list of `content` (bytes: a bare filter) as a worker would enforce it. Blocks.
+    """Return a list of `content` (bytes: a bare filter) as a worker would enforce it. Blocks.
 
     Raises SnapshotUnreadable, and FilterUnreadable for a bare filter.
     """
@@ -112,9 +112,9 @@ def file_read(
     emergency: Mapping[str, frozenset[str]],
     now_s: int,
 ) -> VersionRead:
-    """A partner's file as its feed would read it; what the feed may not bring is left out. Blocks.
+    """Return a partner's file as its feed would read it, without rows that it may not bring.
 
-    Raises SnapshotUnreadable where it is not what its feed says.
+    Blocks. Raises SnapshotUnreadable where it is not what its feed says.
     """
     bounds = Bounds(
         codes=feed.codes,
@@ -129,14 +129,14 @@ def file_read(
 
 
 def content_of(read: VersionRead) -> Columns | bytes:
-    """The part of a file that can be on a list."""
+    """Return the part of a file that can be on a list."""
     if read.bare:
         return read.filter_data
     return picked(read.columns, np.flatnonzero(read.columns.category != REMOVED))
 
 
 def key_for(settings: EngineSettings, blocklists: Blocklists, name: str) -> tuple[str, bytes]:
-    """The circle and key of a list here; `plain` where there is no such list yet."""
+    """Return the circle and key of a list here; `plain` where there is no such list yet."""
     for live in blocklists.lists:
         if live.name == name:
             keys = settings.circle_keys()
@@ -150,7 +150,7 @@ def _filters(snapshots: Sequence[Snapshot]) -> tuple[str, ...]:
 
 
 def _tables(blocklists: Blocklists) -> dict[tuple[str, ...], Table]:
-    """The tables that are there, by the filters in them."""
+    """Return the tables that are there, by the filters in them."""
     found = {}
     for circle in blocklists.circles:
         for group in circle.groups:

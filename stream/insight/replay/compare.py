@@ -56,7 +56,7 @@ class Ruled:
     on_trial: int
 
     def rule(self, call: int) -> str:
-        """The rule that decided the call, as decisions name it: `list:KH/scam`, `rule:...`."""
+        """Return the rule that decided the call, as decisions name it: `list:KH/scam`."""
         place = int(self.places[call])
         if place == _NOBODY:
             return self.side.rules.rule_names.rules[0]
@@ -66,7 +66,7 @@ class Ruled:
         return f"{name} on {of_list}" if of_list and of_list not in name else name
 
     def by_caller(self, call: int) -> bool:
-        """The caller's number decided it, not the number called."""
+        """Return the caller's number decided it, not the number called."""
         place = int(self.places[call])
         return place == _NOBODY or int(self.rulings.roles[place]) == CALLER
 
@@ -106,7 +106,7 @@ def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
 
 
 def _allowed(ruled: Ruled) -> NDArray[np.bool_]:
-    """The calls that the allowlist lets through although a list or rule matched them."""
+    """Return the calls that the allowlist lets through although a list or rule matched them."""
     found = np.zeros(len(ruled.actions), np.bool_)
     found[ruled.rulings.calls[ruled.rulings.rules == ALLOWLIST]] = True
     return found

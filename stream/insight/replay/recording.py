@@ -70,7 +70,7 @@ class Recording:
         return sum(stop - start for start, stop in self.spans.values())
 
     async def batches(self, progress: Progress) -> AsyncGenerator[RawBatch, None]:
-        """All records, from the beginning; `progress` is told offsets, done and in all.
+        """Yield all records, from the beginning; `progress` gets offsets, done and in all.
 
         A batch's values last until the next one. Raises SourceDown.
         """
@@ -168,7 +168,7 @@ class _Pace:
 
 
 def _before(batch: RawBatch, spans: Spans) -> RawBatch:
-    """The batch without what lies at or behind its partitions' ends."""
+    """Return the batch without what lies at or behind its partitions' ends."""
     rows: list[int] = []
     segments = []
     for name, start, stop in batch.segments:

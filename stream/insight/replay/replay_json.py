@@ -40,7 +40,7 @@ class ReplayRun:
 
 
 def told(made: ReplayRun, sums: Sums, *, full: bool) -> dict[str, Any]:
-    """The whole report as plain values."""
+    """Return the whole report as plain values."""
     records = sums.calls + sums.rejected
     return {
         "topics": list(made.topics),
@@ -104,7 +104,7 @@ def _caller(number: bytes, seen: SeenNumber, *, full: bool) -> dict[str, Any]:
 
 
 def _most(counts: Counter[str], name: str) -> list[dict[str, Any]]:
-    """The most frequent, and the rest together; of equals the first by name."""
+    """Return the most frequent, and the rest together; of equals the first by name."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     found: list[dict[str, Any]] = [{name: key, "calls": calls} for key, calls in ordered[:TOP]]
     rest = sum(calls for _, calls in ordered[TOP:])

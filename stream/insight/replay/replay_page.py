@@ -26,7 +26,7 @@ _BARS: Final = {"newly_blocked": "blocked", "no_longer_blocked": "flagged"}
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The whole page of what `replay_json.told` gave."""
+    """Return the whole page of what `replay_json.told` gave."""
     templates = environment(
         "stream.insight.replay", country=_country, share=share, many=many, when=_when
     )
@@ -42,7 +42,7 @@ def page(report: Mapping[str, Any]) -> str:
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """The answer in a few sentences; the terminal begins with them too."""
+    """Return the answer in a few sentences; the terminal begins with them too."""
     changes = report["changes"]
     before, after = (report["verdicts"][side]["block"] for side in ("production", "candidate"))
     first = (

@@ -24,7 +24,7 @@ NUMBERS_MAX: Final = 200_000
 PAIRS_MAX: Final = 1_000_000
 """Of callers and those they called, for newly blocked numbers: some 80 MB."""
 TRUNKS_MAX: Final = 1_000
-"""Trunks are named by records; whoever writes nonsense there fills no memory."""
+"""Records name trunks: a switch that writes a new name each time must not fill the memory."""
 NOBODY: Final = b""
 """In place of a number: withheld, or none that can be read."""
 OTHERS: Final = "others"
@@ -132,7 +132,7 @@ class Sums:
             self.pairs_left_out += 1
 
     def wanted(self) -> NDArray[np.bytes_]:
-        """The newly blocked numbers for which somebody's call back is looked for; S16, sorted."""
+        """Return the newly blocked numbers for which calls back are looked for; S16, sorted."""
         numbers = [one for one in self.changes[CallChange.NEWLY_BLOCKED].numbers if one]
         return np.array(sorted(numbers), "S16")
 

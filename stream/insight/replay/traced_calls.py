@@ -124,7 +124,7 @@ class Traced:
 async def traceback(
     asked: TraceQuestion, recorded: Recorded, traced: Traced, observe: Observe, progress: Progress
 ) -> AsyncGenerator[list[TracedCall], None]:
-    """The calls as they are found, a partition's in its own order.
+    """Yield the calls as they are found, a partition's in its own order.
 
     `traced` is counted up meanwhile. Raises TracebackRefused, TopicMissing, SourceDown.
     """
@@ -157,7 +157,7 @@ async def traceback(
 def _found(
     batch: CallBatch, asked: TraceQuestion, trunks: Trunks, traced: Traced
 ) -> list[TracedCall]:
-    """The calls of one batch, counted."""
+    """Return the calls of one batch, counted."""
     places = np.flatnonzero(_about(batch, asked)).tolist()
     calls = [_call(batch, place, asked, trunks, traced) for place in places]
     found = [call for call in calls if call is not None]
@@ -168,7 +168,7 @@ def _found(
 
 
 def _about(batch: CallBatch, asked: TraceQuestion) -> NDArray[np.bool_]:
-    """A mask of the batch's calls with the number on the side asked for."""
+    """Return a mask of the batch's calls with the number on the side asked for."""
     wanted = asked.number.encode()
     assert batch.callees is not None, "called numbers are asked for"
     found = np.zeros(len(batch), np.bool_)
@@ -182,7 +182,7 @@ def _about(batch: CallBatch, asked: TraceQuestion) -> NDArray[np.bool_]:
 def _call(
     batch: CallBatch, index: int, asked: TraceQuestion, trunks: Trunks, traced: Traced
 ) -> TracedCall | None:
-    """A call as it is handed out; None: it began outside of the time asked for."""
+    """Return a call as it is handed out; None: it began outside of the time asked for."""
     row = int(batch.rows[index])
     call = batch.call_of(index)
     started_s = call.started_at_s

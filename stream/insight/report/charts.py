@@ -199,7 +199,7 @@ def _short(day: date) -> str:
 
 
 def _above(most: int) -> int:
-    """The even round number at or above: 2, 4, 10, 12, 16, 20, 24, 100, 120, ..."""
+    """Return the even round number at or above: 2, 4, 10, 12, 16, 20, 24, 100, 120, ..."""
     if most < _ROUND[0]:
         return most + most % 2
     size = 1

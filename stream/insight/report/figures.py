@@ -52,9 +52,9 @@ class Day:
 class PairingFigures:
     """Figures of a list in a country in a period.
 
-    `expected` are the days that have to be told by now, `missing` those of them that are not;
-    `days` end with the last that is told, or has to be.
-    `targets_s` are the response targets that the documents were held against.
+    `expected` counts the days that have to be reported by now, `missing` are those that are not.
+    `days` end with the last that was reported, or has to be. `targets_s` are the response targets
+    that the documents were held against.
     """
 
     figures: Figures
@@ -90,7 +90,7 @@ def counted(
     period: ReportPeriod,
     today: date,
 ) -> PairingFigures:
-    """All figures of the clause's list in a country; documents of other lists are passed over."""
+    """Return all figures of the clause's list in a country, from that list's documents."""
     ours = [
         one
         for one in documents
@@ -137,7 +137,7 @@ def late_of(delays: Delays, target_s: int, *, same: bool) -> int | None:
 
 
 def _share(delays: Delays, late: int | None) -> float | None:
-    """The share in time, to a millionth and rounded down: only all of them are 1."""
+    """Return the share in time, to a millionth and rounded down: only all of them are 1."""
     if late is None:
         return None
     return (delays.count - late) * 1_000_000 // delays.count / 1_000_000
@@ -165,7 +165,7 @@ _TAKEN: Final = {
 
 
 def _figures(told: Told, target_s: int, *, same: bool) -> dict[Key, Value]:
-    """All but days and entries; `same`: see `late_of`."""
+    """Return all but days and entries; `same`: see `late_of`."""
     found: dict[Key, Value] = {}
     if told.by_category is not None:
         for key in (Key.BLOCKED, Key.FLAGGED, Key.SIMULATED):

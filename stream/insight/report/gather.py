@@ -1,4 +1,4 @@
-"""Reads what a report is made from: documents, the audit, feeds, appeals, all from the register."""
+"""Read a report's material from the list store: documents, the audit, feeds and appeals."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ _VERDICTS = ("feed_held", "feed_refused")
 
 async def gathered(
     settings: InsightSettings,
-    register: ListStore,
+    list_store: ListStore,
     agreement: Agreement,
     known: Agreements,
     period: ReportPeriod,
@@ -40,15 +40,15 @@ async def gathered(
     before, today = before_of(period, days), day_of(now_s)
     places = [(clause.list, country) for _, clause, country in covered(agreement, known.held, days)]
     lists = {name for name, _ in places}
-    versions, sizes, sizes_before = await _audited(register, lists, days, before)
-    async with EnforcementStore.open(settings.list_store()) as book:
+    versions, sizes, sizes_before = await _audited(list_store, lists, days, before)
+    async with EnforcementStore.open(settings.list_store()) as enforced:
         documents = [
             document
             for name, country in places
-            for document in await book.documents(name, country, before.first, today)
+            for document in await enforced.documents(name, country, before.first, today)
         ]
         refused = {
-            country: await book.refused(country)
+            country: await enforced.refused(country)
             for country in sorted({country for _, country in places} - {home})
         }
     return ReportMaterial(
@@ -70,7 +70,7 @@ async def gathered(
 def _unread(
     places: Iterable[tuple[str, str]], refused: Mapping[str, Mapping[str, str]], days: ReportPeriod
 ) -> list[str]:
-    """The reasons why partners' documents of these lists and days were not taken."""
+    """Return the reasons why partners' documents of these lists and days were not taken."""
     found = []
     for name, country in places:
         told = refused.get(country, {})
@@ -80,7 +80,7 @@ def _unread(
 
 
 async def _audited(
-    register: ListStore, lists: set[str], days: ReportPeriod, before: ReportPeriod
+    list_store: ListStore, lists: set[str], days: ReportPeriod, before: ReportPeriod
 ) -> tuple[tuple[VersionEvent, ...], dict[str, int], dict[str, int]]:
     """Versions held or refused on those days; numbers on each list after them, and before them.
 
@@ -91,7 +91,7 @@ async def _audited(
     sizes: dict[str, int] = {}
     sizes_before: dict[str, int] = {}
     changed: set[str] = set()
-    async for entry in register.past.audit(before.begin_s * 1000):  # newest first
+    async for entry in list_store.past.audit(before.begin_s * 1000):  # newest first
         name = entry.list_name
         if name not in lists:
             continue
@@ -103,7 +103,7 @@ async def _audited(
         if entry.op in _VERDICTS and days.begin_s <= entry.at_s < days.end_s:
             verdict = entry.op.removeprefix("feed_")
             versions.append(VersionEvent(entry.at_s, name, verdict, _reason(entry)))
-    heads = (await register.heads()).lists
+    heads = (await list_store.heads()).lists
     still = {name: heads[name].count for name in lists & heads.keys() - changed}
     return tuple(reversed(versions)), sizes | still, sizes_before | still
 
@@ -113,7 +113,7 @@ class _Detail(msgspec.Struct):
 
 
 def _reason(entry: AuditEntry) -> str:
-    """The gate's reason in a version's audit entry; what is no reason of ours is "other"."""
+    """Return the gate's reason in a version's audit entry; what is no reason of ours is "other"."""
     try:
         findings = msgspec.json.decode(entry.detail, type=_Detail).findings
     except (msgspec.MsgspecError, ValueError):
@@ -123,17 +123,17 @@ def _reason(entry: AuditEntry) -> str:
 
 
 async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, ...] | None:
-    """The feeds of the lists; None where no feeds are set up."""
+    """Return the feeds of the lists; None where no feeds are set up."""
     tables = feed_tables(Path(settings.feeds.dir))
     if tables is None:
         return None
     found = []
-    async with FeedStateStore.open(settings.list_store()) as book:
+    async with FeedStateStore.open(settings.list_store()) as states:
         for feed, table in tables.items():
             name = str(table.get("list", ""))
             if name not in lists:
                 continue
-            state = await book.state(feed)
+            state = await states.state(feed)
             held = state.held
             found.append(
                 FeedNow(
@@ -151,9 +151,9 @@ async def _feeds(settings: InsightSettings, lists: set[str]) -> tuple[FeedNow, .
 async def _appeals(settings: InsightSettings, lists: set[str]) -> tuple[OpenAppeal, ...]:
     """Appeals that wait for their answer, once for each of these lists that they name."""
     found = []
-    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
+    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as appeals:
         for state in sorted(OPEN):
-            for appeal in await book.in_state(state):
+            for appeal in await appeals.in_state(state):
                 names = {named.list for named in appeal.lists}
                 found += [
                     OpenAppeal(name, appeal.received_at_s, appeal.deadline_at_s, appeal.partner)

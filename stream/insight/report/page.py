@@ -22,7 +22,7 @@ from stream.core.model.decision import Action
 from stream.insight.report.charts import HEIGHT, WIDTH, calls_chart, delays_chart
 from stream.insight.report.figure_catalogue import BASES, FIGURES, Key, Unit
 from stream.insight.report.pairs import Pairing
-from stream.insight.report.period import ReportPeriod, day_words, span_words
+from stream.insight.report.period import day_words, span_words
 from stream.insight.report.points import AgendaPoint, Weight, anchor_of, days_told
 from stream.insight.report.whole import AgreementReport
 from stream.insight.report.words import (
@@ -84,7 +84,7 @@ class FigureRow:
 
 
 def page(report: AgreementReport) -> str:
-    """The whole page."""
+    """Return the whole page."""
     return (
         _environment()
         .get_template("report.html")
@@ -127,14 +127,14 @@ def page(report: AgreementReport) -> str:
 
 
 def style_source() -> str:
-    """The source for a policy (CSP, `style-src`) that allows the page's one style and no other."""
+    """Return the CSP source (`style-src`) that allows the page's one style and no other."""
     digest = hashlib.sha256(f"\n{style()}\n".encode()).digest()
     return f"'sha256-{b64encode(digest).decode()}'"
 
 
 @cache
 def style() -> str:
-    """The style of our reports, as CSS."""
+    """Return the style of our reports, as CSS."""
     return (
         resources.files("stream.insight.report").joinpath("templates/style.css").read_text("utf-8")
     )
@@ -171,7 +171,7 @@ def _count(value: int | None) -> str:
 
 
 def _section(pair: Pairing) -> dict[str, Any]:
-    """A list in a country for the template; `compared` with the period before, if that is known."""
+    """Return a list in a country for the template; `compared`: the period before is known."""
     where = f"{pair.clause.list} in {in_sentence(pair.country)}"
     target_s = pair.agreement.response_target_s
     charts = (
@@ -227,7 +227,7 @@ def _row(pair: Pairing, key: Key) -> FigureRow:
 
 
 def _change(pair: Pairing, key: Key) -> str:
-    """The change of a figure; of its daily average, if it adds up and the days differ."""
+    """Return the change of a figure; of its daily average, if it adds up and the days differ."""
     meaning, value, before = FIGURES[key], pair.value(key), pair.value_before(key)
     days, days_before = pair.value(Key.DAYS_TOLD), pair.value_before(Key.DAYS_TOLD)
     if key not in _ADD_UP or days == days_before or min(value or 0, before or 0) < FEW:
@@ -250,14 +250,11 @@ def _missing(pair: Pairing) -> str:
             runs[-1].append(day.toordinal())
         else:
             runs.append([day.toordinal()])
-    first = missing[0]
-    return listed(
-        [
-            span_words(first.fromordinal(run[0]), first.fromordinal(run[-1]))
-            for run in runs[:_RUNS_MAX]
-        ]
-        + ([f"{many(len(runs) - _RUNS_MAX, 'other time')}"] if len(runs) > _RUNS_MAX else [])
-    )
+    told = [
+        span_words(date.fromordinal(run[0]), date.fromordinal(run[-1])) for run in runs[:_RUNS_MAX]
+    ]
+    more = len(runs) - _RUNS_MAX
+    return listed([*told, many(more, "other time")] if more > 0 else told)
 
 
 def _grouped(points: Sequence[AgendaPoint]) -> list[tuple[str, str, list[AgendaPoint]]]:
@@ -294,11 +291,8 @@ def _schedule(report: AgreementReport) -> str:
     text = f"each {reporting.every}, within {many(reporting.due_days, 'day')} of its end, to {to}"
     if report.period.kind.value != reporting.every.value:
         return text  # no report that was agreed on
-    return f"{text}; this one is due by {day_words(_due(report.period, reporting.due_days))}"
-
-
-def _due(period: ReportPeriod, days: int) -> date:
-    return period.last + timedelta(days=days)
+    due = report.period.last + timedelta(days=reporting.due_days)
+    return f"{text}; this one is due by {day_words(due)}"
 
 
 def _roles(party: Party) -> str:

@@ -120,11 +120,11 @@ class Pairing:
         return self.counted.last_told is not None
 
     def value(self, key: Key) -> Value:
-        """A figure of the period; None: not measured."""
+        """Return a figure of the period; None: not measured."""
         return self.listed if key is Key.LISTED else self.counted.figures[key]
 
     def value_before(self, key: Key) -> Value:
-        """The same of the period before."""
+        """Return the same of the period before."""
         if self.before is None:
             return None
         return self.listed_before if key is Key.LISTED else self.before.figures[key]
@@ -133,7 +133,7 @@ class Pairing:
 def pairs_of(
     material: ReportMaterial, period: ReportPeriod, before: ReportPeriod
 ) -> Iterator[Pairing]:
-    """Each list in each country that enforces it, in the order of the agreement.
+    """Yield each list in each country that enforces it, in the order of the agreement.
 
     Between two others, and with no document here, a pair is theirs to report: see `elsewhere`.
     """
@@ -171,14 +171,14 @@ def elsewhere(material: ReportMaterial, period: ReportPeriod) -> tuple[tuple[str
 
 
 def reporters(agreement: Agreement) -> frozenset[str]:
-    """The parties that do something, and not only read."""
+    """Return the parties that do something, and not only read."""
     return frozenset(
         name for name, party in agreement.parties.items() if PartyRole.OBSERVER not in party.roles
     )
 
 
 def ceiling(agreement: Agreement, clause: Clause, period: ReportPeriod) -> Action:
-    """The most that a list was allowed to cause at any moment of a period."""
+    """Return the most that a list was allowed to cause at any moment of a period."""
     last_s = min(period.end_s, agreement.valid_until_s) - 1
     return agreement.terms_of(clause, last_s).action
 

@@ -65,11 +65,11 @@ class ReportPeriod:
         return self.first <= day <= self.last
 
     def dates(self) -> list[date]:
-        """Each day, in order."""
+        """Return each day, in order."""
         return [self.first + _DAY * place for place in range(self.days)]
 
     def before(self) -> "ReportPeriod":
-        """The month before a month, the quarter before a quarter, as many days before days."""
+        """Return the month before a month, the quarter before a quarter, the days before days."""
         last = self.first - _DAY
         if self.kind is PeriodKind.MONTH:
             return ReportPeriod(self.kind, last.replace(day=1), last)
@@ -113,12 +113,12 @@ def span_words(first: date, last: date) -> str:
 
 
 def day_words(day: date) -> str:
-    """A day for people: `25 November 2026`."""
+    """Return a day for people: `25 November 2026`."""
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def day_of(at_s: float) -> date:
-    """The day in UTC of a moment, in seconds since the epoch."""
+    """Return the day in UTC of a moment, in seconds since the epoch."""
     return datetime.fromtimestamp(at_s, UTC).date()
 
 
@@ -152,7 +152,7 @@ def _typed(typed: str) -> ReportPeriod:
 
 
 def period_of(every: Every, day: date) -> ReportPeriod:
-    """The day, week, month or quarter in which a day lies."""
+    """Return the day, week, month or quarter in which a day lies."""
     if every is Every.MONTH:
         return _months(PeriodKind.MONTH, day.year, day.month, 1)
     if every is Every.QUARTER:
@@ -164,7 +164,7 @@ def period_of(every: Every, day: date) -> ReportPeriod:
 
 
 def newest(every: Every, today: date, began: date) -> ReportPeriod:
-    """The last that is over; the running one, where what it is on began in it."""
+    """Return the last that is over; the running one, where what it is on began in it."""
     running = period_of(every, today)
     over = running.before()
     return over if began <= over.last else running

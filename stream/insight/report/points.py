@@ -89,7 +89,7 @@ def days_told(counted: PairingFigures) -> str:
 
 
 def anchor_of(pair: Pairing, key: Key) -> str:
-    """The anchor of a figure on the page."""
+    """Return the anchor of a figure on the page."""
     return f"{pair.slug}-{key}"
 
 
@@ -99,7 +99,7 @@ def points_of(
     waits: Sequence[Waiting],
     contradictions: Sequence[Contradiction],
 ) -> tuple[AgendaPoint, ...]:
-    """All points, the most urgent first; of one urgency in the order of the rules."""
+    """Return all points, the most urgent first; of one urgency in the order of the rules."""
     found = [point for pair in pairs if pair.told for point in _of_pair(pair)]
     found += _silences(material, pairs)
     found += [point for one in waits if (point := _of_waiting(one, pairs)) is not None]
@@ -286,7 +286,7 @@ _NOW: Final = {
 
 
 def _of_waiting(one: Waiting, pairs: Sequence[Pairing]) -> AgendaPoint | None:
-    """The point of something that waits; `_silences` has the days that were not reported."""
+    """Return the point of something that waits; `_silences` has the days that were not reported."""
     if one.standing not in _NOW:
         return None
     weight, rule = _NOW[one.standing]

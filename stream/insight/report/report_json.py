@@ -19,7 +19,7 @@ FORMAT = "ringfence-report/1"
 
 
 def report_json(report: AgreementReport) -> dict[str, Any]:
-    """All of a report as plain values; what was not measured is null."""
+    """Return all of a report as plain values; what was not measured is null."""
     material = report.material
     return {
         "format": FORMAT,
@@ -45,7 +45,7 @@ def report_json(report: AgreementReport) -> dict[str, Any]:
 
 
 def agreement_head(agreement: Agreement, at_s: int) -> dict[str, Any]:
-    """An agreement but for its lists, with its state at that moment."""
+    """Return an agreement but for its lists, with its state at that moment."""
     reporting = agreement.reporting
     return {
         "title": agreement.title,

@@ -63,7 +63,7 @@ class AgreementReport:
 
 
 def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> ReportPeriod:
-    """The period to report on; of none asked for, the last that is over by the agreement.
+    """Return the period to report on; of none asked for, the last that is over by the agreement.
 
     Raises NoReport, where the agreement was not in force on any day of it so far.
     """
@@ -88,13 +88,13 @@ def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> 
 
 
 def days_of(period: ReportPeriod, now_s: int) -> ReportPeriod:
-    """The days of a period so far: a month that runs is not held against a whole one."""
+    """Return the days of a period so far: a month that runs is not held against a whole one."""
     last = min(period.last, day_of(now_s))
     return period if last == period.last else ReportPeriod(PeriodKind.DAYS, period.first, last)
 
 
 def before_of(period: ReportPeriod, days: ReportPeriod) -> ReportPeriod:
-    """The days to compare `days` with: the period before, cut to as much as has passed of this."""
+    """Return the days to compare with: the period before, cut to as much as has passed of this."""
     whole = period.before()
     if days == period or days.days >= whole.days:
         return whole
@@ -102,7 +102,7 @@ def before_of(period: ReportPeriod, days: ReportPeriod) -> ReportPeriod:
 
 
 def reported(material: ReportMaterial) -> AgreementReport:
-    """The report on what was gathered."""
+    """Return the report on what was gathered."""
     period = material.period
     days = days_of(period, material.made_at_s)
     before = before_of(period, days)

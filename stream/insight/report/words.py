@@ -15,11 +15,11 @@ FEW: Final = 30
 """Per cent of fewer than that say more than there is to say."""
 _DAY_S, _HOUR_S, _MINUTE_S = 86_400, 3600, 60
 _SMALL: Final = 0.1
-"""A smaller change is told, and neither praised nor blamed: times are counted in steps of 5 %."""
+"""A smaller change is neither better nor worse: times are counted in steps of 5 %."""
 
 
 def shown(value: Value, unit: Unit) -> str:
-    """A figure for people: `12,345`, `3 min 20 s`, `99.2 %`, or that it was not measured."""
+    """Return a figure for people: `12,345`, `3 min 20 s`, `99.2 %`, or that it was not measured."""
     if value is None:
         return NOT_MEASURED
     if unit is Unit.SECONDS:
@@ -42,7 +42,7 @@ def share(part: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in at most two units: `0.24 s`, `45 s`, `3 min 20 s`, `4 h`, `2 days 3 h`."""
+    """Return a time in at most two units: `0.24 s`, `45 s`, `3 min 20 s`, `4 h`, `2 days 3 h`."""
     if seconds < 1:
         return f"{seconds:.2f} s" if seconds else "0 s"
     if seconds < 9.95:
@@ -64,7 +64,7 @@ def _two(seconds: int, large: int, large_name: str, small: int, small_name: str)
 
 
 def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
-    """The change of a figure: `+12 %`, `+2, worse`; "" where one of both is not known.
+    """Return the change of a figure: `+12 %`, `+2, worse`; "" where one of both is not known.
 
     Of small counts the difference, of shares points, of all others per cent, or times.
     """
@@ -80,7 +80,7 @@ def change(value: Value, before: Value, unit: Unit, want: Want) -> str:
 
 
 def _moved(value: float, before: float, unit: Unit) -> tuple[str, bool]:
-    """The change in words, and whether it is large."""
+    """Return the change in words, and whether it is large."""
     if unit is Unit.SHARE:
         points = (value - before) * 100
         return (f"{points:+.1f} points", True) if abs(points) >= 0.1 else ("about the same", False)
@@ -91,7 +91,7 @@ def _moved(value: float, before: float, unit: Unit) -> tuple[str, bool]:
     if not value:
         return "down to none", True
     moved = value / before - 1
-    if moved >= 1:  # +1,150 % tells nobody anything
+    if moved >= 1:  # people read "12.5 times" faster than "+1,150 %"
         return f"{value / before:,.1f} times", True
     text = f"{moved * 100:+.0f} %"
     return ("about the same" if text in {"+0 %", "-0 %"} else text), abs(moved) >= _SMALL
@@ -110,7 +110,7 @@ def listed(parts: list[str]) -> str:
 
 
 def capital(text: str) -> str:
-    """The text as a sentence begins."""
+    """Return the text as a sentence begins."""
     return text[:1].upper() + text[1:]
 
 
@@ -131,14 +131,14 @@ def country_name(code: str) -> str:
 
 
 def in_sentence(code: str) -> str:
-    """The same within a sentence: `the Philippines`."""
+    """Return the same within a sentence: `the Philippines`."""
     name = country_name(code)
     article = name in _WITH_ARTICLE or name.startswith(_ARTICLE_BEGINS) or name.endswith("Islands")
     return f"the {name}" if article else name
 
 
 def worded(word: str) -> str:
-    """A word of ours for people: `call centre` for call_centre."""
+    """Return a word of ours for people: `call centre` for call_centre."""
     return word.replace("_", " ")
 
 
@@ -150,7 +150,7 @@ _HEX: Final = re.compile(r"(?<![0-9A-Za-z])\+?[0-9a-fA-F]{12,}(?![0-9A-Za-z])")
 
 
 def scrubbed(text: str) -> str:
-    """The text without what could be a number or a fingerprint, and no longer than bearable.
+    """Return the text without what could be a number or a fingerprint, and no longer than bearable.
 
     A report goes to people who are to see neither, whatever a partner wrote into a message.
     """
@@ -163,15 +163,15 @@ def scrubbed(text: str) -> str:
 
 
 def tied(text: str) -> str:
-    """The text with each figure tied to its unit, so that no line ends between them."""
+    """Return the text with each figure tied to its unit, so that no line ends between them."""
     return _UNIT.sub("\\1\N{NO-BREAK SPACE}\\2", text)
 
 
 def day_text(at_s: int) -> str:
-    """The day of a moment, for people."""
+    """Return the day of a moment, for people."""
     return day_words(day_of(at_s))
 
 
 def minute_text(at_s: int) -> str:
-    """A moment for people, to the minute, in UTC: `25 November 2026, 17:04 UTC`."""
+    """Return a moment for people, to the minute, in UTC: `25 November 2026, 17:04 UTC`."""
     return f"{day_text(at_s)}, {datetime.fromtimestamp(at_s, UTC):%H:%M} UTC"

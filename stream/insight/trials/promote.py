@@ -23,7 +23,7 @@ from stream.lists.store.promotions import StoredPromotions, TrialStore
 class Standings:
     """The status of everything that can be on trial, as the list store has it."""
 
-    booked: StoredPromotions
+    stored: StoredPromotions
     all: tuple[Stands, ...]
 
     def of(self, target: Target) -> Stands | None:
@@ -32,20 +32,20 @@ class Standings:
 
 
 async def standings_now(
-    settings: InsightSettings, register: ListStore, agreements: Agreements, at_s: int
+    settings: InsightSettings, list_store: ListStore, agreements: Agreements, at_s: int
 ) -> Standings:
     """Read the status of everything. Raises ListStoreDown, SnapshotUnreadable."""
-    async with TrialStore.open(settings.list_store()) as book:
-        booked = await book.read()
+    async with TrialStore.open(settings.list_store()) as trials:
+        stored = await trials.read()
     here = Here(
         policy=settings.policy.settings(),
-        names=sorted((await register.heads()).lists),
+        names=sorted((await list_store.heads()).lists),
         agreements=agreements,
-        trials=booked.over(NO_TRIALS),
+        trials=stored.over(NO_TRIALS),
         country=settings.calls.home_country,
         at_s=at_s,
     )
-    return Standings(booked, standings(here))
+    return Standings(stored, standings(here))
 
 
 async def figures_between(
@@ -66,9 +66,9 @@ async def appeals_about(
     settings: InsightSettings, targets: list[Target], since_s: int
 ) -> Mapping[Target, int]:
     """Count the appeals since then that name each list. Raises ListStoreDown."""
-    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
+    async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as appeals:
         return {
-            target: len(await book.about(target.name, since_s))
+            target: len(await appeals.about(target.name, since_s))
             for target in targets
             if target.kind is TrialKind.LIST
         }
@@ -89,7 +89,7 @@ class Promotion:
 
 async def turn(
     settings: InsightSettings,
-    register: ListStore,
+    list_store: ListStore,
     agreements: Agreements,
     target: Target,
     standing: TrialStatus,
@@ -102,7 +102,7 @@ async def turn(
     Raises ChangeConflict where there is nothing to do, or somebody else was first; ListStoreDown,
     SnapshotUnreadable. In each case nothing was changed.
     """
-    standings = await standings_now(settings, register, agreements, at_s)
+    standings = await standings_now(settings, list_store, agreements, at_s)
     before = standings.of(target)
     if before is None:
         raise ChangeConflict(
@@ -119,16 +119,16 @@ async def turn(
     )
     told = ", ".join(f"{name} {count}" for name, count in figures.items())
     detail = f"{target}: {before.standing} to {standing}" + (f"; {told}" if told else "")
-    async with TrialStore.open(settings.list_store()) as book:
-        generation = await book.turn(
+    async with TrialStore.open(settings.list_store()) as trials:
+        generation = await trials.turn(
             target,
             before.turned,
             None if as_set else after,
             by,
             OPS[standing],
             detail,
-            standings.booked.unread.get(target),
+            standings.stored.unread.get(target),
         )
-    now = (await standings_now(settings, register, agreements, at_s)).of(target)
+    now = (await standings_now(settings, list_store, agreements, at_s)).of(target)
     assert now is not None, "what was turned is known"
     return Promotion(before, now, generation)

@@ -70,7 +70,7 @@ def _remarks(here: Here, one: Stands) -> Iterator[str]:
         if one.target.name in here.names:
             yield from _of_list(here, one.target.name, one.standing)
         else:
-            yield "the register has no such list"
+            yield "the list store has no such list"
 
 
 def _of_list(here: Here, name: str, standing: TrialStatus) -> Iterator[str]:
@@ -112,7 +112,7 @@ class TrialCount:
         return len(self.numbers & self.enforced_numbers)
 
     def plain(self) -> dict[str, int]:
-        """The figures by name, for JSON and the audit."""
+        """Return the figures by name, for JSON and the audit."""
         return {
             "would_block": self.would_block,
             "would_flag": self.would_flag,
@@ -138,7 +138,7 @@ class TrialCounts:
             self._count(self.tried.setdefault(target, TrialCount()), decision)
 
     def of(self, target: Target) -> TrialCount:
-        """The counts of one thing."""
+        """Return the counts of one thing."""
         return self.tried.get(target, TrialCount())
 
     def _count(self, tried: TrialCount, decision: Decision) -> None:
@@ -152,7 +152,7 @@ class TrialCounts:
 
 
 def named(decision: Decision) -> Iterable[Target]:
-    """The things named by a decision that can be on trial, each once."""
+    """Return the things named by a decision that can be on trial, each once."""
     found = [Target(TrialKind.LIST, reason.list) for reason in decision.reasons]
     found += [
         Target(TrialKind.AGREEMENT, reason.agreement)

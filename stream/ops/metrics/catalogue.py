@@ -1,10 +1,10 @@
 """Base of the catalogues of metrics: each entry with its unit, meaning and what to do.
 
-The catalogues are its siblings, one for each kind of process. Names follow
-Prometheus: base units (seconds, bytes), the unit last, what is counted before `_total`, which the
-client adds. Labels come from enums and from the configuration, never from data: no numbers, no
-partner's text. The help text in `/metrics` is the meaning; the table in deploy/METRICS.md, which
-`make docs-metrics` writes, has all of it.
+The catalogues are its siblings, one for each kind of process. Names follow Prometheus: base units
+(seconds, bytes), the unit last, what is counted before `_total`, which the client adds. Labels come
+from enums and from the configuration, never from data: no numbers, no partner's text. The help text
+in `/metrics` is the meaning. The table in deploy/METRICS.md has all of it; `make docs-metrics`
+writes it.
 """
 
 import math
@@ -25,9 +25,9 @@ Instrument = TypeVar("Instrument", bound=Counter | Histogram)
 class BoundedLabels:
     """Names of the configuration or the list store that are labels: there may be ten thousand.
 
-    The first names that a process hears of, those of its configuration before all, have series of
-    their own; the others share one, `(others)`: counted together, and by the worst of them in
-    gauges. Several workers agree as long as they hear of lists in one order. "" (none) is a label.
+    The first names that a process meets, those of its configuration before all, have series of
+    their own. The others share one, `(others)`: counters add them up, gauges show the worst.
+    Several workers agree as long as they meet lists in one order. "" (none) is a label.
     """
 
     def __init__(self, names_max: int = NAMES_MAX, first: Iterable[str] = ()) -> None:
@@ -58,7 +58,7 @@ class BoundedSeries(Generic[Instrument]):
         self._places = places
 
     def labels(self, *values: str) -> Instrument:
-        """The series of these labels, or the one that the others share."""
+        """Return the series of these labels, or the one that the others share."""
         if self._named.label(values[self._places[0]]) == OTHERS:
             values = tuple(
                 OTHERS if place in self._places else value for place, value in enumerate(values)
@@ -101,13 +101,13 @@ class BoundedGauge:
 
 
 def total(values: Iterable[float]) -> float:
-    """The others' sum, where only a sum says something of them all."""
+    """Return the others' sum, where only a sum says something of them all."""
     return math.fsum(values)
 
 
 Kind = Literal["counter", "gauge", "histogram"]
 OfWorkers = Literal["livesum", "livemin", "livemax"]
-"""What the supervisor serves of a gauge: the sum, the least or the most of its living workers."""
+"""How the supervisor puts a gauge of its living workers together: the sum, the least, the most."""
 
 _UNITS = {
     "_timestamp_seconds": "seconds since the epoch",
@@ -184,7 +184,7 @@ class Catalogue:
         by: str,
         others: Sequence[str] = (),
     ) -> BoundedSeries[Counter]:
-        """A counter whose label `by` is bounded; names beyond lose the labels `others` too."""
+        """Return a counter with a bounded label `by`; names beyond lose the labels `others` too."""
         places = labels.index(by), *map(labels.index, others)
         return BoundedSeries(self._counter(name, meaning, do, labels), named, places)
 
@@ -198,7 +198,7 @@ class Catalogue:
         of_others: Callable[[Iterable[float]], float],
         workers: OfWorkers = "livemax",
     ) -> BoundedGauge:
-        """A gauge by a bounded name; `of_others` is what it is for those beyond, together."""
+        """Return a gauge by a bounded name; `of_others` makes one value of the names beyond."""
         return BoundedGauge(self._gauge(name, meaning, do, [by], workers), named, of_others)
 
     def _histogram_each(

@@ -69,7 +69,7 @@ class ExchangeMetrics(Catalogue):
         )
         self.register_up = self._gauge(
             "ringfence_exchange_register_up",
-            "Whether the register answers the process that publishes.",
+            "Whether the list store answers the process that publishes.",
             "0: changes do not go out; signatures are renewed all the same.",
         )
 

@@ -1,8 +1,8 @@
-"""`/metrics` as a page: in the text format, or in OpenMetrics for who asks for it.
+"""`/metrics` as a page: in the text format, or in OpenMetrics if the scraper accepts it.
 
 With several workers each keeps its values in files that are named by its place ("slot"), not by
-its process: a worker that was restarted goes on counting where the dead one stopped, so that no
-counter ever goes down, and the supervisor serves the sum.
+its process. A restarted worker goes on counting where the dead one stopped, so that no counter ever
+goes down. The supervisor serves the sum.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from stream.ops.clock import monotonic_s
 
 FILES_ENV = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client keeps the workers' files; the supervisor sets it for each worker."""
-
-
+"""The folder of the workers' files in prometheus_client; the supervisor sets it for each worker."""
 _REST: Final = 20
+"""In a crowd a page is used for so many times as long as it took: 5 % of the time at most."""
 _GOOD_S_MAX: Final = 1.0
 _FORMATS_MAX: Final = 8
+"""Scrapers choose the content type, so its number is bounded."""
 _CROWD: Final = 50
-"""Scrapes in a second from which on pages are shared with those who come later."""
+"""Scrapes in a second from which on pages are shared with those that come later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class MetricsPage:
 class MetricsPages:
     """The pages of one registry, made as seldom as scrapers allow.
 
-    One page is made at a time, in a thread beside the loop, for all who asked before it was begun.
-    Where very many ask, it serves those who come after as well: for twenty times as long as making
-    it took, and a second at most.
+    One page is made at a time, in a thread beside the loop, for all requests from before it was
+    begun. In a crowd it serves later requests too: for `_REST` times as long as making it took, and
+    `_GOOD_S_MAX` at most.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -53,7 +53,7 @@ class MetricsPages:
         self._asked_s: deque[float] = deque(maxlen=_CROWD)
 
     async def page(self, accept: str) -> MetricsPage:
-        """All of it, in the best format that the scraper's Accept header names.
+        """Return all of it, in the best format that the scraper's Accept header names.
 
         Native histograms exist in neither of the two: prometheus_client has no protobuf exposition.
         """
@@ -80,29 +80,29 @@ class _Made:
     ended_s: float
 
     def serves(self, asked_s: float, *, crowd: bool) -> bool:
-        """Return whether it may be given to who asked then."""
+        """Return whether it may answer a request of that moment."""
         good_s = min(_GOOD_S_MAX, (self.ended_s - self.begun_s) * _REST)
         return self.begun_s >= asked_s or (crowd and monotonic_s() < self.ended_s + good_s)
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
-    """All of it in Prometheus' text format."""
+    """Return all of it in Prometheus' text format."""
     return generate_latest(registry)
 
 
 def keep_in_files(slot: int) -> None:
-    """Let this process' metrics live in the supervisor's files, under its slot; before any is made.
+    """Keep this process' metrics in the supervisor's files, under its slot; before any is made.
 
-    By default prometheus_client names the files by process id: after each restart there would be
-    one more, for ever.
+    By default prometheus_client names the files by process id: each restart would leave one more.
     """
     assert FILES_ENV in os.environ, "the supervisor says where"
+    # prometheus_client has no types for its multi-process part.
     chosen: Any = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
     values.ValueClass = chosen
 
 
 def forget_gauges_of(slot: int, folder: Path) -> None:
-    """A dead worker has no lag, no lists and is not ready; what it counted stays."""
+    """Remove the gauges of a dead worker, which has no lag and no lists; its counters stay."""
     mark_process_dead(slot, str(folder))  # type: ignore[no-untyped-call]
 
 

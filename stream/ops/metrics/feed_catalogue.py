@@ -158,6 +158,6 @@ class FeedMetrics(Catalogue):
         )
         self.register_up = self._gauge(
             "ringfence_feeds_register_up",
-            "Whether the register answers the process that follows the feeds.",
+            "Whether the list store answers the process that follows the feeds.",
             "0: nothing can be stored; versions are fetched again once it is back.",
         )

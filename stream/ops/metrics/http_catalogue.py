@@ -52,7 +52,7 @@ class ServeMetrics(Catalogue):
         self.bodies = self._gauge(
             "ringfence_http_bodies_bytes",
             "Bytes of request bodies held in memory.",
-            "Near [serve] bodies_bytes_max: senders are told to wait (503); Kafka may be slow.",
+            "Near [serve] bodies_bytes_max: senders get 503 and have to wait; Kafka may be slow.",
             workers="livesum",
         )
 
@@ -84,7 +84,7 @@ class ServeMetrics(Catalogue):
         )
         self.followed = self._gauge(
             "ringfence_http_register_up",
-            "Whether the register's changes are followed by the process that serves HTTP.",
+            "Whether the list store's changes are followed by the process that serves HTTP.",
             "0: lookups are answered from what was last good; see /ready.",
             workers="livemin",
         )

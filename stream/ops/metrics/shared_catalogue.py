@@ -92,7 +92,7 @@ class RedisMetrics(Catalogue):
         self.memory = self._gauge(
             "ringfence_redis_memory_bytes",
             "Memory that Redis uses for what it holds.",
-            "Near ringfence_redis_memory_max_bytes: the register refuses changes then; give it "
+            "Near ringfence_redis_memory_max_bytes: the list store refuses changes then; give it "
             "more memory, or keep fewer old generations ([lists] bases_kept).",
             ["redis"],
         )
@@ -118,7 +118,7 @@ class RedisMetrics(Catalogue):
         self.memory_max.labels(self._which).set(int(info.get("maxmemory", 0)))
         evicted = int(info.get("evicted_keys", 0))
         if self._evicted_before is not None:
-            # Less than before: it was restarted, and counts anew.
+            # Less than before: Redis was restarted, and its count began at 0.
             more = evicted - self._evicted_before if evicted >= self._evicted_before else evicted
             self.evicted.labels(self._which).inc(more)
         self._evicted_before = evicted

@@ -1,8 +1,4 @@
-"""The catalogue of the sinks' metrics: what `ringfence sink redis` and `sink webhooks` count.
-
-The rules are those of `ops.metrics`: labels from enums and the configuration, a comment on what to
-do.
-"""
+"""The catalogues of `ringfence sink redis`, `sink webhooks` and `ingest`, as in `catalogue.py`."""
 
 from prometheus_client import CollectorRegistry
 
@@ -80,7 +76,7 @@ class RedisSinkMetrics(Catalogue):
         )
         self.rebuilds = self._counter(
             "ringfence_sink_rebuilds",
-            "Times that all keys were written anew, since Redis had lost them.",
+            "Times that all keys were written again, since Redis had lost them.",
             "Rises without a restart of Redis: somebody deletes bl:meta, or flushes that Redis.",
         )
 

@@ -71,7 +71,7 @@ class SipMetrics(Catalogue):
         )
         self.followed = self._gauge(
             "ringfence_sip_register_up",
-            "Whether the register's changes are followed by the process that answers SIP.",
+            "Whether the list store's changes are followed by the process that answers SIP.",
             "0: calls are answered from what was last good; is Redis there?",
         )
         self.kept = self._counter(

@@ -199,7 +199,7 @@ class WorkerCatalogue(Catalogue):
             "ringfence_partitions_stopped",
             "Partitions that are not read on, since a batch of theirs cannot be right.",
             "Above 0: a record batch is damaged or beyond every limit; the log names topic, "
-            "partition and offset. Mend the broker's disk or set calls.corrupt_batches = "
+            "partition and offset. Repair the broker's disk or set calls.corrupt_batches = "
             '"skip", then restart.',
             workers="livesum",
         )
@@ -229,15 +229,15 @@ class WorkerCatalogue(Catalogue):
     def _of_lists(self) -> None:
         self.list_events = self._counter(
             "ringfence_list_events",
-            "What happened on the lists' way: loads, swaps, gaps, refusals, register losses.",
-            "gap, checksum: harmless alone, often: the register is being edited by something "
+            "What happened on the lists' way: loads, swaps, gaps, refusals, lost lists.",
+            "gap, checksum: harmless alone, often: the list store is being edited by something "
             "else. snapshot_refused, register_lost: see the log; the last good lists stay live.",
             ["event"],
         )
         self.register_up = self._gauge(
             "ringfence_register_up",
-            "Whether the register answers (the worst worker).",
-            "0: the register does not answer; calls are decided with the last good lists "
+            "Whether the list store answers (the worst worker).",
+            "0: the list store does not answer; calls are decided with the last good lists "
             "meanwhile.",
             workers="livemin",
         )
@@ -255,15 +255,15 @@ class WorkerCatalogue(Catalogue):
             "ringfence_list_generation_newest",
             "Generation of a list at the worker that is furthest ahead.",
             "Above ringfence_list_generation for longer than a minute: a worker does not follow; "
-            "its log says why, a restart of it reads everything anew.",
+            "its log says why, a restart of it reads everything again.",
             "list",
             total,
         )
         self.list_synced = self._gauge_each(
             self.lists,
             "ringfence_list_synced_timestamp_seconds",
-            "When a list was last known to agree with the register, since the epoch.",
-            "time() minus this is the list's age. Old: the register is away or its data were lost.",
+            "When a list was last known to agree with the list store, since the epoch.",
+            "time() minus this is the list's age. Old: the list store is away or lost its data.",
             "list",
             min,
             workers="livemin",

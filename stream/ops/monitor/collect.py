@@ -43,7 +43,7 @@ class TrailPoint:
 
     @classmethod
     def of(cls, seen: Overview) -> Self:
-        """The picture's point."""
+        """Return the picture's point."""
         decisions = seen.decisions_per_s
         return cls(
             seen.at_s,

@@ -115,7 +115,7 @@ class ReadingPair:
 
 
 def grown(before: float, now: float) -> float:
-    """A counter's growth; one that fell began again at 0. Never negative."""
+    """Return a counter's growth; one that fell began again at 0. Never negative."""
     return max(0.0, now - before if now >= before else now)
 
 

@@ -41,7 +41,7 @@ class ScrapeAnswer:
 
 
 async def ask_all(places: Sequence[MonitorTarget], at_s: float) -> list[ScrapeAnswer]:
-    """Each place's answer, in their order, within `ANSWER_S_MAX`; `at_s`: the epoch's time."""
+    """Return each place's answer, in their order, within `ANSWER_S_MAX`; `at_s`: epoch seconds."""
     limit = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
     connector = aiohttp.TCPConnector(force_close=True)
     async with aiohttp.ClientSession(timeout=limit, connector=connector) as session:

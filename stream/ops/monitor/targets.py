@@ -49,6 +49,6 @@ def address(host: str, port: int) -> str:
 
 
 def other(url: str) -> MonitorTarget:
-    """A process that `[ops] watch` names; what it does its metrics tell."""
+    """Return a process that `[ops] watch` names; what it does its metrics tell."""
     base = url.rstrip("/")
     return MonitorTarget(base.partition("://")[2], ProcessKind.OTHER, base)

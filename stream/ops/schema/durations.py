@@ -7,7 +7,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def seconds_of(span: str) -> int | None:
-    """A span in seconds, above 0; None if the text is none."""
+    """Return a span in seconds, above 0; None if the text is none."""
     match = _SPAN.fullmatch(span.strip().lower())
     if match is None or not int(match[1]):
         return None
@@ -15,7 +15,7 @@ def seconds_of(span: str) -> int | None:
 
 
 def wait_of(span: str) -> float | None:
-    """A wait in seconds: a span, or one in milliseconds (`200ms`); None if the text is neither."""
+    """Return a wait in seconds: a span, or milliseconds (`200ms`); None if the text is neither."""
     if span.strip().lower().endswith("ms"):
         digits = span.strip()[:-2]
         return int(digits) / 1000 if digits.isdecimal() and 50 <= int(digits) < 10**6 else None
@@ -23,9 +23,8 @@ def wait_of(span: str) -> float | None:
 
 
 def spelled(seconds: float) -> str:
-    """A span for people: `45 s`, `12 min`, `3 h`, `9 days`."""
-    for size, word in ((2 * 86_400, "days"), (2 * 3600, "h"), (120, "min")):
-        if seconds >= size:
-            unit = {"days": 86_400, "h": 3600, "min": 60}[word]
+    """Return a span for people: `45 s`, `12 min`, `3 h`, `9 days`."""
+    for unit, word in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {word}"
     return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"

@@ -118,7 +118,7 @@ class Tables:
 
 
 def dotted(key: Key) -> str:
-    """A key as TOML writes it, `policy.lists."KH/scam".action`."""
+    """Return a key as TOML writes it, `policy.lists."KH/scam".action`."""
     return ".".join(part if _is_bare(part) else f'"{part}"' for part in key)
 
 
@@ -127,7 +127,7 @@ def _is_bare(part: str) -> bool:
 
 
 def strict_converter() -> cattrs.Converter:
-    """A converter whose structuring takes nothing but what the annotations say."""
+    """Return a converter whose structuring takes nothing but what the annotations say."""
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, name in ((str, "text"), (bool, "true or false"), (int, "a whole number")):
         converter.register_structure_hook(kind, _scalar(kind, name))
@@ -221,7 +221,7 @@ def one_of(allowed: tuple[object, ...]) -> str:
 
 
 def shown(value: object) -> str:
-    """A wrong value for a message, in TOML's words and never long."""
+    """Return a wrong value for a message, in TOML's words and never long."""
     text = {True: "true", False: "false"}.get(value) if isinstance(value, bool) else None
     text = text or (f'"{value}"' if isinstance(value, str) else f"{value!r}")
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -263,9 +263,8 @@ def _repaired(values: dict[str, Any], key: Key, defaults: Mapping[Key, Any]) -> 
         table[key[-1]] = defaults[key]
     elif key not in defaults and isinstance(table, dict) and key[-1] in table:
         del table[key[-1]]
-    elif (
-        key not in defaults and len(key) > 1
-    ):  # an item of a list, a missing key: what is around it
+    elif key not in defaults and len(key) > 1:
+        # An item of a list, or a missing key: repair what is around it.
         return _repaired(values, key[:-1], defaults)
     else:
         return False
@@ -275,7 +274,7 @@ def _repaired(values: dict[str, Any], key: Key, defaults: Mapping[Key, Any]) -> 
 def problems_of(
     error: BaseException, known: Mapping[Key, object], at: Key = ()
 ) -> Iterator[Problem]:
-    """Every single problem inside an error that a strict converter raised.
+    """Yield every single problem inside an error that a strict converter raised.
 
     `known` has the default settings' keys, from which the closest is offered for an unknown one.
     """
@@ -314,7 +313,7 @@ def _closest(name: str, names: list[str], at: Key, known: Mapping[Key, object]) 
 
 
 def flat(table: Mapping[str, Any], at: Key = ()) -> Iterator[tuple[Key, Any]]:
-    """Every value of a nested table, with its whole key."""
+    """Yield every value of a nested table, with its whole key."""
     for name, value in table.items():
         key = (*at, name)
         if isinstance(value, Mapping) and value:
@@ -324,7 +323,7 @@ def flat(table: Mapping[str, Any], at: Key = ()) -> Iterator[tuple[Key, Any]]:
 
 
 def secret(variable: str, environ: Mapping[str, str], errors: list[str]) -> str:
-    """The variable's value, or what the file that `<variable>_FILE` names holds; "" if neither."""
+    """Return the variable's value, or the text of the file that `<variable>_FILE` names; or ""."""
     path = environ.get(f"{variable}_FILE")
     if not path:
         return environ.get(variable, "")
@@ -337,7 +336,7 @@ def secret(variable: str, environ: Mapping[str, str], errors: list[str]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A settings value as JSON and TOML know it."""
+    """Return a settings value as JSON and TOML know it."""
     if is_dataclass(value):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):

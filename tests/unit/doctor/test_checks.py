@@ -98,9 +98,9 @@ def test_who_lost_keys_is_told_what_writes_them_anew() -> None:
     """Lists are repaired, one by one; the proxies' keys are made by their sink at its start."""
     fixes = {
         check: [*redis_checks.redis_lines(check, {"evicted_keys": 3})][1].fix
-        for check in (redis_checks.REGISTER, "proxies' redis")
+        for check in (redis_checks.LIST_STORE, "proxies' redis")
     }
-    assert "lists repair" in fixes[redis_checks.REGISTER]
+    assert "lists repair" in fixes[redis_checks.LIST_STORE]
     assert "restart the sink" in fixes["proxies' redis"]
 
 

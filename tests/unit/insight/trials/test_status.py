@@ -63,7 +63,7 @@ def test_what_keeps_a_promoted_list_from_acting_is_said() -> None:
     )
     only = PolicySettings(lists={"KH/scam": ListPolicy(action=Action.OBSERVE, simulate=True)})
     assert stands(only).remarks == ("it may only be observed: in force it would act on nobody",)
-    assert stands(TRIAL, names=()).remarks == ("the register has no such list",)
+    assert stands(TRIAL, names=()).remarks == ("the list store has no such list",)
 
 
 def test_a_step_on_what_is_gone_is_still_told() -> None:
