@@ -96,7 +96,7 @@ class Sums:
         ruled = compared.before if gone else compared.after
         by_caller = ruled.by_caller(call)
         number = _number(batch, call, by_caller=by_caller)
-        rule, trunk = ruled.rule(call), _field(batch, "trunk", call)
+        rule, trunk = ruled.rule(call), batch.text("trunk", call)
         tallied.calls += 1
         tallied.by_rule[rule] += 1
         tallied.by_country[_country(number)] += 1
@@ -122,7 +122,7 @@ class Sums:
                 self.durations += 1
                 seen.long = whole.duration_s >= self.long_s
         called = parse(
-            _field(batch, "callee", call), self.trunks.country(trunk), self.trunks.prefix(trunk)
+            batch.text("callee", call), self.trunks.country(trunk), self.trunks.prefix(trunk)
         )
         if called.kind is not Kind.E164:
             return
@@ -153,13 +153,6 @@ def _number(batch: CallBatch, call: int, *, by_caller: bool) -> bytes:
     if by_caller or batch.callees is None:
         return bytes(batch.callers.e164[call])
     return bytes(batch.callees.e164[call])
-
-
-def _field(batch: CallBatch, name: str, call: int) -> str | None:
-    if batch.located is not None:
-        return batch.located.text(name, call)
-    text: str | None = getattr(batch.key_fields[call], name)
-    return text
 
 
 def _country(number: bytes) -> str:

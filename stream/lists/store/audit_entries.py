@@ -1,10 +1,10 @@
 """The audit's entries and their chain: what was written, and whether it is still what was written.
 
 Pure. Every entry has a number, the hash of the entry before and its own hash, which covers both
-that and all its fields; the list store's scripts write them (`scripts.py`). So an entry that was
-changed, taken out, put in or moved breaks the chain where it stands, and one cut off at the end is
-missing against the head. An attacker who can write both the whole stream and the head can write
-another history: a head noted elsewhere finds that too.
+that and all its fields; the list store's scripts write them (`list_lua.py`). An entry that was
+changed, removed, inserted or moved breaks the chain at its place. One that was cut off at the end
+is missing against the head. An attacker who can write both the whole stream and the head can write
+another history: a head noted elsewhere reveals that too.
 """
 
 import hashlib
@@ -188,11 +188,11 @@ def _text(value: bytes) -> str:
 
 
 FEED_FORGOTTEN = "feed_forgotten"
-"""The audit's word for a feed of which nothing is remembered any more."""
+"""The audit's word for a feed whose state was deleted."""
 
 
 def told_of_version(detail: str) -> str:
-    """Return the same for a person to read; what is no such detail stands for itself."""
+    """Return the detail of a feed's version for people; another text stays as it is."""
     try:
         said = msgspec.json.decode(detail, type=_Told)
     except UNREADABLE:

@@ -1,11 +1,11 @@
 """The list store's Lua: each script is one atomic change, written to all its places or to none.
 
 A change gets the list's next generation and joins its chain, the SHA-1 of the chain before and of
-generation, op and payload on lines of their own: so a follower can tell that it missed nothing and
-that nothing was altered (`records.chain_after`). The streams are cut to about their limits.
+generation, op and payload on lines of their own. By it a follower notices a missing or altered step
+(`store_codec.chain_after`). The streams are cut to about their limits.
 
 Each audit entry is numbered and carries the hash of the one before and its own, which covers both
-that and all its fields (`audit.hash_of`); `rf:audit:head` holds the last number, hash and id.
+that and all its fields (`audit_entries.hash_of`); `rf:audit:head` holds the last number, hash, id.
 
 Answers begin with a status: 1 done, 0 nothing to do, or one of the negative ones below.
 """
@@ -48,6 +48,11 @@ local function audit(limit, actor, reason, name, op, generation, detail)
     'op', op, 'generation', generation, 'detail', detail, 'count', count)
   redis.call('HSET', 'rf:audit:head', 'hash', hash, 'count', number, 'id', id)
 end
+local function name_store(id)
+  if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
+    redis.call('HSET', 'rf:register', 'created_at_s', redis.call('TIME')[1], 'format', '1')
+  end
+end
 local function drop_base(head, gone)
   local key = head .. ':base:' .. gone
   local blobs = redis.call('HGET', key, 'blobs')
@@ -72,8 +77,9 @@ end
 )
 """`step`: the list's next generation, in its chain and in the change stream, with the version of
 Ringfence that wrote it: a reader that does not know the operation can name it. `audit`: one entry.
-`retain`: bases beyond the first `kept` go, and those replaced longer than `age_s` ago (0: never);
-the live one, which is the first, never does."""
+`name_store`: the identity of a list store that has none yet. `retain`: bases beyond the first
+`kept` are removed, and those replaced longer than `age_s` ago (0: never); the live one, which is
+the first, stays."""
 
 ASKED = """
 local function asked(...)
@@ -134,17 +140,14 @@ if again == '' then
   end
 end
 redis.call('SADD', 'rf:lists', name)
-local now = redis.call('TIME')
-if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
-  redis.call('HSET', 'rf:register', 'created_at_s', now[1], 'format', '1')
-end
+name_store(id)
 -- A list that comes back goes on with its generations and chain: followers never see them go back.
 local before = redis.call('HGET', 'rf:lists:deleted', name)
 local past, chain = string.match(before or '', '^(%d+) (.*)$')
 past, chain = past or '0', chain or ''
 redis.call('HDEL', 'rf:lists:deleted', name)
 redis.call('HSET', KEYS[1], 'generation', past, 'base', 0, 'chain', chain, 'circle', circle,
-           'count', 0, 'created_at_s', now[1], 'actor', actor)
+           'count', 0, 'created_at_s', redis.call('TIME')[1], 'actor', actor)
 local generation = step(KEYS[1], name, 'create', circle, changes_max)
 audit(audit_max, actor, reason, name, 'create', generation, circle)
 return {1, generation}
@@ -333,9 +336,7 @@ ALLOW = (
     + """
 local text, op, payload, actor, reason, detail, changes_max, audit_max, id = unpack(ARGV)
 if op == 'disallow' and redis.call('HEXISTS', 'rf:allow', text) == 0 then return {0} end
-if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
-  redis.call('HSET', 'rf:register', 'created_at_s', redis.call('TIME')[1], 'format', '1')
-end
+name_store(id)
 local generation = step(KEYS[1], '', op, payload, changes_max)
 if op == 'allow' then redis.call('HSET', 'rf:allow', text, payload)
 else redis.call('HDEL', 'rf:allow', text) end

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 
 from stream.core.model import names
 from stream.core.model.allowlist import AllowEntry
@@ -77,22 +78,9 @@ class ListStore:
         self._redis = redis
         self._following = following
         self._retention = (settings.bases_kept, int(settings.bases_kept_days * 86_400))
-        self._heads = redis.register_script(list_lua.HEADS)
-        self._state = redis.register_script(list_lua.STATE)
-        self._allow_state = redis.register_script(list_lua.ALLOW_STATE)
-        self._create = redis.register_script(list_lua.CREATE)
+        self._scripts: dict[str, AsyncScript] = {}
         change = redis.register_script(list_lua.CHANGE)
         self._editor = Editor(redis, change, (CHANGES_MAX, AUDIT_MAX))
-        self._delete = redis.register_script(list_lua.DELETE)
-        self._reserve = redis.register_script(list_lua.RESERVE)
-        self._publish = redis.register_script(list_lua.PUBLISH)
-        self._allow_pass = redis.register_script(list_lua.ALLOW_PASS)
-        self._discard = redis.register_script(list_lua.DISCARD)
-        self._retain = redis.register_script(list_lua.RETAIN)
-        self._archive = redis.register_script(list_lua.ARCHIVE)
-        self._sweep = redis.register_script(list_lua.SWEEP)
-        self._allow = redis.register_script(list_lua.ALLOW)
-        self._note = redis.register_script(list_lua.NOTE)
 
     @classmethod
     async def connect(cls, settings: ListStoreSettings, block_ms: int = 1000) -> Self:
@@ -127,8 +115,9 @@ class ListStore:
 
     async def heads(self) -> Heads:
         """Return all lists' heads, of one moment."""
-        with renamed("reading the heads of the lists"):
-            identity, last_id, allow, lists, gone = await self._heads(keys=[redis_keys.LISTS])
+        identity, last_id, allow, lists, gone = await self._run(
+            "reading the heads of the lists", list_lua.HEADS, [redis_keys.LISTS]
+        )
         found = [kept(list_head(name, fields, changes)) for name, fields, changes in sorted(lists)]
         return Heads(
             identity=identity.decode(errors="replace") if identity else None,
@@ -147,14 +136,10 @@ class ListStore:
 
         A change that cannot be read is skipped. Raises SnapshotUnreadable for such a head.
         """
-        with renamed(f"reading the changes of {name}"):
-            fields, changed = await self._state(
-                keys=[redis_keys.head(name), redis_keys.changed(name)]
-            )
+        keys = [redis_keys.head(name), redis_keys.changed(name)]
+        fields, changed = await self._run(f"reading the changes of {name}", list_lua.STATE, keys)
         if fields is None or changed is None:
-            raise SnapshotUnreadable(
-                f"{redis_keys.head(name)}, {redis_keys.changed(name)}: one is no hash"
-            )
+            raise SnapshotUnreadable(f"{', '.join(keys)}: one is no hash")
         if fields[0] is None:
             raise ListUnknown(unknown(name))
         head = list_head(name.encode(), fields, len(changed) // 2)
@@ -205,8 +190,8 @@ class ListStore:
         An entry that cannot be read goes on sparing its number, which its key names. Raises
         SnapshotUnreadable for a head that cannot be read.
         """
-        with renamed("reading the allowlist"):
-            fields, flat = await self._allow_state(keys=[redis_keys.ALLOW_HEAD, redis_keys.ALLOW])
+        keys = [redis_keys.ALLOW_HEAD, redis_keys.ALLOW]
+        fields, flat = await self._run("reading the allowlist", list_lua.ALLOW_STATE, keys)
         head = allow_head(fields)
         if isinstance(head, Skipped):
             raise SnapshotUnreadable(f"{head.where}: {head.why}")
@@ -226,14 +211,13 @@ class ListStore:
             if there is not None:
                 return False  # from before this rule: it stays, and `ringfence doctor` names it
             raise NameRefused(f'"{name}" {wrong}')
-        with renamed(f"creating {name}"):
-            status, *more = await self._create(
-                keys=[redis_keys.head(name)],
-                args=[
-                    *(name, uuid.uuid4().hex, circle, by.actor, by.reason),
-                    *(CHANGES_MAX, AUDIT_MAX, "again" if again else ""),
-                ],
-            )
+        args = (name, uuid.uuid4().hex, circle, by.actor, by.reason, CHANGES_MAX, AUDIT_MAX)
+        status, *more = await self._run(
+            f"creating {name}",
+            list_lua.CREATE,
+            [redis_keys.head(name)],
+            [*args, "again" if again else ""],
+        )
         if status == _ALIKE and not again:
             other = more[0].decode()
             text = f"{name} would differ from {other} by its capitals alone: use {other}"
@@ -245,18 +229,13 @@ class ListStore:
 
         Raises ListUnknown.
         """
-        keys = [
-            redis_keys.head(name),
-            redis_keys.changed(name),
-            redis_keys.bases(name),
-            redis_keys.writing(name),
-        ]
-        with renamed(f"deleting {name}"):
-            answer = await self._delete(
-                keys=keys, args=[name, by.actor, by.reason, CHANGES_MAX, AUDIT_MAX]
-            )
-        if answer[0] == list_lua.UNKNOWN:
-            raise ListUnknown(unknown(name))
+        keys = (redis_keys.head, redis_keys.changed, redis_keys.bases, redis_keys.writing)
+        answer = await self._run(
+            f"deleting {name}",
+            list_lua.DELETE,
+            [key(name) for key in keys],
+            [name, by.actor, by.reason, CHANGES_MAX, AUDIT_MAX],
+        )
         return int(answer[2])
 
     async def adopt(self, identity: str) -> None:
@@ -291,13 +270,9 @@ class ListStore:
 
     async def reserve(self, name: str, by: By) -> Reservation:
         """Return a generation for a new base: what was changed before it belongs into that base."""
-        with renamed(f"reserving a generation of {name}"):
-            answer = await self._reserve(
-                keys=[redis_keys.head(name), redis_keys.writing(name)],
-                args=[name, by.actor, CHANGES_MAX],
-            )
-        if answer[0] == list_lua.UNKNOWN:
-            raise ListUnknown(unknown(name))
+        keys = [redis_keys.head(name), redis_keys.writing(name)]
+        args = [name, by.actor, CHANGES_MAX]
+        answer = await self._run(f"reserving a generation of {name}", list_lua.RESERVE, keys, args)
         return Reservation(name, answer[1], answer[2])
 
     async def write_base(
@@ -331,40 +306,29 @@ class ListStore:
         if seen.base != reservation.old_base:
             raise ChangeConflict(f"{name}: somebody else published a new base in between")
         base = redis_keys.base(name, reservation.generation)
-        with renamed(f"publishing a base of {name}"):
-            answer = await self._publish(
-                keys=[
-                    redis_keys.head(name),
-                    base,
-                    redis_keys.bases(name),
-                    redis_keys.writing(name),
-                ],
-                args=[
-                    *(name, reservation.generation, seen.generation, seen.base, count),
-                    *(msgspec.json.encode(record), by.actor, by.reason, floor),
-                    *(*self._retention, CHANGES_MAX, AUDIT_MAX, circle),
-                ],
-            )
-        if answer[0] == list_lua.UNKNOWN:
-            raise ListUnknown(unknown(name))
+        answer = await self._run(
+            f"publishing a base of {name}",
+            list_lua.PUBLISH,
+            [redis_keys.head(name), base, redis_keys.bases(name), redis_keys.writing(name)],
+            [
+                *(name, reservation.generation, seen.generation, seen.base, count),
+                *(msgspec.json.encode(record), by.actor, by.reason, floor),
+                *(*self._retention, CHANGES_MAX, AUDIT_MAX, circle),
+            ],
+        )
         return answer[1] if answer[0] == 1 else None
 
     async def discard(self, reservation: Reservation) -> None:
         """Forget what was written for a base that will not be published."""
-        name = reservation.name
-        with renamed(f"discarding a base of {name}"):
-            await self._discard(
-                keys=[redis_keys.head(name), redis_keys.writing(name)],
-                args=[reservation.generation],
-            )
+        keys = [redis_keys.head(reservation.name), redis_keys.writing(reservation.name)]
+        doing = f"discarding a base of {reservation.name}"
+        await self._run(doing, list_lua.DISCARD, keys, [reservation.generation])
 
     async def retain(self, name: str) -> int:
         """Let go of bases that are kept for longer than wanted; how many."""
-        with renamed(f"letting go of old bases of {name}"):
-            args = self._retention
-            return int(
-                await self._retain(keys=[redis_keys.head(name), redis_keys.bases(name)], args=args)
-            )
+        keys = [redis_keys.head(name), redis_keys.bases(name)]
+        doing = f"letting go of old bases of {name}"
+        return int(await self._run(doing, list_lua.RETAIN, keys, self._retention))
 
     async def archive(self) -> int:
         """Pack steps that will leave the change stream one day; how many. Safe to do at once."""
@@ -375,28 +339,23 @@ class ListStore:
                 return done
             read = followed(items, upto)
             piece = await asyncio.to_thread(packed, read.steps)
-            with renamed("putting changes away"):
-                done += CHUNK * await self._archive(
-                    keys=[redis_keys.PAST, redis_keys.PAST_UPTO],
-                    args=[upto, read.last_id, piece, CHUNKS_MAX, self._retention[1]],
-                )
+            keys = [redis_keys.PAST, redis_keys.PAST_UPTO]
+            args = [upto, read.last_id, piece, CHUNKS_MAX, self._retention[1]]
+            done += CHUNK * await self._run("archiving changes", list_lua.ARCHIVE, keys, args)
 
     async def sweep(self, name: str) -> int:
         """Forget changes that the list's base holds; how many. Followers never see a difference."""
-        swept = 0
-        with renamed(f"sweeping the changes of {name}"):
-            async for fingerprints in _chunks(
-                self._redis.hscan_iter(redis_keys.changed(name), count=500)
-            ):
-                swept += await self._sweep(
-                    keys=[redis_keys.head(name), redis_keys.changed(name)], args=fingerprints
-                )
+        swept, doing = 0, f"sweeping the changes of {name}"
+        keys = [redis_keys.head(name), redis_keys.changed(name)]
+        with renamed(doing):
+            async for fingerprints in _chunks(self._redis.hscan_iter(keys[1], count=500)):
+                swept += await self._run(doing, list_lua.SWEEP, keys, fingerprints)
         return swept
 
     async def note(self, op: str, detail: str, by: By) -> None:
         """Write into the audit what concerns no list: what was handed out, to whom, and why."""
-        with renamed("writing into the audit"):
-            await self._note(keys=[], args=[by.actor, by.reason, op, detail, AUDIT_MAX])
+        args = [by.actor, by.reason, op, detail, AUDIT_MAX]
+        await self._run("writing into the audit", list_lua.NOTE, [], args)
 
     async def allow_add(self, entries: Iterable[AllowEntry], by: By) -> int:
         """Put entries on the allowlist, replacing those of the same text; its generation after."""
@@ -411,23 +370,32 @@ class ListStore:
 
     async def allow_pass(self, generation: int, by: By) -> int:
         """Take the allowlist's generation above one that was lost; what it is then."""
-        with renamed("repairing the allowlist"):
-            return int(
-                await self._allow_pass(
-                    keys=[redis_keys.ALLOW_HEAD], args=[generation, by.actor, by.reason, AUDIT_MAX]
-                )
-            )
+        args = [generation, by.actor, by.reason, AUDIT_MAX]
+        doing = "repairing the allowlist"
+        return int(await self._run(doing, list_lua.ALLOW_PASS, [redis_keys.ALLOW_HEAD], args))
 
     async def _allow_step(self, text: str, op: Op, payload: bytes, by: By) -> tuple[bool, int]:
-        with renamed("changing the allowlist"):
-            status, *generation = await self._allow(
-                keys=[redis_keys.ALLOW_HEAD],
-                args=[
-                    *(text, op, payload, by.actor, by.reason, masked(text)),
-                    *(CHANGES_MAX, AUDIT_MAX, uuid.uuid4().hex),
-                ],
-            )
+        args = (text, op, payload, by.actor, by.reason, masked(text), CHANGES_MAX, AUDIT_MAX)
+        status, *generation = await self._run(
+            "changing the allowlist",
+            list_lua.ALLOW,
+            [redis_keys.ALLOW_HEAD],
+            [*args, uuid.uuid4().hex],
+        )
         return status == 1, generation[0] if generation else 0
+
+    async def _run(
+        self, doing: str, lua: str, keys: Sequence[str], args: Sequence[Any] = ()
+    ) -> Any:
+        """Run a script and return its answer. Raises ListUnknown where there is no such list."""
+        # Kept: registering hashes the text of a script, which is a kilobyte or two.
+        if lua not in self._scripts:
+            self._scripts[lua] = self._redis.register_script(lua)
+        with renamed(doing):
+            answer = await self._scripts[lua](keys=keys, args=args)
+        if isinstance(answer, list) and answer[0] == list_lua.UNKNOWN:
+            raise ListUnknown(unknown(args[0]))  # its name comes first, in every script
+        return answer
 
 
 async def _chunks(scanned: AsyncIterator[tuple[bytes, bytes]]) -> AsyncIterator[list[bytes]]:

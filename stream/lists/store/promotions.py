@@ -21,13 +21,11 @@ from stream.ops.skipped_records import Skipped, StoredKind, skip
 TURN = (
     STEP
     + """
-local target, seen, record, list, register = unpack(ARGV, 1, 5)
+local target, seen, record, list, id = unpack(ARGV, 1, 5)
 local actor, reason, op, detail, audit_max = unpack(ARGV, 6, 10)
 if (redis.call('HGET', KEYS[1], target) or '') ~= seen then return {-2} end
 local time = redis.call('TIME')
-if redis.call('HSETNX', 'rf:register', 'id', register) == 1 then
-  redis.call('HSET', 'rf:register', 'created_at_s', time[1], 'format', '1')
-end
+name_store(id)
 local before = tonumber(redis.call('HGET', KEYS[2], 'generation') or 0)
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local generation = string.format('%d', math.max(before + 1, now_ms))
@@ -64,11 +62,10 @@ class StoredPromotions:
     unread: Mapping[Target, bytes] = field(default_factory=dict)
 
     def over(self, before: Trials) -> Trials:
-        """Return the trials; a record that cannot be read changes nothing of what was known
-        `before`.
+        """Return the trials, with those of `before` in place of records that cannot be read.
 
-        Where nothing was known it is on trial: it was promoted or demoted, it is unknown which, and
-        on trial it blocks no call.
+        Where nothing was known, the target is on trial: whether it was promoted or demoted is
+        unknown, and on trial it blocks no call.
         """
         doubtful = Turned(standing=TrialStatus.TRIAL, at_s=0, actor="", reason="it cannot be read")
         kept = {target: before.turned.get(target, doubtful) for target in self.unread}
@@ -120,10 +117,9 @@ class TrialStore(Closing):
     ) -> int:
         """Put `target` where `after` says (None: as it is set), in place of `before`.
 
-        `seen` is the record that stands for `before` where that cannot be read.
-
-        `op` and `detail` are for the audit. The generation after it. Raises ChangeConflict if
-        another process changed it meanwhile.
+        `seen` is the record that stands for `before` where that cannot be read. `op` and `detail`
+        are for the audit. Return the generation after it. Raises ChangeConflict if another process
+        changed it meanwhile.
         """
         with renamed(f"turning {target}"):
             answer: Any = await self._turn(

@@ -33,8 +33,8 @@
 | `rf:enforced:feeds` | hash | LIST -> the feed that brings it |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
 | `rf:trials`, `rf:trials:head` | hashes | promotions and demotions by target; generation |
-| `rf:decided:DAY` | hash | id of a decision -> what is kept of it, see `serve/kept.py` |
-| `rf:names` | string | the key of ids that no call led to, see `sinks/names.py` |
+| `rf:decided:DAY` | hash | id of a decision -> the record, see `edge/http/decision_store.py` |
+| `rf:names` | string | the key of ids that no call led to, see `edge/sinks/preload_ids.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
@@ -69,22 +69,22 @@ ENFORCED_FEEDS = "rf:enforced:feeds"
 
 
 def head(name: str) -> str:
-    """Return the head of list `name`."""
+    """Return the key of a list's head."""
     return f"rf:list:{{{name}}}"
 
 
 def changed(name: str) -> str:
-    """Return the changes of list `name` since its base."""
+    """Return the key of a list's changes since its base."""
     return f"{head(name)}:changed"
 
 
 def bases(name: str) -> str:
-    """Return the generations of the bases that are kept."""
+    """Return the key of the generations of the bases that are kept."""
     return f"{head(name)}:bases"
 
 
 def writing(name: str) -> str:
-    """Return the key of the bases of list `name` that are being written, or whose writer died."""
+    """Return the key of the bases that are being written, or whose writer died."""
     return f"{head(name)}:writing"
 
 
@@ -109,12 +109,12 @@ def decided(day: str) -> str:
 
 
 def appeals_in(state: str) -> str:
-    """Return the appeals in one state."""
+    """Return the key of the appeals in one state."""
     return f"rf:appeals:state:{state}"
 
 
 def appeals_about(name: str) -> str:
-    """Return the appeals that name list `name`."""
+    """Return the key of the appeals that name list `name`."""
     return f"rf:appeals:list:{{{name}}}"
 
 
@@ -124,7 +124,7 @@ def enforced_day(list_name: str, of: date) -> str:
 
 
 def enforced_peaks(list_name: str, of: date) -> str:
-    """Return the greatest delays and ages of one day."""
+    """Return the key of the greatest delays and ages of one day."""
     return f"{enforced_day(list_name, of)}:peaks"
 
 
@@ -169,5 +169,5 @@ def enforced_at(partition: str) -> str:
 
 
 def enforced_seen(partition: str) -> str:
-    """Return the decisions of a partition that were counted last."""
+    """Return the key of the decisions of a partition that were counted last."""
     return f"rf:enforced:seen:{partition}"

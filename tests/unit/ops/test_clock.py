@@ -10,8 +10,8 @@ def test_a_deadline_is_shared_and_does_not_move(monkeypatch: pytest.MonkeyPatch)
     """Each step gets what the ones before it left; a second signal does not give more time."""
     now_s = [100.0]
     monkeypatch.setattr(clock, "monotonic_s", lambda: now_s[0])
+    assert Deadline().left_s is None
     deadline = Deadline()
-    assert deadline.left_s is None
     deadline.start(20)
     now_s[0] += 15
     deadline.start(20)
