@@ -143,6 +143,7 @@ async def _may_write(client: Any, topic: str) -> CheckLine:
     leader = client.cluster.leader_for_partition(TopicPartition(topic, 0))
     if leader is None:
         return warn("kafka rights", f"{topic} has no leader: not tried", "start the brokers")
+    # Not DescribeAcls: it needs rights that our user should not have (decision 0116).
     request = ProduceRequest(None, -1, ANSWER_MS, [(topic, [(0, damaged_batch())])])
     answer: Any = await client.send(leader, request)
     error = for_code(answer.topics[0][1][0][1])

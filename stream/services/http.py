@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 _KEPT_AT_ONCE = 1000
 """Decisions copied at once, about 20 ms: lookups of this process wait so long at most."""
 _CLOSE_S = 1.5
-"""Less than the grace that a supervisor gives its workers."""
+"""Seconds to close after the last request: less than a supervisor's grace for its workers."""
 
 
 def run(settings: Settings, arguments: Sequence[str] = (), place: WorkerPlace | None = None) -> int:
@@ -153,7 +153,7 @@ class _Serving(Service):
     async def _take_records(self) -> None:
         """Hold the connection to Kafka. Without one, the other routes are still served."""
         await self._intake.run()
-        await asyncio.Event().wait()
+        await asyncio.Event().wait()  # a helper has no end of its own: see `supervised`
 
     def _parts(self, redress: AppealService) -> Parts:
         """Return the parts that the routes share."""

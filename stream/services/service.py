@@ -59,6 +59,7 @@ def run(
         settings.ops.log_level, fields if place is None else fields | {"worker": place.slot}
     )
     if place is not None:
+        # Before the first metric is made: each chooses its kind of value when it is made.
         keep_in_files(place.slot)
     try:
         with asyncio.Runner() as runner:
@@ -249,6 +250,7 @@ class Service(ABC):
         if task.done():
             return
         log.error("the deadline came first: %s", self._words.late)
+        # Once, not until it has ended: after the deadline the process ends all the same.
         task.cancel()
         await asyncio.wait({task}, timeout=STOP_S_MAX)
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:

@@ -94,6 +94,7 @@ def run(settings: Settings, workers: int, work: Work) -> int:
 @contextlib.contextmanager
 def metrics_folder() -> Iterator[Path]:
     """Make a folder for the workers' metrics; those of killed supervisors are removed first."""
+    # A supervisor that was killed could not remove its own.
     for old in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
         pid = old.name.removeprefix(_FOLDER).partition("-")[0]
         if pid.isdecimal() and not Path(f"/proc/{pid}").exists():

@@ -120,6 +120,7 @@ class _Worker(Service):
             sink = Publisher(kafka, publish, metrics.call_event)
         source = KafkaSource(kafka, settings.calls.source(self._suffix), metrics.call_event)
         decider = Decider(settings, self._lists.current, self._lists.agreed)
+        # In a thread: it reads crash notes from the disk, and the loop already serves /ready.
         loop = await asyncio.to_thread(self._new_loop, source, sink, decider, hold_s_max)
         # The source closes first: nothing is read any more that the sink could not publish.
         async with self._started(sink), self._started(source):

@@ -130,6 +130,7 @@ async def _allow_at(list_store: ListStore, at_ms: int) -> tuple[Allowlist, bool]
     _, now = await list_store.allow_all()
     steps = await list_store.past.steps("")
     touched = set()
+    # Entries that some step speaks of are built from the steps alone, the others are as now.
     for step in steps:
         entry = allow_of(step.payload) if step.op == Op.ALLOW else None
         touched.add(entry.text if entry else step.payload.decode(errors="replace"))

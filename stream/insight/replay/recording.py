@@ -206,7 +206,7 @@ async def replay(
     async with aclosing(recording.batches(progress)) as batches:
         async for raw in batches:
             sums.add(compare(decode(raw), sides.production, sides.candidate, sides.at_s))
-            await asyncio.sleep(0)  # the next answer comes in meanwhile
+            await asyncio.sleep(0)  # deciding awaits nothing; the next answer comes in here
 
 
 async def look_for_calls_back(

@@ -127,6 +127,7 @@ class Sums:
         if called.kind is not Kind.E164:
             return
         if len(self.pairs) < PAIRS_MAX:
+            # Hashes bound the memory. Two equal ones of 64 bits among a million are not expected.
             self.pairs.add(hash((called.text.encode(), number)))
         else:
             self.pairs_left_out += 1

@@ -57,6 +57,7 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
             if not new and whole == len(data):
                 return 0
             with os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
+                # What a killed process left half written would make the next line unreadable too.
                 file.truncate(whole)
                 file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in new))
                 file.flush()

@@ -118,6 +118,8 @@ class PromotionFollower:
         return True
 
     def _is_newer(self, found: StoredPromotions) -> bool:
+        # Generations only rise (decision 0114): a lower one is of a Redis that was restored, and
+        # taking it over would put promoted lists back on trial, or the reverse.
         ours, theirs = self.current.generation, found.trials.generation
         if not ours:
             return theirs > 0

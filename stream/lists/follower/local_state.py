@@ -287,6 +287,7 @@ class SnapshotWriter:
         while True:
             await self._work.wait()
             self._work.clear()
+            # Exchanged before the first await: what comes while the disk is slow is the next batch.
             unwritten, self._next = self._next, _Unwritten()
             try:
                 await asyncio.to_thread(self._write, unwritten)

@@ -48,7 +48,7 @@ Progress = Callable[[int, int], None]
 """Called with (numbers done, numbers in all)."""
 
 CHUNK = 1 << 16
-"""Numbers hashed at a time: 16 MB of digests and their Python objects."""
+"""Numbers hashed at a time: bounds digests and their Python objects to 16 MB."""
 TRIED = 1 << 17
 """Random numbers asked to measure false positives: at 1e-4, 13 are expected."""
 OF_EACH = 256
@@ -148,6 +148,7 @@ def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> int:
             raise SnapshotUnreadable(f"{FILTER_PART}: {absent} of its own members are not found")
         verified += len(digests)
     found = _false_positives(held, key)
+    # Not a plain limit of twice the rate: chance alone would have good filters refused.
     if found > _at_most(TRIED, 2 * held.shape.error_rate):
         expected = TRIED * held.shape.error_rate
         raise SnapshotUnreadable(

@@ -54,6 +54,7 @@ def replace_synced(path: Path, data: bytes) -> None:
     that is written beside it is the same for everybody.
     """
     aside = path.with_name(f".writing-{path.name}")
+    # In this order: a rename that reaches the disk before the data would leave an empty file.
     write_synced(aside, data)
     aside.rename(path)
     sync_folder(path.parent)

@@ -31,6 +31,7 @@ def merged(old: Columns, new: Columns) -> Columns:
     names = {name: place for place, name in enumerate(old.sources)}
     for name in new.sources:
         names.setdefault(name, len(names))
+    # [0]: NumPy cannot index an empty array, not even by no index.
     moved = np.array([names[name] for name in new.sources] or [0], np.int64)
     arrays: dict[str, NDArray[Any]] = {}
     for column in COLUMNS:
@@ -58,6 +59,7 @@ def without(columns: Columns, fingerprints: NDArray[np.uint64]) -> Columns:
     first = np.searchsorted(columns.fingerprint, fingerprints, "left")
     counts = np.searchsorted(columns.fingerprint, fingerprints, "right") - first
     kept = np.ones(len(columns), np.bool_)
+    # All rows of all spans without a loop: each span's first row, repeated, plus a running number.
     kept[np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())] = False
     return picked(columns, np.flatnonzero(kept))
 
@@ -159,6 +161,7 @@ def difference(old: Columns, new: Columns) -> VersionDiff:
     both = np.zeros(len(order), np.bool_)
     if len(order):
         both[:-1] = (fingerprint[1:] == fingerprint[:-1]) & (source[1:] == source[:-1])
+    # The row after each marked one is its pair: roll moves the marks one place on.
     first, second = order[both], order[np.roll(both, 1)] - len(old)
     alone = order[~(both | np.roll(both, 1))]
     other = np.zeros(len(first), np.bool_)

@@ -154,6 +154,8 @@ def pack_block(columns: Mapping[str, NDArray[Any]]) -> bytes:
         values = columns[name]
         if name == FINGERPRINT:
             values = np.diff(values, prepend=np.zeros(1, values.dtype))
+        # Rows of bytes, turned: a plane holds the same byte of all rows, and zstd finds the high
+        # ones nearly constant.
         planes = np.ascontiguousarray(values, dtype).view(np.uint8)
         planes = planes.reshape(len(values), dtype.itemsize).T
         body = _compress(np.ascontiguousarray(planes).tobytes())
@@ -200,6 +202,7 @@ def _compress(data: bytes | memoryview) -> bytes:
 
 def decompress(blob: bytes, size_max: int, what: str) -> bytes:
     """Return the bytes in `blob`, at most `size_max`; SnapshotUnreadable otherwise."""
+    # Into a buffer of a known size: a blob in Redis may claim to unpack to any number of gigabytes.
     out = bytearray(size_max)
     try:
         size = cramjam.zstd.decompress_into(blob, out)
@@ -249,6 +252,7 @@ async def reports(
         key, most = f"{redis_keys.base(name, generation)}:{block}", first_bytes(layout.block_rows)
         with renamed(f"looking into the base of {name}"):
             blob: Any = await redis.getrange(key, 0, most - 1)  # a third of the block
+        # GETRANGE of a key that is gone is empty, not nil.
         if not blob:
             raise SnapshotUnreadable(f"{name}: block {block} of base {generation} is gone")
         held = unpack_block(blob, layout.block_rows, (FINGERPRINT,))[FINGERPRINT]
@@ -304,6 +308,7 @@ async def write(
             pipe.expire(key, UNPUBLISHED_TTL_S)
             await pipe.execute()
         for i, blob in enumerate(packed.blobs()):
+            # Expiring until PUBLISH persists it: a writer that is killed leaves nothing for ever.
             await redis.set(f"{key}:{i}", blob, ex=UNPUBLISHED_TTL_S)
             if await redis.get(f"{key}:{i}") != blob:
                 raise ListStoreLost(f"{key}:{i} reads back otherwise than it was written")

@@ -85,7 +85,7 @@ class Editor:
             for at, answer in (await self._send(name, edits, sent, known, base, by)).items():
                 fingerprint = edits[at].fingerprint
                 if answer[0] == list_lua.MOVED:
-                    known.clear()
+                    known.clear()  # the base may be another one: then all states are old
                     continue
                 generation = max(generation, answer[1])
                 outcomes[at] = _outcome(answer, sent[at])
@@ -139,8 +139,9 @@ class Editor:
             try:
                 held = await bases.reports(self._redis, name, base, rest)
             except SnapshotUnreadable:
+                # Head and base are two reads: between them the base may be replaced and removed.
                 if await self._redis.hget(redis_keys.head(name), "base") != field:
-                    continue  # it was replaced and removed while it was read
+                    continue
                 raise
             for fingerprint in rest:
                 reports = held.get(fingerprint, ())
@@ -160,6 +161,7 @@ class Editor:
         if not made:
             return {}
         with renamed(f"changing {name}"):
+            # No transaction: each edit is atomic by its script, and other clients get in between.
             async with self._redis.pipeline(transaction=False) as pipe:
                 for at, reports in made.items():
                     edit, state = edits[at], known[edits[at].fingerprint]

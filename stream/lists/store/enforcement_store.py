@@ -86,6 +86,8 @@ class EnforcementStore(Closing):
         ChangeConflict where the lists change without a pause.
         """
         place = (before.place + len(batch.ids)) % SEEN
+        # Counts and position move together (decision 0085): a crash between two writes would count
+        # a batch twice, or never.
         with renamed(f"counting decisions of {partition}"):
             async with self._redis.pipeline(transaction=True) as pipe:
                 for _ in range(_TRIES):

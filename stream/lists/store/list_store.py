@@ -88,11 +88,12 @@ class ListStore:
 
         Raises ListStoreDown, ListStoreUnsafe.
         """
+        # Two clients: a blocking XREAD holds its connection, and needs a longer time-out.
         redis, following = client(settings), client(settings, block_ms / 1000)
         store = cls(redis, following, settings)
         try:
             await check_safe(redis, settings)
-        except BaseException:
+        except BaseException:  # a cancellation too: the connections are ours to close
             await store.close()
             raise
         return store
@@ -179,6 +180,7 @@ class ListStore:
     async def follow(self, last_id: str, block_ms: int) -> Followed:
         """Return at most 5,000 steps after `last_id`; wait at most `block_ms` (0: not at all)."""
         with renamed("following the changes"):
+            # BLOCK 0 would wait for ever, so 0 is no BLOCK at all.
             answer: Any = await self._following.xread(
                 {redis_keys.CHANGES: last_id}, count=5000, block=block_ms or None
             )

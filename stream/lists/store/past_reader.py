@@ -61,6 +61,8 @@ def packed(steps: Sequence[Step]) -> bytes:
     places = {name: place for place, name in enumerate(names)}
     last: dict[str, str] = {}
     chains = []
+    # A chain is 40 random characters, most of a step's bytes. It is kept only where it cannot be
+    # computed from the step before: at a list's first step in the piece, and at a break.
     for step in steps:
         before = last.get(step.name)
         chains.append("" if before is not None and step.follows(before) else step.chain)
@@ -208,6 +210,8 @@ class PastReader:
 
     async def _pieces(self, name: str | None, after: str) -> AsyncIterator[list[Step]]:
         """Yield kept steps of one list (None: of all) from the id `after` on, piece by piece."""
+        # The archive's end is read first: a step that is archived meanwhile is then read twice at
+        # worst, and never missed. Readers pass over a generation that they have already.
         with renamed("reading the archive of changes"):
             upto: Any = await self._redis.get(redis_keys.PAST_UPTO)
         # An item's id is that of its last step.

@@ -128,6 +128,7 @@ async def _watch(store: ListStore, settings: RebuildSettings, waits: _Waits, tel
 async def _process(name: str, settings: RebuildSettings) -> tuple[int, str]:
     """Run `ringfence lists rebuild`; its exit code and the end of what it said."""
     why = f"more than {settings.changes_max} changes"
+    # A process: it takes a core and up to a GB, and must neither stop this loop nor end all feeds.
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "stream", "lists", "rebuild", name),
         *("--actor", ACTOR, "--reason", why, *settings.arguments),

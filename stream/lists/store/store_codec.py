@@ -360,7 +360,7 @@ def _step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
     """Return a step from an item of the change stream."""
     identity, fields = item[0].decode(), item[1] or {}
     values = {name: fields.get(name.encode()) for name in _STEP_FIELDS}
-    # Written since 0.1.0 knew of versions; an entry without one is that old, or somebody else's.
+    # An entry without a version is from before steps had one, or of another program.
     version = fields.get(b"version", b"").decode(errors="replace")[:40]
     try:
         return Step(

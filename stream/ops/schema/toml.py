@@ -128,6 +128,8 @@ def _is_bare(part: str) -> bool:
 
 def strict_converter() -> cattrs.Converter:
     """Return a converter whose structuring takes nothing but what the annotations say."""
+    # Detailed: all errors are reported at once, each with its key. cattrs' own hooks would convert
+    # ("5" to 5, 1 to true); a person who wrote that meant something else.
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     for kind, name in ((str, "text"), (bool, "true or false"), (int, "a whole number")):
         converter.register_structure_hook(kind, _scalar(kind, name))
@@ -162,7 +164,7 @@ def _scalar(kind: type, name: str) -> Hook:
 
 
 def _number(value: Any, _: Any) -> float:
-    if type(value) not in (int, float):
+    if type(value) not in (int, float):  # not isinstance: true is an int in Python
         raise ValueError(f"must be a number, not {shown(value)}")
     return float(value)
 
