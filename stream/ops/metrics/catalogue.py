@@ -1,18 +1,21 @@
 """Base of the catalogues of metrics: each entry with its unit, meaning and what to do.
 
-The catalogues are its siblings, one for each kind of process. Names follow Prometheus: base units
-(seconds, bytes), the unit last, what is counted before `_total`, which the client adds. Labels come
-from enums and from the configuration, never from data: no numbers, no partner's text. The help text
-in `/metrics` is the meaning. The table in deploy/METRICS.md has all of it; `make docs-metrics`
-writes it.
+The catalogues are its siblings, one for each kind of process; `metrics.toml` has the texts. Names
+follow Prometheus: base units (seconds, bytes), the unit last, what is counted before `_total`,
+which the client adds. Labels come from enums and from the configuration, never from data: no
+numbers, no partner's text. The help text in `/metrics` is the meaning. The table in
+deploy/METRICS.md has all of it; `make docs-metrics` writes it.
 """
 
 import math
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, Literal, TypeVar, cast
+from pathlib import Path
+from typing import Final, Generic, Literal, TypeVar, cast
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 NAMES_MAX = 200
@@ -145,72 +148,66 @@ class MetricEntry:
         return "0 or 1" if self.meaning.startswith("Whether") else "count"
 
 
-class Catalogue:
-    """The metrics of one kind of process. Each is made by one of the methods, with what to do."""
+class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A metric in `metrics.toml`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    meaning: str
+    do: str
+    labels: tuple[str, ...] = ()
+    by: str = ""
+    others: tuple[str, ...] = ()
+    workers: OfWorkers = "livemax"
+
+
+TEXTS: Final = Path(__file__).with_name("metrics.toml")
+DECLARED: Final = msgspec.convert(tomllib.loads(TEXTS.read_text("utf-8")), dict[str, Declared])
+"""Every metric by its name."""
+
+
+class Catalogue:
+    """The metrics of one kind of process, made by their names; `metrics.toml` has the rest."""
+
+    def __init__(self, registry: CollectorRegistry, **bounds: BoundedLabels) -> None:
+        """`bounds`: by label, which of its values have series of their own."""
         self.registry = registry
         self.entries: list[MetricEntry] = []
+        self._bounds = bounds
 
-    def _counter(self, name: str, meaning: str, do: str, labels: Sequence[str] = ()) -> Counter:
-        self._enter(f"{name}_total", "counter", labels, meaning, do)
-        return Counter(name, meaning, labels, registry=self.registry)
+    def _counter(self, name: str) -> Counter:
+        one = self._enter(name, "counter")
+        return Counter(name, one.meaning, one.labels, registry=self.registry)
 
-    def _gauge(
-        self,
-        name: str,
-        meaning: str,
-        do: str,
-        labels: Sequence[str] = (),
-        workers: OfWorkers = "livemax",
-    ) -> Gauge:
-        self._enter(name, "gauge", labels, meaning, do)
-        return Gauge(name, meaning, labels, registry=self.registry, multiprocess_mode=workers)
+    def _gauge(self, name: str) -> Gauge:
+        one, workers = self._enter(name, "gauge"), DECLARED[name].workers
+        return Gauge(
+            name, one.meaning, one.labels, registry=self.registry, multiprocess_mode=workers
+        )
 
-    def _histogram(
-        self, name: str, meaning: str, do: str, labels: Sequence[str], buckets: Sequence[float]
-    ) -> Histogram:
-        self._enter(name, "histogram", labels, meaning, do)
-        return Histogram(name, meaning, labels, registry=self.registry, buckets=buckets)
+    def _histogram(self, name: str, buckets: Sequence[float]) -> Histogram:
+        one = self._enter(name, "histogram")
+        return Histogram(name, one.meaning, one.labels, registry=self.registry, buckets=buckets)
 
-    def _counter_each(
-        self,
-        named: BoundedLabels,
-        name: str,
-        meaning: str,
-        do: str,
-        labels: Sequence[str],
-        *,
-        by: str,
-        others: Sequence[str] = (),
-    ) -> BoundedSeries[Counter]:
-        """Return a counter with a bounded label `by`; names beyond lose the labels `others` too."""
-        places = labels.index(by), *map(labels.index, others)
-        return BoundedSeries(self._counter(name, meaning, do, labels), named, places)
+    def _counter_by(self, name: str) -> BoundedSeries[Counter]:
+        """A counter with a bounded label."""
+        return BoundedSeries(self._counter(name), *self._bounded(name))
 
-    def _gauge_each(
-        self,
-        named: BoundedLabels,
-        name: str,
-        meaning: str,
-        do: str,
-        by: str,
-        of_others: Callable[[Iterable[float]], float],
-        workers: OfWorkers = "livemax",
-    ) -> BoundedGauge:
-        """Return a gauge by a bounded name; `of_others` makes one value of the names beyond."""
-        return BoundedGauge(self._gauge(name, meaning, do, [by], workers), named, of_others)
+    def _histogram_by(self, name: str, buckets: Sequence[float]) -> BoundedSeries[Histogram]:
+        """A histogram with a bounded label."""
+        return BoundedSeries(self._histogram(name, buckets), *self._bounded(name))
 
-    def _histogram_each(
-        self,
-        named: BoundedLabels,
-        name: str,
-        meaning: str,
-        do: str,
-        by: str,
-        buckets: Sequence[float],
-    ) -> BoundedSeries[Histogram]:
-        return BoundedSeries(self._histogram(name, meaning, do, [by], buckets), named, (0,))
+    def _gauge_by(self, name: str, of_others: Callable[[Iterable[float]], float]) -> BoundedGauge:
+        """A gauge by a bounded name; `of_others` makes one value of the names beyond."""
+        named, _ = self._bounded(name)
+        return BoundedGauge(self._gauge(name), named, of_others)
 
-    def _enter(self, name: str, kind: Kind, labels: Sequence[str], meaning: str, do: str) -> None:
-        self.entries.append(MetricEntry(name, kind, tuple(labels), meaning, do))
+    def _bounded(self, name: str) -> tuple[BoundedLabels, tuple[int, ...]]:
+        """Return the bounds of a metric's label `by`, and the places of that and of `others`."""
+        one = DECLARED[name]
+        return self._bounds[one.by], tuple(map(one.labels.index, (one.by, *one.others)))
+
+    def _enter(self, name: str, kind: Kind) -> MetricEntry:
+        one = DECLARED[name]
+        # A counter's series get the suffix by the client.
+        shown = f"{name}_total" if kind == "counter" else name
+        self.entries.append(MetricEntry(shown, kind, one.labels, one.meaning, one.do))
+        return self.entries[-1]

@@ -23,12 +23,7 @@ class ProcessMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
         ProcessCollector(registry=registry)
-        self.build = self._gauge(
-            "ringfence_build_info",
-            "Always 1; the labels say what runs.",
-            "More than one version at a time: a rolling update that has not ended.",
-            ["version", "python"],
-        )
+        self.build = self._gauge("ringfence_build_info")
         self.build.labels(__version__, platform.python_version()).set(1)
 
 
@@ -41,13 +36,7 @@ class CertificateMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:
         """`files`: PEM by what it is for; one that cannot be read stops the process elsewhere."""
         super().__init__(registry)
-        self.expires = self._gauge(
-            "ringfence_certificate_expires_timestamp_seconds",
-            "When a certificate in use expires, since the epoch.",
-            "This minus time() is what is left: renew the file, then restart the process; "
-            "deploy/RUNBOOK.md, CertificateExpires.",
-            ["of"],
-        )
+        self.expires = self._gauge("ringfence_certificate_expires_timestamp_seconds")
         for of, file in files.items():
             held = x509.load_pem_x509_certificate(Path(file).read_bytes())
             self.expires.labels(of).set(held.not_valid_after_utc.timestamp())
@@ -61,17 +50,11 @@ class TokenMetrics(Catalogue):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
-        self.expires = self._gauge(
-            "ringfence_http_token_expires_timestamp_seconds",
-            "When a client's token expires, since the epoch; only of those that do.",
-            "This minus time() is what is left: make a new token before, then its line takes the "
-            "old one's place; deploy/RUNBOOK.md, TokenExpires.",
-            ["client"],
-        )
+        self.expires = self._gauge("ringfence_http_token_expires_timestamp_seconds")
         self._shown: frozenset[str] = frozenset()
 
     def show(self, expiries: Mapping[str, int]) -> None:
-        """By client; those that are not there any more are forgotten."""
+        """Show expiries by client; a client that is gone has no series any more."""
         for gone in self._shown - expiries.keys():
             self.expires.remove(gone)
         for client, at_s in expiries.items():
@@ -89,27 +72,9 @@ class RedisMetrics(Catalogue):
         super().__init__(registry)
         self._which = which
         self._evicted_before: int | None = None
-        self.memory = self._gauge(
-            "ringfence_redis_memory_bytes",
-            "Memory that Redis uses for what it holds.",
-            "Near ringfence_redis_memory_max_bytes: the list store refuses changes then; give it "
-            "more memory, or keep fewer old generations ([lists] bases_kept).",
-            ["redis"],
-        )
-        self.memory_max = self._gauge(
-            "ringfence_redis_memory_max_bytes",
-            "Memory that Redis may use (maxmemory); 0: as much as there is.",
-            "0: set it below the machine's memory, with maxmemory-policy noeviction, so that Redis "
-            "says that it is full instead of being killed.",
-            ["redis"],
-        )
-        self.evicted = self._counter(
-            "ringfence_redis_evicted_keys",
-            "Keys that Redis threw away for lack of memory.",
-            "Above 0: block keys or list entries are gone. Set maxmemory-policy noeviction and "
-            "give it more memory; deploy/RUNBOOK.md, RedisEvicts.",
-            ["redis"],
-        )
+        self.memory = self._gauge("ringfence_redis_memory_bytes")
+        self.memory_max = self._gauge("ringfence_redis_memory_max_bytes")
+        self.evicted = self._counter("ringfence_redis_evicted_keys")
         self.evicted.labels(which)
 
     def told(self, info: Mapping[str, Any]) -> None:
@@ -129,13 +94,7 @@ class SkipMetrics(Catalogue):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
-        self.skipped = self._counter(
-            "ringfence_register_records_skipped",
-            "Records in Redis that could not be read and were skipped, by what they are.",
-            "Above 0: something else wrote to our keys, or a newer Ringfence did; the log names "
-            "each, and the version. deploy/RUNBOOK.md, RecordsSkipped.",
-            ["place"],
-        )
+        self.skipped = self._counter("ringfence_register_records_skipped")
         for place in StoredKind:
             self.skipped.labels(place)
         count_with(lambda place: self.skipped.labels(place).inc())

@@ -53,262 +53,42 @@ class WorkerCatalogue(Catalogue):
     """Every metric of a worker. `lists` are those with series of their own."""
 
     def __init__(self, registry: CollectorRegistry, lists: BoundedLabels | None = None) -> None:
-        super().__init__(registry)
-        self.lists = lists or BoundedLabels()
-        self.skips = SkipMetrics(registry)
-        self._of_calls()
-        self._of_matches()
-        self._of_the_pace()
-        self._of_lists()
-        self._of_the_worker()
+        super().__init__(registry, list=lists or BoundedLabels())
+        SkipMetrics(registry)
+        self.calls = self._counter("ringfence_calls")
+        self.decisions = self._counter_by("ringfence_decisions")
+        self.rejected = self._counter("ringfence_records_rejected")
+        self.repeats = self._counter("ringfence_decisions_repeated")
+        self.wrong_dialect = self._gauge("ringfence_wrong_dialect")
+        self.unknown_trunk = self._counter("ringfence_calls_unknown_trunk")
+        self.unscanned = self._counter("ringfence_calls_unscanned")
+        self.unconfirmed = self._counter_by("ringfence_matches_unconfirmed")
+        self.observed = self._counter_by("ringfence_matches_observed")
+        self.outside = self._counter_by("ringfence_matches_out_of_scope")
+        self.bare_chance = self._gauge("ringfence_bare_filters_chance_ratio")
+        self.bursts_forgotten = self._counter("ringfence_burst_numbers_forgotten")
+        self.unasked = self._counter("ringfence_calls_unasked")
+        self.batch = self._histogram("ringfence_batch_duration_seconds", BATCH_BUCKETS_S)
+        self.decision_latency = self._ages("ringfence_decision_latency_seconds")
+        self.lag = self._gauge("ringfence_lag_records")
+        self.partitions = self._gauge("ringfence_partitions")
+        self.stopped = self._gauge("ringfence_partitions_stopped")
+        self.ordinary = self._gauge("ringfence_partitions_ordinary")
+        self.call_events = self._counter("ringfence_call_events")
+        self.kafka_up = self._gauge("ringfence_kafka_up")
+        self.list_events = self._counter("ringfence_list_events")
+        self.register_up = self._gauge("ringfence_register_up")
+        self.list_generation = self._gauge_by("ringfence_list_generation", total)
+        self.list_generation_newest = self._gauge_by("ringfence_list_generation_newest", total)
+        self.list_synced = self._gauge_by("ringfence_list_synced_timestamp_seconds", min)
+        self.list_entries = self._gauge_by("ringfence_list_entries", total)
+        self.list_changes = self._gauge_by("ringfence_list_changes", max)
+        self.agreements = self._gauge("ringfence_agreements")
+        self.ready = self._gauge("ringfence_workers_ready")
+        self.compiled = self._gauge("ringfence_workers_compiled")
 
-    def _ages(self, name: str, meaning: str, do: str) -> AgeHistogram:
-        self._enter(name, "histogram", (), meaning, do)
-        return AgeHistogram(name, meaning, self.registry)
-
-    def _of_calls(self) -> None:
-        self.calls = self._counter(
-            "ringfence_calls",
-            "Call records read, by topic; one that is read again after a restart counts again.",
-            "Rises with traffic. Falls to nothing: look at the switch and at "
-            "ringfence_lag_records.",
-            ["topic"],
-        )
-        self.decisions = self._counter_each(
-            self.lists,
-            "ringfence_decisions",
-            "Decisions, by verdict, by the rule and the list that decided (empty: none did).",
-            "A jump of one list's blocks: ask `ringfence why NUMBER`, then allow numbers or "
-            'take the list to action = "flag". simulated="true" is what a list on trial would '
-            "have done.",
-            ["verdict", "rule", "list", "simulated"],
-            by="list",
-            others=["rule"],
-        )
-        self.rejected = self._counter(
-            "ringfence_records_rejected",
-            "Records that are no calls and went to the topic of rejected records, by reason.",
-            "Rises when a switch sends what is no call: read reason and bytes in calls.rejected.",
-            ["reason"],
-        )
-        self.repeats = self._counter(
-            "ringfence_decisions_repeated",
-            "Decisions about a call that was decided before by another of its records: marked "
-            "with the first one's id, or left out since they come to less.",
-            "Near the rate of decisions is usual where a switch writes attempts and ends, or "
-            "legs. left_out: a later record came to less; see calls.repeat_window_s.",
-            ["kind"],
-        )
-        self.wrong_dialect = self._gauge(
-            "ringfence_wrong_dialect",
-            "Whether none of a topic's last 50 or more records was a call in its dialect, or most "
-            "calls share ids that have many number pairs each.",
-            "1: read the log's `wrong dialect`, which says which, and names the likely right one; "
-            "RUNBOOK, WrongDialect.",
-            ["topic"],
-        )
-        self.unknown_trunk = self._counter(
-            "ringfence_calls_unknown_trunk",
-            "Calls that name a trunk which [trunks] does not have, of those looked at: up to 256 of"
-            " a batch, at most 1 % of the time.",
-            "Rises: their national numbers are read in home_country, and no rule of a trunk holds. "
-            'The log names one of them once a minute: RUNBOOK, "An unknown trunk".',
-        )
-        self.unscanned = self._counter(
-            "ringfence_calls_unscanned",
-            "Calls that were decoded one by one, since the fast scan could not vouch for them.",
-            "Near the rate of ringfence_calls: a switch writes letters beyond ASCII, escapes or"
-            " strange numbers into fields that decide, or there are no kernels. The price is "
-            "CPU alone.",
-        )
-
-    def _of_matches(self) -> None:
-        self.unconfirmed = self._counter_each(
-            self.lists,
-            "ringfence_matches_unconfirmed",
-            "Bloom filter hits that no exact entry could confirm or refute, by list.",
-            "Rises where a list came without its exact entries: ask the owner for them.",
-            ["list"],
-            by="list",
-        )
-        self.observed = self._counter_each(
-            self.lists,
-            "ringfence_matches_observed",
-            "Confirmed matches of calls that were allowed all the same, by list.",
-            "What a list that may only observe, or an entry below the minimum, would have touched.",
-            ["list"],
-            by="list",
-        )
-        self.outside = self._counter_each(
-            self.lists,
-            "ringfence_matches_out_of_scope",
-            "Matches of numbers that a list may not name, by list, reason, and whether confirmed.",
-            "Above 0 and confirmed: a list of fingerprints names numbers of other countries, or "
-            "ours; its owner is to be asked. They are only observed. RUNBOOK, ListOutOfScope.",
-            ["list", "reason", "confirmed"],
-            by="list",
-        )
-        self.bare_chance = self._gauge(
-            "ringfence_bare_filters_chance_ratio",
-            "Share of all numbers that lists without entries match by chance, all together.",
-            "Above 0.01: one innocent caller in a hundred is matched by a filter that nothing "
-            "confirms. Ask owners for fingerprints, or smaller error rates; RUNBOOK, "
-            "FiltersTooCoarse.",
-        )
-        self.bursts_forgotten = self._counter(
-            "ringfence_burst_numbers_forgotten",
-            "Numbers whose short calls were forgotten within the window of the rule short_bursts.",
-            "Rises: more numbers make short calls than are remembered, so bursts are missed, never "
-            "invented. More partitions, or a shorter window_s or smaller calls.",
-        )
-        self.unasked = self._counter(
-            "ringfence_calls_unasked",
-            "Calls that no list speaks of while some list could not be asked (no data, stale).",
-            "Above 0: calls pass unchecked. See ringfence_register_up and the lists' generations.",
-        )
-
-    def _of_the_pace(self) -> None:
-        self.batch = self._histogram(
-            "ringfence_batch_duration_seconds",
-            "Time of one batch, by step: decode; match and decide; publish until acknowledged.",
-            "decode and decide: their sum's rate is CPU time per second, near 1 one more worker"
-            " is needed. publish: a rise with steady decode and decide is a slow broker.",
-            ["step"],
-            buckets=BATCH_BUCKETS_S,
-        )
-        self.decision_latency = self._ages(
-            "ringfence_decision_latency_seconds",
-            "From a record's Kafka timestamp to its decision being acknowledged by Kafka.",
-            "The promise to the switch. Rising with the lag: too few workers. Alone: a slow "
-            "broker.",
-        )
-        self.lag = self._gauge(
-            "ringfence_lag_records",
-            "Records in a partition that this deployment has not read yet.",
-            "Rises: more workers, then more partitions. 0 as well for partitions that others read.",
-            ["topic", "partition"],
-            workers="livesum",
-        )
-        self.partitions = self._gauge(
-            "ringfence_partitions",
-            "Partitions assigned to the workers here.",
-            "0 on all workers: fewer partitions than workers; make more with Kafka's own tools.",
-            workers="livesum",
-        )
-        self.stopped = self._gauge(
-            "ringfence_partitions_stopped",
-            "Partitions that are not read on, since a batch of theirs cannot be right.",
-            "Above 0: a record batch is damaged or beyond every limit; the log names topic, "
-            "partition and offset. Repair the broker's disk or set calls.corrupt_batches = "
-            '"skip", then restart.',
-            workers="livesum",
-        )
-        self.ordinary = self._gauge(
-            "ringfence_partitions_ordinary",
-            "Partitions that aiokafka fetches record by record instead of the fetcher.",
-            "Above 0: the slow way, about 2 us a record more. The log says why: calls.fetch, no"
-            " kernels, an old broker, records in a message format of before Kafka 0.11.",
-            workers="livesum",
-        )
-        self.call_events = self._counter(
-            "ringfence_call_events",
-            "What happened on the calls' way: commits, rebalances, waits for Kafka.",
-            "position_reset: calls were lost before they were read: longer retention, more "
-            "workers. throttled: a quota of the broker. commit_refused, batch_dropped: calls "
-            "are decided twice, with the same id; rebalances take too long or "
-            "session_timeout_ms is too short. kafka_awaited: look at the broker.",
-            ["event"],
-        )
-        self.kafka_up = self._gauge(
-            "ringfence_kafka_up",
-            "Whether Kafka answers (the worst worker).",
-            "0: Kafka does not answer; nothing is lost, calls wait in the switch's topic.",
-            workers="livemin",
-        )
-
-    def _of_lists(self) -> None:
-        self.list_events = self._counter(
-            "ringfence_list_events",
-            "What happened on the lists' way: loads, swaps, gaps, refusals, lost lists.",
-            "gap, checksum: harmless alone, often: the list store is being edited by something "
-            "else. snapshot_refused, register_lost: see the log; the last good lists stay live.",
-            ["event"],
-        )
-        self.register_up = self._gauge(
-            "ringfence_register_up",
-            "Whether the list store answers (the worst worker).",
-            "0: the list store does not answer; calls are decided with the last good lists "
-            "meanwhile.",
-            workers="livemin",
-        )
-        self.list_generation = self._gauge_each(
-            self.lists,
-            "ringfence_list_generation",
-            "Generation of a list that is enforced (the worker that is furthest behind).",
-            "Behind `ringfence lists show` for longer than a minute: read that worker's log.",
-            "list",
-            total,
-            workers="livemin",
-        )
-        self.list_generation_newest = self._gauge_each(
-            self.lists,
-            "ringfence_list_generation_newest",
-            "Generation of a list at the worker that is furthest ahead.",
-            "Above ringfence_list_generation for longer than a minute: a worker does not follow; "
-            "its log says why, a restart of it reads everything again.",
-            "list",
-            total,
-        )
-        self.list_synced = self._gauge_each(
-            self.lists,
-            "ringfence_list_synced_timestamp_seconds",
-            "When a list was last known to agree with the list store, since the epoch.",
-            "time() minus this is the list's age. Old: the list store is away or lost its data.",
-            "list",
-            min,
-            workers="livemin",
-        )
-        self.list_entries = self._gauge_each(
-            self.lists,
-            "ringfence_list_entries",
-            "Numbers in a list's snapshot, without the changes since.",
-            "Far from what the owner says it shared: look at the audit, `ringfence lists show`.",
-            "list",
-            total,
-        )
-        self.list_changes = self._gauge_each(
-            self.lists,
-            "ringfence_list_changes",
-            "Numbers changed since a list's snapshot: the overlay in front of its filter.",
-            "Above `rebuild_changes` for long: nobody runs `ringfence feeds run`, or its log "
-            "says why not; `ringfence lists rebuild` puts the changes into a new snapshot.",
-            "list",
-            max,
-        )
-
-        self.agreements = self._gauge(
-            "ringfence_agreements",
-            "Agreements by state: to_come, pledged, in_force, ended; files that are broken.",
-            "broken above 0: `ringfence agreements check` says what is wrong; the last good "
-            "version of such a file stays in force. in_force falls: one ended, its lists are "
-            "only observed now.",
-            ["state"],
-        )
-
-    def _of_the_worker(self) -> None:
-        self.ready = self._gauge(
-            "ringfence_workers_ready",
-            "Workers with lists loaded and a place in the consumer group.",
-            "1 a worker. Lower than the workers: read `/ready`, it says what is missing.",
-            workers="livesum",
-        )
-        self.compiled = self._gauge(
-            "ringfence_workers_compiled",
-            "Workers that use the compiled kernels.",
-            "Lower than the workers: the others take several times the CPU; their log says why "
-            "at the start, `ringfence warm` says it again.",
-            workers="livesum",
-        )
+    def _ages(self, name: str) -> AgeHistogram:
+        return AgeHistogram(name, self._enter(name, "histogram").meaning, self.registry)
 
 
 class SupervisorMetrics(Catalogue):
@@ -316,14 +96,5 @@ class SupervisorMetrics(Catalogue):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         super().__init__(registry)
-        self.restarts = self._counter(
-            "ringfence_worker_restarts",
-            "Workers started again after they died.",
-            "Rises: a worker dies again and again; its last log lines say why.",
-            ["worker"],
-        )
-        self.running = self._gauge(
-            "ringfence_workers_running",
-            "Worker processes that run.",
-            "Below `--workers`: one is waiting to be restarted.",
-        )
+        self.restarts = self._counter("ringfence_worker_restarts")
+        self.running = self._gauge("ringfence_workers_running")
