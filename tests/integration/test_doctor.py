@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.config.settings import Settings, load
 from stream.doctor.kafka_checks import check_kafka
-from stream.doctor.redis_checks import check_proxies, check_register
+from stream.doctor.redis_checks import check_list_store, check_proxies
 from stream.doctor.result import Grade
 from stream.kafka.topics import ensure_topics
 from tests.support.engine import Deployment
@@ -43,11 +43,11 @@ async def test_kafka_without_and_with_topics(tmp_path: Path, kafka, redis_url: s
 async def test_redis_well_and_broken(tmp_path: Path, kafka, redis_url: str) -> None:
     """Set up as it has to be; then evicting, then away: each line with what mends it."""
     settings = settings_for(tmp_path, kafka.bootstrap, redis_url)
-    assert {line.grade for line in await check_register(settings.list_store())} == {Grade.OK}
+    assert {line.grade for line in await check_list_store(settings.list_store())} == {Grade.OK}
     with redis_client.Redis.from_url(redis_url) as redis:
         redis.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            lines = await check_register(settings.list_store())
+            lines = await check_list_store(settings.list_store())
         finally:
             redis.config_set("maxmemory-policy", "noeviction")
     (bad,) = [one for one in lines if one.grade is Grade.FAIL]
@@ -58,7 +58,7 @@ async def test_redis_well_and_broken(tmp_path: Path, kafka, redis_url: str) -> N
         "redis://127.0.0.1:1/0",
         'sinks.redis.url = "redis://127.0.0.1:1/1"',
     )
-    assert [line.grade for line in await check_register(away.list_store())] == [Grade.FAIL]
+    assert [line.grade for line in await check_list_store(away.list_store())] == [Grade.FAIL]
     (line,) = await check_proxies(away.proxies())
     assert line.fix == "start it, or [sinks.redis] url"
     (nobody,) = await check_kafka(away)

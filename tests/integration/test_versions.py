@@ -12,11 +12,12 @@ from stream.lists.snapshot.merge import difference, empty_columns
 from stream.lists.store import rewrite as versions
 from stream.lists.store.heads import By
 from stream.lists.store.history import history, said_at, turns_of, with_audit
-from stream.lists.store.list_content import content, millis, past_of, pasts_about
+from stream.lists.store.list_content import content, past_of, pasts_about
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.rewrite import BaseOrigin, rebuild, rewrite_once, rollback
 from stream.lists.store.settings import ListStoreSettings
+from stream.lists.store.store_codec import millis
 from stream.ops.tasks import cancelled
 from tests.support.builders import NOW_S, entry, snapshot
 from tests.support.lists import (

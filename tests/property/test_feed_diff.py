@@ -1,5 +1,7 @@
 """What a feed's version changes, against a model of dictionaries."""
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +31,7 @@ def columns(reports: dict[tuple[str, str], tuple[int, int, int, int] | None]) ->
         return empty_columns()
     rows = [said or (REMOVED, 0, 0, 0) for said in reports.values()]
     names = ("category", "confidence", "reported_at", "expires_at")
-    fields = dict(zip(names, zip(*rows, strict=True), strict=True))
+    fields: dict[str, Sequence[int]] = dict(zip(names, zip(*rows, strict=True), strict=True))
     fields["source"] = [SOURCES.index(source) for _, source in reports]
     return columns_of([number for number, _ in reports], b"", tuple(SOURCES), **fields)
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from stream.calls.call_batch import CallBatch, KeyFields
 from stream.calls.lookup import Question
@@ -65,14 +67,16 @@ def entry(number: str, key: bytes = b"", **fields) -> Entry:
 
 
 def columns_of(
-    numbers: Sequence[str], key: bytes = b"", sources: tuple[str, ...] = ("test",), **fields
+    numbers: ArrayLike, key: bytes = b"", sources: tuple[str, ...] = ("test",), **fields
 ) -> Columns:
     """The columns of `numbers`, prefixes too; of `fields`, one value for all rows or one each."""
     texts = np.array(numbers, "S16")
     given = {"reported_at": 0, "expires_at": 0, "category": 0, "confidence": 50, "source": 0}
     given |= fields
     wide = {name: np.asarray(value, np.int64) for name, value in given.items()}
-    arrays = {name: np.array(np.broadcast_to(one, len(texts))) for name, one in wide.items()}
+    arrays: dict[str, NDArray[Any]] = {
+        name: np.array(np.broadcast_to(one, len(texts))) for name, one in wide.items()
+    }
     found = [digests.fingerprints() for _, digests in digested(texts, key)]
     arrays["fingerprint"] = np.concatenate(found or [np.empty(0, np.uint64)])
     arrays["number"] = codes_of(texts)

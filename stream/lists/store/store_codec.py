@@ -356,7 +356,7 @@ def allow_head(fields: Sequence[bytes | None]) -> AllowHead | Skipped:
         return Skipped(StoredKind.HEAD, "rf:allow:head", str(wrong))
 
 
-def _step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
+def step(item: tuple[bytes, Mapping[bytes, bytes]]) -> Step | Skipped:
     """Return a step from an item of the change stream."""
     identity, fields = item[0].decode(), item[1] or {}
     values = {name: fields.get(name.encode()) for name in _STEP_FIELDS}
@@ -382,7 +382,7 @@ def followed(items: Sequence[tuple[bytes, Mapping[bytes, bytes]]], last_id: str)
     steps = []
     names = set()
     for item in items:
-        found = _step(item)
+        found = step(item)
         last_id = item[0].decode()
         if isinstance(found, Skipped):
             skip(found)
