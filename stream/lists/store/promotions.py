@@ -12,42 +12,11 @@ from stream.core.model.errors import UNREADABLE, ChangeConflict, SnapshotUnreada
 from stream.core.model.on_trial import Target, TrialKind, Trials, TrialStatus, Turned
 from stream.lists.store import redis_keys
 from stream.lists.store.heads import By
-from stream.lists.store.list_lua import ASKED, MOVED, STEP
+from stream.lists.store.list_lua import MOVED, READ_TRIALS, TURN
 from stream.lists.store.list_store import AUDIT_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.skipped_records import Skipped, StoredKind, skip
-
-TURN = (
-    STEP
-    + """
-local target, seen, record, list, id = unpack(ARGV, 1, 5)
-local actor, reason, op, detail, audit_max = unpack(ARGV, 6, 10)
-if (redis.call('HGET', KEYS[1], target) or '') ~= seen then return {-2} end
-local time = redis.call('TIME')
-name_store(id)
-local before = tonumber(redis.call('HGET', KEYS[2], 'generation') or 0)
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local generation = string.format('%d', math.max(before + 1, now_ms))
-redis.call('HSET', KEYS[2], 'generation', generation)
-if record == '' then redis.call('HDEL', KEYS[1], target)
-else redis.call('HSET', KEYS[1], target, record) end
-audit(audit_max, actor, reason, list, op, generation, detail)
-return {1, tonumber(generation)}
-"""
-)
-"""KEYS rf:trials, rf:trials:head; ARGV target, the record seen before ('': none), the new one ('':
-it is retracted), the list that it concerns or '', id for a new list store; actor, reason, op,
-detail for the audit, and how many audit entries are kept."""
-
-READ = (
-    ASKED
-    + """
-return {redis.call('HGET', 'rf:register', 'id'), asked('HGET', KEYS[2], 'generation'),
-        asked('HGETALL', KEYS[1])}
-"""
-)
-"""KEYS rf:trials, rf:trials:head -> [list store id, generation, all records], of one moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +47,7 @@ class TrialStore(Closing):
     def __init__(self, redis: Redis) -> None:
         super().__init__(redis)
         self._turn = redis.register_script(TURN)
-        self._read = redis.register_script(READ)
+        self._read = redis.register_script(READ_TRIALS)
 
     @classmethod
     def open(cls, settings: ListStoreSettings) -> Self:
