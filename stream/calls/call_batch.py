@@ -98,16 +98,7 @@ class ScannedKeyFields(Sequence[KeyFields]):
         decoded = located.fallback.get(index)
         if decoded is not None:
             return decoded
-        texts: list[str | None] = []
-        for start, size in zip(
-            located.starts[:, index].tolist(), located.sizes[:, index].tolist(), strict=True
-        ):
-            end = start + size
-            texts.append(None if size < 0 else located.data[start:end].tobytes().decode("ascii"))
-        made = KeyFields(*texts)  # type: ignore[arg-type]
-        for name, text in located.constant(index).items():
-            setattr(made, name, text)
-        return made
+        return KeyFields(*(located.text(name, index) for name in FIELDS))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +148,7 @@ class DecisionLabels(NamedTuple):
 
 
 class OutOfScope(NamedTuple):
-    """A label set of the counter of matches that a list may not have: by `core.scope.Outside`."""
+    """A label set of the counter of matches that a list may not have: by `list_scope.Outside`."""
 
     list: str
     reason: str

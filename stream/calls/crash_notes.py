@@ -41,9 +41,21 @@ import msgspec
 from stream.kafka.batch import Partition, RawBatch
 from stream.ops.untrusted_folders import open_plain
 
+log = logging.getLogger(__name__)
+
 SET_ASIDE_MAX = 5
 SET_ASIDE_S = 3600.0
 """So many records within so long; with more it is not the records, and calls would be lost."""
+FOLDER = "crashes"
+"""In the state directory, which outlives a worker."""
+_FILE, _LOCK = "crashes.json", "lock"
+_BYTES = 1 << 16
+"""Of a note: some thousand partitions; the rest is not noted."""
+_IDLE, _AT_WORK, _RAISED = 0, 1, 2
+CRASHES_MAX = 500
+"""The last ones are kept."""
+KEPT_S = 7 * 86_400
+"""A crash so long ago says nothing of the record that is there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +169,6 @@ def passed(crashes: Iterable[Crash], positions: Mapping[Partition, int]) -> list
     return [crash for crash in crashes if crash.last >= positions.get(crash.place, 0)]
 
 
-log = logging.getLogger(__name__)
-
-FOLDER = "crashes"
-"""In the state directory, which outlives a worker."""
-_FILE, _LOCK = "crashes.json", "lock"
-_BYTES = 1 << 16
-"""Of a note: some thousand partitions; what does not fit is not noted."""
-_IDLE, _AT_WORK, _RAISED = 0, 1, 2
-CRASHES_MAX = 500
-"""The last ones are kept."""
-KEPT_S = 7 * 86_400
-"""A crash so long ago says nothing of the record that is there now."""
-
-
 class CrashFile(msgspec.Struct):
     """The content of `crashes.json`."""
 
@@ -186,7 +184,7 @@ def read_crashes(folder: Path) -> CrashFile:
     except FileNotFoundError:
         return CrashFile()
     except msgspec.DecodeError as error:
-        log.warning("%s is not as it was written and is begun anew: %s", folder / _FILE, error)
+        log.warning("%s is damaged and starts empty: %s", folder / _FILE, error)
         return CrashFile()
 
 

@@ -23,7 +23,7 @@ from stream.core.model.call import Rejected
 from stream.core.model.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
 from stream.core.model.entry import NEVER
 
-__all__ = ["Decided", "Rules", "decide", "decide_columns"]  # callers of `decide` make the rules
+__all__ = ["Decided", "Rules", "decide"]  # callers of `decide` make the rules
 
 _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -55,18 +55,6 @@ class Decided:
 
 
 def decide(
-    batch: CallBatch,
-    blocklists: Blocklists,
-    rules: Rules,
-    now_ms: int,
-    deduplicator: Deduplicator | None = None,
-    bursts: Bursts | None = None,
-) -> Outcome:
-    """Decide every call of `batch` as `decide_columns` does, and write the decisions as JSON."""
-    return decide_columns(batch, blocklists, rules, now_ms, deduplicator, bursts).outcome()
-
-
-def decide_columns(
     batch: CallBatch,
     blocklists: Blocklists,
     rules: Rules,
@@ -156,7 +144,7 @@ def _deciding_numbers(
 
 
 def _called_at_ms(batch: CallBatch, rulings: Rulings) -> NDArray[np.int64]:
-    """Read when each ruled call was made: all that a record is read again for."""
+    """Read when each ruled call was made: a record is read again for nothing else."""
     times = map(batch.started_at_s, rulings.calls.tolist())
     return np.array([NO_TIME if at_s is None else round(at_s * 1000) for at_s in times], np.int64)
 

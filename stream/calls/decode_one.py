@@ -121,6 +121,7 @@ class SegmentDecoder:
 
 
 NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that a dialect may raise for bytes that are no call. Any other exception is a bug."""
 
 
 def reason_of(
@@ -194,7 +195,7 @@ def _perhaps_deep(calls: Sequence[Any], joined: bytes) -> bool:
 _CASE = np.uint8(ord("{") - ord("["))
 """The bit by which the two opening brackets differ."""
 _CHUNK = 1 << 18
-"""What a processor's cache holds."""
+"""Bytes looked at together, which stay in a processor's cache."""
 
 
 def _needle(key: str) -> bytes:

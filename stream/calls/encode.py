@@ -175,10 +175,10 @@ def _label(category: int) -> str:
 
 
 class _Phrases(NamedTuple):
-    """Text that is the same for all decisions under one set of lists; see `kernels.writing`.
+    """Text that all decisions under one set of lists share; see `kernels.write_decisions`.
 
-    `heads` is the first of five phrases for each rule, what a decision says from its verdict to its
-    number: allow, flag, block, would flag, would block; `tails` the first of their five ends.
+    `heads` is the first of five phrases for each rule, from the verdict to the number: allow, flag,
+    block, would flag, would block; `tails` the first of their five ends.
     `plain` is head and tail of a plain allow. The answer to a blocked INVITE is the phrases from
     `sip` to `after_sip` with the id between them.
     """
@@ -297,7 +297,7 @@ def _by_kernel(columns: DecisionColumns) -> Texts:
         )
         if end >= 0:
             return Texts(out, starts, sizes)
-        room = -end
+        room = -end  # enough for all: the kernel has added it up
 
 
 def _odd_fields(

@@ -174,7 +174,7 @@ class Lookup:
         waiting, self._waiting = self._waiting, []
         answers = self._answers([asked for asked, _ in waiting])
         for (_, future), answer in zip(waiting, answers, strict=True):
-            if not future.done():
+            if not future.done():  # its asker may have gone
                 future.set_result(answer)
 
     def _answers(self, asked: Sequence["_Asked"]) -> list[bytes]:
@@ -213,7 +213,7 @@ def _end(status: LookupStatus) -> bytes:
 
 _ORDER: Final = (Verdict.ALLOW, Verdict.FLAG, Verdict.BLOCK)
 _BY_LISTS: Final = ("list:", "agreement:", "rule:do_not_originate")
-"""How the rules of decisions begin that lists have brought about."""
+"""Beginnings of the rules of decisions that lists have brought about."""
 
 
 class _Asked(NamedTuple):

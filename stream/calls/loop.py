@@ -34,7 +34,7 @@ aiokafka's tasks need three turns to put a batch on the wire; where the batch be
 acknowledged yet, some more to read that it is. With three a batch waited for all of the next one's
 work: p99 4 instead of 3 ms at 2,000 and at 20,000 calls a second."""
 _LOOK_S = 0.05
-"""How often a loop that waits for the broker looks whether it is to stop or to hand over."""
+"""A loop that waits for the broker looks so often for a stop or a revocation."""
 
 
 class RecordSource(Protocol):
@@ -94,7 +94,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AcknowledgedBatch:
-    """One batch that is published and acknowledged, for whoever counts.
+    """One batch that is published and acknowledged, for metrics and traces.
 
     `timestamps_ms` are those of all its records in Kafka. Times are seconds; the last runs from
     when the batch was taken to its acknowledgement.
@@ -157,7 +157,7 @@ class CallsLoop:
         self._stopping = True
 
     async def run(self) -> None:
-        """Run until `stop`, or until a fault that only a restart mends: SourceDown, SinkDown.
+        """Run until `stop`, or until a fault that needs a restart: SourceDown, SinkDown.
 
         Whatever was acknowledged by then is committed, or is repeated with the same ids.
         """
@@ -274,7 +274,7 @@ class CallsLoop:
         """Move on past what is acknowledged, in order. Raises what an acknowledgement raised."""
         while self._in_flight and self._in_flight[0].ack.done():
             first = self._in_flight.popleft()
-            first.ack.result()
+            first.ack.result()  # raises before any position moves
             for partition, offset in first.positions.items():
                 self._progress.advance(partition, offset - 1)
             if self._sink.commits:
@@ -323,7 +323,7 @@ class CallsLoop:
             if due := self._progress.due():
                 await self._commit_now(self._progress, due)
         except PartitionsLost:
-            # Said by the source; whoever has the partitions now repeats what was not committed.
+            # Said by the source; their next reader repeats what was not committed.
             return
 
     async def _hand_over(self) -> None:

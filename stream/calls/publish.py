@@ -6,8 +6,8 @@
 has all of it. The producer is idempotent, so it repeats by itself, without limit and without
 doubles, what a broker that is away did not acknowledge; a failure that it does report is final.
 Then `SinkDown` ends the worker before anything past the failure is committed, and its successor
-reads from the last committed position on. To mend a producer in place would save a few seconds in a
-case that a healthy cluster never shows, at the price of code that no day's work exercises.
+reads from the last committed position on. To repair a producer in place would save a few seconds in
+a case that a healthy cluster never shows, at the price of code that no day's work exercises.
 
 Exactly once: decisions, rejects and positions go in one transaction a batch.
 
@@ -88,7 +88,7 @@ class Publisher:
     async def stop(self) -> None:
         """Close; what the broker has not acknowledged by now may be lost, and was not committed."""
         if self._out is not None:
-            await self._out.close()
+            await self._out.producer.stop()
 
     async def send(
         self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
@@ -146,10 +146,6 @@ class OutcomeProducer:
                 await self.producer.partitions_for(topic)
             except KafkaError as error:
                 raise SinkDown(f"topic {topic}: {error!r}") from error
-
-    async def close(self) -> None:
-        """Close the producer."""
-        await self.producer.stop()
 
     async def send(self, outcome: Outcome) -> Awaitable[None]:
         """See `Publisher.send`."""
@@ -312,7 +308,7 @@ class TransactionalPublisher:
     async def stop(self) -> None:
         """Close; a transaction that is still open is aborted by the broker in its time."""
         if self._out is not None:
-            await self._out.close()
+            await self._out.producer.stop()
 
     async def send(
         self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]

@@ -13,7 +13,7 @@ from stream.core.policy.policy_columns import Judgements, rules_of
 from stream.core.policy.rules import RULES, RuleState
 
 FIXED_RULES = ("none", "emergency", "allowlist", "unasked", *(f"rule:{name}" for name in RULES))
-"""Every rule that is no list's; behind them come those of `core.judging.rules_of`."""
+"""Every rule that is no list's; behind them come those of `policy_columns.rules_of`."""
 NO_RULE, EMERGENCY, ALLOWLIST, UNASKED = range(4)
 PLAUSIBLE = FIXED_RULES.index(f"rule:{RULES[0]}")
 """The place of the first plausibility rule in `FIXED_RULES`; the others follow in their order."""

@@ -1,9 +1,9 @@
 """Rulings for the calls that a list or rule matched, as columns.
 
-The order (design, section 4): an emergency number called is never blocked; nor is a number on the
-allowlist; then what confirmed and unconfirmed lists say, then the plausibility rules, then lists
-that could not be asked. Innocent calls, nearly all of them, are never looked at one by one; and of
-those that a list speaks of only the ones whose called number may be one for help.
+The order: an emergency number called is never blocked; nor is a number on the allowlist; then what
+confirmed and unconfirmed lists say, then the plausibility rules, then lists that could not be
+asked. Innocent calls, nearly all of them, are never looked at one by one; and of those that a list
+speaks of only the ones whose called number may be one for help.
 """
 
 from dataclasses import dataclass, field
@@ -54,9 +54,9 @@ class Rules:
     columns: PolicyColumns = field(init=False)
     """The policy by list, as arrays."""
     rule_names: RuleNames = field(init=False)
-    """How decisions name rules and lists."""
+    """The names of rules and lists in decisions."""
     table: RuleTable = field(init=False)
-    """What each plausibility rule may cause on each trunk."""
+    """The most that each plausibility rule may cause on each trunk."""
     lists: RuleLists = field(init=False)
     """The lists that those rules ask."""
 
@@ -80,14 +80,14 @@ def rulings_of(
 
     `bursts` remembers short calls; without it nobody is ruled on for a burst of them.
     """
-    return _Bench(batch, blocklists, rules, now_s, tally).rulings(bursts)
+    return _OneBatch(batch, blocklists, rules, now_s, tally).rulings(bursts)
 
 
 _NEVER_CALL = RULES.index("do_not_originate")
 
 
-class _Bench:
-    """The judge of one batch."""
+class _OneBatch:
+    """The rulings of one batch, step by step."""
 
     def __init__(
         self, batch: CallBatch, blocklists: Blocklists, rules: Rules, now_s: int, tally: BatchTally

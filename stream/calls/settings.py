@@ -11,7 +11,7 @@ BATCH_BYTES_MAX = 1_000_000
 one batch of a partition on its way at a time: in four parts a batch of calls, with a decision for
 each, waits four times for the broker."""
 ABORT_CHECK_MS = 10_000
-"""How often a broker looks for transactions that are open for too long; its default."""
+"""Time between a broker's looks for transactions that are open for too long; its default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Trunks:
 LOOKED_AT = 256
 """Calls of a batch that are looked at, evenly spread: an unknown trunk has more than one call."""
 NAME_MAX = 64
-"""Characters of a name in the log: a stranger chose it."""
+"""Characters of a name in the log: a record chose it, and may be anybody's."""
 NUMBER_DIGITS = 7
 """A name with so many digits may be a subscriber's number."""
 

@@ -1,16 +1,15 @@
 """Decide calls with the lists, the agreements and the time of the moment."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stream.calls.call_batch import CallBatch, KeyFields, Outcome
-from stream.calls.decide import Decided, Rules, decide_columns
+from stream.calls.decide import Decided, Rules, decide
 from stream.calls.decode import decode, from_fields
 from stream.calls.deduplicate import Deduplicator
 from stream.calls.dialects import has_own_ids
-from stream.calls.dialects.dialect import Dialect
 from stream.calls.plausibility.bursts import Bursts
 from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists
@@ -31,7 +30,7 @@ class Decider:
     """Decide batches with the lists and agreements of the moment.
 
     `current` and `agreements` give the same value until something changes. Then, and when the next
-    agreement begins or ends by `clock_ms`, rules are compiled anew; a call costs the same whether
+    agreement begins or ends by `clock_ms`, rules are compiled again; a call costs the same whether
     there are none or two hundred.
     """
 
@@ -64,23 +63,13 @@ class Decider:
     def columns(self, batch: CallBatch) -> Decided:
         """Decide `batch` now."""
         blocklists, agreed, at_ms = self.current(), self.agreements(), self.clock_ms()
-        if (
-            blocklists is not self._seen
-            or agreed is not self._agreed
-            or not self._from_ms <= at_ms < self._until_ms
-        ):
-            self._look(blocklists, agreed, at_ms)
-        return decide_columns(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
-
-    def _look(self, blocklists: Blocklists, agreed: Agreements, at_ms: int) -> None:
-        """Compile the rules, unless nothing that they come from has changed."""
-        same = self._seen is not None and _alike(blocklists, self._seen)
-        same = same and agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
-        if not same:
+        same = agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
+        if not same or self._seen is None or not _alike(blocklists, self._seen):
             self._rules = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
             from_s, until_s = agreed.unchanged(at_ms // 1000)
             self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
         self._seen, self._agreed = blocklists, agreed
+        return decide(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
 
 
 def use_kernels(settings: EngineSettings) -> KernelStatus:
@@ -99,9 +88,9 @@ def use_kernels(settings: EngineSettings) -> KernelStatus:
 
 
 def decoder_for(
-    settings: EngineSettings, more: Mapping[str, Dialect] | None = None, *, callees: bool = False
+    settings: EngineSettings, *, callees: bool = False
 ) -> Callable[[RawBatch], CallBatch]:
-    """Return the decoder of the records of all topics; `more` adds names that are no topics.
+    """Return the decoder of the records of all topics.
 
     `callees`: read called numbers, also where the settings do not have them checked.
     """
@@ -109,7 +98,7 @@ def decoder_for(
     dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
     return partial(
         decode,
-        dialect_of={**dialects, **(more or {})},
+        dialect_of=dialects,
         trunks=settings.trunks_by_name(),
         settings=replace(how, check_callee=how.check_callee or callees),
     )
@@ -168,13 +157,15 @@ def _policy(
 
 def _alike(one: Blocklists, other: Blocklists) -> bool:
     """Return whether the same policy counts for both."""
+    if one is other:  # nearly always, and asked for each batch
+        return True
     same = one.names == other.names and one.scopes == other.scopes
     return same and one.trials is other.trials
 
 
 @dataclass(slots=True)
 class CurrentPolicy:
-    """Judge single numbers with the lists and agreements of the moment.
+    """Decide about single numbers with the lists and agreements of the moment.
 
     It returns the same `NumberPolicy` until something changes, and one with the same policy until
     lists or agreements are others, or an agreement begins or ends.
@@ -186,12 +177,12 @@ class CurrentPolicy:
     clock_s: Callable[[], int] = now_s
     _agreed: Agreements | None = field(init=False, default=None)
     _unchanged: tuple[int, int] = field(init=False, default=(0, 0))
-    _judge: NumberPolicy | None = field(init=False, default=None)
+    _made: NumberPolicy | None = field(init=False, default=None)
 
     def __call__(self) -> NumberPolicy:
-        """Return the judge of now."""
+        """Return the policy of now."""
         blocklists, agreed, at_s = self.current(), self.agreements(), self.clock_s()
-        held = self._judge
+        held = self._made
         from_s, until_s = self._unchanged
         same = held is not None and agreed is self._agreed and from_s <= at_s < until_s
         if held is not None and same and blocklists is held.blocklists:
@@ -201,5 +192,5 @@ class CurrentPolicy:
         else:
             made = NumberPolicy(blocklists, _policy(self.settings, blocklists, agreed, at_s))
             self._agreed, self._unchanged = agreed, agreed.unchanged(at_s)
-        self._judge = made
+        self._made = made
         return made

@@ -35,7 +35,7 @@ class RawBatch:
     """Records as they lay in Kafka, from one or more partitions, in columns.
 
     `values` holds the record values (None: a tombstone): objects, or `Texts` in a buffer that the
-    source fills anew for the next batch. `offsets` int64; `timestamps_ms` int64, milliseconds
+    source fills again for the next batch. `offsets` int64; `timestamps_ms` int64, milliseconds
     since the epoch as Kafka has them; both one per value. `epoch` names the assignment under which
     the records were fetched: after a rebalance an older batch may be neither published nor
     committed. Headers of records: `headers_follow` says that they lie right behind the values, as
@@ -52,12 +52,7 @@ class RawBatch:
 
     @classmethod
     def of(
-        cls,
-        values: Sequence[bytes | None],
-        partition: Partition,
-        first: int = 0,
-        at_ms: int = 0,
-        epoch: int = 0,
+        cls, values: Sequence[bytes | None], partition: Partition, first: int = 0, at_ms: int = 0
     ) -> Self:
         """Make a batch of one partition, with offsets from `first` on, all written at `at_ms`."""
         count = len(values)
@@ -66,7 +61,7 @@ class RawBatch:
             offsets=np.arange(first, first + count, dtype=np.int64),
             timestamps_ms=np.full(count, at_ms, np.int64),
             segments=(Segment(partition, 0, count),),
-            epoch=epoch,
+            epoch=0,
         )
 
     def __len__(self) -> int:

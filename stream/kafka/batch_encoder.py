@@ -21,8 +21,8 @@ from crc32c import crc32c
 from numpy.typing import NDArray
 
 from stream.core.model.byte_strings import PADDING, Texts
+from stream.kafka.batch import Headers
 
-Headers = Sequence[tuple[str, bytes]]
 Ids = NDArray[np.bytes_]
 """S16, in which an id takes 13."""
 
@@ -41,7 +41,8 @@ _NO_LEADER_EPOCH = -1
 _MAGIC = 2
 _TRANSACTIONAL = 0x10
 _RECORD_OVERHEAD_MAX = 5 + 2 + 5 + 1 + 16 + 5 + 16 + _HEAD.size
-"""What a record takes besides its value and headers, were each a batch of its own."""
+"""Bytes of a record besides its value and headers, were each a batch of its own: length; attributes
+and time; offset; key length and key; value length; id; and a batch's head."""
 
 _CODECS: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "gzip": (1, codec.gzip_encode),

@@ -1,4 +1,4 @@
-"""Events on a call's way besides calls: a closed list, counted by whoever watches."""
+"""Events on a call's way besides calls: a closed list, counted by the worker's metrics."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -26,7 +26,7 @@ class CallEvent(StrEnum):
     THROTTLED = "throttled"
     """A broker wants to be asked less: a quota of this client is used up."""
     POSITION_RESET = "position_reset"
-    """A position was gone (retention, a topic made anew): calls were lost before they were read."""
+    """A position was gone (retention, a topic created again): calls were lost before reading."""
     PARTITION_STOPPED = "partition_stopped"
     """A batch cannot be right: its partition is not read on until somebody looks."""
     BATCH_SKIPPED = "batch_skipped"

@@ -29,12 +29,15 @@ log = logging.getLogger(__name__)
 
 WAIT_S_MIN, WAIT_S_MAX = 0.5, 10.0
 """Between two tries to connect: soon at first, and a cluster that comes up is not flooded."""
+_LISTENS_S = 3.0
+"""A host that drops packets answers nothing at all; `doctor` waits so long for each address."""
 _ASK_MS = 5000
-"""Whoever asks why has been refused a moment ago, and learns it soon or not at all."""
+"""Time-out of the question for the reason: the broker refused a moment ago, so it answers soon."""
 _REFUSED = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
 _SILENT = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
+"""Errors of a broker that is away. aiokafka marks not all of them as retriable."""
 _BROKEN = (SSLEOFError, SSLZeroReturnError, SSLSyscallError)
-"""What TLS says of a broker that goes away in the middle of a handshake."""
+"""TLS errors of a broker that goes away in the middle of a handshake: an outage, no refusal."""
 
 
 class Patience:
@@ -45,7 +48,7 @@ class Patience:
         self._since_s = monotonic_s()
 
     def came(self) -> None:
-        """Begin the time anew: something came."""
+        """Start the time again: something came."""
         self._since_s = monotonic_s()
 
     @property
@@ -61,7 +64,7 @@ class Patience:
 
 
 def down(kafka: KafkaSettings, doing: str, error: KafkaError) -> Fault:
-    """Return what to raise for an error of a client: KafkaAway for who waits no longer."""
+    """Return the fault for an error of a client: KafkaAway where a patience was set."""
     # A bare KafkaError is what aiokafka raises when no broker that it knows gave it metadata.
     silent = error.retriable or isinstance(error, _SILENT) or type(error) is KafkaError
     if kafka.patience_s is not None and silent:
@@ -69,14 +72,14 @@ def down(kafka: KafkaSettings, doing: str, error: KafkaError) -> Fault:
     return SourceDown(f"{doing}: {error!r}")
 
 
-async def listens(kafka: KafkaSettings, wait_s: float = 3.0) -> bool:
-    """Return whether anybody listens at one of the addresses; asked without a client.
+async def listens(kafka: KafkaSettings) -> bool:
+    """Return whether a server listens at one of the addresses; asked without a client.
 
-    aiokafka tries for long and logs errors, which whoever only looks does not want.
+    aiokafka's clients try for long and log errors, which a check does not want.
     """
     for host, port, _ in collect_hosts(kafka.bootstrap_servers):
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(_LISTENS_S):
                 _, writer = await asyncio.open_connection(host, port)
         except (OSError, TimeoutError):
             continue
@@ -105,7 +108,7 @@ async def ask_why(kafka: KafkaSettings) -> None:
 
 
 def _refusal(error: BaseException) -> str | None:
-    """Return what an operator has to mend, None for what mends itself."""
+    """Return what an operator has to correct; None: it passes by itself."""
     if isinstance(error, _REFUSED):
         keys = "sasl_mechanism, sasl_username and RINGFENCE_KAFKA_PASSWORD"
         return f"it refuses us ({error}); look at {keys}"

@@ -292,7 +292,7 @@ class KafkaSource:
             }
             if fresh:
                 await self._consumer.commit(fresh)
-        if epoch == self._epoch:
+        if epoch == self._epoch:  # else these are another assignment's partitions
             names = [Partition(tp.topic, tp.partition) for tp in tps]
             self._starts = dict(zip(names, positions, strict=True))
             self._taken = dict(self._starts)
@@ -305,7 +305,7 @@ class KafkaSource:
             if first < self._taken[partition]:
                 raise SourceDown(
                     f"{partition.topic}/{partition.number} went back from "
-                    f"{self._taken[partition]} to {first}: the topic was made anew; "
+                    f"{self._taken[partition]} to {first}: the topic was created again; "
                     "a restart reads it from there"
                 )
             self._taken[partition] = int(batch.offsets[stop - 1]) + 1

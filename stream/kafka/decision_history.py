@@ -17,7 +17,7 @@ from stream.kafka.settings import KafkaSettings
 from stream.kafka.topic_reader import Progress, newest, past_records, records_in
 
 LOOK_BACK = 10_000
-"""How many records of a partition are looked through for those of one kind."""
+"""Records of a partition that are looked through for those of one kind."""
 _NUMBERS = ("number", "caller", "callee")
 
 
@@ -136,7 +136,7 @@ async def find_decision(
     needle = decision_id.encode()
     span = (from_ms, until_ms)
     async with aclosing(past_decisions(kafka, topic, span, observe, progress, needle)) as read:
-        async for decisions in read:  # found early, the rest is not read
+        async for decisions in read:
             for decision in decisions:
                 if decision.decision_id == decision_id:
                     return decision

@@ -51,7 +51,7 @@ class Room:
         return self.used >= self.bytes_wanted
 
     def clear(self) -> None:
-        """Begin anew; what was taken is written over."""
+        """Empty it; the next records are written over the last."""
         self.used = 0
 
     def space(self, size: int) -> Bytes:
@@ -108,7 +108,7 @@ def _stream(decompress_into: Into) -> Into:
         try:
             return decompress_into(packed, space)
         except cramjam.DecompressionError as error:
-            # It has one exception for all; a test holds it to these words.
+            # cramjam has one exception for damage and for a full buffer; a test pins these words.
             if "failed to write whole buffer" in str(error):
                 raise _NoSpace from error
             raise

@@ -33,10 +33,10 @@ class AiokafkaReader:
         self._partitions: set[Partition] = set()
 
     async def start(self) -> None:
-        """Do nothing: the consumer was started by whoever made it."""
+        """Do nothing: the source starts the consumer."""
 
     async def stop(self) -> None:
-        """Do nothing: the consumer is stopped by whoever made it."""
+        """Do nothing: the source stops the consumer."""
 
     def hold(self, assigned: Iterable[Partition]) -> None:
         """Do nothing: the consumer fetches by itself, from the committed positions."""
@@ -96,7 +96,7 @@ class AiokafkaReader:
 
     @property
     def silent_s(self) -> float:
-        """From the times of its answers: aiokafka tells of its failures only in its log."""
+        """From the times of its answers: aiokafka only logs its failures."""
         answered_ms = []
         for partition in self._partitions:
             try:

@@ -149,7 +149,7 @@ def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: 
 
 
 def _steps() -> Any:
-    """`frame`, `check`, `records_max` and `parse`: compiled, else in plain Python."""
+    """`frame`, `check`, `records_max` and `parse`: compiled; in tests also in plain Python."""
     if kernels.compiled():
         from stream.core.kernels import parse_batches
 
@@ -187,7 +187,7 @@ def _skip_aborted(
     opened = set[int]()
     for row in rows.tolist():
         status, bits = table[row, plain.STATUS], table[row, plain.ATTRIBUTES]
-        if status > 0:
+        if status > 0:  # reading ends here, so nothing behind it is looked at
             break
         while coming and coming[-1][1] <= table[row, plain.LAST]:
             opened.add(coming.pop()[0])

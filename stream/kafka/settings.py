@@ -10,7 +10,7 @@ from stream.core.model.errors import KafkaAway
 
 @dataclass(frozen=True, slots=True)
 class ServerWait:
-    """The longest wait for a server that says nothing; None: for ever, as services do."""
+    """Longest wait for a server that says nothing; None: for ever, as services do."""
 
     patience_s: float | None = None
 
@@ -42,13 +42,13 @@ class KafkaSettings:
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
         }
-        if self.patience_s is not None:  # a leader that cannot be reached is no reason to wait
+        if self.patience_s is not None:
             shared["request_timeout_ms"] = max(1, round(self.patience_s * 1000))
         return shared | more
 
     def away(self, why: str) -> KafkaAway:
         """Return what to raise where `patience_s` is over; `why` is what was seen last."""
-        assert self.patience_s is not None, "who waits for ever is never told"
+        assert self.patience_s is not None, "a wait without an end is never over"
         return KafkaAway(
             f"Kafka at {self.bootstrap_servers} does not answer within {self.patience_s:g} s "
             f"({why}): look at bootstrap_servers and security_protocol in [kafka], and at the "
@@ -105,7 +105,10 @@ class SourceSettings:
 
     @property
     def heartbeat_interval_ms(self) -> int:
-        """Longest time until a rebalance is noticed; never more than Kafka's default of 3 s."""
+        """Longest time until a rebalance is noticed; never more than Kafka's default of 3 s.
+
+        A third of the session timeout, as Kafka asks for: two heartbeats may be lost.
+        """
         return min(3000, self.session_timeout_ms // 3)
 
     @property

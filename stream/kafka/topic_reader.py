@@ -30,7 +30,7 @@ STALLED_S: Final = 60.0
 _TAKE_MS: Final = 500
 """Longest wait for records, after which positions are looked at: they pass holes by themselves."""
 _FOLLOW_MS: Final = 1000
-"""The same of who follows: nothing is asked of it but what comes."""
+"""The same of a follower, which has no end to look for."""
 
 Progress = Callable[[int, int], None]
 """Called with the offsets that are read and those that there are."""
@@ -226,7 +226,7 @@ async def past_records(
 ) -> AsyncGenerator[RawBatch, None]:
     """Yield records appended from `from_ms` until before `until_ms`; of the future, what is there.
 
-    `progress` is told offsets. Raises TopicMissing, SourceDown, KafkaAway, KafkaRefuses.
+    `progress` gets offsets. Raises TopicMissing, SourceDown, KafkaAway, KafkaRefuses.
     """
     opened = reader(
         kafka,

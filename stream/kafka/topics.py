@@ -40,7 +40,7 @@ class WantedTopic:
 
 
 class TopicState(StrEnum):
-    """The state of one topic after a look."""
+    """The state of one topic."""
 
     CREATED = "created"
     KEPT = "kept"

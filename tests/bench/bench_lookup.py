@@ -25,7 +25,6 @@ import msgspec
 import numpy as np
 from redis import Redis
 
-from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import Lookup, LookupStatus, Question
 from stream.config.settings import Settings, load
 from stream.core.model.agreement import Agreements
@@ -295,7 +294,7 @@ async def _differing(settings: Settings, lists: Any, asked: Sequence[Question]) 
     decider = Decider(
         replace(settings, calls=replace(settings.calls, emit="all")), lambda: lists, lambda: none
     )
-    decode = decoder_for(settings, {"calls": RINGFENCE})
+    decode = decoder_for(settings)
     lookup = Lookup(
         fields_reader_for(settings),
         decider.columns,

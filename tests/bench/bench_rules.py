@@ -86,7 +86,7 @@ def _measured(lab: Lab) -> Report:
             bursts = often if way == WATCHED else Bursts(BurstSettings(), ["calls"])
             start = time.thread_time()
             batch = _decoded(raw)
-            assert not len(decide(batch, LISTS, rules, NOW_S * 1000, None, bursts).ids)
+            assert not len(decide(batch, LISTS, rules, NOW_S * 1000, None, bursts).outcome().ids)
             if turn > WARM:
                 rounds[way].append((time.thread_time() - start) / RECORDS * 1e9)
     rows = [Row(way, {"CPU ns per record": values}) for way, values in rounds.items()]

@@ -146,7 +146,7 @@ def _whole_way(dialect: Dialect, raw: RawBatch) -> tuple[CallBatch, Seen]:
     batch = decode(raw, {"calls": dialect}, TRUNKS, SETTINGS)
     bursts = Bursts(BurstSettings(calls=3), ["calls"])
     repeats = Deduplicator(600, ["calls"])
-    outcome = decide(batch, lists(), rules(), NOW_S * 1000, repeats, bursts)
+    outcome = decide(batch, lists(), rules(), NOW_S * 1000, repeats, bursts).outcome()
     contexts_of(raw, range(len(raw)))
     rejected = sorted(map(repr, batch.rejected))
     calls: list[object] = [batch.call_of(index) for index in range(len(batch))]

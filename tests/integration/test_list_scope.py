@@ -14,7 +14,6 @@ import redis
 from prometheus_client import CollectorRegistry
 
 from stream.calls.call_batch import OutOfScope
-from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import Question
 from stream.config.feed_files import read_feed
 from stream.config.settings import Settings
@@ -127,7 +126,7 @@ def stream_says(
         segments=(Segment(Partition("calls", 0), 0, len(records)),),
         epoch=0,
     )
-    batch = decoder_for(emitting, {"calls": RINGFENCE})(raw)
+    batch = decoder_for(emitting)(raw)
     outcome = Decider(emitting, lambda: blocklists, Agreements)(batch)
     said = [json.loads(bytes(value)) for value in outcome.values if value is not None]
     return {one["caller"]: (one["verdict"], one["rule"]) for one in said}, outcome.tally

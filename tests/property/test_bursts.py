@@ -127,7 +127,7 @@ def flood(number, count, first=0, **more):
 
 
 def in_burst(bursts, records, at_ms=T0_MS, topic="calls"):
-    """How many of `records` are in a burst."""
+    """Count the `records` that are in a burst."""
     return sum(found for *_, found in looked(bursts, records, at_ms, topic)[0])
 
 
@@ -180,7 +180,7 @@ def test_an_id_that_is_used_again_later_is_another_call():
 
 
 def test_the_legs_and_stages_of_a_call_count_once():
-    """An attempt, three legs that overlap, and a CDR sent again; the next call counts anew."""
+    """An attempt, three legs that overlap, and a CDR sent again; the next call counts again."""
     bursts = Bursts(SETTINGS, ["calls"])
     begin = {"started_at": T0_MS / 1000, "partition": 0, "waits_ms": 0, "caller": NUMBERS[0]}
     for number in range(4):
@@ -226,7 +226,7 @@ def test_what_is_held_is_bounded_and_the_quietest_go_first(monkeypatch):
 
 
 def test_what_was_long_ago_counts_no_more_and_questions_never_did():
-    """A window later a number begins anew; a lookup's call is no call."""
+    """A window later a number starts at nothing; a lookup's call is no call."""
     bursts = Bursts(SETTINGS, ["calls"])
     assert in_burst(bursts, flood(NUMBERS[0], 9)) == 6
     assert in_burst(bursts, flood(NUMBERS[0], 1, first=9, stage="attempt"), T0_MS + 9_999) == 1

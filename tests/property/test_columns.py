@@ -44,7 +44,7 @@ def everything(chunks):
 
 
 def both(read, content, piece):
-    """What `read` makes of text and of the same as bytes, cut anywhere."""
+    """The result of `read` for a text and for the same as bytes, cut anywhere."""
     data = content.encode("utf-8", "surrogateescape")
     pieces = [data[at : at + piece] for at in range(0, len(data), piece)]
     plain = content.replace("\r\n", "\n").replace("\r", "\n")

@@ -121,14 +121,14 @@ def raw_batch(values):
 
 
 def outcome_of(values, check_callee, enforced, rules):
-    """What becomes of records: decisions by place, the calls, rejected and tally.
+    """The results for records: decisions by place, the calls, rejected and tally.
 
     The tally without what is the difference: how many calls the scan could vouch for.
     """
     raw = raw_batch(values)
     dialects = {"calls": RINGFENCE, "c.x": RINGFENCE}
     batch = decode(raw, dialects, TRUNKS, DecodeSettings(1 << 20, check_callee))
-    outcome = decide(batch, enforced, rules, NOW_MS)
+    outcome = decide(batch, enforced, rules, NOW_MS).outcome()
     columns = [outcome.ids.tolist(), outcome.keys.tolist(), list(outcome.values)]
     tally = replace(outcome.tally, unscanned_calls=0)
     return batch, [*zip(*columns, strict=True)], (outcome.rejected, tally)
@@ -149,7 +149,7 @@ class _Oracle:
         self.roams = self._is_inside("TH/roaming", ABROAD)
 
     def _is_inside(self, name, number):
-        """Whether the list may name that number, which stands on it as a hash."""
+        """Return if the list may name that number, which stands on it as a hash."""
         scopes = self.rules.policy.scopes
         if name not in self.lists.names or not scopes.by_list:
             return True
@@ -240,7 +240,7 @@ class _Oracle:
         return max((one for one in found if one[0]), key=lambda one: one[0], default=None)
 
     def _never_calls(self, call):
-        """What the list of hotlines comes to as a list, and its name; None: it has not the number.
+        """The state and the names for the lists of hotlines; None: none has the number.
 
         Where a rule speaks it speaks as strongly as that list may.
         """
@@ -261,7 +261,7 @@ class _Oracle:
 
     @staticmethod
     def _why_not(text, country):
-        """What phonenumbers says of the digits in an invalid text."""
+        """The reason why phonenumbers refuses the digits in an invalid text."""
         digits = text.removeprefix("tel:").replace(" ", "")
         if not digits.removeprefix("+").isdecimal() or not digits.isascii():
             return None

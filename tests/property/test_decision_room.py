@@ -75,7 +75,7 @@ def said_of(values, names, url, topic, offset, emit_all):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("stream.calls.decide.encode", keep)
-        decide(batch, lists, rules, NOW_S * 1000)
+        decide(batch, lists, rules, NOW_S * 1000).outcome()
     return kept[0] if kept else None
 
 
@@ -102,7 +102,7 @@ def test_whatever_the_lengths_decisions_are_whole_and_inside_their_room(
 
 @given(st.lists(calls, min_size=2, max_size=4), names, st.integers(0, 4000))
 def test_a_kernel_that_stops_has_written_nothing_behind_its_room(records, names, room):
-    """What does not fit is not begun: behind the room only the spare bytes may change."""
+    """A decision that does not fit is not begun: only the spare bytes behind it may change."""
     said = said_of(
         [json.dumps(record).encode() for record in records],
         names,

@@ -65,7 +65,7 @@ def test_any_bytes_end_as_exactly_one_call_or_reject(dialect, values):
 
 @given(values=values)
 def test_a_batch_decodes_like_its_records_one_by_one(values):
-    """What is beside a record changes nothing about it."""
+    """The records beside a record change nothing about it."""
     together = decoded("ringfence", *values)
     alone = [decoded("ringfence", value) for value in values]
     assert [batch.key_fields[0] for batch in alone if len(batch)] == list(together.key_fields)

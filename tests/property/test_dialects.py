@@ -108,7 +108,7 @@ texts = st.text(max_size=20).filter(bool)
     ascii_only=st.booleans(),
 )
 def test_fields_survive_a_round_trip(dialect, call_id, caller, callee, ascii_only):
-    """What a switch writes at the places of its table is what is read, letter for letter."""
+    """Values at the places of a switch's table are read letter for letter."""
     record: dict[str, object] = {}
     paths = dict(dialect.layout.paths)
     for key, value in (("call_id", call_id), ("caller", caller), ("callee", callee)):

@@ -24,7 +24,7 @@ STEADY = np.zeros((10, 2))
 
 
 def both_ways(asked):
-    """What `asked()` gives in columns, from the kernels, after they were held against the reference
+    """The columns that `asked()` gives, from the kernels, after a comparison with the reference
     to the last bit and type.
     """
     found = asked()
@@ -188,7 +188,7 @@ def test_lists_of_all_kinds_match_both_ways():
 
 
 def test_kernels_and_core_mean_the_same_by_a_number():
-    """What a kernel cannot import is written there again, and must not differ."""
+    """Constants that a kernel cannot import are written there again, and must not differ."""
     from stream.core.kernels import membership
     from stream.core.model import confidence
 

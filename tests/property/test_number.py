@@ -40,7 +40,7 @@ around = st.text(st.characters(exclude_categories=["Nd"]), max_size=70)
 
 
 def possible(text):
-    """Whether phonenumbers holds the `+` number possible, and not only when dialled locally."""
+    """Return if phonenumbers holds the `+` number possible, and not only when dialled locally."""
     try:
         reading = phonenumbers.parse(text)
     except phonenumbers.NumberParseException:

@@ -55,7 +55,7 @@ class Reading(RuleBasedStateMachine):
 
     @invariant()
     def due_is_what_is_not_committed(self):
-        """What is due is exactly what moved since the last commit that ended."""
+        """Due is exactly what moved since the last commit that ended."""
         due = {
             partition: offset
             for partition, offset in self.progress.next_offsets.items()

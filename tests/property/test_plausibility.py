@@ -28,7 +28,7 @@ def unassigned(texts):
     )
 )
 def test_no_valid_number_is_in_an_unassigned_block(texts):
-    """What phonenumbers holds for valid is given out; of other countries nothing is said."""
+    """Numbers that phonenumbers holds valid are assigned; of other countries nothing is said."""
     for text, is_in in zip(texts, unassigned(texts), strict=True):
         if is_in:
             number = phonenumbers.parse(text)

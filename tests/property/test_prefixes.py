@@ -131,7 +131,7 @@ def test_ranges_hold_what_they_say(ranges, asked):
 
 
 def test_every_entry_of_a_range_is_one_that_can_be_listed():
-    """What a range is cut into is read again as what it is."""
+    """The pieces of a range are read again as the range."""
     rules = PrefixRules(7, {})
     entries = read_entries("+85523900017-+85523912345", None, rules)
     assert isinstance(entries, tuple)

@@ -110,7 +110,7 @@ def test_a_small_room_makes_several_answers_of_one(
 
 
 def ours(content: bytes, stretches: Sequence[Stretch]) -> list[Read]:
-    """What our reader makes of each stretch."""
+    """The result of our reader for each stretch."""
     return [read for read, _ in ours_and_why(content, stretches)]
 
 

@@ -104,7 +104,7 @@ def addressed(draw):
 
 
 def by_phonenumbers(text, region):
-    """What phonenumbers reads, as E.164; None: no possible number."""
+    """The reading of phonenumbers, as E.164; None: no possible number."""
     try:
         reading = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -124,7 +124,7 @@ def plain(text):
 
 
 def users_in(address):
-    """What readers of SIP take for the user part of an address, its parameters included."""
+    """The user part of an address as readers of SIP take it, parameters included."""
     found = []
     try:
         uri = sipmessage.Address.parse(address).uri
@@ -166,7 +166,7 @@ def read_by_others(address, region):
 @example(f"<sip:+44\t{NATIONAL}@h>")
 @example("<sip:" + "".join(chr(0xFF10 + int(c)) if c.isdigit() else c for c in BLOCKED) + "@h>")
 def test_a_listed_caller_is_found_or_refused_by_sip(caller):
-    """Whoever else reads the listed number in From: the call is not told to go on."""
+    """Where any other reader finds the listed number in From, the call may not go on."""
     for region, here in ((None, ABROAD), ("GB", HOME)):
         said = caller.replace("\n", " ").replace("\r", " ")
         if BLOCKED in read_by_others(said.strip(), region):
@@ -180,7 +180,7 @@ def test_a_listed_caller_is_found_or_refused_by_sip(caller):
 @given(text=spelled())
 @settings(max_examples=EXAMPLES)
 def test_a_listed_caller_is_found_by_lookup_and_stream(text):
-    """What phonenumbers reads in a caller's text as the switch gives it, HTTP's lookup asks; and
+    """HTTP's lookup asks for what phonenumbers reads in a caller's text from the switch; and
     the stream, which takes one number, where there is no other.
     """
     assume(len(text) <= 64)
@@ -222,7 +222,7 @@ def test_any_text_has_readings(text, region):
 )
 @settings(max_examples=EXAMPLES)
 def test_plain_digits_are_asked_as_everybody_reads_them(text, form, region):
-    """Whether they are read at once or taken apart: as dialled, and as international after 00."""
+    """Read at once or taken apart, they are the same: as dialled, and as international after 00."""
     readings = readings_of(form.format(text), region)
     found = (*readings.numbers, *readings.guesses)
     for other in (text, f"+{text[2:]}" if text.startswith("00") else text):

@@ -1,4 +1,4 @@
-"""Tables made from other tables are those that would be made of all filters anew."""
+"""Tables made from other tables are those that would be made of all filters."""
 
 import tracemalloc
 
@@ -43,9 +43,9 @@ def test_a_table_with_lists_exchanged_is_the_one_of_the_new_lists(before, after,
     dtype = dtype_for(len(after))
     pieces = (old[at : at + rows] for at in range(0, len(old), rows))
     made = np.concatenate(list(exchanged(pieces, kept, added, dtype)))
-    anew = np.concatenate(list(turned([some_filter(n) for n in after], dtype)))
-    assert made.dtype == anew.dtype
-    assert np.array_equal(made, anew)
+    expected = np.concatenate(list(turned([some_filter(n) for n in after], dtype)))
+    assert made.dtype == expected.dtype
+    assert np.array_equal(made, expected)
 
 
 def lists_of(*counts: int):

@@ -163,13 +163,13 @@ def raw_of(*values, topics=("calls",)) -> RawBatch:
         Segment(Partition(topic, 3), start, min(start + share, len(values)))
         for topic, start in zip(topics, range(0, len(values), share), strict=False)
     )
-    whole = RawBatch.of(list(values), Partition(topics[0], 3), first=10, epoch=1)
+    whole = RawBatch.of(list(values), Partition(topics[0], 3), first=10)
     return replace(whole, segments=segments)
 
 
 def call_batch(*key_fields: KeyFields, callees: bool = True, home: str = "TH") -> CallBatch:
     """Calls as decoded, from one partition of the topic `calls`; bytes that nobody reads again."""
-    raw = RawBatch.of([b"{}"] * len(key_fields), Partition("calls", 3), 100, NOW_S * 1000, 1)
+    raw = RawBatch.of([b"{}"] * len(key_fields), Partition("calls", 3), 100, NOW_S * 1000)
 
     def call_of(index: int) -> Call:
         seen = key_fields[index]

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from stream.calls.decide import Rules, decide_columns
+from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode, from_fields
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.lookup import TOPIC, Lookup, LookupStatus
@@ -75,7 +75,7 @@ def lookup_in(lists: Blocklists, *, loaded: bool = True, redress_url: str = REDR
     held = lookup_rules(lists, redress_url)
     return Lookup(
         read,
-        lambda batch: decide_columns(batch, lists, held, NOW_MS),
+        lambda batch: decide(batch, lists, held, NOW_MS),
         lambda: LookupStatus(loaded, loaded),
         lambda: NOW_MS,
         TRUNKS,

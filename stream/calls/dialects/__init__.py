@@ -22,8 +22,8 @@ Make = Callable[[str, SwitchSettings], Dialect]
 class KnownDialect:
     """One dialect: its records in a few words, and whether its times are local ones.
 
-    `own_ids`: the switch makes the ids of calls. Else they come from whoever calls (a SIP Call-ID),
-    or nobody knows, and one id may stand for many calls.
+    `own_ids`: the switch makes the ids of calls. Else they come from the caller (a SIP Call-ID), or
+    their source is unknown, and one id may stand for many calls.
     """
 
     what: str

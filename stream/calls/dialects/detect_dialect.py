@@ -1,8 +1,8 @@
 """Find the dialect of records: each is tried, and what fits is proposed with its reasons. Pure.
 
-A switch that writes no numbers, or events besides calls, is no unknown switch: what its decoder
-says of its records is what an operator has to read. So records of a known switch that are no calls
-as they are get told what is missing, and what mends it.
+A switch that writes no numbers, or events besides calls, is no unknown switch: its operator needs
+the words of its decoder. So for records of a known switch that are no calls the answer says what is
+missing, and how to add it.
 """
 
 import re
@@ -111,7 +111,7 @@ def find(records: Sequence[bytes], region: str) -> Detection:
     if fitting:
         return Detection(tuple(_proposal(name, result) for _, name, result in fitting))
     near = near_misses(looked_at, tried, doubts)
-    # A known switch needs its own records mended; only another order of columns is to be mapped.
+    # A known switch needs another configuration; only another order of columns is to be mapped.
     is_other_order = any(one.dialect in OTHER_ORDERS for one in near)
     mapping = mapping_draft(looked_at, region) if is_other_order or not near else ""
     return Detection((), tuple(near), mapping)

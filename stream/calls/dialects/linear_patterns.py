@@ -1,4 +1,4 @@
-"""Patterns of a mapping: operators write them, and strangers the texts that they are applied to.
+"""Patterns of a mapping: operators write them, and callers the texts that they are applied to.
 
 A backtracking engine (Python's `re`) takes exponential time for some of them, holds the interpreter
 all the while, and one crafted caller stops a worker. So a pattern runs on `re`, which is quick for
@@ -66,7 +66,7 @@ def _of_re2(pattern: Any) -> Callable[[str], str | None]:
 
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _AS_RE2: Final = {"d": r"\p{Nd}", "D": r"\P{Nd}", "Z": r"\z"}
-"""What `re` means by an escape: digits of every script, since numbers are written in many."""
+"""The meaning of an escape in `re`: digits of every script, since numbers are written in many."""
 
 
 def _as_re2(escape: "re.Match[str]") -> str:

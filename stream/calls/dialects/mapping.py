@@ -10,9 +10,9 @@ r"""Dialect `mapping:<name>`: any JSON or CSV, by a table in the configuration.
 
 A JSON path's steps are separated by dots; a dot inside a key is written `\.`. A CSV field is a
 name from `columns` or a column's number, from 0; empty numbers are withheld ones. Of a pattern
-(a regular expression, see `linear`) counts the first group, or all that it matches; where it does
-not match, a call id or number stays as it is, so that no listed number gets by, and an optional
-field is none.
+(a regular expression, see `linear_patterns`) counts the first group, or all that it matches; where
+it does not match, a call id or number stays as it is, so that no listed number gets by, and an
+optional field is none.
 """
 
 import re
@@ -34,7 +34,7 @@ from stream.core.model.time_zones import zone_named
 
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
 _ZONED = re.compile(r"%(?:z|:z|Z|s)")
-"""What a time format has where the times say their zone."""
+"""In a time format: the times say their zone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from stream.calls.decode_one import NO_CALL, reason_of, refuse_unsound
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, RecordField, whole
+from stream.calls.dialects.mapping import OPTIONAL
 from stream.core.model.call import Call
 from stream.core.model.moments import read_rfc3339, rfc3339
 from stream.core.numbers.caller_readings import read_caller
@@ -19,7 +20,6 @@ OLD_S = 366 * DAY_S
 """An older call is hardly what a switch writes now."""
 _RAW_MAX = 60
 """Characters of an example, so that a table fits a terminal."""
-OPTIONAL = ("started_at", "duration_s", "trunk", "ingress", "carrier", "stage")
 _NUMBERS = {
     Kind.INVALID: "no number can be read in it",
     Kind.ALPHANUMERIC: "a name; no list holds it",
@@ -63,7 +63,7 @@ def understood(
 ) -> Understood:
     """Read `records` with `dialect`; numbers are read in `region`.
 
-    `now_s` is the time, against which calls of the far past and the future are told; None: they
+    `now_s` is the time, against which calls of the far past and the future are found; None: they
     are not looked at.
     """
     told = Understood()

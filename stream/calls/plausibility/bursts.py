@@ -132,7 +132,7 @@ class Bursts:
         self._window_ms = settings.window_s * 1000
         self._memories: OrderedDict[Partition, _Memory] = OrderedDict()
         self.forgotten = 0
-        """Numbers forgotten within the window, being too many; whoever counts them sets it to 0."""
+        """Numbers forgotten within the window, being too many; `decide` counts them, and sets 0."""
 
     def look(self, batch: CallBatch, calls: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return those of `calls` (ascending, their callers E.164) whose number is in a burst."""

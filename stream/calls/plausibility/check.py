@@ -200,7 +200,7 @@ class _Looking:
         self._invalid: list[int] | None = None
 
     @property
-    def invalid(self) -> list[int]:
+    def invalid(self) -> list[int]:  # found once: three rules ask
         """Calls whose caller is no possible number, short code or name, nor withheld or marked.
 
         Nor is it one of which two plans each assign another number: that is a number. A disguised

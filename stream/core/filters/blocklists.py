@@ -1,8 +1,8 @@
 """All lists of one moment, matched with batches of numbers.
 
 A `Blocklists` never changes: a new generation or a change makes a new one that shares what stayed,
-and whoever holds the old one finishes with it. A Bloom hit is confirmed in the list's exact entries
-before it counts; changes since the snapshot stand in front of the filter.
+and a batch that began with the old one finishes with it. A Bloom hit is confirmed in the list's
+exact entries before it counts; changes since the snapshot stand in front of the filter.
 """
 
 import math
@@ -81,7 +81,7 @@ class LiveList:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class TableGroup:
     """Up to 64 lists of one circle, hash plan and filter size, as one bit-sliced table.
 
     Bit i of a table word belongs to list `exact.lists[i]`.
@@ -116,7 +116,7 @@ class Circle:
     """The lists of one hashing key: each number is hashed once for all of them."""
 
     key: bytes
-    groups: tuple[Group, ...]
+    groups: tuple[TableGroup, ...]
     touched: Touched
 
     def match(self, digests: Digests, decay: Decay, now_s: int) -> Iterator[Matches]:
@@ -360,7 +360,7 @@ def _prefixes_of(live: LiveList) -> ListPrefixes:
 
 def _groups(
     members: Sequence[tuple[int, LiveList]], table_of: Callable[[Sequence[Snapshot]], Table]
-) -> Iterator[Group]:
+) -> Iterator[TableGroup]:
     """One group for each hash plan and size among the usable members, split at 64 lists."""
 
     def size(item: tuple[int, Snapshot]) -> tuple[int, int]:
@@ -373,4 +373,4 @@ def _groups(
         for start in range(0, len(together), LISTS_MAX):
             part = together[start : start + LISTS_MAX]
             snapshots = [snapshot for _, snapshot in part]
-            yield Group.of([index for index, _ in part], snapshots, table_of(snapshots))
+            yield TableGroup.of([index for index, _ in part], snapshots, table_of(snapshots))

@@ -209,9 +209,7 @@ def check_probes(f: Filter, key: bytes, where: str = "filter") -> None:
         )
 
 
-def check_members(
-    f: Filter, key: bytes, samples: NDArray[np.bytes_], where: str = "filter"
-) -> None:
+def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
     """Refuse a partner's filter that does not hold `samples` (S16), numbers known to be listed.
 
     A bare file without probes says nothing of its hash: pybloom-live 3 used md5 where 4 uses
@@ -220,7 +218,7 @@ def check_members(
     absent = len(samples) - int(f.may_hold(Digests(elements(samples, key))).sum())
     if absent:
         raise FilterUnreadable(
-            f"{where}: {absent} of {len(samples)} known members absent: written by pybloom-live 3, "
+            f"filter: {absent} of {len(samples)} known members absent: written by pybloom-live 3, "
             "with another circle's key, or with numbers written otherwise than +66812345678"
         )
 
@@ -286,13 +284,14 @@ def _check_bits(f: Filter, where: str) -> None:
     members = -m * math.log1p(-fill) if fill < 1 else math.inf
     if f.count and m < _TELLING_BITS:
         return
-    # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above).
+    # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above). A count
     spread = 6 * math.sqrt(m * math.expm1(min(f.count / m, 30.0)) / f.shape.slices)
     if members > f.count / (1 - rate) + spread:
         raise FilterUnreadable(
             f"{where}: the header counts {f.count} members, the bits are those of about "
-            f"{members:.0f} (a union loses the count): build it anew from its numbers"
+            f"{members:.0f} (a union loses the count): build it again from its numbers"
         )
 
 
 _TELLING_BITS = 1024
+"""Bits of a slice from which on they tell the members; below, false positives are not counted."""

@@ -77,7 +77,7 @@ class Touched:
         entries = [entry for _, _, entry in changed]
         fingerprint = np.array([fingerprint for fingerprint, _, _ in changed], np.uint64)
         lists = np.array([index for _, index, _ in changed], np.int64)
-        order = np.lexsort((lists, fingerprint))
+        order = np.lexsort((lists, fingerprint))  # the last key is the first that counts
         marks = np.zeros(1 << MARK_BITS, np.bool_)
         marks[_mark(fingerprint)] = True
         return cls(

@@ -92,7 +92,7 @@ def is_in(values: NDArray[Any], held: NDArray[Any]) -> NDArray[np.bool_]:
     if not len(held):
         return np.zeros(len(values), np.bool_)
     at = np.searchsorted(held, values)
-    at[at == len(held)] = 0
+    at[at == len(held)] = 0  # beyond all: compared with the first, from which it differs
     found: NDArray[np.bool_] = held[at] == values
     return found
 

@@ -10,6 +10,7 @@ the part named.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -191,11 +192,12 @@ def open_snapshot(
     if check:
         _check_parts(manifest, lambda name: _chunks_of_file(directory / name), f"{directory}/")
     key = (keys or {}).get(manifest.circle)
-    # Looked at through a map of its own: the one that is kept has no pages in memory yet.
+    # Checked through a map of its own: the one that stays has no pages in memory yet.
     held = _filter(directory / FILTER_PART)
     _check_filter(manifest, held, key, f"{directory}/")
     if check:
-        _check_rate(held, f"{directory}/")
+        with _as_snapshot():
+            check_rate(held, f"{directory}/{FILTER_PART}")
 
     def column(name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         if not manifest.count:  # a file of no bytes cannot be mapped
@@ -219,7 +221,8 @@ def read_snapshot(parts: Mapping[str, bytes], *, key: bytes | None = None) -> Sn
     _check_parts(manifest, lambda name: _chunks_of(parts[name]), "")
     held = _filter(parts[FILTER_PART])
     _check_filter(manifest, held, key, "")
-    _check_rate(held, "")
+    with _as_snapshot():
+        check_rate(held, FILTER_PART)
     return _snapshot(
         manifest, held, _columns(manifest, lambda name, dtype: np.frombuffer(parts[name], dtype))
     )
@@ -245,11 +248,8 @@ def _columns(
 
 
 def _filter(source: bytes | Path) -> Filter:
-    try:
+    with _as_snapshot("" if isinstance(source, Path) else f"{FILTER_PART}: "):
         return map_filter(source)
-    except FilterUnreadable as error:
-        where = "" if isinstance(source, Path) else f"{FILTER_PART}: "
-        raise SnapshotUnreadable(f"{where}{error}") from error
 
 
 def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: str) -> None:
@@ -273,18 +273,17 @@ def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: st
             f" {held.count}"
         )
     if key is not None and manifest.has_entries:
-        try:
+        with _as_snapshot():
             check_probes(held, key, f"{where}{FILTER_PART}")
-        except FilterUnreadable as error:
-            raise SnapshotUnreadable(str(error)) from error
 
 
-def _check_rate(held: Filter, where: str) -> None:
-    """Refuse a filter that matches too many numbers, also one that went live before the bound."""
+@contextmanager
+def _as_snapshot(where: str = "") -> Iterator[None]:
+    """Raise SnapshotUnreadable for a filter that is refused: callers know one fault."""
     try:
-        check_rate(held, f"{where}{FILTER_PART}")
+        yield
     except FilterUnreadable as error:
-        raise SnapshotUnreadable(str(error)) from error
+        raise SnapshotUnreadable(f"{where}{error}") from error
 
 
 def _check_parts(

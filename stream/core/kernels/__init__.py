@@ -34,8 +34,8 @@ def activate(cache_dir: Path | None) -> str:
     """Use the compiled kernels from now on; "" if they are in use, else why they are not.
 
     What was compiled before is read from `cache_dir`, what was not is compiled (about 20 s in all)
-    and kept there; None: compiled for this process alone. Whoever can write into the folder can
-    run code here, since Numba keeps its results as pickles: see `ops.warm`, which looks after that.
+    and kept there; None: compiled for this process alone. Who can write into the folder can run
+    code here, since Numba keeps its results as pickles: see `ops.kernels`, which checks the folder.
     """
     try:
         jit = import_module("stream.core.kernels.jit")

@@ -60,15 +60,15 @@ def _two_digits(out: Any, at: Any, number: Any) -> Any:
 def put_time(out: Any, at: Any, at_ms: Any) -> Any:
     """Write milliseconds since the epoch as RFC 3339 in quotation marks; where it ends.
 
-    It writes what `calls.encode.timestamp` does, with the same first and last year.
+    It writes what `core.model.moments.rfc3339_ms` does, with the same first and last year.
 
     The date is reckoned in years that begin in March, so that a leap day is their last (Howard
     Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
     """
-    at_ms = min(max(at_ms, np.int64(0)), np.int64(253402300799999))
+    at_ms = min(max(at_ms, np.int64(0)), np.int64(253402300799999))  # `moments._MS_MAX`
     days, milliseconds = at_ms // 86400000, at_ms % 86400000
     days += 719468  # from the first of March of year 0
-    era, day_of_era = days // 146097, days % 146097
+    era, day_of_era = days // 146097, days % 146097  # 400 years, after which the calendar repeats
     year = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
     day = day_of_era - (365 * year + year // 4 - year // 100)
     month = (5 * day + 2) // 153

@@ -36,7 +36,10 @@ _PAIR = np.uint64(0x000000FF000000FF)
 
 @inlined
 def _head_number(digits: np.uint64) -> np.uint64:
-    """The number that bytes 1 to 6 of a word spell, each byte a digit's value; see `core.e164`."""
+    """The number that bytes 1 to 6 of a word spell, each byte a digit's value.
+
+    See `core.numbers.e164`.
+    """
     eight = (digits & ~_FIRST_BYTE) << np.uint64(8)
     pairs = eight * np.uint64(10) + (eight >> np.uint64(8))
     low = (pairs & _PAIR) * np.uint64(100 + (1_000_000 << 32))

@@ -10,6 +10,7 @@ import numpy as np
 
 from stream.core.kernels.bytes_out import copy16, put
 from stream.core.kernels.jit import I64, U8, inlined, kernel, reads, writes
+from stream.core.model.byte_strings import PADDING
 
 ID_SIZE = 13
 """Characters of a decision's id."""
@@ -57,7 +58,7 @@ def split_by_partition(
     `keys` uint8[n, 16], filled up with NULs; a row without a key goes to partition `keyless`. Fills
     `partitions` int64[n], `order` int64[n] with rows, and `ends` int64[count] with where in `order`
     each partition's rows end. Returns n. The hash is org.apache.kafka.common.utils.Utils.murmur2,
-    see `kafka.partitioner`.
+    see `kafka.batch_encoder`.
     """
     rows = len(keys)
     ends[:] = 0
@@ -143,7 +144,7 @@ def frame_records(
     `byte_strings.PADDING`. Returns the first row, as an index into `order`, that was not written;
     `end[0]` is where the records end.
     """
-    headers_size = len(headers) - 64
+    headers_size = len(headers) - PADDING
     begun = at
     place = first
     while place < last:
@@ -154,12 +155,12 @@ def frame_records(
         if place > first and at - begun + size + _varint_size(size) > bytes_max:
             break
         at = _put_varint(out, at, size)
-        out[at] = 0
-        out[at + 1] = 0
+        out[at] = 0  # attributes: none is in use
+        out[at + 1] = 0  # time delta: all records of a batch have its time
         at = _put_varint(out, at + 2, place - first)
         if key_size > 0:
             at = _put_varint(out, at, key_size)
-            copy16(out, at, keys, row * 16)
+            copy16(out, at, keys, row * 16)  # its NULs too: the value overwrites them
             at += key_size
         else:
             out[at] = _NONE

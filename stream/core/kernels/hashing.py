@@ -128,7 +128,7 @@ def place_number(
     else:
         third |= stop
     word, shift = tail >> 3, U64(8 * (tail & 7))
-    if shift != U64(0):
+    if shift != U64(0):  # a shift by 64 says nothing in LLVM
         back = U64(64) - shift
         fourth = third << back
         third = (third >> shift) | (second << back)
@@ -176,7 +176,7 @@ def sha512_numbers(numbers: Any, prefix: Any, start: Any, out: Any) -> None:
     for base in range(0, count, LANES):
         any_later = False
         for lane in range(LANES):
-            at = min(base + lane, count - 1)
+            at = min(base + lane, count - 1)  # lanes to spare hash the last number once more
             later[lane] = place_number(words, lane, numbers, at, last_word, len(prefix))
             any_later |= later[lane]
         state[:] = begun

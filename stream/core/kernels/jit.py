@@ -82,8 +82,8 @@ def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., An
         compiler = _njit(
             list(signatures),
             cache=root is not None,
-            nogil=True,
-            error_model="numpy",
+            nogil=True,  # no kernel touches a Python object; other threads go on
+            error_model="numpy",  # no divisor here can be 0, so a division need not ask
             _nrt=counted,  # as Numba's own parts have it; no documented option does this
         )
         return compiler(function)

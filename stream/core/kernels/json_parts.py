@@ -3,7 +3,7 @@
 As RFC 8259 has them, and as strict as msgspec: UTF-8 without surrogates and overlong forms, escaped
 surrogates in pairs only. Each function takes the place where its part begins and the `end` of the
 record; it may look at some bytes beyond `end`, but what it finds there is never taken for more
-than is there: whoever calls compares the place that comes back with `end`.
+than is there: the caller compares the place that comes back with `end`.
 """
 
 import numpy as np

@@ -69,7 +69,7 @@ def _after_space(data: Data, at: int, end: int) -> int:
     """The place of the next byte that is no white space."""
     while at < end:
         byte = item(data, at)
-        if byte > 32 or byte not in (32, 10, 13, 9):
+        if byte > 32 or byte not in (32, 10, 13, 9):  # the first test ends nearly every look
             break
         at += 1
     return at
@@ -240,7 +240,7 @@ def _scan(
                 good = count != NOWHERE
                 turn = min(held, SHAPES - 1)
                 shape = item(shapes.order, turn)
-                if patience <= 0:
+                if patience <= 0:  # at rest: count up to 0, then try shapes again
                     patience = patience + 1 if patience < 0 else _PATIENCE
                 elif good and keep(data, at, end, count, values, shape, shapes):
                     to_front(shapes.order, turn)

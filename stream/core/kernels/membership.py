@@ -21,7 +21,7 @@ from stream.core.kernels.memory import multiply_high, prefetch, read8, read16, r
 
 BLOCK = 256
 """Numbers that go through all slices before the next ones do: their gathers wait for memory side by
-side, and what is between them stays in the first cache."""
+side, and the scratch arrays of so many stay in the first cache."""
 SLICES_FIRST = 3
 """Nearly every number needs the first slices where there are many lists."""
 MARK_SHIFT = np.uint64(64 - 18)
@@ -174,7 +174,7 @@ def locate(
         mask, fingerprint = masks[i], fingerprints[rows[i]]
         while mask != U64(0):
             bit = trailing_zeros(mask)
-            mask &= mask - U64(1)
+            mask &= mask - U64(1)  # takes out the lowest bit that is set
             guess = I64(-1)
             if exact[bit, COUNT] > 0:
                 guess = I64(multiply_high(fingerprint, U64(exact[bit, COUNT])))

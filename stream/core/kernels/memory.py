@@ -27,7 +27,7 @@ def _read(bits: int) -> Any:
 
 
 read8, read16, read32, read64 = _read(8), _read(16), _read(32), _read(64)
-"""Little-endian words at an address. Whoever gives it keeps the array alive meanwhile."""
+"""Little-endian words at an address. The caller keeps the array alive meanwhile."""
 
 
 @intrinsic

@@ -1,4 +1,7 @@
-"""Record batches in plain Python: the fallback where kernels are missing, and their oracle.
+"""Record batches in plain Python: the columns of their table, and the oracle of the kernels.
+
+A worker without kernels reads through aiokafka (`fetcher.reader_for`). So `frame`, `check`,
+`records_max` and `parse` run only in tests, with `kernels.reference_only()`.
 
 A batch is a row of an int64 table, whose columns are the names below; offsets of bytes are counted
 from the start of the array that holds them. `frame` finds the batches of an answer; `check` looks

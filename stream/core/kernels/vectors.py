@@ -21,7 +21,7 @@ def _block(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
     """The 64 bytes of `array` from `index` on."""
     data = context.make_array(kind)(context, builder, array).data
     block = builder.load(builder.bitcast(builder.gep(data, [index]), _BLOCK.as_pointer()))
-    block.align = 1
+    block.align = 1  # else LLVM may take an instruction that faults at an odd address
     return block
 
 

@@ -416,7 +416,7 @@ def write_decisions(
     `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
     (its tail follows), the first phrase of the SIP answer and the phrase after that answer's last
     stand. `own`: the same of what only this batch says, an origin for each segment from `ORIGINS`
-    on. `fields`: data, starts, sizes as in `calls.batch.Located`. `numbers`: callers and callees,
+    on. `fields`: data, starts, sizes as in `call_batch.Located`. `numbers`: callers and callees,
     S16 as uint8[calls, 16], callees without rows where they were not read. `decisions`, a column
     each: the call; the column of the rulings that speaks of it, -1 for a plain allow; the first of
     its fields (JSON) in `own`, -1 where `fields` has them; ids uint8[n, 16]. `records`: the row of

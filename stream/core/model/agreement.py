@@ -67,7 +67,7 @@ class Every(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """A country (ISO 3166) or an organisation; `contact` takes redress and questions."""
+    """A country (ISO 3166) or an organisation; `contact` takes appeals and questions."""
 
     name: str
     roles: frozenset[PartyRole]
@@ -78,7 +78,7 @@ class Party:
 class Terms:
     """The most that a list may cause, and from what on.
 
-    `action` and `unconfirmed` as in `core.policy.ListPolicy`. An entry below `confidence_min`, of a
+    `action` and `unconfirmed` as in `policy.ListPolicy`. An entry below `confidence_min`, of a
     category that is not in `categories` (None: all are), or of a number that lists of fewer than
     `countries_min` owners hold, is only observed; so is a number that is of none of the countries
     `may_list` (None: all are). `simulate` decides without acting.

@@ -18,7 +18,7 @@ from stream.core.model.enforcement_document import Appeals, Sighting
 
 COMMENT_CHARS_MAX: Final = 1000
 APPELLANT_CHARS_MAX: Final = 200
-"""Anybody may appeal, without a token: this bounds what a stranger can store here."""
+"""Everybody may appeal, without a token: this bounds what an unknown client can store here."""
 LISTS_MAX: Final = 64
 """Lists that one appeal names: as many as one decision can."""
 
@@ -72,9 +72,9 @@ class AppealStep(msgspec.Struct, frozen=True, kw_only=True):
 class Appeal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One appeal. Times are seconds since the epoch.
 
-    `number` is E.164, None where only a fingerprint is known; `appellant` is how whoever appealed
-    can be answered. `partner` is the country whose appeal `partner_appeal` this is, None: it was
-    received here. `history` begins with the receipt; `version` counts its steps.
+    `number` is E.164, None where only a fingerprint is known; `appellant` is the address for the
+    answer. `partner` is the country whose appeal `partner_appeal` this is, None: it was received
+    here. `history` begins with the receipt; `version` counts its steps.
     """
 
     id: str
@@ -143,7 +143,7 @@ class StepRefused(StrEnum):
 
     CLOSED = "it was answered already"
     FORWARDED = "its list's owner was asked already"
-    NO_COMMENT = "whoever appealed has to be told why: it needs a reason (--reason)"
+    NO_COMMENT = "the appellant has to learn why: give a reason (--reason)"
 
 
 def stepped(appeal: Appeal, step: AppealStep) -> Appeal | StepRefused:

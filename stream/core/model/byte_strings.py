@@ -17,8 +17,8 @@ class Texts(Sequence[bytes | None]):
     """Text i is the `sizes[i]` bytes of `data` from `starts[i]`; a size below 0 means none.
 
     `data` uint8, with `PADDING` more bytes than the last text needs; `starts`, `sizes` int64. The
-    buffer may be one that is filled anew for the next batch: whoever keeps a text takes it out by
-    index, which copies.
+    buffer may be one that is filled again for the next batch: to keep a text take it out by index,
+    which copies.
     """
 
     data: NDArray[np.uint8]
@@ -64,7 +64,7 @@ class Texts(Sequence[bytes | None]):
             yield None if view is None else view.tobytes()
 
     def views(self) -> Iterator[memoryview | None]:
-        """The texts where they lie: good as long as the buffer is not filled anew."""
+        """The texts where they lie: good until the buffer is filled again."""
         data = self.data.data
         for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
             yield None if size < 0 else data[start : start + size]

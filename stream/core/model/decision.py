@@ -75,7 +75,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `would` is the verdict that a simulated list or rule would have caused; absent otherwise.
     `repeats` is the id of an earlier decision about the same call and number, where this one comes
-    of another of its records and says nothing new (`calls.repeats`); absent otherwise.
+    of another of its records and says nothing new (`calls.deduplicate`); absent otherwise.
     """
 
     decision_id: str
@@ -141,7 +141,7 @@ class SipAnswerSettings:
 
 
 def sip_answer(decision_id: str, settings: SipAnswerSettings) -> SipAnswer:
-    """The 603+ answer that lets a wrongly blocked caller reach whoever blocked it."""
+    """The 603+ answer that lets a wrongly blocked caller reach the carrier that blocked it."""
     url = settings.redress_url.replace("{decision_id}", decision_id)
     return SipAnswer(
         code=603,
@@ -164,7 +164,7 @@ def decision_ids(
 ) -> NDArray[np.bytes_]:
     """S16: ids of decisions, 13 characters of Crockford base 32, equal for equal input.
 
-    The timestamp is part of it so that a topic deleted and made again, whose offsets start anew,
+    The timestamp is part of it so that a topic deleted and made again, whose offsets start at 0,
     does not repeat ids; `numbers` (S16) are the deciding ones, b"" where there is none. Each step
     is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
     decisions of one partition with different offsets collide with a chance of 2^-64.

@@ -23,7 +23,7 @@ FORMAT: Final = "ringfence-enforcement/1"
 DOCUMENT_BYTES_MAX: Final = 2 << 20
 """As many as `SIGHTINGS_MAX` sightings of 200 bytes need, which is the most that one has."""
 SIGHTINGS_MAX: Final = 10_000
-"""Of one list and day; whoever has more takes the list out of force and does not appeal."""
+"""Of one list and day; a country with more takes the list out of force and does not appeal."""
 FOLDER: Final = "enforcement"
 
 _ListName = Annotated[str, Meta(pattern=READABLE_LIST)]

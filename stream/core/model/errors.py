@@ -56,7 +56,7 @@ class KafkaRefuses(Fault):
 
 
 class KafkaAway(Fault):
-    """Kafka does not answer as long as whoever asks is willing to wait."""
+    """Kafka does not answer within the time that the caller waits."""
 
     exit_code = UNUSABLE
 
@@ -136,7 +136,7 @@ class FeedFault(StrEnum):
     UNSTABLE = "unstable"
     KAFKA_DOWN = "kafka_down"
     PROTOCOL = "protocol"
-    # Of a signed repository (TUF); lists/tuf_faults.py says of each what to do.
+    # Of a signed repository (TUF); feeds/tuf/tuf_errors.py says of each what to do.
     ROLLBACK = "rollback"
     EXPIRED = "expired"
     MIXED = "mixed"

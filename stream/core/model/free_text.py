@@ -1,8 +1,8 @@
 """Texts that people write: reasons, comments, contacts. One rule for every way they come in. Pure.
 
-They are kept in Redis and Kafka for years, and shown on terminals and pages to whoever decides: a
+They stay in Redis and Kafka for years, and are shown on terminals and pages to those who decide: a
 control character there moves a cursor or hides a line, a change of the writing direction shows
-another text than is kept.
+another text than is stored.
 """
 
 import unicodedata

@@ -4,7 +4,7 @@ Names are folders, Redis keys, labels of metrics, words of a command line and ro
 that begins with a dash is an option there, `..` another folder, and `kh/scam` beside `KH/scam` two
 lists of which somebody corrects the wrong one.
 
-`wrong` judges a name that is new. What is read (a register, a partner's manifest) may be called
+`wrong` judges a name that is new. What is read (a list store, a partner's manifest) may be called
 whatever is `readable`: it was made before, or by somebody else, and must not be lost for its name.
 """
 

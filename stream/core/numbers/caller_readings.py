@@ -1,4 +1,4 @@
-"""All numbers that a caller's text may be read as: whoever is on a list hides behind none. Pure.
+"""All numbers that a caller's text may be read as: no spelling hides a listed caller. Pure.
 
 `number.parse` reads a text once and carefully, as a row of a list must be read. A caller chooses
 the text, and the switches, proxies and phones behind us read more than that. libphonenumber takes
@@ -155,7 +155,7 @@ def _dug_out(party: CallParty, region: str | None) -> Iterator[tuple[str, bool]]
     regions = dict.fromkeys((party.region or region, region))
     read = (read_freely(text, one) for text in texts for one in regions)
     found = [number for number in read if number is not None]
-    # Whoever drops all but digits reads `0812~345~678`, and an extension as part of the number.
+    # A reader that drops all but digits reads `0812~345~678`, and an extension as part of it.
     bare = ("+" if "+" in user else "") + _OTHERS.sub("", user)
     bares = list(_numbers(*(parse(bare, one) for one in regions)))
     for number in found or bares:

@@ -99,7 +99,7 @@ class EmergencyNumbers:
         return any(self._is_listed(digits, one and one.upper()) for one in regions)
 
     def in_e164(self) -> frozenset[str]:
-        """Those that are numbers in E.164 too, as +27 10111: whoever calls from one is not blocked.
+        """Those that are numbers in E.164 too, as +27 10111: no call from one of them is blocked.
 
         Most are shorter than any number of their country, and so are no callers in E.164.
         """

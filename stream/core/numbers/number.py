@@ -19,8 +19,8 @@ A number may be written:
    Without a region nothing is guessed: more than six digits are invalid.
 
 Between digits only ` -.()/` may stand. Digits, blanks and dashes of any script count as ASCII's
-(`core.numbers.spelling`): whoever is called reads them so. What else a text may be read as, by
-others, is in `core.numbers.caller_readings`.
+(`core.numbers.spelling`): the callee reads them so. Other readings of a text are in
+`core.numbers.caller_readings`.
 """
 
 import re
@@ -281,8 +281,8 @@ def parse_texts(
 ) -> Numbers:
     """`parse` for a column of ASCII: a kernel reads E.164 and usual URIs, others one by one.
 
-    Whoever calls has compiled kernels: there is no other way to do this. `odd` has the texts of
-    rows that have none in the column. `region_of` gives the region of a row's trunk, `prefix_of`
+    It needs compiled kernels: there is no other way to do this. `odd` has the texts of rows that
+    have none in the column. `region_of` gives the region of a row's trunk, `prefix_of`
     its prefix (None: no trunk has one); they are asked only for texts read one by one, by `read`.
     """
     from stream.core.kernels.e164_text import read_e164

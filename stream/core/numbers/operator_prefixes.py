@@ -1,7 +1,7 @@
 """Marks that a country's operators put before the caller's number, and the number behind. Pure.
 
 Thailand (NBTC, 2022): a gateway writes 697 before the number of a call that came from abroad over
-the internet, 698 before a Thai number that roams, so that whoever is called sees it: +698812345678
+the internet, 698 before a Thai number that roams, so that the callee sees it: +698812345678
 is +66 81 234 5678 abroad. Neither is a country code, and elsewhere both mean nothing. The number
 behind is what lists know, so calls are judged by it; feeds are not read so, since what a victim saw
 behind a mark was often forged.

@@ -25,7 +25,7 @@ _STRICT: Final = re.compile(
 )
 """The same by the letter of RFC 3261: no reader takes it for another address."""
 URIS_MAX: Final = 4
-"""URIs that are told of one address; each is looked up in all lists."""
+"""URIs that are returned of one address; each is looked up in all lists."""
 PLACES_MAX: Final = 8
 """Places in one address at which a URI is looked for: a hostile one has thousands."""
 _SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
@@ -35,7 +35,7 @@ def uris_in(text: str) -> tuple[list[str], bool]:
     """The URIs for which readers of SIP may take an address, likeliest first; whether it is all.
 
     An address by the letter has one. Of another (`a;b <sip:...>`, quotes that do not close, a URI
-    with `;` and no brackets) one reader takes this part and one that; `URIS_MAX` are told.
+    with `;` and no brackets) one reader takes this part and one that; at most `URIS_MAX` count.
     """
     strict = _STRICT.fullmatch(text)
     if strict is not None:

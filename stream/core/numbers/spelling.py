@@ -64,7 +64,7 @@ def folded(text: str) -> str:
 def unescaped(text: str) -> str:
     """`text` without percent-encoding: UTF-8 where the bytes are that, else Latin-1.
 
-    `%A0` alone is no UTF-8, but a no-break space to whoever sends Latin-1.
+    `%A0` alone is no UTF-8, but a no-break space of a sender that writes Latin-1.
     """
     if "%" not in text:
         return text

@@ -50,7 +50,7 @@ OUTSIDE: Final = tuple(one for one in Outside if one)
 class Scope:
     """The countries that the feed of a list may list, by calling code; `codes` None: all.
 
-    It stands in the list's head, so that whoever decides calls knows it without the feed's file.
+    It stands in the list's head, so that the engine knows it without the feed's file.
     """
 
     feed: str
@@ -162,7 +162,7 @@ class Scopes:
         all the same, with a number that the gate saw, is not looked at.
         """
         found = np.zeros(len(lists), np.uint8)
-        heads = heads_of(e164) // np.uint64(1000)
+        heads = heads_of(e164) // np.uint64(1000)  # of six digits the first three
         found[~self.codes[lists, PLACES[heads]]] = Outside.COUNTRY
         if len(self.own) or len(self.help):
             ordinals = ordinals_of(e164)

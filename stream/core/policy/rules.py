@@ -57,7 +57,7 @@ class RuleStates:
     - `unassigned_block`: its plan has given out no number that begins so (FCC: unallocated); for
       the countries of which `numbering.json` has blocks.
     - `invalid_caller`: no possible number, short code or name, and neither withheld nor marked.
-    - `short_bursts`: many short calls of one number in a while, see `calls.bursts`.
+    - `short_bursts`: many short calls of one number in a while, see `calls.plausibility.bursts`.
     """
 
     do_not_originate: RuleState = RuleState.BLOCK

@@ -204,7 +204,7 @@ def _verdict(
     )
     limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
     batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
-    (value,) = filter(None, decide(batch, blocklists, rules, at_ms).values)
+    (value,) = filter(None, decide(batch, blocklists, rules, at_ms).outcome().values)
     decision = msgspec.json.decode(value)
     return {
         "verdict": decision["verdict"],

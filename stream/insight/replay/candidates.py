@@ -8,7 +8,7 @@ import numpy as np
 
 from stream.calls.plausibility.bursts import Bursts
 from stream.config.settings import EngineSettings
-from stream.core.filters.blocklists import Blocklists, Group, LiveList, Table, fresh
+from stream.core.filters.blocklists import Blocklists, LiveList, Table, TableGroup, fresh
 from stream.core.filters.snapshot import FILTER_PART, Snapshot, read_snapshot
 from stream.core.model.agreement import Agreement, Agreements
 from stream.core.model.entry import Columns
@@ -158,7 +158,7 @@ def _tables(blocklists: Blocklists) -> dict[tuple[str, ...], Table]:
     return found
 
 
-def _members(blocklists: Blocklists, group: Group) -> list[Snapshot]:
+def _members(blocklists: Blocklists, group: TableGroup) -> list[Snapshot]:
     snapshots = [blocklists.lists[index].snapshot for index in group.exact.lists.tolist()]
     assert None not in snapshots, "a group has usable lists alone"
     return [one for one in snapshots if one is not None]

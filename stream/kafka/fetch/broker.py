@@ -63,7 +63,7 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """How a fetcher fetches from all its brokers.
+    """Settings of a fetcher for all its brokers.
 
     `answer_bytes_max` bounds what is received, whatever is asked; `room_bytes_max` what it unpacks
     to. `skip_corrupt`: a batch that cannot be right is passed over, else its partition stops.
@@ -125,7 +125,7 @@ class Broker:
         asked = {name: (one, one.ask_at) for name, one in self.led.items() if one.is_due(now_s)}
         if not asked:
             return
-        self._correlation = (self._correlation + 1) % 2**31
+        self._correlation = (self._correlation + 1) % 2**31  # an int32 on the wire
         self._asked, self._asked_s = asked, now_s
         self._receiving = self._free.pop()
         request = messages.fetch_request(

@@ -58,9 +58,11 @@ Fewer were received than there are only where there are more than may be."""
 
 
 class FetchConnection(asyncio.BufferedProtocol):
-    """Asks and receives, one answer at a time. `on_lost` is told once why it ended.
+    """Asks and receives, one answer at a time. `on_lost` is called once, with the reason.
 
-    `lost`: it ended. `heard_s` is when bytes came last, by the loop's clock.
+    A `BufferedProtocol`: the transport receives into our buffer, where a `Protocol` would get a new
+    bytes object each time, to be copied. `lost`: it ended. `heard_s` is when bytes came last, by
+    the loop's clock.
     """
 
     def __init__(
@@ -142,7 +144,7 @@ class FetchConnection(asyncio.BufferedProtocol):
         too_large = self._size > self._answer_bytes_max
         wanted = min(self._size, _HEAD_BYTES) if too_large else self._size
         if self._received == wanted or (too_large and self._received > wanted):
-            # First, since whoever takes the answer may ask for the next at once.
+            # First, since its taker may ask for the next answer at once.
             self._buffer = None
             self._on_answer(buffer, self._received, self._size)
         elif self._received > wanted:

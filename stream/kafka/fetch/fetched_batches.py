@@ -35,7 +35,7 @@ class FetchedAnswer(NamedTuple):
     data: NDArray[np.uint8]
     parts: deque[FetchedPart]
     moves: bool
-    """Whether it brings any partition further."""
+    """True if it brings any partition further."""
     release: Callable[[], None]
 
 
@@ -72,7 +72,7 @@ class FetchedBatches:
     def __init__(
         self, on_fault: Callable[[PartitionState, Fault], None], room_bytes_max: int
     ) -> None:
-        """`on_fault` is told which batch cannot be read; it says how the partition goes on."""
+        """`on_fault` gets the batch that cannot be read, and says how the partition goes on."""
         self._on_fault = on_fault
         self._room = Room(room_bytes_max)
         self._answers: deque[FetchedAnswer] = deque()
@@ -193,7 +193,7 @@ def _due(parts: deque[FetchedPart]) -> list[FetchedPart]:
     while parts:
         state, stretch, beyond = one = parts[0]
         size += stretch.stop - stretch.start
-        if due and size > GROUP_BYTES:
+        if due and size > GROUP_BYTES:  # the first one always: it may be larger than a group
             break
         parts.popleft()
         if state.counts and state.position == stretch.offset:

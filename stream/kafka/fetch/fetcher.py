@@ -1,6 +1,6 @@
 """The fetcher: which broker leads what, and whose records are next.
 
-It only brings records, in the order of their offsets, from where it is told to begin. Members,
+It only brings records, in the order of their offsets, from the positions that it is given. Members,
 positions and commits stay with aiokafka's consumer, whose own fetcher is kept from our partitions
 by pausing them. Its metadata say where leaders are. What cannot be read is judged here:
 fetched again, passed over, stopped, or left to aiokafka.
@@ -42,16 +42,16 @@ _ANSWER_BYTES = 8 * 1024 * 1024
 _BATCH_BYTES_MAX = 64 * 1024 * 1024
 """Most that one batch may have, packed or unpacked: as the longest record that may be allowed."""
 TEND_S = 0.1
-"""How often it is looked what is due by time alone: back-offs, time-outs, new connections."""
+"""Seconds between two looks at what is due by time alone: back-offs, time-outs, connections."""
 METADATA_S = 0.25
 """Shortest time between two questions where leaders are: a cluster without one is not flooded."""
 GROUP_S = 0.5
-"""How often aiokafka is asked for records that it has none of: that keeps us a member whose
-`max_poll_interval_ms` is met, and brings up the errors of its coordinator."""
+"""Seconds between two questions to aiokafka for records that it has none of: they keep us a member
+whose `max_poll_interval_ms` is met, and bring up the errors of its coordinator."""
 AIOKAFKA_S = 0.02
-"""How long `take` waits for our own records while aiokafka reads some partitions."""
+"""Longest wait of `take` for our own records while aiokafka reads some partitions."""
 DAMAGES_MAX = 3
-"""How often a damaged batch is fetched again: perhaps it was damaged on its way alone."""
+"""Times that a damaged batch is fetched again: perhaps only its way here damaged it."""
 
 
 class Fetcher:
@@ -96,7 +96,10 @@ class Fetcher:
         await asyncio.gather(*(broker.close() for broker in self._brokers.values()))
 
     def hold(self, assigned: Iterable[Partition]) -> None:
-        """Keep aiokafka's fetcher from `assigned`, whose offsets are being asked."""
+        """Keep aiokafka's fetcher from `assigned`, whose offsets are being asked.
+
+        Paused and not unassigned: aiokafka still looks up their positions, and the group sees them.
+        """
         self._consumer.pause(*(TopicPartition(*partition) for partition in assigned))
 
     def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
@@ -298,7 +301,7 @@ class Fetcher:
     def _fail(self, error: BaseException) -> None:
         """Let the next `take` raise."""
         self._failure = error
-        self._fetched.wake()
+        self._fetched.wake()  # `take` may be waiting
 
     def _is_aiokafkas_turn(self, now_s: float) -> bool:
         """Return whether aiokafka is asked now: for its partitions' records, or as a member."""
@@ -348,7 +351,7 @@ class Fetcher:
             broker.pump()
 
     async def _reset(self, state: PartitionState) -> None:
-        """Go where we may: the position is gone, by retention or since the topic was made anew."""
+        """Go where we may: the position is gone, by retention or with a topic that was deleted."""
         tp = TopicPartition(*state.partition)
         ends = self._consumer.end_offsets
         ask = ends if self._settings.start_at == "latest" else self._consumer.beginning_offsets

@@ -15,14 +15,14 @@ FETCH, VERSION = 1, 11
 PREFIX = 4
 """Bytes of the length in front of a message, which counts what follows."""
 
-_REQUEST = struct.Struct(">hhi")
+_REQUEST = struct.Struct(">hhi")  # api key, api version, correlation id
 _LIMITS = struct.Struct(">iiiibii")
 _WANTED = struct.Struct(">iiqqi")
-_HEAD = struct.Struct(">iihii")
+_HEAD = struct.Struct(">iihii")  # correlation id, throttle time, error, session id, topics
 _PART = struct.Struct(">ihqqqi")
-_LEFT = struct.Struct(">ii")
+_LEFT = struct.Struct(">ii")  # preferred read replica, bytes of records
 _INT, _SHORT = struct.Struct(">i"), struct.Struct(">h")
-_ABORTED = struct.Struct(">qq")
+_ABORTED = struct.Struct(">qq")  # producer id, first offset
 _READ_COMMITTED = 1
 _ANY_REPLICA, _NO_SESSION, _NO_EPOCH, _UNKNOWN = -1, 0, -1, -1
 
@@ -86,7 +86,7 @@ def fetch_request(
         _LIMITS.pack(
             _ANY_REPLICA,
             sizes.wait_ms,
-            1,
+            1,  # byte at least: the broker answers as soon as a record is there
             sizes.answer_bytes,
             _READ_COMMITTED,
             _NO_SESSION,

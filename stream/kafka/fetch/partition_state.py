@@ -23,7 +23,7 @@ class PartitionStatus(Enum):
     RESETTING = auto()
     """Its position is gone; where to go on is being asked."""
     UNJUDGED = auto()
-    """What arrived has no whole batch at its beginning: nothing more is asked until it is read."""
+    """Its answer has no whole batch at the beginning: nothing more is asked until that is read."""
     STOPPED = auto()
     """A batch of it cannot be right, and an operator has to look."""
     AIOKAFKA = auto()
@@ -38,8 +38,8 @@ class PartitionState:
 
     `position` is the first offset that was not taken out of an answer; `ask_at` is what is fetched
     next, beyond the answers that wait to be read. Whatever arrives or waits counts only while its
-    offset is the one that is due: so a seek needs nothing but to set both. `damages` counts how
-    often in a row what was fetched could not be right.
+    offset is the one that is due: so a seek needs nothing but to set both. `damages` counts the
+    batches in a row that could not be right.
     """
 
     partition: Partition

@@ -22,7 +22,7 @@ OTHER = Partition("calls", 4)
 
 
 class Bug(RuntimeError):
-    """What nobody thought of."""
+    """An exception that no code expects."""
 
 
 def batch_of(*offsets, epoch=1, texts=False):

@@ -210,7 +210,7 @@ def test_a_damaged_file_of_crashes_is_begun_anew(tmp_path, damage, caplog):
     worker(tmp_path, "dies", 10, 99)
     looked(tmp_path).close()
     assert len(read_crashes(tmp_path).crashes) == 1
-    assert "begun anew" in caplog.text
+    assert "is damaged and starts empty" in caplog.text
 
 
 @given(note=st.binary(max_size=200), state=st.sampled_from([0, 1, 2, 3, 255]))
@@ -224,7 +224,7 @@ def test_any_bytes_as_a_note_are_crashes_or_none(tmp_path_factory, note, state):
 
 
 def test_a_batch_of_more_partitions_than_a_note_holds_is_noted_in_part(tmp_path):
-    """What does not fit is not noted, and no line is half there."""
+    """Partitions that do not fit are not noted, and no line is half there."""
     segments = tuple(Segment(Partition("t" * 200, n), n, n + 1) for n in range(500))
     many = RawBatch([b"x"] * 500, np.arange(500), np.zeros(500, np.int64), segments, 1)
     log = CrashLog(tmp_path, lambda: NOW_MS)

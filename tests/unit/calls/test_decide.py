@@ -33,7 +33,7 @@ def ids_of(outcome):
 
 def decided(enforced, *calls, emit_all=False, callees=True, **settings):
     rules = rules_for(enforced, PolicySettings(**settings), TRUNKS, emit_all=emit_all)
-    outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS)
+    outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS).outcome()
     assert len(outcome.ids) == len(outcome.keys) == len(outcome.values)
     assert sum(outcome.tally.decisions.values()) == len(calls), "every call is counted once"
     return outcome, [msgspec.json.decode(value) for value in filter(None, outcome.values)]

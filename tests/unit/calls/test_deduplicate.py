@@ -42,12 +42,12 @@ class Switch:
         action: str = "BLOCK",
         emit_all: bool = False,
     ) -> tuple[Outcome, list[dict[str, object]]]:
-        """What comes of `records`, which lie from `offset` on and were written at `at_s`."""
+        """Decide on `records`, which lie from `offset` on and were written at `at_s`."""
         raw = RawBatch.of(list(records), Partition("kam", partition), offset, at_s * 1000)
         batch = decode(raw, {"kam": dialect_named("kamailio", {})}, HOME, DECODING)
         policy = PolicySettings(default=ListPolicy(action=Action[action]))
         rules = rules_for(LISTS, policy, emit_all=emit_all)
-        outcome = decide(batch, LISTS, rules, NOW_S * 1000, self.repeats)
+        outcome = decide(batch, LISTS, rules, NOW_S * 1000, self.repeats).outcome()
         return outcome, [msgspec.json.decode(value) for value in filter(None, outcome.values)]
 
 
@@ -103,7 +103,7 @@ def test_one_id_for_many_calls_does_not_make_them_one():
 
 
 def test_an_innocent_leg_hides_nothing_and_costs_nothing():
-    """What was let through is not remembered: a listed number in a later leg is blocked."""
+    """A call let through is not remembered: a listed number in a later leg is blocked."""
     switch = Switch()
     _, decisions = switch.decided(record("a", CLEAN), record("a", LISTED), emit_all=True)
     assert [one["verdict"] for one in decisions] == ["block", "allow"]

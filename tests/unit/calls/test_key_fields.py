@@ -197,7 +197,7 @@ def test_numbers_are_read_without_a_byte_behind_the_padding():
 
 
 def test_columns_may_be_views():
-    """Whoever hands records over may cut their columns out of a table."""
+    """The columns of records may be cut out of a table."""
     texts = Texts.of([f"{{{CALL}}}".encode()] * 5)
     table = np.stack([texts.starts, texts.sizes], axis=1)
     batch = decoded(Texts(texts.data, table[:, 0], table[:, 1]), "ringfence")

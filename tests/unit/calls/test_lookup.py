@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from stream.calls.decide import decide, decide_columns
+from stream.calls.decide import decide
 from stream.calls.lookup import PACE_S, Lookup, LookupStatus, Question
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.edge.http.lookup_routes import question_in
@@ -63,13 +63,13 @@ def by_the_stream(asked: list[Question]) -> list[dict[str, Any]]:
     """The same calls as records of one Kafka batch."""
     records = [record_of(question) for question in asked]
     raw = RawBatch.of(records, Partition("calls", 3), at_ms=NOW_MS)
-    outcome = decide(decoded_lookup(raw), LISTS, lookup_rules(LISTS), NOW_MS)
+    outcome = decide(decoded_lookup(raw), LISTS, lookup_rules(LISTS), NOW_MS).outcome()
     found = [msgspec.json.decode(value) for value in outcome.values if value is not None]
     return sorted(found, key=lambda decision: int(decision["call_id"][2:]))
 
 
 def alike(decision: dict[str, Any]) -> dict[str, Any]:
-    """What does not depend on where a record lay: all but id and origin."""
+    """Leave out what depends on where a record lay, such as id and origin."""
     sip = decision["sip"]
     answer = None if sip is None else sip["reason"].replace(decision["decision_id"], "")
     places = ("decision_id", "origin", "fail_open", "lists_followed", "sip")
@@ -145,12 +145,12 @@ async def test_it_fails_open_and_says_so() -> None:
 
 
 async def test_a_rule_that_one_call_says_nothing_of_is_named() -> None:
-    """What goes by a number's other calls only the stream can tell; the answer says so."""
+    """A rule on a number's other calls needs the stream; the answer names the rule."""
     held = lookup_rules(LISTS)
     standing = LookupStatus(loaded=True, followed=True, rules_not_told=("short_bursts",))
     lookup = Lookup(
         read,
-        lambda batch: decide_columns(batch, LISTS, held, NOW_MS),
+        lambda batch: decide(batch, LISTS, held, NOW_MS),
         lambda: standing,
         lambda: NOW_MS,
         TRUNKS,
@@ -180,7 +180,7 @@ async def test_questions_within_a_millisecond_are_decided_together(
 
     def counted(batch: Any) -> Any:
         sizes.append(len(batch))
-        return decide_columns(batch, LISTS, held, NOW_MS)
+        return decide(batch, LISTS, held, NOW_MS)
 
     lookup = Lookup(read, counted, lambda: LookupStatus(True, True), lambda: NOW_MS, TRUNKS)
     asked = questions(5)
@@ -210,7 +210,7 @@ def test_a_plus_is_a_plus() -> None:
     [b"", b"caller=", b"calle=1", b"caller=1&caller=2", b"trunk=x", b"caller=" + b"1" * 257],
 )
 def test_a_question_that_can_not_be_asked(query: bytes) -> None:
-    """A misspelt name is not a call without that field; it is told what there is."""
+    """A misspelt name is not a call without that field; the error names the fields."""
     with pytest.raises(ProblemError) as caught:
         question_in(query)
     assert caught.value.status == 400

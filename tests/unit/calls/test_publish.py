@@ -29,7 +29,7 @@ def rejected(value):
 
 
 def test_a_reject_keeps_its_bytes_and_says_why_and_whence():
-    """Whoever mends a switch finds the record as it was, the reason, and where it lay."""
+    """An engineer who repairs a switch finds the record, the reason, and where it lay."""
     value, headers = rejected_form(rejected(b"\0\xff"), 100)
     assert value == b"\0\xff"
     assert dict(headers) == {

@@ -38,7 +38,7 @@ TOPICS: dict[str, Any] = {
     ],
 )
 def test_impossible_settings_are_refused(make, change, message):
-    """What cannot work is found before anything starts, and named by its key."""
+    """A setting that cannot work is found before anything starts, and named by its key."""
     sound = SOURCE if make is SourceSettings else TOPICS
     with pytest.raises(ValueError, match=message):
         make(**{**sound, **change})

@@ -45,7 +45,7 @@ class Place:
         )
 
     def decided(self, caller: str = GANG, at_s: int = NOW_S) -> Any:
-        """What comes of a call from `caller` at that moment."""
+        """The decision on a call from `caller` at that moment."""
         self.at_s = at_s
         batch = call_batch(KeyFields("c-1", caller, "+66812345678", None, None))
         outcome = self.decide(batch)
@@ -74,14 +74,14 @@ def test_an_agreement_acts_from_its_first_moment_until_its_last():
 
 
 def test_a_clock_that_is_set_back_sets_the_agreements_back():
-    """What holds is what holds at that moment, not what was compiled last."""
+    """The agreements of that moment count, not those compiled last."""
     place = Place(agreement("th-kh", ["KH/scam"], valid_until_s=NOW_S))
     assert place.decided(at_s=NOW_S)["verdict"] == "allow"
     assert place.decided(at_s=NOW_S - 1)["verdict"] == "block"
 
 
 def test_a_pledge_is_observed_until_it_is_confirmed():
-    """What it would let a list do shows in the decision's rule; then it is done."""
+    """The decision's rule names the agreement; once confirmed, the list acts."""
     place = Place(agreement("th-kh", ["KH/scam"], kind=AgreementKind.PLEDGE, confirmed_s=NOW_S + 1))
     assert told(place.decided()) == ("allow", "agreement:th-kh", "th-kh")
     assert told(place.decided(at_s=NOW_S + 1)) == ("block", "agreement:th-kh", "th-kh")
@@ -153,7 +153,7 @@ def test_without_agreements_everything_is_as_it_was():
 
 
 def test_changed_files_and_new_lists_count_from_the_next_batch():
-    """Another value of either is compiled anew; the same value is not."""
+    """Another value of either is compiled again; the same value is not."""
     place = Place()
     assert place.decided()["verdict"] == "allow"
     place.agreements = Agreements((agreement("th-kh", ["KH/scam", "PH/scam"]),))

@@ -1,4 +1,4 @@
-"""A worker's life, seen from outside, is told truly."""
+"""Metrics, readiness and log lines of a worker."""
 
 import json
 from collections import Counter
@@ -44,6 +44,13 @@ def a_source(**changes: Any) -> Any:
     return SimpleNamespace(**{"lags": dict, "starts": {}, "assigned": True, **quiet, **changes})
 
 
+def batch_of(*values: bytes, dialect: str = "ringfence") -> Any:
+    """Raw records, and what they are in the dialect."""
+    raw = raw_of(*values)
+    settings = DecodeSettings(10_000, check_callee=True)
+    return raw, decode(raw, {"calls": dialect_named(dialect, {})}, Trunks("TH"), settings)
+
+
 def value(watched: WorkerMetrics, name: str, **labels: str) -> float | None:
     """One sample of the worker's metrics."""
     return watched.registry.get_sample_value(name, labels)
@@ -79,16 +86,8 @@ def test_readiness_names_what_comes_next() -> None:
 def test_a_worker_that_stops_is_not_ready(watched: WorkerMetrics) -> None:
     """Its gauge says so, whatever it still has."""
     watched.state.lists_loaded = watched.state.kafka_up = True
-    source = SimpleNamespace(
-        silent_s=0.0,
-        lags=dict,
-        starts={},
-        stopped_partitions=0,
-        partitions_by_aiokafka=0,
-        assigned=True,
-    )
     for stopping, ready in ((False, 1), (True, 0)):
-        watched.look(source, EMPTY_BLOCKLISTS, stopping=stopping)  # type: ignore[arg-type]
+        watched.look(a_source(), EMPTY_BLOCKLISTS, stopping=stopping)
         assert value(watched, "ringfence_workers_ready") == ready
 
 
@@ -193,7 +192,7 @@ def test_partitions_that_are_not_read_as_they_should_be_are_told(watched: Worker
 
 @pytest.mark.expects_errors("its last good version stays")
 def test_agreements_are_counted_by_where_they_stand(watched: WorkerMetrics, caplog) -> None:
-    """What begins, ends, or cannot be read any more is a gauge, and one log line."""
+    """An agreement that begins, ends or becomes unreadable is a gauge, and one log line."""
     held = Agreements(
         (agreement("th-kh", ["KH/scam"], valid_until_s=9), agreement("th-mm", ["MM/scam"]))
     )
@@ -217,51 +216,38 @@ def test_agreements_are_counted_by_where_they_stand(watched: WorkerMetrics, capl
 
 
 @pytest.mark.expects_errors("wrong dialect")
-def test_a_topic_in_a_wrong_dialect_is_told_of_once(watched, caplog) -> None:
+def test_a_topic_in_a_wrong_dialect_is_reported_once(watched, caplog) -> None:
     """After 50 records without a call a metric and an error name the likely dialect; one call, and
-    all is well again.
+    the metric is 0 again.
     """
     sample = b'{"method":"INVITE","callid":"%d","src_user":"+447700900125","dst_user":"1"}'
-    decoders = {"calls": dialect_named("ringfence", {})}
-
-    def batch(*values: bytes) -> None:
-        raw = raw_of(*values)
-        read = decode(raw, decoders, Trunks("TH"), DecodeSettings(10_000, check_callee=True))
-        watched.decoded(raw, read)
-
-    batch(GOOD, *(sample % n for n in range(60)))
+    watched.decoded(*batch_of(GOOD, *(sample % n for n in range(60))))
     assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
     for _ in range(3):
-        batch(*(sample % n for n in range(40)))
+        watched.decoded(*batch_of(*(sample % n for n in range(40))))
     assert value(watched, "ringfence_wrong_dialect", topic="calls") == 1
     (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert "in the dialect ringfence (mostly: missing_field: " in error
     assert "they look like kamailio: set it in [calls.topics]" in error
     assert "447700" not in error
-    batch(GOOD, sample % 1)
+    watched.decoded(*batch_of(GOOD, sample % 1))
     assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
 
 
 @pytest.mark.expects_errors("wrong dialect")
 def test_a_switch_that_writes_no_numbers_is_not_told_to_be_another(caplog) -> None:
-    """Records in the right dialect that lack numbers are told with the line to add alone."""
+    """The error for records that lack numbers names the line to add, and no other dialect."""
     watched = WorkerMetrics(CollectorRegistry(), {"calls": "kamailio"})
     sample = b'{"method":"INVITE","from_tag":"a","callid":"%d","sip_code":"200"}'
-    raw = raw_of(*(sample % n for n in range(60)))
-    settings = DecodeSettings(10_000, check_callee=True)
-    read = decode(raw, {"calls": dialect_named("kamailio", {})}, Trunks("TH"), settings)
-    watched.decoded(raw, read)
+    watched.decoded(*batch_of(*(sample % n for n in range(60)), dialect="kamailio"))
     (error,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert "src_user missing: add to kamailio.cfg" in error
     assert "they look like" not in error
 
 
-def calls_of(*records: dict[str, object], dialect: str = "ringfence", trunks: Any = None) -> Any:
+def calls_of(*records: dict[str, object]) -> Any:
     """A batch of calls, and its raw records."""
-    values = [json.dumps(one).encode() for one in records]
-    raw = raw_of(*values)
-    settings = DecodeSettings(10_000, check_callee=False)
-    return raw, decode(raw, {"calls": dialect_named(dialect, {})}, trunks or Trunks("TH"), settings)
+    return batch_of(*(json.dumps(one).encode() for one in records))
 
 
 def one_call(row: int, call_id: str, **more: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What `kafka.batch_encoder` counts on in aiokafka; an upgrade that changes it fails here."""
+"""Internals of aiokafka that `kafka.batch_encoder` needs; an upgrade that changes them fails."""
 
 import inspect
 import re
@@ -79,7 +79,7 @@ async def test_the_accumulator_takes_a_frame_and_gives_it_its_place_in_the_seque
 
 @by_kernel
 async def test_a_batch_that_is_sent_again_is_the_same():
-    """What the broker did not acknowledge is repeated under its number, so it is no double."""
+    """A batch without an acknowledgement is repeated under its number, so it is no double."""
     kept = accumulator()
     await kept.add_batch(frame(), PARTITION, 1)
     batch = drained(kept)

@@ -73,7 +73,7 @@ async def test_a_source_that_was_stopped_holds_nobody_up(
 
 
 async def test_records_that_go_back_end_the_worker(source: KafkaSource) -> None:
-    """The topic was made anew: what was committed of the old one means nothing there."""
+    """The topic was made again: positions committed of the old one mean nothing there."""
     source._consumer = consumer = Consumer()
     source._reader = AiokafkaReader(consumer)
     consumer.fetched.set()

@@ -1,4 +1,4 @@
-"""Promises of `stream.kafka.offsets`."""
+"""Positions that cannot be; tests/property/test_offsets.py has every other promise of progress."""
 
 import pytest
 
@@ -6,22 +6,6 @@ from stream.kafka.batch import Partition
 from stream.kafka.offsets import CommitProgress
 
 P0, P1 = Partition("calls", 0), Partition("calls", 1)
-
-
-def test_nothing_is_due_at_first():
-    """An assignment in which nothing was acknowledged commits nothing."""
-    assert CommitProgress({P0: 5, P1: 0}).due() == {}
-
-
-def test_what_was_acknowledged_is_due_until_it_is_committed():
-    """The position is the offset after the last acknowledged record, and is committed once."""
-    progress = CommitProgress({P0: 5, P1: 0})
-    progress.advance(P0, 9)
-    due = progress.due()
-    assert due == {P0: 10}
-    progress.advance(P0, 12)
-    progress.committed(due)
-    assert progress.due() == {P0: 13}
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_an_end_of_a_transaction_that_can_not_be_read_is_a_fault() -> None:
 
 
 def test_a_wrong_checksum_stops_its_partition_alone() -> None:
-    """What came before is read; others go on. Beyond it is what the batch behind says."""
+    """Batches before it are read; other partitions go on. The next batch gives the next offset."""
     damaged = bytearray(batch(1, [B, C], last=1))
     damaged[-3] ^= 1
     content = batch(0, [A]) + damaged + batch(3, [A])

@@ -1,4 +1,4 @@
-"""Call records of known switches and of others: recognised, mended, or mapped; never guessed."""
+"""Call records of known switches and of others: recognised, repaired, or mapped; never guessed."""
 
 import tomllib
 from collections import Counter
@@ -17,7 +17,7 @@ READABLE = [case for case in CASES if case.expected["expect"] != "unreadable"]
 
 
 def found(case: Case) -> Detection:
-    """What is said of a file."""
+    """The report on a file."""
     return find(records_in(case.path.read_bytes()), "TH")
 
 
@@ -30,7 +30,7 @@ def kind_of(said: Detection) -> str:
 
 @pytest.mark.parametrize("case", READABLE, ids=lambda case: case.name)
 def test_each_file_is_recognised_mended_or_mapped(case: Case) -> None:
-    """A file gets its dialect, or what its switch misses and the line that mends it, or a table."""
+    """A file gets its dialect, or what its switch misses and the line that adds it, or a table."""
     said, expected = found(case), case.expected
     assert kind_of(said) == expected["expect"]
     if said.proposals:
@@ -64,7 +64,7 @@ def test_a_draft_says_what_it_knows_and_leaves_open_what_it_does_not(case: Case)
     ids=lambda case: case.name,
 )
 def test_what_is_no_text_is_named(case: Case) -> None:
-    """A spreadsheet's own file is told as what it is."""
+    """A spreadsheet's own file is named as what it is."""
     assert case.expected["says"] in what_it_is(case.path.read_bytes())
 
 

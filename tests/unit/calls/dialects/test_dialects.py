@@ -68,7 +68,7 @@ def test_every_dialect_has_samples():
 
 
 def test_an_unknown_dialect_is_named_beside_the_known_ones():
-    """Whoever mistypes a dialect reads which there are."""
+    """The error for a mistyped dialect names those that exist."""
     settings = MappingSettings("csv", {"call_id": "0", "caller": "1", "callee": "2"})
     with pytest.raises(ValueError, match=r"'ringfense'.*ringfence, freeswitch.*mapping:<"):
         dialect_named("ringfense", {"acme": settings})

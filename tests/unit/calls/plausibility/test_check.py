@@ -52,7 +52,7 @@ def decided(*calls, lists=LISTS, emit_all=False, bursts=None, dialect="ringfence
     by_list = settings.pop("by_list", {})
     policy = PolicySettings(rules=RuleSettings(**settings), lists=by_list)
     rules = rules_for(lists, policy, TRUNKS, emit_all=emit_all)
-    outcome = decide(batch, lists, rules, NOW_S * 1000, None, bursts)
+    outcome = decide(batch, lists, rules, NOW_S * 1000, None, bursts).outcome()
     return [msgspec.json.decode(value) for value in filter(None, outcome.values)]
 
 
@@ -156,7 +156,7 @@ def test_marks_are_rules_of_their_own():
 
 
 def test_a_listed_number_is_found_behind_its_mark():
-    """Who is listed is so while roaming."""
+    """A listed number stays listed while roaming."""
     (decision,) = decided(call("+698812345671"), lists=blocklists(live("TH/scam", ROAMING)))
     assert (decision["rule"], decision["number"]) == ("list:TH/scam", ROAMING)
 

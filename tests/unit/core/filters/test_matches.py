@@ -30,7 +30,7 @@ def test_each_row_has_its_matches_in_list_order():
 
 
 def test_lists_can_be_left_out():
-    """What a silent list said goes; the order of the others stays."""
+    """The matches of a silent list go; the order of the others stays."""
     found = Matches.together([matches(SURE, PERHAPS)])
     assert found.without({3}).by_row() == {4: [Match(1, True, 2, 90, 50, 7)]}
     assert not found.without(frozenset({1, 3}))

@@ -75,7 +75,7 @@ def test_an_expired_word_on_the_number_is_none(expires_in_s):
 
 
 def test_changes_to_numbers_leave_the_table_as_it_is():
-    """Only a change to a prefix makes the table anew; a number taken off lies under it again."""
+    """Only a change to a prefix builds a new table; a number taken off lies under it again."""
     lists = blocklists(live("KH/scam", PREFIX, NUMBER))
     number = entry(NUMBER)
     changed = lists.with_changes("KH/scam", [Change(number.fingerprint, ())], 2, NOW_S)
@@ -85,7 +85,7 @@ def test_changes_to_numbers_leave_the_table_as_it_is():
 
 
 def test_prefixes_are_columns_of_their_own():
-    """What is kept of a snapshot's prefixes does not hold its mapped columns."""
+    """The prefixes kept of a snapshot do not hold its mapped columns in memory."""
     columns = columns_from([entry(NUMBER), entry(PREFIX)])
     alone = columns.prefixes()
     assert len(alone) == 1

@@ -48,7 +48,7 @@ def outcome_of(values, emit_all=True):
     batch = decode(raw, {"calls": RINGFENCE}, Trunks("TH"), DecodeSettings(1 << 20, True))
     policy = compile_policy(PolicySettings(), LISTS.names)
     rules = Rules(policy, EmergencyNumbers({}), Trunks("TH"), SIP, emit_all)
-    return decide(batch, LISTS, rules, NOW_S * 1000)
+    return decide(batch, LISTS, rules, NOW_S * 1000).outcome()
 
 
 def call(rng, caller, **fields):

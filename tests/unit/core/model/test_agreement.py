@@ -1,4 +1,4 @@
-"""Whether an agreement by which a list was shared is over."""
+"""The end of an agreement by which a list was shared."""
 
 import pytest
 

@@ -21,28 +21,24 @@ def test_a_number_is_found_exactly():
     assert allow.find("+447700900124", NOW_S) is None
 
 
-def test_the_longest_prefix_is_the_one_named():
-    """Of two prefixes that hold a number, the longer one is its reason."""
-    allow = Allowlist.of([allowed("+44770*"), allowed("+4477009001*")])
-    found = allow.find("+447700900123", NOW_S)
+@pytest.mark.parametrize(
+    ("longer", "named"),
+    [
+        (allowed("+4477009001*"), "+4477009001*"),
+        (allowed("+447700900123"), "+447700900123"),
+        (allowed("+4477009001*", expires_at_s=NOW_S), "+44770*"),
+    ],
+    ids=["a longer prefix", "the number itself", "an expired prefix"],
+)
+def test_the_longest_live_entry_is_the_one_named(longer, named):
+    """Of several that hold a number, the longest that has not expired is its reason."""
+    found = Allowlist.of([allowed("+44770*"), longer]).find("+447700900123", NOW_S)
     assert found is not None
-    assert found.text == "+4477009001*"
+    assert found.text == named
 
 
-def test_the_number_itself_wins_over_prefixes():
-    """An exact entry is named before any prefix that holds it."""
-    allow = Allowlist.of([allowed("+44770*"), allowed("+447700900123")])
-    found = allow.find("+447700900123", NOW_S)
-    assert found is not None
-    assert found.text == "+447700900123"
-
-
-def test_an_expired_entry_gives_way_to_a_live_shorter_one():
-    """Expiry is looked at when asked: the next longest live prefix allows."""
-    allow = Allowlist.of([allowed("+44770*"), allowed("+4477009001*", expires_at_s=NOW_S)])
-    found = allow.find("+447700900123", NOW_S)
-    assert found is not None
-    assert found.text == "+44770*"
+def test_expiry_is_looked_at_when_asked():
+    """The second its expiry is reached an entry allows no more."""
     exact = Allowlist.of([allowed("+447700900123", expires_at_s=NOW_S)])
     assert exact.find("+447700900123", NOW_S - 1) is not None
     assert exact.find("+447700900123", NOW_S) is None

@@ -1,4 +1,4 @@
-"""How sure a list is of a number: age, sources, and those who say that it is innocent."""
+"""Confidence of a list in a number: age, sources, and reports that it is innocent."""
 
 import numpy as np
 import pytest

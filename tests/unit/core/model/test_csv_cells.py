@@ -24,14 +24,14 @@ FORMULAS = [
 
 @pytest.mark.parametrize("text", FORMULAS)
 def test_a_formula_is_marked(text: str) -> None:
-    """What a spreadsheet would run stands behind a mark, also in a list's own columns."""
+    """A cell that a spreadsheet would run stands behind a mark, also in a list's own columns."""
     assert csv_cells.cell(text) == f"'{text}"
     assert csv_cells.cell_of_list(text) == f"'{text}"
 
 
 @pytest.mark.parametrize("value", ["a", "", "'a", "it's", "a=b", 7, -7, None])
 def test_other_cells_stay(value: object) -> None:
-    """What no spreadsheet runs is written as it is."""
+    """A cell that no spreadsheet runs is written as it is."""
     assert csv_cells.cell(value) == value
 
 

@@ -1,4 +1,4 @@
-"""How long things took, counted in steps that can be added."""
+"""Delays, counted in steps that can be added."""
 
 import pytest
 from hypothesis import given

@@ -54,7 +54,7 @@ def test_what_was_written_is_read_again():
 
 
 def test_unmeasured_is_null_and_no_zero():
-    """Whoever did not count says so."""
+    """A partner that did not count says so."""
     bare = Enforcement(country="TH", list="KH/scam", day=DAY, made_at=NOON)
     told = msgspec.json.decode(written(bare))
     for name in ("by_category", "in_force", "first_stopped", "appeals", "versions", "target_s"):

@@ -1,4 +1,4 @@
-"""What stands in a number column, and what it was made of."""
+"""The number column: its values, and the numbers that they stand for."""
 
 import numpy as np
 import pytest

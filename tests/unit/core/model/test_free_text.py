@@ -1,4 +1,4 @@
-"""Texts that people write: what is kept can be shown, and what cannot is told."""
+"""Texts that people write: what is kept can be shown, and what cannot is an error."""
 
 import unicodedata
 

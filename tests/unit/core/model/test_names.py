@@ -88,13 +88,13 @@ def test_no_name_leads_anywhere(kind: NameKind, name: str) -> None:
 
 
 def test_capitals_make_no_other_name() -> None:
-    """Who corrects one of two corrects the wrong one."""
+    """A correction of one of two lists would reach the wrong one."""
     assert alike("KH/scam", ["TH/national", "kh/SCAM"]) == "kh/SCAM"
     assert alike("KH/scam", ["KH/scam", "KH/scams"]) is None
 
 
 def test_doctor_names_odd_lists() -> None:
-    """From before the rule: they go on, and somebody is told."""
+    """From before the rule: they go on, and a warning names them."""
     lines = list(machine_checks.name_lines({"TH/..", "KH/scam", "KH/Scam", "TH/national"}))
     assert [(str(line.grade), line.said.split(" ", 1)[0]) for line in lines] == [
         ("warn", "KH/Scam"),

@@ -1,4 +1,4 @@
-"""What promotions and demotions make of settings and agreements."""
+"""Settings and agreements after promotions and demotions."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ ON_TRIAL = PolicySettings(lists={SCAM: ListPolicy(simulate=True, confidence_min=
 
 @pytest.mark.parametrize("text", ["list:KH/scam", "agreement:th-kh", "rule:invalid_caller"])
 def test_a_thing_is_read_as_it_is_written(text: str) -> None:
-    """What `ls` prints is what `promote` takes."""
+    """`promote` takes what `ls` prints."""
     assert str(Target.read(text)) == text
 
 
@@ -72,7 +72,7 @@ def test_an_agreement_is_turned_in_all_its_clauses() -> None:
 
 
 def test_everything_that_can_be_on_trial_is_known() -> None:
-    """Lists of the register and of the settings, and agreements, with what their files say."""
+    """Lists of the list store and of the settings, and agreements, with what their files say."""
     held = Agreements((agreement("th-kh", [SCAM], terms=Terms(Action.BLOCK, simulate=True)),))
     rules = RuleSettings(default=RuleStates(invalid_caller=RuleState.FLAG), trunks=ODD)
     found = dict(known(replace(ON_TRIAL, rules=rules), [OTHER], held))
@@ -109,7 +109,7 @@ def test_what_was_turned_later_did_not_count_then() -> None:
 
 
 def test_an_operator_s_word_goes_before_the_settings() -> None:
-    """How a thing stands is what was turned, else what the settings say."""
+    """A promotion or demotion counts; without one, the settings do."""
     trials: Trials = NO_TRIALS.with_turned([LIST], TrialStatus.FORCE)
     assert trials.standing(LIST, set_on_trial=True) is TrialStatus.FORCE
     assert trials.standing(PACT, set_on_trial=True) is TrialStatus.TRIAL

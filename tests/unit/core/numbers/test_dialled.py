@@ -23,7 +23,7 @@ def e164(reading):
 
 
 def metadata(region):
-    """What phonenumbers knows of a region's plan."""
+    """A region's plan in phonenumbers."""
     held = PhoneMetadata.metadata_for_region(region)
     assert held is not None, "it is one of those that phonenumbers knows"
     assert held.general_desc is not None, "each has one"
@@ -39,7 +39,7 @@ def examples(region):
 
 @cache
 def prefixes(region):
-    """What may be dialled there before an international number, up to five digits."""
+    """The digits, up to five, that may be dialled there before an international number."""
     pattern = metadata(region).international_prefix or "(?!)"
     whole = re.compile(pattern)
     digits = ("".join(each) for size in range(1, 5) for each in product("0123456789", repeat=size))
@@ -48,7 +48,7 @@ def prefixes(region):
 
 
 def theirs(text, region):
-    """What phonenumbers reads; None: no number that a plan assigns."""
+    """The reading of phonenumbers; None: no number that a plan assigns."""
     try:
         reading = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
@@ -57,7 +57,7 @@ def theirs(text, region):
 
 
 def other_reading(text, region):
-    """What we read otherwise than phonenumbers, where it reads a number that is assigned."""
+    """Our readings that differ from phonenumbers', where its number is assigned."""
     expected, number = theirs(text, region), parse(text, region)
     if expected is None or number.kind is not Kind.E164 or number.text == expected:
         return None
@@ -142,7 +142,7 @@ def test_what_is_dialled_within_an_area_is_no_number_of_another_country(region):
     ],
 )
 def test_readings(text, region, expected):
-    """What the issue found, and its relatives."""
+    """The spellings that the issue found, and their relatives."""
     number = parse(text, region)
     assert (number.text if number.kind is Kind.E164 else None) == expected
 

@@ -206,7 +206,7 @@ def test_names(text, name):
     ],
 )  # fmt: skip
 def test_garbage(text):
-    """What is no number is INVALID with its beginning kept, or no number to show; never a match."""
+    """A text that is no number is INVALID with its beginning kept, or withheld; never a match."""
     number = parse(text, "US")
     assert number.kind in (Kind.INVALID, Kind.ANONYMOUS)
     assert len(number.text) <= RAW_MAX

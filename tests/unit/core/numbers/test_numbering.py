@@ -14,7 +14,7 @@ def test_generated():
 
 
 def phonenumbers_reads_as_itself(text):
-    """Whether phonenumbers holds `text` to be possible, and for the E.164 form of itself."""
+    """Return if phonenumbers holds `text` to be possible, and to be its own E.164 form."""
     try:
         reading = phonenumbers.parse(text)
     except phonenumbers.NumberParseException:
@@ -47,7 +47,7 @@ def test_table_only_takes_what_phonenumbers_takes():
 
 
 def test_table_takes_nearly_all_that_phonenumbers_takes():
-    """What the table leaves to phonenumbers, since it may begin with a trunk prefix, is rare."""
+    """The table leaves few to phonenumbers: those that may begin with a trunk prefix."""
     right = [text for text in every_plan_texts() if phonenumbers_reads_as_itself(text)]
     taken = canonical_words(right)[:, 0] != 0
     assert taken.mean() > 0.96

@@ -99,7 +99,7 @@ def _blocked_by_the_engine(lists: Blocklists, policy: Policy, numbers: list[str]
     sip = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
     rules = Rules(policy, EmergencyNumbers({}), Trunks("TH"), sip, emit_all=False)
     calls = [KeyFields(f"c-{place}", number, "+6621234567") for place, number in enumerate(numbers)]
-    outcome = decide(call_batch(*calls, callees=False), lists, rules, NOW_S * 1000)
+    outcome = decide(call_batch(*calls, callees=False), lists, rules, NOW_S * 1000).outcome()
     decisions = [msgspec.json.decode(value) for value in filter(None, outcome.values)]
     return {one["caller"] for one in decisions if one["verdict"] == "block"}
 

@@ -14,44 +14,13 @@ from tests.support.record_batches import Row, batch
 from tests.support.scripted_broker import P0, P1, Cluster, Spoil, fetching
 
 
-async def garbage(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return struct.pack(">i", 1020) + bytes(range(255)) * 4
+def sent_instead(change: Callable[[bytes], bytes]) -> Spoil:
+    """A broker that sends `change(message)` where it should send `message`."""
 
+    async def spoil(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+        return change(message)
 
-async def nothing_in_it(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return bytes(4)
-
-
-async def negative(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return struct.pack(">i", -5) + message[4:]
-
-
-async def two_gigabytes(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return struct.pack(">i", 2**31 - 1) + message[4:] + bytes(70_000)
-
-
-async def longer(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return message + b"more"
-
-
-async def shorter(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return struct.pack(">i", len(message) - 14) + message[4:-10]
-
-
-async def trailing(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return struct.pack(">i", len(message)) + message[4:] + bytes(4)
-
-
-async def of_another(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return message[:4] + struct.pack(">i", 77_777) + message[8:]
-
-
-async def of_a_stranger(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return message.replace(b"calls", b"cells")
-
-
-async def nameless(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-    return message.replace(b"calls", b"c\xff\xfels")
+    return spoil
 
 
 async def half(message: bytes, writer: asyncio.StreamWriter) -> bytes:
@@ -66,11 +35,27 @@ async def reset(message: bytes, writer: asyncio.StreamWriter) -> bytes:
     return b""
 
 
-SPOILS = [garbage, nothing_in_it, negative, two_gigabytes, longer, shorter, trailing, of_another]
-SPOILS += [of_a_stranger, nameless, half, reset]
+def size(count: int) -> bytes:
+    return struct.pack(">i", count)
 
 
-@pytest.mark.parametrize("spoil", SPOILS)
+SPOILS: dict[str, Spoil] = {
+    "garbage": sent_instead(lambda _: size(1020) + bytes(range(255)) * 4),
+    "nothing in it": sent_instead(lambda _: bytes(4)),
+    "negative": sent_instead(lambda message: size(-5) + message[4:]),
+    "two gigabytes": sent_instead(lambda message: size(2**31 - 1) + message[4:] + bytes(70_000)),
+    "longer": sent_instead(lambda message: message + b"more"),
+    "shorter": sent_instead(lambda message: size(len(message) - 14) + message[4:-10]),
+    "trailing": sent_instead(lambda message: size(len(message)) + message[4:] + bytes(4)),
+    "of another question": sent_instead(lambda message: message[:4] + size(77_777) + message[8:]),
+    "of another topic": sent_instead(lambda message: message.replace(b"calls", b"cells")),
+    "nameless": sent_instead(lambda message: message.replace(b"calls", b"c\xff\xfels")),
+    "half": half,
+    "reset": reset,
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
 async def test_an_answer_that_is_none_is_said_and_asked_again(
     spoil: Spoil, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -143,15 +128,11 @@ def damaged(content: bytes) -> bytes:
 
 
 async def test_a_batch_that_was_damaged_on_its_way_is_fetched_again() -> None:
-    """What came once wrong and then right is no reason to wake anybody."""
-
-    async def harmed(message: bytes, writer: asyncio.StreamWriter) -> bytes:
-        return damaged(message)
-
+    """A batch that came once wrong and then right raises no alarm."""
     async with Cluster() as cluster:
         cluster.records(P0, [b"a"])
         cluster.records(P0, [b"b"])
-        cluster.spoils += [harmed, harmed]
+        cluster.spoils += [sent_instead(damaged)] * 2
         async with fetching(cluster) as lab:
             await lab.until(2)
             assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
@@ -160,7 +141,7 @@ async def test_a_batch_that_was_damaged_on_its_way_is_fetched_again() -> None:
 
 @pytest.mark.expects_errors("calls/0: reading stopped at offset 1: ")
 async def test_a_damaged_batch_stops_its_partition_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """What lies before it is read, nothing behind it; topic, partition and offset are said."""
+    """Batches before it are read, none behind it; topic, partition and offset are logged."""
     async with Cluster() as cluster:
         cluster.records(P0, [b"a"])
         cluster.add(P0, damaged(batch(1, [Row(0, b"b")])))
@@ -213,7 +194,7 @@ def of_bytes(size: int) -> bytes:
 async def test_a_batch_beyond_every_limit_stops_its_partition(
     make: Callable[[int], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it comes large or becomes so: it is never held, and it is said where it lies."""
+    """Large as sent or as unpacked: it is never held in memory, and the log says where it lies."""
     grown: list[int] = []
     grow = Buffer.grow
 

@@ -1,4 +1,4 @@
-"""The fetcher against brokers that behave: everything comes, once, in order, whoever leads it."""
+"""The fetcher against brokers that behave: everything comes, once, in order, from any leader."""
 
 import asyncio
 import ssl
@@ -114,7 +114,7 @@ async def test_aborted_transactions_are_not_read() -> None:
 
 
 async def test_a_seek_repeats_from_there_on() -> None:
-    """What was fetched from elsewhere is dropped, whether it arrived or was handed out in part."""
+    """Records fetched from elsewhere are dropped, whether they wait or were given out in part."""
     async with Cluster() as cluster:
         filled(cluster, P0, 50, 10)
         filled(cluster, P1, 50, 10)
@@ -130,7 +130,7 @@ async def test_a_seek_repeats_from_there_on() -> None:
 
 
 async def test_an_assignment_that_ended_gives_nothing() -> None:
-    """Neither what waits nor what is on its way; the next one begins where it is told."""
+    """Neither what waits nor what is on its way; the next one begins where `begin` says."""
     async with Cluster() as cluster:
         filled(cluster, P0, 100, 10)
         async with fetching(cluster) as lab:
@@ -157,7 +157,7 @@ async def test_a_leader_that_moves_is_followed() -> None:
 
 
 async def test_a_leader_that_moves_with_an_answer_on_its_way_loses_nothing(caplog) -> None:
-    """What the old one still sent is as good as what the new one would: it is not given up."""
+    """The answer of the old leader is as good as one of the new: it is not given up."""
 
     async def slow(message: bytes, writer: asyncio.StreamWriter) -> bytes:
         cluster.leaders[P0] = 1
@@ -309,7 +309,7 @@ async def test_topics_that_may_not_be_read_end_the_worker() -> None:
 async def test_a_position_that_is_gone_is_set_as_the_settings_say(
     start_at: str, first: int
 ) -> None:
-    """By retention, or since the topic was made anew; it is said, and counted."""
+    """By retention, or since the topic was made again; it is logged, and counted."""
     async with Cluster() as cluster:
         cluster.starts[P0] = 100
         filled(cluster, P0, 10, 10)
@@ -354,7 +354,7 @@ async def test_a_large_answer_is_worked_on_in_groups(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.needs_openssl
 async def test_a_connection_that_is_encrypted_is_taken_over_as_well(tmp_path: Path) -> None:
-    """What aiokafka opened with TLS is received from in the same way."""
+    """A connection that aiokafka opened with TLS is received from in the same way."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=here"
     files = ["-keyout", str(key), "-out", str(cert), "-addext", "subjectAltName=IP:127.0.0.1"]
