@@ -7,6 +7,7 @@ a person. JSON and CSV have the same names, so a script may take either.
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -151,12 +152,18 @@ def fail(text: str, code: int) -> NoReturn:
 def complain(fault: Fault) -> None:
     """Print a fault on stderr: one line, or a line for each error of the configuration."""
     if isinstance(fault, ConfigInvalid):
-        err.print(f"[bold red]configuration:[/] {len(fault.errors)} errors")
+        err.print(Text("configuration:", "bold red"), f"{len(fault.errors)} errors")
         for error in fault.errors:
             note(f"  {error}")
     else:
-        err.print(f"[bold red]{type(fault).__name__}:[/]", end=" ")
+        err.print(Text(f"{type(fault).__name__}:", "bold red"), end=" ")
         note(str(fault))
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """Show a spinner on stderr while the block runs; nothing where stderr is no terminal."""
+    # rich loads its live display for a spinner that nobody sees, too.
+    return err.status(text) if err.is_terminal else nullcontext()
 
 
 def warn_of_rejected(count: int, *, strict: bool) -> bool:

@@ -1,6 +1,5 @@
 """Decide calls with the lists, the agreements and the time of the moment."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,9 +19,6 @@ from stream.core.policy.policy import Policy, compile_bounded
 from stream.edge.sinks.number_policy import NumberPolicy
 from stream.kafka.batch import RawBatch
 from stream.ops.clock import now_ms, now_s
-from stream.ops.kernels import KernelStatus, warm_up
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -70,21 +66,6 @@ class Decider:
             self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
         self._seen, self._agreed = blocklists, agreed
         return decide(batch, blocklists, self._rules, at_ms, self._repeats, self._bursts)
-
-
-def use_kernels(settings: EngineSettings) -> KernelStatus:
-    """Switch the compiled kernels on, unless the settings say no; before lists are built. Blocks.
-
-    Logs why they are not used, if so.
-    """
-    ops = settings.ops
-    if ops.kernels == "off":
-        warmth = KernelStatus("the settings say so", 0.0)
-    else:
-        warmth = warm_up(ops.kernels_folder(settings.lists.state_dir))
-    if warmth.why_not:
-        log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
-    return warmth
 
 
 def decoder_for(

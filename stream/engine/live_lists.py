@@ -12,12 +12,12 @@ from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import EngineSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
-from stream.engine.decider import use_kernels
+from stream.core.model.errors import ListStoreDown
 from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher, RefreshSettings
-from stream.ops.kernels import KernelStatus
+from stream.ops.kernels import KernelStatus, warm_up
 from stream.ops.runtime import tune_garbage_collector
-from stream.ops.tasks import every
+from stream.ops.tasks import cancelled, every
 from stream.ops.traces import OFF, Traces
 
 log = logging.getLogger(__name__)
@@ -54,6 +54,41 @@ def refresher_for(settings: EngineSettings, on_event: OnEvent, traces: Traces = 
     )
 
 
+async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
+    """Return the lists as a worker that starts now would have them, and the list store's state.
+
+    Raises ListStoreDown where neither the list store nor the state directory has lists.
+    """
+    down = asyncio.Event()
+    said: list[str] = []
+
+    def on_event(event: ListEvent) -> None:
+        if event.kind is EventKind.REGISTER_DOWN:
+            said[:] = [f"does not answer ({event.detail}); these are the last good lists"]
+            down.set()
+        elif event.kind in {EventKind.REGISTER_LOST, EventKind.SNAPSHOT_REFUSED}:
+            said.append(f"{event.kind}: {event.detail}")
+
+    refresher = refresher_for(settings, on_event)
+    await asyncio.to_thread(refresher.load_last_good)
+    following = asyncio.create_task(refresher.run())
+    loaded = asyncio.create_task(refresher.wait_loaded())
+    away = asyncio.create_task(down.wait())
+    try:
+        # No TaskGroup: the first that ends is the answer, and a follower that runs is cancelled.
+        await asyncio.wait({following, loaded, away}, return_when=asyncio.FIRST_COMPLETED)
+        if following.done():
+            following.result()
+        if away.done() and not refresher.current.lists:
+            raise ListStoreDown(
+                f"the list store {said[0].partition(';')[0]}, and "
+                f"{settings.lists.state_dir} holds no lists"
+            )
+    finally:
+        await cancelled(following, loaded, away)
+    return refresher.current, "; ".join(said) or "in agreement"
+
+
 def tell(event: ListEvent) -> None:
     """Log an event on the lists' way."""
     extra = {"list": event.list_name} if event.list_name else {}
@@ -80,7 +115,7 @@ class LiveLists:
         """Load kernels and last good lists; return whether the kernels are in use."""
         # gather, not a TaskGroup: threads cannot be cancelled, so both end anyway.
         warmth, _ = await asyncio.gather(
-            asyncio.to_thread(use_kernels, self._settings),
+            asyncio.to_thread(_use_kernels, self._settings),
             asyncio.to_thread(self.refresher.load_last_good),
         )
         return warmth
@@ -98,3 +133,18 @@ class LiveLists:
     async def watch_agreements(self) -> None:
         """Take up changed agreements, until cancelled."""
         await every(self._settings.agreements.reload_s, self.agreements.look)
+
+
+def _use_kernels(settings: EngineSettings) -> KernelStatus:
+    """Switch the compiled kernels on, unless the settings say no; before lists are built. Blocks.
+
+    Logs why they are not used, if so.
+    """
+    ops = settings.ops
+    if ops.kernels == "off":
+        warmth = KernelStatus("the settings say so", 0.0)
+    else:
+        warmth = warm_up(ops.kernels_folder(settings.lists.state_dir))
+    if warmth.why_not:
+        log.warning("without compiled kernels, at several times the CPU: %s", warmth.why_not)
+    return warmth

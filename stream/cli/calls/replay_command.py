@@ -27,7 +27,7 @@ from stream.core.filters.blocklists import LiveList
 from stream.core.model.errors import FilterUnreadable, SnapshotUnreadable
 from stream.core.model.on_trial import Target
 from stream.engine.decider import decoder_for
-from stream.insight.explain.list_answers import lists_now
+from stream.engine.live_lists import lists_now
 from stream.insight.replay.candidates import ReplayWorld, content_of, file_read, key_for, live_list
 from stream.insight.replay.recording import (
     ReplaySpan,

@@ -37,9 +37,10 @@ from stream.core.model.appeal import OPEN, Appeal, AppealState, NamedList, Recei
 from stream.core.model.decision import Decision
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, masked, parse
+from stream.engine.live_lists import lists_now
 from stream.insight.explain.agreement_text import named as clause_of
 from stream.insight.explain.explain import contacts_of
-from stream.insight.explain.list_answers import answer_for, lists_now
+from stream.insight.explain.list_answers import answer_for
 from stream.kafka.decision_history import find_decision
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms, now_s

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from stream.cli.common import quiet_clients, settings_of
 from stream.cli.options import ConfigFiles, Output
-from stream.cli.output import NOTHING_DONE, Format, err, render, say
+from stream.cli.output import NOTHING_DONE, Format, render, say, waiting
 from stream.cli.output import fail as end_with
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.bundle import pieces, write
@@ -78,7 +78,7 @@ def support_bundle(
     folders = [Path(settings.exchange.circles_dir), Path(settings.exchange.keys_dir)]
     scrubber = Scrubber(secrets_of(os.environ, folders))
     try:
-        with err.status("gathering"):
+        with waiting("gathering"):
             held = pieces(settings, os.environ, log or [])
             manifest = asyncio.run(write(path, held, scrubber, now_s()))
     except OSError as error:

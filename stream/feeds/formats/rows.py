@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Literal
 
 from stream.core.model.entry import Category
-from stream.core.model.errors import Fault
+from stream.core.model.errors import CONFIG_WRONG, Fault
 from stream.core.numbers.prefix_entries import PrefixFault
 
 Format = Literal[
@@ -35,6 +35,8 @@ Lines = Sequence[str]
 
 class InputUnreadable(Fault):
     """The file as a whole cannot be read in its format; nothing was loaded."""
+
+    exit_code = CONFIG_WRONG
 
 
 class Wrong(Enum):

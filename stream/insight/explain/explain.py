@@ -20,25 +20,22 @@ from stream.insight.explain.terms import deciding
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_ms
 
-DECISIONS = 5
-"""The number of last decisions shown by default."""
 _THEN = "what it has of then"
 _ALLOW_UNSURE = "allow entries that were taken off since may be missing"
 
 
 @dataclass(frozen=True, slots=True)
 class WhyQuestion:
-    """A number in E.164, an imagined call from it, the moment (None: now), and what to show.
+    """A number in E.164, the imagined call, the moment (None: now), and how many last decisions.
 
-    `decisions`: how many of its last ones (0: Kafka and the proxies' Redis are not asked).
+    With 0 decisions Kafka and the proxies' Redis are not asked.
     """
 
     number: str
-    trunk: str | None = None
-    callee: str | None = None
-    at_ms: int | None = None
-    history: bool = False
-    decisions: int = DECISIONS
+    trunk: str | None
+    callee: str | None
+    at_ms: int | None
+    decisions: int
 
 
 async def explain_now(

@@ -4,7 +4,6 @@ It asks the very code that workers run, with the lists that a worker on this mac
 last good ones of the state directory, brought up to date by the list store where it answers.
 """
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,54 +21,16 @@ from stream.core.filters.digests import Digests, elements
 from stream.core.model.agreement import Agreements
 from stream.core.model.confidence import Decay, left, rounded
 from stream.core.model.entry import NEVER, Category, Entry
-from stream.core.model.errors import ListStoreDown
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import parse_many
 from stream.core.policy.policy import NO_AGREEMENT
 from stream.core.policy.rules import rules_that_ask
 from stream.engine.decider import rules_for
-from stream.engine.live_lists import refresher_for
 from stream.insight.explain.terms import terms_of
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.lists.follower.list_events import EventKind, ListEvent
-from stream.ops.tasks import cancelled
 
-HOLD = ("listed", "unconfirmed")
-"""The states of a list that holds the number, or may."""
 _RECORD_BYTES_MAX = 65_536
 """The question is one small record of our own."""
-
-
-async def lists_now(settings: EngineSettings) -> tuple[Blocklists, str]:
-    """Return the lists as a worker that starts now would have them, and the store's state."""
-    down = asyncio.Event()
-    said: list[str] = []
-
-    def on_event(event: ListEvent) -> None:
-        if event.kind is EventKind.REGISTER_DOWN:
-            said[:] = [f"does not answer ({event.detail}); these are the last good lists"]
-            down.set()
-        elif event.kind in {EventKind.REGISTER_LOST, EventKind.SNAPSHOT_REFUSED}:
-            said.append(f"{event.kind}: {event.detail}")
-
-    refresher = refresher_for(settings, on_event)
-    await asyncio.to_thread(refresher.load_last_good)
-    following = asyncio.create_task(refresher.run())
-    loaded = asyncio.create_task(refresher.wait_loaded())
-    away = asyncio.create_task(down.wait())
-    try:
-        # No TaskGroup: the first that ends is the answer, and a follower that runs is cancelled.
-        await asyncio.wait({following, loaded, away}, return_when=asyncio.FIRST_COMPLETED)
-        if following.done():
-            following.result()
-        if away.done() and not refresher.current.lists:
-            raise ListStoreDown(
-                f"the list store {said[0].partition(';')[0]}, and "
-                f"{settings.lists.state_dir} holds no lists"
-            )
-    finally:
-        await cancelled(following, loaded, away)
-    return refresher.current, "; ".join(said) or "in agreement"
 
 
 def answer_for(

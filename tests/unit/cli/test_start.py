@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,17 @@ def test_a_light_command_loads_only_the_clients_it_needs(words: list[str], may: 
     loaded = loaded_by(*words)
     assert loaded & SERVERS <= set(may.split())
     assert not loaded & NEVER
+
+
+def test_why_loads_what_decides_only_when_the_list_store_answers(tmp_path: Path) -> None:
+    """Redis and Kafka are addresses where nobody listens: `why` ends where it would ask them."""
+    config = tmp_path / "nobody.toml"
+    config.write_text(
+        f'[redis]\nurl = "redis://127.0.0.1:1/0"\n[lists]\nstate_dir = "{tmp_path / "state"}"\n'
+    )
+    loaded = loaded_by("why", "+447700900123", "--config", str(config), "--timeout", "0.1")
+    late = ("stream.insight", "stream.calls.decide", "stream.feeds.formats", "aiokafka")
+    assert not {name for name in loaded if name.startswith(late)}
 
 
 def test_no_command_loads_what_only_a_worker_needs() -> None:
