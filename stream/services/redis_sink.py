@@ -68,7 +68,8 @@ class RedisSinkService(Service):
         names = settings.calls.names(settings.kafka.replication_factor)
         await check_topics(kafka, names, 1, self._event)
         self._sink = sink = RedisSink(
-            section.settings(settings.policy.decision_ttl_s),
+            section,
+            settings.policy.decision_ttl_s,
             proxies,
             CurrentPolicy(settings, self._lists.current, self._lists.agreed),
             self._redis_metrics,

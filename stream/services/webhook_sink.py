@@ -35,7 +35,7 @@ from stream.services.service import DELIVERS, Service
 
 RECORDS_MAX: Final = 200
 """Decisions of one endpoint under way: so many may come twice after a crash."""
-_EVERY_KIND: Final = frozenset({"block", "flag", "allow", "simulated"})
+_EVERY_KIND: Final = ("block", "flag", "allow", "simulated")
 
 
 def run_webhooks(settings: Settings, environ: Mapping[str, str]) -> int:
@@ -87,9 +87,9 @@ class WebhookSink(Service):
         """Return the loop of one endpoint, ready to run."""
         calls, section = self.settings.calls, self._section.endpoints[name]
         post = await stack.enter_async_context(
-            Post(section.post(f"/ringfence/{calls.group_id}", self._secrets[name]))
+            Post(section, f"/ringfence/{calls.group_id}", self._secrets[name])
         )
-        endpoint = Endpoint(section.endpoint(name), post, kept.keep, self._webhook_metrics)
+        endpoint = Endpoint(name, section, post, kept.keep, self._webhook_metrics)
         # A new endpoint gets what is decided from now on, not the week before.
         wanted = calls.decisions_source(f"{calls.group_id}.webhook.{name}", "latest")
         source = KafkaSource(self.settings.kafka_client(), wanted, self._event)
@@ -154,12 +154,10 @@ async def resend(
                 await kept.keep(undelivered)
                 done.not_taken += 1
 
-            async with Post(one.post(source, secrets[name])) as post:
+            async with Post(one, source, secrets[name]) as post:
                 # It was chosen when it was decided; what is chosen by now does not count.
-                wanted = replace(
-                    one.endpoint(name), kinds=_EVERY_KIND, lists=frozenset(), give_up_s=give_up_s
-                )
-                endpoint = Endpoint(wanted, post, keep, WebhookMetrics(CollectorRegistry()))
+                wanted = replace(one, verdicts=_EVERY_KIND, lists=(), give_up_s=give_up_s)
+                endpoint = Endpoint(name, wanted, post, keep, WebhookMetrics(CollectorRegistry()))
                 await _resend_all(settings, endpoint, done, observe)
             found.append(done)
     return found

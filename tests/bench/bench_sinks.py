@@ -40,7 +40,7 @@ from stream.edge.sinks.preload_ids import NumberIds
 from stream.edge.sinks.proxy_keys import Put
 from stream.edge.sinks.proxy_redis import ProxyRedis
 from stream.edge.sinks.proxy_sink import RedisSink
-from stream.edge.sinks.settings import RedisSinkSettings
+from stream.edge.sinks.settings import RedisSinkSection
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.store.heads import By, Removal
@@ -236,12 +236,15 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     """The sink: decode, ask the lists, write."""
     judge = _judge(read_snapshot(load.parts))
     batches = [_batch(load.values[at : at + BATCH]) for at in range(0, len(load.values), BATCH)]
-    settings = RedisSinkSettings(10_000_000, TTL_S, 3600, preload=False, prefixes=True)
+    settings = RedisSinkSection(
+        url="", timeout_s=1.0, group_id="", keys_max=10_000_000, prefixes=True, preload=False,
+        sweep_s=3600, http_port=0,
+    )  # fmt: skip
 
     async def go() -> None:
         async with ProxyRedis(ListStoreSettings(lab.redis.url())) as proxies:
             metrics = RedisSinkMetrics(CollectorRegistry())
-            sink = RedisSink(settings, proxies, lambda: judge, metrics, NumberIds(b"b" * 16))
+            sink = RedisSink(settings, TTL_S, proxies, lambda: judge, metrics, NumberIds(b"b" * 16))
             keep = asyncio.create_task(sink.keep())
             for batch in batches:
                 await sink.deliver(batch)

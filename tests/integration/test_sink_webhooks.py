@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from stream.config.settings import load
 from stream.edge.sinks import webhook_endpoint as endpoints
 from stream.edge.sinks.cloud_event import secret_of
-from stream.edge.sinks.settings import EndpointSettings, PostSettings
+from stream.edge.sinks.settings import EndpointSection
 from stream.edge.sinks.webhook_endpoint import Endpoint, Undelivered
 from stream.edge.sinks.webhook_post import DeliveryResult, Post
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -95,25 +95,19 @@ class Told:
     def __init__(self, url: str, **fields) -> None:
         self.kept: list[Undelivered] = []
         self.metrics = WebhookMetrics(CollectorRegistry())
-        plain = {
-            "mode": "binary",
-            "source": "/ringfence/test",
-            "secrets": (secret_of(SECRET),),
-            "timeout_s": 5.0,
-            "parallel": 4,
-            "private_addresses": True,
-            "ca_file": "",
-        }
-        give_up_s = fields.pop("give_up_s", 60.0)
-        self.post = Post(PostSettings(url=url, **{**plain, **fields}))
-        self.settings = EndpointSettings("crm", frozenset({"block"}), frozenset(), 4, give_up_s)
+        plain = {"timeout_s": 5.0, "parallel": 4, "private_addresses": True, "give_up_s": 60.0}
+        secrets = fields.pop("secrets", (secret_of(SECRET),))
+        self.settings = EndpointSection(url=url, secret_env="SECRET", **{**plain, **fields})
+        self.post = Post(self.settings, "/ringfence/test", secrets)
 
     async def deliver(self, *values: bytes) -> None:
         async def keep(one: Undelivered) -> None:
             self.kept.append(one)
 
         async with self.post:
-            await Endpoint(self.settings, self.post, keep, self.metrics).deliver(batch(*values))
+            await Endpoint("crm", self.settings, self.post, keep, self.metrics).deliver(
+                batch(*values)
+            )
 
     def tried(self, result: DeliveryResult) -> float:
         return float(self.metrics.tries.labels("crm", result)._value.get())

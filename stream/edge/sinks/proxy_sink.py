@@ -24,7 +24,7 @@ from stream.edge.sinks.number_policy import NumberPolicy, PrefixKeys, list_chang
 from stream.edge.sinks.preload_ids import NumberIds
 from stream.edge.sinks.proxy_keys import BLOCK, Held, Put
 from stream.edge.sinks.proxy_redis import ProxiesDown, ProxyRedis
-from stream.edge.sinks.settings import RedisSinkSettings
+from stream.edge.sinks.settings import RedisSinkSection
 from stream.edge.sinks.wanted_keys import (
     KeyIndex,
     KeyKind,
@@ -58,15 +58,19 @@ class RedisSink:
 
     def __init__(
         self,
-        settings: RedisSinkSettings,
+        settings: RedisSinkSection,
+        ttl_s: int,
         proxies: ProxyRedis,
         judge: Callable[[], NumberPolicy],
         metrics: RedisSinkMetrics,
         names: NumberIds,
     ) -> None:
-        """`judge` gives the lists of the moment: the same object until something changes."""
+        """A key lives for `ttl_s` at most. `judge` gives the lists of the moment.
+
+        It gives the same object until something changes.
+        """
         self._settings = settings
-        self._rules = KeyRules(settings.ttl_s, settings.preload, names)
+        self._rules = KeyRules(ttl_s, settings.preload, names)
         self._proxies = proxies
         self._judge = judge
         self._metrics = metrics
@@ -85,7 +89,7 @@ class RedisSink:
         self._swept = False
         self._run = self._build = ""
         self._writes = self._beaten_s = 0
-        self.replay = DecisionReplay(settings.ttl_s)
+        self.replay = DecisionReplay(ttl_s)
         metrics.keys_max.set(settings.keys_max)
         metrics.built.set(0)
         metrics.redis_up.set(0)

@@ -1,7 +1,7 @@
 """`[sinks]`: what is delivered where; checked like every other section."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,50 +13,14 @@ from stream.ops.schema.toml import Between, Checked, Problem, Problems, secret
 Port = Annotated[int, Between(0, 65_535)]
 
 
-@dataclass(frozen=True, slots=True)
-class RedisSinkSettings:
-    """`keys_max` keys of numbers at most, of which preloaded ones leave a tenth free; a key lives
-    for `ttl_s` at most; everything is looked at each `sweep_s`. `preload`: numbers on lists have
-    keys before they call; `prefixes`: prefixes on lists have keys.
-    """
-
-    keys_max: int
-    ttl_s: int
-    sweep_s: float
-    preload: bool
-    prefixes: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSettings:
-    """`kinds` are verdicts, or "simulated"; `lists`: only decisions by one of them, empty: all."""
-
-    name: str
-    kinds: frozenset[str]
-    lists: frozenset[str]
-    parallel: int
-    give_up_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PostSettings:
-    """One endpoint: where, as what, signed with which secrets (newest first)."""
-
-    url: str
-    mode: Mode
-    source: str
-    secrets: Sequence[bytes] = field(repr=False)
-    timeout_s: float
-    parallel: int
-    private_addresses: bool
-    ca_file: str
-    origin: str = ""
-    """The name under which permission is asked before events are sent; "": none is."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisSinkSection:
-    """`[sinks.redis]`: the Redis that SIP proxies ask; `url` "": the register's own."""
+    """`[sinks.redis]`: the Redis that SIP proxies ask; `url` "": the list store's own.
+
+    There are at most `keys_max` keys of numbers, of which preloaded ones leave a tenth free. All
+    are looked at each `sweep_s`. `preload`: numbers on lists have keys before they call;
+    `prefixes`: prefixes on lists have keys.
+    """
 
     url: Annotated[str, Checked(checks.maybe_proxies_url)]
     timeout_s: Annotated[float, Between(0.05, 60)]
@@ -67,23 +31,20 @@ class RedisSinkSection:
     sweep_s: Annotated[float, Between(0.5, 86_400)]
     http_port: Port
 
-    def settings(self, ttl_s: int) -> RedisSinkSettings:
-        """For `sinks.redis_sink`; a key lives for `ttl_s` at most."""
-        return RedisSinkSettings(self.keys_max, ttl_s, self.sweep_s, self.preload, self.prefixes)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSection:
     """`[sinks.webhooks.endpoints.<name>]`: docs/how-to/sinks/webhooks.md explains it.
 
     `secret_env` names the variable with the secret (`whsec_...`), `old_secret_env` one that is
-    being replaced. Times are in seconds.
+    being replaced. Only decisions by one of `lists` are sent; empty: by any. `origin` is the name
+    under which permission is asked before events are sent; "": none is. Times are in seconds.
     """
 
     url: Annotated[str, Checked(checks.web_url)]
     secret_env: Annotated[str, Checked(checks.variable)]
     old_secret_env: Annotated[str, Checked(checks.maybe(checks.variable))] = ""
-    mode: Literal["binary", "structured"] = "binary"
+    mode: Mode = "binary"
     verdicts: tuple[Literal["block", "flag", "allow", "simulated"], ...] = ("block",)
     lists: tuple[Annotated[str, Checked(checks.list_name)], ...] = ()
     timeout_s: Annotated[float, Between(0.1, 300)] = 10.0
@@ -104,26 +65,6 @@ class EndpointSection:
             found.append(Problem(("verdicts",), "names none: nothing would be delivered"))
         if found:
             raise Problems(found)
-
-    def endpoint(self, name: str) -> EndpointSettings:
-        """For `webhooks.endpoint`."""
-        return EndpointSettings(
-            name, frozenset(self.verdicts), frozenset(self.lists), self.parallel, self.give_up_s
-        )
-
-    def post(self, source: str, secrets: tuple[bytes, ...]) -> PostSettings:
-        """For `webhooks.post`; `source` is the events'."""
-        return PostSettings(
-            url=self.url,
-            mode=self.mode,
-            source=source,
-            secrets=secrets,
-            timeout_s=self.timeout_s,
-            parallel=self.parallel,
-            private_addresses=self.private_addresses,
-            ca_file=self.ca_file,
-            origin=self.origin,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError
 
 from stream.core.model.errors import SinkDown
 from stream.edge.sinks.cloud_event import CloudEvent, read_event
-from stream.edge.sinks.settings import EndpointSettings
+from stream.edge.sinks.settings import EndpointSection
 from stream.edge.sinks.webhook_post import DeliveryResult, DeliveryTry, Post
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
@@ -55,13 +55,16 @@ class Endpoint:
 
     def __init__(
         self,
-        settings: EndpointSettings,
+        name: str,
+        settings: EndpointSection,
         post: Post,
         give_up: Callable[[Undelivered], Awaitable[None]],
         metrics: WebhookMetrics,
     ) -> None:
         """`give_up` keeps an event for good; what it raises ends `deliver`."""
+        self._name = name
         self._settings = settings
+        self._lists = frozenset(settings.lists)
         self._post = post
         self._give_up = give_up
         self._metrics = metrics
@@ -89,9 +92,8 @@ class Endpoint:
             await self._one(event)
 
     def _wants(self, event: CloudEvent) -> bool:
-        settings = self._settings
-        right_list = not settings.lists or bool(settings.lists & event.lists)
-        return right_list and event.kind in settings.kinds
+        right_list = not self._lists or bool(self._lists & event.lists)
+        return right_list and event.kind in self._settings.verdicts
 
     async def _one(self, event: CloudEvent) -> None:
         backoff = Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
@@ -102,7 +104,7 @@ class Endpoint:
             await self._open()
             tried = await self._post.send(event)
             tries += 1
-            self._metrics.tries.labels(self._settings.name, tried.result).inc()
+            self._metrics.tries.labels(self._name, tried.result).inc()
             self._tell(tried)
             if tried.result is DeliveryResult.DELIVERED:
                 self._delivered_s = monotonic_s()
@@ -111,7 +113,7 @@ class Endpoint:
             refusals += tried.result in _REFUSALS
             alone = tries >= TRIES_MAX and self._delivered_s > began_s
             if monotonic_s() >= until_s or refusals >= REFUSALS_MAX or alone:
-                await self._give_up(Undelivered(self._settings.name, event, tried, tries))
+                await self._give_up(Undelivered(self._name, event, tried, tries))
                 self._count("given_up")
                 return
             wait_s = backoff.next_s()
@@ -131,7 +133,7 @@ class Endpoint:
 
     def _tell(self, tried: DeliveryTry) -> None:
         """Say once that the endpoint fails, and once that it works again."""
-        name, fails = self._settings.name, tried.result is not DeliveryResult.DELIVERED
+        name, fails = self._name, tried.result is not DeliveryResult.DELIVERED
         if fails and not self._failing:
             log.warning("webhook %s: %s (status %d): tried again", name, tried.result, tried.status)
         elif self._failing and not fails:
@@ -140,7 +142,7 @@ class Endpoint:
         self._metrics.failing.labels(name).set(fails)
 
     def _count(self, outcome: str) -> None:
-        self._metrics.events.labels(self._settings.name, outcome).inc()
+        self._metrics.events.labels(self._name, outcome).inc()
 
 
 class UndeliveredTopic:

@@ -8,7 +8,7 @@ import asyncio
 import ipaddress
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
@@ -20,7 +20,7 @@ from yarl import URL
 from stream import __version__
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.sinks.cloud_event import CloudEvent, request_of, signed
-from stream.edge.sinks.settings import PostSettings
+from stream.edge.sinks.settings import EndpointSection
 from stream.feeds.transports.http_get import retry_after_s
 from stream.ops.clock import monotonic_s, now_s
 
@@ -165,10 +165,15 @@ class DeliveryTry(NamedTuple):
 
 
 class Post:
-    """The way to one endpoint. Use `async with`."""
+    """Connection to one endpoint, for events of `source`. Use `async with`.
 
-    def __init__(self, settings: PostSettings) -> None:
+    Each event is signed with all of `secrets`, the newest first.
+    """
+
+    def __init__(self, settings: EndpointSection, source: str, secrets: Sequence[bytes]) -> None:
         self._settings = settings
+        self._source = source
+        self._secrets = secrets
         self._url = URL(settings.url)
         self._permit = Permit(settings.origin)
         self._session: aiohttp.ClientSession | None = None
@@ -207,8 +212,8 @@ class Post:
         try:
             if not await self._permit.held(self._session, self._url):
                 return DeliveryTry(DeliveryResult.NOT_PERMITTED)
-            headers, body = request_of(event, settings.mode, settings.source)
-            headers |= signed(settings.secrets, event.id, now_s(), body)
+            headers, body = request_of(event, settings.mode, self._source)
+            headers |= signed(self._secrets, event.id, now_s(), body)
             return await self._post(headers, body)
         except TimeoutError:  # aiohttp's own are among them
             return DeliveryTry(DeliveryResult.TIMEOUT)
