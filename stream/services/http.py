@@ -110,7 +110,7 @@ class _Serving(Service):
         settings, live = self.settings, self._live
         async with redress_at(settings, settings.serve, self._metrics, live.agreements) as redress:
             live.lookup.keep = redress.decisions.asked
-            redress.preloaded = PreloadedDecisions(redress.decisions.redis, self._blocklist.judge)
+            redress.preloaded = PreloadedDecisions(redress.decisions.redis, self._blocklist.policy)
             parts = self._parts(redress)
             async with opened(
                 settings,
@@ -165,7 +165,7 @@ class _Serving(Service):
             readiness=lambda: self._live.readiness,
             lookup=self._live.lookup,
             intake=self._intake,
-            redress=redress,
+            appeals=redress,
             blocklist=self._blocklist,
             record_bytes_max=settings.calls.record_bytes_max,
         )

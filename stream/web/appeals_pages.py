@@ -36,13 +36,13 @@ async def queue(
 ) -> Response:
     """Show those that wait for an answer, the next deadline first; answered ones if asked."""
     asked = TableQuery.of(request, ["state", "list", "overdue"], list(_ORDERS))
-    book, at_s = visit.parts.redress.book, visit.parts.now_s()
+    store, at_s = visit.parts.appeals.store, visit.parts.now_s()
     wanted = asked.filters["state"]
     states = [AppealState(wanted)] if wanted in {*AppealState} else sorted(OPEN)
     found: list[Appeal] = []
     more = False
     for state in states:
-        some = await book.in_state(state, NEWEST)
+        some = await store.in_state(state, NEWEST)
         more = more or len(some) == NEWEST
         found += some
     name, late = asked.filters["list"].lower(), bool(asked.filters["overdue"])
@@ -57,7 +57,7 @@ async def queue(
         "appeals.html",
         asked=asked,
         table=cut(shown, asked, _ORDERS[asked.sort]),
-        standing=await book.standing(),
+        standing=await store.standing(),
         states=list(AppealState),
         at_s=at_s,
         more=more,
@@ -70,7 +70,7 @@ async def one(
 ) -> Response:
     """Show one appeal: its history, the lists that name the number, and their contacts."""
     appeal = await _found(visit, appeal_id)
-    redress = visit.parts.redress
+    redress = visit.parts.appeals
     return visit.page(
         "appeal_page.html",
         appeal=appeal,
@@ -86,12 +86,12 @@ async def answered(
     change: Annotated[FormChange, changes()], appeal_id: _Id, answer: AppealAnswer
 ) -> Response:
     """Forward, redress or reject; the appellant reads the reason."""
-    await change.visit.parts.redress.answer(appeal_id, STATES[answer], change.by)
+    await change.visit.parts.appeals.answer(appeal_id, STATES[answer], change.by)
     return await change.done(f"/appeals/{appeal_id}", _DONE[answer])
 
 
 async def _found(visit: Visit, appeal_id: str) -> Appeal:
-    appeal = await visit.parts.redress.book.get(appeal_id)
+    appeal = await visit.parts.appeals.store.get(appeal_id)
     if not _may_see(visit, appeal):
         raise AppealUnknown(f"no appeal {appeal_id}")
     return appeal

@@ -43,7 +43,7 @@ class PageParts:
     settings: InsightSettings
     sessions: Sessions
     agreements: AgreementFolder
-    redress: AppealService
+    appeals: AppealService
     live: LiveFigures
     recent: RecentDecisions
     feeds: FeedFolder
@@ -98,7 +98,7 @@ async def opened(
             whole_s=serve.session_s,
         ),
         agreements=agreements,
-        redress=redress,
+        appeals=redress,
         live=LiveFigures(watch, serve.watchers_max),
         recent=RecentDecisions(settings.kafka_client(), settings.calls.decisions_topic),
         feeds=FeedFolder(Path(settings.feeds.dir), feed_context(settings), settings.list_store()),
@@ -128,12 +128,12 @@ async def redress_at(
         redis, DecisionStoreSettings(serve.decisions_days, serve.decisions_max), metrics
     )
     try:
-        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
+        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as store:
             yield AppealService(
                 decisions=kept,
-                book=book,
+                store=store,
                 connect=lambda: ListStore.connect(settings.list_store()),
-                desk=lambda: AppealContext(
+                context=lambda: AppealContext(
                     settings.calls.home_country,
                     settings.circle_keys(),
                     agreements.reading.agreements,

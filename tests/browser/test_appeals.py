@@ -12,12 +12,12 @@ pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="sessio
 
 
 async def _appealed(site: Site, number: str, *, appellant: str = "") -> Appeal:
-    redress = site.pages.redress
+    redress = site.pages.appeals
     async with await redress.connect() as register:
         appeal, _ = await actions.open_appeal(
             register,
-            redress.book,
-            redress.desk(),
+            redress.store,
+            redress.context(),
             number,
             [NamedList(list="KH/scam", fingerprint="", category="call_centre")],
             By("http", XSS),
@@ -70,11 +70,11 @@ async def test_an_appeal_is_asked_elsewhere_then_rejected(site: Site, operator: 
 async def test_a_partner_sees_what_is_its_own(site: Site, partner: Person) -> None:
     """Its own questions and what is about its lists; others' appeals are not there for it."""
     foreign = await _appealed(site, "+447700900125")
-    redress = site.pages.redress
+    redress = site.pages.appeals
     said = Received(
         partner="partner", appeal_id="A-1", list="TH/national", fingerprint="336e914774f97770"
     )
-    own, _ = await actions.receive(redress.book, redress.desk(), said, By("http", ""))
+    own, _ = await actions.receive(redress.store, redress.context(), said, By("http", ""))
     page = await partner.open("/appeals")
     assert await page.locator(f"text={own.id}").count() == 1
     assert await page.locator(f"text={foreign.id}").count() == 0

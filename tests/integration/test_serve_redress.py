@@ -86,16 +86,16 @@ async def kept(redis_url: str) -> AsyncIterator[DecisionStore]:
 @pytest.fixture
 async def http(redis_url: str, kept: DecisionStore) -> AsyncIterator[Served]:
     settings = ListStoreSettings(redis_url)
-    async with AppealStore.open(settings, kept_days=730) as book:
+    async with AppealStore.open(settings, kept_days=730) as store:
         redress = AppealService(
             decisions=kept,
-            book=book,
+            store=store,
             connect=lambda: ListStore.connect(settings),
-            desk=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),
+            context=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),
             contacts={NAME.partition("/")[0]: "unblock@cert.example"},
             rate_limit=RateLimit(60),
         )
-        async with served(parts_for(serve_settings(), redress=redress)) as running:
+        async with served(parts_for(serve_settings(), appeals=redress)) as running:
             yield running
 
 
@@ -129,7 +129,7 @@ async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:
     """
     lists = blocklists(live(NAME, ONE, "+8552390*"))
     judge = NumberPolicy(lists, compile_policy(PolicySettings(), lists.names))
-    http.parts.redress.preloaded = PreloadedDecisions(kept.redis, lambda: judge)
+    http.parts.appeals.preloaded = PreloadedDecisions(kept.redis, lambda: judge)
     names = await number_ids(kept.redis)
     mine, ranged, free = names.ids([ONE, "+8552390*", "+447700900999"])
     async with http.client.get(f"/v1/decisions/{mine}") as answer:
@@ -234,7 +234,7 @@ async def test_what_is_not_there_and_who_asks_too_much(http: Served) -> None:
         sent = {"Content-Type": kind}
         async with client.post("/v1/appeals", data=body, headers=sent) as answer:
             assert answer.status == wanted
-    http.parts.redress.rate_limit = RateLimit(1)
+    http.parts.appeals.rate_limit = RateLimit(1)
     statuses = []
     for _ in range(2):
         async with client.get("/v1/decisions/NEVER") as answer:
@@ -245,9 +245,9 @@ async def test_what_is_not_there_and_who_asks_too_much(http: Served) -> None:
 async def test_without_the_register_it_says_so(http: Served) -> None:
     """503 with Retry-After, not a wrong 404."""
     gone = client(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2))
-    http.parts.redress.decisions = replace(http.parts.redress.decisions, redis=gone)
+    http.parts.appeals.decisions = replace(http.parts.appeals.decisions, redis=gone)
     async with http.client.get(f"/v1/decisions/{ID}") as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
     with pytest.raises(ListStoreDown):
-        await http.parts.redress.decisions.find(ID)
+        await http.parts.appeals.decisions.find(ID)
     await gone.aclose()

@@ -40,21 +40,21 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     settings = ListStoreSettings(redis_url)
     redis = client(settings)
     judge = NumberPolicy(LISTS, lookup_rules(LISTS).policy)
-    async with AppealStore.open(settings, kept_days=730) as book, opened(Producer()) as intake:
+    async with AppealStore.open(settings, kept_days=730) as store, opened(Producer()) as intake:
         redress = AppealService(
             decisions=DecisionStore(
                 redis, DecisionStoreSettings(2, 100), ServeMetrics(CollectorRegistry())
             ),
-            book=book,
+            store=store,
             connect=lambda: ListStore.connect(settings),
-            desk=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),
+            context=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),
             contacts={},
             rate_limit=RateLimit(100_000),
         )
         parts = parts_for(
             serve_settings(refusals_per_minute=100_000),
             intake=intake,
-            redress=redress,
+            appeals=redress,
             lookup=lookup_in(LISTS),
             blocklist=Blocklist(lambda: judge),
         )

@@ -143,7 +143,7 @@ async def site_at(
             blocklist=Blocklist(lambda: judge),
         )
         async with redress_at(settings, settings.serve, parts.metrics, agreements) as redress:
-            parts.redress = redress
+            parts.appeals = redress
             appeals = await filled(settings.list_store(), redress)
             async with (
                 opened(
@@ -200,8 +200,8 @@ async def filled(register_at: Any, redress: AppealService) -> dict[str, str]:
             await register.add(listed, [one], BY)
             appeal, _ = await actions.open_appeal(
                 register,
-                redress.book,
-                redress.desk(),
+                redress.store,
+                redress.context(),
                 number,
                 [NamedList(list=listed, fingerprint="", category="call_centre")],
                 BY,

@@ -69,16 +69,16 @@ STATES: Final = {
 def _pace(request: Request, parts: Parts) -> None:
     """Hold back who asks too much from one address. Raises ProblemError."""
     address = request.client.host if request.client is not None else ""
-    wait_s = parts.redress.rate_limit.take(address)
+    wait_s = parts.appeals.rate_limit.take(address)
     if wait_s:
         text = "too many questions from your address; wait a little"
         raise ProblemError(ProblemKind.TOO_MANY_REFUSALS, text, retry_after_s=int(wait_s) + 1)
 
 
 async def _found(parts: Parts, decision_id: str) -> Decision:
-    decision = await parts.redress.find(decision_id)
+    decision = await parts.appeals.find(decision_id)
     if decision is None:
-        days = parts.redress.decisions.settings.days
+        days = parts.appeals.decisions.settings.days
         text = f"there is no decision of this id, or it is older than {days} days, or over"
         raise ProblemError(ProblemKind.NOT_FOUND, text)
     return decision
@@ -99,8 +99,8 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
     """
     _pace(request, parts)
     found = await _found(parts, decision_id)
-    appeal = await parts.redress.book.of_decision(found.decision_id)
-    because = parts.redress.because(found)
+    appeal = await parts.appeals.store.of_decision(found.decision_id)
+    because = parts.appeals.because(found)
     said: dict[str, Any] = {
         "decision_id": found.decision_id,
         "verdict": found.verdict,
@@ -132,7 +132,7 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
         said=said,
         because=because,
         blocked=blocked,
-        rule=parts.redress.rule(found),
+        rule=parts.appeals.rule(found),
         most={"contact": APPELLANT_CHARS_MAX, "reason": COMMENT_CHARS_MAX},
     )
 
@@ -175,7 +175,7 @@ async def appeal(request: Request, parts: PartsHere) -> Response:
     _pace(request, parts)
     asked = await _asked(request)
     found = await _found(parts, asked.decision_id)
-    made, is_new = await parts.redress.appeal(found, asked.contact, By("http", asked.reason))
+    made, is_new = await parts.appeals.appeal(found, asked.contact, By("http", asked.reason))
     where = f"/v1/appeals/{made.id}"
     if wants_page(request):
         return see_other(where)  # an address to keep, safe to reload
@@ -225,7 +225,7 @@ async def queue(
     limit: Annotated[int, Query(ge=1, le=QUEUE_MAX)] = 50,
 ) -> Response:
     """Those in one state. A browser is asked for a token as the password, and gets a page."""
-    found = await parts.redress.book.in_state(state, limit)
+    found = await parts.appeals.store.in_state(state, limit)
     appeals = [public_json(one, now_s()) for one in found]
     if wants_page(request):
         return page(request, "queue.html", appeals=appeals, state=state, states=list(AppealState))
@@ -236,7 +236,7 @@ async def queue(
 async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> Response:
     """For who made it, by its id. No token."""
     _pace(request, parts)
-    found = public_json(await parts.redress.book.get(appeal_id), now_s())
+    found = public_json(await parts.appeals.store.get(appeal_id), now_s())
     if wants_page(request):
         return page(request, "appeal.html", appeal=found)
     return JSONResponse(found)
@@ -290,5 +290,5 @@ async def answered(
     if not said:
         raise ProblemError(ProblemKind.MALFORMED, "the comment must say something")
     by = By(f"http:{client.name}", said)
-    answered = await parts.redress.answer(appeal_id, STATES[answer], by)
+    answered = await parts.appeals.answer(appeal_id, STATES[answer], by)
     return JSONResponse(public_json(answered, now_s()))

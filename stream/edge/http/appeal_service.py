@@ -47,14 +47,14 @@ class DecidingList:
 class AppealService:
     """Decisions by id, and appeals. Every method may raise ListStoreDown.
 
-    `connect` opens the register for a redress; `desk` is that of the moment. `contacts` says by
-    owner whom to ask. `rate_limit` limits what one address may ask without a token.
+    `connect` opens the list store for a redress. `context` gives keys, agreements and terms of the
+    moment. `contacts` are by owner. `rate_limit` bounds what one address may ask without a token.
     """
 
     decisions: DecisionStore
-    book: AppealStore
+    store: AppealStore
     connect: Callable[[], Awaitable[ListStore]]
-    desk: Callable[[], AppealContext]
+    context: Callable[[], AppealContext]
     contacts: Mapping[str, str]
     rate_limit: RateLimit
     preloaded: PreloadedDecisions | None = None
@@ -109,8 +109,8 @@ class AppealService:
         async with await self.connect() as register:
             return await actions.open_appeal(
                 register,
-                self.book,
-                self.desk(),
+                self.store,
+                self.context(),
                 decision.number,
                 named,
                 by,
@@ -121,9 +121,9 @@ class AppealService:
     async def answer(self, appeal_id: str, state: AppealState, by: By) -> Appeal:
         """Forward, redress or reject. Raises AppealUnknown, AppealRefused."""
         if state is AppealState.PENDING_OWNER:
-            return await actions.forward(self.book, self.desk(), appeal_id, by)
+            return await actions.forward(self.store, self.context(), appeal_id, by)
         if state is AppealState.REJECTED:
-            return await self.book.step(appeal_id, state, by)
+            return await self.store.step(appeal_id, state, by)
         async with await self.connect() as register:
-            done = await actions.redress(register, self.book, self.desk(), appeal_id, by)
+            done = await actions.redress(register, self.store, self.context(), appeal_id, by)
         return done.appeal

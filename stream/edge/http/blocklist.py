@@ -60,9 +60,9 @@ class BlocklistChanges:
 
 @dataclass(slots=True)
 class Blocklist:
-    """The list of the moment. `judge` gives the engine's judge of now; call `look` every second."""
+    """The blocklist of the moment. `policy` gives the engine's; call `look` every second."""
 
-    judge: Callable[[], NumberPolicy]
+    policy: Callable[[], NumberPolicy]
     streams: asyncio.Semaphore = field(
         init=False, default_factory=lambda: asyncio.Semaphore(AT_ONCE)
     )
@@ -80,15 +80,15 @@ class Blocklist:
 
     def look(self) -> None:
         """Notice what changed since the last look."""
-        judge, seen = self.judge(), self._seen
-        if judge is seen:
+        policy, seen = self.policy(), self._seen
+        if policy is seen:
             return
-        self._seen = judge
+        self._seen = policy
         self._at += 1
-        if seen is None or judge.policy is not seen.policy:
+        if seen is None or policy.policy is not seen.policy:
             self._forget()
             return
-        differs = list_changes(seen.blocklists, judge.blocklists)
+        differs = list_changes(seen.blocklists, policy.blocklists)
         if differs.everything or differs.prefixes or differs.allowed:
             self._forget()
             return
@@ -111,23 +111,23 @@ class Blocklist:
         if not self._from <= place <= self._at:
             return None
         texts = frozenset[str]().union(*(held for when, held in self._changes if when > place))
-        judge = self.judge()
-        around = judge.prefixes(now_s())
-        items = list(_judged(judge, sorted(texts), around))
+        policy = self.policy()
+        around = policy.prefixes(now_s())
+        items = list(_judged(policy, sorted(texts), around))
         return BlocklistChanges(items, sorted(texts - {item.text for item in items}))
 
     async def whole(self) -> AsyncIterator[list[BlockedNumber]]:
         """Everything, in portions; of the moment in which it was asked for."""
-        judge, at_s = self.judge(), now_s()
-        around = judge.prefixes(at_s)
+        policy, at_s = self.policy(), now_s()
+        around = policy.prefixes(at_s)
         yield [BlockedNumber(f"{text}*", why) for text, why in around.items()]
-        named = {live.name for live in judge.blocklists.lists if _names_numbers(live)}
+        named = {live.name for live in policy.blocklists.lists if _names_numbers(live)}
         once: set[str] = set()
-        for live in judge.blocklists.lists:
-            for codes in _codes(judge, live):
+        for live in policy.blocklists.lists:
+            for codes in _codes(policy, live):
                 texts = [text.decode("ascii") for text in texts_of(codes).tolist()]
                 items = []
-                for item in _judged(judge, texts, around):
+                for item in _judged(policy, texts, around):
                     # A number on several lists comes with the one that decides it.
                     decides = item.why.list if item.why is not None else ""
                     if decides in named:
@@ -138,17 +138,17 @@ class Blocklist:
                         items.append(item)
                 yield items
                 await asyncio.sleep(0)
-        spared = [text for text in judge.blocklists.allow.numbers if text not in once]
-        yield [item for item in _judged(judge, spared, around) if item.why is None]
+        spared = [text for text in policy.blocklists.allow.numbers if text not in once]
+        yield [item for item in _judged(policy, spared, around) if item.why is None]
 
 
 def _judged(
-    judge: NumberPolicy, texts: Sequence[str], around: PrefixKeys
+    policy: NumberPolicy, texts: Sequence[str], around: PrefixKeys
 ) -> Iterator[BlockedNumber]:
     """Those of `texts` that are blocked, and those that are not although a prefix is."""
     if not texts:
         return
-    blocked = judge.numbers(np.array(texts, "S16"), now_s())
+    blocked = policy.numbers(np.array(texts, "S16"), now_s())
     for place, text in enumerate(texts):
         why = blocked.get(place)
         if why is not None or speaking(around, text) is not None:
@@ -159,10 +159,10 @@ def _names_numbers(live: LiveList) -> bool:
     return live.snapshot is not None and live.snapshot.columns is not None
 
 
-def _codes(judge: NumberPolicy, live: LiveList) -> Iterator[NDArray[np.uint64]]:
+def _codes(policy: NumberPolicy, live: LiveList) -> Iterator[NDArray[np.uint64]]:
     """The numbers that a list names, each once: those that changed come at the end."""
     changed = np.array(sorted(_changed(live)), np.uint64)
-    for codes in judge.known_numbers(live, ROWS):
+    for codes in policy.known_numbers(live, ROWS):
         fresh = codes[~np.isin(codes, changed)]
         if len(fresh):
             yield fresh

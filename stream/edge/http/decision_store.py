@@ -191,11 +191,11 @@ class DecisionStore:
 class PreloadedDecisions:
     """Decisions that no call led to: those behind the id of a preloaded key, or a prefix's.
 
-    `judge` gives the lists of the moment. Raises ListStoreDown.
+    `policy` gives the lists of the moment. Raises ListStoreDown.
     """
 
     redis: Redis
-    judge: Callable[[], NumberPolicy]
+    policy: Callable[[], NumberPolicy]
     _names: NumberIds | None = field(init=False, default=None)
 
     async def find(self, decision_id: str) -> Decision | None:
@@ -206,21 +206,21 @@ class PreloadedDecisions:
         text = self._names.text(decision_id)
         if text is None:
             return None
-        judge, at_s = self.judge(), now_s()
+        policy, at_s = self.policy(), now_s()
         is_prefix = text.endswith("*")
         why = (
-            judge.prefixes(at_s).get(text[:-1])
+            policy.prefixes(at_s).get(text[:-1])
             if is_prefix
-            else judge.numbers(np.array([text], "S16"), at_s).get(0)
+            else policy.numbers(np.array([text], "S16"), at_s).get(0)
         )
-        return None if why is None else _decision(judge, decision_id, text, why)
+        return None if why is None else _decision(policy, decision_id, text, why)
 
 
-def _decision(judge: NumberPolicy, decision_id: str, text: str, why: Blocked) -> Decision:
+def _decision(policy: NumberPolicy, decision_id: str, text: str, why: Blocked) -> Decision:
     confirmed = why.reason != "unconfirmed"
     ends = None if why.expires_at_s == NEVER else rfc3339_ms(why.expires_at_s * 1000)
     is_prefix = text.endswith("*")
-    generations = {live.name: live.generation for live in judge.blocklists.lists}
+    generations = {live.name: live.generation for live in policy.blocklists.lists}
     reason = Reason(
         list=why.list,
         category=why.reason if confirmed else None,

@@ -29,7 +29,7 @@ class Parts:
     readiness: Callable[[], Readiness]
     lookup: Lookup
     intake: RecordIntake
-    redress: AppealService
+    appeals: AppealService
     blocklist: Blocklist
     record_bytes_max: int
 

@@ -2,6 +2,6 @@
 
     tail or record_folder -> file_lines -> sender -> position_file
 
-A position is kept only when Kafka has what stands before it: at least once, and after a kill
-at most one batch comes again.
+A position is saved only when Kafka has everything before it: at least once. After a kill at most
+one batch is sent twice.
 """

@@ -1,4 +1,4 @@
-"""Lines of a file with their places, and the position that is true once Kafka has them. Pure."""
+"""Lines of a file with their places, and the position to save once Kafka has them. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class FileLine(NamedTuple):
-    """One record of a file: its bytes without the end of the line, and where it lies.
+    """One record of a file: its bytes without the end of the line, and its place.
 
-    `at` is the byte where it begins, `number` its line, from 1. `size` is how many bytes it has: of
-    one that is too long `value` has the first ones only.
+    `at` is the byte where it begins, `number` its line, from 1. `size` counts its bytes; `value`
+    has only the first ones if it is too long.
     """
 
     file: str
@@ -28,14 +28,14 @@ class FileLine(NamedTuple):
 
     @property
     def place(self) -> str:
-        """For people."""
+        """Its place in words."""
         return f"{self.file} line {self.number} (byte {self.at})"
 
 
 class LineSplitter:
-    """Cuts one file into lines; empty ones count and are not given.
+    """Splitter of one file into lines; empty ones count and are left out.
 
-    Of a line of more than `bytes_max` no more is held than that.
+    It holds at most `bytes_max` of a line: a file without line ends must not fill memory.
     """
 
     def __init__(self, file: str, at: int, number: int, bytes_max: int) -> None:
@@ -49,16 +49,16 @@ class LineSplitter:
 
     @property
     def read_to(self) -> int:
-        """The byte behind all that was fed."""
+        """Offset behind all bytes fed so far."""
         return self.at + self._size
 
     @property
     def unfinished(self) -> int:
-        """Bytes of the last line, whose end has not come yet."""
+        """Size so far of the last line, whose end has not come yet."""
         return self._size
 
     def feed(self, piece: bytes) -> list[FileLine]:
-        """The lines that end in `piece`."""
+        """Return the lines that end in `piece`."""
         *ends, rest = piece.split(b"\n")
         found = []
         for part in ends:
@@ -70,7 +70,7 @@ class LineSplitter:
         return found
 
     def rest(self) -> FileLine | None:
-        """The last line of a file that gets no more, though it has no end; None: it has one."""
+        """Return the last line of a finished file if it has no line end; None: it has one."""
         return self._cut(end=0) if self._size else None
 
     def _hold(self, part: bytes) -> None:
@@ -96,8 +96,8 @@ class LineSplitter:
 class FilePosition:
     """Position up to which a file was read: byte `at`, where line `line` begins.
 
-    The file is told from others by device, inode, and the SHA-256 of its first `head_size` bytes.
-    `touched_ns` is when it had last been written, as far as was seen.
+    Device, inode and the SHA-256 of the first `head_size` bytes identify the file. An inode alone
+    is reused, a copy has another one. `touched_ns` is the last write that was seen.
     """
 
     device: int
@@ -118,7 +118,10 @@ class DoneFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LineBatch:
-    """Lines to send, and what to keep when Kafka has them."""
+    """Lines to send, and the position to save when Kafka has them.
+
+    Of a folder: the files `done` with these lines, and the names that are `gone` from it.
+    """
 
     lines: Sequence[FileLine]
     place: FilePosition | None = None
@@ -134,12 +137,12 @@ class FileEvent(StrEnum):
     FINISHED = "finished"
     """A file was read to its end, and gets no more."""
     ROTATED = "rotated"
-    """The file has another name now, and a new one has taken its place."""
+    """The file was renamed, and a new one has taken its place."""
     TRUNCATED = "truncated"
-    """The file was emptied or written anew in its place."""
+    """The file was emptied or rewritten in its place."""
     LOST = "lost"
     """A file is not there any more, and perhaps was not read to its end."""
     TOO_LARGE = "too_large"
-    """A file is one document, and too large to be read as one."""
+    """A file is one document, and too large to read."""
     UNREADABLE = "unreadable"
     """A file cannot be opened or read; it is tried again."""

@@ -1,7 +1,7 @@
 """The position read, in a file that survives kill -9 and a power cut: a small SQLite database.
 
-It holds no record and no number: places, and the names of a folder's files. One process at a time
-holds it; another one is refused.
+It holds places and the names of a folder's files, no record and no number. One process at a time
+holds it; a second one is refused.
 """
 
 import os
@@ -26,14 +26,14 @@ CREATE TABLE IF NOT EXISTS done (name TEXT PRIMARY KEY, inode INTEGER NOT NULL)
 
 
 class PositionFileUnusable(Fault):
-    """The file that says how far was read cannot be used."""
+    """The file of the position cannot be used."""
 
 
 class PositionFile:
-    """The state of one path. Use `with`; raises PositionFileUnusable on entering. Blocks."""
+    """The position in one path. Use `with`; raises PositionFileUnusable on entering. Blocks."""
 
     def __init__(self, file: Path, path: str) -> None:
-        """`path` is what is read: a state that is another path's is refused."""
+        """`path` is the file or folder that is read; a position of another path is refused."""
         self._file = file
         self._path = path
         self._base: sqlite3.Connection
@@ -43,8 +43,8 @@ class PositionFile:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             # SQLite makes it as the umask says, and its journals as it finds the file.
             os.close(open_plain(self._file, os.O_RDWR | os.O_CREAT))
-            # Used by one thread after another: reading is done in threads, so that a slow disk
-            # does not keep the health pages waiting.
+            # One thread after another uses it: reads run in threads, so that a slow disk does not
+            # delay the health pages.
             self._base = sqlite3.connect(
                 self._file, timeout=1.0, isolation_level=None, check_same_thread=False
             )
@@ -67,8 +67,11 @@ class PositionFile:
 
     def _open(self) -> None:
         try:
+            # EXCLUSIVE refuses a second process. FULL costs an fsync a batch: after a power cut
+            # the position must not be ahead of or behind what was committed.
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._base.execute("PRAGMA synchronous = FULL")
+            # EXCLUSIVE takes the lock with the first write, so there is one now.
             self._base.execute("BEGIN IMMEDIATE")
             for table in _TABLES.split(";"):
                 self._base.execute(table)
@@ -78,13 +81,13 @@ class PositionFile:
                 self._base.executemany("INSERT INTO about VALUES (?, ?)", rows)
             self._base.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            text = f"{self._file} cannot be used ({error}): another process may read with it"
+            text = f"{self._file} cannot be used ({error}): another process may hold it"
             raise PositionFileUnusable(text) from error
         except sqlite3.DatabaseError as error:
             raise PositionFileUnusable(self._damaged(error)) from error
         if about and about.get("path") != self._path:
             raise PositionFileUnusable(
-                f"{self._file} says how far {about.get('path')} was read: name another file by "
+                f"{self._file} has the position in {about.get('path')}: name another file with "
                 "--state"
             )
 
@@ -95,18 +98,18 @@ class PositionFile:
         )
 
     def place(self) -> FilePosition | None:
-        """Return how far the file was read; None: not at all."""
+        """Return the position in the file; None: it was never read."""
         row = self._base.execute(
             "SELECT device, inode, head_size, head_sum, at, line, touched_ns FROM place"
         ).fetchone()
         return None if row is None else FilePosition(*row)
 
     def done(self) -> dict[str, int]:
-        """The folder's files that were read, with their inodes."""
+        """Return the folder's files that were read, with their inodes."""
         return dict(self._base.execute("SELECT name, inode FROM done"))
 
     def keep(self, batch: LineBatch) -> None:
-        """Keep what is true since Kafka has the lines of `batch`. Raises PositionFileUnusable."""
+        """Save the position behind `batch`, which Kafka has. Raises PositionFileUnusable."""
         try:
             self._base.execute("BEGIN IMMEDIATE")
             if (place := batch.place) is not None:

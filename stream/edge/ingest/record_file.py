@@ -1,4 +1,4 @@
-"""One open file of records, and how it is told from others. Blocks."""
+"""One open file of records, and how to recognise it after a rotation. Blocks."""
 
 import hashlib
 import os
@@ -13,21 +13,24 @@ from stream.edge.ingest.file_lines import FileLine, FilePosition, LineSplitter
 from stream.ops.untrusted_folders import open_plain
 
 PIECE: Final = 1 << 20
+"""Bytes of one read."""
 _HEAD: Final = 1024
+"""Bytes at the start by which a file is recognised."""
 _START: Final = 1 << 16
+"""Bytes at the start that a copy has to share."""
 _COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst", ".lz4")
 _PASSED_OVER: Final = (*_COMPRESSED, ".tmp", ".part", ".swp", "~")
 
 
 class Truncated(Exception):
-    """The part of the file that was read is gone: it was emptied or written anew."""
+    """The part of the file that was read is gone: it was emptied or rewritten."""
 
 
 class RecordFile:
-    """A file that is read on from a place. Close it."""
+    """An open file, read from a position on. Close it."""
 
     def __init__(self, path: Path, at: int, number: int, bytes_max: int) -> None:
-        """Raises OSError. The path that was given may be a link; it leads to a regular file."""
+        """Open `path`, which may be a link to a regular file. Raises OSError."""
         self.path = path
         self.handle = open_plain(path, links=True)
         self.lines = LineSplitter(path.name, at, number, bytes_max)
@@ -37,7 +40,7 @@ class RecordFile:
 
     @classmethod
     def resumed(cls, path: Path, place: FilePosition, bytes_max: int) -> Self | None:
-        """The file at `path`, from `place`, if it is the same; None: another one, or none."""
+        """Open the file at `path` at `place`; None: it is another file, or there is none."""
         try:
             file = cls(path, place.at, place.line, bytes_max)
         except FileNotFoundError:
@@ -59,7 +62,7 @@ class RecordFile:
         )
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
         os.close(self.handle)
 
     @property
@@ -70,12 +73,12 @@ class RecordFile:
 
     @property
     def size(self) -> int:
-        """Bytes that it has now."""
+        """Its size now, in bytes."""
         return os.fstat(self.handle).st_size
 
     @property
     def place(self) -> FilePosition:
-        """Up to the last whole line."""
+        """The position behind the last whole line."""
         about = os.fstat(self.handle)
         return FilePosition(
             device=about.st_dev,
@@ -88,11 +91,11 @@ class RecordFile:
         )
 
     def read(self) -> bytes:
-        """The next bytes; none: that is all for now. Raises Truncated, and OSError."""
+        """Return the next bytes; b"" at the end for now. Raises Truncated, OSError."""
         at = self.lines.read_to
         piece = os.pread(self.handle, PIECE, at)
-        # Looked at behind the reading: what was cut off before would show, and what is cut off
-        # from now on was read.
+        # Checked after the read: a truncation before it shows in the size, and one from now on
+        # cuts off bytes that we have.
         about = os.fstat(self.handle)
         if about.st_size < at + len(piece):
             raise Truncated
@@ -105,7 +108,7 @@ class RecordFile:
         return piece
 
     def feed(self, piece: bytes) -> list[FileLine]:
-        """The lines that end in what `read` gave."""
+        """Return the lines that end in a piece from `read`."""
         return self.lines.feed(piece)
 
 
@@ -114,7 +117,7 @@ def _sum(head: bytes) -> str:
 
 
 def _is_copy(path: Path, handle: int) -> bool:
-    """Return whether the file at `path` is no longer than the open one, and begins as it does."""
+    """Return whether the file at `path` is not longer than the open one, and begins like it."""
     try:
         with os.fdopen(open_plain(path), "rb") as copy:
             size = os.fstat(copy.fileno()).st_size
@@ -126,7 +129,7 @@ def _is_copy(path: Path, handle: int) -> bool:
 
 
 def end_of_lines(path: Path) -> tuple[int, int]:
-    """Behind the last whole line, and the number of the line that begins there."""
+    """Return the offset behind the last whole line, and the number of the line there."""
     at = read = lines = 0
     with os.fdopen(open_plain(path, links=True), "rb") as file:
         while piece := file.read(PIECE):
@@ -138,10 +141,10 @@ def end_of_lines(path: Path) -> tuple[int, int]:
 
 
 def found_again(path: Path, place: FilePosition, bytes_max: int) -> RecordFile | None:
-    """Open at `place` the file that was at `path` when it was read to there; None: it is gone.
+    """Open at `place` the file that was at `path` then; None: it is gone.
 
-    The file itself, here or renamed in the same folder; else a copy: in its place, or made before
-    it was emptied.
+    It is the file itself, here or renamed in the same folder. Else a copy: in its place, or one
+    made before it was emptied.
     """
     same, others = [], []
     for other, about in (*_named(path, links=True), *_siblings(path)):
@@ -159,10 +162,10 @@ def found_again(path: Path, place: FilePosition, bytes_max: int) -> RecordFile |
 def between(
     path: Path, place: FilePosition, ended: RecordFile | None, until_ns: int | None = None
 ) -> Path | None:
-    """The oldest file that was at `path` after `place` was kept and is not there any more.
+    """Return the oldest file that was at `path` after `place` was saved and is gone from there.
 
-    `ended` is what was read last: neither that nor a copy of it, or of what is at `path` now.
-    `until_ns`: only what had been written last by then.
+    It is neither `ended`, the file read last, nor a copy of that or of the file at `path` now.
+    `until_ns`: only files last written by then.
     """
     handles = [] if ended is None else [ended.handle]
     with ExitStack() as stack:
@@ -222,5 +225,5 @@ _TURN = re.compile(r"[.-]\d[\d.:T_-]*")
 
 
 def passed_over(name: str) -> bool:
-    """Return whether a folder's file is none of records: hidden, compressed, or being written."""
+    """Return whether a file of a folder has no records: hidden, compressed or being written."""
     return name.startswith(".") or name.endswith(_PASSED_OVER)

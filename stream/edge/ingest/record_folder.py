@@ -1,7 +1,7 @@
 """A folder of files that are each written once: FreeSWITCH's log-dir, one JSON file a call. Blocks.
 
-A file is read when it has not been changed for a while, whole, and once. Files are neither moved
-nor removed: that is their owner's to do, a week later or so. Subfolders are read too.
+A file is read once, whole, when it has not changed for a while. Files are neither moved nor
+removed: their owner does that, a week later or so. Subfolders are read too.
 """
 
 import logging
@@ -25,6 +25,7 @@ RECORDS_MAX: Final = 2000
 WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one JSON document: an array, or objects over many lines. Files of lines have no limit."""
 _SNIFFED: Final = 65_536
+"""Bytes that show whether a file is one document or lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class RecordFolder:
         self._batches: Iterator[LineBatch] = iter(())
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is held open."""
 
     @property
     def finished(self) -> bool:
@@ -80,11 +81,11 @@ class RecordFolder:
         return None
 
     def behind(self) -> int:
-        """Bytes of files that were found and not given yet."""
+        """Return the bytes of files that were found and not returned yet."""
         return self._bytes
 
     def next(self) -> LineBatch | None:
-        """The next records; None: no finished file is left."""
+        """Return the next records; None: no finished file is left."""
         batch = next(self._batches, None)
         if batch is None:
             self._batches = self._look()
@@ -92,7 +93,7 @@ class RecordFolder:
         return batch
 
     def _look(self) -> Iterator[LineBatch]:
-        """Read what is finished now; names that are not there any more are forgotten."""
+        """Read the files that are finished now; forget names that are gone."""
         there, ready = set(), []
         self._unsettled = 0
         for seen, changed_s in self._files():
@@ -110,7 +111,7 @@ class RecordFolder:
         return self._read([seen for *_, seen in sorted(ready, key=lambda one: one[:2])], gone)
 
     def _files(self) -> Iterator[tuple[_Seen, float]]:
-        """All files of records that are not empty, and when each was changed last."""
+        """Yield all files of records that are not empty, and the time of each last change."""
         if self._path.is_file():
             yield from _stated(self._path, self._path.name, links=True)
         for folder, below, names in os.walk(self._path):
@@ -131,7 +132,7 @@ class RecordFolder:
                         yield LineBatch(lines, done=done)
                         lines, done = [], []
             except OSError as error:
-                # What it gave before is sent again when it can be read whole.
+                # Its lines so far are sent again when it can be read whole.
                 log.warning("%s cannot be read: %s", seen.path, error.strerror)
                 self._observe(FileEvent.UNREADABLE)
                 continue
@@ -143,14 +144,14 @@ class RecordFolder:
             yield LineBatch(lines, done=done, gone=gone)
 
     def _lines(self, seen: _Seen) -> Iterator[FileLine]:
-        links = seen.path == self._path  # its own path is the setting; below it none is followed
+        links = seen.path == self._path  # a link may be configured, but not inside a folder
         with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
             start = file.read(_SNIFFED)
             if is_document(start):
                 if seen.size > WHOLE_BYTES_MAX:
                     self._observe(FileEvent.TOO_LARGE)
                     log.error(
-                        "%s: one JSON document of %d bytes, %d may be: left out; write JSON lines",
+                        "%s: a JSON document of %d bytes, more than %d: left out; write JSON lines",
                         seen.path, seen.size, WHOLE_BYTES_MAX,
                     )  # fmt: skip
                     return
@@ -166,7 +167,7 @@ class RecordFolder:
                 yield last
 
     def _records(self, seen: _Seen, data: bytes) -> Iterator[FileLine]:
-        """Of a document; a record's place is its number."""
+        """Yield the records of a document; a record's place is its number."""
         for number, record in enumerate(records_in(data), 1):
             most = self._settings.record_bytes_max
             yield FileLine(seen.name, 0, number, record[:most], len(record))
@@ -178,7 +179,7 @@ def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Se
     except OSError:
         return
     if about.st_size and stat.S_ISREG(about.st_mode):
-        # Of both times the later: a copy that is being written may have its original's mtime.
+        # The later of both times: a copy that is being written may have its original's mtime.
         yield _Seen(path, name, about.st_ino, about.st_size), max(about.st_mtime, about.st_ctime)
 
 

@@ -1,4 +1,4 @@
-"""Lines to Kafka: acknowledged by all in-sync replicas, or waited for."""
+"""Send lines to Kafka, and wait until all in-sync replicas have them."""
 
 import asyncio
 import hashlib
@@ -25,14 +25,14 @@ from stream.ops.retry import Backoff
 log = logging.getLogger(__name__)
 
 TURN: Final = 200
-"""Records that are handed over before the health pages get a turn."""
+"""Records handed over in one go; then the health pages get a turn."""
 STOP_S_MAX: Final = 5.0
-"""How long a producer may take to close: what it still holds is read again."""
+"""Time that a producer gets to close; the records that it still holds are read again."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestTarget:
-    """Target of records: `topic`, in `dialect`; `rejected_topic` keeps those that are too long."""
+    """Target of records: `topic`, in `dialect`; `rejected_topic` takes those that are too long."""
 
     topic: str
     dialect: str
@@ -42,18 +42,17 @@ class IngestTarget:
 
 @dataclass(slots=True)
 class Sent:
-    """Counts of all lines so far."""
+    """Counts of all lines so far; `first` is the place of the first that is no call."""
 
     taken: int = 0
     unreadable: int = 0
     too_long: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: str = ""
-    """The place of the first record that is no call."""
 
 
 class RecordSender:
-    """Sends batches of lines, one after the other. `connect` gives a started producer."""
+    """Sender of batches of lines, in order. `connect` returns a started producer."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class RecordSender:
 
     @property
     def waits_s(self) -> float:
-        """Return how long the lines under way have waited; 0: none are."""
+        """Seconds that the lines under way have waited; 0: none are under way."""
         return 0.0 if self._since_s is None else monotonic_s() - self._since_s
 
     async def stop(self) -> None:
@@ -95,8 +94,8 @@ class RecordSender:
     async def send(self, lines: Sequence[FileLine]) -> None:
         """Return when Kafka has all of `lines`, however long that takes.
 
-        Raises ConfigInvalid, with nothing of `lines` sent, when so many records were no calls that
-        they must be in another dialect; KafkaRefuses, SinkDown as connecting does.
+        Raises ConfigInvalid, before sending any, when so many records were no calls that they must
+        be in another dialect. Raises KafkaRefuses and SinkDown as `connect` does.
         """
         whole = [line for line in lines if not line.too_long]
         keys, unreadable = keyed(self._read, self._way.topic, [line.value for line in whole])
@@ -159,19 +158,19 @@ class RecordSender:
         return await self._queued(self._way.rejected_topic, line.value, None, headers)
 
     def _suspect(self, whole: Sequence[FileLine], unreadable: Sequence[Unreadable]) -> None:
-        """Raise ConfigInvalid if no record was a call for so long that none will be."""
+        """Raise ConfigInvalid after enough records without a call: the dialect must be wrong."""
         if len(unreadable) < len(whole):
             self._streak.clear()
             return
         for index, reason, detail in unreadable:
-            # Events that are no calls are this switch's nevertheless.
+            # Other events of the switch are no calls either, and no sign of another dialect.
             if reason is not RejectReason.OTHER_EVENT and len(self._streak) < SAMPLES_MAX:
                 self._streak.append((whole[index], f"{reason}: {detail}"))
         if len(self._streak) < RECORDS_MIN:
             return
         why = Counter(reason for _, reason in self._streak).most_common(1)[0][0]
         name = likely([line.value for line, _ in self._streak], self._way.region)
-        seems = f"they seem to be in {name}" if name else "they are in no dialect that is known"
+        seems = f"they seem to be in {name}" if name else "they are in no known dialect"
         if name == self._way.dialect.partition(":")[0]:
             seems = "they are this switch's, and lack what a call needs"
         text = (
@@ -198,16 +197,16 @@ class RecordSender:
 
 
 def _seen(future: "asyncio.Future[Any]") -> None:
-    """Perhaps nobody waits for it any more: another of its batch has failed."""
+    """Take the error: nobody waits for it once another record of the batch has failed."""
     if not future.cancelled():
         future.exception()
 
 
 def headers_of(line: FileLine) -> list[tuple[str, bytes]]:
-    """Return where a record comes from.
+    """Return the headers with a record's origin.
 
-    `rf_record` is the same for a line that is sent again after a crash, and no other line has it:
-    it is made of its place and its bytes.
+    `rf_record` is made of its place and its bytes: the same when a line is sent again after a
+    crash, so that the worker recognises it, and different for every other line.
     """
     mark = hashlib.blake2b(b"%d " % line.at, digest_size=12)
     mark.update(b"%d " % line.number)

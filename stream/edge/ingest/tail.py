@@ -1,9 +1,9 @@
 """One growing file, read in order over restarts and rotation. Blocks.
 
 Rotation by renaming (logrotate's `create`, FreeSWITCH's own): the renamed file is read to its end
-first, and only when its writer has begun the new one, so that nothing is missed which it still
-wrote to the old. `copytruncate`: what was not read yet is read from the copy. What was written
-between the copying and the emptying is lost to everybody: logrotate's manual says so.
+first. It counts as ended only when the writer has begun the new one: until then it may still write
+to the old. `copytruncate`: the rest is read from the copy. Lines written between the copy and the
+truncation are lost to everybody, as logrotate's manual says.
 """
 
 import logging
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 class TailSettings:
     """Settings of one growing file.
 
-    `from_end`: what is there when it is first seen is left out. `last_line`: a last line without
-    its end is a record.
+    `from_end`: leave out what it holds when first seen. `last_line`: a last line without line end
+    is a record.
     """
 
     line_bytes_max: int
@@ -31,7 +31,7 @@ class TailSettings:
 
 
 class Tail:
-    """Reads the file at `path` on from `place` (None: it was never read). Close it."""
+    """Reader of the file at `path`, from `place` on (None: it was never read). Close it."""
 
     def __init__(
         self,
@@ -47,33 +47,33 @@ class Tail:
         self._file: RecordFile | None = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     @property
     def finished(self) -> bool:
-        """Return whether all that is there was read: always, once `next` has given None."""
+        """True: once `next` has returned None, everything there was read."""
         return True
 
     @property
     def waiting(self) -> FileLine | None:
-        """A last line whose end has not come yet: where it is, without what it says."""
+        """The place of a last line whose end has not come yet, without its text."""
         if self._file is None or not self._file.lines.unfinished:
             return None
         lines = self._file.lines
         return FileLine(lines.file, lines.at, lines.number, b"", lines.unfinished)
 
     def behind(self) -> int:
-        """Bytes of whole and half lines that were not given yet."""
+        """Return the bytes of whole and half lines that were not returned yet."""
         if self._file is None:
             return _size(self._path)
         left = max(0, self._file.size - self._file.lines.read_to)
         return left if self._is_live(self._file) else left + _size(self._path)
 
     def next(self) -> LineBatch | None:
-        """The next lines, and the place behind them; None: nothing more is there now."""
+        """Return the next lines and the position behind them; None: there is no more now."""
         never = False
         while True:
             if self._file is None:
@@ -83,7 +83,7 @@ class Tail:
             file = self._file
             assert file is not None, "begun"
             if never:
-                # So that it is found again if it is rotated before its first line was sent.
+                # Saved at once, or a rotation before the first line is sent would lose the file.
                 never, self._place = False, file.place
                 return LineBatch((), self._place)
             before = None if file.lines.read_to else file.place
@@ -111,7 +111,7 @@ class Tail:
                 return self._last_line(file)
 
     def _was_another(self, file: RecordFile, before: FilePosition) -> bool:
-        """Open the copy, if one holds what the file held before its first line was read."""
+        """Open a copy of the file's earlier content, if there is one; return whether there is."""
         older = None if file.old else between(self._path, before, None, file.place.touched_ns)
         if older is None:
             return False
@@ -125,7 +125,7 @@ class Tail:
         return None if line is None else LineBatch([line], file.place)
 
     def _begin(self) -> bool:
-        """Open what comes next; whether there is something."""
+        """Open the next file; return whether there is one."""
         place, bytes_max = self._place, self._settings.line_bytes_max
         try:
             if place is None:
@@ -137,9 +137,9 @@ class Tail:
                     if self._file is not None:
                         self._observe(FileEvent.LOST)
                         log.error(
-                            "%s: the file that was read up to byte %d is not in the folder any "
-                            "more; if it was longer, the rest was not read. Have it rotated "
-                            "without compressing it at once (logrotate's delaycompress)",
+                            "%s: the file that was read up to byte %d is gone from the folder; "
+                            "if it was longer, the rest is lost. Rotate without compressing at "
+                            "once (logrotate's delaycompress)",
                             self._path, place.at,
                         )  # fmt: skip
         except OSError as error:
@@ -154,18 +154,18 @@ class Tail:
         return RecordFile(self._path, at, number, bytes_max)
 
     def _after(self, place: FilePosition, ended: RecordFile | None) -> RecordFile | None:
-        """The file that follows the one that was read to `place`; None: there is none yet."""
+        """Open the file that follows the one read to `place`; None: there is none yet."""
         path = between(self._path, place, ended) or self._path
         try:
             file = RecordFile(path, 0, 1, self._settings.line_bytes_max)
         except FileNotFoundError:
             return None
         self._observe(FileEvent.BEGUN)
-        log.info("%s is read from its beginning", path)
+        log.info("reading %s from its beginning", path)
         return file
 
     def _ended(self, file: RecordFile) -> LineBatch | None:
-        """A file that was rotated away was read to its end: its last line, and the next file."""
+        """Return the last line of a rotated file, and open the next file."""
         last = file.lines.rest()
         place = file.place
         following = self._after(place, file)
@@ -179,7 +179,7 @@ class Tail:
         return LineBatch([last] if last is not None else [], place)
 
     def _replaced(self, file: RecordFile) -> bool:
-        """Return whether another file is in its place, and is written to."""
+        """Return whether another file is in its place, and has content."""
         if self._is_live(file) or not _size(self._path):
             return False
         self._observe(FileEvent.ROTATED)
@@ -194,13 +194,13 @@ class Tail:
         return (about.st_dev, about.st_ino) == file.identity
 
     def _truncated(self, file: RecordFile) -> None:
-        """Go on in the copy that was made before, if there is one."""
+        """Leave the truncated file: the copy made before it holds the rest, if there is one."""
         self._observe(FileEvent.TRUNCATED)
-        log.info("%s was emptied or written anew in its place", file.path)
+        log.info("%s was emptied or rewritten in its place", file.path)
         self._leave(file)
 
     def _leave(self, file: RecordFile) -> None:
-        """Close it, to be found again by its place."""
+        """Close it; `found_again` finds it by its position."""
         self._place = file.place
         file.close()
         self._file = None

@@ -1,10 +1,10 @@
 """A decision as a CloudEvent (CloudEvents 1.0.2, HTTP protocol binding 3.1 and 3.2), signed.
 
-The event's id is the decision's: whoever gets it twice (delivery is at-least-once) can tell. The
-signature is that of Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`, once for each
-secret, so that a receiver may go on with the old one while it is being replaced.
+The event's id is the decision's: a receiver that gets it twice (delivery is at least once) can
+tell. The signature is that of Standard Webhooks 1.0: HMAC-SHA256 over `id.timestamp.body`, once for
+each secret. A receiver may use the old one while it is being replaced.
 
-No number stands in a header, since headers are logged along the way; the body holds it whole.
+No header has a number, since headers are logged along the way. The body holds it whole.
 """
 
 import base64
@@ -28,7 +28,7 @@ _ID, _TIME = re.compile(r"[A-Za-z0-9]{1,64}"), re.compile(r"[0-9TZ:.+-]{1,40}")
 
 
 class CloudEvent(NamedTuple):
-    """One decision to tell of. `kind` is its verdict, or "simulated"."""
+    """One decision as an event. `kind` is its verdict, or "simulated"."""
 
     id: str
     kind: str
@@ -51,12 +51,11 @@ class _Structured(msgspec.Struct, gc=False):
 
 
 def read_event(value: bytes | None) -> CloudEvent | None:
-    """The decision in a record; None: it is none."""
+    """Return the decision in a record; None: it is none."""
     held = read_decision(value)
-    # They go into headers: nothing but letters, digits and the signs of a time.
-    if held is None or not re.fullmatch(
-        r"[A-Za-z0-9]{1,64} [0-9TZ:.+-]{1,40}", f"{held.decision_id} {held.decided_at}"
-    ):
+    # Id and time become headers, and the topic is not ours alone: a line end in one would be a
+    # header of its own.
+    if held is None or not (_ID.fullmatch(held.decision_id) and _TIME.fullmatch(held.decided_at)):
         return None
     kind = "simulated" if held.simulated else held.verdict
     lists = frozenset(reason.list for reason in held.reasons)
@@ -66,7 +65,7 @@ def read_event(value: bytes | None) -> CloudEvent | None:
 
 
 def request_of(event: CloudEvent, mode: Mode, source: str) -> tuple[dict[str, str], bytes]:
-    """Headers, without the signature, and body."""
+    """Return an event's headers, without the signature, and its body."""
     if mode == "structured":
         whole = _Structured(
             specversion="1.0",
@@ -90,7 +89,7 @@ def request_of(event: CloudEvent, mode: Mode, source: str) -> tuple[dict[str, st
 
 
 def signed(secrets: Sequence[bytes], name: str, at_s: int, body: bytes) -> Mapping[str, str]:
-    """The headers that prove that `body` is ours, and of when; a signature for each secret."""
+    """Return the headers that prove the origin and the time of `body`, signed by each secret."""
     content = f"{name}.{at_s}.".encode() + body
     signatures = [
         base64.b64encode(hmac.digest(secret, content, hashlib.sha256)).decode()
@@ -104,7 +103,7 @@ def signed(secrets: Sequence[bytes], name: str, at_s: int, body: bytes) -> Mappi
 
 
 def secret_of(text: str) -> bytes:
-    """The secret in `whsec_<base64>`. Raises ValueError with what is wrong, never with the text."""
+    """Return the secret in `whsec_<base64>`. Raises ValueError, whose text never quotes it."""
     try:
         secret = base64.b64decode(text.removeprefix(_MARK), validate=True)
     except binascii.Error:

@@ -1,8 +1,8 @@
 """The loop of a sink: take a batch of decisions, deliver it, commit what was delivered.
 
-A batch is delivered for as long as it takes: what stands in the way delays this group and loses
-nothing. If the partitions are wanted back meanwhile, delivering is broken off, nothing of the batch
-is committed, and their next reader repeats it.
+A batch is delivered for as long as it takes: an outage delays this group and loses nothing. If the
+group rebalances meanwhile, the loop breaks off the delivery and commits nothing of the batch. The
+partitions' next reader repeats it.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from stream.ops.tasks import cancelled
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.05
-"""How often a batch that is being delivered is looked at: hand over, or stop?"""
+"""Interval of the check whether to break a delivery off: Kafka waits for revoked partitions."""
 STOP_S = 3.0
-"""How long a batch that is being delivered may take once we are told to stop."""
+"""Time that a delivery under way gets after `stop`; a longer one is repeated after the restart."""
 
 Rewind = Callable[[int, Mapping[Partition, int], int], Awaitable[Mapping[Partition, int]]]
-"""(epoch, up to where each partition was delivered, turns without a record) -> where to go back."""
+"""(epoch, next offset of each partition, turns without a record) -> offsets to go back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class SinkLoop:
         settings: SinkLoopSettings,
         back: Rewind | None = None,
     ) -> None:
-        """`back` is asked before each batch: from where to read on, {}: from where we are."""
+        """`back` is called before each batch. {}: read on from here."""
         self._source = source
         self._deliver = deliver
         self._settings = settings
@@ -64,7 +64,7 @@ class SinkLoop:
         self._stopping = True
 
     async def run(self) -> None:
-        """Until `stop`, or a fault that only a restart mends: SourceDown."""
+        """Deliver until `stop`. Raises SourceDown, after which only a restart helps."""
         while not self._stopping:
             await self._turn()
         await self._commit()
@@ -75,6 +75,7 @@ class SinkLoop:
             self._source.released()
             return
         if self._source.epoch != self._epoch:
+            # Another assignment: offsets of partitions that left us must not be committed.
             self._epoch = self._source.epoch
             self._progress = CommitProgress({})
         await self._go_back()
@@ -104,7 +105,8 @@ class SinkLoop:
 
     async def _delivered(self, raw: RawBatch) -> bool:
         """Return whether the batch was delivered, and not broken off."""
-        # No TaskGroup: once the partitions are wanted back, nobody waits for the batch.
+        # No TaskGroup: after a rebalance nobody waits for the batch. Polled, since the
+        # source tells of a rebalance by a flag.
         task = asyncio.ensure_future(self._deliver(raw))
         stop_at_s = float("inf")
         try:
@@ -128,18 +130,18 @@ class SinkLoop:
         try:
             await self._source.commit(due)
         except PartitionsLost:
-            return  # said by the source; whoever has them now repeats it
+            return  # the source has logged it; their new reader repeats the batch
         self._progress.committed(due)
 
 
 IDLE_TURNS = 5
-"""So many waits for records without one, of a broker that answers, and the end is reached: offsets
-have holes (transaction markers), so a position may never come to be the end."""
+"""After so many empty waits at a broker that answers, the end is reached. Offsets have holes
+(transaction markers), so a position may never equal the end."""
 _SILENT_S = 1.0
 
 
 class TimedSource(Protocol):
-    """A source that knows times: `calls.source.KafkaSource`."""
+    """A source that finds offsets by time: `kafka.consumer.KafkaSource`."""
 
     @property
     def silent_s(self) -> float:
@@ -147,18 +149,18 @@ class TimedSource(Protocol):
         ...
 
     async def positions_at(self, at_ms: int) -> Mapping[Partition, int]:
-        """The first offset of each partition of ours at or after that time. Raises SourceDown."""
+        """Return each partition's first offset at or after that time. Raises SourceDown."""
         ...
 
     async def ends(self) -> Mapping[Partition, int]:
-        """The end of each partition of ours. Raises SourceDown."""
+        """Return the end of each partition of ours. Raises SourceDown."""
         ...
 
 
 class DecisionReplay:
-    """Decisions to read once more, after Redis lost their keys: those of the last `back_s` seconds.
+    """Decisions of the last `back_s` seconds, to read again after Redis lost their keys.
 
-    Those before have expired. After a rebalance it begins again, with the partitions of then.
+    Older ones have expired. After a rebalance it begins again, with the partitions of then.
     """
 
     def __init__(self, back_s: int) -> None:
@@ -169,17 +171,17 @@ class DecisionReplay:
 
     @property
     def done(self) -> bool:
-        """Return whether nothing is left to be read once more."""
+        """Return whether nothing is left to be read again."""
         return not self._wanted
 
     def want(self) -> None:
-        """Keys were lost: read once more."""
+        """Read again: keys were lost."""
         self._wanted, self._epoch = True, -1
 
     async def turn(
         self, source: TimedSource, epoch: int, delivered: Mapping[Partition, int], idle: int
     ) -> Mapping[Partition, int]:
-        """Return where to go back to, or {}: go on. `idle`: turns since the last record."""
+        """Return offsets to go back to; {}: go on. `idle`: turns since the last record."""
         if not self._wanted or not delivered:
             return {}
         if epoch != self._epoch:

@@ -1,7 +1,7 @@
-"""Decisions as they come from Kafka, of which only blocks by lists concern a proxy's keys.
+"""Blocks by lists among the decisions of a batch: only those become keys of SIP proxies.
 
-A block by a plausibility rule is about one call on one trunk, with a number that somebody else may
-own: it is never a key, which would silence the owner.
+A block by a plausibility rule is about one call on one trunk. Its number may be spoofed: a key
+would silence the owner.
 """
 
 import re
@@ -17,11 +17,11 @@ from stream.edge.sinks.proxy_keys import BLOCK, Put
 
 
 class RecordOutcome(StrEnum):
-    """What became of a record of the decisions topic; a closed list, each is a label."""
+    """Outcome of a record of the decisions topic: a closed list, each is a label."""
 
     WRITTEN = "written"
     NO_BLOCK = "no_block"
-    """It allows, flags, or only says what a list on trial would have done."""
+    """It allows or flags, or its list is on trial."""
     NO_LIST = "no_list"
     """A rule about the call blocked it, not a list."""
     EXPIRED = "expired"
@@ -40,7 +40,7 @@ class NumberBlock(NamedTuple):
 
 @dataclass(slots=True)
 class BlockBatch:
-    """The newest block of each number of a batch; `others`: what the other records were."""
+    """The newest block of each number of a batch; `others` counts the other records."""
 
     by_number: dict[str, NumberBlock] = field(default_factory=dict)
     others: dict[RecordOutcome, int] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class BlockBatch:
 
 
 def read_blocks(values: Iterable[bytes | None], now_s: int) -> BlockBatch:
-    """What stands in `values`; any bytes at all are something."""
+    """Read record values; any bytes have an outcome."""
     blocks = BlockBatch()
     newest = blocks.by_number
     for value in values:
@@ -73,10 +73,8 @@ def _read(value: bytes | None, now_s: int) -> NumberBlock | RecordOutcome:
         return RecordOutcome.NO_BLOCK
     if not decision.reasons or decision.number is None or decision.expires_at is None:
         return RecordOutcome.NO_LIST
-    expires_at, decided_at = (
-        read_rfc3339(decision.expires_at, None),
-        read_rfc3339(decision.decided_at, None),
-    )
+    expires_at = read_rfc3339(decision.expires_at, None)
+    decided_at = read_rfc3339(decision.decided_at, None)
     if expires_at is None or decided_at is None or _NUMBER.fullmatch(decision.number) is None:
         return RecordOutcome.UNREADABLE
     expires_at_s = int(expires_at.timestamp())

@@ -1,9 +1,9 @@
-"""The engine's decision now about a number, or about all that begin like a prefix.
+"""The engine's decision now about a number, or about all numbers that begin like a prefix.
 
-The same matches, policy, agreements and allowlist as a call's way (`calls.rulings`), without a
-call: so plausibility rules and emergency numbers called, which are about a call, say nothing here.
-One rule can be told from the number: one that never calls is blocked here where the rule
-`do_not_originate` blocks on every trunk. Lists that rules ask are no lists here either.
+It uses the same matches, policy, agreements and allowlist as `calls.rulings`, without a call. So
+rules about a call have no effect here: plausibility rules, and calls to emergency numbers. One rule
+goes by the number alone: `do_not_originate`, where it blocks on every trunk. Lists that only rules
+use are no lists here either.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,9 +38,9 @@ class Blocked(NamedTuple):
 
 
 PrefixKeys = Mapping[str, Blocked | None]
-"""By prefix ("+8552390"): why it is blocked; None: it may pass, inside a shorter one that may not.
+"""Reason of a block by prefix ("+8552390"); None: an exception inside a shorter, blocked one.
 
-Of a number the longest that it begins with speaks.
+The longest prefix of a number decides.
 """
 
 
@@ -52,7 +52,7 @@ class NumberPolicy:
     policy: Policy
     columns: PolicyColumns = field(init=False)
     _unheard: frozenset[int] = field(init=False)
-    """Lists, by index, that rules ask: what they hold is no reason to block a number."""
+    """Lists, by index, that only rules use: being on one is no reason to block a number."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", PolicyColumns.of(self.policy))
@@ -62,21 +62,21 @@ class NumberPolicy:
         object.__setattr__(self, "_unheard", frozenset(lists.may_roam if blocks else lists.all))
 
     def numbers(self, e164: NDArray[np.bytes_], now_s: int) -> dict[int, Blocked]:
-        """Those of `e164` (S16) that would be blocked at `now_s`, by their place."""
+        """Return the blocked ones of `e164` (S16) at `now_s`, by their index."""
         kinds = np.full(len(e164), Kind.E164, np.uint8)
         columns = self.columns
         found = self.blocklists.match(Numbers(e164, kinds), now_s, columns.decay, columns.scopes)
         return self._blocked(found, e164, now_s)
 
     def prefixes(self, now_s: int) -> PrefixKeys:
-        """The prefixes that lists name, and what an ordinary number behind each would meet."""
+        """Return the prefixes of lists, and the decision on a number that only they hold."""
         blocklists = self.blocklists
         names = sorted({*self._prefix_texts(), *self._allowed_prefixes(now_s)}, key=len)
         if not names:
             return {}
         texts = np.array(names, "S16")
-        # A prefix stands for itself: only prefixes as long or shorter can say anything of it. One
-        # below six digits, which the settings have to allow, is looked up with zeros behind it.
+        # Only prefixes as long or shorter can match a prefix. One below six digits, which the
+        # settings have to allow, is padded with zeros: the table has no shorter heads.
         asked = np.array([name.ljust(HEAD_DIGITS + 1, "0") for name in names], "S16")
         said = blocklists.prefixes.match(asked, self.columns.decay, now_s)
         blocked = self._blocked(said.at(np.flatnonzero(said.confirmed)), texts, now_s)
@@ -88,7 +88,7 @@ class NumberPolicy:
         return keys
 
     def known_numbers(self, of: LiveList, rows_max: int) -> Iterator[NDArray[np.uint64]]:
-        """The numbers that a list names in digits, as codes, in portions; some may come twice."""
+        """Yield the numbers that a list holds in digits, as codes; some may come twice."""
         columns = None if of.snapshot is None else of.snapshot.columns
         if columns is not None:
             for start in range(0, len(columns), rows_max):
@@ -102,7 +102,7 @@ class NumberPolicy:
             yield np.array(changed[start : start + rows_max], np.uint64)
 
     def behind(self, name: str, generation: int) -> bool:
-        """Return whether list `name` is older here than `generation`, or cannot be asked."""
+        """Return whether list `name` is older here than `generation`, or not usable."""
         for live in self.blocklists.lists:
             if live.name == name:
                 return not live.usable or live.generation < generation
@@ -150,7 +150,7 @@ class NumberPolicy:
 
 
 def speaking(keys: PrefixKeys, number: str) -> Blocked | None:
-    """Return what the longest of `keys` that `number` (or a longer prefix) begins with says."""
+    """Return the block by the longest of `keys` that `number` (or a longer prefix) begins with."""
     for length in range(len(number), 1, -1):
         if number[:length] in keys:
             return keys[number[:length]]
@@ -160,11 +160,11 @@ def speaking(keys: PrefixKeys, number: str) -> Blocked | None:
 _LABELS = tuple(
     Category(n).label if n in set(Category) else Category.OTHER.label for n in range(256)
 )
-"""By category; one that this version does not know is `other`, as in decisions."""
+"""By category. One that this version does not know is `other`, as in decisions."""
 
 
 def ends_at(blocked: Blocked, most_s: int) -> int:
-    """Return the end of a key about it: with its entry, at `most_s` at the latest."""
+    """Return the end of its key: that of its entry, at the latest `most_s`."""
     return most_s if blocked.expires_at_s == NEVER else min(blocked.expires_at_s, most_s)
 
 
@@ -176,9 +176,11 @@ def _numbers_in(columns: Columns, start: int, stop: int) -> NDArray[np.uint64]:
 
 @dataclass(frozen=True, slots=True)
 class ListChanges:
-    """`numbers` ("+66812345678") of which something is said anew; `allowed`: prefixes
-    ("+662123") that went onto the allowlist or off it; `prefixes`: some list's prefixes changed;
-    `everything`: more than can be named, so all have to be looked at.
+    """Changes from one moment's lists to another's.
+
+    `numbers` ("+66812345678") have changed entries. `allowed` are prefixes ("+662123") that came
+    onto the allowlist or left it. `prefixes`: some list's prefixes changed. `everything`: more
+    changed than can be named, so all keys have to be checked.
     """
 
     numbers: frozenset[str] = frozenset()
@@ -191,7 +193,7 @@ NOTHING = ListChanges()
 
 
 def list_changes(before: Blocklists, after: Blocklists) -> ListChanges:
-    """Return what changed from `before` to `after`; costs a look at the changed lists' overlays."""
+    """Return the changes from `before` to `after`; reads the overlays of changed lists."""
     if before is after:
         return NOTHING
     numbers, allowed = _of_allowlists(before, after)
@@ -214,7 +216,7 @@ def list_changes(before: Blocklists, after: Blocklists) -> ListChanges:
 
 
 def _of_allowlists(before: Blocklists, after: Blocklists) -> tuple[frozenset[str], frozenset[str]]:
-    """The numbers and the prefixes that an entry came or went for."""
+    """The numbers and the prefixes whose allow entry came, changed or went."""
     if before.allow is after.allow:
         return frozenset(), frozenset()
     old = {entry.text: entry for entry in before.allow.entries()}

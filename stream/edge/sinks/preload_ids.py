@@ -1,12 +1,12 @@
-"""Ids of blocks that no call led to: whose number can be told from the id, by who has the key.
+"""Ids of preloaded blocks, which no call led to: the number itself, encrypted.
 
-A preloaded key may be what stops a call, and its id is what the caller's carrier comes with. There
-can be millions, so none is kept anywhere: the id is the number itself, enciphered. Who has no key
-can neither read a number out of an id nor make the id of a number, to ask whether it is listed.
+A preloaded key may stop a call, and its id is what the caller's carrier asks about. There can be
+millions, so none is stored. Without the key nobody can read a number out of an id, or make the id
+of a number to ask whether it is listed.
 
 The cipher is a Feistel network over 64 bits (Luby and Rackoff, 1988) whose round function is AES.
-Thirteen bits stay 0: an id that is something else is taken for one with a chance of 1 in 8192, and
-then its number would have to be blocked.
+Thirteen bits stay 0: another id passes for one of these with a chance of 1 in 8192, and shows
+something only if its number is blocked.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 KEY_BYTES: Final = 16
 _ROUNDS: Final = 10
+"""Luby and Rackoff need four; the others are margin."""
 _SIGNS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32, as in other ids."""
 _LENGTH: Final = 13
 _LETTERS: Final = np.frombuffer(_SIGNS.encode(), np.uint8)
 _SHIFTS: Final = np.arange(60, -1, -5, dtype=np.uint64)
 _NUMBERS: Final = 10**15
+"""E.164 has 15 digits at most: 50 bits, so bit 50 can mark a prefix."""
 _PREFIX: Final = 1 << 50
 _HALF: Final = np.uint64(32)
 _LOW: Final = np.uint64(0xFFFFFFFF)
@@ -36,7 +38,7 @@ class NumberIds:
         self._cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 - one block
 
     def ids(self, texts: Sequence[str]) -> list[str]:
-        """The ids of numbers ("+66812345678") and prefixes ("+8552390*")."""
+        """Return the ids of numbers ("+66812345678") and prefixes ("+8552390*")."""
         codes = [
             int(text[1:-1]) | _PREFIX if text.endswith("*") else int(text[1:]) for text in texts
         ]
@@ -46,11 +48,12 @@ class NumberIds:
         return ids
 
     def text(self, decision_id: str) -> str | None:
-        """The number or prefix whose id this is; None: it is no id of this key."""
+        """Return the number or prefix of this id; None: it is no id of this key."""
         places = [_SIGNS.find(sign) for sign in decision_id]
         if len(places) != _LENGTH or -1 in places or places[0] > 15:
             return None
         block = sum(place << 60 - 5 * index for index, place in enumerate(places))
+        # Halves swapped, rounds backwards: then the network is its own inverse.
         swapped = np.array([block >> 32 | (block & 0xFFFFFFFF) << 32], np.uint64)
         turned = int(self._turned(swapped, range(_ROUNDS - 1, -1, -1))[0])
         code = turned >> 32 | (turned & 0xFFFFFFFF) << 32
@@ -60,7 +63,7 @@ class NumberIds:
         return f"+{number}*" if code & _PREFIX else f"+{number}"
 
     def _turned(self, blocks: NDArray[np.uint64], rounds: range) -> NDArray[np.uint64]:
-        """All rounds of the network, in their order or back."""
+        """Run all rounds of the network, in their order or backwards."""
         left, right = blocks >> _HALF, blocks & _LOW
         for number in rounds:
             left, right = right, left ^ self._mixed(right, number)

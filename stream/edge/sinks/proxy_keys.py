@@ -1,16 +1,16 @@
-"""The keys that SIP proxies read: a contract of its own, apart from the register's `rf:`.
+"""The keys that SIP proxies read: a contract of its own, apart from the list store's `rf:`.
 
 | key | type | holds |
 |---|---|---|
 | `bl:+66812345678` | hash | a number that may not call: see `FIELDS` |
-| `bl:+8552390*` | hash | the same for all that begin so; of a number its longest key speaks |
+| `bl:+8552390*` | hash | the same for all that begin so; a number's longest key decides |
 | `bl:meta` | hash | `version built_at count prefix_digits` for proxies, `build redis` for us |
 
 Every value is at most 64 bytes, so that Redis keeps a hash as one small list of bytes: a longer one
 (a whole Reason header) would make each key three times as large.
 
-Writing is done by scripts, many keys each: one command for 500 numbers instead of 1,000 commands,
-and what must not be overwritten is decided where it lies, whoever else writes.
+Scripts write many keys each: one command for 500 numbers instead of 1,000. They also decide in
+Redis which keys to leave as they are, since several sinks may write at once.
 """
 
 from typing import NamedTuple
@@ -20,9 +20,9 @@ META = "bl:meta"
 FORMAT = "1"
 ALLOW, BLOCK = "allow", "block"
 FIELDS = ("action", "reason", "list", "decision_id", "expires_at", "decided_at")
-"""`action` block, or allow (a number or range inside a blocked prefix that may pass); `reason` the
-category; `list` who says so; `expires_at` seconds since the epoch, where the key's own life ends;
-`decided_at` milliseconds since the epoch, 0 where no call was decided yet."""
+"""`action`: block, or allow for a number or range inside a blocked prefix. `reason`: the category.
+`list`: the deciding list. `expires_at`: seconds since the epoch, when the key itself expires.
+`decided_at`: milliseconds since the epoch, 0 where no call was decided yet."""
 
 PUT = """
 local puts = cmsgpack.unpack(ARGV[1])
@@ -66,7 +66,7 @@ redis.call('HSET', KEYS[1], 'built_at', ARGV[2], 'count', ARGV[3], 'prefix_digit
 redis.call('HINCRBY', KEYS[1], 'version', ARGV[5])
 return 1
 """
-"""Says that the keys are right as of now; 0: `bl:meta` is gone, or somebody else's."""
+"""Writes that the keys are right as of now. Returns 0: `bl:meta` is gone, or of another build."""
 
 
 class Put(NamedTuple):

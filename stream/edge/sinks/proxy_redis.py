@@ -1,7 +1,7 @@
 """The Redis that SIP proxies ask: the only place that writes its `bl:` keys.
 
-No method repeats anything by itself; each raises ProxiesDown, after which the keys are looked at
-anew: what a command that was cut off has done is not known.
+No method repeats anything by itself. Each raises ProxiesDown, after which the sink reads all keys
+again: nobody knows what a command has done that was cut off.
 """
 
 import logging
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 WRITE_KEYS = 500
 """Keys of one script: about 2 ms in which Redis answers nobody else, proxies among them."""
 _LOAD_KEYS = 500
+"""Keys that SCAN looks at in one go, for the same reason."""
 
 
 class ProxiesDown(Fault):
@@ -37,7 +38,10 @@ class ProxiesDown(Fault):
 
 @dataclass(frozen=True, slots=True)
 class ProxyRedisState:
-    """State of the Redis that answers: its `run`, new at each start, and `bl:meta`'s fields."""
+    """State of the Redis that answers: its `run`, new at each start, and the fields of `bl:meta`.
+
+    `may_evict` is its eviction policy, "" where it evicts nothing.
+    """
 
     run: str
     meta: Mapping[str, str]
@@ -45,7 +49,7 @@ class ProxyRedisState:
 
     @property
     def whole(self) -> bool:
-        """Return whether the keys were whole, and Redis did not start again since."""
+        """Return whether the keys were complete, and Redis did not restart since."""
         meta = self.meta
         whole = bool(meta.get("build")) and meta.get("format") == proxy_keys.FORMAT
         return whole and meta.get("redis") == self.run
@@ -66,13 +70,13 @@ class ProxyRedis(Closing):
         super().__init__(client(settings))
         self._settings = settings
         self.info: Mapping[str, Any] = {}
-        """What Redis last said of itself."""
+        """The last answer to INFO."""
         self._put = self._redis.register_script(proxy_keys.PUT)
         self._load = self._redis.register_script(proxy_keys.LOAD)
         self._beat = self._redis.register_script(proxy_keys.BEAT)
 
     async def let_in(self) -> None:
-        """Raise ListStoreRefuses where it answers and refuses us: only people can change that."""
+        """Raise ListStoreRefuses where it answers and refuses us: a person has to change that."""
         try:
             await look_at(self._redis, self._settings)
         except ListStoreRefuses:
@@ -81,7 +85,7 @@ class ProxyRedis(Closing):
             log.warning("the proxies' Redis is waited for: %s", fault)
 
     async def standing(self) -> ProxyRedisState:
-        """Return which Redis it is, and whether our keys are whole in it."""
+        """Return which Redis answers, and whether our keys are complete in it."""
         with _renamed("looking at the proxies' Redis"):
             self.info = info = await self._redis.info()
             meta: Mapping[Any, Any] = await self._redis.hgetall(proxy_keys.META)
@@ -93,7 +97,7 @@ class ProxyRedis(Closing):
         )
 
     async def load(self) -> AsyncIterator[Held]:
-        """Every key of ours; one that is written meanwhile may be missing, none comes by half."""
+        """Yield every key of ours. One written meanwhile may be missing, but is never torn."""
         cursor = b"0"
         while True:
             with _renamed("reading the keys"):
@@ -106,25 +110,25 @@ class ProxyRedis(Closing):
                 return
 
     async def put(self, puts: Sequence[Put]) -> None:
-        """Write keys; they are there, and will end, when this returns."""
+        """Write keys, with their expiry; Redis has them when this returns."""
         for start in range(0, len(puts), WRITE_KEYS):
             with _renamed("writing keys"):
                 await self._put(args=[_packed(puts[start : start + WRITE_KEYS])])
 
     async def drop(self, texts: Sequence[str]) -> None:
-        """Delete keys; one that is not there any more is no fault."""
+        """Delete keys; one that is gone already is no fault."""
         for start in range(0, len(texts), WRITE_KEYS):
             some = texts[start : start + WRITE_KEYS]
             with _renamed("deleting keys"):
                 await self._redis.unlink(*(f"{proxy_keys.PREFIX}{text}" for text in some))
 
     async def begin(self) -> None:
-        """The keys are not whole from here on: proxies see no `bl:meta`."""
+        """Mark the keys as incomplete: proxies see no `bl:meta`."""
         with _renamed("beginning to rebuild"):
             await self._redis.delete(proxy_keys.META)
 
     async def complete(self, build: str, run: str) -> None:
-        """The keys are whole; `beat` follows."""
+        """Mark the keys as complete; `beat` follows."""
         with _renamed("writing bl:meta"):
             fields = {"format": proxy_keys.FORMAT, "build": build, "redis": run, "version": "1"}
             await self._redis.hset(
@@ -134,7 +138,7 @@ class ProxyRedis(Closing):
     async def beat(
         self, build: str, run: str, now_s: int, count: int, digits: str, writes: int
     ) -> bool:
-        """Say that the keys are right as of now; False: Redis lost them, or started anew."""
+        """Write that the keys are right as of now. False: Redis lost them, or has restarted."""
         with _renamed("writing bl:meta"):
             self.info = info = await self._redis.info()
             args: list[str | int] = [build, now_s, count, digits, writes]
@@ -151,9 +155,9 @@ def _whole(text: str) -> int:
 
 
 async def number_ids(redis: Redis) -> NumberIds:
-    """The ids of a register; its key is made if there is none. Raises as redis-py does.
+    """Return the ids of a list store, which holds their key for all processes.
 
-    One key for all processes of a register, which holds it.
+    Makes the key if there is none. Raises as redis-py does.
     """
     await redis.set(redis_keys.NAMES, os.urandom(KEY_BYTES), nx=True)
     key: Any = await redis.get(redis_keys.NAMES)

@@ -1,12 +1,12 @@
-"""Keeps the keys of SIP proxies equal to what the engine would decide.
+"""Keep the keys of SIP proxies equal to what the engine would decide.
 
-A decision gives a number its key, if the lists here still say so; a change of lists, allowlist or
-agreements takes keys away, or gives them; a sweep looks at everything once in a while, for what
-changes by time alone. Decisions of a worker that knows newer lists than we do are believed.
+A decision gives a number its key, if the lists here still hold it. A change of lists, allowlist or
+agreements deletes keys or adds them. A sweep checks everything once in a while, for what time alone
+changes. Decisions of a worker with newer lists than ours are believed.
 
-One lock stands around each look at the lists together with what is written because of it, so that
-what is written last is always what was known last. A Redis that was away is read anew; one that
-lost keys is filled from the decisions topic and from the lists.
+One lock is held from each read of the lists until its writes: the last write is by the last lists.
+A Redis that was away is read again. One that lost keys is filled from the decisions topic and from
+the lists.
 """
 
 import asyncio
@@ -42,46 +42,47 @@ from stream.ops.tasks import cancelled
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.02
-"""How often it is looked whether the lists changed: a comparison of two references."""
+"""Interval of the check whether the lists changed: it compares two references."""
 BEAT_S = 1.0
 BELIEVED_MAX = 100_000
 """Blocks by newer lists that are remembered; our lists are mostly a second behind at most."""
 PART = 1000
-"""Decisions looked at in one go, about 10 ms."""
+"""Decisions checked in one go, about 10 ms in which nothing else of the process runs."""
 CHUNK = 4096
-"""Numbers judged in one go, about 10 ms; changes of lists come in between."""
+"""Numbers checked in one go, about 10 ms; changes of lists come in between."""
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
 
 
 class RedisSink:
-    """The keys in one Redis. `keep` runs as a task, beside whoever calls `deliver`."""
+    """The keys in one Redis. `keep` runs as a task, beside the caller of `deliver`."""
 
     def __init__(
         self,
         settings: RedisSinkSection,
         ttl_s: int,
         proxies: ProxyRedis,
-        judge: Callable[[], NumberPolicy],
+        policy: Callable[[], NumberPolicy],
         metrics: RedisSinkMetrics,
         names: NumberIds,
     ) -> None:
-        """A key lives for `ttl_s` at most. `judge` gives the lists of the moment.
+        """A key lives for `ttl_s` at most. `policy` gives the lists of the moment.
 
         It gives the same object until something changes.
         """
         self._settings = settings
         self._rules = KeyRules(ttl_s, settings.preload, names)
         self._proxies = proxies
-        self._judge = judge
+        self._policy = policy
         self._metrics = metrics
-        self._book = KeyIndex(settings.keys_max)
+        self._index = KeyIndex(settings.keys_max)
         self._written: dict[str, Held] = {}
-        """The keys of prefixes that are there."""
+        """The keys of prefixes in Redis."""
         self._around: PrefixKeys = {}
-        """Those that should be."""
+        """The keys of prefixes that should be there."""
         self._believed: dict[str, NumberBlock] = {}
-        """Blocks by newer lists than ours, until ours have come."""
-        # Held from a look at the lists until its write: the last write is by the last look.
+        """Blocks by newer lists than ours, until ours catch up."""
+        # Held from a read of the lists until its write. Without it a write by old lists could
+        # land behind one by new lists, and block a number that was taken off.
         self._lock = asyncio.Lock()
         self._up = asyncio.Event()
         self._seen: NumberPolicy | None = None
@@ -105,7 +106,7 @@ class RedisSink:
         return self._up.is_set() and bool(self._build)
 
     async def deliver(self, raw: RawBatch) -> None:
-        """Write what the decisions say; returns once Redis has it, however long that takes."""
+        """Write the keys of decisions; return once Redis has them, however long that takes."""
         while True:
             await self._up.wait()
             try:
@@ -147,14 +148,14 @@ class RedisSink:
             self._build, self._swept = "", False
             self.replay.want()
             self._metrics.rebuilds.inc()
-            log.info("the keys are not whole: they are written anew, from decisions and lists")
+            log.info("the keys are incomplete: rebuilding them from decisions and lists")
         if standing.may_evict:
             log.warning(
-                "the proxies' Redis runs with maxmemory-policy %s: under memory pressure it lets "
-                "block keys go; set noeviction, and keys_max to what fits",
+                "the proxies' Redis runs with maxmemory-policy %s: under memory pressure it "
+                "deletes block keys; set noeviction, and keys_max to what fits",
                 standing.may_evict,
             )
-        self._book.clear()
+        self._index.clear()
         self._written.clear()
         async for held in self._proxies.load():
             if held.text.endswith("*"):
@@ -162,11 +163,11 @@ class RedisSink:
             elif held.text[1:].isdigit():
                 decided = KeyKind.DECIDED if held.decided_at_ms else KeyKind.PRELOADED
                 kind = decided if held.action == BLOCK else KeyKind.SPARED
-                self._book.put(held.text, kind, held.expires_at_s)
+                self._index.put(held.text, kind, held.expires_at_s)
         self._seen = None
         self._metrics.redis_up.set(1)
         self._up.set()
-        log.info("the proxies' Redis answers; %d keys are there", len(self._book))
+        log.info("the proxies' Redis answers; %d keys are there", len(self._index))
 
     async def _tend(self) -> None:
         if not self._up.is_set():
@@ -177,7 +178,7 @@ class RedisSink:
         await self._beat()
 
     async def _beat(self) -> None:
-        """Say to proxies that the keys are right as of now, if they are."""
+        """Write for proxies that the keys are right as of now, if they are."""
         at_s = now_s()
         if at_s < self._beaten_s + BEAT_S:
             return
@@ -187,22 +188,22 @@ class RedisSink:
                 return
             self._build = uuid4().hex[:16]
             await self._proxies.complete(self._build, self._run)
-            log.info("the keys are whole: %d", len(self._book))
+            log.info("the keys are complete: %d", len(self._index))
         digits = " ".join(map(str, sorted({len(text) - 1 for text in self._written})))
-        count, writes = len(self._book) + len(self._written), self._writes
+        count, writes = len(self._index) + len(self._written), self._writes
         if not await self._proxies.beat(self._build, self._run, at_s, count, digits, writes):
-            raise ProxiesDown("Redis started anew, or bl:meta is gone")
+            raise ProxiesDown("Redis has restarted, or bl:meta is gone")
         self._writes -= writes
         self._metrics.redis.told(self._proxies.info)
         self._metrics.built.set(at_s)
         for kind in KeyKind:
-            self._metrics.keys.labels(kind.name.lower()).set(self._book.count(kind))
+            self._metrics.keys.labels(kind.name.lower()).set(self._index.count(kind))
         self._metrics.keys.labels("prefixes").set(len(self._written))
 
     # Decisions
 
     async def _deliver(self, raw: RawBatch) -> None:
-        """Redis writes a part while the next one is looked at."""
+        """Have Redis write a part while the next one is checked."""
         # No TaskGroup: a failed write ends the batch as it is, without a group around it.
         writing: list[asyncio.Task[None]] = []
         coming: set[str] = set()
@@ -216,21 +217,21 @@ class RedisSink:
             await cancelled(*writing)
 
     def _looked_at(self, values: Sequence[bytes | None], coming: set[str]) -> Writes:
-        """Return what decisions lead to now; `coming`: numbers that get a key just before."""
-        at_s, judge, book = now_s(), self._judge(), self._book
+        """Return the writes for decisions; `coming`: numbers whose writes are under way."""
+        at_s, policy, index = now_s(), self._policy(), self._index
         blocks = read_blocks(values, at_s)
         texts = list(blocks.by_number)
-        blocked = judge.numbers(np.array(texts, "S16"), at_s) if texts else {}
+        blocked = policy.numbers(np.array(texts, "S16"), at_s) if texts else {}
         writes, unblocked = Writes(), 0
-        near_the_cap = len(book) + len(coming) + len(texts) > book.keys_max
-        if near_the_cap:  # what was written meanwhile is counted by the book
-            coming -= {text for text in coming if text in book}
+        near_the_cap = len(index) + len(coming) + len(texts) > index.keys_max
+        if near_the_cap:  # the index counts what was written meanwhile
+            coming -= {text for text in coming if text in index}
         for place, (text, block) in enumerate(blocks.by_number.items()):
             why, put = blocked.get(place), block.put
-            if why is None and not _behind(judge, block):
+            if why is None and not _behind(policy, block):
                 unblocked += 1
                 continue
-            if near_the_cap and not book.takes(text, len(coming - {text})):
+            if near_the_cap and not index.takes(text, len(coming - {text})):
                 writes.capped += 1
                 continue
             coming.add(text)
@@ -253,52 +254,52 @@ class RedisSink:
     # Lists
 
     async def _catch_up(self) -> None:
-        """Do what the lists changed since they were last looked at."""
-        judge, seen = self._judge(), self._seen
-        if judge is seen:
+        """Apply changes of the lists since the last look."""
+        policy, seen = self._policy(), self._seen
+        if policy is seen:
             return
-        self._seen = judge
+        self._seen = policy
         if seen is None:
             self._sweep_due_s = 0.0
             return
-        found = list_changes(seen.blocklists, judge.blocklists)
+        found = list_changes(seen.blocklists, policy.blocklists)
         if found.prefixes and self._settings.prefixes:
             await self._let_go_of_prefixes()
-        numbers = {*found.numbers, *self._book.beginning(found.allowed), *self._believed}
+        numbers = {*found.numbers, *self._index.beginning(found.allowed), *self._believed}
         await self._look_at(numbers)
-        if found.everything or found.prefixes or seen.policy is not judge.policy:
+        if found.everything or found.prefixes or seen.policy is not policy.policy:
             self._sweep_due_s = 0.0
 
     async def _look_at(self, texts: Iterable[str]) -> None:
-        """Give each number the key that it should have now."""
+        """Give each number the key that it should have, or none."""
         held = list(texts)
         for start in range(0, len(held), CHUNK):
             some = held[start : start + CHUNK]
             async with self._lock:
                 at_s = now_s()
-                blocked = self._judge().numbers(np.array(some, "S16"), at_s)
+                blocked = self._policy().numbers(np.array(some, "S16"), at_s)
                 said = [
                     (text, blocked.get(place))
                     for place, text in enumerate(some)
                     if place in blocked or not self._believes(text)
                 ]
-                writes = of_numbers(self._book, said, self._around, self._rules, at_s)
+                writes = of_numbers(self._index, said, self._around, self._rules, at_s)
                 await self._write(writes)
 
     def _believes(self, text: str) -> bool:
-        """Return whether a worker blocked the number by newer lists than ours, still."""
+        """Return whether a worker blocked the number by lists that are still newer than ours."""
         block = self._believed.get(text)
         if block is None:
             return False
-        if _behind(self._judge(), block):
+        if _behind(self._policy(), block):
             return True
         del self._believed[text]
         return False
 
     async def _let_go_of_prefixes(self) -> None:
-        """Delete the keys of prefixes that do not block any more; new ones come with the sweep."""
+        """Delete the keys of prefixes that block no more; the sweep adds new ones."""
         async with self._lock:
-            wanted = self._judge().prefixes(now_s())
+            wanted = self._policy().prefixes(now_s())
             gone = [
                 t for t, held in self._written.items() if held.action == BLOCK and not wanted.get(t)
             ]
@@ -308,17 +309,18 @@ class RedisSink:
     # Everything
 
     async def _sweep(self) -> None:
-        """Look at every key, and at every number that could have one."""
+        """Check every key, and every number that could have one."""
         self._sweep_due_s = monotonic_s() + self._settings.sweep_s
         at_s = now_s()
-        self._book.forget_expired(at_s)
-        for text in [text for text in self._believed if text not in self._book]:
+        self._index.forget_expired(at_s)
+        for text in [text for text in self._believed if text not in self._index]:
             del self._believed[text]
         if self._settings.prefixes:
-            self._around = self._judge().prefixes(at_s)
+            self._around = self._policy().prefixes(at_s)
+            # Exceptions before blocks: else numbers inside a new prefix would be blocked meanwhile.
             allows, _, _ = of_prefixes(self._written, self._around, self._rules, at_s)
             await self._put_prefixes(allows)
-        codes = self._book.codes()
+        codes = self._index.codes()
         for start in range(0, len(codes), CHUNK):
             await self._look_at(_texts(codes[start : start + CHUNK]))
             await self._catch_up()
@@ -332,16 +334,16 @@ class RedisSink:
         self._swept = True
 
     async def _sweep_lists(self) -> None:
-        """Look at the numbers that lists and the allowlist name and that have no key yet."""
-        judge = self._judge()
-        for live in judge.blocklists.lists:
-            for codes in judge.known_numbers(live, CHUNK):
-                await self._look_at(self._without_key(_texts(self._book.missing(codes))))
+        """Check the numbers of lists and allowlist that have no key yet."""
+        policy = self._policy()
+        for live in policy.blocklists.lists:
+            for codes in policy.known_numbers(live, CHUNK):
+                await self._look_at(self._without_key(_texts(self._index.missing(codes))))
                 await self._catch_up()
-        await self._look_at(self._without_key(judge.blocklists.allow.numbers))
+        await self._look_at(self._without_key(policy.blocklists.allow.numbers))
 
     def _without_key(self, texts: Iterable[str]) -> list[str]:
-        """Those that may need one: all of them to preload, else those inside blocked prefixes."""
+        """Return numbers that may need a key: to preload all, else those in blocked prefixes."""
         if self._settings.preload:
             return list(texts)
         return [text for text in texts if speaking(self._around, text) is not None]
@@ -360,10 +362,10 @@ class RedisSink:
         self._count(0, len(texts))
 
     async def _write(self, writes: Writes) -> None:
-        # Deletions first: what may call again must not wait for what may not.
+        # Deletions first: who may call again must not wait for new blocks.
         await self._proxies.drop(writes.drops)
         await self._proxies.put(writes.puts)
-        writes.entered(self._book)
+        writes.entered(self._index)
         self._count(len(writes.puts), len(writes.drops))
         self._metrics.capped.inc(writes.capped)
 
@@ -373,9 +375,9 @@ class RedisSink:
         self._metrics.writes.labels("deleted").inc(deleted)
 
 
-def _behind(judge: NumberPolicy, block: NumberBlock) -> bool:
-    """Return whether the lists that blocked it are newer than ours: then the worker is believed."""
-    return any(judge.behind(name, generation) for name, generation in block.lists)
+def _behind(policy: NumberPolicy, block: NumberBlock) -> bool:
+    """Return whether the lists that blocked it are newer than ours: then we believe the worker."""
+    return any(policy.behind(name, generation) for name, generation in block.lists)
 
 
 def _texts(codes: "np.ndarray[tuple[int], np.dtype[np.uint64]]") -> list[str]:

@@ -1,6 +1,6 @@
-"""The keys that there are, and the key that a number or a prefix should have. Pure.
+"""The existing keys, and the key that a number or a prefix should have. Pure.
 
-An exception (`allow`) outlives every block around it: were it to end first, somebody who may call
+An exception (`allow`) outlives every block around it. If it ended first, a number that may call
 would be blocked while no sink runs.
 """
 
@@ -25,11 +25,11 @@ class KeyKind(IntEnum):
     PRELOADED = 1
     """A list holds the number; no call was seen yet."""
     SPARED = 2
-    """The number may pass, inside a blocked prefix."""
+    """An exception: the number may pass, inside a blocked prefix."""
 
 
 class KeyIndex:
-    """The keys of numbers that there are. `keys_max`: no more are taken.
+    """The existing keys of numbers, at most `keys_max`.
 
     One integer a number, about 160 bytes of memory each (measured: 159 MB for 1M), so the cap on
     keys bounds the memory too. A key that expired in Redis is forgotten at the next sweep.
@@ -37,6 +37,7 @@ class KeyIndex:
 
     def __init__(self, keys_max: int) -> None:
         self.keys_max = keys_max
+        # Expiry and kind in one integer: a tuple for each would double the memory.
         self._held: dict[int, int] = {}
         self._counts = [0, 0, 0]
 
@@ -51,7 +52,7 @@ class KeyIndex:
         return self._counts[kind]
 
     def get(self, text: str) -> tuple[KeyKind, int] | None:
-        """The kind and the end (seconds since the epoch) of a number's key; None: it has none."""
+        """Return kind and end (seconds since the epoch) of a number's key; None: it has none."""
         found = self._held.get(int(text[1:]))
         return None if found is None else (KeyKind(found & 3), found >> 2)
 
@@ -60,7 +61,7 @@ class KeyIndex:
         return text in self or len(self._held) + coming + reserve < self.keys_max
 
     def put(self, text: str, kind: KeyKind, expires_at_s: int) -> None:
-        """Its key was written."""
+        """Note that its key was written."""
         code, counts = int(text[1:]), self._counts
         before = self._held.get(code)
         if before is not None:
@@ -69,33 +70,33 @@ class KeyIndex:
         counts[kind] += 1
 
     def drop(self, text: str) -> None:
-        """Its key was deleted."""
+        """Note that its key was deleted."""
         found = self._held.pop(int(text[1:]), None)
         if found is not None:
             self._counts[found & 3] -= 1
 
     def forget_expired(self, now_s: int) -> None:
-        """Keys that Redis let go by itself."""
+        """Forget keys that have expired in Redis."""
         gone = [code for code, held in self._held.items() if held >> 2 <= now_s]
         for code in gone:
             self._counts[self._held.pop(code) & 3] -= 1
 
     def clear(self) -> None:
-        """Nothing is known."""
+        """Forget all keys."""
         self._held.clear()
         self._counts = [0, 0, 0]
 
     def codes(self) -> NDArray[np.uint64]:
-        """All numbers, as `core.codes` has them."""
+        """Return all numbers, as `core.numbers.codes` has them."""
         return np.fromiter(self._held, np.uint64, len(self._held))
 
     def missing(self, codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Those of `codes` that have no key."""
+        """Return those of `codes` that have no key."""
         held = self._held
         return np.array([code for code in codes.tolist() if code not in held], np.uint64)
 
     def beginning(self, prefixes: frozenset[str]) -> Iterator[str]:
-        """The numbers that begin like one of `prefixes` ("+662123")."""
+        """Yield the numbers that begin like one of `prefixes` ("+662123")."""
         starts = tuple(prefix[1:] for prefix in prefixes)
         for code in list(self._held) if starts else ():
             if str(code).startswith(starts):
@@ -104,31 +105,32 @@ class KeyIndex:
 
 @dataclass(slots=True)
 class Writes:
-    """Keys to write and to delete, and the count of those that the cap left out."""
+    """Keys to write and to delete, and the count of keys that `keys_max` left out."""
 
     puts: list[Put] = field(default_factory=list)
     kinds: list[KeyKind] = field(default_factory=list)
-    """Of `puts`, in their order; none: all are `DECIDED`."""
+    """Those of `puts`, in the same order; empty: all are `DECIDED`."""
     drops: list[str] = field(default_factory=list)
     capped: int = 0
 
     def add(self, put: Put, kind: KeyKind) -> None:
-        """One more key."""
+        """Add a key."""
         self.puts.append(put)
         self.kinds.append(kind)
 
-    def entered(self, book: KeyIndex) -> None:
-        """All of it was done."""
+    def entered(self, index: KeyIndex) -> None:
+        """Note in the index that Redis has done all of it."""
         for text in self.drops:
-            book.drop(text)
+            index.drop(text)
         for put, kind in zip(self.puts, self.kinds or repeat(KeyKind.DECIDED), strict=False):
-            book.put(put.text, kind, put.expires_at_s)
+            index.put(put.text, kind, put.expires_at_s)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRules:
-    """`ttl_s`: how long a key lives at most; a longer-lived one is renewed at half of it. `names`
-    gives ids to what no call led to.
+    """Life of a key: `ttl_s` at most; an entry that lasts longer has its key renewed at half of it.
+
+    `names` gives ids to keys that no call led to.
     """
 
     ttl_s: int
@@ -137,20 +139,20 @@ class KeyRules:
 
 
 def of_numbers(
-    book: KeyIndex,
+    index: KeyIndex,
     said: Sequence[tuple[str, Blocked | None]],
     around: PrefixKeys,
     rules: KeyRules,
     at_s: int,
 ) -> Writes:
-    """Return the writes for numbers of which `said` gives the reason of a block, or None.
+    """Return the writes for numbers, each with the reason of its block or None.
 
     `around` are the prefixes that have keys, or are about to.
     """
     writes = Writes()
-    room = book.keys_max - book.keys_max // 10 - len(book)
+    room = index.keys_max - index.keys_max // 10 - len(index)
     for text, why in said:
-        held = book.get(text)
+        held = index.get(text)
         kind, ends = held if held is not None else (None, 0)
         if why is None:
             if speaking(around, text) is None:
@@ -175,7 +177,7 @@ def of_numbers(
 def of_prefixes(
     written: dict[str, Held], wanted: PrefixKeys, rules: KeyRules, at_s: int
 ) -> tuple[list[Put], list[Put], list[str]]:
-    """Keys of prefixes: exceptions to write, then blocks to write, and keys to delete."""
+    """Return keys of prefixes: exceptions to write, then blocks to write, and keys to delete."""
     allows, blocks = [], []
     for text, why in wanted.items():
         held = written.get(text)
@@ -201,7 +203,7 @@ def of_prefixes(
 
 
 def _renewed(ends_s: int, until_s: int, at_s: int, rules: KeyRules) -> bool:
-    """Return whether a key that ends at `ends_s` should be written anew, to end at `until_s`."""
+    """Return whether to write a key that ends at `ends_s` again, to end at `until_s`."""
     return until_s < ends_s - 1 or (until_s > ends_s and ends_s - at_s < rules.ttl_s // 2)
 
 
@@ -214,7 +216,7 @@ def _block(text: str, why: Blocked, ends_s: int) -> Put:
 
 
 def with_ids(puts: Iterable[Put], names: NumberIds) -> list[Put]:
-    """Blocks that no call led to, each with an id by which its page is found."""
+    """Give each block that no call led to an id, by which its page is found."""
     held = list(puts)
     ids = names.ids([put.text for put in held])
     return [

@@ -1,9 +1,9 @@
-"""Delivery of events to one endpoint, for as long as it takes; or given up, and kept.
+"""Deliver events to one endpoint, or give them up and keep them.
 
 An endpoint has a consumer group, a connection pool and waits of its own, so its trouble delays no
-other. An event is tried again with growing waits, and not before the time that Retry-After names;
-after `give_up_s`, `REFUSALS_MAX` refusals, or `TRIES_MAX` tries while others go through, it goes to
-the topic of undelivered decisions.
+other. A failed event is sent again with growing waits, not before the time that Retry-After names.
+It goes to the topic of undelivered decisions after `give_up_s`, after `REFUSALS_MAX` refusals, or
+after `TRIES_MAX` tries while others go through.
 """
 
 import asyncio
@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 TRIES_MAX = 8
 """Of an event that fails while others of its endpoint are taken: about a minute."""
 REFUSALS_MAX = 3
-"""A receiver that says no to an event says so again; more tries would hold up those behind it."""
+"""A receiver that refuses an event refuses it again; more tries would delay those behind it."""
 _REFUSALS = (DeliveryResult.REFUSED, DeliveryResult.REDIRECTED)
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """Event that was given up, as it is kept."""
+    """An event that was given up."""
 
     endpoint: str
     event: CloudEvent
@@ -61,7 +61,7 @@ class Endpoint:
         give_up: Callable[[Undelivered], Awaitable[None]],
         metrics: WebhookMetrics,
     ) -> None:
-        """`give_up` keeps an event for good; what it raises ends `deliver`."""
+        """`give_up` stores an event; an error that it raises ends `deliver`."""
         self._name = name
         self._settings = settings
         self._lists = frozenset(settings.lists)
@@ -74,7 +74,7 @@ class Endpoint:
         self._failing = False
 
     async def deliver(self, raw: RawBatch) -> None:
-        """Return once each decision was delivered, is not asked for, or was given up."""
+        """Return once each decision was delivered, filtered out, or given up."""
         events = []
         for value in raw.values:
             event = read_event(value)
@@ -118,7 +118,7 @@ class Endpoint:
                 return
             wait_s = backoff.next_s()
             if tried.wait_s is not None:
-                # It speaks for the whole endpoint. Not all of us at once when it is over.
+                # Retry-After holds for the whole endpoint. The jitter spreads the first requests.
                 longer = random.uniform(1.0, 1.2)  # noqa: S311 - jitter, no secret
                 self._not_before_s = max(self._not_before_s, monotonic_s() + tried.wait_s * longer)
             left_s = max(until_s - monotonic_s(), 0.0)
@@ -132,12 +132,12 @@ class Endpoint:
             wait_s = self._not_before_s - monotonic_s()
 
     def _tell(self, tried: DeliveryTry) -> None:
-        """Say once that the endpoint fails, and once that it works again."""
+        """Log once that the endpoint fails, and once that it works again."""
         name, fails = self._name, tried.result is not DeliveryResult.DELIVERED
         if fails and not self._failing:
             log.warning("webhook %s: %s (status %d): tried again", name, tried.result, tried.status)
         elif self._failing and not fails:
-            log.info("webhook %s: it takes events again", name)
+            log.info("webhook %s: recovered", name)
         self._failing = fails
         self._metrics.failing.labels(name).set(fails)
 
@@ -146,7 +146,7 @@ class Endpoint:
 
 
 class UndeliveredTopic:
-    """Writes that topic. Use `async with`; each method may raise SinkDown."""
+    """The topic of undelivered decisions. Use `async with`; each method may raise SinkDown."""
 
     def __init__(
         self, kafka: KafkaSettings, topic: str, observe: Observe, *, idempotent: bool
@@ -178,7 +178,7 @@ class UndeliveredTopic:
         await self._producer.stop()
 
     async def keep(self, one: Undelivered) -> None:
-        """The decision as it was, with who did not take it and why in its headers."""
+        """Write the decision as it was, with endpoint, reason and status in its headers."""
         headers = [
             ("ce_id", one.event.id.encode()),
             ("endpoint", one.endpoint.encode()),

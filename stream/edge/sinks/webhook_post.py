@@ -1,7 +1,7 @@
 """One try to deliver one event to one endpoint, and its result.
 
-Redirects are not followed: they would lead signed decisions to whom nobody named. No message and no
-log holds more of an address than its host: many people put a key into the path.
+Redirects are not followed: they would send signed decisions to an address that nobody configured.
+No message and no log holds more of an address than its host: many people put a key into the path.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from stream.feeds.transports.http_get import retry_after_s
 from stream.ops.clock import monotonic_s, now_s
 
 GRANTED_S: Final = 86_400.0
-"""So long a permission is taken for granted."""
+"""Life of a permission: a receiver that has withdrawn it is asked again within a day."""
 _MINUTE_S: Final = 60.0
 
 
@@ -33,8 +33,8 @@ class Permit:
     """One endpoint's permission; `origin` "": none is needed.
 
     CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4 (abuse protection): before
-    the first event and once a day OPTIONS says who we are. The answer names us, or all (`*`), and
-    the requests a minute that it takes. An address that somebody mistyped is sent nothing.
+    the first event and once a day we send OPTIONS with our name. The answer names us, or all (`*`),
+    and the requests a minute that it takes. A mistyped address gets no events.
     """
 
     def __init__(self, origin: str) -> None:
@@ -42,7 +42,7 @@ class Permit:
         self._until_s = float("-inf")
         self._every_s = 0.0
         self._next_s = 0.0
-        # Many events are sent at once; only one of them asks, and the others wait for its answer.
+        # Many events are sent at once. One of them asks; the others wait for the answer.
         self._asking = asyncio.Lock()
 
     async def held(self, session: aiohttp.ClientSession, url: URL) -> bool:
@@ -76,6 +76,7 @@ class Permit:
 
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+"""RFC 6052: an IPv4 address, perhaps a private one, in the last 32 bits."""
 
 
 class PrivateAddress(OSError):
@@ -83,7 +84,7 @@ class PrivateAddress(OSError):
 
 
 def is_public(text: str) -> bool:
-    """Return whether anybody on the Internet could be meant; what is no address is not."""
+    """Return whether it is an address of the public Internet; False for what is no address."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -100,7 +101,7 @@ def is_public(text: str) -> bool:
 
 
 def literal(host: str) -> bool:
-    """Return whether a host is an address itself, which is never resolved."""
+    """Return whether a host is an address itself; aiohttp asks no resolver about those."""
     try:
         ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -109,10 +110,10 @@ def literal(host: str) -> bool:
 
 
 class PublicResolver(AbstractResolver):
-    """The system's resolver, less what is not public.
+    """The system's resolver, without addresses that are not public.
 
-    A name may be made to lead to a machine of ours (server-side request forgery), so every address
-    of it is looked at, each time that it is connected to.
+    A name may be made to lead to a machine of ours (server-side request forgery). So each address
+    is checked at each connection: a check in advance could be outlived by a change of the name.
     """
 
     def __init__(self) -> None:
@@ -121,7 +122,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The public addresses of `host`. Raises OSError, PrivateAddress if it has only others."""
+        """Return the public addresses of `host`. Raises OSError; PrivateAddress if it has none."""
         found = await self._system.resolve(host, port, family)
         public = [each for each in found if is_public(each["host"])]
         if found and not public:
@@ -129,12 +130,12 @@ class PublicResolver(AbstractResolver):
         return public
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Close the system's resolver."""
         await self._system.close()
 
 
 _ANSWER_BYTES = 1 << 14
-"""Read of an answer, so that the connection can be used again; a longer one closes it."""
+"""Bytes read of an answer, so that the connection can be reused; a longer one closes it."""
 _CONNECT_S = 10.0
 
 
@@ -153,7 +154,7 @@ class DeliveryResult(StrEnum):
     CERTIFICATE = "certificate"
     PRIVATE_ADDRESS = "private_address"
     NOT_PERMITTED = "not_permitted"
-    """It was asked whether it wants events of ours, and did not say so."""
+    """It did not answer that it takes events of ours (see `Permit`)."""
 
 
 class DeliveryTry(NamedTuple):
@@ -204,7 +205,7 @@ class Post:
         await self._session.close()
 
     async def send(self, event: CloudEvent) -> DeliveryTry:
-        """Try once; signed anew, as the time is part of it."""
+        """Send it once. Each try is signed with its own time."""
         assert self._session is not None
         settings, host = self._settings, self._url.host or ""
         if not settings.private_addresses and literal(host) and not is_public(host):
@@ -243,7 +244,7 @@ class Post:
 
 
 def result_of(status: int, *, waits: bool) -> DeliveryResult:
-    """Return what an answer's status says; `waits`: it has a Retry-After."""
+    """Return the result for an answer's status; `waits`: it has a Retry-After."""
     if 200 <= status < 300:
         return DeliveryResult.DELIVERED
     if 300 <= status < 400:

@@ -1,9 +1,9 @@
 """One SIP message: bytes in, a value out, whatever the bytes are. Pure.
 
-Only what a redirect server needs is read; nothing is refused that RFC 3261 lets stand: compact
-names, folded lines, any case, several values in one field or in many. Texts are latin-1, so that
-what is sent back is what came, byte for byte. No expression here goes back over what it has read
-(`*+`): the time that a message takes grows as its length does, whoever wrote it.
+It reads only what a redirect server needs, and refuses nothing that RFC 3261 allows: compact names,
+folded lines, any case, several values in one field or in many. Texts are latin-1, so that an answer
+repeats them byte for byte. No expression here backtracks (`*+`): the time for a message grows with
+its length alone, so a hostile one costs no more than its bytes.
 """
 
 import re
@@ -46,10 +46,10 @@ _BREAKS: Final = re.compile(r"[\r\n]+")
 
 @dataclass(frozen=True, slots=True)
 class SipRequest:
-    """A request as it came. `fields` has the values of each field by its long name, small letters.
+    """A request as it came. `fields` are the values by long field name, in small letters.
 
-    `strict` is whether the first line is as RFC 3261 (25.1) has it. `body_bytes` is what came
-    behind the blank line; None: there is no such line.
+    `strict`: the first line is as in RFC 3261, 25.1. `body_bytes` counts the bytes behind the blank
+    line; None: there is no such line.
     """
 
     method: str
@@ -60,17 +60,17 @@ class SipRequest:
     body_bytes: int | None
 
     def one(self, name: str) -> str:
-        """The first value of a field, "" where there is none."""
+        """Return the first value of a field, "" where there is none."""
         return self.fields.get(name, ("",))[0]
 
 
 @dataclass(frozen=True, slots=True)
 class SipResponse:
-    """Somebody's answer, to whom we never sent anything."""
+    """An answer, though we never send requests."""
 
 
 def read(data: bytes) -> SipRequest | SipResponse | None:
-    """The message that `data` is; None: none of SIP's."""
+    """Return the message in `data`; None: it is not SIP."""
     head, blank, body = data.lstrip(b"\r\n").partition(BLANK_LINE)
     text = _FOLD.sub(" ", head.decode("latin-1"))
     first, *lines = text.split("\r\n")
@@ -93,17 +93,17 @@ def _fields_in(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, colon, value = line.partition(":")
         if colon:
             name = name.strip().lower()
-            # A lone CR or LF must not become a line of our answer.
+            # A lone CR or LF would become a line of our answer: header injection.
             yield COMPACT.get(name, name), _BREAKS.sub(" ", value).strip()
 
 
 def listed(values: Sequence[str]) -> list[str]:
-    """The values of a field that may hold several, separated by commas (RFC 3261, 7.3.1)."""
+    """Return the values of a field that may hold several, separated by commas (7.3.1)."""
     return [one for value in values for one in split(value, ",")]
 
 
 def split(text: str, mark: str) -> list[str]:
-    """`text` at each `mark` that stands neither in quotes nor between `<` and `>`, stripped."""
+    """Split `text` at each `mark` that is neither in quotes nor between `<` and `>`."""
     if mark not in text:
         return [text.strip()]
     parts, start, quoted, angle = [], 0, False, False
@@ -130,10 +130,10 @@ def split(text: str, mark: str) -> list[str]:
 
 
 def uri_of(address: str) -> str | None:
-    """The URI of a `From`, `To` or the like: `"Name" <uri>;tag=x` or `uri;tag=x`.
+    """Return the URI of a `From`, `To` or the like: `"Name" <uri>;tag=x` or `uri;tag=x`.
 
-    A name may hold `<`, and a parameter another URI: neither is taken for it. None: quotes or
-    angle brackets do not close.
+    A `<` in the name, or another URI in a parameter, is not taken for it. None: quotes or angle
+    brackets do not close.
     """
     plain = address.partition(";")[0]
     if "<" not in plain and '"' not in plain:
@@ -143,7 +143,7 @@ def uri_of(address: str) -> str | None:
 
 
 def parameters_of(address: str) -> dict[str, str]:
-    """The parameters behind an address or Via, by name in small letters; without value: ""."""
+    """Return the parameters of an address or Via, by name in small letters; without value: ""."""
     found = NAME_ADDR.match(address)
     rest = address[found.end() :] if found else address
     parameters: dict[str, str] = {}
@@ -163,9 +163,9 @@ _VIA: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """Address that the answer goes to (RFC 3261, 18.2.2). `port` is None where none is named.
+    """A Via: the address for the answer (RFC 3261, 18.2.2). `port` None: none is named.
 
-    `rport` is whether the port that the request came from is asked for (RFC 3581).
+    `rport`: the answer goes to the port that the request came from (RFC 3581).
     """
 
     text: str
@@ -176,7 +176,7 @@ class Via:
 
 
 def via_of(text: str) -> Via | None:
-    """One value of Via; None: it is none."""
+    """Parse one value of Via; None: it is malformed."""
     found = _VIA.fullmatch(text)
     if found is None:
         return None
@@ -190,17 +190,18 @@ def via_of(text: str) -> Via | None:
 
 PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
-"""RFC 5626, 4.4.1: whoever sends two line ends between messages wants one back."""
+"""RFC 5626, 4.4.1: two line ends between messages are a ping, and one is the pong."""
 _LENGTH: Final = re.compile(
     rb"(?:^|\r\n)(?:content-length|l)[ \t]*+:[ \t\r\n]*+(-?\d++)[ \t]*+(?=\r\n)", re.IGNORECASE
 )
 _DIGITS_MAX: Final = 9
+"""Of a Content-Length: int() of a million digits would take seconds."""
 
 
 class Lost(Exception):
-    """The start of the next message cannot be known: the connection is of no more use.
+    """The start of the next message is unknown: the connection has to be closed.
 
-    `message` is what can still be answered, b"" for nothing.
+    `message` can still be answered, b"" for none.
     """
 
     def __init__(self, message: bytes = b"") -> None:
@@ -209,9 +210,9 @@ class Lost(Exception):
 
 
 class SipFraming:
-    """Bytes that one connection has sent, cut into messages by Content-Length (RFC 3261, 18.3).
+    """Bytes of one connection, cut into messages by Content-Length (RFC 3261, 18.3).
 
-    At most one message is held, of at most `bytes_max`.
+    It holds at most one message, of at most `bytes_max`.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -227,13 +228,13 @@ class SipFraming:
         return bool(self._held)
 
     def feed(self, data: bytes) -> None:
-        """Take what came."""
+        """Take received bytes."""
         self._held += data
 
     def next(self) -> bytes | None:
-        """The next whole message; None: it has not come yet. Raises Lost.
+        """Return the next whole message; None: it has not come yet. Raises Lost.
 
-        Each keep-alive on the way is counted in `pings`, which the caller sets back.
+        Counts keep-alives on the way in `pings`, which the caller resets.
         """
         if not self._whole:
             self._skip_line_ends()
@@ -246,7 +247,7 @@ class SipFraming:
         return message
 
     def _skip_line_ends(self) -> None:
-        """Line ends before a message (7.5); a lone CR may be half of one."""
+        """Skip line ends before a message (7.5); a lone CR may be half of one."""
         place = 0
         while self._held.startswith(PONG, place):
             two = self._held.startswith(PING, place)
@@ -256,6 +257,7 @@ class SipFraming:
 
     def _find_end(self) -> None:
         """Set `_whole` once the head of the message is there."""
+        # Only new bytes are searched: a byte at a time would else cost the square of the length.
         end = self._held.find(BLANK_LINE, max(0, self._searched - 3), self._bytes_max)
         self._searched = len(self._held)
         if end < 0:

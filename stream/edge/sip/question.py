@@ -13,9 +13,9 @@ from stream.edge.sip.message import SipRequest, listed, parameters_of
 from stream.edge.sip.settings import FROM, SipSettings
 
 VALUES_MAX: Final = 4
-"""Values that are read of one field; P-Asserted-Identity has two at most, a SIP and a tel URI."""
+"""Values read of one field; P-Asserted-Identity has at most two, a SIP and a tel URI."""
 CALLERS_MAX: Final = 8
-"""Callers that are asked of one INVITE: each is a lookup, and a hostile one may name hundreds."""
+"""Callers looked up for one INVITE: each is a lookup, and a hostile one may name hundreds."""
 _NAMES: Final = {
     "p-asserted-identity": "P-Asserted-Identity",
     "p-preferred-identity": "P-Preferred-Identity",
@@ -26,10 +26,10 @@ _NAMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """All that one INVITE's caller may be, as texts for questions; None: withheld.
+    """All possible callers of one INVITE, as texts for questions; None: withheld.
 
-    `guesses` are numbers of `core.readings`. `unread` names a field that holds more than was read,
-    "" if none does.
+    `guesses` are numbers of `core.numbers.caller_readings`. `unread` names a field that holds more
+    than was read, "" if none does.
     """
 
     texts: Sequence[str | None]
@@ -38,7 +38,7 @@ class Callers:
 
 
 class QuestionReader:
-    """Read the questions of an INVITE from the fields that `[sip]` names."""
+    """Reader of an INVITE's questions from the fields that `[sip]` names."""
 
     def __init__(self, settings: SipSettings) -> None:
         self.fields = settings.callers
@@ -46,7 +46,7 @@ class QuestionReader:
         self.trunk_parameter = settings.trunk_parameter
 
     def questions(self, request: SipRequest, trunk: str | None, callers: Callers) -> list[Question]:
-        """The questions of an INVITE that came on `trunk`: one for each of its callers."""
+        """Return the questions of an INVITE on `trunk`: one for each of its callers."""
         callee, call_id = _text(request.uri), _text(request.one("call-id"))
         questions = [
             Question(caller=caller, callee=callee, trunk=trunk, call_id=call_id)
@@ -55,7 +55,7 @@ class QuestionReader:
         return [*questions, *(questions[0].guess(number) for number in callers.guesses)]
 
     def trunk(self, request: SipRequest) -> str | None:
-        """The trunk that the request itself names; None: it does not."""
+        """Return the trunk that the request itself names; None: it names none."""
         named = request.one(self.trunk_header.lower()) if self.trunk_header else ""
         if not named and self.trunk_parameter:
             named = _uri_parameter(request.uri, self.trunk_parameter.lower())
@@ -66,9 +66,9 @@ class QuestionReader:
     ) -> Callers:
         """Return the callers. National numbers are of `country`; `prefix` marks international ones.
 
-        Of a network that vouches for what it asserts, the numbers of the first field that has one:
-        From is then what the caller wrote himself. Of any other all that the fields say, and From:
-        what a caller adds can only harm himself.
+        From a network that vouches for its identities: the numbers of the first field that has one,
+        since the caller wrote From himself. From any other: the numbers of all fields and of From,
+        since a number that a caller adds can only get him blocked.
         """
         if vouched:
             for name in self.fields:
@@ -82,7 +82,7 @@ class QuestionReader:
 
 
 def _callers(found: Sequence["_Read"]) -> Callers:
-    """The callers of some fields, each once; withheld only where no field says more."""
+    """Return the callers of some fields, each once; withheld only if no field has one."""
     texts: dict[str, None] = {}
     guesses: dict[str, None] = {}
     unread = ""
@@ -91,7 +91,7 @@ def _callers(found: Sequence["_Read"]) -> Callers:
             unread = unread or field
         if readings is None:
             continue
-        # What is no number is asked as well: it may break a rule.
+        # A text that is no number is asked as well: a rule may block it.
         if readings.first.kind is not Kind.ANONYMOUS:
             texts.setdefault(readings.first.text)
         texts.update(dict.fromkeys(readings.numbers))
@@ -102,7 +102,7 @@ def _callers(found: Sequence["_Read"]) -> Callers:
 
 
 class _Read(NamedTuple):
-    """Readings of a field's value; None: values that were not looked at."""
+    """Readings of a field's value; None: further values that were not read."""
 
     field: str
     readings: Readings | None
@@ -119,7 +119,7 @@ def _readings(request: SipRequest, name: str, country: str, prefix: str) -> Iter
     for value in values[:VALUES_MAX]:
         if name != "remote-party-id" or not _is_not_calling(value):
             uris, is_all = uris_in(value)
-            # By the letter there is one URI, and name and parameters may be as long as they like.
+            # RFC 3261 allows one URI. Name and parameters may be of any length, so only it is read.
             text = uris[0] if is_all and len(uris) == 1 else value
             yield _Read(_NAMES[name], readings_of(_whole_text(text), country, prefix))
     if len(values) > VALUES_MAX:
@@ -127,12 +127,12 @@ def _readings(request: SipRequest, name: str, country: str, prefix: str) -> Iter
 
 
 def _is_not_calling(value: str) -> bool:
-    """Return whether a Remote-Party-ID speaks of the called party."""
+    """Return whether a Remote-Party-ID is about the called party."""
     return parameters_of(value).get("party", "calling").lower() != "calling"
 
 
 def _uri_parameter(uri: str, name: str) -> str:
-    """A parameter of a SIP URI, of its user part too, where trunk groups stand (RFC 4904)."""
+    """Return a parameter of a SIP URI, also of its user part: trunk groups are there (RFC 4904)."""
     for part in uri.replace("@", ";").split(";")[1:]:
         key, _, value = part.partition("=")
         if key.lower() == name:
@@ -145,12 +145,12 @@ def _whole_text(latin: str) -> str:
 
 
 def _text(latin: str) -> str:
-    """As a question takes it: of a size that can be asked."""
+    """Return the text cut to the size of a question."""
     return _whole_text(latin)[:TEXT_MAX]
 
 
 def called(uri: str) -> str | None:
-    """The user part of a called URI as it came, for another host; None: it names no number."""
+    """Return the user part of a called URI as it came; None: it names no number."""
     scheme, _, rest = uri.partition(":")
     user = rest.partition("@")[0] if scheme.lower() in ("sip", "sips") and "@" in rest else rest
     if scheme.lower() == "tel":

@@ -1,8 +1,8 @@
 """Rate limits of senders: the trunks of the configuration by address, and unknown sources.
 
-Memory is bounded by the configuration: a bucket for each of its addresses and networks, and one for
-all strangers together, whose addresses may be false. A flood from elsewhere takes nothing of what
-trunks may ask.
+The configuration bounds the memory: a bucket for each of its addresses and networks, and one for
+all unknown sources together, whose addresses may be false. A flood from elsewhere takes nothing
+from the trunks.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from typing import Final
 
 Network = IPv4Network | IPv6Network
 ADDRESSES_MAX: Final = 4096
-"""Addresses of which it is remembered where they belong."""
+"""Addresses whose bucket is cached; beyond, the search through the networks costs again."""
 
 
 class Admission(StrEnum):
-    """Admission of a request, before it is looked at."""
+    """Admission of a request, before it is parsed."""
 
     TAKEN = "taken"
     BUSY = "busy"
@@ -29,11 +29,11 @@ class Admission(StrEnum):
 class Allowance:
     """Requests of one sender: `per_s`, evenly, with a burst of one second's.
 
-    As many again are answered 503 within the second, which costs little, and then no more.
+    As many again within the second are answered 503, which costs little. The rest is dropped.
     """
 
     trunk: str | None
-    """None: of strangers."""
+    """None: of unknown sources."""
     per_s: float
     _left: float = field(init=False)
     _at_s: float = field(init=False, default=0.0)
@@ -42,7 +42,7 @@ class Allowance:
         self._left = self.per_s
 
     def take(self, now_s: float) -> Admission:
-        """Return what becomes of one more at `now_s`, which never goes back."""
+        """Admit one more request at `now_s`, which never goes back."""
         self._left = min(self.per_s, self._left + (now_s - self._at_s) * self.per_s)
         self._at_s = now_s
         if self._left <= -self.per_s:
@@ -50,7 +50,7 @@ class Allowance:
         self._left -= 1
         if self._left >= 0:
             return Admission.TAKEN
-        # A stranger's address may be a third's: nothing goes there without need.
+        # The address of an unknown source may be a third party's: a 503 would flood it.
         return Admission.BUSY if self.trunk is not None else Admission.DROPPED
 
 
@@ -58,23 +58,23 @@ class RateLimits:
     """Allowances of senders, by address."""
 
     def __init__(self, trunks: Mapping[str, str], per_s: float, strangers_per_s: float) -> None:
-        self._strangers = Allowance(None, strangers_per_s)
+        self._unknown = Allowance(None, strangers_per_s)
         networks = [(network_of(text), name) for text, name in trunks.items()]
-        # The narrowest network that an address lies in is its own.
+        # The narrowest network that contains an address counts.
         networks.sort(key=lambda one: one[0].prefixlen, reverse=True)
         self._known = [(network, Allowance(name, per_s)) for network, name in networks]
         self.of = lru_cache(ADDRESSES_MAX)(self._find)
 
     def _find(self, host: str) -> Allowance:
-        """The allowance of an address."""
+        """Return the allowance of an address."""
         address = ip_address(host.partition("%")[0])
         mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
         for network, allowance in self._known:
             if (mapped or address) in network:
                 return allowance
-        return self._strangers
+        return self._unknown
 
 
 def network_of(text: str) -> Network:
-    """An address or a network of addresses. Raises ValueError."""
+    """Parse an address or a network. Raises ValueError."""
     return ip_network(text, strict=True)

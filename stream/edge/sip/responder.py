@@ -1,7 +1,7 @@
-"""Messages in, answers out, for a batch: what the sockets call. No socket, no await.
+"""Answer a batch of messages: what the sockets call. No socket, no await.
 
-An INVITE is answered by the lookup's own deciding, from memory. All of a batch are decided
-together, which costs about what one does.
+The live lookup decides an INVITE, from memory. It decides all of a batch together, which costs
+about as much as deciding one.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,8 +33,9 @@ from stream.edge.sip.settings import SipSettings
 from stream.ops.metrics.sip_catalogue import SipMetrics
 
 RETRY_S: Final = 1
+"""Of the 503 to a trunk beyond its rate: its allowance grows again each second."""
 LONGER_MAX: Final = 200
-"""Bytes by which an answer to a stranger may be longer than what came from there by UDP."""
+"""Bytes by which an answer over UDP to an unknown source may exceed the request: no amplifier."""
 
 
 class SipTransport(StrEnum):
@@ -59,7 +60,7 @@ class Unanswered(StrEnum):
 
 
 class _Got(NamedTuple):
-    """A request, and what bounds its answer: `size_max` bytes, None: nothing."""
+    """A request with its index in the batch, and the bound of its answer in bytes (None: none)."""
 
     place: int
     request: SipRequest
@@ -69,7 +70,7 @@ class _Got(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """An INVITE that lists are asked about."""
+    """An INVITE to look up in the lists."""
 
     got: _Got
     country: str
@@ -78,11 +79,11 @@ class _Call(NamedTuple):
 
 
 class Responder:
-    """Answers SIP messages. `trunks` say how numbers are read, and whose identities are believed.
+    """Answers SIP messages. `trunks` say how numbers are read, and which identities are trusted.
 
-    A call to one of `emergency` goes on where it was going: it is neither sent elsewhere nor
-    refused for how its caller is written.
-    `loaded` is whether there are lists: until then every call goes on, and OPTIONS say 503.
+    A call to one of `emergency` continues to its destination: it is neither redirected nor refused
+    for how its caller is written. Until `loaded` says that there are lists, every call continues,
+    and OPTIONS get 503.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Responder:
     def answers(
         self, messages: Sequence[tuple[bytes, Address]], transport: SipTransport, now_s: float
     ) -> list[SipReply | None]:
-        """The answer to each message, None where there is none; `now_s` never goes back."""
+        """Return the answer to each message, None where there is none; `now_s` never goes back."""
         made: list[SipReply | None] = [None] * len(messages)
         asked: list[_Call] = []
         dropped = 0
@@ -122,9 +123,9 @@ class Responder:
             request = self._request(data, transport)
             if request is None:
                 continue
-            # Over UDP a stranger's address may be false: nobody is flooded by way of us.
-            is_stranger = transport is SipTransport.UDP and allowance.trunk is None
-            size_max = len(data) + LONGER_MAX if is_stranger else None
+            # Over UDP the address of an unknown source may be false: a long answer would flood it.
+            may_be_false = transport is SipTransport.UDP and allowance.trunk is None
+            size_max = len(data) + LONGER_MAX if may_be_false else None
             got = _Got(index, request, vias_of(request), source, size_max)
             busy = unavailable(RETRY_S) if admission is Admission.BUSY else None
             status = busy or self._at_once(got)
@@ -139,11 +140,11 @@ class Responder:
         return made
 
     def unanswered(self, transport: SipTransport, reason: Unanswered, count: int = 1) -> None:
-        """Count what gets no answer."""
+        """Count messages without an answer."""
         self.metrics.unanswered.labels(transport, reason).inc(count)
 
     def _request(self, data: bytes, transport: SipTransport) -> SipRequest | None:
-        """The request, if it is one that is answered."""
+        """Return the request, if it is one that gets an answer."""
         if not data.strip(b"\r\n\0"):
             self.unanswered(transport, Unanswered.KEEP_ALIVE)
             return None
@@ -158,17 +159,17 @@ class Responder:
         return message
 
     def _at_once(self, got: _Got) -> SipStatus | None:
-        """The status that no list is asked for; None: an INVITE that can be worked on."""
+        """Return a status that needs no list; None: an INVITE to look up."""
         status = refusal(got.request, got.vias)
         if status is None and got.request.method == "OPTIONS":
             return alive(None if self._loaded() else RETRY_S)
         return status
 
     def _call(self, got: _Got, allowance: Allowance) -> _Call:
-        """Return who calls, on which trunk: what lists are asked."""
+        """Return caller, trunk and questions for the lists."""
         request, named = got.request, self._asking.trunk(got.request)
         trunk = named or allowance.trunk
-        # A message may name its trunk, but nobody becomes trusted by his own word.
+        # A message may name its trunk, but its address has to be of a trusted one as well.
         vouched = self._trunks.vouches(allowance.trunk) and self._trunks.vouches(trunk)
         country, prefix = self._trunks.country(trunk), self._trunks.prefix(trunk)
         callers = self._asking.callers(request, country, prefix, vouched=vouched)
@@ -184,7 +185,7 @@ class Responder:
         callee, unread = call.questions[0].callee, call.callers.unread
         if (self._hop or unread) and self._emergency.is_emergency(callee, call.country):
             return allowed(None, "")
-        # Whoever reads more of it than we do may find a listed number.
+        # The next proxy may read more of it than we do, and find a listed number: so refuse it.
         if unread:
             return bad(f"{unread} cannot be read")
         return allowed(called(call.got.request.uri) if self._hop else None, self._hop)

@@ -1,6 +1,6 @@
 """Checks of a request (RFC 3261, 8.2), and its answer as bytes with its address. Pure.
 
-The same request always gets the same To tag (RFC 3261, 8.2.7): nothing is remembered of it.
+The same request always gets the same To tag (RFC 3261, 8.2.7), so no state is kept.
 """
 
 import re
@@ -14,8 +14,8 @@ from stream.edge.sip.message import SipRequest, Via, listed, parameters_of, uri_
 
 ALLOW: Final = "INVITE, ACK, OPTIONS"
 UNANSWERED: Final = frozenset({"ACK", "CANCEL"})
-"""RFC 3261, 8.2.7: a stateless server ignores both. What could be cancelled is over: the answer
-was final."""
+"""RFC 3261, 8.2.7: a stateless server ignores both. Nothing is left to cancel: each answer is
+final."""
 _ANSWERED: Final = frozenset({"INVITE", "OPTIONS"})
 _ONCE: Final = ("to", "from", "call-id", "cseq")
 _CSEQ: Final = re.compile(r"(\d{1,20})\s+(\S+)", re.ASCII)
@@ -23,12 +23,12 @@ _CSEQ_MAX: Final = 2**31
 _SCHEMES: Final = ("sip", "sips", "tel")
 _EMERGENCY: Final = "urn:service:sos"
 VIAS_MAX: Final = 70
-"""Max-Forwards begins at 70: a message that went through more proxies has gone in circles."""
+"""Max-Forwards begins at 70: a message with more Vias has been in a loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class SipStatus:
-    """A status line, and header fields that belong to it."""
+    """A status line with its header fields."""
 
     code: int
     phrase: str
@@ -36,19 +36,19 @@ class SipStatus:
 
 
 def bad(what: str) -> SipStatus:
-    """400 with what is wrong, as 21.4.1 asks for."""
+    """Return a 400 that names the fault, as 21.4.1 asks."""
     return SipStatus(400, f"Bad Request: {what}")
 
 
 def vias_of(request: SipRequest) -> list[Via] | None:
-    """All values of Via, the sender's first; None: one of them is none."""
+    """Return all values of Via, the sender's first; None: one is malformed."""
     texts = listed(request.fields.get("via", ()))
     vias = [via_of(text) for text in texts[: VIAS_MAX + 1]]
     return None if None in vias or len(vias) > VIAS_MAX else [one for one in vias if one]
 
 
 def refusal(request: SipRequest, vias: list[Via] | None) -> SipStatus | None:
-    """Return why the request is refused; None: it is worked on."""
+    """Return the status that refuses the request; None: it is answered."""
     if request.version.upper() != "SIP/2.0":
         return SipStatus(505, "Version Not Supported")
     wrong = _malformed(request, vias)
@@ -58,7 +58,7 @@ def refusal(request: SipRequest, vias: list[Via] | None) -> SipStatus | None:
         return SipStatus(405, "Method Not Allowed", (("Allow", ALLOW),))
     if not _scheme_is_known(request.uri):
         return SipStatus(416, "Unsupported URI Scheme")
-    # 8.3: what asks for a redirection is redirected, whatever it requires.
+    # 8.3: a redirect server answers an INVITE whatever extensions it requires.
     required = listed(request.fields.get("require", ())) if request.method == "OPTIONS" else []
     if any(required):
         return SipStatus(420, "Bad Extension", (("Unsupported", ", ".join(required)),))
@@ -66,7 +66,7 @@ def refusal(request: SipRequest, vias: list[Via] | None) -> SipStatus | None:
 
 
 def _malformed(request: SipRequest, vias: list[Via] | None) -> str | None:
-    """Return what is wrong with the form of a request."""
+    """Return the malformed part of a request."""
     if not request.strict or "<" in request.uri or '"' in request.uri:
         return "Request-Line"
     for name in _ONCE:
@@ -112,7 +112,7 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SipReply:
-    """Answer to send, and its address over UDP (RFC 3261, 18.2.2; RFC 3581, 4)."""
+    """An answer, and its address over UDP (RFC 3261, 18.2.2; RFC 3581, 4)."""
 
     code: int
     data: bytes
@@ -123,9 +123,9 @@ class NoAnswer(Enum):
     """Reason that a request gets no answer."""
 
     NO_VIA = auto()
-    """It names nobody to answer."""
+    """It names no address to answer."""
     TOO_LONG = auto()
-    """The answer would be too long for somebody whose address may be false."""
+    """The answer would be too long for an address that may be false."""
 
 
 def answer(
@@ -135,16 +135,16 @@ def answer(
     source: Address,
     size_max: int | None = None,
 ) -> SipReply | NoAnswer:
-    """The answer to a request from `source`, of `size_max` bytes at most.
+    """Return the answer to a request from `source`, of `size_max` bytes at most.
 
     It goes to the address that the request came from, never to another that it names (`maddr`,
-    `received`): nobody can have answers sent to a third. `vias` None: what came is no Via.
+    `received`): nobody can have answers sent to a third party. `vias` None: Via is malformed.
     """
     first = vias[0] if vias else None
     if vias is not None:
         own = [via.text for via in vias]
     else:
-        # The way back is not known beyond the first; more of them would be an echo.
+        # Without parsed Vias only the sender's is repeated: more would echo arbitrary bytes.
         own = list(request.fields.get("via", ()))[:1]
     if not own:
         return NoAnswer.NO_VIA
@@ -170,7 +170,7 @@ def _message(status: SipStatus, common: Sequence[str]) -> bytes:
 
 
 def _shorter(status: SipStatus) -> SipStatus:
-    """The same without what explains it. Where to go is no explanation: then 404, go on."""
+    """Return the status without its explanation; a 302, which is nothing without, becomes 404."""
     return (
         SipStatus(404, "Not Found") if status.code == 302 else SipStatus(status.code, status.phrase)
     )
@@ -191,9 +191,9 @@ def _tag(request: SipRequest, first: Via | None) -> str:
 
 
 def _received(via: Via, source: Address) -> str:
-    """The sender's Via with where the request really came from."""
+    """Return the sender's Via with the real source of the request."""
     text = _OURS.sub("", via.text)
-    # An IPv4 peer of a socket that takes both has an address of both.
+    # An IPv4 peer of a dual-stack socket has an IPv4-mapped address.
     host = source.host.partition("%")[0]
     host = host.removeprefix("::ffff:") if "." in host else host
     if via.rport or host != via.host.strip("[]"):
@@ -204,24 +204,24 @@ def _received(via: Via, source: Address) -> str:
 
 
 def allowed(number: str | None, next_hop: str) -> SipStatus:
-    """Go on: 404, or where there is a next hop and a number, 302 to it there."""
+    """Let the call continue: 404, or 302 to the number at the next hop, if both are known."""
     if not next_hop or number is None:
         return SipStatus(404, "Not Found")
     return SipStatus(302, "Moved Temporarily", (("Contact", f"<sip:{number}@{next_hop}>"),))
 
 
 def blocked(code: int, phrase: str, reason: str) -> SipStatus:
-    """No further: 603+ (ATIS-1000099), with how to appeal in the Reason."""
+    """Block the call: 603+ (ATIS-1000099), with the way to appeal in the Reason."""
     return SipStatus(code, phrase, (("Reason", reason),))
 
 
 def alive(retry_s: int | None) -> SipStatus:
-    """To OPTIONS: 200; or 503 where `retry_s` says when to ask again."""
+    """Answer OPTIONS: 200, or 503 with Retry-After where `retry_s` is given."""
     if retry_s is not None:
         return unavailable(retry_s)
     return SipStatus(200, "OK", (("Allow", ALLOW), ("Accept", "application/sdp")))
 
 
 def unavailable(retry_s: int) -> SipStatus:
-    """503, for so many seconds."""
+    """Return a 503 with Retry-After."""
     return SipStatus(503, "Service Unavailable", (("Retry-After", str(retry_s)),))

@@ -1,4 +1,4 @@
-"""`[sip]`: where SIP is answered, how questions are read, and what a sender may cost."""
+"""`[sip]`: the address, the reading of questions, and the limits of senders."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 FROM: Final = "from"
 CALLERS: Final = ("p-asserted-identity", "p-preferred-identity", "remote-party-id", FROM)
-"""Fields that say who calls. The first is what a trusted network vouches for (RFC 3325)."""
+"""Fields with the caller. A trusted network vouches for the first one (RFC 3325)."""
 _HOP = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:;[A-Za-z0-9=;.-]+)?")
 _NAME = re.compile(r"[A-Za-z0-9!%*_+`'~.-]*")
 
@@ -72,5 +72,5 @@ class SipSettings:
 
     @property
     def hop(self) -> str:
-        """Return where calls that go on are sent by 302, "" where they are answered 404."""
+        """The host that 302 redirects calls to; "": they are answered 404."""
         return self.next_hop if self.answer_allow == 302 else ""

@@ -1,4 +1,4 @@
-"""TCP connections: framed, bounded in number, size and time, answered in order."""
+"""SIP over TCP: connections bounded in number, size and time, answered in order."""
 
 import asyncio
 import socket
@@ -13,14 +13,17 @@ from stream.edge.sip.settings import SipSettings
 from stream.ops.clock import monotonic_s
 
 BACKLOG: Final = 256
+"""Connections that wait in the kernel to be accepted."""
 UNSENT_BYTES_MAX: Final = 256 * 1024
-"""A peer that leaves more of its answers unread is cut off."""
+"""A peer that leaves more of its answers unread is cut off: they fill our memory."""
 SWEEP_S: Final = 1.0
+"""Interval of the check for slow and idle connections: no timer for each message."""
 TOGETHER_MAX: Final = 64
+"""Messages of one connection decided together, about 5 ms; then the others get a turn."""
 
 
 class TcpServer:
-    """All connections to one listening socket."""
+    """The connections to one listening socket."""
 
     def __init__(self, responder: Responder, settings: SipSettings) -> None:
         self.responder = responder
@@ -30,14 +33,14 @@ class TcpServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, listening: socket.socket) -> None:
-        """Begin to take connections."""
+        """Accept connections."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: _Connection(self), sock=listening, backlog=BACKLOG
         )
 
     async def stop(self) -> None:
-        """Close them all."""
+        """Close the socket and all connections."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._open):
@@ -46,7 +49,7 @@ class TcpServer:
             await self._server.wait_closed()
 
     async def run(self) -> None:
-        """Cut off those that are slow or idle, until cancelled."""
+        """Cut off slow and idle connections, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_S)
             now_s = monotonic_s()
@@ -55,7 +58,7 @@ class TcpServer:
                     connection.abort("slow")
 
     def admits(self, connection: "_Connection") -> bool:
-        """Return whether there is room for one more."""
+        """Count the connection in, if there is room; return whether there is."""
         settings, host = self.settings, connection.source.host
         room = len(self._open) < settings.connections_max
         if not room or self._each[host] >= settings.connections_each_max:
@@ -67,7 +70,7 @@ class TcpServer:
         return True
 
     def gone(self, connection: "_Connection") -> None:
-        """A connection that was admitted is closed."""
+        """Count a closed connection out."""
         if connection not in self._open:
             return
         self._open.discard(connection)
@@ -79,7 +82,7 @@ class TcpServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One peer's."""
+    """The connection of one peer."""
 
     def __init__(self, server: TcpServer) -> None:
         self._server = server
@@ -89,10 +92,10 @@ class _Connection(asyncio.Protocol):
         self.source = Address("", 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is open."""
+        """Admit it or cut it off."""
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        if not peer:  # it is closed already
+        if not peer:  # the peer has closed it already
             self._transport.abort()
             return
         self.source = Address(peer[0], peer[1])
@@ -104,7 +107,7 @@ class _Connection(asyncio.Protocol):
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
-        """A part of the stream."""
+        """Answer the messages that a part of the stream completes."""
         came_s = self._heard_s = monotonic_s()
         if not self._framing.waiting:
             self._began_s = came_s
@@ -123,7 +126,7 @@ class _Connection(asyncio.Protocol):
         self._server.responder.metrics.took(SipTransport.TCP, count, monotonic_s() - came_s)
 
     def _messages(self) -> tuple[list[bytes], bool]:
-        """Whole messages that are there, a bounded number; whether no more can follow."""
+        """Return whole messages, a bounded number, and whether no more can follow."""
         found: list[bytes] = []
         try:
             while len(found) < TOGETHER_MAX:
@@ -161,10 +164,10 @@ class _Connection(asyncio.Protocol):
         self._transport.abort()
 
     def close(self) -> None:
-        """Close in order: what was answered is sent."""
+        """Close it after the answers are sent."""
         self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed."""
+        """Count it out."""
         del exc
         self._server.gone(self)

@@ -1,4 +1,4 @@
-"""The UDP socket: reads what is there, has it answered together, sends the answers."""
+"""SIP over UDP: read the waiting datagrams, answer them together, send the answers."""
 
 import asyncio
 import contextlib
@@ -12,21 +12,21 @@ from stream.ops.clock import monotonic_s
 from stream.ops.health_server import PortTaken
 
 TOGETHER_MAX: Final = 256
-"""Datagrams read before other work of the process gets its turn: about 20 ms if all are questions,
-1 ms if they are a flood, so that one of 100,000 a second leaves room for a trunk's."""
+"""Datagrams read before other work of the process gets a turn. They take about 20 ms if all are
+questions, 1 ms if they are a flood: one of 100,000 a second leaves room for the trunks."""
 PACE_S: Final = 0.001
-"""A batch costs about as much as ten messages more: with this wait a core answers several times as
-many, and nobody waits for longer than it and a batch."""
+"""A batch itself costs about as much as ten messages. With this wait a core answers several times
+as many, and a message waits at most for it and one batch."""
 DATAGRAM_BYTES: Final = 65_535
 RECEIVE_BYTES: Final = 4 * 1024 * 1024
-"""Asked of the kernel for datagrams that wait: 2,000 calls a second for a second. It may give
-less (net.core.rmem_max)."""
+"""The kernel's buffer for waiting datagrams: 2,000 calls a second for a second. The kernel may
+grant less (net.core.rmem_max)."""
 
 
 class UdpServer:
-    """Answers on one bound socket, from `start` until `stop`.
+    """Server of one bound socket, from `start` until `stop`.
 
-    What comes within a millisecond of the last answers waits in the kernel, to be answered
+    Datagrams within a millisecond of the last answers wait in the kernel, and are answered
     together.
     """
 
@@ -37,11 +37,11 @@ class UdpServer:
         self._later: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to read."""
+        """Read the socket when it is readable."""
         asyncio.get_running_loop().add_reader(self._socket, self._readable)
 
     def stop(self) -> None:
-        """No more; what was read is answered."""
+        """Stop reading and close the socket; what was read is answered."""
         if self._later is not None:
             self._later.cancel()
         asyncio.get_running_loop().remove_reader(self._socket)
@@ -70,25 +70,25 @@ class UdpServer:
                 continue
             try:
                 self._socket.sendto(made.data, made.to)
-            except OSError:  # no room, no route, or the kernel tells of an earlier one
+            except OSError:  # no room, no route, or the kernel reports an earlier datagram
                 self._responder.unanswered(SipTransport.UDP, Unanswered.NOT_SENT)
         self._answered_s = asyncio.get_running_loop().time()
         self._responder.metrics.took(SipTransport.UDP, len(messages), monotonic_s() - came_s)
 
     def _waiting(self) -> Iterator[tuple[bytes, Address]]:
-        """Datagrams that are there, a bounded number."""
+        """Yield the waiting datagrams, a bounded number."""
         for _ in range(TOGETHER_MAX):
             try:
                 data, (host, port, *_) = self._socket.recvfrom(DATAGRAM_BYTES)
             except BlockingIOError:
                 return
-            except OSError:  # an answer that could not be delivered (ICMP): the next one is read
+            except OSError:  # ICMP about an earlier answer; the next read has a datagram
                 continue
             yield data, Address(host, port)
 
 
 def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """A socket of SIP's address, for datagrams or a stream. Raises PortTaken."""
+    """Bind a socket of SIP's address, for datagrams or a stream. Raises PortTaken."""
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=kind, flags=socket.AI_PASSIVE

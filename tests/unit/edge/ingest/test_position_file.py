@@ -30,7 +30,7 @@ def test_one_process_at_a_time_and_one_path(tmp_path: Path) -> None:
         pytest.raises(PositionFileUnusable, match="another process may read"),
     ):
         PositionFile(file, "x").__enter__()
-    with pytest.raises(PositionFileUnusable, match="says how far x was read: name another file"):
+    with pytest.raises(PositionFileUnusable, match="has the position in x: name another file"):
         PositionFile(file, "y").__enter__()
 
 

@@ -54,7 +54,7 @@ def test_from_the_end_leaves_what_is_there(tmp_path: Path) -> None:
     assert read.place.line == 4
 
 
-@pytest.mark.expects_errors("is not in the folder any more")
+@pytest.mark.expects_errors("is gone from the folder")
 def test_a_file_that_is_gone_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What was compressed at once while nobody read cannot be read: the log says what to do."""
     path = tmp_path / "Master.csv"
