@@ -17,12 +17,15 @@ from typer._click import _textwrap
 from typer.core import TyperCommand, TyperGroup
 
 from stream.cli.options import CHOSEN, give
+from stream.cli.output import note
 
 # A help text is broken between words alone: `--dialect asterisk-csv` can be copied from it.
 _textwrap.TextWrapper.wordsep_re = _textwrap.TextWrapper.wordsep_simple_re
 
-OTHER_NAMES: Final = {"ls": "list", "new": "create"}
-"""Names that commands had, or that hands type, and the command meant; no help shows them."""
+RENAMED: Final = {"new": "create"}
+"""Former names of commands, for one release; a command says so when it is typed by one."""
+OTHER_NAMES: Final = {"ls": "list", **RENAMED}
+"""Names that hands type, and the command meant; no help shows them."""
 BROKEN_PIPE: Final = 141
 """Exit code when the reader left: a shell's for SIGPIPE, which Python turns into an exception."""
 
@@ -33,6 +36,14 @@ class Group(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command `cmd_name`; None if there is none."""
         return super().get_command(ctx, OTHER_NAMES.get(cmd_name, cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that `args` begin with; note a former name."""
+        if args and args[0] in RENAMED:
+            note(
+                f"`{args[0]}` is `{RENAMED[args[0]]}` now; the old name goes with the next release"
+            )
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with the whole first paragraph of its help."""

@@ -99,7 +99,7 @@ COMMANDS: Final = table(
     ),
     (
         "simulate",
-        "Look at what is on trial, beside what is in force.",
+        "Show what is on trial, beside what is in force.",
         "stream.cli.calls.trial_commands:app",
     ),
     (
@@ -124,7 +124,7 @@ COMMANDS: Final = table(
     ),
     (
         "dialects",
-        "Which switches' records are read, and what is understood of yours.",
+        "Dialects of switches: list them, recognise your records, try them.",
         "stream.cli.calls.dialect_commands:app",
     ),
     ("topics", "Make Kafka's topics, or look at them.", "stream.cli.ops.topic_commands:app"),
@@ -136,7 +136,7 @@ COMMANDS: Final = table(
     ),
     (
         "doctor",
-        "Look at everything that this machine needs, and say what is wrong and what mends it.",
+        "Check everything that this machine needs, and say what is wrong and how to fix it.",
         "stream.cli.ops.doctor_commands:doctor",
     ),
     (

@@ -154,8 +154,8 @@ SERVICES: Final = frozenset(
         ("sink", "webhooks"),
     }
 )
-"""They go on until they are stopped, and wait for servers meanwhile: whoever starts them wants
-them to be there when Kafka is."""
+"""Services run until they are stopped. They wait for servers without a limit, so that the order of
+starts does not matter."""
 LOCAL: Final = frozenset(
     {
         ("check-config",),
@@ -172,12 +172,12 @@ LOCAL: Final = frozenset(
         ("exchange", "follow"),
     }
 )
-"""They ask neither Kafka nor Redis; what they ask by HTTP has limits of its own."""
+"""Commands that ask neither Kafka nor Redis; what they ask by HTTP has limits of its own."""
 
 
 @dataclass(slots=True)
 class Chosen:
-    """The `--timeout` of the command that runs; None: it waits for ever. `said`: that it waits."""
+    """The `--timeout` of the command that runs; None: no limit. `said`: the user knows it waits."""
 
     seconds: float | None = None
     said: bool = False
@@ -196,7 +196,7 @@ def _set_json(context: typer.Context, wanted: bool) -> None:
 
 @cache
 def _given() -> dict[str, Any]:
-    """`--timeout` and `--json`, as typer makes them of a command that has them, by name."""
+    """Return the parameters `--timeout` and `--json` by name, as typer makes them."""
     host = typer.Typer(add_completion=False)
 
     @host.command()
@@ -213,7 +213,7 @@ def _given() -> dict[str, Any]:
                 callback=_set_timeout,
             ),
         ] = TIMEOUT_S,
-        # Read before `-o`, whose callback has to know of it.
+        # Eager: read before `-o`, whose callback has to know of it.
         as_json: Annotated[
             bool,
             typer.Option(
@@ -230,16 +230,16 @@ def _given() -> dict[str, Any]:
 
 
 def give(command: Any, path: tuple[str, ...]) -> None:
-    """Give `command`, and each below it, the options that no command declares by itself.
+    """Add the options that no command declares to `command` and all below it.
 
-    `--timeout` where it asks a server, `--json` where it prints data: given here, so that none can
-    be without.
+    `--timeout` where it asks a server, `--json` where it prints data. Added here, so that no
+    command can lack them.
     """
     inner = getattr(command, "commands", {})
     for name, one in inner.items():
         give(one, (*path, name))
     had = {one.name: one for one in command.params}
-    # A group that does something by itself (`ringfence audit`) has settings as a command has.
+    # A group that is a command too (`ringfence audit`) has settings.
     asks = ("config" in had or not inner) and path not in SERVICES | LOCAL
     prints = any(getattr(one.default, "__class__", None) is Format for one in had.values())
     for name, wanted in (("timeout", asks), ("as_json", prints)):

@@ -6,8 +6,9 @@ a person. JSON and CSV have the same names, so a script may take either.
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -25,13 +26,13 @@ NOTHING_DONE, USAGE = 1, 2
 """Exit codes: nothing or only a part was done; what was asked for cannot be."""
 STDOUT: Final = Path("-")
 _PIPE_WIDTH: Final = 10_000
-"""Columns where no terminal reads: a program that reads a table must not meet half a word."""
+"""Columns where no terminal reads: a program that reads a table must not get half a word."""
 _PRIVATE: Final = 0o600
 """Mode of files that we write: most have whole numbers."""
 
 
 class Format(StrEnum):
-    """How a command prints its data."""
+    """Form of the data that a command prints."""
 
     TABLE = "table"
     JSON = "json"
@@ -189,6 +190,18 @@ def write_out(output: Path | None, pieces: Iterable[bytes]) -> None:
             file.writelines(pieces)
     except OSError as error:
         fail(f"{output}: {error.strerror}", USAGE)
+
+
+@contextmanager
+def file_or_stdout(path: Path) -> Iterator[Path]:
+    """Give the file to write: `path`; or for `-` a private one, sent to stdout at the end."""
+    if path != STDOUT:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="ringfence-stdout-") as folder:
+        made = Path(folder) / "made"
+        yield made
+        write_out(STDOUT, [made.read_bytes()])
 
 
 def _private(path: str, flags: int) -> int:

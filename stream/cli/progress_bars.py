@@ -19,11 +19,11 @@ from stream.cli.output import err
 from stream.lists.store.rewrite import Stage
 
 ROWS_TOLD = 10_000
-"""Stages of fewer steps are no rows: parts that are written, a sort."""
+"""Stages with fewer steps count no rows: parts that are written, a sort."""
 
 
 class _Rate(ProgressColumn):
-    """How fast a stage goes: bytes of the file while it is read, else rows."""
+    """Speed of a stage: bytes of the file while it is read, else rows."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed or 0.0

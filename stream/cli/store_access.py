@@ -1,4 +1,4 @@
-"""What the commands share that ask the list store: the connection, exit codes, numbers.
+"""Parts of commands that ask the list store: the connection, exit codes, numbers.
 
 Exit codes: 0 done, 1 nothing or only a part was done, 2 what was asked for cannot be (usage,
 configuration, an unreadable file, an unknown list), 3 the list store is down or unsafe.
@@ -32,10 +32,11 @@ from stream.ops.kernels import warm_up
 
 STORE: Final = 3
 NICE: Final = 10
-"""Of work that may wait: it gets a tenth of a core that a worker of calls wants."""
+"""Priority of work that may wait: next to a busy worker it gets a tenth of a core."""
 ROW_BYTES: Final = 40
-"""Of a row in a file, about."""
+"""Size of a row in a file, about."""
 ROWS_FOR_KERNELS: Final = 200_000
+"""From so many rows on, loading the kernels (0.6 s) costs less than it saves."""
 T = TypeVar("T")
 
 # A command's code may differ from a service's: its user named the list, and can name another.
@@ -48,7 +49,7 @@ _EXITS: Final[tuple[tuple[type[Fault], int], ...]] = (
 
 
 def with_list_store(settings: EngineSettings, work: Callable[[ListStore], Awaitable[T]]) -> T:
-    """Return what `work` makes of the list store. A fault is printed, and ends the command."""
+    """Return the result of `work` on the list store. A fault is printed, and ends the command."""
 
     async def whole() -> T:
         async with await ListStore.connect(settings.list_store()) as store:
@@ -121,9 +122,9 @@ def category_of(label: str) -> Category:
 
 
 def behind_calls(settings: Settings, rows: int) -> None:
-    """Let work of about so many rows give way to calls that are decided on this machine.
+    """Let work on about so many rows give way to calls that are decided on this machine.
 
-    For many rows the kernels are worth loading (0.6 s), if a worker has compiled them.
+    Loads the kernels for many rows, if a worker has compiled them.
     """
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), NICE))
     if rows >= ROWS_FOR_KERNELS:

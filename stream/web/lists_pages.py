@@ -61,11 +61,11 @@ async def lists(
     """Show all lists, filtered, sorted and cut here."""
     asked = TableQuery.of(request, ["q", "held"], list(_ORDERS))
     parts, wanted = visit.parts, asked.filters["q"].lower()
-    register, feeds = await parts.list_store(), await parts.feeds.now()
+    store, feeds = await parts.list_store(), await parts.feeds.now()
     held = await _held(parts, feeds)
     found = [
         head
-        for head in (await register.heads()).lists.values()
+        for head in (await store.heads()).lists.values()
         if visit.owns(owner_of(head.name)) and wanted in head.name.lower()
         if not asked.filters["held"] or head.name in held
     ]
@@ -82,8 +82,8 @@ async def lists(
 
 async def rows_of(parts: PageParts, feeds: Feeds, heads: Sequence[ListHead]) -> list[ListRow]:
     """Return rows of some lists; two requests to Redis, however many lists."""
-    register, settings = await parts.list_store(), parts.settings
-    published = await register.past.published(heads)
+    store, settings = await parts.list_store(), parts.settings
+    published = await store.past.published(heads)
     of_each = {head.name: [setup.feed.name for setup in feeds.of_list(head.name)] for head in heads}
     states = await parts.feeds.states(name for names in of_each.values() for name in names)
     agreements, home = parts.agreements.reading.agreements, settings.calls.home_country
@@ -137,9 +137,9 @@ async def one_list(
     """Show one list; its history comes from the newest end of the audit only."""
     parts, whole_name = visit.parts, f"{owner}/{name}"
     head = await _head(visit, whole_name)
-    register, feeds = await parts.list_store(), await parts.feeds.now()
+    store, feeds = await parts.list_store(), await parts.feeds.now()
     (row,) = await rows_of(parts, feeds, [head])
-    made, all_of_it = await recent(register, head, HISTORY_MAX)
+    made, all_of_it = await recent(store, head, HISTORY_MAX)
     current = parts.blocklists()
     live = next((one for one in current.lists if one.name == whole_name), None)
     agreements, home = parts.agreements.reading.agreements, parts.settings.calls.home_country
@@ -147,7 +147,7 @@ async def one_list(
         "list.html",
         head=head,
         row=row,
-        size=await register.size(head),
+        size=await store.size(head),
         categories=await asyncio.to_thread(categories_of, live) if live is not None else {},
         live=live,
         made=made,

@@ -100,7 +100,7 @@ async def disallow(change: Annotated[FormChange, changes()]) -> Response:
 async def appeal(change: Annotated[FormChange, changes()]) -> Response:
     """Open an appeal: `ringfence appeals create`."""
     contact = text_in(change.fields, "contact", APPELLANT_CHARS_MAX)
-    words = ["appeals", "new", _number(change.visit, change.fields), f"--appellant={contact}"]
+    words = ["appeals", "create", _number(change.visit, change.fields), f"--appellant={contact}"]
     return await _done(change, words, "The appeal is open.", "/appeals?sort=-received")
 
 

@@ -51,7 +51,7 @@ class FeedFolder:
 
     folder: Path
     context: FeedContext
-    register: ListStoreSettings
+    list_store: ListStoreSettings
     _feeds: Feeds = field(init=False, default_factory=Feeds)
     _looked_s: float | None = field(init=False, default=None)
 
@@ -65,8 +65,8 @@ class FeedFolder:
 
     async def states(self, names: Iterable[str]) -> dict[str, FeedState]:
         """Return the states of feeds by name. Raises ListStoreDown, ListStoreLost."""
-        async with FeedStateStore.open(self.register) as book:
-            return await book.states(list(names))
+        async with FeedStateStore.open(self.list_store) as states:
+            return await states.states(list(names))
 
 
 def _read(folder: Path, context: FeedContext) -> Feeds:

@@ -126,7 +126,7 @@ def test_a_list_of_a_circle_needs_its_key(operators):
     """Without the circle's key its hashes would match nobody; with it the list is followed."""
     circles = f'circles_dir = "{operators.repository.parent / "circles"}"\n'
     operators.kh.write_text(f"{operators.kh.read_text()}{circles}")
-    operators.types(operators.kh, "circle", "new", "asean")
+    operators.types(operators.kh, "circle", "create", "asean")
     operators.types(operators.kh, "lists", "create", "KH/scam", "--circle", "asean")
     operators.types(operators.kh, "lists", "add", "KH/scam", *kh(1), "--reason", "a test")
     operators.types(operators.kh, "exchange", "publish", "KH/scam")

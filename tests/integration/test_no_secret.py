@@ -128,7 +128,7 @@ async def test_no_secret_gets_out(tmp_path: Path, urls: list[str]) -> None:
     scene = Scene(tmp_path, urls)
     kh_ = scene.operators.kh
     for words in (
-        ("circle", "new", "asean"),
+        ("circle", "create", "asean"),
         ("lists", "create", LIST, "--circle", "asean"),
         ("lists", "add", LIST, *kh(1, 2), "--reason", "a test"),
     ):
@@ -159,7 +159,7 @@ async def test_no_secret_gets_out(tmp_path: Path, urls: list[str]) -> None:
 def test_the_search_would_find_one(tmp_path: Path, urls: list[str]) -> None:
     """A secret that was planted is found, wherever it is."""
     scene = Scene(tmp_path, urls)
-    scene.types(scene.operators.kh, "circle", "new", "asean")
+    scene.types(scene.operators.kh, "circle", "create", "asean")
     scene.types(scene.operators.kh, "lists", "create", LIST)
     scene.types(scene.operators.th, "lists", "create", LIST)
     key = bytes.fromhex((tmp_path / "circles" / "asean.key").read_text())

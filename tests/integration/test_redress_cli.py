@@ -86,7 +86,8 @@ async def test_a_wrong_block_is_put_right_by_its_decision(
         first = {one["call_id"]: one for one in await here.decided(2)}
         decision = first["before"]
         assert decision["verdict"] == "block"
-        new = (await typed(here.config, "appeals", "new", decision["decision_id"], "--json")).json
+        taken = await typed(here.config, "appeals", "create", decision["decision_id"], "--json")
+        new = taken.json
         assert (new["new"], new["number"]) == (True, masked(LISTED))
         assert [one["list"] for one in new["lists"]] == [SCAM]
         done = await typed(here.config, "appeals", "redress", new["appeal"], "--reason", "a clinic")
@@ -291,15 +292,15 @@ async def test_an_appeal_is_taken_in_forwarded_and_answered(
     await register.create(SCAM, "plain", BY)
     await register.add(SCAM, [entry("+85531000001")], BY)
     config = site.config
-    free = await typed(config, "appeals", "new", "+85531000002")
+    free = await typed(config, "appeals", "create", "+85531000002")
     assert (free.code, "nothing to put right" in free.err) == (1, True)
-    assert (await typed(config, "appeals", "new", "hello")).code == 2
+    assert (await typed(config, "appeals", "create", "hello")).code == 2
     new = await typed(
-        config, "appeals", "new", "+85531000001", "--appellant", "a@b.example", "--json"
+        config, "appeals", "create", "+85531000001", "--appellant", "a@b.example", "--json"
     )
     appeal = new.json["appeal"]
     assert (new.json["lists"][0]["category"], new.json["appellant"]) == ("call_centre", True)
-    again = await typed(config, "appeals", "new", "+85531000001")
+    again = await typed(config, "appeals", "create", "+85531000001")
     assert "there is an open appeal on this number already" in again.out
     queue = await typed(config, "appeals", "ls")
     assert appeal in queue.out

@@ -222,7 +222,7 @@ async def test_private_addresses_are_not_asked() -> None:
     """Neither by number nor by a name that leads there."""
     async with Receiver(lambda *_: 200).serving() as receiver:
         for host in ("127.0.0.1", "localhost", "[::1]", "2130706433"):
-            url = f"http://{host}:{receiver.port}/h"
+            url = f"https://{host}:{receiver.port}/h"
             told = Told(url, private_addresses=False, give_up_s=0.0)
             await told.deliver(decision())
             # The last host is an address that aiohttp takes for none: it is not asked either.

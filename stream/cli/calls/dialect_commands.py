@@ -28,7 +28,7 @@ from stream.ops.clock import now_s
 HEAD_BYTES = 64 * 1024
 BYTES_MAX = 64 * 1024 * 1024
 """Of a file; its beginning says what it is."""
-ORDINARY = "ordinary"
+RECORD = "record"
 
 app = group()
 FileName = Annotated[
@@ -43,9 +43,9 @@ FileName = Annotated[
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """List the dialects, how each is decoded, and which topics are in it.
 
-    `scan`: usual records are located in columns, as our own dialect's are; `ordinary`: each record
-    is decoded by itself, at several times the price. `time_zone`: the switch writes local times,
-    and [switches.<name>] has to say where.
+    `scan`: compiled kernels decode usual records in columns, as our own dialect's. `record`: each
+    record is decoded by itself, at several times the CPU. `time_zone`: the switch writes local
+    times, and [switches.<name>] has to name the zone.
 
     Example: ringfence dialects list
     """
@@ -80,8 +80,8 @@ def _cells(row: Mapping[str, Any]) -> Sequence[str]:
 
 
 def way_of(dialect: Dialect) -> str:
-    """Return the way in which the dialect's usual records are decoded."""
-    return "scan" if dialect.layout is not None else ORDINARY
+    """Return the decoder of the dialect's usual records."""
+    return "scan" if dialect.layout is not None else RECORD
 
 
 def _topics_in(settings: Settings, name: str) -> list[str]:
@@ -96,9 +96,9 @@ def _topics_in(settings: Settings, name: str) -> list[str]:
 def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """Say which dialect a file of records is in, why, and what the configuration needs for it.
 
-    Where none fits, it says which switch's records they nearly are, what they lack and what mends
-    it; of records of no known switch a table [mappings.NAME] is proposed to begin with. What it
-    cannot know is left open there. Exit code 1: nothing fits as it is.
+    Where none fits, it names the switch whose records they nearly are, what they lack and how to
+    fix it. For records of no known switch it proposes a table [mappings.NAME] to begin with, and
+    leaves open what it cannot know. Exit code 1: nothing fits as it is.
 
     Example: ringfence dialects detect Master.csv
     """
@@ -127,7 +127,7 @@ def _print_near(file: Path, found: Detection) -> None:
         for reason, count in one.reasons:
             _comment(f"  {count:,} x {reason}")
     if found.near and not found.mapping:
-        _comment("When that is mended, this is what the configuration needs:")
+        _comment("With that fixed, the configuration needs this:")
         say(settings_for(found.near[0].dialect).rstrip())
     elif found.mapping:
         _comment("A table to begin with; say what is left open, then `ringfence dialects test`:")
@@ -205,7 +205,7 @@ def _dialect(settings: Settings, name: str, time_zone: str) -> Dialect:
 
 
 def result_as_json(dialect: str, result: Understood) -> dict[str, object]:
-    """Return the same as plain values."""
+    """Return the result as plain values."""
     return {
         "dialect": dialect,
         "records": result.records,

@@ -199,17 +199,17 @@ def _audit(
 ) -> None:
     what = ", ".join(wanted.candidates) or "production"
 
-    async def work(register: ListStore) -> None:
+    async def work(store: ListStore) -> None:
         detail = f"whole numbers of calls in {', '.join(asked.topics)} against {what}"
-        await register.note("replay", detail, by(actor, reason))
+        await store.note("replay", detail, by(actor, reason))
 
     with_list_store(settings, work)
 
 
 async def _production(settings: Settings, notes: list[str]) -> ReplayWorld:
-    blocklists, register = await lists_now(settings)
-    if register != "in agreement":
-        notes.append(f"List store: {register}.")
+    blocklists, store_state = await lists_now(settings)
+    if store_state != "in agreement":
+        notes.append(f"List store: {store_state}.")
     notes += [
         f"{blocklists.lists[index].name} has no data here and was not asked."
         for index in blocklists.unusable
@@ -269,10 +269,10 @@ def _list(
     if not at_sign or not generation.isdecimal() or checks.list_name(name) is not None:
         fail(f"{text!r} is no file that is here, and no generation of a list (KH/scam@412)", USAGE)
 
-    async def work(register: ListStore) -> LiveList:
-        past = await past_of(register, name)
+    async def work(store: ListStore) -> LiveList:
+        past = await past_of(store, name)
         key = key_of(world.settings, past.head.circle)
-        columns = await content(register, past, int(generation), key)
+        columns = await content(store, past, int(generation), key)
         head = past.head
         return await asyncio.to_thread(
             live_list, name, head.circle, key, columns, int(generation), now_s(), head.scope

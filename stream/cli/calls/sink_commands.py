@@ -57,10 +57,10 @@ def resend_command(
     ] = "60s",
     form: Output = Format.TABLE,
 ) -> None:
-    """Try again to deliver what webhooks did not take, once they are mended.
+    """Deliver again what webhooks did not take, once they are repaired.
 
-    Goes through the topic of undelivered decisions from where it was left the last time. What is
-    not taken again stays there for the next time. Exit code 1 if there is such.
+    Reads the topic of undelivered decisions from where the last run ended. What is not taken again
+    stays there for the next time. Exit code 1 if there is such.
 
     Example: ringfence sink resend crm --config carrier.toml
     """

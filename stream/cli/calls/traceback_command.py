@@ -102,8 +102,8 @@ def traceback_command(
 
 
 def _audit(settings: Settings, who: By, op: str, detail: str) -> None:
-    async def work(register: ListStore) -> None:
-        await register.note(op, detail, who)
+    async def work(store: ListStore) -> None:
+        await store.note(op, detail, who)
 
     with_list_store(settings, work)
 

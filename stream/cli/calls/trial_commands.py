@@ -63,8 +63,8 @@ def list_(
     settings = settings_of(config)
     from_ms = moment_in(since)
 
-    async def work(register: ListStore) -> tuple[Standings, dict[Target, int]]:
-        found = await standings_now(settings, register, agreements_of(settings), now_s())
+    async def work(store: ListStore) -> tuple[Standings, dict[Target, int]]:
+        found = await standings_now(settings, store, agreements_of(settings), now_s())
         targets = [one.target for one in found.all if everything or one.is_told]
         return found, dict(await appeals_about(settings, targets, from_ms // 1000))
 
@@ -132,7 +132,7 @@ def _turn(
     who, agreed = by(actor, reason), agreements_of(settings)
     done = with_list_store(
         settings,
-        lambda register: turn(settings, register, agreed, target, standing, who, counted, now_s()),
+        lambda store: turn(settings, store, agreed, target, standing, who, counted, now_s()),
     )
     how = "in force" if standing is TrialStatus.FORCE else "on trial"
     say(f"{target} is {how} from now on, in every engine within seconds")

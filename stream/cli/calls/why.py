@@ -117,7 +117,7 @@ def _until(held: Mapping[str, Any]) -> str:
 
 
 def _turned(one: Mapping[str, Any]) -> str:
-    """Who took something from trial into force, or back."""
+    """Return a promotion or demotion in a line."""
     stands = "in force" if one["standing"] == "force" else "on trial"
     return f"{one['what']} is {stands} since {one['at']}: {one['reason']} ({one['actor']})"
 
@@ -187,14 +187,14 @@ def _print(answer: dict[str, Any]) -> None:
 
 
 def _term(term: Mapping[str, Any]) -> str:
-    """The term that decided, in a line."""
+    """Return the deciding term in a line."""
     has = f"; the number has {term['has']}" if term["has"] else ""
     then = "" if term["holds"] else ", so the list does not act"
     return f"{term['term']}: {term['wants']} ({term['by']}){has}{then}"
 
 
 def _print_decided(answer: Mapping[str, Any]) -> None:
-    """What was decided in fact, and what sinks made of it."""
+    """Print the recent decisions, and what the sinks did with them."""
     decided = answer.get("decided")
     if decided is None:
         return
@@ -224,7 +224,7 @@ def _print_decided(answer: Mapping[str, Any]) -> None:
 
 
 def _print_key(key: Mapping[str, Any]) -> None:
-    """What SIP proxies are told."""
+    """Print the key in the SIP proxies' Redis."""
     held = key["held"]
     if held is None:
         say(f"SIP proxies have no key of it{': ' + key['why'] if key['why'] else ''}")
@@ -237,7 +237,7 @@ def _print_key(key: Mapping[str, Any]) -> None:
 
 
 def _print_turns(history: Iterable[Mapping[str, Any]], e164: str) -> None:
-    """A number's history as lines."""
+    """Print a number's history."""
     for turn in history:
         entry = f" {turn['entry']}" if turn["entry"] not in {e164, ""} else ""
         who = f" by {turn['actor']}" if turn["actor"] else ""

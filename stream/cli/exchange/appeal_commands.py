@@ -69,7 +69,7 @@ def create(
         ),
     ],
     reason: Reason = "",
-    appellant: Annotated[str, typer.Option(help="How whoever appeals can be answered.")] = "",
+    appellant: Annotated[str, typer.Option(help="Where the answer goes.")] = "",
     since: Annotated[str, typer.Option(help="How far back a decision is looked for.")] = "7d",
     anyway: Annotated[bool, typer.Option(help="Also if nothing blocks the number now.")] = False,
     region: Region = None,
@@ -101,15 +101,15 @@ def create(
             fail(f"{what!r} is neither a phone number nor a decision's id", USAGE)
         number, decision_id = read.text, ""
         lists = _blocking(settings, number, anyway)
-    desk = desk_of(settings)
+    context = appeal_context(settings)
 
-    async def work(register: ListStore, book: AppealStore) -> tuple[Appeal, bool]:
+    async def work(store: ListStore, appeals: AppealStore) -> tuple[Appeal, bool]:
         return await open_appeal(
-            register, book, desk, number, lists, who, decision_id or None, appellant
+            store, appeals, context, number, lists, who, decision_id or None, appellant
         )
 
     _show_taken(
-        settings, *with_book(settings, work), "there is an open appeal on this number", form
+        settings, *with_appeals(settings, work), "there is an open appeal on this number", form
     )
 
 
@@ -136,8 +136,8 @@ def receive(
     if owner_of(name) != settings.calls.home_country:
         fail(f"{name} is no list of {settings.calls.home_country}: its owner answers", USAGE)
     said = Received(partner=partner, appeal_id=their_id, list=name, fingerprint=fingerprint.lower())
-    desk = desk_of(settings)
-    taken = with_book(settings, lambda _, book: receive_(book, desk, said, who))
+    context = appeal_context(settings)
+    taken = with_appeals(settings, lambda _, appeals: receive_(appeals, context, said, who))
     _show_taken(settings, *taken, "it is known", form)
 
 
@@ -170,18 +170,18 @@ def list_(
     settings, at_s = settings_of(config), now_s()
     states = [state] if state else [one for one in AppealState if everything or one in OPEN]
 
-    async def work(_: ListStore, book: AppealStore) -> list[Appeal]:
+    async def work(_: ListStore, appeals: AppealStore) -> list[Appeal]:
         if name is not None:
-            found = [*await book.about(name)]
+            found = [*await appeals.about(name)]
         else:
-            found = [one for kind in states for one in await book.in_state(kind)]
+            found = [one for kind in states for one in await appeals.in_state(kind)]
         return [
             one
             for one in found
             if one.state in states and (not overdue or (one.open and one.overdue(at_s)))
         ]
 
-    found = with_book(settings, work)
+    found = with_appeals(settings, work)
     found.sort(
         key=lambda one: (not one.open, one.deadline_at_s if one.open else -one.received_at_s)
     )
@@ -223,13 +223,13 @@ def show(
     Example: ringfence appeals show A-4F7K2M9QX1RZC
     """
     settings = settings_of(config)
-    desk = desk_of(settings)
+    context = appeal_context(settings)
 
-    async def work(register: ListStore, book: AppealStore) -> tuple[Appeal, str | None]:
-        appeal = await book.get(appeal_id)
-        return appeal, appeal.number or await number_of(register, desk, appeal)
+    async def work(store: ListStore, appeals: AppealStore) -> tuple[Appeal, str | None]:
+        appeal = await appeals.get(appeal_id)
+        return appeal, appeal.number or await number_of(store, context, appeal)
 
-    appeal, number = with_book(settings, work)
+    appeal, number = with_appeals(settings, work)
     told = json_of(settings, appeal, full=full) | {"number": shown(number, full=full)}
     render(form, told, lambda: print_appeal(settings, appeal, full=full, number=number))
 
@@ -250,8 +250,8 @@ def forward(
     Example: ringfence appeals forward A-4F7K2M9QX1RZC --reason "mailed to KH's desk"
     """
     settings, who = settings_of(config), by(actor, reason)
-    desk = desk_of(settings)
-    appeal = with_book(settings, lambda _, book: forward_(book, desk, appeal_id, who))
+    context = appeal_context(settings)
+    appeal = with_appeals(settings, lambda _, appeals: forward_(appeals, context, appeal_id, who))
     told = json_of(settings, appeal, full=False)
     render(form, told, lambda: _print_forwarded(settings, appeal))
 
@@ -289,9 +289,9 @@ def redress(
     Example: ringfence appeals redress A-4F7K2M9QX1RZC --reason "a clinic since 2024"
     """
     settings, who, until_s = settings_of(config), by(actor, reason), expiry(expires_in)
-    desk = desk_of(settings)
-    done = with_book(
-        settings, lambda register, book: redress_(register, book, desk, appeal_id, who, until_s)
+    context = appeal_context(settings)
+    done = with_appeals(
+        settings, lambda store, appeals: redress_(store, appeals, context, appeal_id, who, until_s)
     )
 
     def draw() -> None:
@@ -300,8 +300,8 @@ def redress(
         say(f"{done.appeal.id}: redressed: {number} is not blocked any more, {until}")
         for name in done.taken_off:
             say(f"  taken off {name}: what is published next lifts it at every partner")
-        for owner in filter(is_country, done.appeal.owners(desk.home)):
-            say(f"  {owner} is told by the next enforcement document")
+        for owner in filter(is_country, done.appeal.owners(context.home)):
+            say(f"  the next enforcement document reports it to {owner}")
 
     told = json_of(settings, done.appeal, full=False)
     found = {"number": shown(done.number, full=False), "taken_off": done.taken_off}
@@ -321,7 +321,8 @@ def reject(
     Example: ringfence appeals reject A-4F7K2M9QX1RZC --reason "it called 300 people last night"
     """
     settings, who = settings_of(config), by(actor, reason)
-    appeal = with_book(settings, lambda _, book: book.step(appeal_id, AppealState.REJECTED, who))
+    rejected = AppealState.REJECTED
+    appeal = with_appeals(settings, lambda _, appeals: appeals.step(appeal_id, rejected, who))
     text = f"{appeal.id}: rejected; the block stays"
     render(form, json_of(settings, appeal, full=False), lambda: say(text))
 
@@ -366,8 +367,8 @@ def _blocking(settings: Settings, number: str, anyway: bool) -> list[NamedList]:
     ]
 
 
-def desk_of(settings: Settings) -> AppealContext:
-    """Return the desk that answers appeals. Raises ConfigInvalid."""
+def appeal_context(settings: Settings) -> AppealContext:
+    """Return keys, agreements and terms for answering appeals. Raises ConfigInvalid."""
     return AppealContext(
         settings.calls.home_country,
         settings.circle_keys(),
@@ -376,12 +377,12 @@ def desk_of(settings: Settings) -> AppealContext:
     )
 
 
-def with_book(settings: Settings, work: Callable[[ListStore, AppealStore], Awaitable[T]]) -> T:
-    """Return what `work` gives, with the list store and the book open. A fault ends the command."""
+def with_appeals(settings: Settings, work: Callable[[ListStore, AppealStore], Awaitable[T]]) -> T:
+    """Return the result of `work` on list store and appeals. A fault ends the command."""
 
-    async def whole(register: ListStore) -> T:
-        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as book:
-            return await work(register, book)
+    async def whole(store: ListStore) -> T:
+        async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as appeals:
+            return await work(store, appeals)
 
     return with_list_store(settings, whole)
 
@@ -405,7 +406,7 @@ def json_of(settings: Settings, appeal: Appeal, *, full: bool) -> dict[str, Any]
 
 
 def fingerprint_of(appeal: Appeal) -> str:
-    """Return what names an appeal whose number is not known."""
+    """Return the fingerprint, for an appeal whose number is not known."""
     return appeal.lists[0].fingerprint if appeal.lists else "-"
 
 

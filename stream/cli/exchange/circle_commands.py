@@ -124,10 +124,10 @@ def why(
         fail(f"{fingerprint!r} is no fingerprint: 16 hex digits", USAGE)
     value = int(fingerprint, 16)
 
-    async def work(register: ListStore) -> tuple[Entry, ...]:
+    async def work(store: ListStore) -> tuple[Entry, ...]:
         keys = settings.circle_keys()
-        now = (await hashed_now(register, name, [value], keys)).get(value, value)
-        return (await register.reports(name, [now])).get(now, ())
+        now = (await hashed_now(store, name, [value], keys)).get(value, value)
+        return (await store.reports(name, [now])).get(now, ())
 
     reports = with_list_store(settings, work)
     told = [_report_json(one) for one in reports]

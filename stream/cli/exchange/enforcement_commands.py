@@ -185,8 +185,9 @@ def sight(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Say of a number on a partner's list that it is no scammer's: its owner is told with the next
-    document. `ringfence appeals` does it by itself.
+    """Report that a number on a partner's list is no scammer's, with the next document.
+
+    `ringfence appeals` does it by itself.
 
     Only the number's fingerprint leaves this country.
 
@@ -194,8 +195,8 @@ def sight(
     """
     settings = settings_of(config)
 
-    async def work(register: ListStore) -> str:
-        circle = (await register.state(name)).head.circle
+    async def work(store: ListStore) -> str:
+        circle = (await store.state(name)).head.circle
         if _FINGERPRINT.match(number.lower()):
             found = number.lower()
         else:
@@ -204,13 +205,13 @@ def sight(
                 fail(f"{number!r} is no number in E.164 (+...) and no fingerprint", USAGE)
             found = hex_of(fingerprints_of(read_number.text, key_of(settings, circle))[0])
         seen_at = datetime.fromtimestamp(now_s(), UTC)
-        async with EnforcementStore.open(settings.list_store()) as book:
-            await book.sighted(
+        async with EnforcementStore.open(settings.list_store()) as documents:
+            await documents.sighted(
                 name, Sighting(fingerprint=found, seen_at=seen_at), by(actor, reason)
             )
         return found
 
-    say(f"{name}: {with_list_store(settings, work)} is told to its owner with the next document")
+    say(f"{name}: the next document reports {with_list_store(settings, work)} to its owner")
 
 
 @app.command("list", hidden=True)
@@ -254,14 +255,14 @@ def show(
     home = settings.calls.home_country
     countries = [country] if country else [home, *sorted(settings.enforcement.partners)]
 
-    async def work(register: ListStore) -> list[Enforcement]:
-        names = [name] if name else sorted((await register.heads()).lists)
-        async with EnforcementStore.open(settings.list_store()) as book:
+    async def work(store: ListStore) -> list[Enforcement]:
+        names = [name] if name else sorted((await store.heads()).lists)
+        async with EnforcementStore.open(settings.list_store()) as documents:
             return [
                 document
                 for each in names
                 for one in countries
-                for document in await book.documents(each, one, first, last)
+                for document in await documents.documents(each, one, first, last)
             ]
 
     _show(with_list_store(settings, work), form)
@@ -312,8 +313,9 @@ def _seconds(delays: Delays | None, name: str) -> str:
 
 def _show_refused(settings: Settings, form: Format) -> None:
     async def work(_: ListStore) -> dict[str, dict[str, str]]:
-        async with EnforcementStore.open(settings.list_store()) as book:
-            return {one: await book.refused(one) for one in sorted(settings.enforcement.partners)}
+        partners = sorted(settings.enforcement.partners)
+        async with EnforcementStore.open(settings.list_store()) as documents:
+            return {one: await documents.refused(one) for one in partners}
 
     found = with_list_store(settings, work)
 

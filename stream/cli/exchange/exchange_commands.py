@@ -10,7 +10,18 @@ import typer
 from stream.cli.common import own, settings_of
 from stream.cli.lazy_group import group
 from stream.cli.options import ConfigFiles, Output
-from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, print_table, render, say
+from stream.cli.output import (
+    NOTHING_DONE,
+    STDOUT,
+    USAGE,
+    Format,
+    fail,
+    file_or_stdout,
+    note,
+    print_table,
+    render,
+    say,
+)
 from stream.config.settings import Settings
 from stream.core.model import names
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
@@ -46,11 +57,13 @@ Whole = Annotated[
     bool, typer.Option("--whole/--metadata-only", help="Fetch and compare every file, too.")
 ]
 SOON_S = 30 * 86_400
+"""Signatures by people are urgent so long before: keys on sticks take days to gather."""
 _BYTES_MAX = 1 << 20
+"""Of a root.json; a larger file is another one."""
 
 
 def ring_of(settings: Settings, more: list[Path] | None) -> KeyRing:
-    """The private keys of this machine, and of the folders `more`. Raises ConfigInvalid."""
+    """Return the private keys of this machine and of the folders `more`. Raises ConfigInvalid."""
     errors: list[str] = []
     passphrase = secret(SEALED_BY, os.environ, errors)
     if errors:
@@ -59,7 +72,7 @@ def ring_of(settings: Settings, more: list[Path] | None) -> KeyRing:
 
 
 def validity_of(settings: Settings) -> Validity:
-    """Return how long each role's signatures are good for."""
+    """Return the validity of each role's signatures."""
     section = settings.exchange
     return Validity(
         root_s=int(section.root_days * 86_400),
@@ -82,7 +95,7 @@ def own_exchange(settings: Settings) -> None:
 
 
 def root_in(path: Path) -> bytes:
-    """A root.json that the operator trusts. Raises ExchangeFault."""
+    """Return the bytes of a root.json that the operator trusts. Raises ExchangeFault."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -274,13 +287,19 @@ def _told(report: mirror.VerifyReport, form: Format) -> None:
 
 
 @app.command("bundle")
-def bundle_(path: Path, config: ConfigFiles = None) -> None:
-    """Write all that is published, and nothing else, as one tar: for who has no line.
+def bundle_(
+    path: Annotated[Path, typer.Argument(help="The tar to write; `-` writes to stdout.")],
+    config: ConfigFiles = None,
+) -> None:
+    """Write all that is published, and nothing else, as one tar: for partners without a line.
 
     Example: ringfence exchange bundle kh.tar
     """
-    count = mirror.write_bundle(folder_of(settings_of(config)), path)
-    say(f"{path}: {count:,} files; whoever gets it needs our 1.root.json by another way")
+    folder = folder_of(settings_of(config))
+    with file_or_stdout(path) as file:
+        count = mirror.write_bundle(folder, file)
+    tell = note if path == STDOUT else say
+    tell(f"{path}: {count:,} files; its reader needs our 1.root.json by another way")
 
 
 @app.command("import-bundle")
@@ -382,6 +401,7 @@ def key_rotate(
     old = ring.named(keyid)
     stem = (old.name if old is not None else key).rpartition("-")[0] or "key"
     new = ring.new(ring.next_name(stem), into or (old.path.parent if old is not None else None))
+    # A new key that no role names must not stay: it would look usable.
     try:
         _, roles = repository.replace_key(
             folder_of(settings), ring, keyid, new, validity_of(settings), now_s()

@@ -1,4 +1,4 @@
-"""`ringfence exchange publish`, `run` and `follow`: our lists out, and a neighbour's list in."""
+"""`ringfence exchange publish`, `run` and `follow`: publish our lists, follow a neighbour's."""
 
 import tempfile
 from collections.abc import Sequence
@@ -95,11 +95,11 @@ def publish(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    outlet = _outlet(settings)
+    publisher = _publisher(settings)
 
-    async def work(register: ListStore) -> dict[str, Edition | None]:
-        offers = await _offers(settings, outlet, register, lists, share)
-        return {one.name: await outlet.bring_out(register, one, anew=anew) for one in offers}
+    async def work(store: ListStore) -> dict[str, Edition | None]:
+        offers = await _offers(settings, publisher, store, lists, share)
+        return {one.name: await publisher.bring_out(store, one, anew=anew) for one in offers}
 
     editions = with_list_store(settings, work)
 
@@ -129,28 +129,28 @@ def run(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    outlet = _outlet(settings)
-    if not lists and not exchange.lists_of(outlet):
+    publisher = _publisher(settings)
+    if not lists and not exchange.lists_of(publisher):
         fail(f"{folder_of(settings)} has no list: `ringfence exchange add-list KH/scam`", USAGE)
-    raise typer.Exit(exchange.run(settings, outlet, lists, share))
+    raise typer.Exit(exchange.run(settings, publisher, lists, share))
 
 
-def _outlet(settings: Settings) -> ListPublisher:
+def _publisher(settings: Settings) -> ListPublisher:
     return ListPublisher(folder_of(settings), ring_of(settings, None), validity_of(settings))
 
 
 async def _offers(
     settings: Settings,
-    outlet: ListPublisher,
-    register: ListStore,
+    publisher: ListPublisher,
+    store: ListStore,
     names: Sequence[str],
     share: Shared | None,
 ) -> list[Offer]:
     """Return the terms on which each list is shared. Raises ConfigInvalid, ExchangeFault."""
-    current = exchange.CurrentOffers(settings, outlet, names, share)
+    current = exchange.CurrentOffers(settings, publisher, names, share)
     offers = []
     for name in names:
-        offer = current.offer(name, (await register.state(name)).head.circle)
+        offer = current.offer(name, (await store.state(name)).head.circle)
         if offer is None:
             text = f"no agreement in force shares {name}; `ringfence agreements list` shows them"
             raise ExchangeFault(f"{text}. --share publishes it whatever they say")
@@ -206,7 +206,7 @@ def follow(
 
 
 def _latest_of(url: str, name: str, root: bytes) -> Latest:
-    """Return what the owner says of the list now. Raises FeedDown, ExchangeFault."""
+    """Return the owner's description of the list now. Raises FeedDown, ExchangeFault."""
     with tempfile.TemporaryDirectory(prefix="ringfence-follow-") as folder:
         client = TufClient(url, Path(folder), root)
         try:

@@ -68,8 +68,8 @@ def report(
     except NoReport as none:
         fail(str(none), NOTHING_DONE)
 
-    async def work(register: ListStore) -> ReportMaterial:
-        return await gathered(settings, register, agreement, known, on, at_s)
+    async def work(store: ListStore) -> ReportMaterial:
+        return await gathered(settings, store, agreement, known, on, at_s)
 
     made = reported(with_list_store(settings, work))
     if output is None and json_file is None:

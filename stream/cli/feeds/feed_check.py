@@ -207,11 +207,11 @@ async def _assessed(
     if compared:
         try:
             async with (
-                await ListStore.connect(settings.list_store()) as register,
-                FeedStateStore.open(settings.list_store()) as book,
+                await ListStore.connect(settings.list_store()) as store,
+                FeedStateStore.open(settings.list_store()) as feed_states,
             ):
-                last = last_of(await book.state(feed.name), feed.list_name)
-                found = await assess(register, feed, arrival, around, last, now_s(), rejects)
+                last = last_of(await feed_states.state(feed.name), feed.list_name)
+                found = await assess(store, feed, arrival, around, last, now_s(), rejects)
                 return found, ""
         except ListUnknown:
             unknown = f"there is no list {feed.list_name} yet; the first version makes it"

@@ -92,10 +92,10 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     settings = settings_of(config)
     setups, wrong = _setups(settings)
 
-    async def work(_: ListStore, book: FeedStateStore) -> list[FeedState]:
-        return [await book.state(name) for name in setups]
+    async def work(_: ListStore, feed_states: FeedStateStore) -> list[FeedState]:
+        return [await feed_states.state(name) for name in setups]
 
-    found = zip(setups, _with_book(settings, work), strict=True)
+    found = zip(setups, _with_states(settings, work), strict=True)
     states = [_with_state(settings, *pair) for pair in found]
     pairs = list(zip(setups.values(), states, strict=True))
     broken = [{"feed": name, "file_wrong": errors} for name, errors in wrong.items()]
@@ -107,7 +107,7 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
 
 
 def _with_state(settings: Settings, name: str, state: FeedState) -> FeedState:
-    """Return the state with the faults of its files on this machine, whoever follows the feed."""
+    """Return the state with the faults of its files here, though another user follows the feed."""
     try:
         foreign = VersionFiles(Path(settings.lists.state_dir), name).foreign()
     except OSError:
@@ -126,10 +126,10 @@ def show(name: FeedName, config: ConfigFiles = None, form: Output = Format.TABLE
     settings = settings_of(config)
     setup = setup_of(settings, name)
 
-    async def work(_: ListStore, book: FeedStateStore) -> FeedState:
-        return await book.state(name)
+    async def work(_: ListStore, feed_states: FeedStateStore) -> FeedState:
+        return await feed_states.state(name)
 
-    state = _with_state(settings, name, _with_book(settings, work))
+    state = _with_state(settings, name, _with_states(settings, work))
     versions = VersionFiles(Path(settings.lists.state_dir), name)
     told = _feed_json(setup, state)
     render(form, told, lambda: _print_feed(setup, state, versions, now_s()))
@@ -157,21 +157,21 @@ def pull(
     setup = setup_of(settings, name)
     prepare([])
 
-    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord | None:
+    async def work(store: ListStore, feed_states: FeedStateStore) -> VersionRecord | None:
         if reason:
-            await register.note(FEED_PULLED, f"feed {name}", by(actor, reason))
+            await store.note(FEED_PULLED, f"feed {name}", by(actor, reason))
         place = Workplace(
             settings=settings.feeds,
             register=settings.list_store(),
             state_dir=Path(settings.lists.state_dir),
             around=feeds.around_of(settings),
-            book=book,
+            book=feed_states,
             metrics=FeedMetrics(CollectorRegistry()),
             places=asyncio.Semaphore(1),
         )
         return await Follower(setup, place, quiet=True).pull()
 
-    record = _with_book(settings, work)
+    record = _with_states(settings, work)
     if record is None:
         told = {"feed": name, "verdict": "same"}
         render(form, told, lambda: say(f"{name}: nothing new"))
@@ -194,11 +194,11 @@ def held_(
     settings = settings_of(config)
     setups, wrong = _setups(settings) if name is None else ({name: setup_of(settings, name)}, {})
 
-    async def work(_: ListStore, book: FeedStateStore) -> dict[str, VersionRecord]:
-        states = {feed: await book.state(feed) for feed in setups}
+    async def work(_: ListStore, feed_states: FeedStateStore) -> dict[str, VersionRecord]:
+        states = {feed: await feed_states.state(feed) for feed in setups}
         return {feed: state.held for feed, state in states.items() if state.held is not None}
 
-    waiting = _with_book(settings, work)
+    waiting = _with_states(settings, work)
 
     def draw() -> None:
         if not waiting:
@@ -236,13 +236,13 @@ def diff_(
     if form not in {"text", "json", "csv"}:
         fail(f"no format {form}: text, json or csv", USAGE)
 
-    async def work(register: ListStore, book: FeedStateStore) -> VersionDiff:
-        held = _waiting(await book.state(name), name, version)
-        applier = _applier(register, book, settings, setup)
+    async def work(store: ListStore, feed_states: FeedStateStore) -> VersionDiff:
+        held = _waiting(await feed_states.state(name), name, version)
+        applier = _applier(store, feed_states, settings, setup)
         _need_file(applier.versions, held)
         return await applier.would_change(held)
 
-    found = _with_book(settings, work)
+    found = _with_states(settings, work)
     write_out(output, (piece.encode() for piece in written(found, form)))  # type: ignore[arg-type]
     note(f"{name}: {len(found.added):,} reports would come or change, {len(found.removed):,} go")
 
@@ -267,19 +267,19 @@ def release_(
     own(settings.lists.state_dir)
     setup = setup_of(settings, name)
 
-    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
-        applier = _applier(register, book, settings, setup)
+    async def work(store: ListStore, feed_states: FeedStateStore) -> VersionRecord:
+        applier = _applier(store, feed_states, settings, setup)
         with applier.versions.deciding():
-            held = _waiting(await book.state(name), name, version)
+            held = _waiting(await feed_states.state(name), name, version)
             _need_file(applier.versions, held)
             if not held.is_meant_as(setup.feed):
                 text = f"the file of {name} has changed since version {held.id} was held"
-                fail(f"{text}: `ringfence feeds pull {name}` judges it anew", NOTHING_DONE)
+                fail(f"{text}: `ringfence feeds pull {name}` assesses it again", NOTHING_DONE)
             record = await applier.release(held, who)
             await _put_away(setup, applier.versions, record)
             return record
 
-    _told(setup, _with_book(settings, work), settings, form)
+    _told(setup, _with_states(settings, work), settings, form)
 
 
 @app.command("refuse")
@@ -299,15 +299,15 @@ def refuse_(
     own(settings.lists.state_dir)
     setup = setup_of(settings, name)
 
-    async def work(register: ListStore, book: FeedStateStore) -> VersionRecord:
-        applier = _applier(register, book, settings, setup)
+    async def work(store: ListStore, feed_states: FeedStateStore) -> VersionRecord:
+        applier = _applier(store, feed_states, settings, setup)
         with applier.versions.deciding():
-            held = _waiting(await book.state(name), name, version)
+            held = _waiting(await feed_states.state(name), name, version)
             record = await applier.refuse(held, who)
             await _put_away(setup, applier.versions, record)
             return record
 
-    record = _with_book(settings, work)
+    record = _with_states(settings, work)
     text = f"{name}: version {record.id} is refused; the last good one stays"
     render(form, {"feed": name, **_record_json(record)}, lambda: say(text))
 
@@ -341,10 +341,10 @@ def _waiting(state: FeedState, name: str, wanted: str | None) -> VersionRecord:
 
 
 def _applier(
-    register: ListStore, states: FeedStateStore, settings: Settings, setup: FeedSetup
+    store: ListStore, states: FeedStateStore, settings: Settings, setup: FeedSetup
 ) -> Applier:
     return Applier(
-        list_store=register,
+        list_store=store,
         states=states,
         versions=VersionFiles(Path(settings.lists.state_dir), setup.feed.name),
         feed=setup.feed,
@@ -378,10 +378,12 @@ def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, form: For
         raise typer.Exit(NOTHING_DONE)
 
 
-def _with_book(settings: Settings, work: Callable[[ListStore, FeedStateStore], Awaitable[T]]) -> T:
-    async def whole(register: ListStore) -> T:
-        async with FeedStateStore.open(settings.list_store()) as book:
-            return await work(register, book)
+def _with_states(
+    settings: Settings, work: Callable[[ListStore, FeedStateStore], Awaitable[T]]
+) -> T:
+    async def whole(store: ListStore) -> T:
+        async with FeedStateStore.open(settings.list_store()) as feed_states:
+            return await work(store, feed_states)
 
     return with_list_store(settings, whole)
 
@@ -419,22 +421,22 @@ def forget(
     if name in feed_paths(Path(settings.feeds.dir)):
         fail(f"feed {name} has its file in {settings.feeds.dir}: remove that first", USAGE)
 
-    async def work(register: ListStore, book: FeedStateStore) -> dict[str, int]:
-        known = name in await book.names()
+    async def work(store: ListStore, feed_states: FeedStateStore) -> dict[str, int]:
+        known = name in await feed_states.names()
         feed = Feed(name=name, list_name="", owner="", contact="", format="text")
         keys = settings.circle_keys()
-        last, gone = (await book.state(name)).accepted, {}
-        writer = ListWriter(register, feed, who, now_s())
-        for one in await _lists_of(register, feed, last, keys):
+        last, gone = (await feed_states.state(name)).accepted, {}
+        writer = ListWriter(store, feed, who, now_s())
+        for one in await _lists_of(store, feed, last, keys):
             if count := await writer.leave(one, keys):
                 gone[one] = count
         if not known and not gone:
             fail(f"nothing is known of a feed {name}", USAGE)
         said = ", ".join(f"{count} off {one}" for one, count in gone.items()) or "nothing"
-        await book.forget(name, next(iter(gone), ""), who, f"feed {name}: {said}")
+        await feed_states.forget(name, next(iter(gone), ""), who, f"feed {name}: {said}")
         return gone
 
-    gone = _with_book(settings, work)
+    gone = _with_states(settings, work)
     # Its versions on this machine hold numbers that nobody needs any more.
     shutil.rmtree(Path(settings.lists.state_dir) / "feeds" / name, ignore_errors=True)
 
@@ -447,15 +449,15 @@ def forget(
 
 
 async def _lists_of(
-    register: ListStore, feed: Feed, last: VersionRecord | None, keys: Mapping[str, bytes]
+    store: ListStore, feed: Feed, last: VersionRecord | None, keys: Mapping[str, bytes]
 ) -> Sequence[str]:
     """Return the lists with reports of the feed; all are read where its last record has none."""
     if last is not None and last.list_name:
         return lists_to_leave(last, "")
     found = []
-    for name, head in sorted((await register.heads()).lists.items()):
+    for name, head in sorted((await store.heads()).lists.items()):
         try:
-            _, columns = await entries_of(register, name, keys.get(head.circle, b""))
+            _, columns = await entries_of(store, name, keys.get(head.circle, b""))
         except SnapshotUnreadable:
             continue  # a bare filter, of which nobody can say whose it is; or no key is here
         if any(feed.owns(source) for source in columns.sources):

@@ -59,7 +59,7 @@ def add(
     except ValueError as error:
         fail(str(error), USAGE)
     if entries:
-        with_list_store(settings, lambda register: register.allow_add(entries, who))
+        with_list_store(settings, lambda store: store.allow_add(entries, who))
     say(f"allowed: {len(entries)}")
     if wrong:
         raise typer.Exit(NOTHING_DONE if entries else USAGE)
@@ -79,7 +79,7 @@ def remove(
     """
     settings, who = settings_of(config), by(actor, reason)
     names, wrong = _names(texts, region)
-    there = with_list_store(settings, lambda register: register.allow_remove(names, who))
+    there = with_list_store(settings, lambda store: store.allow_remove(names, who))
     for name, was in zip(names, there, strict=True):
         if not was:
             note(f"{name} is not on the allowlist")
@@ -96,7 +96,7 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     Example: ringfence allow list
     """
     settings = settings_of(config)
-    _, held = with_list_store(settings, lambda register: register.allow_all())
+    _, held = with_list_store(settings, lambda store: store.allow_all())
     entries = Allowlist.of(held).entries()
     told = [
         {
@@ -139,10 +139,10 @@ def repair(
     settings = settings_of(config)
     who = by(actor, reason or "repair from the state of a worker")
 
-    async def work(register: ListStore) -> AllowLoss:
-        loss = await allowlist_loss(register, Path(settings.lists.state_dir))
+    async def work(store: ListStore) -> AllowLoss:
+        loss = await allowlist_loss(store, Path(settings.lists.state_dir))
         if from_state:
-            await put_back_allowlist(register, loss, who)
+            await put_back_allowlist(store, loss, who)
         return loss
 
     loss = with_list_store(settings, work)

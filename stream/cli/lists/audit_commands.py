@@ -40,9 +40,9 @@ def audit(
     settings = settings_of(config)
     since_ms = moment_in(since) if since else 0
 
-    async def work(register: ListStore) -> list[AuditEntry]:
+    async def work(store: ListStore) -> list[AuditEntry]:
         found: list[AuditEntry] = []
-        async for entry in register.past.audit(since_ms):
+        async for entry in store.past.audit(since_ms):
             if name in (None, entry.list_name) and who in (None, entry.actor):
                 found.append(entry)
                 if len(found) == limit:
@@ -102,11 +102,11 @@ def verify(
     """
     settings = settings_of(config)
 
-    async def work(register: ListStore) -> Verification:
-        head = await register.past.audit_head()
+    async def work(store: ListStore) -> Verification:
+        head = await store.past.audit_head()
         found = Verification(head, AUDIT_MAX, noted.strip().lower())
         if head.last_id:
-            async for identity, fields in register.past.audit_items(head.last_id):
+            async for identity, fields in store.past.audit_items(head.last_id):
                 found.take(identity, fields)
         found.finish()
         return found

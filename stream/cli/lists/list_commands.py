@@ -60,9 +60,7 @@ def create(
     settings = settings_of(config)
     if circle not in settings.circle_keys():
         fail(f"no circle {circle}: it needs [circles.{circle}] in the settings", USAGE)
-    made = with_list_store(
-        settings, lambda register: register.create(name, circle, by(actor, reason))
-    )
+    made = with_list_store(settings, lambda store: store.create(name, circle, by(actor, reason)))
     if not made:
         fail(f"{name} is there already; nothing was changed", NOTHING_DONE)
     say(f"created {name} (circle {circle})")
@@ -92,13 +90,13 @@ def add(
     numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
     until = expiry(expires_in)
 
-    async def work(register: ListStore) -> EditResult:
-        key = key_of(settings, (await head_of(register, name)).circle)
+    async def work(store: ListStore) -> EditResult:
+        key = key_of(settings, (await head_of(store, name)).circle)
         entries = [
             Entry(number, fp, kind, source, now_s(), until, confidence)
             for number, fp in zip(numbers, fingerprints_of(numbers, key), strict=True)
         ]
-        return await register.add(name, entries, who)
+        return await store.add(name, entries, who)
 
     done = Counter(with_list_store(settings, work).outcomes)
     added, updated = done[EditOutcome.ADDED], done[EditOutcome.UPDATED]
@@ -126,15 +124,15 @@ def remove(
     settings, who = settings_of(config), by(actor, reason)
     numbers, wrong = entries_in(texts, region_of(region), settings.lists.prefixes())
 
-    async def work(register: ListStore) -> tuple[EditResult, dict[str, str]]:
-        key = key_of(settings, (await head_of(register, name)).circle)
+    async def work(store: ListStore) -> tuple[EditResult, dict[str, str]]:
+        key = key_of(settings, (await head_of(store, name)).circle)
         pairs = list(zip(fingerprints_of(numbers, key), numbers, strict=True))
         if source is not None:
             retractions = [Retraction(*pair, source) for pair in pairs]
-            changed = await register.retract(name, retractions, who)
+            changed = await store.retract(name, retractions, who)
         else:
-            changed = await register.remove(name, [Removal(*pair) for pair in pairs], who)
-        return changed, await covering(register, name, key, numbers, now_s())
+            changed = await store.remove(name, [Removal(*pair) for pair in pairs], who)
+        return changed, await covering(store, name, key, numbers, now_s())
 
     changed, covered = with_list_store(settings, work)
     outcomes = changed.outcomes
@@ -163,9 +161,9 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     Example: ringfence lists list -o csv
     """
 
-    async def work(register: ListStore) -> list[tuple[ListHead, int]]:
-        heads = (await register.heads()).lists.values()
-        return [(head, await register.size(head)) for head in heads]
+    async def work(store: ListStore) -> list[tuple[ListHead, int]]:
+        heads = (await store.heads()).lists.values()
+        return [(head, await store.size(head)) for head in heads]
 
     lists = with_list_store(settings_of(config), work)
     render(form, [_head_json(*one) for one in lists], lambda: _print(lists))
@@ -188,9 +186,9 @@ def show(
         return
     wanted = name
 
-    async def work(register: ListStore) -> tuple[ListHead, int]:
-        head = await head_of(register, wanted)
-        return head, await register.size(head)
+    async def work(store: ListStore) -> tuple[ListHead, int]:
+        head = await head_of(store, wanted)
+        return head, await store.size(head)
 
     head, size = with_list_store(settings_of(config), work)
 

@@ -154,8 +154,8 @@ def import_(
     )
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
 
-    async def work(register: ListStore) -> ImportReport:
-        head = await head_of(register, name)
+    async def work(store: ListStore) -> ImportReport:
+        head = await head_of(store, name)
         request = ImportRequest(
             name=name,
             path=file,
@@ -169,7 +169,7 @@ def import_(
             are_numbers=are_numbers,
         )
         with progress() as stage:
-            return await import_file(register, request, now_s(), stage)
+            return await import_file(store, request, now_s(), stage)
 
     report = with_list_store(settings, work)
     render(form, _report_json(name, report, kept), lambda: _print_report(name, report, kept))
@@ -223,9 +223,9 @@ def export(
     settings = settings_of(config)
     check_form(form, output)
 
-    async def work(register: ListStore) -> tuple[int, int]:
-        key = key_of(settings, (await head_of(register, name)).circle)
-        head, columns = await entries_of(register, name, key)
+    async def work(store: ListStore) -> tuple[int, int]:
+        key = key_of(settings, (await head_of(store, name)).circle)
+        head, columns = await entries_of(store, name, key)
         await write_list(head, columns, key, form, output)
         return columns.numbers, len(columns)
 

@@ -71,9 +71,9 @@ def history_(
     """
     settings = settings_of(config)
 
-    async def work(register: ListStore) -> tuple[Past, tuple[HistoryRow, ...]]:
-        past = await past_of(register, name)
-        return past, await history(register, past, limit, each=each)
+    async def work(store: ListStore) -> tuple[Past, tuple[HistoryRow, ...]]:
+        past = await past_of(store, name)
+        return past, await history(store, past, limit, each=each)
 
     past, rows = with_list_store(settings, work)
     told = {
@@ -139,11 +139,11 @@ def diff(
     if form not in {"text", "json", "csv", "changes"}:
         fail(f"no format {form}: text, json, csv or changes", USAGE)
 
-    async def work(register: ListStore) -> tuple[VersionDiff, int]:
-        past = await past_of(register, name)
+    async def work(store: ListStore) -> tuple[VersionDiff, int]:
+        past = await past_of(store, name)
         key = key_of(settings, past.head.circle)
         newest = new or past.head.generation
-        before, after = [await content(register, past, g, key) for g in (old, newest)]
+        before, after = [await content(store, past, g, key) for g in (old, newest)]
         found = await asyncio.to_thread(difference, before, after)
         pieces = (
             increment(name, old, newest, found) if form == "changes" else written(found, form)  # type: ignore[arg-type]
@@ -180,11 +180,11 @@ def at_(
     check_form(form, output)
     at_ms = moment_in(when)
 
-    async def work(register: ListStore) -> tuple[int, Columns]:
-        past = await past_of(register, name)
+    async def work(store: ListStore) -> tuple[int, Columns]:
+        past = await past_of(store, name)
         generation = past.generation_at(at_ms)
         key = key_of(settings, past.head.circle)
-        columns = await content(register, past, generation, key)
+        columns = await content(store, past, generation, key)
         await write_list(replace(past.head, generation=generation), columns, key, form, output)
         return generation, columns
 
@@ -212,12 +212,12 @@ def rollback_(
     if not reason.strip():
         fail("--reason is empty: the audit has to say why", USAGE)
 
-    async def work(register: ListStore) -> Rebased:
-        head = (await register.state(name)).head
+    async def work(store: ListStore) -> Rebased:
+        head = (await store.state(name)).head
         key = key_of(settings, head.circle)
         behind_calls(settings, head.count)
         with progress() as stage:
-            return await rollback(register, name, generation, key, who, now_s(), stage)
+            return await rollback(store, name, generation, key, who, now_s(), stage)
 
     done = with_list_store(settings, work)
     _show(name, done, f"{name} is what it was at generation {generation}", form)
@@ -240,12 +240,12 @@ def rebuild_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(register: ListStore) -> Rebased:
-        head = (await register.state(name)).head
+    async def work(store: ListStore) -> Rebased:
+        head = (await store.state(name)).head
         key = key_of(settings, head.circle)
         behind_calls(settings, head.count)
         with progress() as stage:
-            return await rebuild(register, name, key, who, now_s(), stage)
+            return await rebuild(store, name, key, who, now_s(), stage)
 
     done = with_list_store(settings, work)
     _show(name, done, f"{name}: {done.folded:,} changes are in its base now", form)
@@ -260,7 +260,7 @@ def rekey_(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Move a list of ours to another circle, or to the next epoch of its own: hash it anew.
+    """Move a list of ours to another circle, or to the next epoch of its own: hash it again.
 
     What is listed stays the same, and goes out by itself; partners who have the new key follow by
     themselves, the others keep their last good list. Generations before it cannot be had any more.
@@ -270,14 +270,14 @@ def rekey_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(register: ListStore) -> Rebased:
-        head = (await register.state(name)).head
+    async def work(store: ListStore) -> Rebased:
+        head = (await store.state(name)).head
         if head.circle == circle:
             fail(f"{name} is of circle {circle} already; nothing was changed", NOTHING_DONE)
         move = Move(circle, key_of(settings, circle), key_of(settings, head.circle))
         behind_calls(settings, head.count)
         with progress() as stage:
-            return await rekey(register, name, move, who, now_s(), stage)
+            return await rekey(store, name, move, who, now_s(), stage)
 
     done = with_list_store(settings, work)
     text = f"{name}: {done.count:,} numbers, hashed in {circle} now; generation {done.generation}"
@@ -305,14 +305,14 @@ def repair(
     settings, who = settings_of(config), by(actor, reason or "repair from the state of a worker")
     keys, state_dir = settings.circle_keys(), Path(settings.lists.state_dir)
 
-    async def work(register: ListStore) -> tuple[Diagnosis, Rebased | None]:
-        found = await look(register, name, state_dir, keys)
+    async def work(store: ListStore) -> tuple[Diagnosis, Rebased | None]:
+        found = await look(store, name, state_dir, keys)
         if not from_state or found.held is None:
             return found, None
         behind_calls(settings, found.head.count if found.head else ROWS_FOR_KERNELS)
         with progress() as stage:
             key = found.held.live.key
-            return found, await put_back(register, found, key, who, now_s(), stage)
+            return found, await put_back(store, found, key, who, now_s(), stage)
 
     found, done = with_list_store(settings, work)
 
@@ -376,7 +376,7 @@ def delete(
     """Delete a list with all it holds and its past; workers drop it at once. The audit stays.
 
     Exit code 1: an agreement that has not ended shares it, or a feed fills it, and nothing was
-    done. With --force it is deleted all the same; a feed whose file is there fills it anew.
+    done. With --force it is deleted all the same; a feed whose file is there fills it again.
 
     Example: ringfence lists delete TH/trial --reason "the trial is over"
     """
@@ -387,15 +387,17 @@ def delete(
     if against and not force:
         fail(f"{name}: nothing was deleted; --force deletes it all the same", NOTHING_DONE)
 
-    async def work(register: ListStore) -> int:
-        await head_of(register, name)
+    async def work(store: ListStore) -> int:
+        await head_of(store, name)
         redis = settings.list_store()
-        async with FeedStateStore.open(redis) as book:
-            states = await book.states(await book.names())
-            numbers = await register.delete(name, who)
+        async with FeedStateStore.open(redis) as feed_states:
+            states = await feed_states.states(await feed_states.names())
+            numbers = await store.delete(name, who)
             # What a feed remembers of its versions would keep it from filling the list again.
             for feed in _filling(states, name):
-                await book.forget(feed, name, who, f"feed {feed}: its list {name} was deleted")
+                await feed_states.forget(
+                    feed, name, who, f"feed {feed}: its list {name} was deleted"
+                )
         return numbers
 
     numbers = with_list_store(settings, work)

@@ -12,7 +12,16 @@ from rich.text import Text
 
 from stream.cli.common import quiet_clients, settings_of
 from stream.cli.options import ConfigFiles, Output
-from stream.cli.output import NOTHING_DONE, Format, render, say, waiting
+from stream.cli.output import (
+    NOTHING_DONE,
+    STDOUT,
+    Format,
+    file_or_stdout,
+    note,
+    render,
+    say,
+    waiting,
+)
 from stream.cli.output import fail as end_with
 from stream.core.model.errors import ConfigInvalid
 from stream.doctor.bundle import pieces, write
@@ -25,7 +34,7 @@ _STYLE = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
 
 
 def doctor(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Look at everything that this machine needs, and say what is wrong and what mends it.
+    """Check everything that this machine needs, and say what is wrong and how to fix it.
 
     Kafka with its topics and rights, Redis, clocks, state directory, lists, agreements, keys,
     signatures, certificates, versions, ports. It changes nothing, and each check has 20 s.
@@ -57,7 +66,8 @@ def _print(lines: Sequence[CheckLine]) -> None:
 def support_bundle(
     config: ConfigFiles = None,
     to: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.tar.gz", help="Where; never overwritten.")
+        Path | None,
+        typer.Option("--out", metavar="FILE.tar.gz", help="Where; never overwritten. `-`: stdout."),
     ] = None,
     log: Annotated[
         list[Path] | None, typer.Option("--log", help="A log file whose end goes in as well.")
@@ -77,13 +87,15 @@ def support_bundle(
     path = to or Path(f"ringfence-support-{at}.tar.gz")
     folders = [Path(settings.exchange.circles_dir), Path(settings.exchange.keys_dir)]
     scrubber = Scrubber(secrets_of(os.environ, folders))
+    tell = note if path == STDOUT else say
     try:
-        with waiting("gathering"):
+        with file_or_stdout(path) as file, waiting("gathering"):
             held = pieces(settings, os.environ, log or [])
-            manifest = asyncio.run(write(path, held, scrubber, now_s()))
+            manifest = asyncio.run(write(file, held, scrubber, now_s()))
+            size = file.stat().st_size
     except OSError as error:
         end_with(f"{path} cannot be written: {error.strerror}", NOTHING_DONE)
     for piece in manifest:
         left_out = f" LEFT OUT: {piece['left_out']}" if "left_out" in piece else ""
-        say(f"  {piece['bytes']:>9,}  {piece['name']}: {piece['why']}{left_out}")
-    say(f"{path} is written, {path.stat().st_size:,} bytes")
+        tell(f"  {piece['bytes']:>9,}  {piece['name']}: {piece['why']}{left_out}")
+    tell(f"{path} is written, {size:,} bytes")

@@ -36,7 +36,7 @@ from stream.ops.tasks import cancelled
 
 DECISIONS_SHOWN = 50
 ONCE_WAIT_S = 5.0
-"""How long a single picture waits for Kafka's last decisions."""
+"""Time that a single picture waits for Kafka's last decisions."""
 _ASK_AGAIN_S = 10.0
 SPARKS = "▁▂▃▄▅▆▇█"
 DIM, BOLD, BAD, GOOD = "bright_black", "bold", "bold red", "green"
@@ -140,7 +140,7 @@ async def _once(settings: Settings, watch: Monitor, every_s: float) -> Overview:
 
 
 class _Newest:
-    """The last decisions, masked, kept up to date; Kafka's absence is told, never raised."""
+    """The last decisions, masked, kept up to date; an absent Kafka becomes a text in `why`."""
 
     def __init__(self) -> None:
         self.held: deque[dict[str, Any]] = deque(maxlen=DECISIONS_SHOWN)
@@ -202,7 +202,7 @@ async def _live(settings: Settings, watch: Monitor, every_s: float) -> None:
 
 
 async def _look(watch: Monitor, view: View, every_s: float, keys: "asyncio.Queue[str]") -> None:
-    """Look again and again; each look wakes whoever waits for keys."""
+    """Look again and again; each look ends the wait for keys."""
     while True:
         await asyncio.sleep(every_s)
         seen = await watch.look()

@@ -106,9 +106,9 @@ class AppealService:
             )
             for reason in decision.reasons
         ]
-        async with await self.connect() as register:
+        async with await self.connect() as store:
             return await actions.open_appeal(
-                register,
+                store,
                 self.store,
                 self.context(),
                 decision.number,
@@ -124,6 +124,6 @@ class AppealService:
             return await actions.forward(self.store, self.context(), appeal_id, by)
         if state is AppealState.REJECTED:
             return await self.store.step(appeal_id, state, by)
-        async with await self.connect() as register:
-            done = await actions.redress(register, self.store, self.context(), appeal_id, by)
+        async with await self.connect() as store:
+            done = await actions.redress(store, self.store, self.context(), appeal_id, by)
         return done.appeal

@@ -161,7 +161,7 @@ class DecisionStore:
             return None
 
     def asked(self, answers: Iterable[bytes]) -> None:
-        """Decisions of lookups: kept soon, if the register is there, and never waited for."""
+        """Queue decisions of lookups: written soon, if the list store answers; nobody waits."""
         room = ASKED_MAX - len(self._asked)
         for answer in answers:
             if _ALLOWS not in answer and room > 0:

@@ -146,9 +146,9 @@ async def ask(request: Request, parts: PartsHere) -> Response:
     """The verdict that the stream gives for such a call, from memory: Kafka and Redis may be away.
 
     It fails open. Before any list is loaded the verdict is `allow` and `fail_open` is true. With
-    the register away, or while a list cannot be loaded, answers come from the last good lists, and
-    `lists_followed` is false. No answer within the time that you have, or any status but 200: let
-    the call go on.
+    the list store away, or while a list cannot be loaded, answers come from the last good lists,
+    and `lists_followed` is false. No answer within the time that you have, or any status but 200:
+    let the call go on.
     `rules_not_told` names rules that are on and go by what the number did before (`short_bursts`),
     which only the stream knows; it is absent where there are none.
     """

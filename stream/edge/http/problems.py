@@ -27,7 +27,7 @@ from stream.edge.http.rendering import page, wants_page
 
 MEDIA_TYPE: Final = "application/problem+json"
 ERRORS_MAX: Final = 100
-"""Faults of one request that are told one by one; the count tells of the rest."""
+"""Faults of one request that are listed; the count has all."""
 
 
 class ProblemKind(StrEnum):
@@ -207,7 +207,7 @@ def handle_problems(app: FastAPI) -> None:
         kind = next(kind for known, kind in _FAULTS.items() if isinstance(error, known))
         wait_s = 1 if kind is ProblemKind.REGISTER_DOWN else None
         text = {
-            ProblemKind.REGISTER_DOWN: "the register does not answer",
+            ProblemKind.REGISTER_DOWN: "the list store does not answer",
             ProblemKind.NOT_FOUND: "there is nothing of this id",
         }.get(kind, str(error))
         return await ours(request, ProblemError(kind, text, retry_after_s=wait_s))

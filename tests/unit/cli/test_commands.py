@@ -125,7 +125,7 @@ def test_a_pipe_gets_whole_words() -> None:
     with program("dialects", "list", stdout=subprocess.PIPE, env=environ) as command:
         said, _ = command.communicate()
     assert command.returncode == 0
-    assert re.search(r"^ asterisk-csv +\S.* (scan|ordinary) ", said.decode(), re.MULTILINE)
+    assert re.search(r"^ asterisk-csv +\S.* (scan|record) ", said.decode(), re.MULTILINE)
 
 
 def test_no_colour_where_none_is_wanted() -> None:

@@ -37,7 +37,7 @@ def test_ls_says_how_each_is_decoded(dialects):
     rows = {row["dialect"]: row for row in json.loads(output)}
     assert code == 0
     assert rows.keys() == KNOWN.keys()
-    assert {name for name, row in rows.items() if row["decoded"] == "ordinary"} == {
+    assert {name for name, row in rows.items() if row["decoded"] == "record"} == {
         "freeswitch", "freeswitch-csv", "asterisk-csv", "asterisk-custom", "3gpp",
     }  # fmt: skip
     assert rows["ringfence"]["topics"] == ["calls"]

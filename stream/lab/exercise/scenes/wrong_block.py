@@ -24,7 +24,7 @@ async def play(training: Training, story: Story) -> None:
     decided = (await th.call([number]))[number]
     decision_id = "" if decided is None else decided.decision_id
     said = await story.does(
-        th, "appeals", "new", decision_id, "--reason", "a clinic, says its owner"
+        th, "appeals", "create", decision_id, "--reason", "a clinic, says its owner"
     )
     story.quotes(said.text, 3)
     story.check(expect.command(said, 0, "A-", "TH takes the appeal, by what its SIP answer said"))
