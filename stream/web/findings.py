@@ -91,9 +91,13 @@ def _processes(seen: Overview) -> Iterator[HealthFinding]:
                 "bad", "the engine was never heard", means, f"start it: {started}", ENGINE
             )
         if one.restarts > 1:
-            what = f"{one.place.name} began anew {one.restarts} times"
+            what = f"{one.place.name} restarted {one.restarts} times"
             yield HealthFinding(
-                "warn", what, "it dies and is started again", "its log says why", RESTARTS
+                "warn",
+                what,
+                "it crashes and the supervisor restarts it",
+                "its log says why",
+                RESTARTS,
             )
 
 

@@ -3,7 +3,7 @@
 A viewer who takes events slower than they come gets the newest only, so none costs memory; one who
 takes nothing is cut off by the connection's own limit ([serve] answer_s_max). After `STREAM_S` a
 stream ends and the browser asks again, with the id of the last event it has: then the session is
-looked at anew.
+checked again.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ def told(trail: Sequence[TrailPoint]) -> list[TrailPoint]:
 
 
 def event(at_s: float, html: str, drawn: list[list[float | None]]) -> bytes:
-    """One server-sent event: the page's parts anew, and points that the charts do not have."""
+    """Return one server-sent event: the page's new parts, and points that the charts lack."""
     data = msgspec.json.encode({"html": html, "points": drawn})
     return b"id: %.3f\nevent: figures\ndata: %s\n\n" % (at_s, data)
 

@@ -42,7 +42,7 @@ async def events(
 ) -> Response:
     """Stream figures as they come, each with the points that the charts do not have yet."""
     live = page_parts_of(request).live
-    # Begun before it is answered, so that one too many is told 503 and not an empty stream.
+    # Begun before the answer, so that one viewer too many gets 503 and not an empty stream.
     stream = live.events(request.headers.get("last-event-id", ""))
     first = await anext(stream)
 

@@ -1,4 +1,4 @@
-"""Data that pages share and do not read anew each time: feeds, recent decisions, trial counts."""
+"""Data that pages share: feeds, recent decisions, trial counts."""
 
 import asyncio
 import logging
@@ -27,7 +27,7 @@ from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s
 
 LOOK_S: Final = 5.0
-"""Seconds between two readings of the folder of feed files, whoever asks."""
+"""Seconds between two readings of the folder of feed files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class TrialCounting:
     """A count reads a week of decisions: a second one at once would read them twice."""
 
     async def count(self, span: str, now_s: int) -> None:
-        """Count anew, unless just done; afterwards `last` has it, or `why_not` says why not."""
+        """Count again, unless just done; afterwards `last` has it, or `why_not` says why not."""
         async with self._busy:
             held = self.last
             if held is not None and held.span == span and now_s - held.at_s < _JUST_S:

@@ -36,7 +36,7 @@ from stream.web.sessions import Sessions
 class PageParts:
     """The parts that pages share; one set in each process.
 
-    `agreements` is the folder as last read, `redress` holds decisions by id and appeals,
+    `agreements` is the folder as last read, `appeals` has decisions by id and appeals,
     `commands` makes changes, `blocklists` are the lists as this process has them.
     """
 

@@ -52,7 +52,7 @@ def check_origin(request: Request, fields: Fields, csrf: str) -> None:
     if from_elsewhere(request.scope["headers"]) or not compare_digest(
         given.encode(), csrf.encode()
     ):
-        text = "this form did not come from a page of yours, or is too old: load the page anew"
+        text = "this form did not come from a page of yours, or is too old: reload the page"
         raise ProblemError(ProblemKind.FORGED, text)
 
 

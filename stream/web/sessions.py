@@ -121,7 +121,7 @@ class Sessions:
             session = msgspec.json.decode(data, type=Session)
             bytes.fromhex(session.token)
         except UNREADABLE:
-            # Whoever it was signs in again; the record ends by its time.
+            # The person signs in again; the record ends by its time.
             self._near.pop(key, None)
             skip(Skipped(StoredKind.SESSION, redis_keys.session(key[:8]), "it is no session"))
             return None

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,10 +41,11 @@ from stream.feeds.state_store import FeedStateStore
 from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import VersionDiff, difference
+from stream.lists.store.heads import ListHead
 from stream.lists.store.history import HistoryRow, history
 from stream.lists.store.list_content import Past, content, head_of, past_of
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import Move, Rebased, rebuild, rekey, rollback
+from stream.lists.store.rewrite import Move, Rebased, Stage, rebuild, rekey, rollback
 from stream.ops.clock import now_s
 
 app = group()
@@ -212,14 +213,11 @@ def rollback_(
     if not reason.strip():
         fail("--reason is empty: the audit has to say why", USAGE)
 
-    async def work(store: ListStore) -> Rebased:
-        head = (await store.state(name)).head
+    async def make(store: ListStore, head: ListHead, stage: Stage) -> Rebased:
         key = key_of(settings, head.circle)
-        behind_calls(settings, head.count)
-        with progress() as stage:
-            return await rollback(store, name, generation, key, who, now_s(), stage)
+        return await rollback(store, name, generation, key, who, now_s(), stage)
 
-    done = with_list_store(settings, work)
+    done = _rewritten(settings, name, make)
     _show(name, done, f"{name} is what it was at generation {generation}", form)
 
 
@@ -240,14 +238,10 @@ def rebuild_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(store: ListStore) -> Rebased:
-        head = (await store.state(name)).head
-        key = key_of(settings, head.circle)
-        behind_calls(settings, head.count)
-        with progress() as stage:
-            return await rebuild(store, name, key, who, now_s(), stage)
+    async def make(store: ListStore, head: ListHead, stage: Stage) -> Rebased:
+        return await rebuild(store, name, key_of(settings, head.circle), who, now_s(), stage)
 
-    done = with_list_store(settings, work)
+    done = _rewritten(settings, name, make)
     _show(name, done, f"{name}: {done.folded:,} changes are in its base now", form)
 
 
@@ -270,16 +264,13 @@ def rekey_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def work(store: ListStore) -> Rebased:
-        head = (await store.state(name)).head
+    async def make(store: ListStore, head: ListHead, stage: Stage) -> Rebased:
         if head.circle == circle:
             fail(f"{name} is of circle {circle} already; nothing was changed", NOTHING_DONE)
         move = Move(circle, key_of(settings, circle), key_of(settings, head.circle))
-        behind_calls(settings, head.count)
-        with progress() as stage:
-            return await rekey(store, name, move, who, now_s(), stage)
+        return await rekey(store, name, move, who, now_s(), stage)
 
-    done = with_list_store(settings, work)
+    done = _rewritten(settings, name, make)
     text = f"{name}: {done.count:,} numbers, hashed in {circle} now; generation {done.generation}"
     render(form, {"list": name, "circle": circle, **asdict(done)}, lambda: say(text))
 
@@ -351,6 +342,20 @@ def _diagnosis_lines(found: Diagnosis) -> Iterator[str]:
     elif since is None and found.standing is RepairStatus.FORKED:
         yield "  which changes the list store made since cannot be told: they would be undone"
     yield f"  {found.standing.value}"
+
+
+def _rewritten(
+    settings: Settings, name: str, make: Callable[[ListStore, ListHead, Stage], Awaitable[Rebased]]
+) -> Rebased:
+    """Return the result of `make` on the list's head, behind calls and with a progress bar."""
+
+    async def work(store: ListStore) -> Rebased:
+        head = await head_of(store, name)
+        behind_calls(settings, head.count)
+        with progress() as stage:
+            return await make(store, head, stage)
+
+    return with_list_store(settings, work)
 
 
 def _show(name: str, done: Rebased, what: str, form: Format) -> None:

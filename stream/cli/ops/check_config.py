@@ -24,19 +24,22 @@ def check_config(config: ConfigFiles = None, form: Output = Format.TABLE) -> Non
     Example: ringfence check-config --config carrier.toml
     """
     settings = settings_of(config)
+    # Each raises ConfigInvalid for what only its process would find at its start: a certificate, an
+    # agreement, a feed's file, a webhook's secret.
     settings.kafka_client()
     agreements_of(settings)
-    if Path(settings.feeds.dir).is_dir():  # who follows no feeds has none
+    if Path(settings.feeds.dir).is_dir():  # a carrier without feeds has none
         read_feeds(Path(settings.feeds.dir), os.environ, feed_context(settings))
     settings.sinks.webhooks.secrets(os.environ)
     table = settings.redacted()
     render(form, table, lambda: say("\n".join(_as_toml(table, ()))))
+    # On stderr: stdout is TOML that can be kept as a file.
     for text in placeholders(settings, os.environ):
         note(f"warning: {text}")
 
 
 def _as_toml(table: dict[str, object], at: tuple[str, ...]) -> list[str]:
-    """A nested table of plain values as TOML lines."""
+    """Return a nested table of plain values as TOML lines."""
     values = {name: value for name, value in table.items() if not isinstance(value, dict)}
     lines = []
     if at and (values or not table):
@@ -52,5 +55,6 @@ def _as_toml(table: dict[str, object], at: tuple[str, ...]) -> list[str]:
 
 
 def _key(name: str) -> str:
+    # TOML takes letters, digits, - and _ without quotes; topics have dots.
     bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
     return name if bare else msgspec.json.encode(name).decode()

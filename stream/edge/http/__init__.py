@@ -1,7 +1,7 @@
-"""HTTP beside a switch: records in, verdicts and lists out, and the way back for who was blocked.
+"""HTTP beside a switch: records in, decisions and lists out, and appeals.
 
-Layer: above `calls`, `lists` and `exchange`, below the configuration; what needs the whole
-settings is handed in (`dependencies.Parts`). The composition is `stream/services/http.py`.
+It is below the configuration: `stream/services/http.py` makes the parts that need the whole
+settings, and hands them in (`dependencies.Parts`).
 
 To add routes: a module here with `router = APIRouter(...)`, each route with `needs(Role...)` and
 faults as `ProblemError`; a line in `ROUTERS` in `app.py`.

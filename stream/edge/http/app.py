@@ -1,8 +1,8 @@
 """The ASGI application: every route, faults as problems, and the middleware around both.
 
-Each module of routes has a `router`; the routes that belong to no subject are here: `/live` and
-`/ready` for load balancers (the same and `/metrics` are on `[serve] health_port`), the description
-of all routes, and the files that pages load.
+Each module of routes has a `router`. Routes of no subject are here: `/live` and `/ready` for load
+balancers (also on `[serve] health_port`, with `/metrics`), the description of all routes, and the
+assets of pages.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ ROUTERS: Final = (
     _hidden,
 )
 _FOREVER: Final = "public, max-age=31536000, immutable"
-"""A year: an asset's address holds the hash of its content, so it is never out of date."""
+"""A year: an asset's address holds the hash of its content, so it never goes stale."""
 _ABOUT: Final = """\
 Call records in, verdicts and lists out, and the way back for who was blocked.
 
@@ -113,7 +113,7 @@ async def asset(request: Request, name: str) -> Response:
 
 
 def framework(parts: Parts) -> FastAPI:
-    """The routes, as FastAPI knows them."""
+    """Return the FastAPI application with all routes."""
     app = FastAPI(
         title="Ringfence",
         version=__version__,
@@ -135,7 +135,7 @@ def framework(parts: Parts) -> FastAPI:
 
 
 def application(parts: Parts, *more: Callable[[FastAPI], None]) -> ASGIApp:
-    """The application that the server runs; each of `more` adds routes of its own."""
+    """Return the application for the server; each of `more` adds routes."""
     app = framework(parts)
     for add in more:
         add(app)

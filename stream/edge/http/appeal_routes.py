@@ -1,8 +1,8 @@
-"""Routes for who was blocked, and for who answers.
+"""Routes for appeals: of blocked callers, and of operators who answer.
 
-Whoever has a decision's id may ask about it and appeal, without a token: it stands in the answer to
-the blocked call. They are told what they bring already, masked, and whom to turn to. What that may
-cost is limited by address.
+A caller needs no token. The decision's id, which is in the answer to the blocked call, is enough to
+ask about it and to appeal. The answer has masked numbers and contacts. A rate limit for each
+address bounds the cost.
 """
 
 from enum import StrEnum
@@ -51,7 +51,7 @@ class _Comment(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AppealAnswer(StrEnum):
-    """What an operator does with an appeal."""
+    """Answer of an operator to an appeal."""
 
     FORWARD = "forward"
     REDRESS = "redress"
@@ -63,11 +63,11 @@ STATES: Final = {
     AppealAnswer.REDRESS: AppealState.REDRESSED,
     AppealAnswer.REJECT: AppealState.REJECTED,
 }
-"""Where each answer brings an appeal."""
+"""The state of an appeal after each answer."""
 
 
 def _pace(request: Request, parts: Parts) -> None:
-    """Hold back who asks too much from one address. Raises ProblemError."""
+    """Count a question of the request's address. Raises ProblemError above the rate limit."""
     address = request.client.host if request.client is not None else ""
     wait_s = parts.appeals.rate_limit.take(address)
     if wait_s:
@@ -205,7 +205,7 @@ async def _asked(request: Request) -> _Asked:
 
 
 def _line(text: str, what: str, most: int) -> str:
-    """What somebody wrote. Raises ProblemError."""
+    """Return a text from a client, on one line. Raises ProblemError."""
     try:
         return line_of(text, what, most)
     except ValueError as error:
@@ -277,9 +277,9 @@ async def answered(
 ) -> Response:
     """`forward` asks the list's owner, `redress` lets the number through within a second.
 
-    The comment is told to who appealed, and stands in the audit.
+    The comment goes to the appellant, and into the audit.
     """
-    # A browser that is logged in could be made to send a form from elsewhere; JSON it cannot send.
+    # Another site can have a signed-in browser send a form, but not JSON: no forged answers.
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise ProblemError(ProblemKind.UNSUPPORTED, f"takes {JSON}")
     try:

@@ -1,7 +1,7 @@
 """Decisions by id and appeals, for the routes of both."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from stream.appeals import actions
@@ -29,12 +29,12 @@ RULES: Final[Mapping[str, str]] = {
     "short_bursts": "the calling number has made many short calls within a short time",
     "unasked": "a list that should have been asked could not be",
 }
-"""Decisions without a list, in words; other rules by their names."""
+"""Rules in words; others are shown by their names."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecidingList:
-    """One reason for a decision: a list, and whom to ask to take the number off."""
+    """One reason for a decision: a list, and the contact for a removal."""
 
     list: str
     owner: str
@@ -58,17 +58,16 @@ class AppealService:
     contacts: Mapping[str, str]
     rate_limit: RateLimit
     preloaded: PreloadedDecisions | None = None
-    _rules: Mapping[str, str] = field(init=False, default_factory=lambda: RULES)
 
     async def find(self, decision_id: str) -> Decision | None:
-        """The decision with that id, or what is behind the id of a preloaded key."""
+        """Return the decision with that id, or the one behind the id of a preloaded key."""
         found = await self.decisions.find(decision_id)
         if found is None and self.preloaded is not None:
             found = await self.preloaded.find(decision_id)
         return found
 
     def because(self, decision: Decision) -> list[DecidingList]:
-        """The lists that decided, each with its owner's contact."""
+        """Return the deciding lists, each with its owner's contact."""
         found = []
         for reason in decision.reasons:
             owner = reason.list.partition("/")[0]
@@ -84,11 +83,11 @@ class AppealService:
         return found
 
     def rule(self, decision: Decision) -> str:
-        """Return what decided, in words, where no list did."""
-        return self._rules.get(decision.rule, decision.rule.replace("_", " "))
+        """Return the deciding rule in words."""
+        return RULES.get(decision.rule, decision.rule.replace("_", " "))
 
     async def appeal(self, decision: Decision, appellant: str, by: By) -> tuple[Appeal, bool]:
-        """Open an appeal against a decision; or the one that is open already, and False.
+        """Open an appeal against a decision; return it, and whether it is new.
 
         Raises AppealRefused.
         """

@@ -1,8 +1,8 @@
 """Authentication by token: a client and its role, or 401, 403, and 429 after too many refusals.
 
-A right token is never refused for what others did from the same address: only refusals are limited,
-so that nobody can lock a carrier out. Each refusal within the limit is a line of the audit log;
-those beyond it are counted.
+Only refusals are limited: a right token is never refused for what others did from the same address,
+so nobody can lock a carrier out. Each refusal within the limit is a line of the audit log; those
+beyond it are only counted.
 """
 
 import base64
@@ -20,20 +20,20 @@ from stream.ops.clock import monotonic_s, now_s
 audit = logging.getLogger("stream.edge.http.audit")
 
 _WHO_MAX: Final = 10_000
-"""Addresses whose refusals are remembered; the one longest unheard of is forgotten first."""
+"""Addresses whose refusals are remembered; the longest unused is forgotten first."""
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="ringfence", Basic realm="ringfence"'}
 
 
 @dataclass(slots=True)
 class RateLimit:
-    """At most `per_minute` of something for each who does it, evenly, with a burst of as many."""
+    """At most `per_minute` of something for each client, evenly, with a burst of as many."""
 
     per_minute: int
     clock: Callable[[], float] = monotonic_s
     _left: "OrderedDict[str, tuple[float, float]]" = field(default_factory=OrderedDict)
 
     def take(self, who: str) -> float:
-        """0 if it may be, else the seconds until it may."""
+        """Count one more of `who`; return 0 if it is allowed, else the seconds to wait."""
         now_s = self.clock()
         left, at_s = self._left.pop(who, (float(self.per_minute), now_s))
         left = min(self.per_minute, left + (now_s - at_s) * self.per_minute / 60)
@@ -45,7 +45,7 @@ class RateLimit:
 
 
 class Auth:
-    """Looks at a request's `Authorization`. `clock` says when a token's time is over."""
+    """Check of a request's `Authorization`. `clock` gives seconds since the epoch, for expiries."""
 
     def __init__(
         self, tokens: Tokens, refusals_per_minute: int, clock: Callable[[], int] = now_s
@@ -57,7 +57,7 @@ class Auth:
         self._known: dict[bytes, Client] = {}
 
     def take_up(self, tokens: Tokens) -> None:
-        """From now on these are the tokens; one that is not among them opens nothing any more."""
+        """Replace the tokens; one that is not among them opens nothing any more."""
         self._tokens = tokens
         self._known.clear()
 
@@ -70,7 +70,7 @@ class Auth:
         route: str,
         request_id: str,
     ) -> Client:
-        """The client, if it has one of `roles`. Raises ProblemError.
+        """Return the client, if it has one of `roles`. Raises ProblemError.
 
         `address` is where the request came from, `route` the route's pattern.
         """
@@ -92,7 +92,7 @@ class Auth:
         raise self._refused(problem, who, name, address, route, request_id)
 
     def recognise(self, token: str, *, address: str, route: str, request_id: str) -> Client:
-        """Return whose token somebody pasted. Raises ProblemError, and limits who guesses."""
+        """Return the client of a pasted token. Raises ProblemError; guesses are limited."""
         client = self._tokens.client_of(token.strip())
         if client is not None and not client.expired(self._clock()):
             return client
@@ -108,7 +108,7 @@ class Auth:
     def _refused(
         self, problem: ProblemError, who: str, name: str, address: str, route: str, request_id: str
     ) -> ProblemError:
-        """Return what to raise: `problem`, noted, or that there were too many."""
+        """Log the refusal and return `problem`, or the one of too many refusals."""
         wait_s = self._pace.take(who)
         if wait_s:
             return ProblemError(
@@ -133,7 +133,7 @@ class Auth:
 
 
 def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Return whether a browser says that another site had it send this. Programs say nothing."""
+    """Return whether a browser's headers name another site as the sender. Programs send none."""
     given = dict(headers)
     site, origin = given.get(b"sec-fetch-site"), given.get(b"origin")
     if site not in {None, b"same-origin"}:
@@ -142,16 +142,16 @@ def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def _unknown(count: int) -> str:
-    """Return what is wrong with so many `Authorization` fields of no client."""
+    """Return the fault of so many `Authorization` fields without a client."""
     if count > 1:
-        return "Authorization came more than once"  # which one a proxy looked at, nobody knows
+        return "Authorization came more than once"  # a proxy may have checked the other one
     return "the token is unknown" if count else "no token came"
 
 
 def _token_in(header: bytes) -> str:
-    """The token of a `Bearer` header, or the password of a `Basic` one (RFC 7617).
+    """Return the token of a `Bearer` header, or the password of a `Basic` one (RFC 7617).
 
-    FreeSWITCH's mod_json_cdr knows no other way; its user's name is not looked at.
+    FreeSWITCH's mod_json_cdr can only send Basic. The user name is ignored.
     """
     scheme, _, value = header.decode("latin-1").partition(" ")
     value = value.strip()

@@ -1,9 +1,9 @@
 """The numbers that would be blocked now, for proxies that hold the table: whole, or changes.
 
-Judged by the engine's own policy, number by number, in portions that let lookups through; nothing
-whole is ever in memory. A cursor stands for a moment of this process's lists. Of what changed since
-some numbers are remembered; where more did, where prefixes or the policy changed, or for the cursor
-of another process, the answer is the whole list and says so.
+The engine's policy decides each number, in portions that let lookups through. The whole list is
+never in memory. A cursor stands for a moment of this process's lists. Changes since then are
+remembered up to a limit. The answer is the whole list, and says so, beyond the limit, after a
+change of prefixes or policy, and for the cursor of another process.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from stream.edge.sinks.number_policy import (
 from stream.ops.clock import now_s
 
 ROWS: Final = 1000
-"""Numbers judged at once: about a millisecond, for which a lookup may have to wait."""
+"""Numbers decided at once: a lookup may have to wait about a millisecond for them."""
 AT_ONCE: Final = 2
-"""Whole lists that are written at the same time."""
+"""Whole lists sent at the same time: each uses CPU that lookups need."""
 CHANGES_MAX: Final = 200_000
-"""Changed numbers that are remembered, about 20 MB."""
+"""Changed numbers to remember, about 20 MB."""
 
 
 class BlockedNumber(NamedTuple):
@@ -45,7 +45,7 @@ class BlockedNumber(NamedTuple):
 
     @property
     def expires_at_s(self) -> int:
-        """Seconds since the epoch; 0: not by itself."""
+        """Seconds since the epoch; 0: it does not end by itself."""
         ends = NEVER if self.why is None else self.why.expires_at_s
         return 0 if ends == NEVER else ends
 
@@ -75,11 +75,11 @@ class Blocklist:
 
     @property
     def cursor(self) -> str:
-        """The moment of the last look."""
+        """The name of the last look's moment."""
         return f"{self._instance}-{self._at}"
 
     def look(self) -> None:
-        """Notice what changed since the last look."""
+        """Note the changes since the last look."""
         policy, seen = self.policy(), self._seen
         if policy is seen:
             return
@@ -103,7 +103,7 @@ class Blocklist:
         self._changes.clear()
 
     def since(self, cursor: str) -> BlocklistChanges | None:
-        """Return what changed since then; None: only the whole list can say."""
+        """Return the changes since `cursor`; None: only the whole list can answer."""
         instance, _, at = cursor.rpartition("-")
         if instance != self._instance or not at.isdecimal():
             return None
@@ -117,7 +117,7 @@ class Blocklist:
         return BlocklistChanges(items, sorted(texts - {item.text for item in items}))
 
     async def whole(self) -> AsyncIterator[list[BlockedNumber]]:
-        """Everything, in portions; of the moment in which it was asked for."""
+        """Yield the whole list in portions, as of the moment of the call."""
         policy, at_s = self.policy(), now_s()
         around = policy.prefixes(at_s)
         yield [BlockedNumber(f"{text}*", why) for text, why in around.items()]
@@ -145,7 +145,7 @@ class Blocklist:
 def _judged(
     policy: NumberPolicy, texts: Sequence[str], around: PrefixKeys
 ) -> Iterator[BlockedNumber]:
-    """Those of `texts` that are blocked, and those that are not although a prefix is."""
+    """Yield the blocked ones of `texts`, and exceptions inside blocked prefixes."""
     if not texts:
         return
     blocked = policy.numbers(np.array(texts, "S16"), now_s())
@@ -160,7 +160,7 @@ def _names_numbers(live: LiveList) -> bool:
 
 
 def _codes(policy: NumberPolicy, live: LiveList) -> Iterator[NDArray[np.uint64]]:
-    """The numbers that a list names, each once: those that changed come at the end."""
+    """Yield the numbers of a list, each once; the changed ones come last."""
     changed = np.array(sorted(_changed(live)), np.uint64)
     for codes in policy.known_numbers(live, ROWS):
         fresh = codes[~np.isin(codes, changed)]

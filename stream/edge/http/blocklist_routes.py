@@ -39,7 +39,7 @@ _MTREE: Final = b"tprefix(string) tvalue(string)\n"
 
 
 def head(form: Form, cursor: str, *, full: bool) -> bytes:
-    """Return what comes before the items."""
+    """Return the bytes before the items."""
     match form:
         case Form.JSON:
             start = {"full": full, "cursor": cursor}
@@ -53,7 +53,7 @@ def head(form: Form, cursor: str, *, full: bool) -> bytes:
 
 
 def portion(form: Form, items: Iterable[BlockedNumber], *, first: bool) -> bytes:
-    """Some items; `first`: none came before."""
+    """Return the bytes of some items; `first`: none came before."""
     match form:
         case Form.JSON:
             texts = [_encode(_object(item)) for item in items]
@@ -74,7 +74,7 @@ def portion(form: Form, items: Iterable[BlockedNumber], *, first: bool) -> bytes
 
 
 def tail(form: Form, removed: Iterable[str]) -> bytes:
-    """Return what comes after the items."""
+    """Return the bytes after the items."""
     match form:
         case Form.JSON:
             return b'],"removed":' + _encode(list(removed)) + b"}"
@@ -96,7 +96,7 @@ def _object(item: BlockedNumber) -> dict[str, object]:
 
 
 def _value(item: BlockedNumber) -> str:
-    """Return what Kamailio finds: `block <list>`, or `allow`."""
+    """Return the value in Kamailio's table: `block <list>`, or `allow`."""
     return "allow" if item.why is None else f"block {item.why.list}"
 
 
@@ -108,6 +108,7 @@ else:
 router = APIRouter(prefix="/v1", tags=["blocklist"])
 
 PIECE: Final = 64 * 1024
+"""Bytes of a piece: each is a message through the middleware and a system call."""
 
 
 class _Compressor(Protocol):
@@ -130,7 +131,7 @@ _CODINGS: Final[dict[str, Callable[[], _Compressor]]] = {
 
 
 def coding_of(accepted: str) -> str:
-    """The best of the codings that a client takes (RFC 9110, 12.5.3); "" for none."""
+    """Return our best coding that a client accepts (RFC 9110, 12.5.3); "" for none."""
     wanted = {}
     for part in accepted.lower().split(","):
         name, _, weight = part.strip().partition(";")
@@ -235,7 +236,7 @@ async def _written(held: Blocklist, form: Form, cursor: str) -> AsyncIterator[by
 
 
 async def _pieces(written: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
-    """The same, compressed, in pieces of a useful size."""
+    """Yield it compressed, in pieces of a useful size."""
     packing: Any = _CODINGS.get(coding, _Plain)()
     held = bytearray()
     async for part in written:

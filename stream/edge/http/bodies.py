@@ -1,7 +1,7 @@
 """Bodies of `POST /v1/calls/{dialect}` to records: the bytes as the switch wrote them. Pure.
 
-A record that cannot be cut out of its body is the sender's to mend, and nothing of the body is
-taken then; what a record means is the dialect's to say, later.
+If a record cannot be cut out of its body, nothing of the body is taken, and the sender has to
+correct it. The dialect reads the records later.
 """
 
 import base64
@@ -20,6 +20,7 @@ FORM_BASE64: Final = "application/x-www-form-base64-encoded"
 FORM_PLAIN: Final = "application/x-www-form-plaintext"
 JSON: Final = "application/json"
 RECORDS_MAX: Final = 50_000
+"""Records of a body: they are cut in one go, while lookups wait."""
 _FIELD: Final = b"cdr"
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _any = msgspec.json.Decoder(msgspec.Raw).decode
@@ -29,7 +30,7 @@ Records = list[bytes]
 
 
 def records_in(body: bytes, content_type: str, record_bytes_max: int) -> Records:
-    """The records of a body. Raises ProblemError, with the place of each fault."""
+    """Return the records of a body. Raises ProblemError, with the place of each fault."""
     kind = content_type.partition(";")[0].strip().lower()
     read = _READERS.get(kind)
     if read is None:
@@ -53,7 +54,7 @@ def records_in(body: bytes, content_type: str, record_bytes_max: int) -> Records
 
 
 def _json(body: bytes) -> Records:
-    """One object, an array of objects, or several objects after each other on lines."""
+    """Read one object, an array of objects, or several objects on lines."""
     whole = body.strip()
     if not whole:
         return []
@@ -72,7 +73,7 @@ def _json(body: bytes) -> Records:
 
 
 def _lines(body: bytes) -> Records:
-    """An object a line; empty lines are none."""
+    """Read an object a line; empty lines are skipped."""
     numbered = [
         (number, line) for number, raw in enumerate(body.split(b"\n"), 1) if (line := raw.strip())
     ]
@@ -80,17 +81,17 @@ def _lines(body: bytes) -> Records:
 
 
 def _texts(body: bytes) -> Records:
-    """A record a line, of whatever form the dialect reads."""
+    """Read a record a line, in any form: the dialect parses it."""
     return [line for raw in body.split(b"\n") if (line := raw.rstrip(b"\r")).strip()]
 
 
 def _form(body: bytes) -> Records:
-    """FreeSWITCH's mod_json_cdr, `encode = true`: `cdr=` and the JSON, URL-encoded."""
+    """Read the form of FreeSWITCH's mod_json_cdr with `encode = true`: `cdr=`, URL-encoded."""
     return _json(unquote_to_bytes(_field(body).replace(b"+", b" ")))
 
 
 def _form_base64(body: bytes) -> Records:
-    """The same with `encode = base64`; whitespace between the letters is none."""
+    """Read the form with `encode = base64`; whitespace between the letters is skipped."""
     letters = b"".join(unquote_to_bytes(_field(body)).split())
     try:
         return _json(base64.b64decode(letters, validate=True))
@@ -99,12 +100,12 @@ def _form_base64(body: bytes) -> Records:
 
 
 def _form_plain(body: bytes) -> Records:
-    """The same with `encode = false`, from before it said that it sends JSON."""
+    """Read the form with `encode = false`, of versions that do not name it JSON."""
     return _json(body.removeprefix(b"cdr="))
 
 
 def _field(body: bytes) -> bytes:
-    """The form's field with the record; base64 may end with a =, so only the first one parts."""
+    """Return the field with the record. Only the first = separates: base64 may end with one."""
     for part in body.split(b"&"):
         name, _, value = part.partition(b"=")
         if name.strip() == _FIELD:
@@ -125,7 +126,7 @@ _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def _checked(records: Records, place: Callable[[int], dict[str, Any]]) -> Records:
-    """The records, if each is one JSON object."""
+    """Return the records, if each is one JSON object. Raises ProblemError."""
     errors = []
     for index, record in enumerate(records):
         try:
@@ -141,7 +142,7 @@ def _checked(records: Records, place: Callable[[int], dict[str, Any]]) -> Record
 
 
 def _place(place: dict[str, Any], error: Exception) -> dict[str, Any]:
-    """Where, and what: the byte counts from the start of the record."""
+    """Return place and reason of a fault; the byte counts from the start of the record."""
     text = str(error)
     byte = _BYTE.search(text)
     if byte is not None:

@@ -1,9 +1,9 @@
-"""Decisions that anybody may ask about by their id: a bounded copy in Redis, made from the topic.
+"""Decisions by id: a bounded copy in Redis, made from the topic.
 
-A decision's id stands in the SIP answer to a blocked call; whoever was blocked brings it. Kafka can
-not look a record up by it, so what blocked, flagged or would have is copied here, a hash a day
-(`rf:decided:<day>`), for some days and in a bounded number: of more, the oldest day goes first.
-The copy can be lost; the topic is the record, and the group's position is behind the copy.
+A decision's id is in the SIP answer to a blocked call, and a blocked caller asks by it. Kafka
+cannot find a record by it. So blocks, flags and those of trials are copied into Redis, a hash a day
+(`rf:decided:<day>`), for some days and up to a number; beyond, the oldest day goes first. The copy
+may be lost: the topic is the record, and the group's position stays behind the copy.
 """
 
 import asyncio
@@ -37,34 +37,35 @@ log = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400
 ASKED_MAX: Final = 10_000
-"""Decisions of lookups that wait to be written; of more the newest are not kept."""
+"""Decisions of lookups that wait to be written; beyond, the newest are dropped."""
 _WRITE_S: Final = 0.5
+"""Interval of the writes of lookups' decisions: one round trip for all of them."""
 _ID_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionStoreSettings:
-    """For how many `days`, and how many at most (about 300 bytes each)."""
+    """Limits: `days`, and the number of decisions (about 300 bytes each)."""
 
     days: int
     count_max: int
 
 
 class DecisionStoreMetrics(Protocol):
-    """Metrics of the store, in the catalogue of whichever process it is."""
+    """Metrics of the store, in the catalogue of its process."""
 
     kept: Counter
     kept_now: Gauge
 
 
 _LEFT_OUT: Final = frozenset({"call_id", "sip", "origin", "repeats"})
-"""Fields of a decision that nobody who has its id asks for: a third of its bytes."""
+"""Fields that the answer by id does not show: a third of a decision's bytes."""
 _ABSENT: Final = {"call_id": "", "sip": None, "called_at": None, "expires_at": None, "origin": ""}
-"""In their place when it is read. Earlier versions also left out times that were null."""
+"""Their values when it is read. Earlier versions also left out times that were null."""
 
 
 def packed(decision: Decision) -> bytes:
-    """Return the form in which a decision is kept: of the other party only the ends."""
+    """Return the stored form of a decision; numbers of the other party are masked."""
     held = msgspec.to_builtins(decision)
     held |= {name: held[name] and masked(held[name]) for name in ("caller", "callee")}
     kept = {name: value for name, value in held.items() if name not in _LEFT_OUT}
@@ -72,25 +73,26 @@ def packed(decision: Decision) -> bytes:
 
 
 def unpacked(data: bytes) -> Decision:
-    """Return what `packed` made the bytes of. Raises one of `UNREADABLE`."""
+    """Return the decision in a stored form. Raises one of `UNREADABLE`."""
     held = msgspec.msgpack.decode(data, type=dict[str, Any])
     return msgspec.convert({**_ABSENT, **held}, Decision)
 
 
 def decisions_to_store(values: Iterable[bytes | None]) -> list[Decision]:
-    """The decisions among `values` that did something to a call, or would have."""
-    # Most of a topic with emit = "all" are plain allows: those are not even decoded.
+    """Return the decisions among `values` that acted on a call, or would have."""
+    # Most of a topic with emit = "all" are plain allows, skipped without decoding.
     held = [read_decision(value) for value in values if value and _ALLOWS not in value]
     return [one for one in held if one and (one.verdict != Verdict.ALLOW or one.simulated)]
 
 
 _ALLOWS: Final = b'"verdict":"allow","simulated":false'
-"""In every plain allow as workers write it; within a text the quotation marks are escaped."""
+"""In every plain allow as workers write it. Inside a text value the quotation marks are escaped, so
+no other decision contains it."""
 
 
 @dataclass(slots=True)
 class DecisionStore:
-    """The copy. Methods raise ListStoreDown."""
+    """The copy in Redis. Methods raise ListStoreDown."""
 
     redis: Redis
     settings: DecisionStoreSettings
@@ -98,20 +100,20 @@ class DecisionStore:
     _asked: list[bytes] = field(init=False, default_factory=list)
 
     async def deliver(self, raw: RawBatch) -> None:
-        """Keep what a batch of the decisions topic holds; waits for a Redis that is away."""
+        """Store a batch of the decisions topic; wait for a Redis that is away."""
         backoff = Backoff(0.2, 5.0)
         held = decisions_to_store(raw.values)
         while True:
             try:
                 await self.keep(held)
             except ListStoreDown as fault:
-                log.warning("decisions cannot be kept by their ids, still trying: %s", fault)
+                log.warning("decisions by id cannot be written, still trying: %s", fault)
                 await asyncio.sleep(backoff.next_s())
             else:
                 return
 
     async def keep(self, decisions: Sequence[Decision]) -> None:
-        """Write them; one that is there is written over with the same."""
+        """Write decisions; one that is there is overwritten with the same."""
         if not decisions:
             return
         by_day: dict[str, dict[str, bytes]] = {}
@@ -131,19 +133,21 @@ class DecisionStore:
         self.metrics.kept.inc(len(decisions))
 
     async def _bound(self, counts: dict[str, int]) -> None:
-        """Let the oldest days go while there are too many."""
+        """Delete the oldest days while there are too many decisions."""
         total = sum(counts.values())
         for day, count in sorted(counts.items()):
             if total <= self.settings.count_max:
                 break
             if count:
                 await self.redis.unlink(redis_keys.decided(day))
-                log.warning("the %d decisions of %s are not kept by their ids any more", count, day)
+                log.warning(
+                    "deleted %d decisions by id of %s: decisions_max is reached", count, day
+                )
             total -= count
         self.metrics.kept_now.set(total)
 
     async def find(self, decision_id: str) -> Decision | None:
-        """The decision with that id; None: never, or not any more."""
+        """Return the decision with that id; None: unknown, or not kept any more."""
         if len(decision_id) > _ID_MAX or not decision_id.isascii():
             return None
         with renamed("looking for a decision"):
@@ -169,17 +173,17 @@ class DecisionStore:
                 room -= 1
 
     async def run(self) -> None:
-        """Write what was asked, until cancelled."""
+        """Write the decisions of lookups, until cancelled."""
         while True:
             await asyncio.sleep(_WRITE_S)
             asked, self._asked = self._asked, []
             try:
                 await self.keep(decisions_to_store(asked))
             except ListStoreDown as fault:
-                log.warning("%d decisions of lookups are not kept by id: %s", len(asked), fault)
+                log.warning("%d decisions of lookups were not stored by id: %s", len(asked), fault)
 
     def _days(self) -> list[str]:
-        """The days that are kept, newest first; tomorrow's too, for a clock that is ahead."""
+        """Return the stored days, newest first; tomorrow too: a worker's clock may be ahead."""
         today = now_s() // DAY_S
         return [
             datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
@@ -189,7 +193,7 @@ class DecisionStore:
 
 @dataclass(slots=True)
 class PreloadedDecisions:
-    """Decisions that no call led to: those behind the id of a preloaded key, or a prefix's.
+    """Decisions behind the ids of preloaded keys, which no call led to.
 
     `policy` gives the lists of the moment. Raises ListStoreDown.
     """

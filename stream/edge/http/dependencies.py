@@ -21,7 +21,7 @@ from stream.ops.metrics.http_catalogue import ServeMetrics
 
 @dataclass(slots=True, kw_only=True)
 class Parts:
-    """Everything that the routes share; one of each process."""
+    """The parts that routes share; one set in each process."""
 
     settings: ServeSettings
     auth: Auth
@@ -35,12 +35,12 @@ class Parts:
 
 
 def parts_of(request: Request) -> Parts:
-    """The parts of the application that serves `request`."""
+    """Return the parts of the application that serves `request`."""
     return cast("Parts", request.app.state.parts)
 
 
 PartsHere = Annotated[Parts, Depends(parts_of)]
-"""The type of a route's argument that takes them."""
+"""The type of a route's argument with the parts."""
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing here."""
@@ -50,7 +50,7 @@ _BEARER = HTTPBearer(
 
 
 def needs(*roles: ClientRole) -> Any:
-    """A dependency: only clients of one of `roles`, and operators. Gives the `Client`."""
+    """Return a dependency that admits clients of `roles` and operators, and gives the `Client`."""
     wanted = frozenset({*roles, ClientRole.OPERATOR})
 
     async def admitted(request: Request, _: Annotated[object, Depends(_BEARER)]) -> Client:
@@ -61,7 +61,8 @@ def needs(*roles: ClientRole) -> Any:
             route=getattr(request.scope.get("route"), "path", ""),
             request_id=request.scope["state"]["request_id"],
         )
-        # A browser that was once asked for a token (Basic) adds it to whatever a site has it send.
+        # A browser that knows a token by Basic adds it to every request that any site makes it
+        # send.
         if request.method not in _SAFE and from_elsewhere(request.scope["headers"]):
             text = "another site had your browser send this; nothing was done"
             raise ProblemError(ProblemKind.FORGED, text)

@@ -1,4 +1,4 @@
-"""uvicorn as this project runs it: our limits, our signals, our log."""
+"""uvicorn with our limits, signals and log."""
 
 import asyncio
 import contextlib
@@ -26,19 +26,19 @@ from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.tasks import cancelled
 
 UNSENT_BYTES: Final = 64 * 1024
-"""Bytes of an answer that are sent without waiting for more of it."""
+"""Bytes of an answer that are sent at once, without waiting for more of it."""
 WAITING_MAX: Final = 64
 """Requests of one connection that wait for the answers before theirs. Each costs some 5 KB, and one
 read of 256 KB can hold ten thousand of them."""
 CHUNK_BYTES: Final = 24
-"""What a chunk may cost beside its data: its size in 16 digits, and two line ends, rounded up."""
+"""Overhead of a chunk: its size in 16 digits and two line ends, rounded up."""
 
 
 class _JoinedWrites:
-    """A transport that sends what is written in one turn of the loop at once.
+    """A transport that joins all writes of one turn of the loop.
 
-    uvicorn writes the head of an answer and then its body; each is a system call, which costs a
-    lookup more than its deciding.
+    uvicorn writes the head of an answer and then its body. Each is a system call, which costs more
+    than deciding a lookup.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
@@ -52,7 +52,7 @@ class _JoinedWrites:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Send it, in a moment; much of it at once, so that who writes hears of a slow client."""
+        """Send it at the turn's end; much data at once, so that backpressure reaches the writer."""
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
@@ -61,7 +61,7 @@ class _JoinedWrites:
             self._flush()
 
     def close(self) -> None:
-        """Hang up when all is sent."""
+        """Close when all is sent."""
         self._flush()
         self._transport.close()
 
@@ -72,12 +72,11 @@ class _JoinedWrites:
 
 
 class Connection(HttpToolsProtocol):
-    """One client's connection, with the limits that uvicorn does not have by itself.
+    """One client's connection, with limits that uvicorn lacks.
 
-    A client that sends a byte a second (or nothing at all), or takes no answer, is sent away, in
-    bounded memory. So is one that sends endless chunk extensions or trailers around its body. No
-    trailer field becomes a header, `Upgrade` is not followed, and only so many requests of a
-    connection wait for answers.
+    It closes, in bounded memory, on a client that sends a byte a second or nothing, that reads no
+    answer, or that sends endless chunk extensions or trailers. No trailer field becomes a header,
+    `Upgrade` is not followed, and few requests of a connection wait for answers.
     """
 
     def __init__(self, settings: ServeSettings, metrics: ServeMetrics, **given: Any) -> None:
@@ -88,7 +87,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = True
         self._begun = False
         self._upgrading = False
-        # Of the body that is being read: its bytes of this read, its chunks, and all around it.
+        # Of the current body: its bytes in this read, its chunks, and the bytes around them.
         self._body_bytes = 0
         self._chunks = 0
         self._around_bytes = 0
@@ -97,7 +96,7 @@ class Connection(HttpToolsProtocol):
         self._due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let it in, unless there are too many."""
+        """Admit the connection, unless there are too many."""
         super().connection_made(cast("asyncio.Transport", _JoinedWrites(transport, self.loop)))
         self._metrics.connections.set(len(self.connections))
         if len(self.connections) > self._settings.connections_max:
@@ -107,7 +106,7 @@ class Connection(HttpToolsProtocol):
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It ended."""
+        """Cancel its timers."""
         self._no_more_waiting()
         if self._untaken is not None:
             self._untaken.cancel()
@@ -115,7 +114,7 @@ class Connection(HttpToolsProtocol):
         self._metrics.connections.set(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; a head, and what stands around a body, stay within their limit."""
+        """Parse the bytes; bound the head, and the bytes around a body."""
         if self._refused:
             return
         if self._in_head:
@@ -126,40 +125,41 @@ class Connection(HttpToolsProtocol):
         self._stay_within_limits(len(data), body_of)
 
     def _stay_within_limits(self, read: int, body_of: object) -> None:
-        """Look at what a read of so many bytes left unfinished."""
+        """Check what a read of so many bytes left unfinished."""
         if self._refused:
             return
         if self._in_head:
-            # Also of no head yet: who sends line ends for ever would never be due, nor idle.
+            # Without a head, too: a client that only sends line ends would never time out.
             if self._begun or self._head_bytes:
                 if self._head_bytes > self._settings.header_bytes_max:
                     self._head_too_large()
                 elif self._due is None:
                     self._expect_head()
         elif body_of is self.scope:
-            # Counted where the whole read is of one body: what the reads at its two ends hold
-            # beside it is bounded by their size, and a pipelined request would be counted too.
+            # Counted only if the whole read is of one body. At the two ends of a body the size of
+            # a read bounds the rest, and a pipelined request would be counted too.
             self._around_bytes += read - self._body_bytes
             if self._around_bytes > self._settings.header_bytes_max + CHUNK_BYTES * self._chunks:
                 self._around_too_large()
 
     def on_message_begin(self) -> None:
-        """A request begins, perhaps behind another in the same bytes."""
+        """Begin a request, perhaps behind another in the same bytes."""
         super().on_message_begin()
         self._in_head = self._begun = True
         self._chunks = self._around_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field of the head. One behind a body (a trailer) is none and is forgotten.
+        """Take a field of the head; drop one behind a body (a trailer).
 
-        The parser tells both alike. A trailer that acts as a header (`Authorization`) has passed
-        every proxy that looks at headers (RFC 9110, 6.5.1), and costs memory that nobody counts.
+        The parser reports both alike. A trailer that acts as a header (`Authorization`) would have
+        passed every proxy that checks headers (RFC 9110, 6.5.1), and costs memory that no limit
+        counts.
         """
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """The head is whole."""
+        """Check the head, and begin to answer."""
         if self._refused:
             return
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -182,36 +182,36 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_chunk_header(self) -> None:
-        """A chunk of a body begins."""
+        """Count a chunk of the body."""
         self._chunks += 1
 
     def on_body(self, body: bytes) -> None:
-        """A part of a body."""
+        """Take a part of the body."""
         self._body_bytes += len(body)
         if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A request is whole; the next one begins with a head."""
+        """End the request; the next one begins with a head."""
         if not self._refused and not self._upgrading:
             self._in_head = True
             super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """The client takes its answer slower than it is made: for a while."""
+        """Give a slow client `answer_s_max` to read more of its answer."""
         super().pause_writing()
         within_s = self._settings.answer_s_max
         self._untaken = self._untaken or self.loop.call_later(within_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It took some."""
+        """Stop the clock: the client has read some."""
         super().resume_writing()
         if self._untaken is not None:
             self._untaken.cancel()
             self._untaken = None
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse bytes that are no HTTP, such as lengths that contradict each other."""
+        """Refuse bytes that are no HTTP, for example contradicting lengths."""
         if not self._refused:
             self._refuse(ProblemKind.MALFORMED, msg)
 
@@ -226,11 +226,11 @@ class Connection(HttpToolsProtocol):
             self.send_400_response("what came is no request of HTTP/1.1")
 
     def _without_upgrade(self, rest: bytes) -> None:
-        """Read the request once more, as if it asked for no other protocol (RFC 9110, 7.8).
+        """Parse the request again without its `Upgrade` (RFC 9110, 7.8).
 
-        The parser stops at the end of such a head and takes the body behind it for a new request:
-        whoever writes the body would speak as whoever's connection it is. Java's own client asks
-        for h2c with everything it sends, so to refuse would lock its users out.
+        The parser stops at the end of such a head, and takes the body behind it for a new request:
+        request smuggling. Java's own client asks for h2c with every request, so a refusal would
+        lock its users out.
         """
         if self.parser.get_method() == b"CONNECT":
             self._refuse(ProblemKind.METHOD, "this is no proxy")
@@ -266,7 +266,7 @@ class Connection(HttpToolsProtocol):
         self._refuse(ProblemKind.HEADERS_TOO_LARGE, text)
 
     def _refuse(self, kind: ProblemKind, detail: str, retry_after_s: int | None = None) -> None:
-        """Say it and hang up; nothing of what still comes is looked at."""
+        """Answer with the problem and close; bytes that still come are dropped."""
         self._refused = True
         self._no_more_waiting()
         self._metrics.problems.labels(kind).inc()
@@ -280,21 +280,21 @@ class Connection(HttpToolsProtocol):
             *(f"{name}: {value}\r\n".encode() for name, value in problem.headers.items()),
             b"connection: close\r\n\r\n",
         ]
-        # An answer to a request before this one may still be on its way: then only hang up.
+        # If an earlier request is still being answered, only close: the bytes would mix.
         cycle = cast("RequestResponseCycle | None", self.cycle)
         begun = cycle is not None and cycle.more_body and not cycle.response_started
         its_own = begun and not self.pipeline
         if cycle is None or cycle.response_complete or its_own:
             self.transport.write(b"".join([*lines, body]))
         if cycle is not None and begun:
-            cycle.disconnected = True  # whoever works on it has nothing more to say
+            cycle.disconnected = True  # uvicorn drops what its handler still sends
         self.transport.close()
 
 
 def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
-    """Return a fault that the parser passes and a server must not (RFC 9112, 3.2, 6.1), or "".
+    """Return a fault that the parser accepts and a server must not (RFC 9112, 3.2, 6.1), or "".
 
-    Two servers that read a request each in its own way are what request smuggling lives on.
+    Two servers that read one request differently allow request smuggling.
     """
     if version not in {"1.0", "1.1"}:
         return "takes HTTP/1.1 and HTTP/1.0"
@@ -310,34 +310,34 @@ def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
 
 
 def connections_of(settings: ServeSettings, metrics: ServeMetrics) -> Any:
-    """Return what uvicorn makes a connection with."""
+    """Return the factory of connections for uvicorn."""
     return partial(Connection, settings, metrics)
 
 
 OTHER_FILES: Final = 512
 """Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
 BACKLOG: Final = 2048
-"""Connections that wait to be taken."""
+"""Connections that wait in the kernel to be accepted."""
 ACCEPTED_AT_ONCE: Final = 64
-"""Connections that are taken in one turn of the loop. asyncio takes as many as may wait: those who
-are connected would wait for all of them, seconds when tens of thousands come."""
+"""Connections accepted in one turn of the loop. asyncio accepts as many as may wait: open
+connections would wait for all of them, seconds when tens of thousands come."""
 
 
 class _Server(uvicorn.Server):
-    """Signals are the composition's, and the start is told."""
+    """uvicorn's server without its signal handlers; `listening` is set at the start."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to take connections."""
+        """Accept connections, and set `listening`."""
         await super().startup(sockets)
         self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """None."""
+        """Leave signals to the service."""
         yield
 
 
@@ -350,7 +350,7 @@ async def serving(
     shutdown_s: float,
     shared: bool = False,
 ) -> AsyncIterator[int]:
-    """Serve `app` within the block; gives the port. Requests that run get `shutdown_s` to end.
+    """Serve `app` within the block; give the port. Running requests get `shutdown_s` to end.
 
     `shared`: other processes of ours serve at the same address; the kernel spreads connections.
 
@@ -383,7 +383,7 @@ async def serving(
         listening.close()
         raise ConfigInvalid((f"serve: cert_file and key_file: {error}",)) from error
     server = _Server(config)
-    # No TaskGroup: uvicorn ends by itself when told, and within its own time.
+    # No TaskGroup: uvicorn ends by itself on `should_exit`, within its own time.
     running = asyncio.create_task(server.serve([listening]), name="http")
     try:
         await server.listening.wait()
@@ -398,8 +398,9 @@ async def serving(
 
 
 def _make_room(connections: int) -> None:
-    """Let this process open so many, as far as it may. Else `connections_max` would promise an
-    answer to connections that the kernel does not even give us.
+    """Raise the limit of open files for so many connections. Raises ConfigInvalid.
+
+    Without it `connections_max` would promise answers on connections that the kernel refuses.
     """
     wanted = connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -415,7 +416,7 @@ def _make_room(connections: int) -> None:
 
 
 def _listening(settings: ServeSettings, *, shared: bool) -> socket.socket:
-    """The bound socket."""
+    """Return the bound socket. Raises PortTaken."""
     host, port = settings.host, settings.port
     try:
         kind, _, _, _, address = socket.getaddrinfo(

@@ -1,8 +1,8 @@
 """The routes of lookups. `GET /v1/decision` is answered before the framework is asked.
 
-A proxy asks it while a caller waits, thousands of times a second: FastAPI's own work would cost
-more than the deciding. The route below stands in the framework for its description, and answers
-the same by the same functions.
+A proxy asks while a caller waits, thousands of times a second: FastAPI's own work would cost more
+than the decision. The route below is there for its description; it answers the same by the same
+functions.
 """
 
 from typing import Any, Final
@@ -22,6 +22,7 @@ router = APIRouter(tags=["decisions"])
 
 PATH: Final = "/v1/decision"
 BATCH_MAX: Final = 10_000
+"""Questions of one request: single lookups wait while they are decided."""
 _ROLES: Final = frozenset({ClientRole.SWITCH, ClientRole.VIEWER, ClientRole.OPERATOR})
 _FIELDS: Final = frozenset(Question.__struct_fields__)
 _questions = msgspec.json.Decoder(list[Question]).decode
@@ -65,7 +66,7 @@ _ASKED: Final = {
 
 
 def question_in(query: bytes) -> Question:
-    """The question in a query string. Raises ProblemError.
+    """Return the question in a query string. Raises ProblemError.
 
     A + is a +, not a space: numbers begin with one, and switches write it as it is.
     """
@@ -90,14 +91,14 @@ def _malformed(what: str) -> ProblemError:
 
 
 class LookupMiddleware:
-    """The layer that answers `GET /v1/decision` itself and hands everything else on."""
+    """Middleware that answers `GET /v1/decision` itself and passes everything else on."""
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
         self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer or pass on one request."""
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
@@ -201,7 +202,7 @@ def _questions_in(body: bytes) -> list[Question]:
         questions = _questions(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = "takes a JSON array of questions"
-        # Of a wrong type or name msgspec says where, never what; of no JSON the byte.
+        # msgspec names the place of a wrong type or name, never the value; of no JSON the byte.
         raise ProblemError(ProblemKind.MALFORMED, f"{PATH} {text}: {_where(error)}") from error
     if len(questions) > BATCH_MAX:
         raise ProblemError(ProblemKind.TOO_LARGE, f"{PATH} takes {BATCH_MAX} questions at once")

@@ -1,8 +1,7 @@
 """Middleware of every request: its id, its body's limits, and one line of the access log.
 
-An ASGI layer around the whole application. It bounds what a body may hold and how long it may take
-to come, and what all bodies together may hold. The log names the route's
-pattern, never the address itself: that holds numbers.
+It bounds the size and the time of a body, and the size of all bodies together. The log names the
+route's pattern, never the address itself: that holds numbers.
 """
 
 import asyncio
@@ -49,6 +48,7 @@ RETRY_S: Final = 1
 _PROCESS: Final = secrets.token_hex(4)
 _count = count()
 LINGER_S: Final = 1.0
+"""Time for the rest of an unread body before the close: see `_RequestState.send`."""
 
 
 class _ClientLeft(Exception):
@@ -63,12 +63,12 @@ class Middleware:
         self._settings = settings
         self._metrics = metrics
         self._bodies_bytes = 0
-        # Looked up once: a lookup would else spend a tenth of its time on labels.
+        # Cached: a lookup would otherwise spend a tenth of its time on labels.
         self._answered = cache(lambda route, status: metrics.requests.labels(route, str(status)))
         self._took = cache(metrics.request.labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request (or the application's start and end)."""
+        """Handle one request, or the application's start and end."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,17 +78,17 @@ class Middleware:
             self._refuse_declared(scope)
             await self._app(scope, lambda: self._receive(passing), passing.send)
         except ProblemError as problem:
-            # Not only ours: routes that answer before the framework does raise them too.
+            # Also from `LookupMiddleware`, which answers before the framework.
             scope["state"]["problem"] = problem.kind
             await passing.answer(problem)
         except _ClientLeft:
-            passing.status = 0  # counted as 499, as nginx does
+            passing.status = 0  # counted as 499, as in nginx
         finally:
             self._hold(-passing.body_bytes)
             self._note(passing)
 
     def _refuse_declared(self, scope: Scope) -> None:
-        """A body that says itself that it is too large is not read at all."""
+        """Refuse a body by its Content-Length, without reading it."""
         for name, value in scope["headers"]:
             if name == b"content-length" and int(value) > self._settings.body_bytes_max:
                 raise self._too_large()
@@ -153,7 +153,7 @@ class Middleware:
 
 @dataclass(slots=True)
 class _RequestState:
-    """One request on its way."""
+    """State of one request."""
 
     scope: Scope
     receive: Receive
@@ -173,11 +173,11 @@ class _RequestState:
         self.body_whole = lengths in ([], [b"0"])
 
     async def send(self, message: Message) -> None:
-        """Pass a part of the answer on.
+        """Send a part of the answer.
 
-        An answer to a body that was not read to its end closes the connection. To hang up on unread
-        bytes is a reset, at which clients lose the answer that they have: so the rest of the body
-        is thrown away for a moment first.
+        An answer to a body that was not read to its end closes the connection. Closing on unread
+        bytes is a reset, at which clients lose the answer that they have. So the rest of the body
+        is read and dropped for a moment first.
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -196,12 +196,12 @@ class _RequestState:
         await self.forward(message)
 
     def refused(self, problem: ProblemError) -> ProblemError:
-        """Note it for who cannot let it pass: FastAPI makes another fault of it."""
+        """Keep it in the state: FastAPI replaces an error raised while it reads a body."""
         self.scope["state"]["refusal"] = problem
         return problem
 
     async def answer(self, problem: ProblemError) -> None:
-        """Say what is wrong, if nothing was said yet."""
+        """Answer with the problem, if no answer has begun."""
         if self.status:
             return
         body = problem.body(self.request_id)

@@ -1,7 +1,7 @@
 """Answers to requests that fail: RFC 9457, `application/problem+json`.
 
-No answer quotes what came: it may hold a subscriber's number. Places (line, index, field) say
-where.
+No answer quotes the request: it may hold a subscriber's number. Places (line, index, field) say
+where the fault is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -85,7 +85,7 @@ _KIND_OF: Final = {404: ProblemKind.NOT_FOUND, 405: ProblemKind.METHOD, 413: Pro
 
 
 class ProblemError(Exception):
-    """Ends a request with this answer. `retry_after_s` is for what passes by itself.
+    """Ends a request with this answer. `retry_after_s` is for faults that pass by themselves.
 
     `more` are further members of the answer, `errors` single faults with their places.
     """
@@ -115,7 +115,7 @@ class ProblemError(Exception):
         return _STATUS[self.kind]
 
     def body(self, request_id: str) -> bytes:
-        """The answer's JSON."""
+        """Return the answer's JSON."""
         status = self.status
         content: dict[str, Any] = {
             "type": f"urn:ringfence:problem:{self.kind}",
@@ -132,7 +132,7 @@ class ProblemError(Exception):
 
 
 def answer_of(problem: ProblemError, request_id: str) -> Response:
-    """The same as a response."""
+    """Return the problem as a response."""
     return Response(
         problem.body(request_id),
         status_code=problem.status,
@@ -142,7 +142,7 @@ def answer_of(problem: ProblemError, request_id: str) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of an address: the framework names those of the first route that it finds."""
+    """Return all methods of an address; the framework names those of the first route only."""
     path = request.scope["path"]
     return sorted(
         method.upper()
@@ -153,7 +153,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def _is_of(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether a path is one of a route's: a part in braces stands for any."""
+    """Return whether a path matches a route's pattern; a part in braces matches any."""
     return len(parts) == len(pattern) and all(
         part == wanted or (wanted.startswith("{") and part != "")
         for part, wanted in zip(parts, pattern, strict=True)
@@ -161,7 +161,7 @@ def _is_of(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def handle_problems(app: FastAPI) -> None:
-    """Let every fault of `app` be answered as a problem."""
+    """Have `app` answer every fault as a problem."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)

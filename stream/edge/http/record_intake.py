@@ -1,8 +1,8 @@
-"""Records that came by HTTP, to Kafka. Acknowledged only when Kafka has them all.
+"""Records from HTTP to Kafka, acknowledged only when Kafka has them all.
 
-The producer waits for all in-sync replicas and is idempotent. What is handed to it and not
-acknowledged yet is bounded in bytes: beyond, senders are told to come again. A sender that was told
-503 sends again, so a record may be in Kafka twice, and never not at all: at least once.
+The producer waits for all in-sync replicas and is idempotent. Its unacknowledged bytes are bounded;
+beyond, the answer is 503. A sender repeats its records after 503, so a record may be in Kafka
+twice: at least once.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from stream.ops.tasks import cancelled
 log = logging.getLogger(__name__)
 
 TURN: Final = 200
-"""Records that are handed over before others get a turn: about 4 ms."""
+"""Records handed over in one go, about 4 ms; then others get a turn."""
 RETRY_S: Final = 2
 _OVERHEAD: Final = 256
 """Bytes of a record in the producer besides its value: key, headers, future."""
@@ -44,11 +44,11 @@ class TakenRecords:
 
 @dataclass(slots=True)
 class RecordIntake:
-    """The way to Kafka.
+    """Intake of records for Kafka.
 
-    `topics` maps each topic to its dialect's name. `read` is the stream's decoder, which tells the
-    records that are no calls. `connect` waits until a broker answers and gives a started producer.
-    At most `bytes_max` are on their way, for `wait_s_max` at most.
+    `topics` maps each topic to its dialect's name. `read` is the stream's decoder, which finds the
+    records that are no calls. `connect` waits until a broker answers and returns a started
+    producer. At most `bytes_max` are under way, for `wait_s_max` at most.
     """
 
     topics: dict[str, str]
@@ -86,7 +86,7 @@ class RecordIntake:
             await producer.stop()
 
     def topic_of(self, dialect: str, topic: str | None) -> str:
-        """The topic for records of `dialect`, with or without its switch. Raises ProblemError."""
+        """Return the topic for `dialect`, with or without its switch. Raises ProblemError."""
         of_it = topics_of(self.topics, dialect)
         if not of_it:
             known = ", ".join(sorted(set(self.topics.values())))
@@ -106,7 +106,7 @@ class RecordIntake:
         """Hand `records` to Kafka, and wait until it has all of them. Raises ProblemError."""
         waited_s = monotonic_s() - min(self._sending.values(), default=monotonic_s())
         if self._producer is None or waited_s > self.wait_s_max:
-            # Not handed over: what is sent again would come twice once Kafka is back.
+            # Not handed over: the sender repeats them, so they would come twice once Kafka is back.
             why = self._why_not or f"Kafka has acknowledged nothing for {waited_s:.0f} s"
             raise ProblemError(ProblemKind.KAFKA_DOWN, why, retry_after_s=RETRY_S)
         weight = sum(map(len, records)) + _OVERHEAD * len(records)
@@ -115,7 +115,7 @@ class RecordIntake:
             text = "Kafka is slower than what is sent; come again"
             raise ProblemError(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
         keys, unreadable = keyed(self.read, topic, records)
-        # No TaskGroup: Kafka may still take the records after the sender was told to come again.
+        # No TaskGroup: Kafka may still take the records after the sender got its 503.
         sending = asyncio.create_task(self._send(topic, records, keys, list(headers)))
         self._hold(sending, weight)
         done, _ = await asyncio.wait({sending}, timeout=self.wait_s_max)
@@ -152,14 +152,14 @@ class RecordIntake:
     def _hold(self, sending: "asyncio.Task[None]", weight: int) -> None:
         """Count the bytes until Kafka has answered, not until the sender has given up.
 
-        They stay in the producer's memory as long.
+        They stay in the producer's memory that long.
         """
 
         def ended(_: object) -> None:
             del self._sending[sending]
             self._weigh(-weight)
             if not sending.cancelled():
-                sending.exception()  # perhaps nobody waits for it any more
+                sending.exception()  # taken, since the sender may have given up
 
         self._sending[sending] = monotonic_s()
         self._weigh(weight)

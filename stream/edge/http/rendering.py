@@ -1,7 +1,7 @@
-"""Pages for people: whatever goes in is escaped; style and scripts only from `assets`.
+"""HTML pages: every value is escaped; style and scripts come from `assets` only.
 
-A page of a signed-in person has the frame (`web/session_deps.py` puts it into the request's state);
-the others are whole in themselves.
+A page of a signed-in person has the frame, which `web/session_deps.py` puts into the request's
+state.
 """
 
 from datetime import UTC, datetime
@@ -27,37 +27,37 @@ _PAGES: Final = Environment(
     lstrip_blocks=True,
 )
 _URL_SAFE: Final = "/%:?#[]@!$&'()*+,;=~"
-"""What means something in an address, or is encoded already (RFC 3986)."""
+"""Characters with a meaning in an address, and % of what is encoded already (RFC 3986)."""
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def when(at: str | float | None) -> str:
-    """A time (RFC 3339, or seconds since the epoch) as people read it, in UTC."""
+    """Return a time (RFC 3339, or seconds since the epoch) for people, in UTC."""
     if at is None:
-        return "not known"
+        return "unknown"
     moment = read_rfc3339(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
     return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def clock(at_s: float) -> str:
-    """A moment of today to the second, in UTC."""
+    """Return the time of day, to the second, in UTC."""
     return f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S} UTC"
 
 
 def coded(text: str) -> Markup:
-    """A docstring's text, with what stands between backticks as code."""
+    """Return a docstring's text as HTML, with code where it has backticks."""
     parts = str(escape(text)).split("`")
     marks = (f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts))
     return Markup("".join(marks))  # noqa: S704 - every part was escaped
 
 
 def many(count: float) -> str:
-    """A count with its thousands parted; fractions of small ones."""
+    """Return a count with separated thousands; small ones with a decimal."""
     return f"{count:,.1f}" if count < 10 and count != int(count) else f"{count:,.0f}"
 
 
 def bytes_in(count: float) -> str:
-    """A size as people say it: `12 MiB`."""
+    """Return a size for people: `12 MiB`."""
     power = min(int(max(count, 1)).bit_length() - 1, 49) // 10
     return f"{count / 1024**power:,.3g} {_SIZES[power]}" if power else f"{count:.0f} B"
 
@@ -75,7 +75,7 @@ _PAGES.globals.update(asset=asset)
 
 
 def page(request: Request, name: str, status: int = 200, **given: Any) -> Response:
-    """A template with what goes into it, in the frame of whoever is signed in."""
+    """Return a rendered template, in the frame of the signed-in person, if any."""
     theme = request.cookies.get(THEME_COOKIE, "")
     text = _PAGES.get_template(name).render(
         frame=request.scope["state"].get("frame"), theme=theme if theme in THEMES else "", **given
@@ -84,15 +84,15 @@ def page(request: Request, name: str, status: int = 200, **given: Any) -> Respon
 
 
 def fragment(name: str, **given: Any) -> str:
-    """A part of a page, for nobody in particular."""
+    """Render a part of a page, the same for everybody."""
     return _PAGES.get_template(name).render(**given)
 
 
 def see_other(address: str) -> Response:
-    """Send a browser on to a page of ours, whatever characters lead there: headers hold few."""
+    """Redirect a browser to a page of ours; characters that no header may hold are encoded."""
     return Response(status_code=303, headers={"Location": quote(address, safe=_URL_SAFE)})
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether a browser asks: it names HTML, a program names JSON or nothing."""
+    """Return whether a browser asks: it accepts HTML; a program names JSON or nothing."""
     return "text/html" in request.headers.get("accept", "")

@@ -1,4 +1,4 @@
-"""The file of tokens while we serve: what is taken out of it ends in every process, unasked."""
+"""Watch the file of tokens: a token that is removed from it ends in every process."""
 
 import asyncio
 import logging
@@ -17,6 +17,7 @@ from stream.lists.snapshot.durable_files import sync_folder
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
+"""Interval of the looks: a revoked token ends within two of them."""
 _BYTES_MAX: Final = 16 * 1024 * 1024
 """Of a file of tokens: 100,000 clients. Beyond, somebody named another file."""
 _Stamp = tuple[int, int, int, int]
@@ -24,7 +25,7 @@ _Stamp = tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class TokenFile:
-    """Looks at a file and hands changed tokens on. `held` are those of the start.
+    """Watcher of a file that hands changed tokens to `take_up`. `held` are the current ones.
 
     `path` None: they come from the environment, which changes with a restart only.
     """
@@ -43,9 +44,10 @@ class TokenFile:
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> None:
-        """Read it if it changed, once two looks find it the same.
+        """Read it after a change, once two looks find it the same.
 
-        An editor that writes in place would else show us half of it, and switches would be refused.
+        Otherwise an editor that writes in place could show us half of it, and switches would be
+        refused.
         """
         if self.path is None:
             return
@@ -55,10 +57,10 @@ class TokenFile:
         self._seen = found
 
     def read(self) -> None:
-        """Read it now. A line that cannot be used is named and left out; the others count.
+        """Read it now. A line that cannot be used is logged and left out; the others count.
 
-        A file that cannot be read changes nothing: it is more likely being put in place than meant
-        to lock everybody out. Whoever means that empties it.
+        A file that cannot be read changes nothing: it is more likely being replaced than meant to
+        lock everybody out. An empty file does that.
         """
         if self.path is None:
             log.warning(
@@ -97,9 +99,9 @@ class TokenFile:
 
 
 def rewrite(path: Path, change: Callable[[str], str | None]) -> bool:
-    """Put `change` of a file's text in its place, whole or not at all, as private as it was.
+    """Replace a file's text by `change` of it, atomically, with the same owner and mode.
 
-    False where `change` gives None. Raises SecretUnsafe.
+    Return False if `change` gives None. Raises SecretUnsafe.
     """
     path = path.resolve()  # a link stays one
     text = change(_text(path))
@@ -113,7 +115,7 @@ def rewrite(path: Path, change: Callable[[str], str | None]) -> bool:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 os.fchmod(handle, stat.S_IMODE(found.st_mode))
                 if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
-                    # Else the server, of another user, could not read it any more.
+                    # Otherwise the server, as another user, could not read it any more.
                     os.fchown(handle, found.st_uid, found.st_gid)
                 file.write(text)
                 file.flush()

@@ -1,7 +1,7 @@
 """Bearer tokens of HTTP clients, of which only the hashes are kept.
 
-A token is 256 random bits, so that a plain SHA-256 of it is as good as a slow hash: there is
-nothing to guess. Whoever reads the file of hashes cannot speak as any of its clients.
+A token is 256 random bits, so a plain SHA-256 of it is as good as a slow hash: nobody can guess it.
+A reader of the file of hashes cannot act as any of its clients.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class ClientRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody with a token; `name` stands in logs and in the audit.
+    """A holder of a token; `name` is in logs and in the audit.
 
     The token is good until `expires_at_s`, seconds since the epoch; 0: for ever.
     """
@@ -65,12 +65,13 @@ class Tokens:
         return {one.name: one.expires_at_s for _, one in self.held if one.expires_at_s}
 
     def client_of(self, token: str) -> Client | None:
-        """Return whose token it is; takes as long for a wrong one as for any."""
+        """Return the client of a token; takes as long for a wrong one as for any."""
         return None if len(token) > TOKEN_CHARACTERS_MAX else self.client_by(digest_of(token))
 
     def client_by(self, digest: bytes) -> Client | None:
-        """Return whose token has this SHA-256, if it is (still) one of ours."""
+        """Return the client whose token has this SHA-256; None: there is none (any more)."""
         found = None
+        # No early end, and compare_digest: the time tells nothing of the hashes.
         for known, client in self.held:
             if compare_digest(known, digest):
                 found = client
@@ -78,18 +79,18 @@ class Tokens:
 
 
 def new_token() -> str:
-    """A token that nobody has yet; shown once, never stored."""
+    """Return a new token; it is shown once and never stored."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def line_of(client: Client, token: str) -> str:
-    """Return what the file of tokens holds of it: `<name> <role> <SHA-256> [expires=<moment>]`."""
+    """Return its line in the file of tokens: `<name> <role> <SHA-256> [expires=<moment>]`."""
     line = f"{client.name} {client.role} {digest_of(token).hex()}"
     return line if not client.expires_at_s else f"{line} {EXPIRES}{rfc3339(client.expires_at_s)}"
 
 
 def revoked(text: str, name: str, at_s: int, reason: str) -> str | None:
-    """The file without the client `name`: its lines become comments. None if it has none."""
+    """Return the file's text with the lines of `name` as comments; None: it has none."""
     lines = text.splitlines()
     places = [
         place for place, line in enumerate(lines) if line.partition("#")[0].split()[:1] == [name]
@@ -101,9 +102,9 @@ def revoked(text: str, name: str, at_s: int, reason: str) -> str | None:
 
 
 def read_tokens(text: str, errors: list[str]) -> Tokens:
-    """The tokens of a file (or a variable), a client a line as `line_of` writes it, # for comments.
+    """Return the tokens in a text: a client a line as `line_of` writes it, # for comments.
 
-    What is wrong is added to `errors`, with its line; a token itself in place of its hash too.
+    Adds faults to `errors`, with their lines; a token in place of its hash is one.
     """
     held: list[tuple[bytes, Client]] = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -146,5 +147,5 @@ def _expiry(words: list[str]) -> int:
 
 
 def digest_of(token: str) -> bytes:
-    """A token's SHA-256, which is all that is kept of it."""
+    """Return a token's SHA-256, which is all that is stored of it."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

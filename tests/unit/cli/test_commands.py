@@ -87,6 +87,14 @@ def test_verbs_are_those_of_kubectl() -> None:
             assert "list" in names, path
 
 
+def test_a_former_name_of_a_command_names_the_new_one() -> None:
+    """It works as before, and says on stderr what to type from now on."""
+    done = CliRunner().invoke(app, ["token", "new", "noc", "--role", "viewer", "--json"])
+    assert done.exit_code == 0
+    assert "`new` is `create` now" in done.stderr
+    assert json.loads(done.stdout)["line"].startswith("noc viewer ")
+
+
 def test_every_command_that_prints_data_prints_json_and_csv() -> None:
     """`-o table|json|csv`, and `--json` as before, on each but those that write files."""
     for path, command in COMMANDS.items():

@@ -137,6 +137,8 @@ def test_a_bundle_goes_from_one_country_to_another(kh: Operator, tmp_path: Path)
     kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
     publish(kh, b"1")
     kh.types("exchange", "bundle", tmp_path / "kh.tar")
+    piped = CliRunner().invoke(app, ["exchange", "bundle", "-", "--config", str(kh.config)])
+    assert piped.stdout_bytes == (tmp_path / "kh.tar").read_bytes()
     th = Operator(tmp_path / "th")
     words = ["--into", th.home / "partners/kh", "--root", kh.root]
     assert "verified" in th.types("exchange", "import-bundle", tmp_path / "kh.tar", *words)

@@ -88,7 +88,7 @@
     });
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
-        say("not live: signed out, or too many watch; load the page anew", "warn");
+        say("not live: signed out, or too many watch; reload the page", "warn");
         setTimeout(listen, AGAIN_MS);
       } else {
         say("not live: trying again", "warn");
