@@ -1,4 +1,4 @@
-/* A table that is made anew by the server every few seconds, while its page is looked at. */
+/* A table that the server renders again every few seconds, while its page is visible. */
 "use strict";
 (() => {
   const EVERY_MS = 2000;
