@@ -24,7 +24,7 @@ from stream.edge.http.http_server import serving
 from stream.edge.http.problems import ProblemKind
 from stream.edge.http.record_intake import RecordIntake
 from stream.edge.http.tokens import Tokens
-from stream.edge.sinks.consumer_loop import SinkLoop, SinkLoopSettings
+from stream.edge.sinks.consumer_loop import SinkLoop
 from stream.engine.decider import CurrentPolicy, decoder_for
 from stream.engine.live_lookup import LiveLookup
 from stream.kafka.batch import RawBatch
@@ -190,7 +190,7 @@ class _Serving(Service):
             source = KafkaSource(self.settings.kafka_client(), wanted, lambda _: None)
             try:
                 await source.start()
-                await SinkLoop(source, deliver, SinkLoopSettings(_KEPT_AT_ONCE)).run()
+                await SinkLoop(source, deliver, _KEPT_AT_ONCE).run()
             except (SourceDown, KafkaRefuses) as fault:
                 log.warning("decisions are not kept by their ids now, still trying: %s", fault)
             finally:

@@ -18,9 +18,9 @@ from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.file_lines import FileEvent, FileLine, LineBatch
 from stream.edge.ingest.position_file import PositionFile
-from stream.edge.ingest.record_folder import RecordFolder, RecordFolderSettings, is_document
+from stream.edge.ingest.record_folder import RecordFolder, is_document
 from stream.edge.ingest.sender import IngestTarget, RecordSender, Sent
-from stream.edge.ingest.tail import Tail, TailSettings
+from stream.edge.ingest.tail import Tail
 from stream.engine.decider import decoder_for
 from stream.kafka.topics import check_topics
 from stream.ops import log as logs
@@ -103,11 +103,15 @@ def reader_for(
     bytes_max = settings.calls.record_bytes_max
     if request.path.is_dir() or (not request.follow and _starts_as_document(request.path)):
         done = state.done() if state is not None else {}
-        limits = RecordFolderSettings(bytes_max, settings.ingest.settle_s)
-        return RecordFolder(request.path, done, limits, happened)
-    place = state.place() if state is not None else None
-    wanted = TailSettings(bytes_max, request.from_end, request.last_line)
-    return Tail(request.path, place, wanted, happened)
+        return RecordFolder(request.path, done, bytes_max, settings.ingest.settle_s, happened)
+    return Tail(
+        request.path,
+        state.place() if state is not None else None,
+        bytes_max,
+        happened,
+        from_end=request.from_end,
+        last_line=request.last_line,
+    )
 
 
 def _starts_as_document(path: Path) -> bool:

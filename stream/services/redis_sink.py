@@ -7,7 +7,7 @@ from typing import Final
 
 from stream.config.settings import Settings
 from stream.core.model.errors import ListStoreDown
-from stream.edge.sinks.consumer_loop import SinkLoop, SinkLoopSettings
+from stream.edge.sinks.consumer_loop import SinkLoop
 from stream.edge.sinks.decision_records import RecordOutcome
 from stream.edge.sinks.preload_ids import KEY_BYTES, NumberIds
 from stream.edge.sinks.proxy_redis import ProxyRedis, number_ids
@@ -85,7 +85,7 @@ class RedisSinkService(Service):
         ) -> Mapping[Partition, int]:
             return await sink.replay.turn(source, epoch, delivered, idle)
 
-        pump = SinkLoop(source, sink.deliver, SinkLoopSettings(RECORDS_MAX), back)
+        pump = SinkLoop(source, sink.deliver, RECORDS_MAX, back)
         await source.start()
         try:
             self.ends_by(pump.stop)

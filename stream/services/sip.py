@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
-from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
-from stream.edge.sip.responder import Responder, SipTransport, Unanswered
+from stream.edge.http.decision_store import DecisionStore
+from stream.edge.sip.responder import Responder, SipTransport
+from stream.edge.sip.response import Unanswered
 from stream.edge.sip.tcp import TcpServer
 from stream.edge.sip.udp import UdpServer, bound
 from stream.engine.decider import emergency_for
@@ -94,8 +95,7 @@ class _Answering(Service):
         """Open the decisions by id of the list store, for the pages of `ringfence serve`."""
         serve = self.settings.serve
         redis = client(self.settings.list_store())
-        limits = DecisionStoreSettings(serve.decisions_days, serve.decisions_max)
-        kept = DecisionStore(redis, limits, self._metrics)
+        kept = DecisionStore(redis, self._metrics, serve.decisions_days, serve.decisions_max)
         self._live.lookup.keep = kept.asked
         try:
             yield kept

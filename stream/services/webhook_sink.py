@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
-from stream.edge.sinks.consumer_loop import SinkLoop, SinkLoopSettings
+from stream.edge.sinks.consumer_loop import SinkLoop
 from stream.edge.sinks.webhook_endpoint import Endpoint, Undelivered, UndeliveredTopic
 from stream.edge.sinks.webhook_post import Post
 from stream.kafka.batch import RawBatch
@@ -96,7 +96,7 @@ class WebhookSink(Service):
         await source.start()
         stack.push_async_callback(source.stop)
         self._sources[name] = source
-        return SinkLoop(source, endpoint.deliver, SinkLoopSettings(RECORDS_MAX))
+        return SinkLoop(source, endpoint.deliver, RECORDS_MAX)
 
     def _look(self) -> None:
         for name, source in self._sources.items():

@@ -15,11 +15,7 @@ from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import Auth, RateLimit
-from stream.edge.http.decision_store import (
-    DecisionStore,
-    DecisionStoreMetrics,
-    DecisionStoreSettings,
-)
+from stream.edge.http.decision_store import DecisionStore, DecisionStoreMetrics
 from stream.edge.http.settings import ServeSettings
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
@@ -124,9 +120,7 @@ async def redress_at(
 ) -> AsyncIterator[AppealService]:
     """Open the decisions by id and the appeals of the list store."""
     redis = client(settings.list_store())
-    kept = DecisionStore(
-        redis, DecisionStoreSettings(serve.decisions_days, serve.decisions_max), metrics
-    )
+    kept = DecisionStore(redis, metrics, serve.decisions_days, serve.decisions_max)
     try:
         async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as store:
             yield AppealService(

@@ -15,7 +15,7 @@ from stream.calls.lookup import Question
 from stream.config.settings import load as load_settings
 from stream.core.model.appeal import AppealState
 from stream.core.model.errors import ListStoreLost
-from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
+from stream.edge.http.decision_store import DecisionStore
 from stream.edge.http.tokens import Client, ClientRole
 from stream.engine.live_lookup import LiveLookup
 from stream.exchange.publisher import PublishPace, keep_published
@@ -113,7 +113,7 @@ async def test_a_kept_decision_and_a_session_that_are_none(redis_url, raw, count
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         metrics = ServeMetrics(CollectorRegistry())
         counted = SkipMetrics(CollectorRegistry()).skipped
-        kept = DecisionStore(client, DecisionStoreSettings(2, 100), metrics)
+        kept = DecisionStore(client, metrics, 2, 100)
         today = kept._days()[1]
         for value in (b"", b"\xff", b"\x81\xa1a\xa1\xff"):
             raw.hset(f"rf:decided:{today}", "ECNTF3KFSK3JD", value or b"x")

@@ -19,12 +19,7 @@ from stream.core.numbers.number import masked
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import RateLimit
-from stream.edge.http.decision_store import (
-    DAY_S,
-    DecisionStore,
-    DecisionStoreSettings,
-    PreloadedDecisions,
-)
+from stream.edge.http.decision_store import DAY_S, DecisionStore, PreloadedDecisions
 from stream.edge.http.tokens import ClientRole
 from stream.edge.sinks.number_policy import NumberPolicy
 from stream.edge.sinks.preload_ids import NumberIds
@@ -78,8 +73,7 @@ def batch(*values: bytes) -> RawBatch:
 @pytest.fixture
 async def kept(redis_url: str) -> AsyncIterator[DecisionStore]:
     redis = client(ListStoreSettings(redis_url))
-    settings = DecisionStoreSettings(days=3, count_max=100)
-    yield DecisionStore(redis, settings, ServeMetrics(CollectorRegistry()))
+    yield DecisionStore(redis, ServeMetrics(CollectorRegistry()), days=3, count_max=100)
     await redis.aclose()
 
 

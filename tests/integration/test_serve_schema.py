@@ -15,7 +15,7 @@ from stream.core.model.agreement import Agreements
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import RateLimit
 from stream.edge.http.blocklist import Blocklist
-from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
+from stream.edge.http.decision_store import DecisionStore
 from stream.edge.http.tokens import ClientRole
 from stream.edge.sinks.number_policy import NumberPolicy
 from stream.lists.store.list_store import ListStore
@@ -42,9 +42,7 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     judge = NumberPolicy(LISTS, lookup_rules(LISTS).policy)
     async with AppealStore.open(settings, kept_days=730) as store, opened(Producer()) as intake:
         redress = AppealService(
-            decisions=DecisionStore(
-                redis, DecisionStoreSettings(2, 100), ServeMetrics(CollectorRegistry())
-            ),
+            decisions=DecisionStore(redis, ServeMetrics(CollectorRegistry()), 2, 100),
             store=store,
             connect=lambda: ListStore.connect(settings),
             context=lambda: AppealContext("TH", {"plain": b""}, Agreements(()), 7200),

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from stream.core.numbers.number import masked
-from stream.edge.http.decision_store import DecisionStore, DecisionStoreSettings
+from stream.edge.http.decision_store import DecisionStore
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.builders import entry
 from tests.support.engine import Deployment, Engine
@@ -155,7 +155,7 @@ async def test_it_answers_switches(tmp_path: Path, redis_url: str) -> None:
         blocks = 'ringfence_sip_answers_total{code="603"'
         serve.until(lambda: serve.value(blocks) >= len(ids))
         redis = Redis.from_url(redis_url)
-        kept = DecisionStore(redis, DecisionStoreSettings(2, 1000), responder().metrics)
+        kept = DecisionStore(redis, responder().metrics, 2, 1000)
         serve.until(lambda: serve.value("ringfence_sip_decisions_kept_total") >= len(ids))
         found = await kept.find(ids[-1])
         await redis.aclose()

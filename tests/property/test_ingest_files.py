@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream.edge.ingest import record_file
 from stream.edge.ingest.file_lines import FileEvent, FilePosition, LineSplitter
-from stream.edge.ingest.tail import Tail, TailSettings
+from stream.edge.ingest.tail import Tail
 
 MOST = 12
 
@@ -67,8 +67,7 @@ class Site:
 
     def start(self) -> None:
         """The reader starts; what it had not kept before is forgotten."""
-        settings = TailSettings(1000, last_line=False)
-        self.tail = Tail(self.path, self._place, settings, self.happened.append)
+        self.tail = Tail(self.path, self._place, 1000, self.happened.append)
 
     def die(self) -> None:
         self.tail.close()

@@ -16,7 +16,7 @@ import typer
 from rich.text import Text
 
 from stream.cli.common import key_of, moment_in, say_waiting, seconds_in, settings_of, until_ms
-from stream.cli.feeds.feed_check import feed_for, recognised_feed
+from stream.cli.feeds.feed_check import recognised_feed, setup_of
 from stream.cli.options import Actor, ConfigFiles, Reason, UntilTime
 from stream.cli.output import STDOUT, USAGE, fail, note, print_table, say, write_out
 from stream.cli.progress_bars import progress
@@ -286,7 +286,7 @@ def _file(
 ) -> tuple[LiveList, str]:
     settings = world.settings
     if wanted.feed is not None:
-        feed = feed_for(settings, wanted.feed)
+        feed = setup_of(settings, wanted.feed).feed
     else:
         feed = recognised_feed(settings, path)
     name = wanted.as_list or feed.list_name

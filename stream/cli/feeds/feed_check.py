@@ -83,7 +83,7 @@ def check(
     else:
         if region is not None or number:
             fail("--region and --number are said by the feed's file: leave them out", USAGE)
-        feed = feed_for(settings, name)
+        feed = setup_of(settings, name).feed
     with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
         versions = VersionFiles(Path(folder), feed.name)
         whole = is_whole(feed, file, said=not increment)
@@ -126,11 +126,6 @@ def _print_reading(file: Path, proposal: FeedProposal) -> None:
         read.append(f"national numbers of {proposal.region}")
     if read:
         say(f"{file}: recognised as {proposal.kind}: {', '.join(read)}")
-
-
-def feed_for(settings: EngineSettings, name: str) -> Feed:
-    """Return the feed of that name, as its file says. Raises ConfigInvalid."""
-    return setup_of(settings, name).feed
 
 
 def setup_of(settings: EngineSettings, name: str) -> FeedSetup:

@@ -78,7 +78,7 @@ def _pace(request: Request, parts: Parts) -> None:
 async def _found(parts: Parts, decision_id: str) -> Decision:
     decision = await parts.appeals.find(decision_id)
     if decision is None:
-        days = parts.appeals.decisions.settings.days
+        days = parts.appeals.decisions.days
         text = f"there is no decision of this id, or it is older than {days} days, or over"
         raise ProblemError(ProblemKind.NOT_FOUND, text)
     return decision

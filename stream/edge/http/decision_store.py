@@ -43,14 +43,6 @@ _WRITE_S: Final = 0.5
 _ID_MAX: Final = 32
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionStoreSettings:
-    """Limits: `days`, and the number of decisions (about 300 bytes each)."""
-
-    days: int
-    count_max: int
-
-
 class DecisionStoreMetrics(Protocol):
     """Metrics of the store, in the catalogue of its process."""
 
@@ -92,11 +84,15 @@ no other decision contains it."""
 
 @dataclass(slots=True)
 class DecisionStore:
-    """The copy in Redis. Methods raise ListStoreDown."""
+    """The copy in Redis: of `days`, at most `count_max` decisions of about 300 bytes each.
+
+    Methods raise ListStoreDown.
+    """
 
     redis: Redis
-    settings: DecisionStoreSettings
     metrics: DecisionStoreMetrics
+    days: int
+    count_max: int
     _asked: list[bytes] = field(init=False, default_factory=list)
 
     async def deliver(self, raw: RawBatch) -> None:
@@ -125,7 +121,7 @@ class DecisionStore:
                 for day, held in by_day.items():
                     if day in days:
                         pipe.hset(redis_keys.decided(day), mapping=held)  # type: ignore[arg-type]
-                        pipe.expire(redis_keys.decided(day), (self.settings.days + 1) * DAY_S)
+                        pipe.expire(redis_keys.decided(day), (self.days + 1) * DAY_S)
                 for day in days:
                     pipe.hlen(redis_keys.decided(day))
                 counts = (await pipe.execute())[-len(days) :]
@@ -136,7 +132,7 @@ class DecisionStore:
         """Delete the oldest days while there are too many decisions."""
         total = sum(counts.values())
         for day, count in sorted(counts.items()):
-            if total <= self.settings.count_max:
+            if total <= self.count_max:
                 break
             if count:
                 await self.redis.unlink(redis_keys.decided(day))
@@ -187,7 +183,7 @@ class DecisionStore:
         today = now_s() // DAY_S
         return [
             datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
-            for day in range(today + 1, today - self.settings.days, -1)
+            for day in range(today + 1, today - self.days, -1)
         ]
 
 

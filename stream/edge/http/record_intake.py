@@ -31,17 +31,6 @@ _OVERHEAD: Final = 256
 """Bytes of a record in the producer besides its value: key, headers, future."""
 
 
-@dataclass(frozen=True, slots=True)
-class TakenRecords:
-    """Result of a body: the count of records that Kafka has, and those that are no calls.
-
-    `unreadable` are indexes, in order, with why; those records go to `calls.rejected` later.
-    """
-
-    count: int
-    unreadable: tuple[Unreadable, ...]
-
-
 @dataclass(slots=True)
 class RecordIntake:
     """Intake of records for Kafka.
@@ -102,8 +91,11 @@ class RecordIntake:
 
     async def take(
         self, topic: str, records: Sequence[bytes], headers: Sequence[tuple[str, bytes]]
-    ) -> TakenRecords:
-        """Hand `records` to Kafka, and wait until it has all of them. Raises ProblemError."""
+    ) -> tuple[Unreadable, ...]:
+        """Hand `records` to Kafka, and wait until it has all of them. Raises ProblemError.
+
+        Return the records that are no calls; the worker puts them on `calls.rejected` later.
+        """
         waited_s = monotonic_s() - min(self._sending.values(), default=monotonic_s())
         if self._producer is None or waited_s > self.wait_s_max:
             # Not handed over: the sender repeats them, so they would come twice once Kafka is back.
@@ -124,7 +116,7 @@ class RecordIntake:
             error = sending.exception()
             if error is None:
                 self._count(topic, len(records), len(unreadable))
-                return TakenRecords(len(records), unreadable)
+                return unreadable
             if isinstance(error, MessageSizeTooLargeError):
                 text = f"a record is larger than topic {topic} takes"
                 raise ProblemError(ProblemKind.TOO_LARGE, text) from error

@@ -62,7 +62,7 @@ async def take(
     records = bodies.records_in(
         await request.body(), request.headers.get("content-type", ""), parts.record_bytes_max
     )
-    taken = await intake.take(
+    unreadable = await intake.take(
         where,
         records,
         [
@@ -71,11 +71,11 @@ async def take(
             ("rf_request_id", request.scope["state"]["request_id"].encode()),
         ],
     )
-    unreadable = [
+    told = [
         {"index": index, "reason": reason, "detail": detail}
-        for index, reason, detail in taken.unreadable[:TOLD_MAX]
+        for index, reason, detail in unreadable[:TOLD_MAX]
     ]
-    content = {"accepted": taken.count, "unreadable": unreadable}
-    if len(taken.unreadable) > TOLD_MAX:
-        content["unreadable_count"] = len(taken.unreadable)
+    content: dict[str, Any] = {"accepted": len(records), "unreadable": told}
+    if len(unreadable) > TOLD_MAX:
+        content["unreadable_count"] = len(unreadable)
     return JSONResponse(content, status_code=202)

@@ -29,14 +29,6 @@ _SNIFFED: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class RecordFolderSettings:
-    """Settings of a folder: a file rests for `settle_s` before it is read."""
-
-    record_bytes_max: int
-    settle_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Seen:
     path: Path
     name: str
@@ -47,20 +39,22 @@ class _Seen:
 class RecordFolder:
     """Reads the files below `path` that are not among `done` (names and inodes).
 
-    `path` may be one file as well: then it is read like one of a folder.
+    A file rests for `settle_s` before it is read. `path` may be one file as well, read like one of
+    a folder.
     """
 
     def __init__(
         self,
         path: Path,
         done: dict[str, int],
-        settings: RecordFolderSettings,
+        bytes_max: int,
+        settle_s: float,
         observe: Callable[[FileEvent], None],
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._done = done
-        self._settings = settings
+        self._bytes_max, self._settle_s = bytes_max, settle_s
         self._observe = observe
         self._now_s = now_s
         self._unsettled = 0
@@ -100,7 +94,7 @@ class RecordFolder:
             there.add(seen.name)
             if self._done.get(seen.name) == seen.inode:
                 continue
-            if abs(self._now_s() - changed_s) < self._settings.settle_s:
+            if abs(self._now_s() - changed_s) < self._settle_s:
                 self._unsettled += 1
             else:
                 ready.append((changed_s, seen.name, seen))
@@ -157,7 +151,7 @@ class RecordFolder:
                     return
                 yield from self._records(seen, start + file.read())
                 return
-            cut = LineSplitter(seen.name, 0, 1, self._settings.record_bytes_max)
+            cut = LineSplitter(seen.name, 0, 1, self._bytes_max)
             piece = start
             while piece:
                 yield from cut.feed(piece)
@@ -169,8 +163,7 @@ class RecordFolder:
     def _records(self, seen: _Seen, data: bytes) -> Iterator[FileLine]:
         """Yield the records of a document; a record's place is its number."""
         for number, record in enumerate(records_in(data), 1):
-            most = self._settings.record_bytes_max
-            yield FileLine(seen.name, 0, number, record[:most], len(record))
+            yield FileLine(seen.name, 0, number, record[: self._bytes_max], len(record))
 
 
 def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Seen, float]]:

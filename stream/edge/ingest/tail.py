@@ -8,7 +8,6 @@ truncation are lost to everybody, as logrotate's manual says.
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from stream.edge.ingest.file_lines import FileEvent, FileLine, FilePosition, LineBatch
@@ -17,32 +16,27 @@ from stream.edge.ingest.record_file import RecordFile, Truncated, between, end_o
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class TailSettings:
-    """Settings of one growing file.
+class Tail:
+    """Reader of the file at `path`, from `place` on (None: it was never read). Close it.
 
     `from_end`: leave out what it holds when first seen. `last_line`: a last line without line end
     is a record.
     """
 
-    line_bytes_max: int
-    from_end: bool = False
-    last_line: bool = False
-
-
-class Tail:
-    """Reader of the file at `path`, from `place` on (None: it was never read). Close it."""
-
     def __init__(
         self,
         path: Path,
         place: FilePosition | None,
-        settings: TailSettings,
+        bytes_max: int,
         observe: Callable[[FileEvent], None],
+        *,
+        from_end: bool = False,
+        last_line: bool = False,
     ) -> None:
         self._path = path
         self._place = place
-        self._settings = settings
+        self._bytes_max = bytes_max
+        self._from_end, self._takes_last_line = from_end, last_line
         self._observe = observe
         self._file: RecordFile | None = None
 
@@ -117,21 +111,21 @@ class Tail:
             return False
         self._observe(FileEvent.TRUNCATED)
         file.close()
-        self._file = RecordFile(older, 0, 1, self._settings.line_bytes_max)
+        self._file = RecordFile(older, 0, 1, self._bytes_max)
         return True
 
     def _last_line(self, file: RecordFile) -> LineBatch | None:
-        line = file.lines.rest() if self._settings.last_line else None
+        line = file.lines.rest() if self._takes_last_line else None
         return None if line is None else LineBatch([line], file.place)
 
     def _begin(self) -> bool:
         """Open the next file; return whether there is one."""
-        place, bytes_max = self._place, self._settings.line_bytes_max
+        place = self._place
         try:
             if place is None:
-                self._file = self._first(bytes_max)
+                self._file = self._first()
             else:
-                self._file = found_again(self._path, place, bytes_max)
+                self._file = found_again(self._path, place, self._bytes_max)
                 if self._file is None:
                     self._file = self._after(place, None)
                     if self._file is not None:
@@ -148,16 +142,16 @@ class Tail:
                 self._observe(FileEvent.UNREADABLE)
         return self._file is not None
 
-    def _first(self, bytes_max: int) -> RecordFile:
-        at, number = end_of_lines(self._path) if self._settings.from_end else (0, 1)
+    def _first(self) -> RecordFile:
+        at, number = end_of_lines(self._path) if self._from_end else (0, 1)
         self._observe(FileEvent.BEGUN)
-        return RecordFile(self._path, at, number, bytes_max)
+        return RecordFile(self._path, at, number, self._bytes_max)
 
     def _after(self, place: FilePosition, ended: RecordFile | None) -> RecordFile | None:
         """Open the file that follows the one read to `place`; None: there is none yet."""
         path = between(self._path, place, ended) or self._path
         try:
-            file = RecordFile(path, 0, 1, self._settings.line_bytes_max)
+            file = RecordFile(path, 0, 1, self._bytes_max)
         except FileNotFoundError:
             return None
         self._observe(FileEvent.BEGUN)

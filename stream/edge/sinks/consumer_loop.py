@@ -8,7 +8,6 @@ partitions' next reader repeats it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from stream.calls.loop import RecordSource
@@ -29,15 +28,6 @@ Rewind = Callable[[int, Mapping[Partition, int], int], Awaitable[Mapping[Partiti
 """(epoch, next offset of each partition, turns without a record) -> offsets to go back to."""
 
 
-@dataclass(frozen=True, slots=True)
-class SinkLoopSettings:
-    """Sizes and times of the loop."""
-
-    records_max: int
-    wait_ms: int = 200
-    commit_interval_s: float = 0.5
-
-
 class SinkLoop:
     """One sink's loop. `run` it once."""
 
@@ -45,13 +35,17 @@ class SinkLoop:
         self,
         source: RecordSource,
         deliver: Callable[[RawBatch], Awaitable[None]],
-        settings: SinkLoopSettings,
+        records_max: int,
         back: Rewind | None = None,
+        *,
+        wait_ms: int = 200,
+        commit_interval_s: float = 0.5,
     ) -> None:
-        """`back` is called before each batch. {}: read on from here."""
+        """`records_max` bounds a batch. `back` is called before each. {}: read on from here."""
         self._source = source
         self._deliver = deliver
-        self._settings = settings
+        self._records_max, self._wait_ms = records_max, wait_ms
+        self._commit_interval_s = commit_interval_s
         self._back = back
         self._idle = 0
         self._stopping = False
@@ -79,7 +73,7 @@ class SinkLoop:
             self._epoch = self._source.epoch
             self._progress = CommitProgress({})
         await self._go_back()
-        raw = await self._source.next_batch(self._settings.records_max, self._settings.wait_ms)
+        raw = await self._source.next_batch(self._records_max, self._wait_ms)
         self._idle = 0 if len(raw) else self._idle + 1
         if len(raw) and raw.epoch == self._epoch:
             if not self._progress.next_offsets:
@@ -91,7 +85,7 @@ class SinkLoop:
         elif not self._progress.next_offsets and self._source.epoch == self._epoch:
             self._progress = CommitProgress(dict(self._source.starts))
         if monotonic_s() >= self._due_s:
-            self._due_s = monotonic_s() + self._settings.commit_interval_s
+            self._due_s = monotonic_s() + self._commit_interval_s
             await self._commit()
 
     async def _go_back(self) -> None:

@@ -20,6 +20,7 @@ from stream.edge.sip.response import (
     Address,
     SipReply,
     SipStatus,
+    Unanswered,
     alive,
     allowed,
     answer,
@@ -43,20 +44,6 @@ class SipTransport(StrEnum):
 
     UDP = "udp"
     TCP = "tcp"
-
-
-class Unanswered(StrEnum):
-    """Reason that a message gets no answer."""
-
-    ACK = "ack"
-    CANCEL = "cancel"
-    RESPONSE = "response"
-    UNREADABLE = "unreadable"
-    NO_VIA = "no_via"
-    TOO_LONG = "too_long"
-    FLOOD = "flood"
-    KEEP_ALIVE = "keep_alive"
-    NOT_SENT = "not_sent"
 
 
 class _Got(NamedTuple):
@@ -195,5 +182,5 @@ class Responder:
         if isinstance(made, SipReply):
             self.metrics.answers.labels(transport, str(made.code)).inc()
             return made
-        self.unanswered(transport, Unanswered[made.name])
+        self.unanswered(transport, made)
         return None

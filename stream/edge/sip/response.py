@@ -6,7 +6,7 @@ The same request always gets the same To tag (RFC 3261, 8.2.7), so no state is k
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -119,13 +119,20 @@ class SipReply:
     to: Address
 
 
-class NoAnswer(Enum):
-    """Reason that a request gets no answer."""
+class Unanswered(StrEnum):
+    """Reason that a message gets no answer."""
 
-    NO_VIA = auto()
+    ACK = "ack"
+    CANCEL = "cancel"
+    RESPONSE = "response"
+    UNREADABLE = "unreadable"
+    NO_VIA = "no_via"
     """It names no address to answer."""
-    TOO_LONG = auto()
+    TOO_LONG = "too_long"
     """The answer would be too long for an address that may be false."""
+    FLOOD = "flood"
+    KEEP_ALIVE = "keep_alive"
+    NOT_SENT = "not_sent"
 
 
 def answer(
@@ -134,7 +141,7 @@ def answer(
     status: SipStatus,
     source: Address,
     size_max: int | None = None,
-) -> SipReply | NoAnswer:
+) -> SipReply | Unanswered:
     """Return the answer to a request from `source`, of `size_max` bytes at most.
 
     It goes to the address that the request came from, never to another that it names (`maddr`,
@@ -147,7 +154,7 @@ def answer(
         # Without parsed Vias only the sender's is repeated: more would echo arbitrary bytes.
         own = list(request.fields.get("via", ()))[:1]
     if not own:
-        return NoAnswer.NO_VIA
+        return Unanswered.NO_VIA
     if first is not None:
         own[0] = _received(first, source)
     port = source.port if first is None or first.rport else first.port or PORT
@@ -156,7 +163,7 @@ def answer(
         data = _message(said, common)
         if size_max is None or len(data) <= size_max:
             return SipReply(said.code, data, Address(source.host, port))
-    return NoAnswer.TOO_LONG
+    return Unanswered.TOO_LONG
 
 
 def _message(status: SipStatus, common: Sequence[str]) -> bytes:

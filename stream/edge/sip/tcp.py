@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from stream.edge.sip.message import PONG, Lost, SipFraming
-from stream.edge.sip.responder import Responder, SipTransport, Unanswered
-from stream.edge.sip.response import Address
+from stream.edge.sip.responder import Responder, SipTransport
+from stream.edge.sip.response import Address, Unanswered
 from stream.edge.sip.settings import SipSettings
 from stream.ops.clock import monotonic_s
 

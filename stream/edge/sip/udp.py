@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from stream.edge.sip.responder import Responder, SipTransport, Unanswered
-from stream.edge.sip.response import Address
+from stream.edge.sip.responder import Responder, SipTransport
+from stream.edge.sip.response import Address, Unanswered
 from stream.ops.clock import monotonic_s
 from stream.ops.health_server import PortTaken
 

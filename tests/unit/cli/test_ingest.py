@@ -10,7 +10,7 @@ from stream.cli.main import app
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.file_lines import LineBatch
 from stream.edge.ingest.position_file import PositionFile
-from stream.edge.ingest.tail import Tail, TailSettings
+from stream.edge.ingest.tail import Tail
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"
 SETTINGS = """
@@ -50,7 +50,7 @@ def test_a_dry_run_shows_what_would_be_understood_and_keeps_nothing(
     assert "2 records, 2 calls" in done.stdout
     assert "line 3" in done.stderr
     assert not (tmp_path / "places").exists()
-    tail = Tail(path, None, TailSettings(10_000), lambda _: None)
+    tail = Tail(path, None, 10_000, lambda _: None)
     file = tmp_path / "mine.state"
     with PositionFile(file, str(path)) as state:
         batch: LineBatch | None = None

@@ -11,13 +11,11 @@ import pytest
 
 from stream.edge.ingest import record_folder as folders
 from stream.edge.ingest.file_lines import DoneFile, FileEvent
-from stream.edge.ingest.record_folder import RecordFolder, RecordFolderSettings, is_document
+from stream.edge.ingest.record_folder import RecordFolder, is_document
 
 
 def reader(path: Path, done: dict[str, int] | None = None, now_s: float = 1e12) -> RecordFolder:
-    return RecordFolder(
-        path, dict(done or {}), RecordFolderSettings(100, 2.0), lambda _: None, lambda: now_s
-    )
+    return RecordFolder(path, dict(done or {}), 100, 2.0, lambda _: None, lambda: now_s)
 
 
 def values(folder: RecordFolder) -> list[bytes]:
@@ -96,11 +94,11 @@ def test_what_is_too_large_is_said_and_passed_over(
     """A document beyond the limit is named and counted; one record in it is cut and marked."""
     happened: list[FileEvent] = []
     (tmp_path / "big.json").write_text('[{"n":"' + "x" * 200 + '"}]')
-    folder = RecordFolder(tmp_path, {}, RecordFolderSettings(100, 0.0), happened.append)
+    folder = RecordFolder(tmp_path, {}, 100, 0.0, happened.append)
     (line,) = folder.next().lines  # type: ignore[union-attr]
     assert (line.too_long, len(line.value), line.size) == (True, 100, 208)
     monkeypatch.setattr(folders, "WHOLE_BYTES_MAX", 50)
-    folder = RecordFolder(tmp_path, {}, RecordFolderSettings(100, 0.0), happened.append)
+    folder = RecordFolder(tmp_path, {}, 100, 0.0, happened.append)
     assert values(folder) == []
     assert FileEvent.TOO_LARGE in happened
     assert "big.json: one JSON document of 210 bytes, 50 may be" in caplog.text
@@ -137,9 +135,7 @@ def test_a_file_that_becomes_a_fifo_is_unreadable(tmp_path: Path, monkeypatch) -
     """Between being seen and being opened it may change: it is counted, and the others are read."""
     happened: list[FileEvent] = []
     (tmp_path / "a.json").write_bytes(b"{}\n")
-    folder = RecordFolder(
-        tmp_path, {}, RecordFolderSettings(1000, 0), happened.append, lambda: 1e12
-    )
+    folder = RecordFolder(tmp_path, {}, 1000, 0, happened.append, lambda: 1e12)
     stated = folders._stated
 
     def swapped(path: Path, name: str, **named: bool) -> Iterator[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stream.edge.ingest.file_lines import FileEvent
-from stream.edge.ingest.tail import Tail, TailSettings
+from stream.edge.ingest.tail import Tail
 
 
 class Read:
@@ -14,7 +14,7 @@ class Read:
 
     def __init__(self, path: Path, place=None, **settings) -> None:
         self.happened: list[FileEvent] = []
-        self.tail = Tail(path, place, TailSettings(100, **settings), self.happened.append)
+        self.tail = Tail(path, place, 100, self.happened.append, **settings)
         self.place = place
 
     def all(self) -> list[bytes]:

@@ -8,12 +8,10 @@ import pytest
 
 from stream.config.settings import load
 from stream.core.model.errors import SourceDown
-from stream.edge.sinks.consumer_loop import IDLE_TURNS, DecisionReplay, SinkLoop, SinkLoopSettings
+from stream.edge.sinks.consumer_loop import IDLE_TURNS, DecisionReplay, SinkLoop
 from stream.edge.sinks.settings import EndpointSection
 from stream.kafka.batch import Partition, RawBatch
 from tests.support.fakes import P0, P1, FakeSource, Turn
-
-SETTINGS = SinkLoopSettings(100, wait_ms=1, commit_interval_s=0.0)
 
 
 class _End:
@@ -30,7 +28,7 @@ class _End:
 
 
 def _pump(source: FakeSource, end: _End, **more) -> SinkLoop:
-    pump = SinkLoop(source, end, SETTINGS, **more)
+    pump = SinkLoop(source, end, 100, wait_ms=1, commit_interval_s=0.0, **more)
     source.ended = pump.stop
     return pump
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stream.edge.sip.rate_limits import ADDRESSES_MAX
-from stream.edge.sip.responder import SipTransport, Unanswered
-from stream.edge.sip.response import Address
+from stream.edge.sip.responder import SipTransport
+from stream.edge.sip.response import Address, Unanswered
 from tests.support.sip import (
     BLOCKED,
     INNOCENT,

@@ -6,7 +6,8 @@ import pytest
 import sipmessage
 
 from stream.edge.sip.message import Lost, SipFraming
-from stream.edge.sip.responder import SipTransport, Unanswered
+from stream.edge.sip.responder import SipTransport
+from stream.edge.sip.response import Unanswered
 from tests.support.sip import SOURCE, asked, counted, fields_of, responder
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "sip"
