@@ -52,7 +52,7 @@ def parts_for(settings: ServeSettings, **given: Any) -> Parts:
         # What a test does not give, its routes do not touch.
         "lookup": None,
         "intake": None,
-        "redress": None,
+        "appeals": None,
         "blocklist": None,
     }
     return Parts(**(parts | given))

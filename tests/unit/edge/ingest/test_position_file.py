@@ -27,7 +27,7 @@ def test_one_process_at_a_time_and_one_path(tmp_path: Path) -> None:
     file = tmp_path / "x.state"
     with (
         PositionFile(file, "x"),
-        pytest.raises(PositionFileUnusable, match="another process may read"),
+        pytest.raises(PositionFileUnusable, match="another process may hold it"),
     ):
         PositionFile(file, "x").__enter__()
     with pytest.raises(PositionFileUnusable, match="has the position in x: name another file"):

@@ -87,7 +87,7 @@ def test_many_records_come_in_batches_and_a_file_is_done_with_its_last(
     assert [len(done) for _, done in batches] == [0, 1, 1]
 
 
-@pytest.mark.expects_errors("one JSON document")
+@pytest.mark.expects_errors("a JSON document")
 def test_what_is_too_large_is_said_and_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,7 +101,7 @@ def test_what_is_too_large_is_said_and_passed_over(
     folder = RecordFolder(tmp_path, {}, 100, 0.0, happened.append)
     assert values(folder) == []
     assert FileEvent.TOO_LARGE in happened
-    assert "big.json: one JSON document of 210 bytes, 50 may be" in caplog.text
+    assert "big.json: a JSON document of 210 bytes, more than 50" in caplog.text
 
 
 @pytest.mark.parametrize(
