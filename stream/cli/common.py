@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stream.cli.options import CHOSEN
-from stream.cli.output import USAGE, fail, note
+from stream.cli.output import USAGE, fail, note, say
 from stream.config.settings import EngineSettings, Settings, load
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.free_text import REASON_CHARS_MAX, line_of
@@ -117,6 +117,11 @@ def region_of(region: str | None) -> str | None:
     if region is not None and (wrong := checks.country(region)) is not None:
         fail(f"--region {wrong}", USAGE)
     return region
+
+
+def say_comment(text: str) -> None:
+    """Print a line of comment, whatever a foreign file has put into the text."""
+    say(f"# {one_line(text)}")
 
 
 def one_line(text: str) -> str:

@@ -17,7 +17,7 @@ from stream.calls.dialects.detect_dialect import (
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.preview import Understood, understood
 from stream.calls.submitted_records import records_in
-from stream.cli.common import one_line, settings_of
+from stream.cli.common import say_comment, settings_of
 from stream.cli.lazy_group import group
 from stream.cli.options import OR_STDIN, ConfigFiles, Output, file_or_piped
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, print_table, render, say
@@ -120,20 +120,20 @@ def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TAB
 def _print_near(file: Path, found: Detection) -> None:
     """Print why no dialect fits, as comments: the whole can be kept as configuration."""
     if not found.near:
-        _comment(f"{file}: none of the dialects that `ringfence dialects list` names")
+        say_comment(f"{file}: none of the dialects that `ringfence dialects list` names")
     for one in found.near:
         share = f"{one.calls:,} of {one.records:,} records are calls"
-        _comment(f"{file}: nearly {one.dialect} ({KNOWN[one.dialect].what}): {share}")
+        say_comment(f"{file}: nearly {one.dialect} ({KNOWN[one.dialect].what}): {share}")
         for reason, count in one.reasons:
-            _comment(f"  {count:,} x {reason}")
+            say_comment(f"  {count:,} x {reason}")
     if found.near and not found.mapping:
-        _comment("With that fixed, the configuration needs this:")
+        say_comment("With that fixed, the configuration needs this:")
         say(settings_for(found.near[0].dialect).rstrip())
     elif found.mapping:
-        _comment("A table to begin with; say what is left open, then `ringfence dialects test`:")
+        say_comment("A table to begin with; say what is left open, then `ringfence dialects test`:")
         say(found.mapping.rstrip())
     else:
-        _comment("No field of them looks like the numbers of who called and who was called")
+        say_comment("No field of them looks like the numbers of who called and who was called")
 
 
 def _near_json(one: NearMiss) -> dict[str, object]:
@@ -157,10 +157,10 @@ def _proposal_json(one: DialectProposal) -> dict[str, object]:
 
 def _print_proposals(file: Path, found: Detection) -> None:
     first, *others = found.proposals
-    _comment(f"{file}: {first.dialect} ({KNOWN[first.dialect].what})")
-    _comment(first.why)
+    say_comment(f"{file}: {first.dialect} ({KNOWN[first.dialect].what})")
+    say_comment(first.why)
     for one in others:
-        _comment(f"or {one.dialect}: {one.why}")
+        say_comment(f"or {one.dialect}: {one.why}")
     say(first.settings.rstrip())
 
 
@@ -253,8 +253,3 @@ def _start(file: Path, size: int) -> bytes:
             return source.read(size)
     except OSError as error:
         fail(f"{file}: cannot be read: {error.strerror}", USAGE)
-
-
-def _comment(text: str) -> None:
-    """Print a line of comment, whatever a foreign file has put into the text."""
-    say(f"# {one_line(text)}")

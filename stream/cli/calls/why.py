@@ -12,6 +12,8 @@ from stream.cli.options import OR_STDIN, ConfigFiles, Output, typed_or_piped
 from stream.cli.output import Format, render, say, waiting
 from stream.cli.store_access import with_list_store
 from stream.config.agreement_files import agreements_of
+from stream.config.settings import Settings
+from stream.core.model.agreement import Agreements
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.operator_prefixes import mark_of
@@ -75,6 +77,19 @@ def why(
         raise typer.BadParameter(f"{number!r} is no phone number in {country}")
     at_ms = None if at is None else moment_in(at)
     question = (read.text, trunk, callee, at_ms, decisions)
+    with waiting("asking"):
+        answer = _answer(settings, agreements, question, history=history)
+    render(form, answer, lambda: _print(answer), rows="lists")
+    raise typer.Exit(LISTED if any(e["state"] in HOLD for e in answer["lists"]) else NOT_LISTED)
+
+
+_Question = tuple[str, str | None, str | None, int | None, int]
+
+
+def _answer(
+    settings: Settings, agreements: Agreements, question: _Question, *, history: bool
+) -> dict[str, Any]:
+    """Return the answer; `question` are the fields of a `WhyQuestion`."""
 
     # What decides and explains takes 0.2 s of CPU to load. It is loaded once the list store has
     # answered: a store that is away is reported without it.
@@ -96,12 +111,11 @@ def why(
 
         return await with_history(settings, store, answer)
 
-    with waiting("asking"):
-        answer = asyncio.run(now()) if at_ms is None else with_list_store(settings, then)
-        if history and at_ms is None:
-            answer = with_list_store(settings, past)
-    render(form, answer, lambda: _print(answer), rows="lists")
-    raise typer.Exit(LISTED if any(e["state"] in HOLD for e in answer["lists"]) else NOT_LISTED)
+    *_, at_ms, _decisions = question
+    if at_ms is not None:
+        return with_list_store(settings, then)
+    answer = asyncio.run(now())
+    return with_list_store(settings, past) if history else answer
 
 
 _TOLD = {

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
-from stream.cli.common import one_line, region_of, settings_of
+from stream.cli.common import one_line, region_of, say_comment, settings_of
 from stream.cli.options import ConfigFiles, FromPartner, NumberColumn, Output, Region, Strict
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, render, say, warn_of_rejected
 from stream.config.feed_files import feed_context, read_feed
@@ -367,27 +367,23 @@ def _print_proposals(file: Path, found: tuple[FeedProposal, ...], command: str) 
         say(f"{file}: no known format; config/feeds has an example of each")
         return
     first, *others = found
-    _comment(f"{file}: {first.kind} ({first.sureness} of 100): {first.why}")
+    say_comment(f"{file}: {first.kind} ({first.sureness} of 100): {first.why}")
     if first.good:
         wrong = ", ".join(f"{label} {count:,}" for label, count in first.wrong.items())
-        _comment(
+        say_comment(
             f"{first.good:,} of {first.rows:,} rows tried are good" + (f"; {wrong}" * bool(wrong))
         )
     for row in first.examples:
-        _comment("for example " + ", ".join(f"{name} {text!r}" for name, text in row.items()))
+        say_comment("for example " + ", ".join(f"{name} {text!r}" for name, text in row.items()))
     for text in first.notes:
-        _comment(text)
+        say_comment(text)
     for one in others:
         asked = f": {one.question.text}" if one.question is not None else ""
-        _comment(f"or {one.kind} ({one.sureness}): {one.why}{asked}")
+        say_comment(f"or {one.kind} ({one.sureness}): {one.why}{asked}")
     for line in question_lines(first, command):
-        _comment(f"? {line}")
+        say_comment(f"? {line}")
     if first.question is None:
-        _comment("Complete what is marked -> and keep this as config/feeds/<name>.toml")
+        say_comment("Complete what is marked -> and keep this as config/feeds/<name>.toml")
     else:
-        _comment("Until that is said, no command accepts this as a feed's file:")
+        say_comment("Until that is said, no command accepts this as a feed's file:")
     say(first.toml(str(file)).rstrip())
-
-
-def _comment(text: str) -> None:
-    say(f"# {one_line(text)}")

@@ -41,7 +41,6 @@ from stream.feeds.state_store import FeedStateStore
 from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import VersionDiff, difference
-from stream.lists.store.heads import ListHead
 from stream.lists.store.history import HistoryRow, history
 from stream.lists.store.list_content import Past, content, head_of, past_of
 from stream.lists.store.list_store import ListStore
@@ -213,11 +212,11 @@ def rollback_(
     if not reason.strip():
         fail("--reason is empty: the audit has to say why", USAGE)
 
-    async def make(store: ListStore, head: ListHead, stage: Stage) -> Rebased:
-        key = key_of(settings, head.circle)
-        return await rollback(store, name, generation, key, who, now_s(), stage)
-
-    done = _rewritten(settings, name, make)
+    done = _rewritten(
+        settings,
+        name,
+        lambda store, key, stage: rollback(store, name, generation, key, who, now_s(), stage),
+    )
     _show(name, done, f"{name} is what it was at generation {generation}", form)
 
 
@@ -238,10 +237,9 @@ def rebuild_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def make(store: ListStore, head: ListHead, stage: Stage) -> Rebased:
-        return await rebuild(store, name, key_of(settings, head.circle), who, now_s(), stage)
-
-    done = _rewritten(settings, name, make)
+    done = _rewritten(
+        settings, name, lambda store, key, stage: rebuild(store, name, key, who, now_s(), stage)
+    )
     _show(name, done, f"{name}: {done.folded:,} changes are in its base now", form)
 
 
@@ -264,13 +262,16 @@ def rekey_(
     """
     settings, who = settings_of(config), by(actor, reason)
 
-    async def make(store: ListStore, head: ListHead, stage: Stage) -> Rebased:
+    async def work(store: ListStore) -> Rebased:
+        head = await head_of(store, name)
         if head.circle == circle:
             fail(f"{name} is of circle {circle} already; nothing was changed", NOTHING_DONE)
         move = Move(circle, key_of(settings, circle), key_of(settings, head.circle))
-        return await rekey(store, name, move, who, now_s(), stage)
+        behind_calls(settings, head.count)
+        with progress() as stage:
+            return await rekey(store, name, move, who, now_s(), stage)
 
-    done = _rewritten(settings, name, make)
+    done = with_list_store(settings, work)
     text = f"{name}: {done.count:,} numbers, hashed in {circle} now; generation {done.generation}"
     render(form, {"list": name, "circle": circle, **asdict(done)}, lambda: say(text))
 
@@ -345,15 +346,15 @@ def _diagnosis_lines(found: Diagnosis) -> Iterator[str]:
 
 
 def _rewritten(
-    settings: Settings, name: str, make: Callable[[ListStore, ListHead, Stage], Awaitable[Rebased]]
+    settings: Settings, name: str, make: Callable[[ListStore, bytes, Stage], Awaitable[Rebased]]
 ) -> Rebased:
-    """Return the result of `make` on the list's head, behind calls and with a progress bar."""
+    """Return the result of `make` with the list's key, behind calls and with a progress bar."""
 
     async def work(store: ListStore) -> Rebased:
         head = await head_of(store, name)
         behind_calls(settings, head.count)
         with progress() as stage:
-            return await make(store, head, stage)
+            return await make(store, key_of(settings, head.circle), stage)
 
     return with_list_store(settings, work)
 

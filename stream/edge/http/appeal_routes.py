@@ -66,6 +66,18 @@ STATES: Final = {
 """The state of an appeal after each answer."""
 
 
+def _body(properties: dict[str, Any], required: str, *kinds: str) -> dict[str, Any]:
+    """Return the description of a body: an object of `properties`, in one of `kinds`."""
+    schema = {
+        "type": "object",
+        "required": [required],
+        "additionalProperties": False,
+        "properties": properties,
+    }
+    content = {kind: {"schema": schema} for kind in kinds}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def _pace(request: Request, parts: Parts) -> None:
     """Count a question of the request's address. Raises ProblemError above the rate limit."""
     address = request.client.host if request.client is not None else ""
@@ -146,26 +158,15 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
         303: {"description": "A browser is sent to the appeal's page."},
         201: {"description": "The appeal; Location says where to ask for its answer."},
     },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                kind: {
-                    "schema": {
-                        "type": "object",
-                        "required": ["decision_id"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "decision_id": {"type": "string", "maxLength": 32},
-                            "contact": {"type": "string", "maxLength": APPELLANT_CHARS_MAX},
-                            "reason": {"type": "string", "maxLength": COMMENT_CHARS_MAX},
-                        },
-                    }
-                }
-                for kind in (JSON, FORM)
-            },
-        }
-    },
+    openapi_extra=_body(
+        {
+            "decision_id": {"type": "string", "maxLength": 32},
+            "contact": {"type": "string", "maxLength": APPELLANT_CHARS_MAX},
+            "reason": {"type": "string", "maxLength": COMMENT_CHARS_MAX},
+        },
+        "decision_id",
+        *(JSON, FORM),
+    ),
 )
 async def appeal(request: Request, parts: PartsHere) -> Response:
     """Say that a number is blocked wrongly. No token is needed; `contact` is how you are answered.
@@ -246,27 +247,11 @@ async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> 
     "/appeals/{appeal_id}/{answer}",
     summary="Answer an appeal",
     responses={**_ANSWERED, 409: {"description": "It cannot go there from where it stands."}},
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                JSON: {
-                    "schema": {
-                        "type": "object",
-                        "required": ["comment"],
-                        "additionalProperties": False,
-                        "properties": {
-                            "comment": {
-                                "type": "string",
-                                "minLength": 1,
-                                "maxLength": COMMENT_CHARS_MAX,
-                            }
-                        },
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra=_body(
+        {"comment": {"type": "string", "minLength": 1, "maxLength": COMMENT_CHARS_MAX}},
+        "comment",
+        JSON,
+    ),
 )
 async def answered(
     request: Request,

@@ -309,11 +309,6 @@ def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
     return "takes no Transfer-Encoding but chunked" if codings not in ([], [b"chunked"]) else ""
 
 
-def connections_of(settings: ServeSettings, metrics: ServeMetrics) -> Any:
-    """Return the factory of connections for uvicorn."""
-    return partial(Connection, settings, metrics)
-
-
 OTHER_FILES: Final = 512
 """Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
 BACKLOG: Final = 2048
@@ -363,7 +358,7 @@ async def serving(
     try:
         config = uvicorn.Config(
             app,
-            http=connections_of(settings, metrics),
+            http=cast("Any", partial(Connection, settings, metrics)),
             ws="none",
             lifespan="off",
             loop="asyncio",

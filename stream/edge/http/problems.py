@@ -131,16 +131,6 @@ class ProblemError(Exception):
         return msgspec.json.encode(content)
 
 
-def answer_of(problem: ProblemError, request_id: str) -> Response:
-    """Return the problem as a response."""
-    return Response(
-        problem.body(request_id),
-        status_code=problem.status,
-        headers=problem.headers,
-        media_type=MEDIA_TYPE,
-    )
-
-
 def _allowed(request: Request) -> list[str]:
     """Return all methods of an address; the framework names those of the first route only."""
     path = request.scope["path"]
@@ -173,7 +163,8 @@ def handle_problems(app: FastAPI) -> None:
             answer = page(request, "problem.html", error.status, **given)
             answer.headers.update(error.headers)
             return answer
-        return answer_of(error, request_id)
+        body = error.body(request_id)
+        return Response(body, error.status, error.headers, MEDIA_TYPE)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from stream.edge.ingest.file_lines import FileLine, FilePosition, LineSplitter
+from stream.edge.ingest.file_lines import FilePosition, LineSplitter
 from stream.ops.untrusted_folders import open_plain
 
 PIECE: Final = 1 << 20
@@ -106,10 +106,6 @@ class RecordFile:
         if piece:
             self._touched_ns = about.st_mtime_ns
         return piece
-
-    def feed(self, piece: bytes) -> list[FileLine]:
-        """Return the lines that end in a piece from `read`."""
-        return self.lines.feed(piece)
 
 
 def _sum(head: bytes) -> str:

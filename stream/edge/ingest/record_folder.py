@@ -39,8 +39,7 @@ class _Seen:
 class RecordFolder:
     """Reads the files below `path` that are not among `done` (names and inodes).
 
-    A file rests for `settle_s` before it is read. `path` may be one file as well, read like one of
-    a folder.
+    `path` may be one file as well. A file rests for `settle_s` before it is read.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ class Tail:
             if piece and before is not None and self._was_another(file, before):
                 continue
             if piece:
-                lines = file.feed(piece)
+                lines = file.lines.feed(piece)
                 if lines:
                     return LineBatch(lines, file.place)
             elif file.old:

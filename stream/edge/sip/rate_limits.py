@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-Network = IPv4Network | IPv6Network
 ADDRESSES_MAX: Final = 4096
 """Addresses whose bucket is cached; beyond, the search through the networks costs again."""
 
@@ -59,7 +58,7 @@ class RateLimits:
 
     def __init__(self, trunks: Mapping[str, str], per_s: float, strangers_per_s: float) -> None:
         self._unknown = Allowance(None, strangers_per_s)
-        networks = [(network_of(text), name) for text, name in trunks.items()]
+        networks = [(ip_network(text), name) for text, name in trunks.items()]
         # The narrowest network that contains an address counts.
         networks.sort(key=lambda one: one[0].prefixlen, reverse=True)
         self._known = [(network, Allowance(name, per_s)) for network, name in networks]
@@ -73,8 +72,3 @@ class RateLimits:
             if (mapped or address) in network:
                 return allowance
         return self._unknown
-
-
-def network_of(text: str) -> Network:
-    """Parse an address or a network. Raises ValueError."""
-    return ip_network(text, strict=True)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Annotated, Final
 
-from stream.edge.sip.rate_limits import network_of
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
@@ -63,7 +63,7 @@ class SipSettings:
             found.append(Problem(("next_hop",), text))
         for text in self.trunks:
             try:
-                network_of(text)
+                ip_network(text)
             except ValueError as error:
                 wrong = f'must be an address or a network, e.g. "192.0.2.0/24": {error}'
                 found.append(Problem(("trunks", text), wrong))
