@@ -21,6 +21,9 @@ for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 # Nor does a test say the same on a terminal that can nothing ("dumb", as where there is none).
 os.environ["TERM"] = "xterm"
+# Every Java that a test starts is a Kafka of a minute or two. The second compiler would take a
+# third of its CPU for code that does not run long enough to pay for it.
+os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 # A deadline for each example, or for the making of examples, would be a timed test, and fail on a
 # busy machine alone.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import snapshots
-from tests.bench.lab import LONG, MIDDLE, SHORT, Lab
+from tests.bench.lab import LONG, MIDDLE, SHORT, Lab, Work
 from tests.bench.machine import on_core
 from tests.bench.peers import build
 from tests.bench.process import Process, python
@@ -24,15 +24,6 @@ JAVA_LOOP = "Java loop, 1 list"
 GO_WHOLE = "franz-go, whole parse, 1 list"
 GO_EARLY = "franz-go, stops at the caller, 1 list"
 GO_MANY = "franz-go, stops at the caller, {} filters"
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a peer is to do: which topics, and whether every call gets a decision."""
-
-    calls: str
-    decisions: str
-    emit_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)

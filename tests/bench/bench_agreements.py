@@ -20,7 +20,7 @@ from stream.calls.decode import decode
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.settings import DecodeSettings
 from stream.config.settings import load
-from stream.core.filters.blocklists import Blocklists, fresh
+from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import (
     FOREVER,
     Agreement,
@@ -30,22 +30,18 @@ from stream.core.model.agreement import (
     Shared,
     Terms,
 )
-from stream.core.model.allowlist import NOBODY
 from stream.core.model.byte_strings import Texts
 from stream.core.model.decision import Action
 from stream.engine.decider import Decider
 from stream.kafka.batch import Partition, RawBatch, Segment
-from stream.lists.follower import snapshot_directory
-from stream.lists.follower.table_cache import table_for
 from tests.bench import snapshots
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row, Target, ratio
-from tests.bench.snapshots import REPORTED_AT_S
+from tests.bench.snapshots import NOW_S
 from tests.bench.traffic import Traffic, traffic
 
 LISTS = 8
-NOW_S = REPORTED_AT_S + 60
 ROUNDS = 15
 COUNTS = (0, 1, 200)
 SMALL = 8
@@ -59,7 +55,7 @@ async def run(lab: Lab) -> list[Report]:
 
 
 def _measured(lab: Lab) -> Report:
-    lists = _lists(lab)
+    lists = snapshots.blocklists(lab, LISTS)
     calls = traffic(lab.scale.keys, lab.scale.numbers, seed=5)
     innocent = np.flatnonzero(~calls.listed)
     without = replace(
@@ -100,14 +96,6 @@ def _measured(lab: Lab) -> Report:
         for kind in kinds
     ]
     return report
-
-
-def _lists(lab: Lab) -> Blocklists:
-    """Lists of the scale's size."""
-    folder = snapshots.state_dir(lab, min(LISTS, lab.scale.lists))
-    held = snapshot_directory.last_good(folder).snapshots
-    lives = [fresh(name, b"", snapshot, NOW_S) for name, snapshot in held.items()]
-    return Blocklists.of(lives, NOBODY, lambda group: table_for(folder, group))
 
 
 def _decider(lists: Blocklists, count: int) -> Decider:

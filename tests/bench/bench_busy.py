@@ -17,13 +17,13 @@ from typing import Self
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from tests.bench import snapshots
-from tests.bench.bench_changes import LATE_MS_MAX, load
+from tests.bench.bench_changes import load
 from tests.bench.bench_imports import csv_file
-from tests.bench.bench_latency import Delay, delay_of, figures, ready
+from tests.bench.bench_latency import Delay, against_quiet, delay_of, ready, times_quiet, told
 from tests.bench.engine import RINGFENCE, Setup
 from tests.bench.lab import Lab
 from tests.bench.operator import Operator
-from tests.bench.report import Report, Row, Target, ratio
+from tests.bench.report import Report
 
 RATE = 10_000
 FILLED_S = 3.0
@@ -66,7 +66,7 @@ async def run(lab: Lab) -> list[Report]:
     done = [0, 0]
     for number in range(lab.scale.latency_rounds):
         delays["quiet"].append(await delay_of(lab, RATE, peer))
-        lab.say(f"round {number + 1}, quiet: {delays['quiet'][-1]}")
+        lab.say(f"round {number + 1}, quiet: {told(delays['quiet'][-1])}")
         words = ("lists", "import", "BENCH/busy", str(path), "--replace")
         importing = Repeated(lambda: operator.types(*words))  # noqa: B023
         rebuilding = Repeated(lambda: operator.types("lists", "rebuild", snapshots.list_name(1)))
@@ -74,15 +74,8 @@ async def run(lab: Lab) -> list[Report]:
             await asyncio.sleep(FILLED_S)
             delays["busy"].append(await delay_of(lab, RATE, peer))
         done = [done[0] + importing.times, done[1] + rebuilding.times]
-        lab.say(f"round {number + 1}, busy: {delays['busy'][-1]}")
-    report = Report("busy", notes=[f"{done[0]} imports and {done[1]} rebuilds in the busy rounds"])
-    report.rows = [Row(f"{name}, {RATE:,}/s", figures(rounds)) for name, rounds in delays.items()]
-    late_ms = max(delay.load_appended_p99_ms for delay in delays["quiet"])
-    if late_ms > LATE_MS_MAX:
-        report.notes.append(f"NOT JUDGED: the quiet rounds were not quiet, {late_ms:.0f} ms late")
-        return [report]
-    p99 = {name: [delay.p99_ms for delay in rounds] for name, rounds in delays.items()}
-    report.targets = [
-        Target("p99 / quiet", ratio(p99["busy"], p99["quiet"]), "x", 2, 1.5, less=True)
-    ]
+        lab.say(f"round {number + 1}, busy: {told(delays['busy'][-1])}")
+    report = against_quiet("busy", delays, RATE)
+    report.targets = times_quiet(report, 2, 1.5)
+    report.notes.append(f"{done[0]} imports and {done[1]} rebuilds in the busy rounds")
     return [report]

@@ -16,6 +16,7 @@ Target: p99 of each at most 1 s, aim 100 ms.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -30,8 +31,7 @@ from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import BaseRecord
 from tests.bench import snapshots
-from tests.bench.alternatives import Work
-from tests.bench.bench_latency import STILL_S, TIMEOUT_S, prepare_s, under_load
+from tests.bench.bench_latency import LATE_MS_MAX, STILL_S, TIMEOUT_S, prepare_s, under_load
 from tests.bench.engine import READY_S, Setup, ringfence
 from tests.bench.lab import Lab
 from tests.bench.readback import Appended
@@ -41,8 +41,6 @@ from tests.bench.traffic import innocent_numbers
 SLOT_MS = 800
 ADD_AT_S, REMOVE_AT_S = 0.1, 0.5
 """When in its slot a number is added and removed: 300 ms and more to see each enforced."""
-LATE_MS_MAX = 200.0
-"""A load that is later than this sends a number's calls when the number is off the list again."""
 BY = By("bench", "measuring how soon a change is enforced")
 
 
@@ -59,15 +57,12 @@ async def run(lab: Lab) -> list[Report]:
     """Load the register, start the worker, let calls flow, change, and read the decisions."""
     rate = max(lab.scale.rates)
     seconds = lab.scale.changes * SLOT_MS // 1000 + 1
-    work = Work(lab.new_name("calls"), lab.new_name("decisions"))
-    topics = (work.calls, work.decisions, f"{work.decisions}.rejected")
-    await lab.topics.create(*topics)
     probes = innocent_numbers(lab.scale.changes, seed=77)
-    probe_file = lab.run / f"{work.calls}.npy"
+    probe_file = lab.run / "probes.npy"
     state = snapshots.linked(snapshots.state_dir(lab), lab.run / lab.new_name("state"), tables=True)
     np.save(probe_file, probes)
     settings = ListStoreSettings(lab.redis.url())
-    async with await ListStore.connect(settings) as register:
+    async with await ListStore.connect(settings) as register, lab.work() as work:
         await load(lab, register, state)
         process, port = ringfence(lab, work, Setup(state, redis_url=lab.redis.url()))
         with process:
@@ -79,10 +74,10 @@ async def run(lab: Lab) -> list[Report]:
                 _change(register, probes.tolist(), start_at),
             )
             await lab.topics.wait_until_steady(work.decisions, 1, STILL_S, TIMEOUT_S, process.check)
-    decisions = await lab.topics.read(work.decisions, lambda _: 0)
-    await lab.topics.delete(*topics)
+        decisions = await lab.topics.read(work.decisions, lambda _: 0)
     late_ms = lateness["appended_max"]
     note = f"the load was at most {late_ms:.0f} ms late"
+    # A later load sends a number's calls when the number is off the list again.
     if late_ms > LATE_MS_MAX:
         return [Report("changes", notes=[f"NOT MEASURED, the machine is too busy: {note}"])]
     report = _report(_enforced(decisions, rate, issued), rate)
@@ -98,17 +93,19 @@ async def load(lab: Lab, register: ListStore, state: Path) -> None:
         await register.create(name, "plain", BY)
         folder = snapshots.snapshot_folder(state, index)
         parts = {path.name: path.read_bytes() for path in folder.iterdir()}
-        reservation = await register.reserve(name, BY)
-        assert reservation.generation == snapshots.GENERATION, reservation
-        seen = (await register.heads()).lists[name]
-        await register.write_base(reservation, parts)
-        record = BaseRecord(
-            base=reservation.generation,
-            count=lab.scale.numbers,
-            manifest_sha256=sha256(parts[MANIFEST_PART]).hexdigest(),
-        )
-        published = await register.publish_base(reservation, record, seen, record.count, BY)
-        assert published is not None, f"{name} was changed meanwhile"
+        await put_base(register, name, parts, lab.scale.numbers)
+
+
+async def put_base(register: ListStore, name: str, parts: Mapping[str, bytes], count: int) -> None:
+    """Publish a snapshot as the base of a list that was just made."""
+    reservation = await register.reserve(name, BY)
+    assert reservation.generation == snapshots.GENERATION, reservation
+    seen = (await register.heads()).lists[name]
+    await register.write_base(reservation, parts)
+    digest = sha256(parts[MANIFEST_PART]).hexdigest()
+    record = BaseRecord(reservation.generation, count, digest)
+    published = await register.publish_base(reservation, record, seen, record.count, BY)
+    assert published is not None, f"{name} was changed meanwhile"
 
 
 async def _change(register: ListStore, probes: list[int], start_at: float) -> list[Issued]:

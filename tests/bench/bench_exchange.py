@@ -43,6 +43,7 @@ from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.kafka.settings import KafkaSettings
+from stream.lab.embedded.guarded_server import free_ports
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import ListStore
@@ -50,7 +51,7 @@ from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import change_of
 from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.tasks import cancelled
-from tests.bench.lab import Lab, free_port
+from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target
 from tests.bench.traffic import innocent_numbers
@@ -134,7 +135,7 @@ async def _owner(lab: Lab) -> AsyncIterator[_Owner]:
 
 @contextmanager
 def _web(lab: Lab, folder: Path) -> Iterator[str]:
-    port = free_port()
+    (port,) = free_ports(1)
     command = python("http.server", str(port), "--bind", "127.0.0.1", "--directory", str(folder))
     with Process("web server", command, _both(lab), lab.run / f"web-{port}.log"):
         yield f"http://127.0.0.1:{port}"

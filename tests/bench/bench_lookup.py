@@ -13,7 +13,7 @@ and deciding: no verdict, rule, number or reason may differ.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
@@ -32,11 +32,12 @@ from stream.edge.http.tokens import Client, ClientRole, line_of
 from stream.engine.decider import Decider, decoder_for, fields_reader_for
 from stream.engine.live_lists import refresher_for
 from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lab.embedded.guarded_server import free_ports
 from stream.ops.clock import now_ms
 from tests.bench import snapshots
 from tests.bench.engine import NO_REDIS, READY_S, warm
 from tests.bench.engine import RINGFENCE as OURS
-from tests.bench.lab import Lab, free_port
+from tests.bench.lab import Lab
 from tests.bench.machine import cpu_s, on_core
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
@@ -44,9 +45,10 @@ from tests.bench.traffic import list_numbers, traffic
 from tests.support.builders import record_of
 
 PLAIN = "FastAPI + pybloom-live + Redis GET, 1 list"
-RATES = (2_000, 5_000)
+RATES = {2_000: 6.0, 5_000: 6.0}
+"""Questions a second, and for how many seconds."""
 ROUNDS_MAX = 2
-MOST_S, RATE_S = 3.0, 6.0
+MOST_S = 3.0
 """Seconds of a round: as fast as may be, and at each rate. All is over in about three minutes."""
 CONNECTIONS = 64
 TOKEN = "rf_bench"
@@ -159,7 +161,7 @@ def questions_of(lab: Lab) -> Iterator[bytes]:
 
 def ours(lab: Lab, state: Path) -> tuple[Process, int]:
     """`ringfence serve` on the engine's core."""
-    port, health = free_port(), free_port()
+    port, health = free_ports(2)
     tokens = lab.run / "tokens"
     tokens.write_text(line_of(Client("bench", ClientRole.SWITCH), TOKEN))
     config = lab.run / f"{lab.new_name('serve')}.toml"
@@ -179,7 +181,7 @@ def ours(lab: Lab, state: Path) -> tuple[Process, int]:
 
 def plain(lab: Lab) -> tuple[Process, int]:
     """The peer on the engine's core."""
-    port = free_port()
+    (port,) = free_ports(1)
     command = python("tests.bench.peers.plain_lookup", "--port", str(port))
     command += ["--redis", lab.redis.url(), "--list", str(snapshots.bloom_file(lab))]
     process = Process(PLAIN, command, [lab.cores.engine], lab.run / f"{lab.new_name('plain')}.log")
@@ -196,16 +198,12 @@ async def speed(lab: Lab) -> Report:
             redis.mset({f"bl:+{number}": "block" for number in numbers[start : start + 50_000]})
     title = f"{OURS}, {lab.scale.lists} lists"
     starts = {title: lambda: ours(lab, state), PLAIN: lambda: plain(lab)}
-    figures: dict[str, dict[str, list[float]]] = {title: {}, PLAIN: {}}
-    for number in range(min(lab.scale.latency_rounds, ROUNDS_MAX)):
-        for peer, begin in starts.items():
-            with ExitStack() as stack, on_core(lab.cores.broker):
-                process, port = begin()
-                stack.enter_context(process)
-                found = await measured(lab, process, port)
-            for name, value in found.items():
-                figures[peer].setdefault(name, []).append(value)
-            lab.say(f"round {number + 1}, {peer}: {found}")
+
+    async def answered(process: Process, port: int) -> dict[str, float]:
+        return await measured(process, await opened(port), questions_of(lab), MOST_S, RATES)
+
+    rounds = min(lab.scale.latency_rounds, ROUNDS_MAX)
+    figures = await in_turn(lab, rounds, starts, dict.fromkeys(starts, answered))
     report = Report("lookup", [Row(peer, values) for peer, values in figures.items()])
     mine, theirs = figures[title], figures[PLAIN]
     p99 = "p99 at 2,000/s, ms"
@@ -223,21 +221,47 @@ async def speed(lab: Lab) -> Report:
     return report
 
 
-async def measured(lab: Lab, process: Process, port: int) -> dict[str, float]:
-    """One round of one server."""
-    askers, questions = await opened(port), questions_of(lab)
+async def in_turn(
+    lab: Lab,
+    rounds: int,
+    starts: Mapping[str, Callable[[], tuple[Process, int]]],
+    asked: Mapping[str, Callable[[Process, int], Awaitable[dict[str, float]]]],
+) -> dict[str, dict[str, list[float]]]:
+    """The figures of each peer, a value a round; the peers run one after the other."""
+    figures: dict[str, dict[str, list[float]]] = {peer: {} for peer in starts}
+    for number in range(rounds):
+        for peer, begin in starts.items():
+            with ExitStack() as stack, on_core(lab.cores.broker):
+                process, port = begin()
+                stack.enter_context(process)
+                found = await asked[peer](process, port)
+            for name, value in found.items():
+                figures[peer].setdefault(name, []).append(value)
+            lab.say(f"round {number + 1}, {peer}: {found}")
+    return figures
+
+
+async def measured(
+    process: Process,
+    askers: Sequence[Any],
+    questions: Iterator[bytes],
+    most_s: float,
+    rates: Mapping[int, float],
+    *,
+    with_cpu: bool = True,
+) -> dict[str, float]:
+    """One round of one server: as fast as it can for `most_s`, then each rate for its seconds."""
     await at_most(askers, questions, WARM_S)
     before_s = cpu_s(process.pid)
-    most = await at_most(askers, questions, MOST_S)
+    most = await at_most(askers, questions, most_s)
     used_s = cpu_s(process.pid) - before_s
-    found: dict[str, float] = {
-        "answers/s": round(most),
-        "CPU us/answer": round(used_s / (most * MOST_S) * 1e6),
-    }
-    for rate in RATES:
+    found: dict[str, float] = {"answers/s": round(most)}
+    if with_cpu:
+        found["CPU us/answer"] = round(used_s / (most * most_s) * 1e6)
+    for rate, rate_s in rates.items():
         if found["answers/s"] < rate * 1.1:
             continue
-        took = await at_rate(askers, questions, rate, RATE_S)
+        took = await at_rate(askers, questions, rate, rate_s)
         for percent in (50, 99):
             name = f"p{percent} at {rate:,}/s, ms"
             found[name] = round(float(np.percentile(took[len(took) // 4 :], percent)), 2)

@@ -15,25 +15,16 @@ Targets: 16 MB a list, aim 6 MB; start 10 s, aim 3 s.
 """
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 from tests.bench import snapshots
-from tests.bench.alternatives import Work
 from tests.bench.bench_throughput import STILL_S, TIMEOUT_S
 from tests.bench.engine import READY_S, Setup, ringfence
 from tests.bench.lab import LONG, Lab
-from tests.bench.machine import Memory, memory
+from tests.bench.machine import memory
 from tests.bench.report import Report, Row, Target
 
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker: when it was ready, and what it held after the work."""
-
-    ready_s: float
-    held: Memory
+READY, RSS = "ready s", "RSS MB"
 
 
 async def run(lab: Lab) -> list[Report]:
@@ -47,12 +38,11 @@ async def run(lab: Lab) -> list[Report]:
     one = [await _worked(lab, single) for _ in range(lab.scale.rounds)]
     report = Report("memory and start")
     report.rows = [
-        Row(f"worker, {lists} lists", _figures(all_of_them)),
-        Row("worker, 1 list", _figures(one)),
-        Row(f"worker, {lists} lists, first start (compiles)", {"ready s": [first.ready_s]}),
+        Row.of(f"worker, {lists} lists", all_of_them),
+        Row.of("worker, 1 list", one),
+        Row(f"worker, {lists} lists, first start (compiles)", {READY: [first[READY]]}),
     ]
-    rss = median(worker.held.rss_mb for worker in all_of_them)
-    rss_of_one = median(worker.held.rss_mb for worker in one)
+    rss, rss_of_one = (row.median(RSS) for row in report.rows[:2])
     report.targets = [
         Target("RSS / lists", rss / lists, "MB", 16, 6, less=True),
         Target(
@@ -65,7 +55,7 @@ async def run(lab: Lab) -> list[Report]:
         ),
         Target(
             "start to ready, from last good snapshots",
-            median(worker.ready_s for worker in all_of_them),
+            report.rows[0].median(READY),
             "s",
             10,
             3,
@@ -75,26 +65,20 @@ async def run(lab: Lab) -> list[Report]:
     return [report]
 
 
-async def _worked(lab: Lab, state: Path) -> Worker:
-    work = Work(LONG, lab.new_name("decisions"))
-    topics = (work.decisions, f"{work.decisions}.rejected")
-    await lab.topics.create(*topics)
-    process, port = ringfence(lab, work, Setup(state))
-    with process:
-        ready_s = await asyncio.to_thread(process.wait_until_ready, port, READY_S)
-        await lab.topics.wait_until_steady(work.decisions, 1, STILL_S, TIMEOUT_S, process.check)
-        held = memory(process.pid)
-    await lab.topics.delete(*topics)
+async def _worked(lab: Lab, state: Path) -> dict[str, float]:
+    """When a worker was ready, and what it held after the work."""
+    async with lab.work(LONG) as work:
+        process, port = ringfence(lab, work, Setup(state))
+        with process:
+            ready_s = await asyncio.to_thread(process.wait_until_ready, port, READY_S)
+            await lab.topics.wait_until_steady(work.decisions, 1, STILL_S, TIMEOUT_S, process.check)
+            held = memory(process.pid)
     lab.say(f"{state.name}: ready after {ready_s:.2f} s, {held}")
-    return Worker(ready_s, held)
-
-
-def _figures(workers: list[Worker]) -> dict[str, list[float]]:
     return {
-        "ready s": [worker.ready_s for worker in workers],
-        "RSS MB": [worker.held.rss_mb for worker in workers],
-        "PSS MB": [worker.held.pss_mb for worker in workers],
-        "anonymous MB": [worker.held.anonymous_mb for worker in workers],
-        "of files MB": [worker.held.file_mb for worker in workers],
-        "peak MB": [worker.held.peak_mb for worker in workers],
+        READY: ready_s,
+        RSS: held.rss_mb,
+        "PSS MB": held.pss_mb,
+        "anonymous MB": held.anonymous_mb,
+        "of files MB": held.file_mb,
+        "peak MB": held.peak_mb,
     }

@@ -23,26 +23,22 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.filters.blocklists import Blocklists, fresh
+from stream.core.filters.blocklists import Blocklists
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.prefixes import ListPrefixes, PrefixTable
-from stream.core.model.allowlist import NOBODY
 from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.numbers.codes import texts_of
 from stream.core.numbers.number import Kind, Numbers
-from stream.lists.follower import snapshot_directory
-from stream.lists.follower.table_cache import table_for
 from tests.bench import snapshots
 from tests.bench.bench_membership import BATCH
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
 from tests.bench.report import Report, Row, Target, ratio
-from tests.bench.snapshots import REPORTED_AT_S
+from tests.bench.snapshots import NOW_S, REPORTED_AT_S
 from tests.bench.traffic import traffic
 
 LISTS = 8
 PREFIXES = 1_000
-NOW_S = REPORTED_AT_S + 60
 ROUNDS = 9
 
 
@@ -54,7 +50,7 @@ async def run(lab: Lab) -> list[Report]:
 
 
 def _measured(lab: Lab) -> Report:
-    plain = _lists(lab)
+    plain = snapshots.blocklists(lab, LISTS)
     calls = traffic(lab.scale.keys, lab.scale.numbers, seed=5)
     callers = texts_of(calls.callers)
     batches = [
@@ -84,14 +80,6 @@ def _measured(lab: Lab) -> Report:
         for where, floor, aim in (("beside", 1.75, 1.25), ("on", 3.0, 2.0))
     ]
     return report
-
-
-def _lists(lab: Lab) -> Blocklists:
-    """Lists of the scale's size, without prefixes."""
-    folder = snapshots.state_dir(lab, min(LISTS, lab.scale.lists))
-    held = snapshot_directory.last_good(folder).snapshots
-    lives = [fresh(name, b"", snapshot, NOW_S) for name, snapshot in held.items()]
-    return Blocklists.of(lives, NOBODY, lambda group: table_for(folder, group))
 
 
 def _prefixes(callers: NDArray[np.uint64]) -> dict[str, list[str]]:

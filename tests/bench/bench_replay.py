@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import snapshots
-from tests.bench.alternatives import Peer, Work
-from tests.bench.bench_throughput import TIMEOUT_S, Pace, paced
+from tests.bench.alternatives import Peer
+from tests.bench.bench_throughput import RATE, TIMEOUT_S, Pace, paced
 from tests.bench.engine import RINGFENCE, Setup, configured, ringfence
-from tests.bench.lab import LONG, Lab
+from tests.bench.lab import LONG, Lab, Work
 from tests.bench.machine import on_core
 from tests.bench.process import ROOT, python
 from tests.bench.report import Report, Row, Target, ratio
@@ -53,10 +53,10 @@ async def run(lab: Lab) -> list[Report]:
         differs.append(stricter["records_per_s"])
         back.append(stricter["records"] / stricter["seconds_calls_back"])
         lab.say(
-            f"replay, round {number + 1}: engine {paces[-1].cdr_per_s:,.0f} CDR/s, replay "
+            f"replay, round {number + 1}: engine {paces[-1][RATE]:,.0f} CDR/s, replay "
             f"{same[-1]:,.0f}, with differences {differs[-1]:,.0f}, calls back {back[-1]:,.0f}"
         )
-    rate = [pace.cdr_per_s for pace in paces]
+    rate = [pace[RATE] for pace in paces]
     report = Report("replay")
     report.rows = [
         Row(f"{RINGFENCE}, the engine", {"CDR/s": rate}),

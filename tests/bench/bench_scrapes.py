@@ -12,13 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.bench import snapshots
-from tests.bench.alternatives import Peer, Work
-from tests.bench.bench_changes import LATE_MS_MAX
-from tests.bench.bench_latency import Delay, delay_of, figures
+from tests.bench.alternatives import Peer
+from tests.bench.bench_latency import Delay, against_quiet, delay_of, times_quiet, told
 from tests.bench.engine import READY_S, RINGFENCE, Setup, ringfence
-from tests.bench.lab import Lab
+from tests.bench.lab import Lab, Work
 from tests.bench.process import Process, python
-from tests.bench.report import Report, Row, Target, ratio
+from tests.bench.report import Report, Target
 
 RATE = 2_000
 SCRAPERS = 1_000
@@ -35,22 +34,18 @@ async def run(lab: Lab) -> list[Report]:
             with ExitStack() as stack:
                 peer = _engine(lab, setup, stack, logs if name == "scraped" else None)
                 found.append(await delay_of(lab, RATE, peer))
-            lab.say(f"round {number + 1}, {name}: {found[-1]}")
+            lab.say(f"round {number + 1}, {name}: {told(found[-1])}")
     bursts = [line for log in logs for line in log.read_text().splitlines()]
     assert bursts, "the scrapers were never answered"
     answered = [int(line.split()[0]) for line in bursts]
     slowest_s = max(float(line.split()[1]) for line in bursts)
-    text = f"{len(bursts)} bursts of {SCRAPERS:,}, the slowest answered after {slowest_s:.1f} s"
-    report = Report("scrapes", notes=[text])
-    report.rows = [Row(f"{name}, {RATE:,}/s", figures(rounds)) for name, rounds in delays.items()]
-    report.targets = [Target("least scrapes answered", min(answered), "", SCRAPERS, SCRAPERS)]
-    late_ms = max(delay.load_appended_p99_ms for delay in delays["quiet"])
-    if late_ms > LATE_MS_MAX:
-        report.notes.append(f"NOT JUDGED: the quiet rounds were not quiet, {late_ms:.0f} ms late")
-        return [report]
-    p99 = {name: [delay.p99_ms for delay in rounds] for name, rounds in delays.items()}
-    report.targets.append(
-        Target("p99 / quiet", ratio(p99["scraped"], p99["quiet"]), "x", 1.1, 1.0, less=True)
+    report = against_quiet("scrapes", delays, RATE)
+    report.targets = [
+        Target("least scrapes answered", min(answered), "", SCRAPERS, SCRAPERS),
+        *times_quiet(report, 1.1, 1.0),
+    ]
+    report.notes.append(
+        f"{len(bursts)} bursts of {SCRAPERS:,}, the slowest answered after {slowest_s:.1f} s"
     )
     return [report]
 

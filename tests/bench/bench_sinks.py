@@ -17,7 +17,6 @@ import gc
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from prometheus_client import CollectorRegistry
 from stream.core.filters.blocklists import Blocklists, fresh
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.sliced_table import TableSpec, compile_table
-from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, read_snapshot
+from stream.core.filters.snapshot import Snapshot, read_snapshot
 from stream.core.model.allowlist import NOBODY
 from stream.core.model.decision import Decision, Reason, SipAnswerSettings, sip_answer
 from stream.core.model.entry import NEVER, Category, Columns, code_of
@@ -46,10 +45,10 @@ from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
-from stream.lists.store.store_codec import BaseRecord
 from stream.ops.metrics.sink_catalogue import RedisSinkMetrics
 from stream.ops.tasks import cancelled
-from tests.bench.alternatives import Work
+from tests.bench import snapshots
+from tests.bench.bench_changes import put_base
 from tests.bench.engine import READY_S, Setup, configured
 from tests.bench.lab import Lab
 from tests.bench.machine import on_core
@@ -60,8 +59,6 @@ NAME = "KH/scam"
 PIPELINED = 500
 BATCH = 4000
 TTL_S = 86_400
-GENERATION = 2
-"""Of the first base of a new list."""
 BY = By("bench", "measuring the sink")
 RATE, CPU, REDIS_CPU = "decisions/s", "our CPU, us", "Redis' CPU, us"
 
@@ -126,7 +123,7 @@ def _load(count: int) -> Load:
         source=(whole * 0).astype(np.uint16),
         sources=("bench",),
     )
-    version = Version("KH", "scam", GENERATION, "plain", b"", "")
+    version = Version("KH", "scam", snapshots.GENERATION, "plain", b"", "")
     parts = build_snapshot(version, columns, int(time.time()))
     now_s = int(time.time())
     puts = [
@@ -148,7 +145,7 @@ def _decision(put: Put) -> bytes:
         category="loan",
         confirmed=True,
         confidence=98,
-        generation=GENERATION,
+        generation=snapshots.GENERATION,
         expires_at=None,
     )
     return msgspec.json.encode(
@@ -273,12 +270,13 @@ def _batch(values: list[bytes]) -> RawBatch:
 
 async def _as_a_process(lab: Lab, load: Load, raw: redis.Redis, report: Report) -> None:
     """`ringfence sink redis`, from Kafka to Redis, and unblocks through the register."""
-    work = Work(lab.new_name("calls"), lab.new_name("decisions"))
-    await lab.topics.create(work.calls, work.decisions, f"{work.decisions}.rejected")
     register_url, proxies_url = lab.redis.url(), lab.redis.url(1)
     raw.flushall()
     proxies = redis.Redis.from_url(proxies_url)
-    async with await ListStore.connect(ListStoreSettings(register_url)) as register:
+    async with (
+        await ListStore.connect(ListStoreSettings(register_url)) as register,
+        lab.work() as work,
+    ):
         await _listed(register, load)
         await _sent(lab, work.decisions, load.values)
         more = {"sinks.redis": {"url": proxies_url, "http_port": 0, "keys_max": 10_000_000}}
@@ -296,7 +294,6 @@ async def _as_a_process(lab: Lab, load: Load, raw: redis.Redis, report: Report) 
                 for number in load.numbers[: lab.scale.changes]
             ]
     proxies.close()
-    await lab.topics.delete(work.calls, work.decisions, f"{work.decisions}.rejected")
     p50, p99 = np.percentile(unblocks, [50, 99]).tolist()
     row = {"unblock p50, ms": [p50 * 1e3], "unblock p99, ms": [p99 * 1e3]}
     report.rows.append(Row("Ringfence, one by one", row))
@@ -305,24 +302,13 @@ async def _as_a_process(lab: Lab, load: Load, raw: redis.Redis, report: Report) 
 
 async def _listed(register: ListStore, load: Load) -> None:
     await register.create(NAME, "plain", BY)
-    reservation = await register.reserve(NAME, BY)
-    assert reservation.generation == GENERATION, reservation
-    seen = (await register.heads()).lists[NAME]
-    await register.write_base(reservation, load.parts)
-    digest = sha256(load.parts[MANIFEST_PART]).hexdigest()
-    record = BaseRecord(reservation.generation, len(load.numbers), digest)
-    published = await register.publish_base(reservation, record, seen, record.count, BY)
-    assert published is not None
+    await put_base(register, NAME, load.parts, len(load.numbers))
 
 
 async def _sent(lab: Lab, topic: str, values: list[bytes]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=lab.broker.bootstrap, linger_ms=20)
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(bootstrap_servers=lab.broker.bootstrap, linger_ms=20) as producer:
         for value in values:
             await producer.send(topic, value)
-    finally:
-        await producer.stop()
 
 
 def _filled(process: Process, proxies: redis.Redis, count: int) -> tuple[float, float]:

@@ -8,19 +8,16 @@ at a given rate questions are due at fixed times, as in `bench_lookup`.
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from stream.lab.embedded.guarded_server import free_ports
 from tests.bench import bench_lookup, snapshots
-from tests.bench.bench_lookup import CONNECTIONS, WARM_S, at_most, at_rate
+from tests.bench.bench_lookup import CONNECTIONS, in_turn, measured
 from tests.bench.engine import NO_REDIS, READY_S, warm
-from tests.bench.lab import Lab, free_port
-from tests.bench.machine import cpu_s, on_core
+from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
 from tests.bench.traffic import traffic
@@ -99,18 +96,22 @@ async def run(lab: Lab) -> list[Report]:
     }
     if shutil.which("kamailio"):
         starts[KAMAILIO] = lambda: kamailio(lab)
-    figures: dict[str, dict[str, list[float]]] = {peer: {} for peer in starts}
-    for number in range(lab.scale.latency_rounds):
-        for peer, begin in starts.items():
-            with ExitStack() as stack, on_core(lab.cores.broker):
-                process, port = begin()
-                stack.enter_context(process)
-                is_http = peer == HTTP
-                open_, asked = (opened_http, bench_lookup.questions_of) if is_http else SIP_WAYS
-                found = await measured(lab, process, await open_(port), asked(lab))
-            for name, value in found.items():
-                figures[peer].setdefault(name, []).append(value)
-            lab.say(f"round {number + 1}, {peer}: {found}")
+    seconds = lab.scale.latency_s / 2
+    rates = dict.fromkeys(RATES, seconds)
+
+    async def by_sip(process: Process, port: int) -> dict[str, float]:
+        # Kamailio's workers are processes of their own: their CPU is not the process's.
+        with_cpu = process.title != KAMAILIO
+        return await measured(
+            process, await opened_sip(port), invites_of(lab), seconds, rates, with_cpu=with_cpu
+        )
+
+    async def by_http(process: Process, port: int) -> dict[str, float]:
+        askers, asked = await bench_lookup.opened(port), bench_lookup.questions_of(lab)
+        return await measured(process, askers, asked, seconds, rates)
+
+    asked = {SIP: by_sip, HTTP: by_http, KAMAILIO: by_sip}
+    figures = await in_turn(lab, lab.scale.latency_rounds, starts, asked)
     report = Report("sip", [Row(peer, values) for peer, values in figures.items()])
     mine, theirs = figures[SIP], figures[HTTP]
     report.targets = [
@@ -124,11 +125,6 @@ async def run(lab: Lab) -> list[Report]:
         else:
             report.notes.append(f"NOT JUDGED: a server did not reach {rate:,}/s")
     return [report]
-
-
-async def opened_http(port: int) -> Sequence[Any]:
-    """Connections to the HTTP lookup."""
-    return await bench_lookup.opened(port)
 
 
 async def opened_sip(port: int) -> Sequence[Any]:
@@ -155,15 +151,9 @@ def invites_of(lab: Lab) -> Iterator[bytes]:
     )
 
 
-SIP_WAYS: tuple[Callable[[int], Awaitable[Sequence[Any]]], Callable[[Lab], Iterator[bytes]]] = (
-    opened_sip,
-    invites_of,
-)
-
-
 def ours(lab: Lab, state: Path) -> tuple[Process, int]:
     """`ringfence serve-sip` on the engine's core."""
-    port, health = free_port(), free_port()
+    port, health = free_ports(2)
     config = lab.run / f"{lab.new_name('sip')}.toml"
     config.write_text(
         f'[redis]\nurl = "{NO_REDIS}"\n[lists]\nstate_dir = "{state}"\n'
@@ -181,7 +171,7 @@ def ours(lab: Lab, state: Path) -> tuple[Process, int]:
 
 def kamailio(lab: Lab) -> tuple[Process, int]:
     """The proxy on the engine's core, one worker."""
-    port, folder = free_port(), lab.run / lab.new_name("kamailio")
+    (port,), folder = free_ports(1), lab.run / lab.new_name("kamailio")
     folder.mkdir()
     (folder / "kamailio.cfg").write_text(PROXY.format(host=HOST, port=port))
     words = ["-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-Y", str(folder), "-w", str(folder)]
@@ -189,27 +179,3 @@ def kamailio(lab: Lab) -> tuple[Process, int]:
     while not answers_options(port):
         process.check()
     return process, port
-
-
-async def measured(
-    lab: Lab, process: Process, askers: Sequence[Any], questions: Iterator[bytes]
-) -> dict[str, float]:
-    """One round of one server."""
-    seconds = lab.scale.latency_s / 2
-    await at_most(askers, questions, WARM_S)
-    before_s = cpu_s(process.pid)
-    most = await at_most(askers, questions, seconds)
-    used_s = cpu_s(process.pid) - before_s
-    found: dict[str, float] = {"answers/s": round(most)}
-    if process.title != KAMAILIO:  # its workers are processes of their own
-        found["CPU us/answer"] = round(used_s / (most * seconds) * 1e6)
-    for rate in RATES:
-        if found["answers/s"] < rate * 1.1:
-            continue
-        took = await at_rate(askers, questions, rate, seconds)
-        for percent in (50, 99):
-            name = f"p{percent} at {rate:,}/s, ms"
-            found[name] = round(float(np.percentile(took[len(took) // 4 :], percent)), 2)
-    for asker in askers:
-        asker.close()
-    return found

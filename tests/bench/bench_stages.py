@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 
 from tests.bench import snapshots
-from tests.bench.alternatives import Work
 from tests.bench.bench_throughput import STILL_S, TIMEOUT_S
 from tests.bench.engine import Setup, configured
 from tests.bench.lab import LONG, MIDDLE, Lab
@@ -76,20 +75,17 @@ async def _round(lab: Lab, setup: Setup, *, emit_all: bool) -> dict[str, float]:
     """Nanoseconds per CDR of each step."""
     calls = MIDDLE if emit_all else LONG
     made = await lab.calls(calls)
-    work = Work(calls, lab.new_name("decisions"), emit_all)
-    topics = (work.decisions, f"{work.decisions}.rejected")
-    await lab.topics.create(*topics)
-    config, _ = configured(lab, work, setup)
-    steps, report = config.with_suffix(".steps.json"), config.with_suffix(".stages.json")
-    steps.write_text(json.dumps(STEPS))
-    command = python("tests.bench.stopwatch", str(config), str(steps), str(report))
-    log = config.with_suffix(".log")
     expected = len(made) if emit_all else int(made.listed.sum())
-    with Process("stopwatch", command, [lab.cores.engine], log) as process:
-        await lab.topics.wait_until_steady(
-            work.decisions, expected, STILL_S, TIMEOUT_S, process.check
-        )
-    await lab.topics.delete(*topics)
+    async with lab.work(calls, emit_all=emit_all) as work:
+        config, _ = configured(lab, work, setup)
+        steps, report = config.with_suffix(".steps.json"), config.with_suffix(".stages.json")
+        steps.write_text(json.dumps(STEPS))
+        command = python("tests.bench.stopwatch", str(config), str(steps), str(report))
+        log = config.with_suffix(".log")
+        with Process("stopwatch", command, [lab.cores.engine], log) as process:
+            await lab.topics.wait_until_steady(
+                work.decisions, expected, STILL_S, TIMEOUT_S, process.check
+            )
     return _second_half(report, len(made))
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench import alternatives, snapshots
-from tests.bench.alternatives import Peer, Work
+from tests.bench.alternatives import Peer
 from tests.bench.engine import RINGFENCE, Setup, ringfence
 from tests.bench.lab import Lab
 from tests.bench.machine import Sampler
@@ -41,21 +41,10 @@ from tests.bench.traffic import PARTITIONS, Traffic, place
 STILL_S = 1.5
 TIMEOUT_S = 300.0
 
-Paces = Mapping[str, Sequence["Pace"]]
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """One round of one peer: rate and CPU over the second half of the topic.
-
-    `first_s`: from the start of the process to the first decision on its topic.
-    """
-
-    cdr_per_s: float
-    cpu_us: float
-    peak_mb: float
-    first_s: float
-    made_up: int
+RATE, CPU, MADE_UP = "CDR/s", "CPU us per CDR", "innocent calls blocked"
+Pace = Mapping[str, float]
+"""One round of one peer: rate and CPU over the second half of the topic, largest memory, seconds
+from the start of the process to the first decision on its topic, innocent calls that it blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +86,9 @@ async def run(lab: Lab) -> list[Report]:
     ]
 
 
-async def _raced(lab: Lab, peers: Sequence[Peer], *, emit_all: bool) -> Paces:
+async def _raced(
+    lab: Lab, peers: Sequence[Peer], *, emit_all: bool
+) -> Mapping[str, Sequence[Pace]]:
     """All rounds of all peers."""
     paces: dict[str, list[Pace]] = {peer.name: [] for peer in peers}
     for number in range(lab.scale.rounds):
@@ -105,38 +96,27 @@ async def _raced(lab: Lab, peers: Sequence[Peer], *, emit_all: bool) -> Paces:
             pace = await paced(lab, peer, emit_all=emit_all)
             lab.say(
                 f"{'every CDR' if emit_all else 'blocks'}, round {number + 1}, {peer.name}: "
-                f"{pace.cdr_per_s:,.0f} CDR/s, {pace.cpu_us:.2f} us of CPU a CDR"
+                f"{pace[RATE]:,.0f} CDR/s, {pace[CPU]:.2f} us of CPU a CDR"
             )
             paces[peer.name].append(pace)
     return paces
 
 
-def _report(name: str, paces: Paces, ours: str, promises: Mapping[str, Promise]) -> Report:
+def _report(
+    name: str, paces: Mapping[str, Sequence[Pace]], ours: str, promises: Mapping[str, Promise]
+) -> Report:
     report = Report(f"throughput, {name}")
-    report.rows = [
-        Row(
-            peer,
-            {
-                "CDR/s": [pace.cdr_per_s for pace in rounds],
-                "CPU us per CDR": [pace.cpu_us for pace in rounds],
-                "peak RSS MB": [pace.peak_mb for pace in rounds],
-                "first decision s": [pace.first_s for pace in rounds],
-                "innocent calls blocked": [pace.made_up for pace in rounds],
-            },
-        )
-        for peer, rounds in paces.items()
-    ]
+    report.rows = [Row.of(peer, rounds) for peer, rounds in paces.items()]
+    found = {row.peer: row.figures for row in report.rows}
     for peer, promise in promises.items():
         if peer in paces:
-            rates = ([pace.cdr_per_s for pace in paces[each]] for each in (ours, peer))
-            what = f"CDR/s / {peer}"
-            report.targets.append(Target(what, ratio(*rates), "x", promise.floor, promise.aim))
-            cpu = ([pace.cpu_us for pace in paces[each]] for each in (peer, ours))
+            rates = ratio(found[ours][RATE], found[peer][RATE])
+            report.targets.append(Target(f"CDR/s / {peer}", rates, "x", promise.floor, promise.aim))
+            cpu = ratio(found[peer][CPU], found[ours][CPU])
             report.notes.append(
-                f"{peer}, by CPU a CDR, which a busy machine disturbs less: {ratio(*cpu):.2f} x"
+                f"{peer}, by CPU a CDR, which a busy machine disturbs less: {cpu:.2f} x"
             )
-    made_up = max(pace.made_up for pace in paces[ours])
-    report.targets.append(Target("innocent calls blocked", made_up, "", 0, less=True))
+    report.targets.append(Target(MADE_UP, max(found[ours][MADE_UP]), "", 0, less=True))
     if missing := not_built():
         report.notes.append(f"NOT MEASURED, run `make bench-peers`: {', '.join(missing)}")
     return report
@@ -146,29 +126,26 @@ async def paced(lab: Lab, peer: Peer, *, emit_all: bool) -> Pace:
     """Let one peer work through a whole topic."""
     calls = peer.calls(emit_all=emit_all)
     made = await lab.calls(calls)
-    work = Work(calls, lab.new_name("decisions"), emit_all)
-    rejected = f"{work.decisions}.rejected"
-    await lab.topics.create(work.decisions, rejected)
     expected = len(made) if emit_all else int(made.listed.sum())
-    with peer.start(work) as process, Sampler(process.pid) as sampler:
-        await lab.topics.wait_until_steady(
-            work.decisions, expected, STILL_S, TIMEOUT_S, process.check
-        )
-    decisions = await lab.topics.read(work.decisions, lambda value: b'"block"' in value)
-    assert await lab.topics.length(rejected) == 0, "every record is a good call"
-    await lab.topics.delete(work.decisions, rejected)
+    async with lab.work(calls, emit_all=emit_all) as work:
+        with peer.start(work) as process, Sampler(process.pid) as sampler:
+            await lab.topics.wait_until_steady(
+                work.decisions, expected, STILL_S, TIMEOUT_S, process.check
+            )
+        decisions = await lab.topics.read(work.decisions, lambda value: b'"block"' in value)
+        assert await lab.topics.length(work.rejected) == 0, "every record is a good call"
     made_up = _checked(made, decisions, process.title, emit_all=emit_all)
     at_ms, done = progress(decisions)
     half = int(np.searchsorted(done, len(made) // 2))
     start_s, stop_s = float(at_ms[half]) / 1000, float(at_ms[-1]) / 1000
     records = int(done[-1] - done[half])
-    return Pace(
-        records / (stop_s - start_s),
-        sampler.cpu_between(start_s, stop_s) / records * 1e6,
-        sampler.peak_mb,
-        float(at_ms[0]) / 1000 - process.started_at_s,
-        made_up,
-    )
+    return {
+        RATE: records / (stop_s - start_s),
+        CPU: sampler.cpu_between(start_s, stop_s) / records * 1e6,
+        "peak RSS MB": sampler.peak_mb,
+        "first decision s": float(at_ms[0]) / 1000 - process.started_at_s,
+        MADE_UP: made_up,
+    }
 
 
 def progress(decisions: Appended) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,13 +16,11 @@ Target: at least 1.7 times one worker, aim 1.9.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from tests.bench import snapshots
-from tests.bench.alternatives import Work
-from tests.bench.bench_throughput import STILL_S, TIMEOUT_S, progress
+from tests.bench.bench_throughput import CPU, RATE, STILL_S, TIMEOUT_S, progress
 from tests.bench.engine import READY_S, Setup, ringfence
 from tests.bench.lab import LONG, Lab
 from tests.bench.machine import Sampler, moved
@@ -33,15 +31,6 @@ SETTLED_S = 4.0
 """After the last worker said that it is ready: a rebalance it caused is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """One round: CDR/s, and microseconds of CPU a CDR of all workers and of the broker."""
-
-    cdr_per_s: float
-    cpu_us: float
-    broker_us: float
-
-
 async def run(lab: Lab) -> list[Report]:
     """Rounds of two workers, then one, on the same topic."""
     report = Report("workers")
@@ -49,7 +38,7 @@ async def run(lab: Lab) -> list[Report]:
         return [Report("workers", notes=["NOT MEASURED: there is one core"])]
     state = snapshots.state_dir(lab)
     made = traffic(lab.scale.records[LONG], lab.scale.numbers, seed=3)
-    paces: dict[int, list[Pace]] = {2: [], 1: []}
+    paces: dict[int, list[dict[str, float]]] = {2: [], 1: []}
     for number in range(lab.scale.rounds):
         topic = lab.new_name("calls")
         lab.say(f"Filling {topic} with {len(made):,} records")
@@ -59,12 +48,12 @@ async def run(lab: Lab) -> list[Report]:
         paces[1].append(await _paced(lab, made, topic, Setup(state), 1, _nothing))
         await lab.topics.delete(topic)
         for workers, rounds in paces.items():
-            lab.say(f"round {number + 1}, workers: {workers}, {rounds[-1].cdr_per_s:,.0f} CDR/s")
-    report.rows = [Row(f"workers: {workers}", _figures(paces[workers])) for workers in (1, 2)]
-    rates = ([pace.cdr_per_s for pace in paces[workers]] for workers in (2, 1))
-    report.targets.append(Target("CDR/s of two workers / of one", ratio(*rates), "x", 1.7, 1.9))
-    cpu = ([pace.cpu_us for pace in paces[workers]] for workers in (1, 2))
-    report.notes.append(f"by CPU, as with the broker elsewhere: {2 * ratio(*cpu):.2f} x")
+            lab.say(f"round {number + 1}, workers: {workers}, {rounds[-1][RATE]:,.0f} CDR/s")
+    one, two = report.rows = [Row.of(f"workers: {each}", paces[each]) for each in (1, 2)]
+    rates = ratio(two.figures[RATE], one.figures[RATE])
+    report.targets.append(Target("CDR/s of two workers / of one", rates, "x", 1.7, 1.9))
+    cpu = 2 * ratio(one.figures[CPU], two.figures[CPU])
+    report.notes.append(f"by CPU, as with the broker elsewhere: {cpu:.2f} x")
     return [report]
 
 
@@ -79,36 +68,26 @@ async def _paced(
     setup: Setup,
     workers: int,
     release: Callable[[], Awaitable[None]],
-) -> Pace:
+) -> dict[str, float]:
     """Let `workers` work through the topic, which `release` makes readable."""
-    work = Work(topic, lab.new_name("decisions"))
     both = (lab.cores.engine, lab.cores.broker)
-    await lab.topics.create(work.decisions, f"{work.decisions}.rejected")
-    process, port = ringfence(lab, work, setup, workers=workers, cores=both[:workers])
     broker = lab.broker.pid
-    with process, moved(broker, both), Sampler(process.pid) as used, Sampler(broker) as served:
-        await asyncio.to_thread(process.wait_until_ready, port, READY_S)
-        await asyncio.sleep(SETTLED_S)
-        await release()
-        await lab.topics.wait_until_steady(
-            work.decisions, int(made.listed.sum()), STILL_S, TIMEOUT_S, process.check
-        )
-    decisions = await lab.topics.read(work.decisions, lambda _: 1)
-    await lab.topics.delete(work.decisions, f"{work.decisions}.rejected")
+    async with lab.work(topic) as work:
+        process, port = ringfence(lab, work, setup, workers=workers, cores=both[:workers])
+        with process, moved(broker, both), Sampler(process.pid) as used, Sampler(broker) as served:
+            await asyncio.to_thread(process.wait_until_ready, port, READY_S)
+            await asyncio.sleep(SETTLED_S)
+            await release()
+            await lab.topics.wait_until_steady(
+                work.decisions, int(made.listed.sum()), STILL_S, TIMEOUT_S, process.check
+            )
+        decisions = await lab.topics.read(work.decisions, lambda _: 1)
     at_ms, done = progress(decisions)
     start, stop = (int(np.searchsorted(done, len(made) * share)) for share in (0.1, 0.9))
     start_s, stop_s = float(at_ms[start]) / 1000, float(at_ms[stop]) / 1000
     records = int(done[stop] - done[start])
-    return Pace(
-        records / (stop_s - start_s),
-        used.cpu_between(start_s, stop_s) / records * 1e6,
-        served.cpu_between(start_s, stop_s) / records * 1e6,
-    )
-
-
-def _figures(rounds: list[Pace]) -> dict[str, list[float]]:
     return {
-        "CDR/s": [pace.cdr_per_s for pace in rounds],
-        "CPU us per CDR": [pace.cpu_us for pace in rounds],
-        "of the broker": [pace.broker_us for pace in rounds],
+        RATE: records / (stop_s - start_s),
+        CPU: used.cpu_between(start_s, stop_s) / records * 1e6,
+        "of the broker": served.cpu_between(start_s, stop_s) / records * 1e6,
     }

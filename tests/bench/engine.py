@@ -5,10 +5,11 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stream.lab.embedded.guarded_server import free_ports
 from stream.ops.kernels import FOLDER
-from tests.bench.alternatives import Work
-from tests.bench.lab import Lab, free_port
+from tests.bench.lab import Lab, Work
 from tests.bench.process import ROOT, Process, python
+from tests.support.engine import merged, toml
 
 RINGFENCE = "Ringfence"
 READY_S = 300.0
@@ -39,7 +40,7 @@ def ringfence(
 
 def configured(lab: Lab, work: Work, setup: Setup) -> tuple[Path, int]:
     """The configuration of an engine in a group of its own, its kernels compiled; and its port."""
-    group, port = lab.new_name("ringfence"), free_port()
+    group, (port,) = lab.new_name("ringfence"), free_ports(1)
     config = lab.run / f"{group}.toml"
     config.write_text(_config(lab, work, setup, group, port))
     if setup.state not in lab.warm:
@@ -70,15 +71,4 @@ def _config(lab: Lab, work: Work, setup: Setup, group: str, port: int) -> str:
         "lists": {"state_dir": str(setup.state)},
         "ops": {"http_port": port, "log_level": "WARNING"},
     }
-    for name, values in setup.more.items():
-        tables.setdefault(name, {}).update(values)
-    return "\n".join(
-        f"[{name}]\n" + "".join(f'"{key}" = {_toml(value)}\n' for key, value in values.items())
-        for name, values in tables.items()
-    )
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return toml(merged(tables, setup.more))

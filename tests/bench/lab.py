@@ -1,9 +1,8 @@
 """What the benches share: how large a run is; servers and files, made only if needed."""
 
 import asyncio
-import socket
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +71,20 @@ QUICK = Scale(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a peer is to do: which topics, and whether every call gets a decision."""
+
+    calls: str
+    decisions: str
+    emit_all: bool = False
+
+    @property
+    def rejected(self) -> str:
+        """The topic of records that are no calls."""
+        return f"{self.decisions}.rejected"
+
+
 class Lab:
     """One run of benches: leave its context and every server is gone; lists stay in the cache."""
 
@@ -134,6 +147,15 @@ class Lab:
             self._filled[topic] = made
         return self._filled[topic]
 
+    @asynccontextmanager
+    async def work(self, calls: str = "", *, emit_all: bool = False) -> AsyncIterator[Work]:
+        """Work on a topic of calls ("": a new one), with new topics that are deleted at the end."""
+        work = Work(calls or self.new_name("calls"), self.new_name("decisions"), emit_all)
+        topics = [work.decisions, work.rejected, *([] if calls else [work.calls])]
+        await self.topics.create(*topics)
+        yield work
+        await self.topics.delete(*topics)
+
     @cached_property
     def kernels(self) -> str:
         """Compiled kernels in this very process, where the engine's own functions are measured.
@@ -156,13 +178,6 @@ class Lab:
             aside.write_bytes(make())
             aside.rename(path)
         return path
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def pause(seconds: float) -> None:

@@ -104,9 +104,7 @@ async def main() -> None:
     made = traffic(options.rate * options.seconds, options.list_size, seed=options.rate)
     if options.probe_file is not None:
         made = with_probes(made, options.rate, options.probe_file, options.slot_ms)
-    producer = AIOKafkaProducer(bootstrap_servers=options.bootstrap, acks=1)
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(bootstrap_servers=options.bootstrap, acks=1) as producer:
         due = batches(producer, made, options.rate)
         gc.freeze()
         late_s = time.time() - options.start_at
@@ -119,8 +117,6 @@ async def main() -> None:
                 for partition, each in enumerate(due)
             )
         )
-    finally:
-        await producer.stop()
     options.report.write_text(json.dumps(lateness.summary()))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Self
 
 from rich.console import Console
 from rich.table import Table
@@ -18,6 +19,11 @@ class Row:
 
     peer: str
     figures: Mapping[str, Sequence[float]]
+
+    @classmethod
+    def of(cls, peer: str, rounds: Sequence[Mapping[str, float]]) -> Self:
+        """A row of rounds, each of which has every figure once."""
+        return cls(peer, {name: [one[name] for one in rounds] for name in rounds[0]})
 
     def median(self, name: str) -> float:
         """The median of one figure's rounds."""

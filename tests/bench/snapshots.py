@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.core.filters.blocklists import Blocklists, fresh
 from stream.core.filters.snapshot import FILTER_PART
+from stream.core.model.allowlist import NOBODY
 from stream.core.model.entry import NEVER, Category
 from stream.lists.follower.snapshot_directory import last_good, list_folder, write_snapshot
+from stream.lists.follower.table_cache import table_for
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.ops.kernels import FOLDER as KERNELS
 from stream.ops.kernels import warm_up
@@ -28,6 +31,8 @@ OWNER = "BENCH"
 GENERATION = 2
 """The first that a new list's first base can have: creating the list is the first change."""
 REPORTED_AT_S = 1_764_000_000
+NOW_S = REPORTED_AT_S + 60
+"""A minute after all of it was reported."""
 
 
 def list_name(index: int) -> str:
@@ -88,3 +93,11 @@ def _build(folder: Path, index: int, count: int) -> None:
     columns = columns_of(numbers, b"", ("bench",), **fields)
     version = Version(OWNER, f"{index:02d}", GENERATION, "plain", b"", "")
     write_snapshot(folder, build_snapshot(version, columns, REPORTED_AT_S), key=b"")
+
+
+def blocklists(lab: Lab, count: int) -> Blocklists:
+    """The first lists, at most `count`, in this process."""
+    folder = state_dir(lab, min(count, lab.scale.lists))
+    held = last_good(folder).snapshots
+    lives = [fresh(name, b"", snapshot, NOW_S) for name, snapshot in held.items()]
+    return Blocklists.of(lives, NOBODY, lambda group: table_for(folder, group))

@@ -77,14 +77,10 @@ class Topics:
 
     @asynccontextmanager
     async def _writer(self, **settings: Any) -> AsyncIterator[AIOKafkaProducer]:
-        producer = AIOKafkaProducer(
+        async with AIOKafkaProducer(
             bootstrap_servers=self._bootstrap, max_batch_size=BATCH_BYTES, **settings
-        )
-        await producer.start()
-        try:
+        ) as producer:
             yield producer
-        finally:
-            await producer.stop()
 
     async def _write(self, producer: AIOKafkaProducer, name: str, traffic: Traffic) -> None:
         sent = []

@@ -46,19 +46,19 @@ class Site:
 BY = By("somchai", "a <b>test</b> & more")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the site's files are; ringfence.toml is its configuration."""
     return tmp_path_factory.mktemp("site")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site_settings(
     kafka: EmbeddedBroker,
     redis_server: RedisServer,
@@ -83,7 +83,7 @@ def site_settings(
     return load([extra], {})
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site]:
     """The pages over a register with a few lists."""
     async with await ListStore.connect(site_settings.list_store()) as register:
@@ -116,17 +116,17 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
             pages.live.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def operator(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, ClientRole.OPERATOR)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def partner(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, ClientRole.PARTNER)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def viewer(browser: Browser, site: Site) -> Person:
     return await person(browser, site.address, ClientRole.VIEWER)
 

@@ -22,13 +22,9 @@ BLOCKED, FLAGGED, LATER = "+85531000101", "+85531000102", "+85531000103"
 
 async def _record(site: Site, *values: bytes) -> None:
     settings = site.pages.settings
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers) as producer:
         for value in values:
             await producer.send_and_wait(settings.calls.decisions_topic, value)
-    finally:
-        await producer.stop()
     last = next(filter(None, map(read_decision, reversed(values))))
     while last not in await site.pages.recent.look():  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.05)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import Site
-from tests.integration.test_lists_cli import Operator
 from tests.support.browser import XSS, Person
+from tests.support.commands import Operator
 from tests.support.feeds import HEAD, kh
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]

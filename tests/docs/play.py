@@ -22,7 +22,8 @@ from tests.docs.not_run import QUESTIONS, why_not
 from tests.docs.shell import DEADLINE_S, Places, Shell, shell
 from tests.docs.transcripts import DOCS_DAY, Command, File, difference, moved, steps
 
-LOOK_S = 0.5
+LOOK_S = 1.0
+"""A look is a process of a second of CPU: more of them would hold up what they wait for."""
 
 
 def play(page: Path, folder: Path, places: Places) -> Iterator[tuple[Command, str, str]]:

@@ -5,7 +5,6 @@ import os
 import pty
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import termios
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from stream.lab.embedded.guarded_server import free_ports
 from tests.conftest import KERNELS_DIR
 from tests.docs.not_run import SHIMS
 
@@ -47,19 +47,12 @@ exec {program} "$@"
 """
 
 
-def free_port() -> int:
-    """A port that nobody has now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 class Places:
     """What pages call a server or a port, and what it is in this run."""
 
     def __init__(self, folder: Path, kafka: str, redis: str, proxies: str) -> None:
         ports = [*PORTS.values(), *OTHERS]
-        self.ports = {port: free_port() for port in ports}
+        self.ports = dict(zip(ports, free_ports(len(ports)), strict=True))
         host = "127.0.0.1"
         self.pairs = [
             (KAFKA, kafka),

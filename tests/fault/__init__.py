@@ -15,7 +15,8 @@
     kill -9 of a worker, 20 times     test_deaths.py, for each delivery
     rebalance under load, 20 times    test_deaths.py, for each delivery
     broker restart, 20 times          test_kafka.py, for each delivery
-                                      20 times in `make campaign`, 2 to 4 in `make test`
+                                      20 times in `make campaign`, twice in `make test`
+    a leader dies or moves            test_cluster.py, in `make campaign`
     SIGTERM under load                test_deaths.py
     a dead worker, a dead supervisor  test_deaths.py
     any order of faults in the loop   test_loop.py, scripted and by hypothesis, without servers

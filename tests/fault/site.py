@@ -11,20 +11,19 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from stream.feeds.import_file import ImportRequest, import_file
-from stream.feeds.parse import Defaults
+from stream.feeds.import_file import import_file
 from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import ensure_topics
-from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
-from tests.fault.engine import Engine, merged, toml
+from tests.fault.engine import Engine
 from tests.support.builders import NOW_S
-from tests.support.waiting import HANGS_S, Patience
+from tests.support.engine import KERNELS_DIR, merged, toml
+from tests.support.lists import BY, request
+from tests.support.topics import read
+from tests.support.waiting import HANGS_S
 
-KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 LIST = "TH/national"
-BY = By("somchai", "a test")
 _SAMPLE = random.Random(5).sample(range(10**8), 9000)
 LISTED = [f"+668{n:08d}" for n in _SAMPLE[:6000]]
 INNOCENT = [f"+668{n:08d}" for n in _SAMPLE[6000:]]
@@ -83,17 +82,7 @@ class Site:
         path.write_text("\n".join(numbers or LISTED))
         async with await ListStore.connect(ListStoreSettings(self.redis_url)) as register:
             await register.create(LIST, "plain", BY)
-            asked = ImportRequest(
-                name=LIST,
-                path=path,
-                kind="text",
-                names=None,
-                defaults=Defaults("numbers", NOW_S),
-                rejects=self.folder / "rejects",
-                replace=True,
-                key=b"",
-                by=BY,
-            )
+            asked = request(path, name=LIST, replace=True)
             await import_file(register, asked, NOW_S)
 
     def engine(self, *words: str, name: str = "engine", **tables: dict[str, object]) -> Engine:
@@ -114,42 +103,18 @@ class Site:
         }
         config = self.folder / f"{name}.toml"
         config.write_text(toml(merged(base, tables)))
-        return Engine(config, *words)
+        return Engine(config, "run", *words)
 
     async def records(self, topic: str) -> list[Any]:
         """All records of a topic that a reader of committed records sees, in order."""
-        consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=2**25,
-        )
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic, one) for one in range(self.partitions)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            records: list[Any] = []
-            patience = Patience(f"reading {topic} to its end")
-            while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-                patience.check(len(records))
-                for found in (await consumer.getmany(timeout_ms=100)).values():
-                    records += found
-        finally:
-            await consumer.stop()
-        return records
+        return await read(self.bootstrap, topic, self.partitions)
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Where the topic of calls ends now."""
-        consumer: Any = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
-        await consumer.start()
-        try:
+        async with AIOKafkaConsumer(bootstrap_servers=self.bootstrap) as consumer:
             topic = self.topics.calls[0]
             partitions = [TopicPartition(topic, one) for one in range(self.partitions)]
             ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-        finally:
-            await consumer.stop()
         return ends
 
     async def committed(self) -> dict[TopicPartition, int]:

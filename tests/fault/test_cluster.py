@@ -25,6 +25,9 @@ from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.apache_kafka,
+    # Three brokers and six processes of ours take a minute of CPU. That the fetcher follows leaders
+    # is tested on scripted brokers in `make test`.
+    pytest.mark.campaign,
     # The producer of the load is a client of the broker that dies.
     pytest.mark.expects_errors,
 ]

@@ -8,7 +8,7 @@ test_refresh.py and test_list_store.py (in Redis).
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -81,8 +81,11 @@ def restored(site: Site, kept: Path) -> None:
     shutil.copytree(kept, site.state_dir)
 
 
-async def test_a_damaged_snapshot_without_the_register(own_site, own_redis):
-    """The generation before stands in, the place is named and counted; Redis gives the rest."""
+async def test_damage_without_the_register(own_site, own_redis):
+    """The generation before stands in, the place is named and counted; Redis gives the rest.
+
+    Where no generation is good, nothing is decided until Redis is there.
+    """
     site = own_site
     with site.engine() as engine:
         kept = await with_two_generations(site, engine)
@@ -104,13 +107,8 @@ async def test_a_damaged_snapshot_without_the_register(own_site, own_redis):
             )
             assert await decided(site, engine, ONLY_IN_SECOND, LISTED[0]) == ["block", "block"]
             assert await engine.stop() == 0
-
-
-async def test_every_snapshot_damaged_without_the_register(own_site, own_redis):
-    """Nothing good is left: no call is decided without lists, and it says what it waits for."""
-    site = own_site
-    with site.engine() as engine:
-        await with_two_generations(site, engine)
+        # Nothing good is left: no call is decided without lists, and it says what it waits for.
+        restored(site, kept)
         for folder in generations(site):
             flipped(folder / FILTER_PART)
         await asyncio.to_thread(own_redis.stop)
@@ -125,28 +123,27 @@ async def test_every_snapshot_damaged_without_the_register(own_site, own_redis):
         assert await decided(site, engine, ONLY_IN_SECOND, INNOCENT[0]) == ["block", "allow"]
 
 
-@pytest.mark.parametrize("place", ["snapshots", "changes.jsonl", "register.json", "table"])
-async def test_damage_with_the_register(site, place):
-    """With Redis there, whatever is damaged is fetched again before the first call is decided."""
+async def test_damage_with_the_register(site):
+    """With Redis there, whatever is damaged is fetched again before the first call is decided, and
+    is made good on the disk: the next start finds only what was damaged since.
+    """
+    lists = site.state_dir / "lists" / LIST
+    # Each place, and the refusals that it costs. A table is a cache: it is compiled again, and
+    # nobody has to know.
+    places: dict[str, tuple[Callable[[], Sequence[Path]], Callable[[Path], None], int]] = {
+        "snapshots": (lambda: [one / FILTER_PART for one in generations(site)], flipped, 2),
+        "changes": (lambda: [lists / "changes.jsonl"], noise, 1),
+        "sync state": (lambda: [site.state_dir / "register.json"], noise, 1),
+        "table": (lambda: [*(site.state_dir / "tables").glob("*.table")], flipped, 0),
+        "nothing": (list, noise, 0),
+    }
     with site.engine() as engine:
         await with_two_generations(site, engine)
-        journal = site.state_dir / "lists" / LIST / "changes.jsonl"
-        if place == "snapshots":
-            for folder in generations(site):
-                flipped(folder / FILTER_PART)
-        elif place == "changes.jsonl":
-            noise(journal)
-        elif place == "register.json":
-            noise(site.state_dir / "register.json")
-        else:
-            for path in (site.state_dir / "tables").glob("*.table"):
-                flipped(path)
-        await engine.ready()
-        # A table is a cache: it is compiled again, and nobody has to know.
-        refused = {"snapshots": 2, "table": 0}.get(place, 1)
-        assert engine.metric("ringfence_list_events_total", **REFUSED) == refused
-        assert len(engine.said(f"snapshot_refused.*{site.state_dir}")) == refused
-        assert await decided(site, engine, ONLY_IN_SECOND, INNOCENT[0]) == ["block", "allow"]
-        assert await engine.stop() == 0
-        await engine.ready()
-        assert not engine.said("snapshot_refused"), "it was not made good on the disk"
+        for title, (found, damage, refused) in places.items():
+            for path in found():
+                damage(path)
+            await engine.ready()
+            assert engine.metric("ringfence_list_events_total", **REFUSED) == refused, title
+            assert len(engine.said(f"snapshot_refused.*{site.state_dir}")) == refused, title
+            assert await decided(site, engine, ONLY_IN_SECOND, INNOCENT[0]) == ["block", "allow"]
+            assert await engine.stop() == 0

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-from tests.fault.engine import command
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
+from tests.support.commands import command
 from tests.support.waiting import TRANSACTIONS_MS
 
 pytestmark = [
@@ -75,6 +75,7 @@ async def test_a_start_without_kafka(site, broker):
             status, text = engine.readiness()
             assert (status, "Kafka does not answer yet" in text) == (503, True)
             assert await engine.stop() == 0
+            assert not engine.said("deadline came first")
             engine.start()
             await engine.logged("Kafka at .* does not answer .*, next try in")
             await asyncio.to_thread(broker.start)
@@ -108,27 +109,31 @@ async def test_kafka_goes_and_comes(site, broker):
     assert len(await site.records(site.topics.decisions)) == 3
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_missing_topic(kafka, redis_url, tmp_path, workers):
-    """It ends with exit 3, the topics' names and the command that makes them; then it starts."""
+async def test_a_missing_topic(kafka, redis_url, tmp_path):
+    """It ends with exit 3, the topics' names and the command that makes them; then it starts.
+
+    So does the supervisor of several workers, instead of starting them again and again.
+    """
     site = Site(kafka.bootstrap, redis_url, tmp_path)
-    with site.engine("--workers", workers) as engine:
-        engine.start()
-        assert await engine.exit_code() == 3
-        (line, *_) = engine.said(MISSING)
-        for name in (*site.topics.calls, site.topics.decisions, site.topics.rejected):
-            assert name in line
-        done = await asyncio.to_thread(
-            command, "topics", "create", "--config", str(tmp_path / "engine.toml")
-        )
-        assert done.returncode == 0, done.stderr
+    for workers in ("1", "2"):
+        with site.engine("--workers", workers) as engine:
+            engine.start()
+            assert await engine.exit_code() == 3
+            (line, *_) = engine.said(MISSING)
+            for name in (*site.topics.calls, site.topics.decisions, site.topics.rejected):
+                assert name in line
+    done = command("topics", "create", "--config", str(engine.config))
+    assert done.code == 0, done.err
+    with site.engine() as engine:
         await engine.ready()
         assert await engine.stop() == 0
 
 
-async def test_too_few_partitions(site):
+async def test_too_few_partitions(kafka, redis_url, tmp_path):
     """More workers than partitions would idle for ever: exit 3, and what to do."""
-    with site.engine("--workers", "5") as engine:
+    site = Site(kafka.bootstrap, redis_url, tmp_path, partitions=1)
+    await site.make_topics()
+    with site.engine("--workers", "2") as engine:
         engine.start()
         assert await engine.exit_code() == 3
-        assert engine.said("4 partitions for 5 workers: start fewer workers, or .*topics create")
+        assert engine.said("1 partitions for 2 workers: start fewer workers, or .*topics create")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.engine import command
+from tests.support.engine import process
 
 WRONG = """\
 [kafka]
@@ -48,7 +48,7 @@ def test_a_wrong_configuration_starts_nothing(tmp_path: Path, bystander, words):
     """An unknown key, a wrong type, impossible limits, a missing secret: each named, exit 2."""
     path = tmp_path / "carrier.toml"
     path.write_text(WRONG.format(port=bystander.getsockname()[1], folder=tmp_path))
-    done = command(*words, "--config", str(path))
+    done = process(*words, "--config", str(path))
     assert done.returncode == 2, done
     for name in NAMED:
         lines = [line for line in done.stderr.splitlines() if name in line]

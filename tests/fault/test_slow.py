@@ -16,12 +16,12 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.needs_openssl]
 
-ROWS, WARM = 60_000, 2_000
+ROWS, WARM = 40_000, 2_000
 WIDE = 4000
 """Bytes of a record: larger than its decision, as with switches that tell everything."""
 TOWARDS_PER_S = 100_000
 GROWN_MB_MAX = 96
-"""Two answers of 8 MiB, four batches being acknowledged, and their decisions; 240 MB wait."""
+"""Two answers of 8 MiB, four batches being acknowledged, and their decisions; 160 MB wait."""
 
 
 def row(number: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -24,11 +23,9 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
     """
     here = await lab(kafka)
     origins = await here.produce(calls(4000))
-    reader: Any = AIOKafkaConsumer(
+    async with AIOKafkaConsumer(
         bootstrap_servers=here.bootstrap, group_id=here.group_id, enable_auto_commit=False
-    )
-    await reader.start()
-    try:
+    ) as reader:
         for _ in range(10):
             worker = await here.started(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS)
             await worker.until(200)
@@ -39,8 +36,6 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
             shown = await asyncio.gather(*(reader.committed(tp) for tp in partitions))
             assert [offset or 0 for offset in shown] == [*expected.values()]
             await worker.close()
-    finally:
-        await reader.stop()
     async with here.worker(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS):
         await here.until_decided(len(origins))
     assert (await here.outcome())[0] == Counter(origins)

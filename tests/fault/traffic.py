@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 from stream.core.model.decision import decision_ids, seed_of
 from tests.fault.engine import Engine
 from tests.fault.site import INNOCENT, LISTED, Site
+from tests.support.topics import written
 
 TICK_S = 0.02
 
@@ -39,19 +40,7 @@ def call(call_id: str, caller: str | None) -> bytes:
 
 async def produce(site: Site, values: Sequence[bytes | None]) -> list[Any]:
     """Write records, spread over all partitions; their metadata."""
-    producer: Any = AIOKafkaProducer(
-        bootstrap_servers=site.bootstrap, acks="all", max_request_size=2**25
-    )
-    await producer.start()
-    try:
-        topic = site.topics.calls[0]
-        sent = [
-            await producer.send(topic, value, key=b"", partition=place % site.partitions)
-            for place, value in enumerate(values)
-        ]
-        return [await one for one in sent]
-    finally:
-        await producer.stop()
+    return await written(site.bootstrap, site.topics.calls[0], values, site.partitions)
 
 
 async def decided(site: Site, engine: Engine, *callers: str) -> list[str]:

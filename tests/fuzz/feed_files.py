@@ -7,12 +7,9 @@ that format and as any other. It ends at the first file that is read otherwise t
 leaves that file's bytes in the message.
 """
 
-import argparse
 import random
 import re
-import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from functools import cache
@@ -23,6 +20,8 @@ from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
 from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
 from stream.feeds.read import read_bare
+from tests.fuzz.harness import fuzz
+from tests.fuzz.json_records import changed
 from tests.support.feed_samples import NOW_S, Case, cases
 
 LISTED = re.compile(rb"\+[1-9]\d{3,14}\*?\Z")
@@ -75,31 +74,8 @@ def mutants(kind: Format, seed: int, count: int) -> Iterator[bytes]:
     rng = random.Random(f"{kind} {seed}")
     pool = samples(kind)
     for _ in range(count):
-        yield changed(rng.choice(pool), pool, rng)
-
-
-def changed(base: bytes, others: tuple[bytes, ...], rng: random.Random) -> bytes:
-    """`base`, changed at one to three places."""
-    data = bytearray(base)
-    for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
-        at = rng.randrange(len(data) + 1)
-        match rng.randrange(8):
-            case 0 | 1:
-                data[at:at] = rng.choice(TOKENS)
-            case 2:
-                data[at : at + rng.choice((1, 2, 5, 20))] = rng.choice(TOKENS)
-            case 3:
-                del data[at : at + rng.choice((1, 1, 2, 8, 60))]
-            case 4:
-                del data[at:]
-            case 5:
-                data[at:at] = data[at : at + rng.randrange(400)]
-            case 6 if data:
-                data[at % len(data)] ^= 1 << rng.randrange(8)
-            case _:
-                other = rng.choice(others)
-                data[at:] = other[rng.randrange(len(other)) :]
-    return bytes(data)
+        base = rng.choice(pool)
+        yield base if rng.random() < 0.15 else changed(base, pool, rng, TOKENS)
 
 
 def check(path: Path, kind: Format, options: ReadOptions, defaults: Defaults) -> int:
@@ -146,18 +122,9 @@ def run(kind: Format, seed: int, count: int, folder: Path) -> int:
 
 def main() -> None:
     """Check until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--format", choices=FORMATS, action="append")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    until, seed, rows = time.monotonic() + arguments.seconds, arguments.seed, 0
     with tempfile.TemporaryDirectory() as folder:
-        while time.monotonic() < until:
-            for kind in arguments.format or FORMATS:
-                rows += run(kind, seed, 200, Path(folder))
-            seed += 1
-    sys.stdout.write(f"{rows} rows read; next seed {seed}\n")
+        at = Path(folder)
+        fuzz("rows read", FORMATS, lambda kind, seed: run(kind, seed, 200, at), "--format")
 
 
 if __name__ == "__main__":

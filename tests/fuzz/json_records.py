@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 _TOKENS = [
     *b'"\\{}[]:,+-.0159eEtfnu \n\t\r\0\x1f\x7f',
@@ -99,23 +99,28 @@ def mutants(seed: int, count: int) -> Iterator[bytes | None]:
             yield changed(base, bases, rng)
 
 
-def changed(base: bytes, others: list[bytes], rng: random.Random) -> bytes:
-    """`base`, changed at one to three places."""
+def changed(
+    base: bytes, others: Sequence[bytes], rng: random.Random, tokens: Sequence[bytes] = TOKENS
+) -> bytes:
+    """`base`, changed at one to three places: tokens put in, pieces taken out or repeated, a bit
+    flipped, the end cut off or another record's.
+    """
     record = bytearray(base)
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         at = rng.randrange(len(record) + 1)
-        match rng.randrange(8):
+        match rng.randrange(9):
             case 0 | 1 | 2:
-                record[at:at] = rng.choice(TOKENS)
+                record[at:at] = rng.choice(tokens)
             case 3:
-                record[at : at + rng.choice((1, 1, 2, 5))] = rng.choice(TOKENS)
+                record[at : at + rng.choice((1, 1, 2, 5, 20))] = rng.choice(tokens)
             case 4:
-                del record[at : at + rng.choice((1, 1, 1, 2, 8))]
+                del record[at : at + rng.choice((1, 1, 1, 2, 8, 60))]
             case 5:
                 del record[at:]
             case 6:
-                stop = at + rng.randrange(40)
-                record[at:at] = record[at:stop]
+                record[at:at] = record[at : at + rng.choice((40, 400))]
+            case 7 if record:
+                record[at % len(record)] ^= 1 << rng.randrange(8)
             case _:
                 other = rng.choice(others)
                 record[at:] = other[rng.randrange(len(other)) :]

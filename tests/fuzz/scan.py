@@ -7,10 +7,7 @@ Each round makes records from the next seed and decodes them both ways, in the d
 says which record made it.
 """
 
-import argparse
 import json
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.byte_strings import Texts
 from stream.kafka.batch import Partition, RawBatch, Segment
+from tests.fuzz.harness import fuzz
 from tests.fuzz.json_records import mutants
 
 PATHS = {
@@ -126,19 +124,13 @@ def _odd_one_out(values: Sequence[bytes | None], dialect: str) -> bytes | None:
 
 def main() -> None:
     """Compare until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
     assert not kernels.activate(KERNELS_DIR)
-    until, seed, vouched = time.monotonic() + arguments.seconds, arguments.seed, 0
-    while time.monotonic() < until:
-        values = list(mutants(seed, ROUND))
-        for dialect in DIALECTS:
-            vouched += compare(values, dialect)
-        seed += 1
-    records = (seed - arguments.seed) * ROUND * len(DIALECTS)
-    sys.stdout.write(f"{records} records, {vouched} vouched for, no difference; next seed {seed}\n")
+    fuzz(
+        "records vouched for, no difference",
+        DIALECTS,
+        lambda dialect, seed: compare(list(mutants(seed, ROUND)), dialect),
+        "--dialect",
+    )
 
 
 if __name__ == "__main__":

@@ -7,10 +7,7 @@ out or puts far away times in, and reads them with kernels and without. It ends 
 that is read otherwise than promised, which the message holds.
 """
 
-import argparse
 import random
-import sys
-import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -28,6 +25,7 @@ from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.call import RejectReason
+from tests.fuzz.harness import fuzz
 from tests.fuzz.json_records import changed
 from tests.fuzz.scan import KERNELS_DIR
 from tests.support.builders import raw_of
@@ -170,18 +168,8 @@ def _culprit(dialect: Dialect, values: Sequence[bytes]) -> object:
 
 def main() -> None:
     """Check until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dialect", choices=DIALECTS, action="append")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
     assert not kernels.activate(KERNELS_DIR)
-    until, seed, calls = time.monotonic() + arguments.seconds, arguments.seed, 0
-    while time.monotonic() < until:
-        for kind in arguments.dialect or DIALECTS:
-            calls += run(kind, seed, ROUND)
-        seed += 1
-    sys.stdout.write(f"{calls} calls read; next seed {seed}\n")
+    fuzz("calls read", DIALECTS, lambda kind, seed: run(kind, seed, ROUND), "--dialect")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,7 @@ and without; both must say the same. What a call's key fields say, its details a
 too; and a member that nobody uses changes nothing. It ends at the first record that does otherwise.
 """
 
-import argparse
 import random
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -36,6 +33,7 @@ from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
 from stream.kafka.batch import Headers, RawBatch
 from tests.fuzz import switch_records
+from tests.fuzz.harness import fuzz
 from tests.fuzz.json_records import changed
 from tests.fuzz.json_records import mutants as mapped_mutants
 from tests.fuzz.scan import DIALECTS as MAPPED
@@ -223,19 +221,8 @@ def run(kind: str, seed: int, count: int) -> int:
 
 def main() -> None:
     """Check until the time is over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dialect", choices=DIALECTS, action="append")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
     assert not kernels.activate(KERNELS_DIR)
-    until, seed, records, calls = time.monotonic() + arguments.seconds, arguments.seed, 0, 0
-    while time.monotonic() < until:
-        for kind in arguments.dialect or DIALECTS:
-            calls += run(kind, seed, ROUND)
-            records += ROUND * len(DIALECTS[kind])
-        seed += 1
-    sys.stdout.write(f"{records} records, {calls} calls read; next seed {seed}\n")
+    fuzz("calls read", DIALECTS, lambda kind, seed: run(kind, seed, ROUND), "--dialect")
 
 
 if __name__ == "__main__":

@@ -3,16 +3,20 @@
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
-from stream.feeds.import_file import ImportRequest, import_file
+from stream.feeds.import_file import import_file
 from stream.feeds.parse import Defaults
 from stream.lab.embedded.choose import RedisServer
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import NOW_S
-from tests.support.lists import BY, NAME, Worker, opened
+from tests.support.lists import BY, NAME, Worker, opened, request
+
+if TYPE_CHECKING:
+    from tests.support.site import Site
 
 
 @pytest.fixture(autouse=True)
@@ -51,20 +55,21 @@ def load(tmp_path: Path) -> Callable[..., Awaitable[object]]:
     async def load(register: ListStore, numbers: list[str], name: str = NAME, **fields) -> object:
         path = tmp_path / "numbers.txt"
         path.write_text("\n".join(numbers))
-        held = {
-            "name": name,
-            "path": path,
-            "kind": "text",
-            "names": None,
-            "defaults": Defaults("numbers", NOW_S),
-            "rejects": tmp_path / "rejects",
-            "replace": True,
-            "key": b"",
-            "by": BY,
-        }
-        return await import_file(register, ImportRequest(**{**held, **fields}), NOW_S)
+        held = {"defaults": Defaults("numbers", NOW_S), "replace": True, **fields}
+        return await import_file(register, request(path, name=name, **held), NOW_S)
 
     return load
+
+
+@pytest.fixture
+async def site(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> "AsyncIterator[Site]":
+    """The whole application with its pages, and something of two owners."""
+    from tests.support.site import site_at  # it takes a second to import, and few ask for it
+
+    async with site_at(redis_url, tmp_path, monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture

@@ -7,28 +7,17 @@ the running application does. A route without a row, and a row without a route, 
 import difflib
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlencode
 
-import pytest
-
 from stream.edge.http.tokens import ClientRole
 from tests.support.http_service import TOKENS
-from tests.support.site import DECISIONS, FOREIGN, LISTED, NUMBERS, THEIRS, Site, site_at
+from tests.support.site import DECISIONS, FOREIGN, LISTED, NUMBERS, THEIRS, Site
 
 TABLE = Path(__file__).parents[1] / "golden" / "access.md"
 NOBODY = "nobody"
 WHO = (NOBODY, *(role.value for role in ClientRole))
 _REFUSALS = {"not-authenticated", "wrong-role"}
-
-
-@pytest.fixture
-async def site(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Site]:
-    async with site_at(redis_url, tmp_path, monkeypatch) as made:
-        yield made
 
 
 async def asked(site: Site, method: str, path: str, who: str, owner: str) -> str | None:

@@ -48,29 +48,6 @@ async def test_workers_that_die_in_a_transaction_leave_no_double(kafka):
     assert (await here.outcome())[0] == Counter(origins)
 
 
-async def test_a_rebalance_during_transactions_leaves_no_double(kafka):
-    """Members come and go under load; each hands over between two transactions."""
-    here = await lab(kafka)
-    origins = await here.produce(calls(1000))
-    async with here.worker(
-        exactly_once=True, name="a", session_timeout_ms=TRANSACTIONS_MS
-    ) as first:
-        await first.until(100)
-        async with here.worker(
-            exactly_once=True, name="b", session_timeout_ms=TRANSACTIONS_MS
-        ) as second:
-            async with asyncio.timeout(HANGS_S):
-                while not (first.source.assigned and second.source.assigned):
-                    origins += await here.produce(calls(40))
-                    await asyncio.sleep(0.2)
-            origins += await here.produce(calls(400))
-            await first.until(len(origins), second)
-            assert second.seen, "the second member never got records"
-        origins += await here.produce(calls(100))
-        await first.until(len(origins) - sum(second.seen))
-    assert (await here.outcome())[0] == Counter(origins)
-
-
 async def test_a_worker_that_was_paused_asks_the_group_before_it_goes_on(kafka):
     """Paused between taking and publishing, and still a member: each batch is decided once."""
     here = await lab(kafka)

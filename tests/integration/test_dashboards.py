@@ -14,7 +14,13 @@ from tests.tools.dashboards.files import FOLDER, expressions, queries
 from tests.tools.faults.place import JOBS, Place
 from tests.tools.faults.watch import Prometheus
 
-pytestmark = [pytest.mark.needs_promtool, pytest.mark.needs_openssl, pytest.mark.apache_kafka]
+pytestmark = [
+    pytest.mark.needs_promtool,
+    pytest.mark.needs_openssl,
+    pytest.mark.apache_kafka,
+    # All of our processes for a minute; that each panel's metrics exist is a unit test.
+    pytest.mark.campaign,
+]
 
 AGREEMENT = """
 title = "Thailand and Cambodia"

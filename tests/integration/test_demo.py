@@ -75,12 +75,36 @@ def is_right(demo: Demo) -> None:
     assert "url(http" not in drawn
 
 
-def test_every_decision_is_right_and_the_file_says_so(folder):
-    """A whole run on servers of its own: all right, clean exit, nothing left."""
-    demo = whole(folder)
+@pytest.mark.apache_kafka
+def test_every_decision_is_right_and_the_file_says_so(folder, kafka, redis_url):
+    """A whole run on the reader's own servers: all right, clean exit, and they are as they were."""
+    demo = whole(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
     assert demo.ended() == 0, demo.printed
     is_right(demo)
+    assert "both yours" in demo.printed.splitlines()[0]
+    assert keys(redis_url) == []
     assert demo.leftovers() == []
+
+
+def test_it_stays_with_a_page_and_kill_9_leaves_no_process(folder):
+    """A whole run on servers of its own: all right, and the page is there as long as it is wanted.
+
+    Killed outright it can clear nothing up, but its guards end the servers and the engine.
+    """
+    demo = whole(folder, "--stay")
+    demo.until("until Ctrl-C")
+    is_right(demo)
+    address = demo.printed.partition("The page: ")[2].split()[0]
+    token = demo.printed.partition("the token ")[2].split()[0]
+    with urllib.request.urlopen(address) as answer:
+        assert "Sign in to Ringfence" in answer.read().decode()
+    headers = {"Authorization": f"Bearer {token}"}
+    asked = urllib.request.Request(f"{address}v1/appeals", headers=headers)
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.read() == b"[]"
+    demo.interrupt(signal.SIGKILL)
+    demo.ended()
+    until_now(lambda: not demo.processes(), "the end of all its processes")
 
 
 LONG = pytest.mark.campaign
@@ -93,11 +117,12 @@ LONG = pytest.mark.campaign
         "lists import",
         pytest.param("run:", marks=LONG),
         pytest.param("Live calls", marks=LONG),
+        pytest.param("until Ctrl-C", marks=LONG),
     ],
 )
 def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, moment):
-    """SIGINT after each part of the set-up and in mid-run: one line, 130, no trace."""
-    demo = Demo(folder, *servers)
+    """SIGINT after each part of the set-up, in mid-run, while it stays: one line, 130, no trace."""
+    demo = Demo(folder, *servers, "--stay")
     demo.until(moment)
     assert demo.processes()
     demo.interrupt()
@@ -132,15 +157,6 @@ def test_sigterm_leaves_nothing_behind(folder, servers):
     assert demo.leftovers() == []
 
 
-def test_kill_9_leaves_no_process(folder):
-    """Killed outright it can clear nothing up, but its guards end the servers and the engine."""
-    demo = Demo(folder)
-    demo.until("run:")
-    demo.interrupt(signal.SIGKILL)
-    demo.ended()
-    until_now(lambda: not demo.processes(), "the end of all its processes")
-
-
 def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
     """Keys of Ringfence in the reader's Redis: the demo refuses, with exit code 3, and says why."""
     with redis.from_url(redis_url) as register:
@@ -148,31 +164,6 @@ def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
     demo = Demo(folder, "--redis", redis_url)
     assert demo.ended() == 3
     assert "already holds a Ringfence register" in demo.printed
-    assert demo.leftovers() == []
-
-
-@pytest.mark.apache_kafka
-def test_servers_of_the_reader_are_left_as_they_were(folder, kafka, redis_url):
-    """On the reader's own servers: all right, the page is there as long as it is wanted. Ctrl-C
-    while calls flow leaves one line and nothing else: topics and keys are gone.
-    """
-    demo = whole(folder, "--broker", kafka.bootstrap, "--redis", redis_url, "--stay")
-    demo.until("until Ctrl-C")
-    is_right(demo)
-    address = demo.printed.partition("The page: ")[2].split()[0]
-    token = demo.printed.partition("the token ")[2].split()[0]
-    with urllib.request.urlopen(address) as answer:
-        assert "Sign in to Ringfence" in answer.read().decode()
-    headers = {"Authorization": f"Bearer {token}"}
-    asked = urllib.request.Request(f"{address}v1/appeals", headers=headers)
-    with urllib.request.urlopen(asked) as answer:
-        assert answer.read() == b"[]"
-    demo.interrupt()
-    assert demo.ended() == 130, demo.printed
-    assert demo.printed.splitlines()[-1].startswith("Interrupted")
-    assert "Traceback" not in demo.printed
-    assert "both yours" in demo.printed.splitlines()[0]
-    assert keys(redis_url) == []
     assert demo.leftovers() == []
 
 

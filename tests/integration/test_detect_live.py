@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import ConfigInvalid
-from tests.integration.test_lists_cli import Operator
+from tests.support.commands import Operator
 from tests.support.detect_corpus import Case, feed_cases
-from tests.support.waiting import REDIS_S
 
 CASES = feed_cases()
 COMPLETED = (
@@ -27,13 +26,8 @@ class Newcomer(Operator):
     """Somebody with a file and an empty list store."""
 
     def __init__(self, folder: Path, url: str, home: str) -> None:
-        config = folder / "ringfence.toml"
-        config.write_text(
-            f'[redis]\nurl = "{url}"\ntimeout_s = {REDIS_S}\n'
-            f'[lists]\nstate_dir = "{folder}/state"\n'
-            f'[feeds]\ndir = "{folder}/feeds"\n[calls]\nhome_country = "{home}"\n'
-        )
-        super().__init__(config)
+        more = f'[feeds]\ndir = "{folder}/feeds"\n[calls]\nhome_country = "{home}"\n'
+        super().__init__(Operator.at(folder, url, more).config)
         (folder / "feeds").mkdir()
         self.feed = folder / "feeds" / "partner.toml"
 
@@ -53,9 +47,9 @@ class Newcomer(Operator):
     def pulls(self) -> str:
         """Pull, whatever comes of it; "" where the feed's file is refused."""
         done = self.invokes("feeds", "pull", "partner")
-        if isinstance(done.exception, ConfigInvalid):
+        if isinstance(done.fault, ConfigInvalid):
             return ""
-        assert done.exit_code in {0, 1}, done.output
+        assert done.code in {0, 1}, done.output
         return done.output
 
     def listed(self) -> set[str]:
@@ -67,8 +61,7 @@ class Newcomer(Operator):
 
 
 @pytest.fixture
-def newcomer(case: Case, tmp_path: Path, redis_url: str, monkeypatch) -> Newcomer:
-    monkeypatch.setenv("COLUMNS", "200")
+def newcomer(case: Case, tmp_path: Path, redis_url: str) -> Newcomer:
     return Newcomer(tmp_path, redis_url, case.expected.get("home", "TH"))
 
 

@@ -31,30 +31,18 @@ def named(kind: str) -> str:
 @pytest.fixture
 def carrier(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """One topic for each dialect, one of a wrong dialect, and a list with one number."""
-    here = Deployment(tmp_path, kafka, redis_url, SWITCHES)
-    topics = {f"{here.calls}.{kind}": named(kind) for kind in KNOWN} | {
-        f"{here.calls}.wrong": "opensips"
-    }
-    text = here.config.read_text()
-    whole = ", ".join(f'"{topic}" = "{dialect}"' for topic, dialect in topics.items())
-    old = f'topics = {{ {here.calls} = "ringfence" }}'
-    assert old in text
-    here.config.write_text(text.replace(old, f"topics = {{ {whole} }}"))
-    assert here.command("topics", "create").code == 0
-    assert here.command("lists", "create", "TH/national").code == 0
-    assert here.command("lists", "add", "TH/national", LISTED).code == 0
+    dialects = {f".{kind}": named(kind) for kind in KNOWN} | {".wrong": "opensips"}
+    here = Deployment(tmp_path, kafka, redis_url, SWITCHES, dialects).made()
+    here.types("lists", "create", "TH/national")
+    here.types("lists", "add", "TH/national", LISTED)
     return here
 
 
 async def send(here: Deployment, records: Sequence[tuple[str, str, bytes]]) -> None:
     """Put records, each (topic, key, value), in their order."""
-    producer = AIOKafkaProducer(bootstrap_servers=here.bootstrap, acks="all")
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(bootstrap_servers=here.bootstrap, acks="all") as producer:
         for topic, key, value in records:
             await producer.send_and_wait(f"{here.calls}.{topic}", value, key=key.encode())
-    finally:
-        await producer.stop()
 
 
 async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
@@ -81,7 +69,7 @@ async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
         assert {one["verdict"] for one in decisions} == {"block"}
         assert {one["number"] for one in decisions} == {LISTED}
         engine.until(
-            lambda: engine.value(f'ringfence_wrong_dialect{{topic="{carrier.calls}.wrong"') == 1
+            lambda: engine.metric("ringfence_wrong_dialect", topic=f"{carrier.calls}.wrong") == 1
         )
         assert "they look like kamailio" in engine.log()
         first, *repeats = [
@@ -90,5 +78,5 @@ async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
         assert "repeats" not in first
         assert {one["repeats"] for one in repeats} == {first["decision_id"]}
         assert len(repeats) == expected["freeswitch"] - 1
-        engine.until(lambda: engine.value("ringfence_decisions_repeated_total") >= len(repeats))
+        engine.until(lambda: engine.metric("ringfence_decisions_repeated_total") >= len(repeats))
         assert engine.stop() == 0

@@ -2,22 +2,19 @@
 
 import asyncio
 import hashlib
-import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner
 
-from stream.cli.main import app
 from stream.core.model.errors import ExchangeFault
 from stream.exchange.publisher import ListPublisher
 from stream.exchange.signing_keys import KeyRing
+from tests.support.commands import Operator
+from tests.support.engine import Engine
 from tests.support.feeds import kh
 from tests.support.repositories import Country
 from tests.support.waiting import HANGS_S, REDIS_S, until
@@ -36,27 +33,17 @@ class Operators:
         root.write_bytes(kh.root)
         feeds.mkdir()
         self.root = root
-        self.kh, self.th = folder / "kh.toml", folder / "th.toml"
-        self.kh.write_text(
+        self.kh, self.th = (Operator(folder / f"{home}.toml") for home in ("kh", "th"))
+        self.kh.config.write_text(
             f'[redis]\nurl = "{urls[0]}"\ntimeout_s = {REDIS_S}\n'
             f'[lists]\nstate_dir = "{folder}/kh-state"\n'
             f'[exchange]\ndir = "{kh.folder}"\nkeys_dir = "{kh.home / "keys"}"\nhttp_port = 0\n'
         )
-        self.th.write_text(
+        self.th.config.write_text(
             f'[redis]\nurl = "{urls[1]}"\ntimeout_s = {REDIS_S}\n'
             f'[lists]\nstate_dir = "{folder}/th-state"\n'
             f'[feeds]\ndir = "{feeds}"\n'
         )
-
-    def types(self, config: Path, *words: str, code: int = 0) -> str:
-        done = CliRunner().invoke(app, [*words, "--config", str(config)])
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        assert done.exit_code == code, done.output
-        return done.output
-
-    def asks(self, config: Path, *words: str) -> Any:
-        return json.loads(self.types(config, *words, "--json"))
 
 
 @pytest.fixture
@@ -67,52 +54,47 @@ def operators(tmp_path, urls) -> Operators:
 def test_a_number_is_listed_published_and_explained_abroad(operators):
     """By commands alone: listed in KH, published as a hash, fetched in TH, told by its number."""
     one = kh(1)[0]
-    operators.types(operators.kh, "lists", "create", "KH/scam")
-    operators.types(operators.kh, "lists", "add", "KH/scam", one, "--reason", "a test")
-    said = operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    operators.kh.types("lists", "create", "KH/scam")
+    operators.kh.types("lists", "add", "KH/scam", one, "--reason", "a test")
+    said = operators.kh.types("exchange", "publish", "KH/scam")
     assert "shared as fingerprints" in said
-    assert "nothing new" in operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    assert "nothing new" in operators.kh.types("exchange", "publish", "KH/scam")
     how = ("--root", str(operators.root), "--contact", "noc@trc.example")
     where = ("exchange", "follow", str(operators.repository), "KH/scam", *how)
-    said = operators.types(operators.th, *where)
+    said = operators.th.types(*where)
     assert hashlib.sha256(operators.root.read_bytes()).hexdigest() in said
-    assert "is there already" in operators.types(operators.th, *where, code=1)
-    operators.types(operators.th, "feeds", "pull", "kh-scam")
-    told = operators.asks(operators.th, "why", one)
+    assert "is there already" in operators.th.types(*where, code=1)
+    operators.th.types("feeds", "pull", "kh-scam")
+    told = operators.th.asks("why", one)
     assert [held["list"] for held in told["lists"]] == ["KH/scam"]
-    operators.types(operators.kh, "lists", "remove", "KH/scam", one, "--reason", "an appeal")
-    (edition,) = operators.asks(operators.kh, "exchange", "publish", "KH/scam")
+    operators.kh.types("lists", "remove", "KH/scam", one, "--reason", "an appeal")
+    (edition,) = operators.kh.asks("exchange", "publish", "KH/scam")
     assert (edition["whole"], edition["rows"]) == (False, 1)
-    operators.types(operators.th, "feeds", "pull", "kh-scam")
-    operators.types(operators.th, "why", one, code=1)
+    operators.th.types("feeds", "pull", "kh-scam")
+    operators.th.types("why", one, code=1)
 
 
 def test_a_list_without_a_role_is_not_published(operators):
     """Whoever publishes a list that the repository has no role for is told the command for it."""
-    operators.types(operators.kh, "lists", "create", "KH/other")
-    said = operators.types(operators.kh, "exchange", "publish", "KH/other", code=1)
+    operators.kh.types("lists", "create", "KH/other")
+    said = operators.kh.types("exchange", "publish", "KH/other", code=1)
     assert "exchange add-list KH/other" in said
 
 
 async def test_a_change_goes_out_by_itself(operators):
     """`exchange run` publishes what is listed while it runs, and ends in order when told to."""
-    operators_kh = operators.kh
-    await asyncio.to_thread(operators.types, operators_kh, "lists", "create", "KH/scam")
-    command = [sys.executable, "-m", "stream", "exchange", "run", "--config", str(operators_kh)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    await asyncio.to_thread(operators.kh.types, "lists", "create", "KH/scam")
     newest = operators.repository / "metadata" / "timestamp.json"
     before = newest.read_bytes()
-    try:
+    with Engine(operators.kh.config, "exchange", "run") as process:
+        process.start()
         await changed(newest, before)
         before = newest.read_bytes()
         await asyncio.to_thread(
-            operators.types, operators_kh, "lists", "add", "KH/scam", kh(1)[0], "--reason", "a test"
+            operators.kh.types, "lists", "add", "KH/scam", kh(1)[0], "--reason", "a test"
         )
         await changed(newest, before)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        said, _ = await asyncio.to_thread(process.communicate, None, HANGS_S)
-    assert process.returncode == os.EX_OK, said
+        assert await asyncio.to_thread(process.stop) == os.EX_OK, process.last_words()
     latest = ListPublisher(operators.repository, KeyRing([])).before("KH/scam")
     assert latest is not None
     assert (latest.numbers, len(latest.changes)) == (1, 1)
@@ -125,28 +107,28 @@ async def changed(path: Path, before: bytes) -> None:
 def test_a_list_of_a_circle_needs_its_key(operators):
     """Without the circle's key its hashes would match nobody; with it the list is followed."""
     circles = f'circles_dir = "{operators.repository.parent / "circles"}"\n'
-    operators.kh.write_text(f"{operators.kh.read_text()}{circles}")
-    operators.types(operators.kh, "circle", "create", "asean")
-    operators.types(operators.kh, "lists", "create", "KH/scam", "--circle", "asean")
-    operators.types(operators.kh, "lists", "add", "KH/scam", *kh(1), "--reason", "a test")
-    operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    operators.kh.config.write_text(f"{operators.kh.config.read_text()}{circles}")
+    operators.kh.types("circle", "create", "asean")
+    operators.kh.types("lists", "create", "KH/scam", "--circle", "asean")
+    operators.kh.types("lists", "add", "KH/scam", *kh(1), "--reason", "a test")
+    operators.kh.types("exchange", "publish", "KH/scam")
     how = ("--root", str(operators.root), "--contact", "noc@trc.example")
     where = ("exchange", "follow", str(operators.repository), "KH/scam", *how)
     with pytest.raises(ExchangeFault, match="whose key is not here"):
-        operators.types(operators.th, *where)
-    operators.th.write_text(f"{operators.th.read_text()}[exchange]\n{circles}")
-    operators.types(operators.th, *where)
-    operators.types(operators.th, "feeds", "pull", "kh-scam")
-    operators.types(operators.th, "why", *kh(1))
-    operators.types(operators.th, "why", *kh(2), code=1)
-    said = operators.types(operators.kh, "circle", "rotate", "asean")
+        operators.th.types(*where)
+    operators.th.config.write_text(f"{operators.th.config.read_text()}[exchange]\n{circles}")
+    operators.th.types(*where)
+    operators.th.types("feeds", "pull", "kh-scam")
+    operators.th.types("why", *kh(1))
+    operators.th.types("why", *kh(2), code=1)
+    said = operators.kh.types("circle", "rotate", "asean")
     assert "lists rekey OWNER/NAME --circle asean@2" in said
     moved = ("lists", "rekey", "KH/scam", "--circle", "asean@2")
-    assert "1 numbers, hashed in asean@2 now" in operators.types(operators.kh, *moved)
-    assert "of circle asean@2 already" in operators.types(operators.kh, *moved, code=1)
-    operators.types(operators.kh, "exchange", "publish", "KH/scam")
-    operators.types(operators.th, "feeds", "pull", "kh-scam")
-    assert operators.asks(operators.th, "why", *kh(1))["lists"][0]["list"] == "KH/scam"
+    assert "1 numbers, hashed in asean@2 now" in operators.kh.types(*moved)
+    assert "of circle asean@2 already" in operators.kh.types(*moved, code=1)
+    operators.kh.types("exchange", "publish", "KH/scam")
+    operators.th.types("feeds", "pull", "kh-scam")
+    assert operators.th.asks("why", *kh(1))["lists"][0]["list"] == "KH/scam"
 
 
 def cramped(config: Path, *words: str) -> tuple[int, str]:
@@ -165,22 +147,22 @@ def cramped(config: Path, *words: str) -> tuple[int, str]:
 
 def test_a_disk_that_is_full_leaves_what_was_good(operators):
     """The kernel refuses the bytes, at the owner's and at the partner's: told, and nothing lost."""
-    operators.types(operators.kh, "lists", "create", "KH/scam")
-    operators.types(operators.kh, "lists", "add", "KH/scam", *kh(1), "--reason", "a test")
-    operators.types(operators.kh, "exchange", "publish", "KH/scam")
+    operators.kh.types("lists", "create", "KH/scam")
+    operators.kh.types("lists", "add", "KH/scam", *kh(1), "--reason", "a test")
+    operators.kh.types("exchange", "publish", "KH/scam")
     how = ("--root", str(operators.root), "--contact", "noc@trc.example")
-    operators.types(operators.th, "exchange", "follow", str(operators.repository), "KH/scam", *how)
-    operators.types(operators.th, "feeds", "pull", "kh-scam")
-    operators.types(operators.kh, "lists", "add", "KH/scam", *kh(2), "--reason", "a test")
+    operators.th.types("exchange", "follow", str(operators.repository), "KH/scam", *how)
+    operators.th.types("feeds", "pull", "kh-scam")
+    operators.kh.types("lists", "add", "KH/scam", *kh(2), "--reason", "a test")
     anew = ("exchange", "publish", "KH/scam", "--anew")
-    before = operators.asks(operators.kh, "exchange", "status")
-    code, said = cramped(operators.kh, *anew)
+    before = operators.kh.asks("exchange", "status")
+    code, said = cramped(operators.kh.config, *anew)
     assert (code, "File too large; what was published stays" in said) == (1, True), said
-    assert operators.asks(operators.kh, "exchange", "status") == before
-    operators.types(operators.kh, *anew)
-    code, said = cramped(operators.th, "feeds", "pull", "kh-scam")
+    assert operators.kh.asks("exchange", "status") == before
+    operators.kh.types(*anew)
+    code, said = cramped(operators.th.config, "feeds", "pull", "kh-scam")
     assert (code, "The last good list stays" in said) == (1, True), said
-    operators.types(operators.th, "why", *kh(1))
-    operators.types(operators.th, "why", *kh(2), code=1)
-    operators.types(operators.th, "feeds", "pull", "kh-scam")
-    operators.types(operators.th, "why", *kh(2))
+    operators.th.types("why", *kh(1))
+    operators.th.types("why", *kh(2), code=1)
+    operators.th.types("feeds", "pull", "kh-scam")
+    operators.th.types("why", *kh(2))

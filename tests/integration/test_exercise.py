@@ -29,6 +29,7 @@ def folder(tmp_path):
     end_all()
 
 
+@pytest.mark.campaign  # three countries are some twenty processes
 def test_all_of_it_holds_between_three_countries(folder, kafka, tmp_path):
     """From end to end: a gang, poison, a stolen key, an appeal, the report, each check with known
     truth. What is to be kept is there, and nothing else is left.

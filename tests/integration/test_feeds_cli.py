@@ -4,27 +4,18 @@ import os
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from stream.cli.main import app
 from stream.core.model.errors import ConfigInvalid
 from stream.ops.private_files import user_of
-from tests.integration.test_lists_cli import Operator
+from tests.support.commands import Operator
 from tests.support.feeds import HEAD, kh
-from tests.support.waiting import REDIS_S
 
 
 class Office(Operator):
     """An operator with one feed, whose partner keeps a file."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        config = folder / "ringfence.toml"
-        config.write_text(
-            f'[redis]\nurl = "{url}"\ntimeout_s = {REDIS_S}\n'
-            f'[lists]\nstate_dir = "{folder}/state"\n'
-            f'[feeds]\ndir = "{folder}/feeds"\n'
-        )
-        super().__init__(config)
+        super().__init__(Operator.at(folder, url, f'[feeds]\ndir = "{folder}/feeds"\n').config)
         self.file = folder / "kh.txt"
         (folder / "feeds").mkdir()
         self.feed = folder / "feeds" / "kh-scam.toml"
@@ -32,11 +23,6 @@ class Office(Operator):
 
     def partner_says(self, *lines: str) -> None:
         self.file.write_text("".join(f"{line}\n" for line in lines))
-
-
-@pytest.fixture(autouse=True)
-def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
 
 
 @pytest.fixture
@@ -180,15 +166,15 @@ def test_a_broken_file_hides_no_other_feed(office: Office):
     office.partner_says(*kh(1))
     office.types("feeds", "pull", "kh-scam")
     (office.feed.parent / "bad.toml").write_text('list = "KH/x"\n')
-    done = CliRunner().invoke(app, ["feeds", "ls", "--config", str(office.config)])
-    assert isinstance(done.exception, ConfigInvalid)
-    assert "bad.toml: format: is missing" in str(done.exception)
-    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    done = office.invokes("feeds", "ls")
+    assert isinstance(done.fault, ConfigInvalid)
+    assert "bad.toml: format: is missing" in str(done.fault)
+    rows = {line.split()[0]: line for line in done.out.splitlines()}
     assert rows["kh-scam"].split()[4] == "1"
     assert "its file is wrong" in rows["bad"]
-    done = CliRunner().invoke(app, ["feeds", "held", "--config", str(office.config)])
-    assert isinstance(done.exception, ConfigInvalid)
-    assert "nothing waits" in done.stdout
+    done = office.invokes("feeds", "held")
+    assert isinstance(done.fault, ConfigInvalid)
+    assert "nothing waits" in done.out
 
 
 def test_a_feed_without_a_file_is_named_and_forgotten(office: Office):

@@ -3,14 +3,10 @@
 import asyncio
 import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,9 @@ import pytest
 from stream.feeds.subprocess_job import JobLimits, WorkFailed, WorkFault, apart
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
+from tests.bench.machine import tree
 from tests.support import waiting
+from tests.support.engine import Engine
 from tests.support.feeds import HEAD, kh
 from tests.support.waiting import REDIS_S
 
@@ -40,7 +38,7 @@ class Site:
     """A folder of feeds, settings for it, and the process that follows them."""
 
     def __init__(self, folder: Path, url: str, port: int) -> None:
-        self.folder, self.port = folder, port
+        self.folder = folder
         self.feeds = folder / "feeds"
         self.feeds.mkdir()
         self.config = folder / "ringfence.toml"
@@ -51,6 +49,8 @@ class Site:
             f"retry_s_first = 0.2\nretry_s_most = 1\nversion_s_max = 3600\n"
             f"[ops]\nshutdown_s = 200\n"
         )
+        self.engine = Engine(self.config, "feeds", "run", port=port)
+        self.metric = self.engine.metric
 
     def file_feed(self, name: str, lines: list[str], extra: str = "") -> Path:
         path = self.folder / f"{name}.txt"
@@ -63,32 +63,11 @@ class Site:
         (self.feeds / f"{name}.toml").write_text(HTTP.format(name=name, url=url))
 
     @contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        words = [sys.executable, "-m", "stream", "feeds", "run", "--config", str(self.config)]
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(words, stderr=log, cwd=Path(__file__).parents[2])
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series that have these labels; 0 while nobody answers."""
-        with suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
-                lines = answer.read().decode().splitlines()
-            wanted = [f'{label}="{value}"' for label, value in labels.items()]
-            return sum(
-                float(line.rpartition(" ")[2])
-                for line in lines
-                if line.startswith(f"{name}{{") and all(one in line for one in wanted)
-            )
-        return 0.0
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
+    def running(self) -> Iterator[Engine]:
+        """The process, started; its log is that of this start."""
+        with self.engine as engine:
+            engine.start()
+            yield engine
 
 
 @pytest.fixture
@@ -121,7 +100,7 @@ async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
     site.http_feed("away", "http://127.0.0.1:1/list")
     site.file_feed("good", kh(1, 2))
     (site.file_feed("broken", [])).write_bytes(b"\0\1\2" * 1000)
-    with site.running() as process:
+    with site.running() as engine:
         await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 2)
         assert await numbers_on(register, "KH/good") == set(kh(1, 2))
         refused = {"feed": "broken", "verdict": "refused", "reason": "not_the_format"}
@@ -129,9 +108,8 @@ async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
         await until(lambda: site.metric("ringfence_feed_consecutive_failures", feed="away") > 1)
         (site.folder / "good.txt").write_text("\n".join(kh(1, 2, 3)))
         await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 3)
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, waiting.HANGS_S) == 0
-    assert "stopping" in site.log
+        assert await asyncio.to_thread(engine.stop) == 0
+        assert "stopping" in engine.log()
 
 
 async def test_a_broken_feed_file_at_the_start_keeps_only_that_feed_down(site, register):
@@ -141,16 +119,15 @@ async def test_a_broken_feed_file_at_the_start_keeps_only_that_feed_down(site, r
     broken = site.feeds / "bad.toml"
     right = broken.read_text()
     broken.write_text(right.replace('format = "text"', 'format = "txt"'))
-    with site.running() as process:
+    with site.running() as engine:
         await until(lambda: site.metric("ringfence_feed_numbers", feed="good") == 2)
         assert site.metric("ringfence_feed_file_wrong", feed="bad") == 1
-        assert "this feed is not followed, the others are" in site.log
-        assert "bad.toml: format" in site.log
+        assert "this feed is not followed, the others are" in site.engine.log()
+        assert "bad.toml: format" in site.engine.log()
         broken.write_text(right)
         await until(lambda: site.metric("ringfence_feed_numbers", feed="bad") == 1)
         assert site.metric("ringfence_feed_file_wrong", feed="bad") == 0
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert engine.stop() == 0
 
 
 async def test_a_changed_feed_file_takes_effect(site, register):
@@ -169,19 +146,18 @@ async def test_a_changed_feed_file_takes_effect(site, register):
         (site.folder / "one.txt").write_text("\n".join(kh(1, 2)))
         await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 2)
         (site.feeds / "two.toml").unlink()
-        await until(lambda: "its file is gone" in site.log)
+        await until(lambda: "its file is gone" in site.engine.log())
 
 
 async def test_a_killed_supervisor_leaves_nothing_half(site, register):
     """Kill -9 while versions come in: its processes end with it, and the next one goes on."""
     path = site.file_feed("one", kh(*range(300)))
-    with site.running() as process:
+    with site.running() as engine:
         await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 300)
         path.write_text("\n".join(kh(*range(50, 350))))
         await asyncio.sleep(0.4)
-        children = _children(process.pid)
-        process.kill()
-        process.wait()
+        children = tree(engine.process.pid)[1:]
+        engine.kill()
         await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
     with site.running():
 
@@ -189,16 +165,6 @@ async def test_a_killed_supervisor_leaves_nothing_half(site, register):
             return await numbers_on(register, "KH/one") == set(kh(*range(50, 350)))
 
         await waiting.until(right, "the numbers of the last version")
-
-
-def _children(pid: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid:
-                found += [int(path.name), *_children(int(path.name))]
-    return found
 
 
 def test_a_process_that_takes_too_much_is_ended():

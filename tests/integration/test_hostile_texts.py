@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
@@ -13,7 +11,7 @@ from yarl import URL
 from stream.core.model.free_text import cleaned
 from stream.edge.http.tokens import ClientRole
 from tests.support.http_service import TOKENS, bearer
-from tests.support.site import DECISIONS, NUMBERS, THEIRS, Site, site_at
+from tests.support.site import DECISIONS, NUMBERS, THEIRS, Site
 
 HOSTILE = {
     "nul": "x\0y",
@@ -36,14 +34,6 @@ FIELDS = (
     *("thing", "standing", "trunk", "at", "theme", "back", "next", "token", "q"),
 )
 QUERY = ("q", "next", "sort", "page", "list", "actor", "before", "period", "from", "to", "state")
-
-
-@pytest.fixture
-async def site(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Site]:
-    async with site_at(redis_url, tmp_path, monkeypatch) as made:
-        yield made
 
 
 def encoded(text: str) -> str:

@@ -2,13 +2,10 @@
 
 import json
 import os
-import signal
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import CollectorRegistry
 
 from stream.config.settings import load
@@ -19,7 +16,7 @@ from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import free_ports
 from stream.services.ingest import IngestJob, request_of
 from tests.support.engine import ROOT, Deployment, Engine
-from tests.support.waiting import Patience
+from tests.support.topics import read
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 MORE = """
@@ -46,47 +43,17 @@ def call(number: int) -> bytes:
 async def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """A deployment with a topic of each dialect that is used here."""
     more = MORE.format(tmp_path / "places")
-    site = Deployment(tmp_path, kafka, redis_url, more)
-    topics = {
-        site.calls: "asterisk-csv:bkk",
-        f"{site.calls}.fs": "freeswitch",
-        f"{site.calls}.wrong": "asterisk-custom:bkk",
-    }
-    whole = ", ".join(f'"{topic}" = "{dialect}"' for topic, dialect in topics.items())
-    text = site.config.read_text()
-    old = f'topics = {{ {site.calls} = "ringfence" }}'
-    assert old in text
-    site.config.write_text(text.replace(old, f"topics = {{ {whole} }}"))
+    dialects = {"": "asterisk-csv:bkk", ".fs": "freeswitch", ".wrong": "asterisk-custom:bkk"}
+    site = Deployment(tmp_path, kafka, redis_url, more, dialects)
     settings = load([site.config], {})
     await ensure_topics(settings.kafka_client(), settings.calls.names(1), lambda _: None)
     return site
 
 
-async def read(here: Deployment, topic: str) -> list[Any]:
-    """All records of a topic."""
-    consumer: Any = AIOKafkaConsumer(
-        bootstrap_servers=here.bootstrap, auto_offset_reset="earliest", group_id=None
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(4)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: list[Any] = []
-        patience = Patience("reading the topic to its end")
-        while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-            patience.check(len(found))
-            for records in (await consumer.getmany(timeout_ms=100)).values():
-                found += records
-        return found
-    finally:
-        await consumer.stop()
-
-
 def taken(engine: Engine, number: int) -> None:
     """Wait until a process has sent so many records."""
-    name = 'ringfence_ingest_records_total{dialect="asterisk-csv:bkk",outcome="taken"'
-    engine.until(lambda: engine.value(name) >= number)
+    labels = {"dialect": "asterisk-csv:bkk", "outcome": "taken"}
+    engine.until(lambda: engine.metric("ringfence_ingest_records_total", **labels) >= number)
 
 
 async def test_every_line_comes_over_kills_and_rotations(here: Deployment) -> None:
@@ -103,7 +70,7 @@ async def test_every_line_comes_over_kills_and_rotations(here: Deployment) -> No
         with path.open("ab") as file:
             file.write(lines[1000][50:] + b"".join(lines[1001:1400]))
         taken(first, 1400)
-        first.stop(signal.SIGKILL)
+        first.kill()
     path.rename(path.with_name("Master.csv.1"))
     with path.with_name("Master.csv.1").open("ab") as file:
         file.write(b"".join(lines[1400:1500]))
@@ -118,11 +85,11 @@ async def test_every_line_comes_over_kills_and_rotations(here: Deployment) -> No
         with path.open("ab") as file:
             file.write(b"".join(lines[2500:]))
         taken(second, 1600)
-        second.until(lambda: second.value("ringfence_ingest_behind_bytes") == 0)
-        assert second.value('ringfence_ingest_files_total{happening="lost"') == 0
+        second.until(lambda: second.metric("ringfence_ingest_behind_bytes") == 0)
+        assert second.metric("ringfence_ingest_files_total", happening="lost") == 0
         assert second.stop() == 0
         assert "stopped" in second.log()
-    records = await read(here, here.calls)
+    records = await read(here.bootstrap, here.calls)
     wanted = Counter(line.rstrip(b"\n") for line in lines)
     found = Counter(record.value for record in records)
     assert found.keys() == wanted.keys()
@@ -141,18 +108,18 @@ async def test_files_of_one_call_each_and_a_wrong_dialect(here: Deployment) -> N
     for sample in sorted((GOLDEN / "freeswitch").glob("*/input.*")):
         (folder / f"{sample.parent.name}.cdr.json").write_bytes(sample.read_bytes())
     count = len([*folder.iterdir()])
-    dry = here.command("ingest", "--dialect", "freeswitch", str(folder), "--dry-run", "--json")
-    assert (dry.code, await read(here, f"{here.calls}.fs")) == (0, [])
+    dry = here.invokes("ingest", "--dialect", "freeswitch", str(folder), "--dry-run", "--json")
+    assert (dry.code, await read(here.bootstrap, f"{here.calls}.fs")) == (0, [])
     said = json.loads(dry.out)
     assert (said["records"], said["topic"]) == (count, f"{here.calls}.fs")
     for expected in (said["calls"], 0):
         assert (await once(here, "freeswitch", folder)).taken == expected
-    assert len(await read(here, f"{here.calls}.fs")) == count
+    assert len(await read(here.bootstrap, f"{here.calls}.fs")) == count
     path = here.folder / "Master.csv"
     path.write_bytes(b"".join(map(call, range(60))))
     with pytest.raises(ConfigInvalid, match="they seem to be in asterisk-csv"):
         await once(here, "asterisk-custom", path)
-    assert await read(here, f"{here.calls}.wrong") == []
+    assert await read(here.bootstrap, f"{here.calls}.wrong") == []
 
 
 async def once(here: Deployment, dialect: str, path: Path) -> Sent:

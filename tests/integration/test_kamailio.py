@@ -10,11 +10,11 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import redis
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from stream.core.model.allowlist import AllowEntry
 from stream.lab.embedded.choose import RedisServer
@@ -25,6 +25,7 @@ from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import entry, fingerprint_of
 from tests.support.kamailio import REDIS_MS, Border, Calls, border_on, hanging, kamailio
 from tests.support.lists import BY, NAME
+from tests.support.topics import read
 from tests.support.waiting import until_now
 
 pytestmark = [
@@ -67,9 +68,7 @@ def border(
         yield made
 
 
-def until(true: Callable[[], object]) -> None:
-    """Wait for a state that others bring about."""
-    until_now(true, "what the border does")
+until = partial(until_now, what="what the border does")
 
 
 def keys(border: Border) -> set[str]:
@@ -77,28 +76,10 @@ def keys(border: Border) -> set[str]:
         return {name[3:] for name in client.scan_iter("bl:+*", count=1000)}
 
 
-async def on_topic(border: Border, topic: str) -> list[dict[str, str]]:
-    """All records of a topic."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=border.deployment.bootstrap, auto_offset_reset="earliest", group_id=None
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for number in range(4)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        found = []
-        while any([await consumer.position(place) < ends[place] for place in places]):
-            for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += [json.loads(record.value or b"null") for record in records]
-        return found
-    finally:
-        await consumer.stop()
-
-
 def records_of(border: Border) -> tuple[Counter[str], Counter[str]]:
     """How many attempts and CDRs of each caller are in Kafka."""
-    found = asyncio.run(on_topic(border, border.deployment.calls))
+    topic = asyncio.run(read(border.deployment.bootstrap, border.deployment.calls))
+    found = [json.loads(record.value) for record in topic]
     ends = [record["src_user"] for record in found if "duration" in record]
     return Counter(record["src_user"] for record in found if "duration" not in record), Counter(
         ends
@@ -130,7 +111,10 @@ def test_what_calls_bring_about_stops_the_next_ones(border: Border, measured) ->
     second = border.call(mixed("1"), RATE)
     assert set(second.blocked) == set(LISTED)
     assert Counter(call.status for call in second.made) == {200: CALLS * 19 // 20, 603: CALLS // 20}
-    decided = asyncio.run(on_topic(border, border.deployment.decisions))
+    decided = [
+        json.loads(one.value)
+        for one in asyncio.run(read(border.deployment.bootstrap, border.deployment.decisions))
+    ]
     known = {decision["decision_id"]: decision["number"] for decision in decided}
     for caller, reason in second.blocked.items():
         found = REASON.fullmatch(reason)

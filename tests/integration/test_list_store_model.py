@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from stream.core.model.entry import Category, Entry
 from stream.feeds import import_file as ingest
-from stream.feeds.import_file import ImportRequest, import_file
+from stream.feeds.import_file import import_file
 from stream.feeds.parse import Defaults
 from stream.lists.store.heads import By, EditOutcome, Removal, Retraction
 from stream.lists.store.list_content import content, entries_of, past_of
@@ -17,6 +17,7 @@ from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.rewrite import rebuild, rollback
 from stream.lists.store.settings import ListStoreSettings
 from tests.support.builders import NOW_S, entry
+from tests.support.lists import request
 
 BY = By("model")
 NUMBERS = [f"+6681234{i:04d}" for i in range(12)]
@@ -101,18 +102,8 @@ class RegisterModel(RuleBasedStateMachine):
         path = self.folder / "numbers.txt"
         path.write_text("\n".join(numbers))
         defaults = Defaults("test", NOW_S - 60, None, Category.CALL_CENTRE, 0, confidence)
-        request = ImportRequest(
-            name=self.name,
-            path=path,
-            kind="text",
-            names=None,
-            defaults=defaults,
-            rejects=self.folder / "rejects",
-            replace=replace,
-            key=b"",
-            by=BY,
-        )
-        report = self.run(import_file(self.client, request, NOW_S))
+        asked = request(path, name=self.name, defaults=defaults, replace=replace, by=BY)
+        report = self.run(import_file(self.client, asked, NOW_S))
         before = self.listed
         if replace:
             self.model.clear()

@@ -6,15 +6,12 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pybloom_live.pybloom import BloomFilter
-from typer.testing import CliRunner, Result
 
-from stream.cli.main import app
 from stream.feeds.open import read_rows
-from tests.support.waiting import REDIS_S
+from tests.support.commands import Operator
 
 NAME = "TH/national"
 SHEET = (
@@ -38,36 +35,10 @@ action = "flag"
 """
 
 
-class Operator:
-    """Types commands with one settings file."""
-
-    def __init__(self, config: Path) -> None:
-        self.config = config
-
-    def invokes(self, *words: str, piped: str | None = None) -> Result:
-        """Run a command, whatever comes of it."""
-        return CliRunner().invoke(app, [*words, "--config", str(self.config)], input=piped)
-
-    def types(self, *words: str, code: int = 0, piped: str | None = None) -> str:
-        done = self.invokes(*words, piped=piped)
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        assert done.exit_code == code, done.output
-        return done.stdout if code == 0 else done.output
-
-    def asks(self, *words: str) -> Any:
-        return json.loads(self.types(*words, "--json"))
-
-
 @pytest.fixture
 def operator(redis_url: str, tmp_path: Path) -> Operator:
     """An operator with an empty register."""
-    config = tmp_path / "ringfence.toml"
-    config.write_text(
-        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
-        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
-    )
-    return Operator(config)
+    return Operator.at(tmp_path, redis_url)
 
 
 @pytest.fixture
@@ -137,12 +108,12 @@ def test_import_reports_as_json(operator, sheet):
     """-o json has what was loaded and where the rejects are; --strict makes them a failure."""
     operator.types("lists", "create", NAME)
     words = ("lists", "import", NAME, str(sheet), "--region", "TH", "--replace", "--json")
-    done = CliRunner().invoke(app, [*words, "--config", str(operator.config)])
-    report = json.loads(done.stdout)
-    assert (report["added"], report["count"], done.exit_code) == (2, 2, 0)
+    done = operator.invokes(*words)
+    report = done.json
+    assert (report["added"], report["count"], done.code) == (2, 2, 0)
     assert report["rejected"] == {"scientific": 1, "bad_date": 1, "bad_category": 1}
     assert Path(report["rejects_file"]).exists()
-    assert "warning: 3 rows were rejected" in done.stderr
+    assert "warning: 3 rows were rejected" in done.err
     operator.types(*words, "--strict", code=1)
 
 

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from stream.cli.main import app
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid, NameRefused
 from stream.lists.store import redis_keys
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
+from tests.support.commands import Operator
 from tests.support.lists import BY, ONE, opened
 
 ODD = ("TH/..", "TH/-rf", "kh/scam", "-rf/x")
@@ -61,8 +60,8 @@ async def test_an_odd_list_goes_on(register: ListStore, raw: Any, name: str) -> 
 def typed(tmp_path: Path, redis_url: str, *words: str) -> tuple[int, str]:
     config = tmp_path / "x.toml"
     config.write_text(f'redis.url = "{redis_url}"\nexchange.dir = "{tmp_path}/exchange"\n')
-    done = CliRunner().invoke(app, [*words, "--config", str(config)])
-    return done.exit_code, done.output
+    done = Operator(config).invokes(*words)
+    return done.code, done.output
 
 
 @pytest.mark.parametrize("name", ["TH/..", "TH/-rf", "kh/scam"])

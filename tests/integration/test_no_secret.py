@@ -13,12 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from typer.testing import CliRunner
 
-from stream.cli.main import app
-from stream.core.model.errors import Fault
 from tests.integration.test_exchange_lists_cli import Operators
 from tests.integration.test_publishing import Running, kept, seen
+from tests.support.commands import Operator
 from tests.support.exchange import LIST
 from tests.support.feeds import kh
 
@@ -32,7 +30,7 @@ class Scene:
         self.folder, self.urls = folder, urls
         self.operators = Operators(folder, urls)
         circles = folder / "circles"
-        for config in (self.operators.kh, self.operators.th):
+        for config in (self.operators.kh.config, self.operators.th.config):
             text = config.read_text()
             if "[exchange]" not in text:
                 text += "[exchange]\n"
@@ -48,11 +46,7 @@ class Scene:
 
     def types(self, config: Path, *words: object) -> None:
         """Whatever comes of it is printed."""
-        done = CliRunner().invoke(app, [*map(str, words), "--config", str(config)])
-        self.said.append(done.output)
-        if done.exception is not None:
-            assert isinstance(done.exception, SystemExit | Fault), done.exception
-            self.said.append(str(done.exception))
+        self.said.append(Operator(config).invokes(*map(str, words)).output)
 
     def secrets(self) -> Iterator[bytes]:
         """Every secret of all of them, in every form that one could slip out in."""
@@ -82,7 +76,8 @@ class Scene:
 
 def played(scene: Scene) -> None:
     """A list of a circle is listed, carried, followed, moved to the next epoch, and asked about."""
-    kh_, th, hub, folder = scene.operators.kh, scene.operators.th, scene.hub, scene.folder
+    kh_, th = scene.operators.kh.config, scene.operators.th.config
+    hub, folder = scene.hub, scene.folder
     repository, root = scene.operators.repository, scene.operators.root
     for words in (
         ("circle", "rotate", "asean"),
@@ -126,7 +121,7 @@ def played(scene: Scene) -> None:
 async def test_no_secret_gets_out(tmp_path: Path, urls: list[str]) -> None:
     """Not into repositories, hubs, bundles, state, registers, logs, metrics, or what is printed."""
     scene = Scene(tmp_path, urls)
-    kh_ = scene.operators.kh
+    kh_ = scene.operators.kh.config
     for words in (
         ("circle", "create", "asean"),
         ("lists", "create", LIST, "--circle", "asean"),
@@ -141,8 +136,8 @@ async def test_no_secret_gets_out(tmp_path: Path, urls: list[str]) -> None:
     running.start()
     try:
         await seen(running.latest)
-        scene.said.append(await asyncio.to_thread(running.page, "metrics"))
-        scene.said.append(await asyncio.to_thread(running.page, "ready"))
+        scene.said.append((await asyncio.to_thread(running.page, "/metrics"))[1])
+        scene.said.append((await asyncio.to_thread(running.page, "/ready"))[1])
     finally:
         code = await asyncio.to_thread(running.stop)
     assert code == os.EX_OK
@@ -159,9 +154,9 @@ async def test_no_secret_gets_out(tmp_path: Path, urls: list[str]) -> None:
 def test_the_search_would_find_one(tmp_path: Path, urls: list[str]) -> None:
     """A secret that was planted is found, wherever it is."""
     scene = Scene(tmp_path, urls)
-    scene.types(scene.operators.kh, "circle", "create", "asean")
-    scene.types(scene.operators.kh, "lists", "create", LIST)
-    scene.types(scene.operators.th, "lists", "create", LIST)
+    scene.types(scene.operators.kh.config, "circle", "create", "asean")
+    scene.types(scene.operators.kh.config, "lists", "create", LIST)
+    scene.types(scene.operators.th.config, "lists", "create", LIST)
     key = bytes.fromhex((tmp_path / "circles" / "asean.key").read_text())
     (tmp_path / "planted.log").write_text(f"{key!r}")
     found = {

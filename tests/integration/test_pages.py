@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from stream.config.agreement_files import AgreementFolder
-from stream.config.settings import load
+from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import Auth
@@ -20,9 +20,9 @@ from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.collect import Monitor
 from stream.web import install
-from stream.web.page_context import opened
+from stream.web.page_context import PageParts, opened
 from stream.web.sessions import TOUCH_S, Sessions
-from tests.support.http_service import TOKENS, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, Served, parts_for, serve_settings, served
 from tests.support.lists import BY
 from tests.support.lists import opened as register_at
 
@@ -129,10 +129,9 @@ async def test_a_notice_is_told_once(office: Office) -> None:
     assert [one and one[0].notice for one in told] == ["done", ""]
 
 
-async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
-    """Who watches the overview when the token is taken back sees no figure after that."""
-    settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
-    settings = replace(settings, redis=replace(settings.redis, url=redis_url))
+@asynccontextmanager
+async def viewing(settings: Settings) -> AsyncIterator[tuple[PageParts, Served, dict[str, str]]]:
+    """The pages with no list and no appeals, over HTTP; and the header of a viewer."""
     parts, nobody = parts_for(serve_settings()), cast("AppealService", None)
     async with (
         opened(
@@ -147,10 +146,17 @@ async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
         served(parts, more=lambda app: install(app, pages)) as http,
     ):
         cookie = await pages.sessions.begin(TOKENS[ClientRole.VIEWER])
-        headers = {"Cookie": f"ringfence={cookie}"}
+        yield pages, http, {"Cookie": f"ringfence={cookie}"}
+
+
+async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
+    """Who watches the overview when the token is taken back sees no figure after that."""
+    settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    settings = replace(settings, redis=replace(settings.redis, url=redis_url))
+    async with viewing(settings) as (pages, http, headers):
         async with http.client.get("/events", headers=headers) as stream:
             assert await stream.content.readuntil(b"\n\n")
-            parts.auth.take_up(Tokens(()))
+            http.parts.auth.take_up(Tokens(()))
             async with asyncio.timeout(60):
                 await stream.content.read()  # to its end
         async with http.client.get("/events", headers=headers) as answer:
@@ -180,26 +186,11 @@ async def test_a_page_of_many_lists_asks_no_more_than_one_of_few(
         redis=replace(settings.redis, url=redis_url),
         feeds=replace(settings.feeds, dir=str(tmp_path / "feeds")),
     )
-    parts, nobody = parts_for(serve_settings()), cast("AppealService", None)  # the page asks none
-    async with (
-        register_at(redis_url) as register,
-        opened(
-            settings,
-            settings.serve,
-            Monitor(()),
-            parts.auth,
-            AgreementFolder(None),
-            nobody,
-            lambda: EMPTY_BLOCKLISTS,
-        ) as pages,
-        served(parts, more=lambda app: install(app, pages)) as http,
-    ):
-        cookie = await pages.sessions.begin(TOKENS[ClientRole.VIEWER])
+    async with register_at(redis_url) as register, viewing(settings) as (_, http, headers):
         counts = []
         for upto in (5, 200):
             for number in range(upto):
                 await register.create(f"TH/list-{number:04d}", "plain", BY)
-            headers = {"Cookie": f"ringfence={cookie}"}
             await (await http.client.get("/lists", headers=headers)).read()  # connects
             with monkeypatch.context() as patch:
                 patch.setattr(Redis, "execute_command", counted)

@@ -1,17 +1,15 @@
 """A partner with nothing of ours, and a list that Ringfence publishes from its register."""
 
 import asyncio
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from stream.cli.main import app
 from stream.core.model.agreement import Shared
 from tests.support.builders import fingerprint_of
+from tests.support.commands import Operator
 from tests.support.exchange import LIST, Lab, lab
 from tests.support.waiting import HANGS_S
 
@@ -63,6 +61,6 @@ async def test_an_owner_explains_what_a_partner_has_only_as_a_fingerprint(
 
 def explained_by_owner(folder: Path, number: str) -> tuple[int, str | None]:
     words = ["circle", "why", LIST, f"{fingerprint_of(number):016x}", "--json"]
-    done = CliRunner().invoke(app, [*words, "--config", str(folder / "kh.toml")])
-    reports = json.loads(done.output)["reports"]
-    return done.exit_code, reports[0]["number"] if reports else None
+    done = Operator(folder / "kh.toml").invokes(*words)
+    reports = done.json["reports"]
+    return done.code, reports[0]["number"] if reports else None

@@ -11,8 +11,8 @@ from stream.core.numbers.prefix_entries import PrefixRules
 from stream.feeds.import_file import import_file
 from stream.feeds.parse import Defaults
 from stream.lists.store.list_content import covering
-from tests.integration.test_lists_cli import Operator
 from tests.support.builders import NOW_S, entry
+from tests.support.commands import Operator
 from tests.support.lists import (
     BASE,
     BY,

@@ -3,13 +3,8 @@
 import asyncio
 import json
 import os
-import signal
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from urllib.error import HTTPError
 
 import pytest
 import redis
@@ -19,9 +14,10 @@ from stream.exchange.publisher import ListPublisher
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.snapshot.repository_layout import Latest
 from tests.integration.test_exchange_lists_cli import Operators
+from tests.support.engine import Engine
 from tests.support.exchange import LIST, lab
 from tests.support.feeds import kh
-from tests.support.waiting import HANGS_S, until
+from tests.support.waiting import until
 
 AGREEMENT = """
 title = "An agreement"
@@ -96,51 +92,24 @@ async def seen(true: Callable[[], object]) -> None:
     await until(lambda: asyncio.to_thread(true), "what another process does", 0.05)
 
 
-class Running:
+class Running(Engine):
     """`exchange run` in a country that has a folder of agreements."""
 
     def __init__(self, operators: Operators) -> None:
         self.operators = operators
         self.folder = operators.repository.parent / "agreements"
         self.folder.mkdir()
-        text = operators.kh.read_text()
-        operators.kh.write_text(
+        text = operators.kh.config.read_text()
+        operators.kh.config.write_text(
             f'{text}look_s = 1\n[agreements]\ndir = "{self.folder}"\nreload_s = 0.1\n'
         )
-        self.log = operators.repository.parent / "run.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(operators.kh.config, "exchange", "run")
 
     def agrees(self, until_s: datetime, shares: str = "numbers") -> None:
         """Write the agreement; it is seen whole or not at all."""
         new = self.folder / "th-kh.new"
         new.write_text(AGREEMENT.format(until=until_s.isoformat(), shares=shares))
         new.replace(self.folder / "th-kh.toml")
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "stream", "exchange", "run"]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*command, "--config", str(self.operators.kh)], stdout=log, stderr=log
-            )
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(HANGS_S)
-
-    def said(self) -> list[str]:
-        """Its log's messages."""
-        found = [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
-        return [one["event"] for one in found]
-
-    def page(self, name: str) -> str:
-        """One of its pages, once it is there."""
-        address = next(text.split("/metrics")[0] for text in self.said() if "/metrics" in text)
-        try:
-            with urllib.request.urlopen(f"{address}/{name}", timeout=10) as answer:
-                return str(answer.read().decode())
-        except HTTPError as error:
-            return str(error.read().decode())
 
     def latest(self) -> Latest | None:
         """What partners are led to."""
@@ -150,40 +119,42 @@ class Running:
 async def test_a_list_is_published_as_long_as_an_agreement_shares_it(tmp_path, urls):
     """Agreements begin, change and end while `exchange run` runs; its pages say how it stands."""
     operators = Operators(tmp_path, urls)
-    await asyncio.to_thread(operators.types, operators.kh, "lists", "create", LIST)
+    await asyncio.to_thread(operators.kh.types, "lists", "create", LIST)
     add = ("lists", "add", LIST, *kh(1), "--reason", "a test")
-    await asyncio.to_thread(operators.types, operators.kh, *add)
+    await asyncio.to_thread(operators.kh.types, *add)
     running = Running(operators)
     running.start()
     try:
-        await seen(lambda: any("no agreement in force" in text for text in running.said()))
+        await seen(lambda: running.said("no agreement in force"))
         assert running.latest() is None
         later = datetime.now(UTC) + timedelta(days=1)
         running.agrees(later, "fingerprints")
         await seen(lambda: (found := running.latest()) and found.shares == "fingerprints")
         running.agrees(later)
         await seen(lambda: (found := running.latest()) and found.shares == "numbers")
-        await seen(lambda: '"ready": true' in running.page("ready"))
-        await seen(lambda: f'exchange_generation{{list="{LIST}"}} 2.0' in running.page("metrics"))
-        shown = running.page("metrics")
+        await seen(lambda: '"ready": true' in running.page("/ready")[1])
+        await seen(
+            lambda: f'exchange_generation{{list="{LIST}"}} 2.0' in running.page("/metrics")[1]
+        )
+        shown = running.page("/metrics")[1]
         for role in ("root", "targets", "snapshot", "timestamp", LIST):
             assert f'ringfence_exchange_expires_timestamp_seconds{{role="{role}"}} 1' in shown
         assert f'ringfence_exchange_shared{{list="{LIST}"}} 1.0' in shown
         assert "ringfence_exchange_register_up 1.0" in shown
         (running.folder / "broken.toml").write_text("no agreement")
-        await seen(lambda: any("the last good ones stay" in text for text in running.said()))
+        await seen(lambda: running.said("the last good ones stay"))
         running.agrees(datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=3))
         await seen(lambda: running.latest() is None)
         shared = f'ringfence_exchange_shared{{list="{LIST}"}} 0.0'
-        await seen(lambda: shared in running.page("metrics"))
+        await seen(lambda: shared in running.page("/metrics")[1])
     finally:
         code = running.stop()
-    assert code == os.EX_OK, running.said()
+    assert code == os.EX_OK, running.last_words()
     publish = ("exchange", "publish", LIST)
     (running.folder / "broken.toml").unlink()
-    refused = await asyncio.to_thread(operators.types, operators.kh, *publish, code=1)
+    refused = await asyncio.to_thread(operators.kh.types, *publish, code=1)
     assert "no agreement in force shares KH/scam" in refused
-    shared = await asyncio.to_thread(operators.types, operators.kh, *publish, "--share", "numbers")
+    shared = await asyncio.to_thread(operators.kh.types, *publish, "--share", "numbers")
     assert "shared as numbers" in shared
 
 
@@ -193,26 +164,26 @@ async def test_a_running_publisher_that_went_back_says_so(tmp_path, urls):
     A list that has no role yet and one whose circle has no key hold up no other.
     """
     operators = Operators(tmp_path, urls)
-    await asyncio.to_thread(operators.types, operators.kh, "lists", "create", LIST)
+    await asyncio.to_thread(operators.kh.types, "lists", "create", LIST)
     old = await asyncio.to_thread(kept, urls[0])
     add = ("lists", "add", LIST, *kh(1, 2), "--reason", "a test")
-    await asyncio.to_thread(operators.types, operators.kh, *add)
-    await asyncio.to_thread(operators.types, operators.kh, "exchange", "publish", LIST)
+    await asyncio.to_thread(operators.kh.types, *add)
+    await asyncio.to_thread(operators.kh.types, "exchange", "publish", LIST)
     await asyncio.to_thread(restored, urls[0], old)
     running = Running(operators)
     running.agrees(datetime.now(UTC) + timedelta(days=1), "fingerprints")
     before = running.latest()
     running.start()
     try:
-        await seen(lambda: any("an older copy" in text for text in running.said()))
+        await seen(lambda: running.said("an older copy"))
         failures = f'ringfence_exchange_failures_total{{list="{LIST}",reason="behind"}}'
-        await seen(lambda: failures in running.page("metrics"))
-        assert "an older copy" in json.loads(running.page("ready"))["missing"][0]
+        await seen(lambda: failures in running.page("/metrics")[1])
+        assert "an older copy" in json.loads(running.page("/ready")[1])["missing"][0]
         assert running.latest() == before
         anew = ("exchange", "publish", LIST, "--anew")
-        await asyncio.to_thread(operators.types, operators.kh, *anew)
+        await asyncio.to_thread(operators.kh.types, *anew)
         again = "exchange recovered part=KH/scam"
-        await seen(lambda: any(again in text for text in running.said()))
+        await seen(lambda: running.said(again))
     finally:
         code = running.stop()
     assert code == os.EX_OK

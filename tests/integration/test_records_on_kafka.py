@@ -96,14 +96,12 @@ class Cluster:
     async def theirs(self, offset: int) -> Read:
         """The same by aiokafka, to the last committed record."""
         partition = TopicPartition(self.topic, 0)
-        consumer: Any = AIOKafkaConsumer(
+        async with AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap,
             enable_auto_commit=False,
             isolation_level="read_committed",
             max_partition_fetch_bytes=2**24,
-        )
-        await consumer.start()
-        try:
+        ) as consumer:
             consumer.assign([partition])
             consumer.seek(partition, offset)
             rows: list[tuple[int, int, bytes | None]] = []
@@ -114,8 +112,6 @@ class Cluster:
                 for found in (await consumer.getmany(timeout_ms=100)).values():
                     rows += [(record.offset, record.timestamp, record.value) for record in found]
             return Read(rows, await consumer.position(partition))
-        finally:
-            await consumer.stop()
 
     async def readable(self, stop: int = -1) -> None:
         """Wait until all before `stop` may be read (-1: all that there is).

@@ -5,21 +5,18 @@ import csv
 import io
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from typer.testing import CliRunner
 
 from stream.cli.calls import traceback_command
-from stream.cli.main import app
 from stream.core.numbers.number import masked
 from stream.insight.replay import traced_calls
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import entry
+from tests.support.commands import Operator, Said
 from tests.support.engine import LISTED, Deployment
 from tests.support.lists import BY
 from tests.support.waiting import Patience
@@ -28,37 +25,15 @@ SCAM = "KH/scam"
 WHY = ("--for", "Royal Thai Police", "--reason", "case 1234/2569")
 
 
-@dataclass
-class Said:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 async def typed(config: Path, *words: str) -> Said:
     """`ringfence WORDS`, in this process: it need not start Python for each."""
-    env = {"COLUMNS": "200", "NO_COLOR": "1", "RINGFENCE_ACTOR": "malee"}
-    args = [*words, "--config", str(config)]
-    done = await asyncio.to_thread(CliRunner().invoke, app, args, env=env)
-    code = done.exit_code
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        return Said(3, done.stdout, f"{type(done.exception).__name__}: {done.exception}")
-    return Said(code, done.stdout, done.stderr)
+    operator = Operator(config, RINGFENCE_ACTOR="malee")
+    return await asyncio.to_thread(operator.invokes, *words)
 
 
 async def committed(bootstrap: str, group: str, topic: str) -> list[int | None]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group)
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(bootstrap_servers=bootstrap, group_id=group) as consumer:
         return [await consumer.committed(TopicPartition(topic, number)) for number in range(4)]
-    finally:
-        await consumer.stop()
 
 
 def call(number: str, name: str) -> bytes:
@@ -102,7 +77,7 @@ async def test_a_wrong_block_is_put_right_by_its_decision(
             verdict = (await here.decided(sent))[-1]["verdict"]
         await register.add(SCAM, [entry(LISTED, source="next version")], BY)
         await asyncio.to_thread(
-            engine.until, lambda: engine.value('ringfence_list_generation{list="KH/scam"') >= 3
+            engine.until, lambda: engine.metric("ringfence_list_generation", list="KH/scam") >= 3
         )
         await here.send([call(LISTED, "listed anew")])
         sent += 1

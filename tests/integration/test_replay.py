@@ -9,8 +9,9 @@ import pytest
 
 from stream.core.numbers.number import masked
 from stream.lists.store.list_store import ListStore
-from tests.integration.test_redress_cli import Said, committed, typed
+from tests.integration.test_redress_cli import committed, typed
 from tests.support.builders import entry
+from tests.support.commands import Said
 from tests.support.engine import LISTED, Deployment, records
 from tests.support.lists import BY
 
@@ -61,7 +62,7 @@ async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differ
         await here.send([*sent, b"nonsense"])
         decided = await here.decided(30)
         await asyncio.to_thread(
-            engine.until, lambda: engine.value("ringfence_calls_total") >= len(sent) + 1
+            engine.until, lambda: engine.metric("ringfence_calls_total") >= len(sent) + 1
         )
         assert engine.stop() == 0
     group = here.calls.replace("calls", "group")

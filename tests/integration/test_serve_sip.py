@@ -121,20 +121,20 @@ def outlives(serve: Engine, port: int) -> None:
 
 def cuts_off(serve: Engine, port: int) -> None:
     """A connection that brings half a message is closed; one too many is; others are not."""
-    serve.until(lambda: serve.value("ringfence_sip_connections") == 0)
+    serve.until(lambda: serve.metric("ringfence_sip_connections") == 0)
     with socket.create_connection((HOST, port), timeout=HANGS_S) as slow:
         slow.sendall(message()[:-9])
         with suppress(ConnectionResetError):
             assert slow.recv(100) == b""
-    serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="slow"') >= 1)
+    serve.until(lambda: serve.metric("ringfence_sip_cut_off_total", reason="slow") >= 1)
     many = [socket.create_connection((HOST, port), timeout=HANGS_S) for _ in range(25)]
-    serve.until(lambda: serve.value('ringfence_sip_cut_off_total{reason="too_many"') >= 5)
+    serve.until(lambda: serve.metric("ringfence_sip_cut_off_total", reason="too_many") >= 5)
     many[0].sendall(b"\r\n\r\n" + message(method="OPTIONS"))
     assert many[0].recv(2)[:2] == b"\r\n"
     assert many[0].recv(4000).startswith(b"SIP/2.0 200")
     for one in many:
         one.close()
-    serve.until(lambda: serve.value("ringfence_sip_connections") == 0)
+    serve.until(lambda: serve.metric("ringfence_sip_connections") == 0)
 
 
 async def test_it_answers_switches(tmp_path: Path, redis_url: str) -> None:
@@ -152,11 +152,10 @@ async def test_it_answers_switches(tmp_path: Path, redis_url: str) -> None:
         ids = check(ask(tmp_path, port, calls), calls)
         calls = pairs(200)
         ids += check(ask(tmp_path, port, calls, "-t", "t1"), calls)
-        blocks = 'ringfence_sip_answers_total{code="603"'
-        serve.until(lambda: serve.value(blocks) >= len(ids))
+        serve.until(lambda: serve.metric("ringfence_sip_answers_total", code="603") >= len(ids))
         redis = Redis.from_url(redis_url)
         kept = DecisionStore(redis, responder().metrics, 2, 1000)
-        serve.until(lambda: serve.value("ringfence_sip_decisions_kept_total") >= len(ids))
+        serve.until(lambda: serve.metric("ringfence_sip_decisions_kept_total") >= len(ids))
         found = await kept.find(ids[-1])
         await redis.aclose()
         assert found is not None
@@ -171,5 +170,5 @@ async def test_it_answers_switches(tmp_path: Path, redis_url: str) -> None:
         serve.until_ready()
         calls = pairs(200)
         check(ask(tmp_path, port, calls), calls)
-        assert serve.value("ringfence_sip_register_up") == 0
+        assert serve.metric("ringfence_sip_register_up") == 0
         assert serve.stop() == 0

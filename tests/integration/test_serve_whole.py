@@ -71,7 +71,7 @@ async def test_it_serves_with_and_without_its_servers(
     serve: Engine
     with runs() as serve:
         serve.until_ready()
-        serve.until(lambda: serve.value("ringfence_http_register_up") == 1)
+        serve.until(lambda: serve.metric("ringfence_http_register_up") == 1)
         status, said = asked(port, ASK)
         assert (status, said["verdict"], said["fail_open"]) == (200, "block", False)
         by_lookup = said["decision_id"]
@@ -90,14 +90,14 @@ async def test_it_serves_with_and_without_its_servers(
     here.config.write_text(away.replace(redis_url, f"redis://{NOBODY}/0"))
     with runs("--workers", "2") as serve:
         serve.until_ready()
-        assert serve.value("ringfence_workers_running") == 2
+        assert serve.metric("ringfence_workers_running") == 2
         said_by: set[str] = set()
         while len(said_by) < 2:  # each connection is a process' own, by the kernel's dice
             status, said = asked(port, ASK)
             assert (status, said["verdict"], said["fail_open"]) == (200, "block", False)
             assert not said["lists_followed"]
             said_by.add(said["origin"].split("/")[1])
-        serve.until(lambda: serve.value("ringfence_http_lookups_total") >= 2)
+        serve.until(lambda: serve.metric("ringfence_http_lookups_total") >= 2)
         assert asked(port, "/v1/calls/ringfence", records(1)[0])[0] == 503
         assert asked(port, f"/v1/decisions/{by_lookup}")[0] == 503
         assert serve.stop() == 0

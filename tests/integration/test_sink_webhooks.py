@@ -6,6 +6,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from stream.edge.sinks.webhook_post import DeliveryResult, Post
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.topics import ensure_topics
 from stream.ops.metrics.sink_catalogue import WebhookMetrics
-from stream.ops.tasks import cancelled
 from stream.services.webhook_sink import WebhookSink, resend
 from tests.support import certificates
 from tests.support.engine import WAIT_S, Deployment
+from tests.support.sinks import ran
+from tests.support.waiting import until
 from tests.unit.edge.sinks.test_cloud_event import RECEIVER, SECRET
 from tests.unit.edge.sinks.test_proxy_keys import decision
 
@@ -249,16 +251,12 @@ async def test_only_a_server_that_is_trusted_is_told(tmp_path: Path) -> None:
 
 
 async def _undelivered(deployment: Deployment, topic: str) -> Any:
-    consumer = AIOKafkaConsumer(
+    async with AIOKafkaConsumer(
         bootstrap_servers=deployment.bootstrap, auto_offset_reset="earliest", group_id=None
-    )
-    await consumer.start()
-    try:
+    ) as consumer:
         consumer.assign([TopicPartition(topic, number) for number in range(4)])
         async with asyncio.timeout(WAIT_S):
             return await consumer.getone()
-    finally:
-        await consumer.stop()
 
 
 @pytest.mark.apache_kafka
@@ -290,7 +288,7 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
         settings = load([deployment.config], {})
         names = settings.calls.names(1, settings.sinks.webhooks.topics())
         await ensure_topics(settings.kafka_client(), names, lambda _: None)
-        async with _webhooks(settings) as run:
+        async with ran(WebhookSink(settings, {"HOOK": SECRET})) as run:
             await _until(
                 lambda: not run._missing() and all(s.starts for s in run._sources.values())
             )
@@ -304,7 +302,7 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
             )
         seen = len(receiver.genuine)
         hanging.set()
-        async with _webhooks(settings):
+        async with ran(WebhookSink(settings, {"HOOK": SECRET})):
             await _until(lambda: len(receiver.genuine) >= seen + 5)
         assert {one["decision_id"] for one in receiver.genuine} == {f"D{n}" for n in range(5)}
         for taken, expected in (("D1", (1, 4)), ("D2", (1, 3)), ("D3", (1, 2))):
@@ -315,19 +313,4 @@ async def test_endpoints_do_not_wait_for_each_other(tmp_path: Path, kafka, redis
         assert (good.delivered, good.not_taken) == (0, 0)
 
 
-@asynccontextmanager
-async def _webhooks(settings: Any) -> AsyncIterator[WebhookSink]:
-    run = WebhookSink(settings, {"HOOK": SECRET})
-    task = asyncio.create_task(run.run())
-    try:
-        yield run
-        run.stop("the test")
-        await asyncio.wait_for(task, WAIT_S)
-    finally:
-        await cancelled(task)
-
-
-async def _until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not true():  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
+_until = partial(until, what="what the sink does")

@@ -46,28 +46,22 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
 
 async def sent(here: Deployment, values: dict[bytes, list[tuple[str, bytes]]]) -> None:
     """Put records with headers on the calls topic."""
-    producer = AIOKafkaProducer(bootstrap_servers=here.bootstrap, acks="all")
-    await producer.start()
-    try:
+    async with AIOKafkaProducer(bootstrap_servers=here.bootstrap, acks="all") as producer:
         for value, headers in values.items():
             await producer.send(here.calls, value, headers=headers)
-    finally:
-        await producer.stop()
 
 
 async def headers_of(here: Deployment, count: int) -> dict[str, dict[str, bytes]]:
     """The headers of `count` decisions by their calls."""
     decided = await here.decided(count)
-    consumer = AIOKafkaConsumer(bootstrap_servers=here.bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=here.bootstrap, auto_offset_reset="earliest"
+    ) as consumer:
         consumer.assign([TopicPartition(here.decisions, number) for number in range(4)])
         by_id: dict[str, dict[str, bytes]] = {}
         while len(by_id) < count:
             for found in (await consumer.getmany(timeout_ms=200)).values():
                 by_id |= {dict(one.headers)["ce_id"].decode(): dict(one.headers) for one in found}
-    finally:
-        await consumer.stop()
     return {one["call_id"]: by_id[one["decision_id"]] for one in decided}
 
 
@@ -83,10 +77,7 @@ async def test_a_trace_goes_on_in_the_decision(tmp_path: Path, kafka: Any, redis
     """
     with collector() as (address, spans):
         more = f'ops.traces = "{address}"\nops.traces_ratio = 1.0'
-        here = Deployment(tmp_path, kafka, redis_url, more)
-        assert here.command("topics", "create").code == 0
-        assert here.command("lists", "create", "TH/national").code == 0
-        assert here.command("lists", "add", "TH/national", LISTED).code == 0
+        here = Deployment(tmp_path, kafka, redis_url, more).made("TH/national")
         first, second, third = records(3, every=1)
         state = ("tracestate", b"vendor=1")
         with here.engine() as engine:
@@ -100,7 +91,7 @@ async def test_a_trace_goes_on_in_the_decision(tmp_path: Path, kafka: Any, redis
                 },
             )
             found = await headers_of(here, 3)
-            assert engine.value("ringfence_records_rejected_total") == 0
+            assert engine.metric("ringfence_records_rejected_total") == 0
             assert engine.stop() == 0
     assert found["a-0"]["traceparent"] == PARENT
     assert found["a-0"]["tracestate"] == b"vendor=1"

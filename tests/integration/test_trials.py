@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 
 import pytest
@@ -75,7 +74,7 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
         why = json.loads((await typed(here.config, "why", LISTED, "--json")).out)
         (turned,) = why["lists"][0]["turned"]
         assert (turned["what"], turned["reason"]) == (f"list:{SCAM}", "a week without")
-        engine.stop(signal.SIGKILL)
+        engine.kill()
     text = here.config.read_text()
     here.config.write_text(text.replace(redis_url, f"redis://127.0.0.1:{free_ports(1)[0]}/0"))
     with here.engine() as engine:

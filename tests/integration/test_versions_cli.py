@@ -3,50 +3,21 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner
 
-from stream.cli.main import app
-from tests.support.waiting import REDIS_S
+from tests.support.commands import Operator, command
 
 NAME = "KH/scam"
 ONE, TWO = "+85523900123", "+85523900124"
 
 
-class Operator:
-    """Types commands with one settings file, as somchai."""
-
-    def __init__(self, config: Path, url: str) -> None:
-        self.config, self.url = config, url
-
-    def types(self, *words: str, code: int = 0) -> str:
-        done = CliRunner().invoke(
-            app,
-            [*words, "--config", str(self.config)],
-            env={"RINGFENCE_ACTOR": "somchai", "COLUMNS": "200"},
-        )
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        assert done.exit_code == code, done.output
-        return done.stdout if code == 0 else done.output
-
-    def asks(self, *words: str, code: int = 0) -> Any:
-        return json.loads(self.types(*words, "--json", code=code))
-
-
 @pytest.fixture
 def operator(redis_url: str, tmp_path: Path) -> Operator:
     """An operator of a list: 1 made, 2 ONE added, 3 TWO added, 4 ONE removed."""
-    config = tmp_path / "ringfence.toml"
-    config.write_text(
-        f'[redis]\nurl = "{redis_url}"\ntimeout_s = {REDIS_S}\n'
-        f'[lists]\nstate_dir = "{tmp_path}/state"\n'
-        '[owners.KH]\ncontact = "unblock@cert.example"\n'
-    )
-    operator = Operator(config, redis_url)
+    owners = '[owners.KH]\ncontact = "unblock@cert.example"\n'
+    operator = Operator.at(tmp_path, redis_url, owners, RINGFENCE_ACTOR="somchai")
     operator.types("lists", "create", NAME)
     operator.types("lists", "add", NAME, ONE, "--reason", "by hand")
     operator.types("lists", "add", NAME, TWO, "--reason", "by hand", "--confidence", "70")
@@ -56,7 +27,7 @@ def operator(redis_url: str, tmp_path: Path) -> Operator:
 
 def moments(operator: Operator) -> dict[int, str]:
     """The milliseconds of each generation, as TIME."""
-    with redis.Redis.from_url(operator.url, decode_responses=True) as client:
+    with redis.Redis.from_url(operator.redis_url, decode_responses=True) as client:
         return {
             int(fields["generation"]): _time(identity)
             for identity, fields in client.xrange("rf:changes")
@@ -132,7 +103,7 @@ def test_what_is_not_known_of_then(operator):
     """A list whose changes of then are not kept is named with the reason, not passed over."""
     then = moments(operator)
     operator.types("lists", "rebuild", NAME)
-    with redis.Redis.from_url(operator.url) as client:
+    with redis.Redis.from_url(operator.redis_url) as client:
         client.xtrim("rf:changes", maxlen=1, approximate=False)
     answer = operator.asks("why", ONE, "--at", then[2], code=1)
     assert "not kept any more" in answer["not_known"][NAME]
@@ -160,7 +131,7 @@ def test_the_audit_is_verified(operator):
     head = whole["head"]
     operator.types("lists", "add", NAME, ONE)
     assert operator.asks("audit", "verify", "--head", head)["noted_entry"] == 4
-    with redis.Redis.from_url(operator.url) as client:
+    with redis.Redis.from_url(operator.redis_url) as client:
         items = client.xrange("rf:audit")
         client.xdel("rf:audit", items[2][0])
         assert "entry 3 is missing" in operator.types("audit", "verify", code=1)
@@ -183,6 +154,4 @@ def test_the_audit_is_verified(operator):
 )
 def test_every_command_helps_with_an_example(words):
     """--help shows an example that can be typed."""
-    done = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
-    assert done.exit_code == 0
-    assert f"Example: ringfence {' '.join(words)}" in done.stdout
+    assert f"Example: ringfence {' '.join(words)}" in command(*words, "--help").out

@@ -64,13 +64,9 @@ async def commit(settings: Settings, group: str, number: str, offset: int) -> No
     place = TopicPartition(
         settings.calls.decisions_topic, int(partitions_of([number.encode()], PARTITIONS)[0])
     )
-    consumer = AIOKafkaConsumer(**options, group_id=group, enable_auto_commit=False)
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(**options, group_id=group, enable_auto_commit=False) as consumer:
         consumer.assign([place])
         await consumer.commit({place: OffsetAndMetadata(offset, "")})
-    finally:
-        await consumer.stop()
 
 
 @pytest.mark.apache_kafka

@@ -11,7 +11,6 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.calls.call_batch import CallBatch, Outcome
 from stream.calls.decode import decode
@@ -25,6 +24,7 @@ from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import check_topics, ensure_topics
+from tests.support.topics import read, written
 from tests.support.waiting import HANGS_S, Patience
 
 _names = count()
@@ -68,44 +68,12 @@ class Lab:
 
     async def produce(self, values: Sequence[bytes | None]) -> list[str]:
         """Write records, spread over all partitions; where each lies."""
-        producer: Any = AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap, acks="all", max_request_size=2**24
-        )
-        await producer.start()
-        try:
-            topic = self.topics.calls[0]
-            sent = [
-                await producer.send(topic, value, key=b"", partition=place % self.topics.partitions)
-                for place, value in enumerate(values)
-            ]
-            written = [await one for one in sent]
-        finally:
-            await producer.stop()
-        return [f"{one.topic}/{one.partition}/{one.offset}" for one in written]
+        sent = await written(self.bootstrap, self.topics.calls[0], values, self.topics.partitions)
+        return [f"{one.topic}/{one.partition}/{one.offset}" for one in sent]
 
     async def read(self, topic: str) -> list[Any]:
         """All records of a topic that a reader of committed records sees."""
-        consumer: Any = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            max_partition_fetch_bytes=2**24,
-        )
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic, one) for one in range(self.topics.partitions)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            records: list[Any] = []
-            patience = Patience(f"reading {topic} to its end")
-            while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-                patience.check(len(records))
-                for found in (await consumer.getmany(timeout_ms=200)).values():
-                    records += found
-        finally:
-            await consumer.stop()
-        return records
+        return await read(self.bootstrap, topic, self.topics.partitions)
 
     async def outcome(self) -> tuple[Counter[str], Counter[str]]:
         """How often each record ended as a decision, and as a reject, by where it lay."""

@@ -71,14 +71,10 @@ class World:
 
     async def decide(self, *values: bytes) -> None:
         """TH's workers decided so."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.calls.bootstrap)
-        await producer.start()
-        try:
+        async with AIOKafkaProducer(bootstrap_servers=self.calls.bootstrap) as producer:
             for value in values:
                 key = msgspec.json.decode(value)["number"].encode()
                 await producer.send_and_wait(self.calls.topics.decisions, value, key=key)
-        finally:
-            await producer.stop()
 
     @asynccontextmanager
     async def th(self, **more: Any) -> AsyncIterator[Enforcing]:

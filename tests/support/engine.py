@@ -3,23 +3,24 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.lab.embedded.choose import EmbeddedBroker
 from stream.lab.embedded.guarded_server import free_ports
+from tests.support.commands import Operator
 from tests.support.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]
@@ -27,83 +28,193 @@ KERNELS_DIR = ROOT / "state" / "kernels"
 """What the tests compiled, in their process: an engine need not do it again."""
 LISTED = "+66812345678"
 WAIT_S = HANGS_S
+POLL_S = 0.1
+"""Each look at /metrics costs the engine and the test some 10 ms of CPU."""
+_numbers = count()
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a command did."""
+def process(
+    *words: str, env: Mapping[str, str] | None = None, wait_s: float = WAIT_S
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end in a process of its own, for tests of what only that shows."""
+    return subprocess.run(
+        [sys.executable, "-m", "stream", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=wait_s,
+    )
 
-    code: int
-    out: str
-    err: str
+
+def toml(tables: Mapping[str, Mapping[str, object]]) -> str:
+    """Tables of plain values as TOML: JSON's texts, numbers, booleans and arrays are TOML's."""
+    lines: list[str] = []
+    for name, values in tables.items():
+        lines += [f"[{name}]", *(f'"{key}" = {json.dumps(one)}' for key, one in values.items())]
+    return "\n".join(lines) + "\n"
 
 
-class Engine:
-    """One `ringfence run` process and what it says."""
+def merged(
+    base: Mapping[str, Mapping[str, object]], changes: Mapping[str, Mapping[str, object]]
+) -> dict[str, dict[str, object]]:
+    """`base` with `changes` laid over it, table by table."""
+    names: Sequence[str] = [*base, *(name for name in changes if name not in base)]
+    return {name: {**base.get(name, {}), **changes.get(name, {})} for name in names}
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-        self.process = process
+
+def sampled(text: str, name: str, labels: Mapping[str, str]) -> float:
+    """The sum of a metric in the text of /metrics, over all samples that have `labels`.
+
+    Not by prometheus_client's parser: it takes 30 ms for a page, and tests look ten times a second.
+    """
+    wanted = [re.compile(rf'[{{,]{key}="{re.escape(value)}"') for key, value in labels.items()]
+    found = re.findall(rf"^{re.escape(name)}(|\{{.*\}}) (\S+)$", text, re.MULTILINE)
+    return sum(float(value) for held, value in found if all(one.search(held) for one in wanted))
+
+
+class Watched:
+    """A `ringfence` process that runs on, watched as an operator does: log, /ready, /metrics.
+
+    It is started as often as wanted, and killed where its context is left. Its pages are at `port`,
+    or, for 0, where its log says.
+    """
+
+    def __init__(self, config: Path, *command: str, port: int = 0) -> None:
+        self.config = config
+        self.command = [sys.executable, "-m", "stream", *command, "--config", str(config)]
         self.port = port
-        self._log = log
+        self._number = next(_numbers)
+        self._starts = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        """The process of now, or the last one."""
+        assert self._process is not None, "it was never started"
+        return self._process
+
+    @property
+    def _log(self) -> Path:
+        return self.config.with_suffix(f".{self._number}.{self._starts}.log")
+
+    def start(self) -> None:
+        """Start it, and wait for nothing."""
+        assert self._process is None or self._process.poll() is not None, "it still runs"
+        self._starts += 1
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.kill()
 
     def page(self, path: str) -> tuple[int, str]:
         """Status and body of a health page; status 0: nobody answers."""
+        port = self.port or self._logged_port()
+        if not port:
+            return 0, ""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            with error:
+                return error.code, error.read().decode()
         except OSError:
             return 0, ""
 
-    def value(self, name: str) -> float:
-        """The sum of a metric's samples; `name` may begin a label set: `x_total{topic="a"`."""
-        text = self.page("/metrics")[1]
-        found = re.findall(rf"^{re.escape(name)}[^ ]* ([^ ]+)$", text, re.MULTILINE)
-        return sum(map(float, found))
+    def _logged_port(self) -> int:
+        found = re.search(r"http://[\d.]+:(\d+)/metrics", self.log())
+        return int(found[1]) if found else 0
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric over all label sets that contain `labels`; 0 where there is none."""
+        return sampled(self.page("/metrics")[1], name, labels)
+
+    def metrics(self) -> str:
+        """All of /metrics that is ours and not 0."""
+        lines = self.page("/metrics")[1].splitlines()
+        return "\n".join(
+            line for line in lines if line.startswith("ringfence_") and not line.endswith(" 0.0")
+        )
+
+    def log(self) -> str:
+        """All that this start logged."""
+        return self._log.read_text(errors="replace")
+
+    def said(self, pattern: str) -> list[str]:
+        """The log lines of this start that match."""
+        return [line for line in self.log().splitlines() if re.search(pattern, line)]
+
+    def events(self) -> list[dict[str, Any]]:
+        """This start's log, line by line: all of it has to be JSON."""
+        return [json.loads(line) for line in self.log().splitlines()]
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return self.log()[-4000:]
+
+
+class Engine(Watched):
+    """A process that its test waits for, and does nothing else meanwhile."""
 
     def until(self, what: Callable[[], object], wait_s: float = WAIT_S) -> None:
         """Wait for `what` to be true; fails with the log."""
         end = time.monotonic() + wait_s
         while not what():
-            assert time.monotonic() < end, f"it did not come true:\n{self.log()[-4000:]}"
-            assert self.process.poll() is None, f"it ended:\n{self.log()[-4000:]}"
-            time.sleep(0.1)
+            assert time.monotonic() < end, f"it did not come true:\n{self.last_words()}"
+            assert self.process.poll() is None, f"it ended:\n{self.last_words()}"
+            time.sleep(POLL_S)
 
-    def until_ready(self, wait_s: float = WAIT_S) -> None:
+    def until_ready(self) -> None:
         """Wait for /ready."""
-        self.until(lambda: self.page("/ready")[0] == 200, wait_s)
+        self.until(lambda: self.page("/ready")[0] == 200)
 
-    def log(self) -> str:
-        """All that it logged."""
-        return self._log.read_text()
-
-    def events(self) -> list[dict[str, Any]]:
-        """The log's lines."""
-        return [json.loads(line) for line in self.log().splitlines()]
-
-    def stop(self, number: int = signal.SIGTERM, wait_s: float = WAIT_S) -> int:
-        """Tell it to stop; its exit code."""
-        self.process.send_signal(number)
-        return self.process.wait(wait_s)
+    def stop(self) -> int:
+        """End it by SIGTERM; its exit code."""
+        self.process.terminate()
+        return self.process.wait(WAIT_S)
 
 
-class Deployment:
-    """A settings file of its own topics, group, register and state directory.
+class Deployment(Operator):
+    """A settings file of its own topics, group, list store and state, and who types commands there.
 
-    `kafka` is a broker of the tests, or an address where nobody need listen.
+    `kafka` is a broker of the tests, or an address where nobody need listen. `dialects` names each
+    topic of calls by what follows the name of the first.
     """
 
     def __init__(
-        self, folder: Path, kafka: EmbeddedBroker | str, redis_url: str, more: str = ""
+        self,
+        folder: Path,
+        kafka: EmbeddedBroker | str,
+        redis_url: str,
+        more: str = "",
+        dialects: Mapping[str, str] = MappingProxyType({"": "ringfence"}),
     ) -> None:
         name = uuid4().hex[:8]
         self.folder = folder
         self.bootstrap = kafka if isinstance(kafka, str) else kafka.bootstrap
         idempotent = isinstance(kafka, str) or kafka.supports_transactions
         self.calls, self.decisions = f"calls-{name}", f"decisions-{name}"
+        topics = ", ".join(f'"{self.calls}{end}" = "{one}"' for end, one in dialects.items())
         self.port = free_ports(1)[0]
-        self.config = folder / "mine.toml"
+        super().__init__(folder / "mine.toml")
         self.config.write_text(
             f"""
 kafka.bootstrap_servers = "{self.bootstrap}"
@@ -121,65 +232,38 @@ decisions_topic = "{self.decisions}"
 rejected_topic = "rejected-{name}"
 partitions = 4
 instance_id = "test"
-topics = {{ {self.calls} = "ringfence" }}
+topics = {{ {topics} }}
 """
         )
 
-    def command(self, *words: str, wait_s: float = WAIT_S) -> Done:
-        """Run `ringfence WORDS --config ...` to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "stream", *words, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            timeout=wait_s,
-            check=False,
-            cwd=ROOT,
-            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+    def made(self, *lists: str) -> Self:
+        """Make its topics, and lists that hold the number LISTED."""
+        self.types("topics", "create")
+        for name in lists:
+            self.types("lists", "create", name)
+            self.types("lists", "add", name, LISTED)
+        return self
 
     @contextmanager
     def engine(
         self, *words: str, command: tuple[str, ...] = ("run",), port: int = 0
     ) -> Iterator[Engine]:
-        """A running `ringfence run WORDS`; killed at the end if it still runs.
-
-        Another `command` that runs on has its pages at `port`.
-        """
-        log = self.folder / f"log-{uuid4().hex[:6]}"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "stream", *command, *words, "--config", str(self.config)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                cwd=ROOT,
-            )
-        engine = Engine(process, port or self.port, log)
-        try:
+        """A running `ringfence run WORDS`; another `command` has its pages at `port`."""
+        with Engine(self.config, *command, *words, port=port or self.port) as engine:
+            engine.start()
             yield engine
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-            process.wait()
 
     async def send(self, values: Sequence[bytes]) -> None:
         """Put records on the calls topic."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all")
-        await producer.start()
-        try:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
             for value in values:
                 await producer.send(self.calls, value)
-        finally:
-            await producer.stop()
 
     async def decided(self, count: int) -> list[dict[str, Any]]:
         """The decisions topic, once it has `count` decisions."""
-        consumer = AIOKafkaConsumer(
+        async with AIOKafkaConsumer(
             bootstrap_servers=self.bootstrap, auto_offset_reset="earliest", group_id=None
-        )
-        await consumer.start()
-        try:
+        ) as consumer:
             consumer.assign([TopicPartition(self.decisions, number) for number in range(4)])
             found: list[dict[str, Any]] = []
             end = time.monotonic() + WAIT_S
@@ -188,8 +272,6 @@ topics = {{ {self.calls} = "ringfence" }}
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     found += [json.loads(record.value or b"null") for record in records]
             return found
-        finally:
-            await consumer.stop()
 
 
 def records(count: int, *, every: int = 10, series: str = "a") -> list[bytes]:

@@ -36,8 +36,6 @@ PATIENT_MS = 60_000
 """A busy machine's Redis answers late: no call goes on unasked, unless a test is about that."""
 REDIS_OFF_S = 1
 CALLS_S_MAX = 1200
-READY_S = 180.0
-"""Three processes start at once, on a machine that others use too."""
 INVITE = """\
 INVITE sip:{called}@{host}:{port} SIP/2.0\r
 Via: SIP/2.0/UDP {host}:{own};branch=z9hG4bK{name}\r
@@ -289,10 +287,7 @@ def border_on(folder: Path, bootstrap: str, register: str) -> Iterator[Border]:
         redis = stack.enter_context(proxies_redis())
         redis.start()
         text, (door, health, sink) = settings_text(redis.port)
-        deployment = Deployment(folder, bootstrap, register, text)
-        # The one topic of calls is Kamailio's.
-        toml = deployment.config.read_text()
-        deployment.config.write_text(toml.replace('= "ringfence" }', '= "kamailio" }'))
+        deployment = Deployment(folder, bootstrap, register, text, {"": "kamailio"})
         token = new_token()
         own, switch = free_ports(2)
         border = Border(folder, deployment, register, redis, token, own, switch, door)
@@ -303,7 +298,7 @@ def border_on(folder: Path, bootstrap: str, register: str) -> Iterator[Border]:
         # In order, so that its processes end with it.
         stack.callback(border.kamailio.stop)
         for process in processes:
-            process.until_ready(READY_S)
+            process.until_ready()
         yield border
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import redis
 from aiokafka import AIOKafkaProducer
@@ -17,6 +18,7 @@ from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from stream.services.redis_sink import RedisSinkService
+from stream.services.webhook_sink import WebhookSink
 from tests.support.engine import WAIT_S, Deployment
 from tests.support.lists import BY, NAME
 from tests.support.waiting import Patience
@@ -52,6 +54,21 @@ def block(number: str, **fields) -> bytes:
     return decision(**{**plain, **fields})
 
 
+Sink = TypeVar("Sink", RedisSinkService, WebhookSink)
+
+
+@asynccontextmanager
+async def ran(run: Sink) -> AsyncIterator[Sink]:
+    """A sink in this process, stopped in order at the end."""
+    task = asyncio.create_task(run.run())
+    try:
+        yield run
+        run.stop("the test")
+        await asyncio.wait_for(task, WAIT_S)
+    finally:
+        await cancelled(task)
+
+
 class Lab:
     """One deployment: its topics made, its register with the list `NAME`, its proxies' Redis."""
 
@@ -85,28 +102,18 @@ sinks.redis.sweep_s = 0.5
         async with await ListStore.connect(self._register) as register:
             yield register
 
-    @asynccontextmanager
-    async def sink(self) -> AsyncIterator[RedisSinkService]:
+    def sink(self) -> AbstractAsyncContextManager[RedisSinkService]:
         """A sink in this process, stopped in order at the end."""
-        run = RedisSinkService(self.settings)
-        task = asyncio.create_task(run.run())
-        try:
-            yield run
-            run.stop("the test")
-            await asyncio.wait_for(task, WAIT_S)
-        finally:
-            await cancelled(task)
+        return ran(RedisSinkService(self.settings))
 
     async def send(self, values: Iterable[bytes]) -> None:
         """Put decisions on their topic, as a worker would: the number is the key."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.deployment.bootstrap, acks="all")
-        await producer.start()
-        try:
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.deployment.bootstrap, acks="all"
+        ) as producer:
             for value in values:
                 number = value.partition(b'"number":"')[2].partition(b'"')[0]
                 await producer.send(self.deployment.decisions, value, key=number)
-        finally:
-            await producer.stop()
 
     def key(self, text: str) -> dict[str, str]:
         """A key's fields; {}: it is not there."""

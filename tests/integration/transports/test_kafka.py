@@ -72,9 +72,9 @@ class Feed:
 
     async def say(self, changes: Mapping[str, bytes | None], **options: Any) -> None:
         """Records, spread by their keys."""
-        producer: Any = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", **options)
-        await producer.start()
-        try:
+        async with AIOKafkaProducer(
+            bootstrap_servers=self.bootstrap, acks="all", **options
+        ) as producer:
             if "transactional_id" in options:
                 await producer.begin_transaction()
             for number, value in changes.items():
@@ -82,8 +82,6 @@ class Feed:
                 await producer.send_and_wait(self.topic, value, number.encode(), place)
             if "transactional_id" in options:
                 await producer.abort_transaction()
-        finally:
-            await producer.stop()
 
     def transport(self, **fields: Any) -> KafkaTransport:
         """Ours."""

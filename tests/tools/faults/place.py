@@ -297,28 +297,20 @@ class Place:
 
     async def send(self, topic: str, values: list[bytes]) -> None:
         """Put records on a topic."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=20)
-        await producer.start()
-        try:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, linger_ms=20) as producer:
             await asyncio.gather(*[await producer.send(topic, value) for value in values])
-        finally:
-            await producer.stop()
 
     async def calls(self) -> None:
         """Calls without end; nobody calls while Kafka is away."""
         numbers = random.Random(3)
         while True:
             with suppress(Exception):
-                producer = AIOKafkaProducer(
+                async with AIOKafkaProducer(
                     bootstrap_servers=self.bootstrap, request_timeout_ms=5000
-                )
-                await producer.start()
-                try:
+                ) as producer:
                     while True:
                         await producer.send("calls", self.call(numbers))
                         await asyncio.sleep(1 / self.rate)
-                finally:
-                    await producer.stop()
             await asyncio.sleep(0.5)
 
     def call(self, numbers: random.Random) -> bytes:
