@@ -5,7 +5,6 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -95,6 +94,7 @@ _AGAIN_S: Final = 5.0
 """Seconds until the next try after a fault."""
 _FIRST_S: Final = 5.0
 """Seconds that the first look waits for the topic; then it shows what there is."""
+STILL_READING: Final = "the newest decisions are still being read from Kafka; reload the page"
 
 
 @dataclass(slots=True)
@@ -114,9 +114,11 @@ class RecentDecisions:
         """Return the decisions, newest first; the first look waits a little for the topic."""
         self._looked_s = monotonic_s()
         self._wanted.set()
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_FIRST_S):
                 await self._there.wait()
+        except TimeoutError:
+            self.trouble = self.trouble or STILL_READING
         return list(self._rows)
 
     async def run(self) -> None:

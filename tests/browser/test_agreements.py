@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
 from stream.config.agreement_files import AgreementFolder
 from tests.browser.conftest import Site
@@ -70,7 +71,7 @@ async def test_agreements_say_what_is_promised_and_delivered(viewer: Person) -> 
     assert "confidence" in await page.inner_text(".notice.warn")
     await page.fill("#q", "th-kh")
     await page.click("button:text('Show')")
-    assert await page.locator("tbody tr").count() == 2
+    await expect(page.locator("tbody tr")).to_have_count(2)
     await page.click("tbody tr:has-text('onerror') a")
     await viewer.harmless()
     text = await page.inner_text("main")
@@ -107,8 +108,8 @@ async def test_the_whole_report_is_a_page_without_script(viewer: Person) -> None
 async def test_a_partner_sees_its_own(partner: Person) -> None:
     """Not others' agreements, nor what contradicts its own, nor broken files, nor reports."""
     page = await partner.open("/agreements")
-    assert await page.locator("tbody tr").count() == 1
-    assert await page.locator("main .notice").count() == 0
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    await expect(page.locator("main .notice")).to_have_count(0)
     assert "Of others" not in await page.content()
     await page.click("tbody a")
     assert "office@partner.example" in await page.inner_text("main")

@@ -1,6 +1,7 @@
 """The queue of appeals and the audit in a real browser."""
 
 import pytest
+from playwright.async_api import expect
 
 from stream.appeals import actions
 from stream.core.model.appeal import Appeal, NamedList, Received
@@ -36,7 +37,7 @@ async def test_a_block_is_put_right(site: Site, operator: Person, viewer: Person
     await page.click(f"text={appeal.id}")
     assert number not in await page.content()
     assert "clinic@example.org" not in await page.content()
-    assert await page.locator("main form").count() == 0
+    await expect(page.locator("main form")).to_have_count(0)
     await viewer.harmless()
 
     page = await operator.open(f"/appeals/{appeal.id}")
@@ -48,7 +49,7 @@ async def test_a_block_is_put_right(site: Site, operator: Person, viewer: Person
     assert "not blocked any more" in await page.inner_text("[role=status]")
     _, allowed = await (await site.pages.list_store()).allow_all()
     assert number in {one.text for one in allowed}
-    assert await page.locator("main .change").count() == 0
+    await expect(page.locator("main .change")).to_have_count(0)
     await operator.settled()
 
 
@@ -58,12 +59,12 @@ async def test_an_appeal_is_asked_elsewhere_then_rejected(site: Site, operator: 
     page = await operator.open(f"/appeals/{appeal.id}")
     await page.fill("#forward-reason", "mailed to its desk")
     await page.click("text=Note that the owner was asked")
-    assert await page.locator("#forward-reason").count() == 0
+    await expect(page.locator("#forward-reason")).to_have_count(0)
     await page.fill("#reject-reason", "it called 300 people last night")
     await page.click("button.danger")
-    assert await page.locator(".steps li").count() == 3
+    await expect(page.locator(".steps li")).to_have_count(3)
     await operator.open("/appeals?state=rejected")
-    assert await page.locator(f"text={appeal.id}").count() == 1
+    await expect(page.locator(f"text={appeal.id}")).to_have_count(1)
     await operator.settled()
 
 
@@ -76,8 +77,8 @@ async def test_a_partner_sees_what_is_its_own(site: Site, partner: Person) -> No
     )
     own, _ = await actions.receive(redress.store, redress.context(), said, By("http", ""))
     page = await partner.open("/appeals")
-    assert await page.locator(f"text={own.id}").count() == 1
-    assert await page.locator(f"text={foreign.id}").count() == 0
+    await expect(page.locator(f"text={own.id}")).to_have_count(1)
+    await expect(page.locator(f"text={foreign.id}")).to_have_count(0)
     await partner.settled()
     await partner.open(f"/appeals/{foreign.id}")
     assert "nothing of this id" in await page.inner_text("main")
@@ -94,7 +95,7 @@ async def test_the_audit_says_who_and_why(site: Site, viewer: Person) -> None:
     await page.fill("#what", "create")
     await page.click("button:text-is('Show')")
     rows = page.locator("tbody tr")
-    assert await rows.count() == 1
+    await expect(rows).to_have_count(1)
     assert "somchai" in await rows.first.inner_text()
     await viewer.open("/audit?list=none")
     assert "No entry" in await page.inner_text("main")

@@ -7,6 +7,7 @@ import io
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from playwright.async_api import expect
 
 from stream.core.model.decision import read_decision
 from stream.core.numbers.number import masked
@@ -44,15 +45,15 @@ async def test_decisions_are_found_followed_and_taken_away(
     page = await viewer.open("/decisions")
     await viewer.harmless()
     await viewer.look("decisions")
-    assert await page.locator("#rows tbody tr").count() == 2
+    await expect(page.locator("#rows tbody tr")).to_have_count(2)
     assert BLOCKED not in await page.content()
     assert masked(BLOCKED) in await page.content()
-    assert await page.locator("#number").count() == 0
+    await expect(page.locator("#number")).to_have_count(0)
 
     page = await operator.open("/decisions")
     await page.fill("#number", BLOCKED)
     await page.click("button:text-is('Show')")
-    assert await page.locator("#rows tbody tr").count() == 1
+    await expect(page.locator("#rows tbody tr")).to_have_count(1)
     await page.select_option("#verdict", "flag")
     await page.fill("#number", "")
     await page.click("button:text-is('Show')")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 
 from tests.browser.conftest import Site
 from tests.support.browser import XSS, Person
@@ -45,12 +46,12 @@ async def test_feeds_say_how_they_stand(viewer: Person) -> None:
     assert "not fetched yet" in await rows.filter(has_text="kh-new").inner_text()
     await page.select_option("#which", "down")
     await page.click("button:text('Show')")
-    assert await rows.count() == 1
+    await expect(rows).to_have_count(1)
     await page.click("tbody a:text('kh-gone')")
     assert "Missing:" in await page.inner_text(".waits")
     await viewer.harmless()
     await viewer.look("feed-down")
-    assert not await page.locator("form.change").count()
+    await expect(page.locator("form.change")).to_have_count(0)
     await viewer.open("/feeds/kh-broken")
     assert "gate.shrink" in await page.inner_text(".notice.bad")
     await viewer.look("feed-broken")

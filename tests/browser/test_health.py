@@ -1,6 +1,7 @@
 """The health page and the runbook in a real browser."""
 
 import pytest
+from playwright.async_api import expect
 
 from stream.web.findings import HEADINGS
 from stream.web.overview_pages import anchor
@@ -28,4 +29,4 @@ async def test_the_runbook_is_a_page(viewer: Person) -> None:
     """With its headings to jump to."""
     page = await viewer.open("/runbook")
     await viewer.look("runbook", whole=False)
-    assert await page.locator(f"[id='{anchor(HEADINGS[0])}']").count() == 1
+    await expect(page.locator(f"[id='{anchor(HEADINGS[0])}']")).to_have_count(1)

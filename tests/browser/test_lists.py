@@ -1,6 +1,7 @@
 """The pages of lists in a real browser."""
 
 import pytest
+from playwright.async_api import expect
 
 from stream.edge.http.tokens import ClientRole
 from tests.support.browser import XSS, Person, person
@@ -34,19 +35,19 @@ async def test_what_waits_is_looked_at_and_let_in(operator: Person, viewer: Pers
     assert "numbers would come" in await page.inner_text(".waits")
     await operator.look("list-waits")
     await page.click("text=Differences")
-    assert await page.locator("tbody tr").count() == 35
+    await expect(page.locator("tbody tr")).to_have_count(35)
     await operator.look("list-diff")
     await page.go_back()
     await page.click("button:text('Release')")  # without a reason the browser does not send it
-    assert await page.locator("button:text('Release')").count() == 1
+    await expect(page.locator("button:text('Release')")).to_have_count(1)
     await page.fill("#release-kh-scam-reason", XSS)
     await page.click("button:text('Release')")
     await page.wait_for_selector(".notice:has-text('Done')")
-    assert await page.locator(".waits").count() == 0
+    await expect(page.locator(".waits")).to_have_count(0)
     await operator.harmless()
     assert "page:operator" in await page.inner_text("table")
     page = await viewer.open("/lists/KH/scam")
-    assert await page.locator("form.change").count() == 0
+    await expect(page.locator("form.change")).to_have_count(0)
     await viewer.look("list")
 
 
@@ -67,7 +68,7 @@ async def test_a_partner_sees_its_own(browser, site) -> None:
     """Lists of its own country; others are as if they were not there."""
     who = await person(browser, site.address, ClientRole.PARTNER)
     page = await who.open("/lists")
-    assert await page.locator("tbody tr").count() == 0
+    await expect(page.locator("tbody tr")).to_have_count(0)
     places = await page.locator(".bar nav a").all_inner_texts()
     assert places == ["Lists", "Agreements", "Appeals"]
     await who.open("/lists/KH/scam")

@@ -1,6 +1,7 @@
 """One number in a real browser: the whole chain, and what is done about it."""
 
 import pytest
+from playwright.async_api import expect
 
 from stream.core.model.entry import Category
 from stream.lists.store.heads import By
@@ -28,7 +29,7 @@ async def test_a_number_is_explained_and_put_right(
     assert "block" in await page.inner_text("#verdict")
     assert "somchai" in await page.inner_text("table")
     assert NUMBER not in page.url
-    assert await page.locator("main .change").count() == 0
+    await expect(page.locator("main .change")).to_have_count(0)
     await viewer.harmless()
     await viewer.look("number")
 

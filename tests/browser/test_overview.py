@@ -1,6 +1,7 @@
 """The overview in a real browser: live figures, charts, and what is left without a script."""
 
 import pytest
+from playwright.async_api import expect
 
 from stream.edge.http.tokens import ClientRole
 from tests.support.browser import Person, person
@@ -20,7 +21,7 @@ async def test_figures_come_by_themselves(viewer: Person, site) -> None:
         "before => document.querySelector('[data-part=at]').innerText !== before", arg=before
     )
     assert "1 overdue" in await page.inner_text("[data-part=tile-appeals]")
-    assert await page.locator("[data-part=told] tbody tr").count() == 10
+    await expect(page.locator("[data-part=told] tbody tr")).to_have_count(10)
     await viewer.open("/health")  # ends the stream
     await viewer.settled()
 
@@ -30,7 +31,7 @@ async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
     who = await person(browser, site.address, ClientRole.OPERATOR, java_script_enabled=False)
     page = await who.open("/")
     assert "/s" in await page.inner_text("[data-part=tile-calls]")
-    assert await page.locator("noscript").count() == 1
+    await expect(page.locator("noscript")).to_have_count(1)
     await page.context.close()
 
 

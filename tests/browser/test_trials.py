@@ -1,6 +1,7 @@
 """Things on trial, and their promotion, in a real browser."""
 
 import pytest
+from playwright.async_api import expect
 
 from stream.core.model.decision import Decision, Reason
 from stream.core.model.on_trial import Target, TrialKind, TrialStatus
@@ -44,7 +45,7 @@ async def test_a_trial_is_compared_and_promoted(
     page = await viewer.open("/trials?count=1d")
     row = page.locator("tbody tr").filter(has_text=str(TRIAL))
     assert (await row.locator("td").all_inner_texts())[:4] == ["on trial", "3", "0", "2"]
-    assert not await page.get_by_role("button", name="Promote").count()
+    await expect(page.get_by_role("button", name="Promote")).to_have_count(0)
     await viewer.look("trials")
 
     page = await operator.open("/trials")

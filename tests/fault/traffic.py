@@ -19,6 +19,7 @@ from stream.core.model.decision import decision_ids, seed_of
 from tests.fault.engine import Engine
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.support.topics import written
+from tests.support.waiting import HANGS_S
 
 TICK_S = 0.02
 
@@ -85,7 +86,8 @@ class Load:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._site.bootstrap,
             enable_idempotence=True,
-            request_timeout_ms=60_000,
+            # A broker of a busy machine takes a minute to come back.
+            request_timeout_ms=int(1000 * HANGS_S),
             retry_backoff_ms=100,
         )
         await self._producer.start()

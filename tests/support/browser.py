@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, Response, async_playwright
+from playwright.async_api import Browser, Page, Response, async_playwright, expect
 
 from stream.edge.http.tokens import ClientRole
 from tests.support.http_service import TOKENS
@@ -121,6 +121,7 @@ class Person:
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """The machine's Chromium, without a window."""
+    expect.set_options(timeout=1000 * HANGS_S)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"),

@@ -67,6 +67,11 @@ def _read(connection: socket.socket, size: int) -> bytes:
 
 GUARD = Path(__file__).with_name("guard.py")
 READY_POLL_S = 0.02
+READY_S_MAX = 240.0
+"""A server that runs and does not answer for so long hangs.
+
+Kafka starts in four seconds of CPU; on a machine with a load of 40 those took more than 60 s.
+"""
 
 Say = Callable[[str], None]
 
@@ -116,7 +121,7 @@ class Server:
         command: Sequence[str],
         is_ready: Callable[[int], bool],
         *,
-        ready_s_max: float = 60.0,
+        ready_s_max: float = READY_S_MAX,
     ) -> None:
         self.title = title
         self.port = port
