@@ -141,18 +141,14 @@ class RecentDecisions:
             async for fetched in records_in(consumer, spans, records_max=_AT_ONCE):
                 first += _decisions(fetched)
             first.sort(key=lambda each: each[0])
-            self.take(decision for _, decision in first)
+            self._rows.extendleft(decision for _, decision in first)
             self.trouble = ""
             self._there.set()
             while monotonic_s() - self._looked_s < self.idle_s:
                 fetched = await consumer.getmany(timeout_ms=500, max_records=_AT_ONCE)
-                self.take(decision for _, decision in _decisions(fetched))
+                self._rows.extendleft(decision for _, decision in _decisions(fetched))
             self._wanted.clear()
             self._there.clear()
-
-    def take(self, decisions: Iterable[Decision]) -> None:
-        """Add newer decisions, in their order."""
-        self._rows.extendleft(decisions)
 
 
 def _decisions(fetched: Mapping[Any, list[Any]]) -> list[tuple[int, Decision]]:
