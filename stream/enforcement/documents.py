@@ -30,7 +30,7 @@ from stream.core.model.enforcement_document import (
 from stream.core.model.errors import DocumentUnreadable
 from stream.exchange import repository_files
 from stream.exchange.repository import publish, resign
-from stream.exchange.signing import Validity, delegation_of, role_of
+from stream.exchange.signing import Signatory, Validity, delegation_of, role_of
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.store.enforcement_counts import DAY_S, REBUILT_DAYS, day_of
 from stream.lists.store.enforcement_store import EnforcementStore
@@ -98,6 +98,7 @@ class Writer:
         Raises ExchangeFault, ListStoreDown; what was published before stays.
         """
         today = day_of(now_ms)
+        by = Signatory(self.settings.ring, self.settings.validity, now_ms // 1000)
         before = await asyncio.to_thread(self._published)
         feeds, agreements = await self.store.feeds(), self.settings.agreements()
         fresh: dict[str, Enforcement] = {}
@@ -117,9 +118,8 @@ class Writer:
         for document in fresh.values():
             await self.store.keep(document, written(document), None)
         if fresh:
-            await asyncio.to_thread(self._write, fresh, today, now_ms // 1000)
-        made = self.settings
-        await asyncio.to_thread(resign, made.folder, made.ring, made.validity, now_ms // 1000)
+            await asyncio.to_thread(self._write, fresh, today, by)
+        await asyncio.to_thread(resign, self.settings.folder, by)
         return list(fresh.values())
 
     def _published(self) -> dict[str, Enforcement]:
@@ -136,17 +136,15 @@ class Writer:
                 continue
         return found
 
-    def _write(self, fresh: Mapping[str, Enforcement], today: date, now_s: int) -> None:
+    def _write(self, fresh: Mapping[str, Enforcement], today: date, by: Signatory) -> None:
         above = f"{self.settings.country}/{FOLDER}"
         parts = {name.removeprefix(f"{above}/"): written(one) for name, one in fresh.items()}
         oldest = (today - timedelta(days=PUBLISHED_DAYS)).isoformat()
         publish(
             self.settings.folder,
-            self.settings.ring,
+            by,
             above,
             parts,
-            self.settings.validity,
-            now_s,
             keep=lambda below: below.rpartition("/")[2] >= oldest,
         )
 

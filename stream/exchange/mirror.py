@@ -29,7 +29,7 @@ from stream.core.model.errors import UNREADABLE, ExchangeFault, Fault, FeedDown,
 from stream.exchange import repository_files, signing
 from stream.exchange.repository import RoleStatus, role_statuses
 from stream.exchange.repository_files import METADATA, TARGETS, PublishedMetadata
-from stream.exchange.signing import Validity
+from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits
 from stream.feeds.tuf.tuf_errors import metadata_file, refused, safe_name
@@ -232,6 +232,7 @@ class Hub:
 
     def _delegated(self, owner: str, theirs: PublishedMetadata, now_s: int) -> PublishedMetadata:
         """Sign the hub's own metadata with a country's newest in them."""
+        by = Signatory(self.ring, self.validity, now_s)
         with repository_files.alone(self.folder):
             published = repository_files.read(self.folder)
             trusted = theirs.read_root()
@@ -245,9 +246,7 @@ class Hub:
             )
             if signing.delegation(published, owner) != wanted:
                 keys = [trusted.keys[keyid] for keyid in role.keyids]
-                published = signing.delegated(
-                    published, self.ring, wanted, keys, self.validity, now_s
-                )
+                published = signing.delegated(published, by, wanted, keys)
             for name, data in {owner: theirs.targets, **theirs.roles}.items():
                 published = published.with_role(name, data)
             for target in theirs.all_targets().values():
@@ -257,7 +256,7 @@ class Hub:
                 )
             if published == repository_files.read(self.folder):
                 return published
-            new = signing.stamped(published, self.ring, self.validity, now_s)
+            new = signing.stamped(published, by)
             repository_files.write(self.folder, new)
             repository_files.prune(self.folder, new, repository_files.PRUNE_S)
             return new

@@ -27,7 +27,7 @@ from stream.core.model.errors import (
 from stream.exchange import repository_files
 from stream.exchange.edition import Edition, Offer, edition_of
 from stream.exchange.repository import publish, resign
-from stream.exchange.signing import Validity, role_of
+from stream.exchange.signing import Signatory, Validity, role_of
 from stream.exchange.signing_keys import KeyRing
 from stream.lists.snapshot.repository_layout import (
     LATEST_BYTES_MAX,
@@ -121,26 +121,22 @@ class ListPublisher:
     def _write(self, name: str, edition: Edition) -> None:
         above = f"{name}/"
         parts = {target.removeprefix(above): data for target, data in edition.parts.items()}
-        publish(
-            self.folder,
-            self.ring,
-            name,
-            parts,
-            self.validity,
-            now_s(),
-            keep=lambda below: f"{above}{below}" in edition.kept,
-        )
+        kept = edition.kept
+        publish(self.folder, self._by(), name, parts, keep=lambda below: f"{above}{below}" in kept)
+
+    def _by(self) -> Signatory:
+        return Signatory(self.ring, self.validity, now_s())
 
     def withdraw(self, name: str) -> None:
         """Publish nothing of a list any more. Raises ExchangeFault."""
         role = role_of(name)
         published = repository_files.read(self.folder)
         if role in published.roles and published.read_role(role).targets:
-            publish(self.folder, self.ring, name, {}, self.validity, now_s())
+            publish(self.folder, self._by(), name, {})
 
     def renew(self, kept_s: float) -> list[str]:
         """Sign again what needs it; which roles. Old files go. Raises ExchangeFault."""
-        due = resign(self.folder, self.ring, self.validity, now_s())
+        due = resign(self.folder, self._by())
         repository_files.prune(self.folder, repository_files.read(self.folder), kept_s)
         return due
 

@@ -15,7 +15,7 @@ from tuf.api.metadata import DelegatedRole, Role, Root, Signed, TargetFile, Targ
 from stream.core.model.errors import UNREADABLE, ExchangeFault, FeedDown
 from stream.exchange import repository_files, signing
 from stream.exchange.repository_files import PublishedMetadata
-from stream.exchange.signing import OFFLINE, ONLINE, Validity, role_of
+from stream.exchange.signing import OFFLINE, ONLINE, Signatory, role_of
 from stream.exchange.signing_keys import HeldKey, KeyRing
 from stream.feeds.tuf.tuf_errors import safe_name
 from stream.ops.private_files import read_private
@@ -36,19 +36,13 @@ class RoleStatus:
 
 
 def init(
-    folder: Path,
-    ring: KeyRing,
-    offline: Sequence[Path],
-    threshold: int,
-    validity: Validity,
-    now_s: int,
-    *,
-    hub: bool = False,
+    folder: Path, by: Signatory, offline: Sequence[Path], threshold: int, *, hub: bool = False
 ) -> PublishedMetadata:
     """Make a repository: root and targets have one key a folder of `offline`, `threshold` needed.
 
     Keys of the machine go into the ring's first folder. `hub`: its root says that it owns no list.
-    Whoever is killed in here begins again with the same words. Raises ExchangeFault, SecretUnsafe.
+    A run that was killed goes on when it is called again in the same way. Raises ExchangeFault,
+    SecretUnsafe.
     """
     if not 1 <= threshold <= len(offline):
         text = f"a threshold of {threshold} needs as many offline key folders, not {len(offline)}"
@@ -62,12 +56,11 @@ def init(
                 note.unlink()  # nothing was missing but this
                 return repository_files.read(folder)
         people = [(f"{role}-{n}", at) for role in OFFLINE for n, at in enumerate(offline, 1)]
-        machine = [(f"{role}-1", ring.folder) for role in ONLINE]
+        machine = [(f"{role}-1", by.ring.folder) for role in ONLINE]
         keys: dict[str, list[Key]] = {}
-        for key in _keys_for(folder, ring, [*people, *machine]):
+        for key in _keys_for(folder, by.ring, [*people, *machine]):
             keys.setdefault(key.name.rpartition("-")[0], []).append(key.signer.public_key)
-        thresholds = dict.fromkeys(OFFLINE, threshold)
-        published = signing.first(ring, keys, thresholds, validity, now_s, hub=hub)
+        published = signing.first(by, keys, threshold, hub=hub)
         repository_files.write_root(folder, 1, published.root)
         repository_files.write(folder, published)
         note.unlink()
@@ -119,35 +112,30 @@ def _key_of(ring: KeyRing, name: str, place: Path) -> HeldKey:
     return ring.new(name, place)
 
 
-def add_list(
-    folder: Path, ring: KeyRing, list_name: str, validity: Validity, now_s: int, *, prefix: str = ""
-) -> PublishedMetadata:
-    """Add a role with a new key of the machine for a list (or what is below `prefix`).
+def add_list(folder: Path, by: Signatory, list_name: str) -> PublishedMetadata:
+    """Add a role with a new key of the machine for a list.
 
     Needs the keys of targets. A list that has one keeps it. Raises ExchangeFault.
     """
     role = role_of(list_name)
-    below = safe_name_of(prefix or list_name)
+    below = safe_name_of(list_name)
     with repository_files.alone(folder):
         published = repository_files.read(folder)
         if role in published.roles:
             return published
-        key = ring.new(ring.next_name(role)).signer.public_key
+        key = by.ring.new(by.ring.next_name(role)).signer.public_key
         delegation = DelegatedRole(
             role, [key.keyid], 1, terminating=True, paths=signing.paths_of(below)
         )
-        published = signing.delegated(published, ring, delegation, [key], validity, now_s)
-        published = signing.list_signed(published, ring, list_name, {}, validity, now_s)
-        return _stamp(folder, published, ring, validity, now_s)
+        published = signing.delegated(published, by, delegation, [key])
+        return _stamp(folder, signing.list_signed(published, by, list_name, {}), by)
 
 
 def publish(
     folder: Path,
-    ring: KeyRing,
+    by: Signatory,
     list_name: str,
     parts: Mapping[str, bytes | Path | None],
-    validity: Validity,
-    now_s: int,
     *,
     keep: Callable[[str], bool] = lambda _: False,
 ) -> PublishedMetadata:
@@ -173,8 +161,8 @@ def publish(
             target = described(safe_name_of(f"{above}{name}"), content)
             targets[target.path] = target
             fresh[repository_files.place_of(folder, target)] = content
-        drafted = signing.list_signed(published, ring, list_name, targets, validity, now_s)
-        new = signing.stamped(drafted, ring, validity, now_s)
+        new = signing.stamped(signing.list_signed(published, by, list_name, targets), by)
+        # The files come before the metadata that lead to them.
         for path, content in fresh.items():
             repository_files.put(path, content)
         repository_files.write(folder, new)
@@ -205,29 +193,30 @@ def safe_name_of(name: str) -> str:
         raise ExchangeFault(fault.detail) from fault
 
 
-def resign(folder: Path, ring: KeyRing, validity: Validity, now_s: int) -> list[str]:
-    """Sign again what the machine's keys sign and whose time is half over; returns what was.
+def resign(folder: Path, by: Signatory) -> list[str]:
+    """Sign again what the machine's keys sign and whose time is half over; return those roles.
 
     To be called often (`ringfence exchange resign --every`): nothing due costs one look at the
     disk. Old files that nothing leads to go with it. Raises ExchangeFault.
     """
+    validity, now_s = by.validity, by.now_s
     with repository_files.alone(folder):
         published = repository_files.read(folder)
         due = []
         for role in published.roles:
             name = role.replace("~", "/")
             mine = signing.delegation(published, role)
-            if mine is None or not ring.signers(mine.keyids):
+            if mine is None or not by.ring.signers(mine.keyids):
                 continue  # a country's, in a hub: it signs by itself
             if _half_over(published.read_role(role), validity.list_s, now_s):
                 kept = published.read_role(role).targets
-                published = signing.list_signed(published, ring, name, kept, validity, now_s)
+                published = signing.list_signed(published, by, name, kept)
                 due.append(name)
         if due or _half_over(published.read_snapshot(), validity.snapshot_s, now_s):
-            published = signing.stamped(published, ring, validity, now_s)
+            published = signing.stamped(published, by)
             due += ["snapshot", "timestamp"]
         elif _half_over(published.read_timestamp(), validity.timestamp_s, now_s):
-            published = signing.timestamped(published, ring, validity, now_s)
+            published = signing.timestamped(published, by)
             due.append("timestamp")
         if due:
             repository_files.write(folder, published)
@@ -239,18 +228,11 @@ def _half_over(signed: Signed, valid_s: int, now_s: int) -> bool:
     return signed.expires.timestamp() - now_s < valid_s / 2
 
 
-def replace_key(
-    folder: Path,
-    ring: KeyRing,
-    keyid: str,
-    successor: HeldKey | None,
-    validity: Validity,
-    now_s: int,
-) -> tuple[PublishedMetadata, list[str]]:
-    """Take a key out of every role that it signs for, `successor` in its place; says which.
+def replace_key(folder: Path, by: Signatory, keyid: str, successor: HeldKey | None) -> list[str]:
+    """Put `successor` in the place of a key, in every role that it signs for; return the roles.
 
-    Without one the role has to have enough other keys. What the key has signed is signed anew by
-    the others, so from now on it is good for nothing. Raises ExchangeFault.
+    Without a successor the role has to have enough other keys. They sign again what the key has
+    signed, so the key is of no use from now on. Raises ExchangeFault.
     """
     with repository_files.alone(folder):
         published = repository_files.read(folder)
@@ -264,23 +246,16 @@ def replace_key(
         if not tops and not lists:
             raise ExchangeFault(f"no role of {folder} is signed by the key {keyid[:16]}")
         for role in lists:
-            published = _list_key(published, ring, role, keyid, successor, validity, now_s)
+            published = _list_key(published, by, role, keyid, successor)
         if tops:
-            return _root_key(folder, published, ring, (keyid, successor, tops), validity, now_s), [
-                *tops,
-                *lists,
-            ]
-        return _stamp(folder, published, ring, validity, now_s), lists
+            _root_key(folder, published, by, keyid, successor, tops)
+        else:
+            _stamp(folder, published, by)
+        return [*tops, *lists]
 
 
 def _list_key(
-    published: PublishedMetadata,
-    ring: KeyRing,
-    role: str,
-    keyid: str,
-    successor: HeldKey | None,
-    validity: Validity,
-    now_s: int,
+    published: PublishedMetadata, by: Signatory, role: str, keyid: str, successor: HeldKey | None
 ) -> PublishedMetadata:
     old = signing.delegation_of(published, role)
     keyids = [each for each in old.keyids if each != keyid]
@@ -293,28 +268,27 @@ def _list_key(
     known = published.read_targets().delegations
     assert known is not None
     held = [known.keys[each] for each in keyids if each in known.keys]
-    published = signing.delegated(published, ring, new, [*held, *keys], validity, now_s)
+    published = signing.delegated(published, by, new, [*held, *keys])
     kept = published.read_role(role).targets
-    return signing.list_signed(published, ring, role.replace("~", "/"), kept, validity, now_s)
+    return signing.list_signed(published, by, role.replace("~", "/"), kept)
 
 
 def _root_key(
     folder: Path,
     published: PublishedMetadata,
-    ring: KeyRing,
-    change: tuple[str, HeldKey | None, list[str]],
-    validity: Validity,
-    now_s: int,
-) -> PublishedMetadata:
-    """Sign a new root.
+    by: Signatory,
+    keyid: str,
+    successor: HeldKey | None,
+    tops: Sequence[str],
+) -> None:
+    """Sign and write a new root.
 
     Timestamp and snapshot are signed by old and new keys where they are at hand. So a client sees a
     whole repository whether it has the new root already or not.
     """
-    keyid, successor, tops = change
     old = published.read_root()
     root = signing.copied(published.root, Root)
-    signing.renew(root, now_s, validity.root_s)
+    signing.renew(root, by.now_s, by.validity.root_s)
     for role in tops:
         root.signed.revoke_key(keyid, role)
         if successor is not None:
@@ -322,7 +296,7 @@ def _root_key(
         if len(root.signed.roles[role].keyids) < root.signed.roles[role].threshold:
             raise ExchangeFault(f"too few keys would be left for {role}: `exchange key rotate`")
     # Clients accept a new root that the old one's keys and its own have signed, each in threshold.
-    data = signing.sign(root, root.signed.roles["root"], ring, "root", old.roles["root"].keyids)
+    data = signing.sign(root, root.signed.roles["root"], by.ring, "root", old.roles["root"].keyids)
     try:
         old.verify_delegate("root", root.signed_bytes, root.signatures)
     except signing.UNSIGNED as error:
@@ -331,22 +305,16 @@ def _root_key(
     new = replace(published, root=data)
     if "targets" in tops:
         targets = signing.copied(published.targets, Targets)
-        signing.renew(targets, now_s, validity.targets_s)
-        signed = signing.sign(
-            targets, root.signed.roles["targets"], ring, "targets", old.roles["targets"].keyids
-        )
-        new = replace(new, targets=signed)
-    before = {each for role in ONLINE for each in old.roles[role].keyids}
-    new = signing.stamped(new, ring, validity, now_s, also=before)
-    repository_files.write(folder, new)
+        signing.renew(targets, by.now_s, by.validity.targets_s)
+        wanted, before = root.signed.roles["targets"], old.roles["targets"].keyids
+        new = replace(new, targets=signing.sign(targets, wanted, by.ring, "targets", before))
+    machine = {each for name in ONLINE for each in old.roles[name].keyids}
+    repository_files.write(folder, signing.stamped(new, by, also=machine))
     repository_files.write_root(folder, root.signed.version, data)
-    return new
 
 
-def _stamp(
-    folder: Path, published: PublishedMetadata, ring: KeyRing, validity: Validity, now_s: int
-) -> PublishedMetadata:
-    new = signing.stamped(published, ring, validity, now_s)
+def _stamp(folder: Path, published: PublishedMetadata, by: Signatory) -> PublishedMetadata:
+    new = signing.stamped(published, by)
     repository_files.write(folder, new)
     return new
 

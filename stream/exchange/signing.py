@@ -5,7 +5,7 @@ in a safe; each list, snapshot and timestamp by keys of the machine. Who steals 
 can publish a wrong list until root or targets take the key away, and no longer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, TypeVar
@@ -46,6 +46,15 @@ class Validity:
     list_s: int = 30 * 86_400
     snapshot_s: int = 7 * 86_400
     timestamp_s: int = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Signatory:
+    """The keys at hand, the lifetimes of their signatures, and the moment of signing."""
+
+    ring: KeyRing
+    validity: Validity
+    now_s: int
 
 
 def role_of(list_name: str) -> str:
@@ -95,38 +104,33 @@ def sign(
 
 
 def first(
-    ring: KeyRing,
-    keys: Mapping[str, list[Key]],
-    thresholds: Mapping[str, int],
-    validity: Validity,
-    now_s: int,
-    *,
-    hub: bool = False,
+    by: Signatory, keys: Mapping[str, Sequence[Key]], threshold: int, *, hub: bool = False
 ) -> PublishedMetadata:
-    """Return the first version of a repository; `keys` by top-level role. Raises ExchangeFault."""
-    root = Root(consistent_snapshot=True, expires=moment(now_s + validity.root_s))
+    """Return the first version of a repository; `keys` by top-level role.
+
+    `threshold` is that of people's roles: a machine signs its own alone. Raises ExchangeFault.
+    """
+    root = Root(consistent_snapshot=True, expires=moment(by.now_s + by.validity.root_s))
     if hub:
         root.unrecognized_fields[HUB] = True
     for role, some in keys.items():
         for key in some:
             root.add_key(key, role)
-        root.roles[role].threshold = thresholds.get(role, 1)
-    targets = Metadata(Targets(expires=moment(now_s + validity.targets_s)))
+        root.roles[role].threshold = threshold if role in OFFLINE else 1
+    targets = Metadata(Targets(expires=moment(by.now_s + by.validity.targets_s)))
     draft = PublishedMetadata(
-        sign(Metadata(root), root.roles["root"], ring, "root"),
+        sign(Metadata(root), root.roles["root"], by.ring, "root"),
         Metadata(Timestamp()).to_bytes(),
         Metadata(Snapshot()).to_bytes(),
-        sign(targets, root.roles["targets"], ring, "targets"),
+        sign(targets, root.roles["targets"], by.ring, "targets"),
         {},
     )
-    return stamped(draft, ring, validity, now_s, first_ever=True)
+    return stamped(draft, by, first_ever=True)
 
 
 def stamped(
     published: PublishedMetadata,
-    ring: KeyRing,
-    validity: Validity,
-    now_s: int,
+    by: Signatory,
     *,
     first_ever: bool = False,
     also: Iterable[str] = (),
@@ -134,23 +138,20 @@ def stamped(
     """Return the same with a new snapshot and a new timestamp. Raises ExchangeFault."""
     root = published.read_root()
     snapshot = copied(published.snapshot, Snapshot)
-    renew(snapshot, now_s, validity.snapshot_s)
+    renew(snapshot, by.now_s, by.validity.snapshot_s)
     # What was ever in a snapshot stays in it: clients take its disappearance for an attack.
     snapshot.signed.meta["targets.json"] = meta_of(published.targets)
     for role, data in published.roles.items():
         snapshot.signed.meta[f"{role}.json"] = meta_of(data)
     if first_ever:
         snapshot.signed.version = 1
-    data = sign(snapshot, root.roles["snapshot"], ring, "snapshot", also)
-    with_snapshot = replace(published, snapshot=data)
-    return timestamped(with_snapshot, ring, validity, now_s, first_ever=first_ever, also=also)
+    data = sign(snapshot, root.roles["snapshot"], by.ring, "snapshot", also)
+    return timestamped(replace(published, snapshot=data), by, first_ever=first_ever, also=also)
 
 
 def timestamped(
     published: PublishedMetadata,
-    ring: KeyRing,
-    validity: Validity,
-    now_s: int,
+    by: Signatory,
     *,
     first_ever: bool = False,
     also: Iterable[str] = (),
@@ -158,26 +159,21 @@ def timestamped(
     """Return the same with a new timestamp. Raises ExchangeFault."""
     root = published.read_root()
     timestamp = copied(published.timestamp, Timestamp)
-    renew(timestamp, now_s, validity.timestamp_s)
+    renew(timestamp, by.now_s, by.validity.timestamp_s)
     if first_ever:
         timestamp.signed.version = 1
     timestamp.signed.snapshot_meta = meta_of(published.snapshot)
-    timestamp.signed.unrecognized_fields[SIGNED_AT] = now_s
-    data = sign(timestamp, root.roles["timestamp"], ring, "timestamp", also)
+    timestamp.signed.unrecognized_fields[SIGNED_AT] = by.now_s
+    data = sign(timestamp, root.roles["timestamp"], by.ring, "timestamp", also)
     return replace(published, timestamp=data)
 
 
 def delegated(
-    published: PublishedMetadata,
-    ring: KeyRing,
-    role: DelegatedRole,
-    keys: Iterable[Key],
-    validity: Validity,
-    now_s: int,
+    published: PublishedMetadata, by: Signatory, role: DelegatedRole, keys: Iterable[Key]
 ) -> PublishedMetadata:
     """Return the same with `role` given to `keys`, in place of one of its name."""
     targets = copied(published.targets, Targets)
-    renew(targets, now_s, validity.targets_s)
+    renew(targets, by.now_s, by.validity.targets_s)
     now = targets.signed.delegations or Delegations({}, {})
     roles = {**(now.roles or {}), role.name: role}
     known = {**now.keys, **{key.keyid: key for key in keys}}
@@ -186,28 +182,23 @@ def delegated(
         {keyid: key for keyid, key in known.items() if keyid in used}, roles
     )
     root = published.read_root()
-    return replace(published, targets=sign(targets, root.roles["targets"], ring, "targets"))
+    return replace(published, targets=sign(targets, root.roles["targets"], by.ring, "targets"))
 
 
 def list_signed(
-    published: PublishedMetadata,
-    ring: KeyRing,
-    list_name: str,
-    targets: Mapping[str, TargetFile],
-    validity: Validity,
-    now_s: int,
+    published: PublishedMetadata, by: Signatory, list_name: str, targets: Mapping[str, TargetFile]
 ) -> PublishedMetadata:
     """Return the same with these targets for a list; snapshot and timestamp are not renewed yet."""
     role = role_of(list_name)
     before = published.roles.get(role)
     metadata = copied(before, Targets) if before is not None else Metadata(Targets())
     if before is not None:
-        renew(metadata, now_s, validity.list_s)
+        renew(metadata, by.now_s, by.validity.list_s)
     else:
-        metadata.signed.expires = moment(now_s + validity.list_s)
+        metadata.signed.expires = moment(by.now_s + by.validity.list_s)
     metadata.signed.targets = dict(targets)
     wanted = delegation_of(published, role)
-    return published.with_role(role, sign(metadata, wanted, ring, list_name))
+    return published.with_role(role, sign(metadata, wanted, by.ring, list_name))
 
 
 def delegation(published: PublishedMetadata, role: str) -> DelegatedRole | None:

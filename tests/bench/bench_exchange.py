@@ -33,7 +33,7 @@ from stream.core.numbers.number import Kind, Numbers
 from stream.core.numbers.prefix_entries import STRICT
 from stream.exchange import repository
 from stream.exchange.mirror import Hub
-from stream.exchange.signing import Validity
+from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.import_file import ImportRequest, import_file
@@ -41,7 +41,6 @@ from stream.feeds.parse import Defaults
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.subprocess_job import prepare
-from stream.feeds.tuf.tuf_client import TufLimits
 from stream.kafka.settings import KafkaSettings
 from stream.lab.embedded.guarded_server import free_ports
 from stream.lists.follower.refresh import Refresher, RefreshSettings
@@ -55,6 +54,7 @@ from tests.bench.lab import Lab
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target
 from tests.bench.traffic import innocent_numbers
+from tests.support.repositories import hub_at
 
 LIST = "KH/scam"
 COUNTRIES = 11
@@ -104,8 +104,9 @@ async def _owner(lab: Lab) -> AsyncIterator[_Owner]:
     folder = lab.run / "kh"
     ring = KeyRing([folder / "keys", folder / "offline"])
     place = folder / "repository"
-    repository.init(place, ring, [folder / "offline"], 1, Validity(), int(time.time()))
-    repository.add_list(place, ring, LIST, Validity(), int(time.time()))
+    by = Signatory(ring, Validity(), int(time.time()))
+    repository.init(place, by, [folder / "offline"], 1)
+    repository.add_list(place, by, LIST)
     config = folder / "kh.toml"
     config.write_text(
         f'[redis]\nurl = "{lab.redis.url(0)}"\n[exchange]\ndir = "{place}"\n'
@@ -212,10 +213,7 @@ async def _changes(
 async def _behind_a_hub(lab: Lab, owner: _Owner, report: Report) -> list[Target]:
     """Eleven countries that follow a hub; what is measured goes into `report`."""
     folder = lab.run / "hub"
-    ring = KeyRing([folder / "keys", folder / "offline"])
-    place = folder / "repository"
-    repository.init(place, ring, [folder / "offline"], 1, Validity(), int(time.time()))
-    hub = Hub(place, ring, folder / "state", Validity(), TufLimits())
+    hub, _ = hub_at(folder, marked=False)
     publish = python("stream", "exchange", "run", LIST, "--config", str(owner.config))
     cores = _both(lab)
     with (
@@ -224,7 +222,7 @@ async def _behind_a_hub(lab: Lab, owner: _Owner, report: Report) -> list[Target]
     ):
         await asyncio.sleep(2.0)
         await asyncio.to_thread(hub.add, "KH", theirs, owner.root.read_bytes(), int(time.time()))
-        with _web(lab, place / "countries" / "KH") as address:
+        with _web(lab, hub.folder / "countries" / "KH") as address:
             syncing = asyncio.create_task(_sync(hub))
             countries = [_country(lab, owner, address, number) for number in range(COUNTRIES)]
             tasks = [asyncio.create_task(_followed(lab, country)) for country in countries]

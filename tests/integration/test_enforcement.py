@@ -25,9 +25,6 @@ from stream.core.model.errors import FeedDown
 from stream.enforcement.import_documents import Partner
 from stream.exchange import edition as offers
 from stream.exchange import repository, repository_files
-from stream.exchange.mirror import Hub
-from stream.exchange.signing_keys import KeyRing
-from stream.feeds.tuf.tuf_client import TufLimits
 from stream.lists.snapshot.repository_layout import Latest
 from stream.lists.store import enforcement_store as books
 from stream.lists.store.enforcement_counts import (
@@ -46,7 +43,7 @@ from tests.support.decisions import decision
 from tests.support.enforcement import World, world
 from tests.support.exchange import LIST, lab
 from tests.support.feeds import kh
-from tests.support.repositories import VALIDITY
+from tests.support.repositories import Country, hub_at
 
 BY = By("nok", "a hospital")
 TOLD = "TH/enforcement/KH-scam"
@@ -216,7 +213,7 @@ class Told:
         """Signed by TH's keys, whatever it is."""
         th = self.both.repository
         below = target.removeprefix("TH/enforcement/")
-        repository.publish(th.folder, th.ring, "TH/enforcement", {below: data}, VALIDITY, th.now_s)
+        repository.publish(th.folder, th.by, "TH/enforcement", {below: data})
 
     async def refused(self, data: bytes | None = None, target: str | None = None, **fields) -> str:
         """Why a document was not taken."""
@@ -287,7 +284,7 @@ async def test_a_country_speaks_for_itself_alone(tmp_path, urls, kafka):
             (why,) = (await owner.read(both.partner)).refused.values()
             assert "is not the file that was signed" in why
         place.write_bytes(good)
-        repository.add_list(th.folder, th.ring, "PH/enforcement", VALIDITY, th.now_s)
+        repository.add_list(th.folder, th.by, "PH/enforcement")
         async with both.kh() as owner:
             with pytest.raises(FeedDown, match="TH's repository has a role PH~enforcement"):
                 await owner.read(both.partner)
@@ -317,16 +314,8 @@ async def test_many_numbers_are_estimated(redis_url, monkeypatch):
 async def test_a_country_without_a_role_is_told_the_command(tmp_path, urls, kafka):
     """Whoever has no role for documents reads how to make one; counts go on."""
     async with world(tmp_path, urls, kafka, agreed) as both:
-        other = repository.init(
-            tmp_path / "bare",
-            KeyRing([tmp_path / "keys", tmp_path / "stick"]),
-            [tmp_path / "stick"],
-            1,
-            VALIDITY,
-            now_s(),
-        )
-        assert other.root
-        async with both.th(folder=tmp_path / "bare") as th:
+        bare = Country(tmp_path / "bare", "TH")  # it has a role for TH/scam alone
+        async with both.th(folder=bare.folder) as th:
             with pytest.raises(Exception, match="exchange add-list TH/enforcement"):
                 await th.publish()
 
@@ -336,15 +325,12 @@ async def test_documents_come_through_a_hub(tmp_path, urls, kafka):
     async with world(tmp_path, urls, kafka, agreed) as both:
         th, told = both.repository, Told(both)
         told.publish(written(told.document()), f"{TOLD}/{day_of(now_ms())}.json")
-        ring = KeyRing([tmp_path / "hub-keys", tmp_path / "hub-stick"])
-        stick = [tmp_path / "hub-stick"]
-        made = repository.init(tmp_path / "hub", ring, stick, 1, VALIDITY, now_s(), hub=True)
-        hub = Hub(tmp_path / "hub", ring, tmp_path / "hub-state", VALIDITY, TufLimits())
+        hub, root = hub_at(tmp_path / "secretariat")
         await asyncio.to_thread(hub.add, "TH", str(th.folder), th.root, now_s())
-        (tmp_path / "hub.root.json").write_bytes(made.root)
-        carried = Partner("TH", str(tmp_path / "hub" / "countries" / "TH"), both.root)
+        (tmp_path / "hub.root.json").write_bytes(root)
+        carried = Partner("TH", str(hub.folder / "countries" / "TH"), both.root)
         async with both.kh() as owner:
-            by_the_hub = Partner("TH", str(tmp_path / "hub"), tmp_path / "hub.root.json")
+            by_the_hub = Partner("TH", str(hub.folder), tmp_path / "hub.root.json")
             with pytest.raises(FeedDown, match="is a hub's"):
                 await owner.read(by_the_hub)
         async with both.kh(state=tmp_path / "other") as owner:

@@ -13,14 +13,9 @@ from stream.core.model.agreement import FOREVER, Agreements, Shared
 from stream.core.model.entry import Category
 from stream.core.model.errors import FeedDown, FeedFault, ListStoreBehind
 from stream.exchange import edition as offers
-from stream.exchange import repository
-from stream.exchange.mirror import Hub
 from stream.exchange.publisher import PublishPace, keep_published
-from stream.exchange.signing import Validity
-from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed_follower import Follower
 from stream.feeds.transports.tuf import TufTransport
-from stream.feeds.tuf.tuf_client import TufLimits
 from stream.lists.store.heads import Retraction
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.rewrite import rebuild, rollback
@@ -31,6 +26,7 @@ from tests.support.builders import NOW_S, entry, numbers_of
 from tests.support.exchange import BY, LIST, Always, Country, lab
 from tests.support.feeds import kh, workplace
 from tests.support.lists import Worker, opened, running, until
+from tests.support.repositories import hub_at
 
 
 async def test_a_list_and_its_changes(tmp_path, urls):
@@ -330,13 +326,10 @@ async def test_a_list_carried_by_a_hub(tmp_path, urls):
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1, 2))
         await world.kh.publishes()
-        folder = tmp_path / "hub"
-        ring = KeyRing([folder / "keys", folder / "offline"])
         now_s = int(time.time())
-        repository.init(folder / "r", ring, [folder / "offline"], 1, Validity(), now_s)
-        hub = Hub(folder / "r", ring, folder / "state", Validity(), TufLimits())
+        hub, _ = hub_at(tmp_path / "hub", now_s, marked=False)
         await asyncio.to_thread(hub.add, "KH", world.url, world.kh.root.read_bytes(), now_s)
-        carried = folder / "r" / "countries" / "KH"
+        carried = hub.folder / "countries" / "KH"
         far = world.country("far", f'path = "{carried}"')
         await far.accepts()
         assert await far.holds(*kh(1, 2))

@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from stream.exchange import mirror, repository
-from stream.exchange.mirror import Hub
-from stream.exchange.signing_keys import KeyRing
+from stream.exchange import mirror
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from tests.support.nginx import answers
-from tests.support.repositories import VALIDITY, Country
+from tests.support.repositories import Country, hub_at
 
 pytestmark = pytest.mark.needs_nginx
 
@@ -42,13 +40,9 @@ class Site:
     def __init__(self, home: Path, port: int) -> None:
         self.kh = Country(home / "kh")
         self.kh.publish({"latest.json": b"{}" * 500, "1/filter.bloom": b"bits" * 50_000})
-        ring = KeyRing([home / "keys", home / "stick"])
-        self.folder = home / "hub"
-        now_s = self.kh.now_s
-        repository.init(self.folder, ring, [home / "stick"], 1, VALIDITY, now_s, hub=True)
-        Hub(self.folder, ring, home / "state", VALIDITY, TufLimits()).add(
-            "KH", str(self.kh.folder), self.kh.root, now_s
-        )
+        hub, _ = hub_at(home, self.kh.now_s)
+        self.folder = hub.folder
+        hub.add("KH", str(self.kh.folder), self.kh.root, self.kh.now_s)
         self.port = port
         self.url = f"http://127.0.0.1:{port}/countries/KH"
 

@@ -37,8 +37,7 @@ class World:
     ) -> None:
         self.folder, self.lab, self.calls, self.agreements = folder, lab, calls, agreements
         self.repository = Country(folder / "th-made", "TH")
-        ring, now_s = self.repository.ring, self.repository.now_s
-        repository.add_list(self.repository.folder, ring, "TH/enforcement", VALIDITY, now_s)
+        repository.add_list(self.repository.folder, self.repository.by, "TH/enforcement")
         self.root = folder / "th.root.json"
         self.root.write_bytes(self.repository.root)
         self.partner = Partner("TH", str(self.repository.folder), self.root)

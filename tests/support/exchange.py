@@ -16,7 +16,7 @@ from stream.core.model.agreement import Shared
 from stream.exchange.edition import Edition, Offer
 from stream.exchange.publisher import ListPublisher
 from stream.exchange.repository import add_list, init
-from stream.exchange.signing import Validity
+from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_follower import Follower
@@ -103,8 +103,9 @@ class Publisher:
         self.offer = Offer(LIST, shares, key)
         validity = Validity()
         both = KeyRing([folder / "keys", folder / "offline"])
-        init(self.folder, both, [folder / "offline"], 1, validity, now_s())
-        add_list(self.folder, both, LIST, validity, now_s())
+        by = Signatory(both, validity, now_s())
+        init(self.folder, by, [folder / "offline"], 1)
+        add_list(self.folder, by, LIST)
         self.outlet = ListPublisher(self.folder, ring, validity)
         self.root = folder / "root.json"
         self.root.write_bytes((self.folder / "metadata" / "1.root.json").read_bytes())

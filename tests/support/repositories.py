@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from stream.exchange import repository, repository_files, signing
+from stream.exchange.mirror import Hub
 from stream.exchange.repository_files import PublishedMetadata
-from stream.exchange.signing import Validity
+from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 
@@ -35,30 +36,38 @@ class Country:
         self.sticks = [self.home / f"stick-{number}" for number in range(self.people)]
         self.ring = KeyRing([self.home / "keys", *self.sticks])
         self.list = f"{self.owner}/scam"
-        first = repository.init(
-            self.folder, self.ring, self.sticks, self.threshold, VALIDITY, self.now_s
-        )
+        first = repository.init(self.folder, self.by, self.sticks, self.threshold)
         self.root = first.root
-        repository.add_list(self.folder, self.ring, self.list, VALIDITY, self.now_s)
+        repository.add_list(self.folder, self.by, self.list)
+
+    @property
+    def by(self) -> Signatory:
+        return Signatory(self.ring, VALIDITY, self.now_s)
 
     def publish(self, parts: Mapping[str, bytes | Path | None] | None = None) -> PublishedMetadata:
         parts = parts or {"latest.json": b'{"generation":1}', "1/filter.bloom": b"bits" * 100}
-        return repository.publish(
-            self.folder, self.ring, self.list, parts, VALIDITY, self.now_s, keep=lambda _: True
-        )
+        return repository.publish(self.folder, self.by, self.list, parts, keep=lambda _: True)
 
     def read(self) -> PublishedMetadata:
         return repository_files.read(self.folder)
 
     def stamp(self, published: PublishedMetadata) -> None:
         """Publish what was altered, with snapshot and timestamp signed as they should be."""
-        new = signing.stamped(published, self.ring, VALIDITY, self.now_s)
-        repository_files.write(self.folder, new)
+        repository_files.write(self.folder, signing.stamped(published, self.by))
 
     def client(
         self, state: Path, url: str | None = None, limits: TufLimits | None = None
     ) -> TufClient:
         return TufClient(url or str(self.folder), state, self.root, limits)
+
+
+def hub_at(home: Path, now_s: int | None = None, *, marked: bool = True) -> tuple[Hub, bytes]:
+    """Make a hub that carries nobody yet; return it and its root. `marked`: the root says so."""
+    ring = KeyRing([home / "keys", home / "stick"])
+    by = Signatory(ring, VALIDITY, int(time.time()) if now_s is None else now_s)
+    folder = home / "hub"
+    first = repository.init(folder, by, [home / "stick"], 1, hub=marked)
+    return Hub(folder, ring, home / "state", VALIDITY, TufLimits()), first.root
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -28,7 +28,7 @@ from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
 from stream.core.model.moments import rfc3339
 from stream.exchange import mirror, repository, repository_files
 from stream.exchange.repository import RoleStatus, role_statuses
-from stream.exchange.signing import Validity
+from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import SEALED_BY, KeyRing
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.ops.clock import now_s
@@ -83,6 +83,11 @@ def validity_of(settings: Settings) -> Validity:
     )
 
 
+def signatory_of(settings: Settings, more: list[Path] | None) -> Signatory:
+    """Return the keys at hand, with the lifetimes of the settings, to sign now."""
+    return Signatory(ring_of(settings, more), validity_of(settings), now_s())
+
+
 def folder_of(settings: Settings) -> Path:
     """Return the folder of our repository."""
     return Path(settings.exchange.dir)
@@ -114,9 +119,8 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     Example: ringfence exchange init --offline stick-a --offline stick-b --threshold 2
     """
     settings = settings_of(config)
-    ring = ring_of(settings, offline)
     folder = folder_of(settings)
-    repository.init(folder, ring, offline, threshold, validity_of(settings), now_s())
+    repository.init(folder, signatory_of(settings, offline), offline, threshold)
     say(f"made {folder}: serve it with any web server, or carry it (`ringfence exchange bundle`)")
     say(
         f"partners trust you by {folder / repository_files.METADATA / '1.root.json'}: "
@@ -147,8 +151,7 @@ def add_list(
     own_exchange(settings)
     if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
         fail(f"{name!r} {wrong}", USAGE)
-    ring = ring_of(settings, keys)
-    repository.add_list(folder_of(settings), ring, name, validity_of(settings), now_s())
+    repository.add_list(folder_of(settings), signatory_of(settings, keys), name)
     say(f"{name} can be published from this machine")
 
 
@@ -165,10 +168,10 @@ def resign(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    ring = ring_of(settings, None)
+    ring, validity = ring_of(settings, None), validity_of(settings)
     while True:
         try:
-            due = repository.resign(folder_of(settings), ring, validity_of(settings), now_s())
+            due = repository.resign(folder_of(settings), Signatory(ring, validity, now_s()))
             if due or not follow:
                 say(f"signed again: {', '.join(due)}" if due else "nothing is due")
         except Fault as fault:
@@ -332,10 +335,8 @@ def revoke(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    ring = ring_of(settings, keys)
-    _, roles = repository.replace_key(
-        folder_of(settings), ring, _keyid(ring, key), None, validity_of(settings), now_s()
-    )
+    by = signatory_of(settings, keys)
+    roles = repository.replace_key(folder_of(settings), by, _keyid(by.ring, key), None)
     say(f"{key} signs no more for {', '.join(roles)}; delete its file")
 
 
@@ -396,16 +397,14 @@ def key_rotate(
     """
     settings = settings_of(config)
     own_exchange(settings)
-    ring = ring_of(settings, keys)
-    keyid = _keyid(ring, key)
+    by = signatory_of(settings, keys)
+    ring, keyid = by.ring, _keyid(by.ring, key)
     old = ring.named(keyid)
     stem = (old.name if old is not None else key).rpartition("-")[0] or "key"
     new = ring.new(ring.next_name(stem), into or (old.path.parent if old is not None else None))
     # A new key that no role names must not stay: it would look usable.
     try:
-        _, roles = repository.replace_key(
-            folder_of(settings), ring, keyid, new, validity_of(settings), now_s()
-        )
+        roles = repository.replace_key(folder_of(settings), by, keyid, new)
     except Fault:
         new.path.unlink()
         raise

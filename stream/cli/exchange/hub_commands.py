@@ -18,6 +18,7 @@ from stream.cli.exchange.exchange_commands import (
     own_exchange,
     ring_of,
     root_in,
+    signatory_of,
     validity_of,
 )
 from stream.cli.lazy_group import group
@@ -27,6 +28,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.exchange import repository
 from stream.exchange.mirror import COUNTRIES, Hub
+from stream.exchange.signing import Signatory
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.ops.clock import now_s
 
@@ -51,8 +53,7 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     """
     settings = settings_of(config)
     folder = folder_of(settings)
-    ring, validity = ring_of(settings, offline), validity_of(settings)
-    repository.init(folder, ring, offline, threshold, validity, now_s(), hub=True)
+    repository.init(folder, signatory_of(settings, offline), offline, threshold, hub=True)
     say(f"made {folder}; countries join with `ringfence exchange hub add`")
     note_closed(folder)
 
@@ -108,7 +109,7 @@ def _synced(hub: Hub, told: dict[str, str]) -> bool:
     outcome: dict[str, Fault | None] = {"hub": None}
     try:
         outcome |= hub.sync(now_s())
-        repository.resign(hub.folder, hub.ring, hub.validity, now_s())
+        repository.resign(hub.folder, Signatory(hub.ring, hub.validity, now_s()))
     except Fault as fault:  # of the hub itself: its disk, its keys; countries stay as they are
         outcome["hub"] = fault
     for owner, wrong in outcome.items():

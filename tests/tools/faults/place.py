@@ -16,13 +16,13 @@ from typing import Self
 from aiokafka import AIOKafkaProducer
 
 from stream.exchange import repository
-from stream.exchange.signing import Validity
+from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.lab.embedded import apache_kafka, best_redis
 from stream.lab.embedded.guarded_server import free_ports
 from stream.ops.clock import now_s
 from tests.support.certificates import authority
-from tests.support.repositories import VALIDITY, Country
+from tests.support.repositories import Country
 
 ROOT = Path(__file__).parents[3]
 LISTED = "+66812345678"
@@ -197,12 +197,13 @@ class Place:
         self.ring = KeyRing([home / "keys", *self.sticks])
         # Signatures that end within the month, and a timestamp within the hour.
         validity = Validity(root_s=20 * 86_400, targets_s=20 * 86_400, timestamp_s=3600)
-        repository.init(home / "repository", self.ring, self.sticks, 2, validity, now_s())
+        by = Signatory(self.ring, validity, now_s())
+        repository.init(home / "repository", by, self.sticks, 2)
         for name in ("TH/national", "TH/enforcement"):
-            repository.add_list(home / "repository", self.ring, name, validity, now_s())
+            repository.add_list(home / "repository", by, name)
         partner = Country(folder / "kh", "KH")
         (folder / "kh" / "root.json").write_bytes(partner.root)
-        repository.add_list(partner.folder, partner.ring, "KH/enforcement", VALIDITY, now_s())
+        repository.add_list(partner.folder, partner.by, "KH/enforcement")
         (folder / "kh" / "agreements").mkdir()
         (folder / "kh" / "agreements" / "th.toml").write_text(SHARED)
         (folder / "kh.toml").write_text(NEIGHBOUR.format(**words))

@@ -14,6 +14,7 @@ from stream.cli.main import app
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, FeedDown, SecretUnsafe
 from stream.exchange import repository
+from stream.exchange.signing import Signatory
 from stream.lists.snapshot.circle_keys import CircleKeys, key_id, new_key
 from stream.ops.clock import now_s
 from tests.support.repositories import VALIDITY, serving
@@ -64,15 +65,8 @@ def sticks(operator: Operator) -> list[object]:
 
 
 def publish(operator: Operator, text: bytes) -> None:
-    settings = load([operator.config], {})
-    repository.publish(
-        operator.home / "repository",
-        ring_of(settings, None),
-        "KH/scam",
-        {"latest.json": text},
-        VALIDITY,
-        now_s(),
-    )
+    by = Signatory(ring_of(load([operator.config], {}), None), VALIDITY, now_s())
+    repository.publish(operator.home / "repository", by, "KH/scam", {"latest.json": text})
 
 
 def test_a_country_joins_a_hub_by_commands(kh: Operator, tmp_path: Path) -> None:

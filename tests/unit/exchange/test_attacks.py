@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Targ
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.exchange import repository, repository_files, signing
-from stream.exchange.repository_files import PublishedMetadata
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.feeds.tuf.tuf_errors import ADVICE
 from stream.feeds.tuf.tuf_fetcher import FetchLimits
@@ -29,15 +29,8 @@ def kh(tmp_path: Path) -> Country:
 
 def current(kh: Country, role: str) -> Path:
     """The file that partners are led to."""
-    return (
-        kh.folder
-        / "metadata"
-        / next(
-            name
-            for name, _ in repository_files.names_of(kh.read())
-            if name.endswith(f"{role}.json")
-        )
-    )
+    names = [name for name, _ in repository_files.names_of(kh.read())]
+    return kh.folder / "metadata" / next(name for name in names if name.endswith(f"{role}.json"))
 
 
 def older_version(kh: Country) -> None:
@@ -57,13 +50,13 @@ def role_disappears(kh: Country) -> None:
     signing.renew(snapshot, kh.now_s, VALIDITY.snapshot_s)
     role = published.read_root().roles["snapshot"]
     data = signing.sign(snapshot, role, kh.ring, "snapshot")
-    new = PublishedMetadata(published.root, published.timestamp, data, published.targets, {})
-    repository_files.write(kh.folder, signing.timestamped(new, kh.ring, VALIDITY, kh.now_s))
+    new = replace(published, snapshot=data, roles={})
+    repository_files.write(kh.folder, signing.timestamped(new, kh.by))
 
 
 def frozen(kh: Country) -> None:
-    long_ago = kh.now_s - VALIDITY.timestamp_s - 3600
-    repository_files.write(kh.folder, signing.stamped(kh.read(), kh.ring, VALIDITY, long_ago))
+    long_ago = replace(kh.by, now_s=kh.now_s - VALIDITY.timestamp_s - 3600)
+    repository_files.write(kh.folder, signing.stamped(kh.read(), long_ago))
 
 
 def list_of_another_version(kh: Country) -> None:
@@ -93,22 +86,14 @@ def one_of_two_signed(kh: Country) -> None:
     one = kh.ring.named("targets-1")
     assert one is not None
     targets.sign(one.signer)
-    kh.stamp(
-        PublishedMetadata(
-            published.root,
-            published.timestamp,
-            published.snapshot,
-            targets.to_bytes(),
-            published.roles,
-        )
-    )
+    kh.stamp(replace(published, targets=targets.to_bytes()))
 
 
 def removed_key(name: str, kh: Country) -> None:
     old = kh.ring.named(name)
     assert old is not None
     new = kh.ring.new(kh.ring.next_name(name.rpartition("-")[0]))
-    repository.replace_key(kh.folder, kh.ring, old.keyid, new, VALIDITY, kh.now_s)
+    repository.replace_key(kh.folder, kh.by, old.keyid, new)
     published = kh.read()
     if name.startswith("timestamp"):
         timestamp = Metadata.from_bytes(published.timestamp)
@@ -126,7 +111,7 @@ def signed_target(kh: Country, name: str, target: TargetFile) -> None:
     """A target that KH's key signs, whatever it says."""
     published = kh.read()
     targets = {**published.read_role("KH~scam").targets, name: target}
-    kh.stamp(signing.list_signed(published, kh.ring, "KH/scam", targets, VALIDITY, kh.now_s))
+    kh.stamp(signing.list_signed(published, kh.by, "KH/scam", targets))
 
 
 def other_length(change: int, kh: Country) -> None:
@@ -149,7 +134,7 @@ def leads_elsewhere(kh: Country) -> None:
 def role_leads_elsewhere(kh: Country) -> None:
     key = kh.ring.new("x-1").signer.public_key
     role = DelegatedRole("KH~/../../x", [key.keyid], 1, terminating=True, paths=["KH/x/*"])
-    kh.stamp(signing.delegated(kh.read(), kh.ring, role, [key], VALIDITY, kh.now_s))
+    kh.stamp(signing.delegated(kh.read(), kh.by, role, [key]))
 
 
 def hash_leads_elsewhere(kh: Country) -> None:

@@ -27,17 +27,11 @@ from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lists.snapshot.build import Version, build_snapshot, columns_from
 from stream.lists.snapshot.circle_keys import key_id
 from tests.support.builders import entry
-from tests.support.repositories import VALIDITY, Country, serving
+from tests.support.repositories import VALIDITY, Country, hub_at, serving
 from tests.support.waiting import HANGS_S
 
 LIMITS = TufLimits()
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "read_a_list.py"
-
-
-def hub_at(home: Path, now_s: int) -> tuple[Hub, bytes]:
-    ring = KeyRing([home / "keys", home / "stick"])
-    first = repository.init(home / "hub", ring, [home / "stick"], 1, VALIDITY, now_s)
-    return Hub(home / "hub", ring, home / "state", VALIDITY, LIMITS), first.root
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def kh(tmp_path: Path) -> Country:
 
 @pytest.fixture
 def hub(tmp_path: Path, kh: Country) -> tuple[Hub, bytes]:
-    made, root = hub_at(tmp_path / "secretariat", kh.now_s)
+    made, root = hub_at(tmp_path / "secretariat", kh.now_s, marked=False)
     made.add("KH", str(kh.folder), kh.root, kh.now_s)
     return made, root
 
@@ -84,7 +78,7 @@ def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: 
     for client in clients:
         client.refresh().roles()
     kh.publish({"latest.json": b"2"})
-    repository.add_list(kh.folder, kh.ring, "KH/banks", VALIDITY, kh.now_s)
+    repository.add_list(kh.folder, kh.by, "KH/banks")
     online = Hub(
         carrier.folder, KeyRing([tmp_path / "secretariat/keys"]), carrier.state, VALIDITY, LIMITS
     )
@@ -111,7 +105,7 @@ def test_a_hub_can_not_forge_what_a_countrys_root_guards(
     role.sign(key.signer)
     forged = published.with_role("KH~scam", role.to_bytes())
     with pytest.raises(ExchangeFault, match="only 0 of its"):
-        signing.stamped(forged, carrier.ring, VALIDITY, kh.now_s)
+        signing.stamped(forged, replace(kh.by, ring=carrier.ring))
     version = published.read_snapshot().meta["KH~scam.json"].version
     (place / "metadata" / f"{version}.KH~scam.json").write_bytes(role.to_bytes())
     with pytest.raises(FeedDown) as caught:
@@ -131,9 +125,8 @@ def test_a_hub_can_not_alter_a_list_under_its_own_root(
     assert key is not None
     role.sign(key.signer)
     forged = published.with_role("KH~scam", role.to_bytes())
-    repository_files.write(
-        carrier.folder, signing.stamped(forged, carrier.ring, VALIDITY, kh.now_s)
-    )
+    by = replace(kh.by, ring=carrier.ring)
+    repository_files.write(carrier.folder, signing.stamped(forged, by))
     with pytest.raises(FeedDown) as caught:
         TufClient(str(carrier.folder), tmp_path / "s", root).refresh().roles()
     assert caught.value.reason is FeedFault.UNKNOWN_KEY
@@ -143,7 +136,7 @@ def test_a_country_speaks_for_nobody_else_in_a_hub(tmp_path: Path) -> None:
     """A repository with a role or a target of another country is not carried."""
     kh = Country(tmp_path / "kh")
     kh.publish()
-    repository.add_list(kh.folder, kh.ring, "TH/national", VALIDITY, kh.now_s)
+    repository.add_list(kh.folder, kh.by, "TH/national")
     carrier, _ = hub_at(tmp_path / "secretariat", kh.now_s)
     with pytest.raises(FeedDown, match="TH~national") as caught:
         carrier.add("KH", str(kh.folder), kh.root, kh.now_s)
@@ -159,17 +152,9 @@ def test_a_delegation_beyond_ones_name_is_never_asked(
     carrier, root = hub
     key = kh.ring.new("x-1").signer.public_key
     role = DelegatedRole("KH~x", [key.keyid], 1, terminating=True, paths=["TH/national/*"])
-    published = signing.delegated(kh.read(), kh.ring, role, [key], VALIDITY, kh.now_s)
-    kh.stamp(
-        signing.list_signed(
-            published,
-            kh.ring,
-            "KH/x",
-            {"TH/national/latest.json": repository.described("TH/national/latest.json", b"x")},
-            VALIDITY,
-            kh.now_s,
-        )
-    )
+    published = signing.delegated(kh.read(), kh.by, role, [key])
+    target = repository.described("TH/national/latest.json", b"x")
+    kh.stamp(signing.list_signed(published, kh.by, "KH/x", {target.path: target}))
     assert isinstance(carrier.sync(kh.now_s)["KH"], FeedDown)
     seen = TufClient(str(carrier.folder), tmp_path / "s", root).refresh()
     assert seen.find("TH/national/latest.json") is None
@@ -359,14 +344,11 @@ class Scene:
         self.home = home
         self.kh = Country(home / "kh")
         self.kh.publish()
-        self.ring = KeyRing([home / "hub-keys", home / "stick"])
-        folder, now_s = home / "hub", self.kh.now_s
-        self.root = repository.init(
-            folder, self.ring, [home / "stick"], 1, VALIDITY, now_s, hub=marked
-        ).root
-        self.hub = Hub(folder, self.ring, home / "hub-state", VALIDITY, TufLimits())
-        self.hub.add("KH", str(self.kh.folder), self.kh.root, now_s)
-        self.carried = folder / COUNTRIES / "KH"
+        self.hub, self.root = hub_at(home / "secretariat", self.kh.now_s, marked=marked)
+        self.ring = self.hub.ring
+        self.by = replace(self.kh.by, ring=self.ring)
+        self.hub.add("KH", str(self.kh.folder), self.kh.root, self.kh.now_s)
+        self.carried = self.hub.folder / COUNTRIES / "KH"
 
     def follows(self, url: Path, root: bytes, state: str) -> bytes:
         """What a feed does at each look."""
@@ -425,9 +407,8 @@ def test_a_hub_that_poses_as_the_owner_is_known_by_its_root(tmp_path: Path) -> N
     scene = Scene(tmp_path)
     key = scene.ring.new("KH~scam-1").signer.public_key
     role = DelegatedRole("KH~scam", [key.keyid], 1, True, signing.paths_of("KH/scam"))
-    now_s = scene.kh.now_s
     published = repository_files.read(scene.hub.folder)
-    published = signing.delegated(published, scene.ring, role, [key], VALIDITY, now_s)
+    published = signing.delegated(published, scene.by, role, [key])
     targets = signing.copied(published.targets, Targets)
     assert targets.signed.delegations is not None
     assert targets.signed.delegations.roles is not None
@@ -438,16 +419,12 @@ def test_a_hub_that_poses_as_the_owner_is_known_by_its_root(tmp_path: Path) -> N
     place = scene.hub.folder / "targets" / "KH" / "scam"
     target = repository.described(LATEST, b"poison")
     repository_files.put(place / f"{target.hashes['sha256']}.latest.json", b"poison")
-    published = signing.list_signed(
-        published, scene.ring, "KH/scam", {LATEST: target}, VALIDITY, now_s
-    )
-    repository_files.write(
-        scene.hub.folder, signing.stamped(published, scene.ring, VALIDITY, now_s)
-    )
+    published = signing.list_signed(published, scene.by, "KH/scam", {LATEST: target})
+    repository_files.write(scene.hub.folder, signing.stamped(published, scene.by))
     old = scene.ring.named("root-1")
     assert old is not None
     new = scene.ring.new("root-2")
-    repository.replace_key(scene.hub.folder, scene.ring, old.keyid, new, VALIDITY, now_s)
+    repository.replace_key(scene.hub.folder, scene.by, old.keyid, new)
     for state in ("th", "th"):
         with pytest.raises(FeedDown, match="is a hub's"):
             scene.follows(scene.hub.folder, scene.root, state)

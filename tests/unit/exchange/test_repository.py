@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from tuf.api.metadata import Metadata
 
 from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
 from stream.exchange import mirror, repository, repository_files
-from stream.exchange.mirror import Hub
 from stream.exchange.repository_files import PublishedMetadata
+from stream.exchange.signing import Signatory
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.ops.private_files import write_private
-from tests.support.repositories import VALIDITY, Country
+from tests.support.repositories import VALIDITY, Country, hub_at
 
 
 def test_what_is_published_is_found_and_verified(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_what_is_left_out_can_no_longer_be_found(tmp_path: Path) -> None:
     """A list's old generations go when its owner leaves them out."""
     kh = Country(tmp_path / "kh")
     kh.publish({"latest.json": b"1", "1/a": b"a"})
-    repository.publish(kh.folder, kh.ring, kh.list, {"latest.json": b"2"}, VALIDITY, kh.now_s)
+    repository.publish(kh.folder, kh.by, kh.list, {"latest.json": b"2"})
     seen = kh.client(tmp_path / "state").refresh()
     assert seen.find("KH/scam/1/a") is None
     with pytest.raises(ExchangeFault, match="cannot be kept"):
@@ -105,15 +106,13 @@ def test_what_is_due_is_signed_again_by_itself(tmp_path: Path) -> None:
     """Half-way to its end a signature is renewed, whatever it is of; before, nothing is written."""
     kh = Country(tmp_path / "kh")
     kh.publish()
-    assert repository.resign(kh.folder, kh.ring, VALIDITY, kh.now_s + 60) == []
-    later = kh.now_s + VALIDITY.timestamp_s // 2 + 60
-    assert repository.resign(kh.folder, kh.ring, VALIDITY, later) == ["timestamp"]
-    much = kh.now_s + VALIDITY.list_s // 2 + 60
-    assert repository.resign(kh.folder, kh.ring, VALIDITY, much) == [
-        "KH/scam",
-        "snapshot",
-        "timestamp",
-    ]
+
+    def signed_after(after_s: int) -> list[str]:
+        return repository.resign(kh.folder, replace(kh.by, now_s=kh.now_s + after_s))
+
+    assert signed_after(60) == []
+    assert signed_after(VALIDITY.timestamp_s // 2 + 60) == ["timestamp"]
+    assert signed_after(VALIDITY.list_s // 2 + 60) == ["KH/scam", "snapshot", "timestamp"]
     assert "latest.json" in str(kh.read().read_role("KH~scam").targets)
 
 
@@ -140,8 +139,7 @@ def test_any_key_can_be_replaced_under_a_partner(tmp_path: Path, name: str) -> N
     assert old is not None
     stem = name.rpartition("-")[0]
     new = kh.ring.new(kh.ring.next_name(stem), old.path.parent)
-    _, roles = repository.replace_key(kh.folder, kh.ring, old.keyid, new, VALIDITY, kh.now_s)
-    assert roles == [stem]
+    assert repository.replace_key(kh.folder, kh.by, old.keyid, new) == [stem]
     assert client.refresh().read("KH/scam/latest.json", 100)
     assert all(old.keyid not in one.keyids for one in repository.role_statuses(kh.read()))
     kh.publish({"latest.json": b"after"})
@@ -154,19 +152,20 @@ def test_revoking_needs_others_to_be_enough(tmp_path: Path) -> None:
     third, only = kh.ring.named("root-3"), kh.ring.named("timestamp-1")
     assert third is not None
     assert only is not None
-    repository.replace_key(kh.folder, kh.ring, third.keyid, None, VALIDITY, kh.now_s)
+    repository.replace_key(kh.folder, kh.by, third.keyid, None)
     with pytest.raises(ExchangeFault, match="rotate"):
-        repository.replace_key(kh.folder, kh.ring, only.keyid, None, VALIDITY, kh.now_s)
+        repository.replace_key(kh.folder, kh.by, only.keyid, None)
     assert [one.keyids for one in repository.role_statuses(kh.read()) if one.role == "timestamp"]
 
 
 def test_without_the_peoples_keys_nothing_of_theirs_is_signed(tmp_path: Path) -> None:
     """The machine alone cannot add a list; the message says whose keys are missing."""
     kh = Country(tmp_path / "kh")
-    alone = KeyRing([kh.home / "keys", kh.sticks[0]])
+    alone = replace(kh.by, ring=KeyRing([kh.home / "keys", kh.sticks[0]]))
     with pytest.raises(ExchangeFault, match=r"targets needs 2 signatures and only 1.*--keys"):
-        repository.add_list(kh.folder, alone, "KH/banks", VALIDITY, kh.now_s)
-    repository.publish(kh.folder, KeyRing([kh.home / "keys"]), kh.list, {}, VALIDITY, kh.now_s)
+        repository.add_list(kh.folder, alone, "KH/banks")
+    machine = replace(kh.by, ring=KeyRing([kh.home / "keys"]))
+    repository.publish(kh.folder, machine, kh.list, {})
 
 
 def test_private_keys_are_the_owners_alone(tmp_path: Path) -> None:
@@ -196,7 +195,7 @@ def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
     with pytest.raises(ExchangeFault, match="is no repository"):
         repository_files.read(tmp_path / "nothing")
     with pytest.raises(ExchangeFault, match="holds a repository already"):
-        repository.init(kh.folder, kh.ring, kh.sticks, 1, VALIDITY, kh.now_s)
+        repository.init(kh.folder, kh.by, kh.sticks, 1)
 
 
 def test_names_that_lead_elsewhere_are_not_published(tmp_path: Path) -> None:
@@ -229,8 +228,8 @@ def test_a_partner_remembers_and_refuses_older(tmp_path: Path) -> None:
 def begun(home: Path) -> PublishedMetadata:
     """What an operator types, once more if need be."""
     sticks = [home / "a", home / "b"]
-    ring = KeyRing([home / "keys", *sticks])
-    return repository.init(home / "r", ring, sticks, 2, VALIDITY, int(time.time()))
+    by = Signatory(KeyRing([home / "keys", *sticks]), VALIDITY, int(time.time()))
+    return repository.init(home / "r", by, sticks, 2)
 
 
 def killed_after(steps: int, home: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -304,17 +303,14 @@ def test_a_web_server_of_another_user_can_read_what_is_published(tmp_path: Path)
     try:
         kh = Country(tmp_path / "kh")
         kh.publish()
-        ring = KeyRing([tmp_path / "hub-keys", tmp_path / "stick"])
-        place = tmp_path / "hub" / "repository"
-        repository.init(place, ring, [tmp_path / "stick"], 1, VALIDITY, kh.now_s, hub=True)
-        hub = Hub(place, ring, tmp_path / "hub" / "state", VALIDITY, TufLimits())
+        hub, _ = hub_at(tmp_path / "hub", kh.now_s)
         hub.add("KH", str(kh.folder), kh.root, kh.now_s)
         mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
         carried = tmp_path / "carried" / "kh"
         mirror.read_bundle(tmp_path / "kh.tar", carried, kh.root, tmp_path / "s", TufLimits())
     finally:
         os.umask(before)
-    for folder in (kh.folder, place, carried):
+    for folder in (kh.folder, hub.folder, carried):
         paths = [folder, *folder.rglob("*")]
         modes = {(path.is_dir(), path.stat().st_mode & 0o777) for path in paths}
         assert modes == {(True, 0o755), (False, 0o644)}
