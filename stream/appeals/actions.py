@@ -2,8 +2,8 @@
 
 A block is put right by an allow entry: it is exact, live within a second in every worker, and
 stands in front of every list. So it holds while the owner goes on listing the number, and against a
-prefix or a bare filter too. From a list of ours the number is taken off as well, so that what is
-published next lifts the block at every partner.
+prefix or a bare filter too. The number is removed from our own lists too: their next publication
+lifts the block at every partner.
 
 An owner answers by what it publishes. Once none of the lists that a forwarded appeal names holds
 the number any more, the appeal is redressed: by the owner, at the moment it was seen here.
@@ -41,7 +41,7 @@ from stream.lists.store.store_codec import hex_of
 from stream.ops.clock import now_s
 
 SOURCE = "redress"
-"""Who says that a number which a prefix of ours covers is legitimate."""
+"""Source of our report that a number which a prefix of ours covers is legitimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def reasons_of(decision: Decision) -> tuple[NamedList, ...]:
 async def open_appeal(
     store: ListStore,
     appeals: AppealStore,
-    desk: AppealContext,
+    context: AppealContext,
     number: str,
     lists: Iterable[NamedList],
     by: By,
@@ -101,7 +101,7 @@ async def open_appeal(
 
     `lists` are those that name the number; none where a rule alone decided. Raises AppealRefused.
     """
-    named = await _with_fingerprints(store, desk, number, lists)
+    named = await _with_fingerprints(store, context, number, lists)
     names = [one.list for one in named]
     step = first_step(by)
     return await appeals.add(
@@ -110,7 +110,9 @@ async def open_appeal(
             number=number,
             lists=named,
             received_at_s=step.at_s,
-            deadline_at_s=deadline_of(desk.agreements, names, desk.home, step.at_s, desk.answer_s),
+            deadline_at_s=deadline_of(
+                context.agreements, names, context.home, step.at_s, context.answer_s
+            ),
             history=(step,),
             decision_id=decision_id,
             appellant=appellant,
@@ -120,9 +122,9 @@ async def open_appeal(
 
 
 async def receive(
-    appeals: AppealStore, desk: AppealContext, said: Received, by: By
+    appeals: AppealStore, context: AppealContext, said: Received, by: By
 ) -> tuple[Appeal, bool]:
-    """Write down what a partner tells of a list of ours; False: it is known already."""
+    """Write down a partner's appeal on a list of ours; False: it is known already."""
     step = first_step(by)
     return await appeals.add(
         Appeal(
@@ -131,7 +133,7 @@ async def receive(
             lists=(NamedList(list=said.list, fingerprint=said.fingerprint),),
             received_at_s=step.at_s,
             deadline_at_s=deadline_of(
-                desk.agreements, [said.list], said.partner, step.at_s, desk.answer_s
+                context.agreements, [said.list], said.partner, step.at_s, context.answer_s
             ),
             history=(step,),
             partner=said.partner,
@@ -141,24 +143,24 @@ async def receive(
     )
 
 
-async def forward(appeals: AppealStore, desk: AppealContext, appeal_id: str, by: By) -> Appeal:
+async def forward(appeals: AppealStore, context: AppealContext, appeal_id: str, by: By) -> Appeal:
     """Note that a list's owner was asked; the block stays until it answers."""
     appeal = await appeals.get(appeal_id)
-    if not appeal.owners(desk.home):
+    if not appeal.owners(context.home):
         text = "no other country's list names the number, so it is ours to answer"
         raise AppealRefused(f"{appeal_id}: {text}")
     return await appeals.step(appeal_id, AppealState.PENDING_OWNER, by)
 
 
 async def _with_fingerprints(
-    store: ListStore, desk: AppealContext, number: str, lists: Iterable[NamedList]
+    store: ListStore, context: AppealContext, number: str, lists: Iterable[NamedList]
 ) -> tuple[NamedList, ...]:
     """Return the lists with the number's fingerprint in each circle that we have the key of."""
     heads = (await store.heads()).lists
     found = []
     for named in lists:
         head = heads.get(named.list)
-        key = desk.keys.get(head.circle) if head is not None else None
+        key = context.keys.get(head.circle) if head is not None else None
         fingerprint = "" if key is None else hex_of(fingerprints_of(number, key)[0])
         found.append(msgspec.structs.replace(named, fingerprint=fingerprint))
     return tuple(found)
@@ -167,7 +169,7 @@ async def _with_fingerprints(
 async def redress(
     store: ListStore,
     appeals: AppealStore,
-    desk: AppealContext,
+    context: AppealContext,
     appeal_id: str,
     by: By,
     expires_at_s: int = NEVER,
@@ -180,13 +182,13 @@ async def redress(
     appeal = await appeals.get(appeal_id)
     if appeal.state not in OPEN:
         raise AppealRefused(f"{appeal_id} is {appeal.state.value}: {StepRefused.CLOSED.value}")
-    number = appeal.number or await number_of(store, desk, appeal)
+    number = appeal.number or await number_of(store, context, appeal)
     lists = appeal.lists
     if number is not None:  # a list may have moved to its circle's next key since
-        lists = await _with_fingerprints(store, desk, number, lists)
-    ours = [named for named in lists if owner_of(named.list) == desk.home]
+        lists = await _with_fingerprints(store, context, number, lists)
+    ours = [named for named in lists if owner_of(named.list) == context.home]
     why = By(by.actor, f"{appeal_id}: {by.reason}" if by.reason else appeal_id)
-    taken = [named.list for named in ours if await _take_off(store, desk, named, number, why)]
+    taken = [named.list for named in ours if await _take_off(store, context, named, number, why)]
     if number is None and not taken:
         text = "no list here holds its fingerprint, so that its number is not known"
         raise AppealRefused(f"{appeal_id}: {text}; reject it, saying that it is not listed")
@@ -200,7 +202,7 @@ async def redress(
     return Redressed(after, number, tuple(taken))
 
 
-async def number_of(store: ListStore, desk: AppealContext, appeal: Appeal) -> str | None:
+async def number_of(store: ListStore, context: AppealContext, appeal: Appeal) -> str | None:
     """Return the number that a partner's appeal is about; None: no list of ours holds or covers it.
 
     What only a prefix covers, and what was told by an older key of the list's circle, is found by
@@ -217,11 +219,11 @@ async def number_of(store: ListStore, desk: AppealContext, appeal: Appeal) -> st
             if report.number is not None:
                 return report.number
     for head, fingerprint in asked:
-        key = desk.keys.get(head.circle)
-        if key is None or owner_of(head.name) != desk.home:
+        key = context.keys.get(head.circle)
+        if key is None or owner_of(head.name) != context.home:
             continue
         _, columns = await entries_of(store, head.name, key)
-        for epoch in desk.epochs(head.circle):
+        for epoch in context.epochs(head.circle):
             number = await asyncio.to_thread(number_in, columns, fingerprint, epoch)
             if number is not None:
                 return number
@@ -229,7 +231,7 @@ async def number_of(store: ListStore, desk: AppealContext, appeal: Appeal) -> st
 
 
 async def _take_off(
-    store: ListStore, desk: AppealContext, named: NamedList, number: str | None, why: By
+    store: ListStore, context: AppealContext, named: NamedList, number: str | None, why: By
 ) -> bool:
     """Take the number off a list of ours; False: it did not hold it.
 
@@ -240,7 +242,7 @@ async def _take_off(
         return False
     hashes = [int(named.fingerprint, 16)]
     if number is not None:  # the partner's fingerprint may be of an earlier epoch
-        hashes = list(fingerprints_of(number, desk.keys[head.circle]))
+        hashes = list(fingerprints_of(number, context.keys[head.circle]))
     own, *over = hashes
     held = await store.reports(named.list, [own, *over])
     if held[own]:
@@ -252,14 +254,14 @@ async def _take_off(
     return covered or bool(held[own])
 
 
-async def still_held(store: ListStore, desk: AppealContext, appeal: Appeal) -> bool:
+async def still_held(store: ListStore, context: AppealContext, appeal: Appeal) -> bool:
     """Return whether a list that the appeal names still blames its number, or cannot be asked."""
     heads = (await store.heads()).lists
     for named in appeal.lists:
         head = heads.get(named.list)
         if head is None:
             continue
-        key = desk.keys.get(head.circle)
+        key = context.keys.get(head.circle)
         if key is None or appeal.number is None or not named.confirmed:
             return True
         own, *over = fingerprints_of(appeal.number, key)
@@ -284,13 +286,13 @@ Tell = Callable[[AppealCounts | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""
 
 
-async def settle(store: ListStore, appeals: AppealStore, desk: AppealContext) -> tuple[str, ...]:
+async def settle(store: ListStore, appeals: AppealStore, context: AppealContext) -> tuple[str, ...]:
     """Close the forwarded appeals whose number no list they name holds any more; their ids."""
     closed = []
     for appeal in await appeals.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
-        if await still_held(store, desk, appeal):
+        if await still_held(store, context, appeal):
             continue
-        owners = ", ".join(appeal.owners(desk.home))
+        owners = ", ".join(appeal.owners(context.home))
         lists = ", ".join(named.list for named in appeal.lists)
         by = By(f"owner:{owners}", f"{lists} does not hold the number any more")
         try:
@@ -302,7 +304,7 @@ async def settle(store: ListStore, appeals: AppealStore, desk: AppealContext) ->
 
 
 async def keep_watch(
-    settings: ListStoreSettings, desk: AppealContext, kept_days: float, tell: Tell
+    settings: ListStoreSettings, context: AppealContext, kept_days: float, tell: Tell
 ) -> None:
     """Count and settle appeals every few seconds, until cancelled.
 
@@ -316,7 +318,7 @@ async def keep_watch(
                 AppealStore.open(settings, kept_days) as appeals,
             ):
                 while True:
-                    closed = await settle(store, appeals, desk)
+                    closed = await settle(store, appeals, context)
                     tell(await appeals.standing(), closed, None)
                     down = False
                     await asyncio.sleep(LOOK_S)

@@ -68,11 +68,11 @@ _APPEAL: Final = (
     + """
 local id, seen, record, subject = unpack(ARGV, 1, 4)
 local actor, reason, op, list, detail = unpack(ARGV, 5, 9)
-local text, entry, masked, register = unpack(ARGV, 10, 13)
+local text, entry, masked, store_id = unpack(ARGV, 10, 13)
 local changes_max, audit_max, open_max, closed_max, kept_s = unpack(ARGV, 14)
-local book, states, about = KEYS[1], KEYS[1] .. ':state:', KEYS[1] .. ':list:{'
+local appeals, states, about = KEYS[1], KEYS[1] .. ':state:', KEYS[1] .. ':list:{'
 local function held(appeal)
-  local found = redis.call('HGET', book, appeal)
+  local found = redis.call('HGET', appeals, appeal)
   if not found then return '0', nil end
   local version, json = string.match(found, '^(%d+) (.*)$')
   return version, cjson.decode(json)
@@ -80,50 +80,50 @@ end
 local function state_of(appeal) return appeal.history[#appeal.history].state end
 local function forget(gone)
   local _, appeal = held(gone)
-  redis.call('ZREM', book .. ':closed', gone)
+  redis.call('ZREM', appeals .. ':closed', gone)
   if not appeal then return end
-  redis.call('HDEL', book, gone)
+  redis.call('HDEL', appeals, gone)
   redis.call('ZREM', states .. state_of(appeal), gone)
   for _, named in ipairs(appeal.lists) do redis.call('ZREM', about .. named.list .. '}', gone) end
   local decision = appeal.decision_id
-  if decision and redis.call('HGET', book .. ':decisions', decision) == gone then
-    redis.call('HDEL', book .. ':decisions', decision)
+  if decision and redis.call('HGET', appeals .. ':decisions', decision) == gone then
+    redis.call('HDEL', appeals .. ':decisions', decision)
   end
   if appeal.partner then
-    redis.call('HDEL', book .. ':subjects',
+    redis.call('HDEL', appeals .. ':subjects',
                appeal.partner .. ' ' .. appeal.partner_appeal .. ' ' .. appeal.lists[1].list)
   end
 end
 local version, before = held(id)
 if version ~= seen then return {-2} end
 if not before then
-  local other = redis.call('HGET', book .. ':subjects', subject)
+  local other = redis.call('HGET', appeals .. ':subjects', subject)
   if other then return {0, other} end
-  if redis.call('ZCARD', book .. ':open') >= tonumber(open_max) then return {-3} end
+  if redis.call('ZCARD', appeals .. ':open') >= tonumber(open_max) then return {-3} end
 end
 local time = redis.call('TIME')
 local now_s, answered_s = tonumber(time[1]), time[1] + time[2] / 1000000
 local after = cjson.decode(record)
 local state, steps = state_of(after), #after.history
-redis.call('HSET', book, id, steps .. ' ' .. record)
+redis.call('HSET', appeals, id, steps .. ' ' .. record)
 if before then redis.call('ZREM', states .. state_of(before), id) end
 redis.call('ZADD', states .. state, after.received_at_s, id)
 if not before then
-  redis.call('HSET', book .. ':subjects', subject, id)
-  if after.decision_id then redis.call('HSET', book .. ':decisions', after.decision_id, id) end
+  redis.call('HSET', appeals .. ':subjects', subject, id)
+  if after.decision_id then redis.call('HSET', appeals .. ':decisions', after.decision_id, id) end
   for _, named in ipairs(after.lists) do
     redis.call('ZADD', about .. named.list .. '}', after.received_at_s, id)
   end
 end
 if state == 'received' or state == 'pending_owner' then
-  redis.call('ZADD', book .. ':open', after.deadline_at_s, id)
+  redis.call('ZADD', appeals .. ':open', after.deadline_at_s, id)
 else
-  redis.call('ZREM', book .. ':open', id)
-  redis.call('ZADD', book .. ':closed', answered_s, id)
-  if not after.partner then redis.call('HDEL', book .. ':subjects', subject) end
+  redis.call('ZREM', appeals .. ':open', id)
+  redis.call('ZADD', appeals .. ':closed', answered_s, id)
+  if not after.partner then redis.call('HDEL', appeals .. ':subjects', subject) end
 end
 if text ~= '' then
-  if redis.call('HSETNX', 'rf:register', 'id', register) == 1 then
+  if redis.call('HSETNX', 'rf:register', 'id', store_id) == 1 then
     redis.call('HSET', 'rf:register', 'created_at_s', now_s, 'format', '1')
   end
   local generation = step(KEYS[2], '', 'allow', entry, changes_max)
@@ -131,13 +131,13 @@ if text ~= '' then
   audit(audit_max, actor, reason, '', 'allow', generation, masked)
 end
 audit(audit_max, actor, reason, list, op, 0, detail)
-local many = redis.call('ZCARD', book .. ':closed') - tonumber(closed_max)
+local many = redis.call('ZCARD', appeals .. ':closed') - tonumber(closed_max)
 if many > 0 then
-  for _, gone in ipairs(redis.call('ZRANGE', book .. ':closed', 0, math.min(many, 100) - 1)) do
+  for _, gone in ipairs(redis.call('ZRANGE', appeals .. ':closed', 0, math.min(many, 100) - 1)) do
     forget(gone)
   end
 end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', book .. ':closed', '-inf', answered_s - kept_s,
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', appeals .. ':closed', '-inf', answered_s - kept_s,
                                  'LIMIT', 0, 100)) do forget(gone) end
 return {1, steps}
 """
@@ -211,6 +211,7 @@ class AppealStore(Closing):
             if lists is not None:
                 after = msgspec.structs.replace(after, lists=lists)
             _check(after)
+            # The script compares the version: another hand in between means to look again.
             answer = await self._write(after, before.version, by, allow)
             if answer[0] != MOVED:
                 return after
@@ -314,7 +315,7 @@ def _check(appeal: Appeal) -> None:
     last = appeal.history[-1]
     for what, text, most in (
         ("the comment", last.comment, COMMENT_CHARS_MAX),
-        ("how to reach whoever appealed", appeal.appellant, APPELLANT_CHARS_MAX),
+        ("the contact of the appellant", appeal.appellant, APPELLANT_CHARS_MAX),
     ):
         try:
             line_of(text, what, most)

@@ -97,6 +97,7 @@ class DecisionTally:
             if decision.repeats:
                 passed.repeated += 1  # another record of a call that was decided already
                 continue
+            # A hash of fixed size: Redis keeps the last ones of each partition as one string.
             identity = blake2b(decision.decision_id.encode(), digest_size=ID_BYTES).digest()
             if identity in seen:
                 passed.repeated += 1
@@ -199,7 +200,7 @@ class DecisionCounter:
 
     def __init__(
         self,
-        consumer: Any,
+        consumer: Any,  # aiokafka has no types
         settings: CounterSettings,
         store: EnforcementStore,
         keys_of: KeysOf,
@@ -223,6 +224,7 @@ class DecisionCounter:
     async def turn(self) -> int:
         """Count what comes within `WAIT_MS`; about how many records are not counted yet."""
         with self._renamed():
+            # Without a group nothing tells of new partitions but the consumer's own metadata.
             if self._consumer.assignment() != self._partitions.keys():
                 await self._assigned()
             fetched = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_MAX)
@@ -231,7 +233,7 @@ class DecisionCounter:
             return sum([max(ends[one] - await self._consumer.position(one), 0) for one in ends])
 
     async def _assigned(self) -> None:
-        """Go on in all partitions that the topic has: more of them begin all anew."""
+        """Go on in all partitions of the topic; if it has more of them, all begin again."""
         assignment = self._consumer.assignment()
         self._partitions = {}
         await self._store.begin(sorted(_name(one) for one in assignment))
@@ -244,7 +246,7 @@ class DecisionCounter:
         position, ids = await self._store.progress(name)
         end = (await self._consumer.end_offsets([partition]))[partition]
         if position.offset is not None and position.offset > end:
-            log.warning("%s ends before what was counted of it: the topic was made anew", name)
+            log.warning("%s ends before its counted position: the topic was created again", name)
             await self._store.begin_again(name)
             position = CountPosition(place=0)
         order = deque(ids[position.place :] + ids[: position.place])
@@ -266,6 +268,8 @@ class DecisionCounter:
             values = [record.value for record in records if record.offset >= begin]
             batch, passed = tally.batch(values, known.seen, day_of(now_ms()))
             name, offset = _name(partition), records[-1].offset + 1
+            # One script moves the position and adds the counts, if the position is still ours. So a
+            # kill or a second counter neither loses a decision nor counts it twice.
             after = await self._store.count(name, known.position, offset, batch)
             if after is None:
                 log.info("%s is counted by another process too", name)

@@ -37,7 +37,8 @@ from stream.lists.store.enforcement_store import EnforcementStore
 
 STALER_S: Final = 60
 STALER: Final = 0.1
-"""A list that is older by less, of what was told last, is told of with the next thing to tell."""
+"""An age that grew by less than both is published with the next change only. Else each renewal of
+the age would be signed."""
 PUBLISHED_DAYS: Final = 40
 """Documents stay in the repository so long: a month, and the days until its report is due."""
 
@@ -115,6 +116,7 @@ class Writer:
                 if not worth or _same(document, old):
                     continue
                 fresh[target] = _newer(document, old)
+        # Stored before they are published: a document that partners have is always among ours.
         for document in fresh.values():
             await self.store.keep(document, written(document), None)
         if fresh:
@@ -123,7 +125,7 @@ class Writer:
         return list(fresh.values())
 
     def _published(self) -> dict[str, Enforcement]:
-        """Return our own documents in the repository; a damaged one is left out and made anew."""
+        """Return our own documents in the repository; a damaged one is left out and made again."""
         role, found = role_of(f"{self.settings.country}/{FOLDER}"), {}
         published = repository_files.read(self.settings.folder)
         delegation_of(published, role)

@@ -28,7 +28,7 @@ from stream.core.model.entry import Category, Entry
 from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
 from stream.core.model.moments import rfc3339
 from stream.exchange import repository_files as files
-from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient
+from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient, trusted_root
 from stream.lists.store.enforcement_counts import COUNTS_S
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.heads import By
@@ -91,14 +91,14 @@ class Imported:
 class ImportSettings:
     """Our country, `home`, and the folder that remembers partners' repositories, `state`.
 
-    `keys`: those of circles, so that a fingerprint by a former key is known. `desk` answers the
-    appeals that come with documents.
+    `keys`: those of circles, so that a fingerprint by a former key is known. `appeals` gives the
+    context for appeals that come with documents.
     """
 
     home: str
     state: Path
     terms: SightingTerms
-    desk: Callable[[], AppealContext]
+    appeals: Callable[[], AppealContext]
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
@@ -140,13 +140,8 @@ class Importer:
 
         Raises FeedDown, ExchangeFault.
         """
-        try:
-            root = partner.root.read_bytes()
-        except OSError as error:
-            text = f"root {partner.root} cannot be read: {error.strerror}"
-            raise FeedDown(FeedFault.MISSING, text) from error
         state = self.settings.state / partner.country
-        client = TufClient(partner.url, state, root)
+        client = TufClient(partner.url, state, trusted_root(partner.root))
         with files.alone(state):  # `enforcement import` beside `enforcement run`
             try:
                 repository = client.refresh()
@@ -199,7 +194,7 @@ class Importer:
             ):
                 new, old = (rfc3339(int(one.made_at.timestamp())) for one in (document, kept))
                 text = f"{target}: made at {new}, and we have one made at {old}"
-                text += ": an old one is told again, or two at once"
+                text += ": an old one was sent again, or two at once"
                 raise DocumentUnreadable(text)
         return document
 
@@ -234,9 +229,11 @@ class Importer:
                     list=name,
                     fingerprint=sighting.fingerprint,
                 )
-                appeal, is_new = await receive(self.appeals, self.settings.desk(), said, by)
+                appeal, is_new = await receive(self.appeals, self.settings.appeals(), said, by)
                 if is_new:
                     log.info("%s appeals on %s: %s, to be answered", country, name, appeal.id)
+            # Marked last: after a kill before this the sighting is taken again, which changes
+            # nothing.
             await self.enforced.take(name, mark, now_s)
         if fresh:
             await self.enforced.forget_taken(name, now_s - _REMEMBERED_S)

@@ -1,7 +1,7 @@
-"""Counting, telling and reading, each again and again, until cancelled; or each once.
+"""Count decisions, publish documents and read partners', each again and again, or once.
 
 The three do not wait for each other: a partner's server that hangs stops neither the counts nor our
-own documents. What fails is told once, and tried again with back-off.
+own documents. A failure is reported once, and tried again with back-off.
 """
 
 import asyncio
@@ -182,7 +182,7 @@ class Enforcing:
             try:
                 await work()
             except Fault as fault:
-                if name in self._worked:
+                if name in self._worked:  # an outage begins: the last one's waits do not count
                     self._worked.discard(name)
                     backoff.reset()
                 self._metrics.faults.labels(what).inc()

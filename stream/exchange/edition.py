@@ -3,15 +3,16 @@
     offer = Offer("KH/scam", Shared.NUMBERS, key)
     edition = await edition_of(store, offer, before, read, now_ms)   # None: there is nothing new
 
-`before` is what was published last. A change is published as what holds of each changed number from
-then on, so it costs what changed and not what is listed. The list goes out whole anew when its base
-is another one, or when the changes since the last whole have become many.
+`before` is what was published last. A change is published as all reports that hold of each changed
+number from then on: it costs in proportion to the change, not to the list. The whole list goes out
+when its base is another one, or when the changes since the last whole list are many.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -52,7 +53,7 @@ ROWS_SHARE: Final = 0.1
 """Numbers changed since the whole list: more than both, in all and of the list, and the whole list
 is what a new follower takes more quickly."""
 FILTER_EVERY_S: Final = 60
-"""A list that is shared as a filter alone has no changes, and is built anew no more often."""
+"""A list that is shared as a filter alone has no changes, and is rebuilt no more often."""
 _RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}
 """How much of a list each kind shares."""
 Read = Callable[[str], bytes]
@@ -82,7 +83,7 @@ class Edition:
 def shares_of(agreements: Agreements, name: str, at_s: int) -> Shared | None:
     """Return what the agreements in force share of a list; None: none of them shares it.
 
-    Whoever reads a repository reads all of it, so the agreement that shares least holds for all.
+    Every partner reads the whole repository, so the agreement that shares least holds for all.
     """
     found = [
         clause.shares
@@ -105,7 +106,7 @@ async def edition_of(
 ) -> Edition | None:
     """Return what is new of the list since `before`, as of `now_ms`; None: nothing is.
 
-    `proved`: that the list store holds what `before` says need not be looked for among its changes.
+    `proved`: the list store is known to hold what `before` says, so its changes are not searched.
     Raises ListUnknown, ListStoreDown, SnapshotUnreadable, ListStoreBehind where the list store went
     back, and ExchangeFault for a list that cannot be shared so.
     """
@@ -118,6 +119,7 @@ async def edition_of(
         if not proved:
             await check_chain(store, head, before)
         before = msgspec.structs.replace(before, register=register_id(heads, head))
+    maker = _Maker(store, offer, state, now_ms)
     history = _history(heads.identity or "", head, offer)
     if before is not None and _goes_on(before, history, head):
         if before.generation == head.generation:
@@ -126,9 +128,9 @@ async def edition_of(
             if now_s - before.made_at_s < FILTER_EVERY_S:
                 return None
         else:
-            changes = await _changes_after(store, state, before.generation, offer.key)
+            changes = await maker.changes_after(before.generation)
             if changes is not None:
-                return await _next(store, offer, state, before, changes, read, now_ms)
+                return await maker.after(before, changes, read)
         before = _further(before, head, now_s)
     else:
         before = None
@@ -146,7 +148,7 @@ async def edition_of(
         register=register_id(heads, head),
         chain=head.chain,
     )
-    return await _with_whole(store, offer, state, latest, {}, frozenset(), 0, now_s)
+    return await maker.with_whole(latest)
 
 
 def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
@@ -172,19 +174,88 @@ def _goes_on(before: Latest, history: str, head: ListHead) -> bool:
     return before.epoch.partition("-")[0] == history and before.generation <= head.generation
 
 
-async def _changes_after(
-    store: ListStore, state: ListState, generation: int, key: bytes
-) -> list[Change] | None:
-    """Return each changed number's reports after a generation; None: that cannot be told."""
-    if state.head.base <= generation:
-        return [one.change for one in state.changes if one.generation > generation]
-    name = state.head.name
-    try:
-        old = await content(store, await past_of(store, name), generation, key)
-    except VersionGone:
-        return None
-    new = await _content(store, state, key)
-    return await asyncio.to_thread(_between, old, new)
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes an edition of one list from one state of it."""
+
+    store: ListStore
+    offer: Offer
+    state: ListState
+    now_ms: int
+
+    async def changes_after(self, generation: int) -> list[Change] | None:
+        """Return each changed number's reports after a generation; None: that cannot be told."""
+        if self.state.head.base <= generation:
+            return [one.change for one in self.state.changes if one.generation > generation]
+        name = self.offer.name
+        try:
+            old = await content(
+                self.store, await past_of(self.store, name), generation, self.offer.key
+            )
+        except VersionGone:
+            return None
+        return await asyncio.to_thread(_between, old, await self._content())
+
+    async def _content(self) -> Columns:
+        base = await columns_in(self.store, self.offer.name, self.state.head.base, self.offer.key)
+        changes = [one.change for one in self.state.changes]
+        return await asyncio.to_thread(with_changes, base, changes)
+
+    async def after(self, before: Latest, changes: list[Change], read: Read) -> Edition | None:
+        """Return the next edition in the same history: changes, and the whole list if it is due."""
+        head, name = self.state.head, self.offer.name
+        rebased = head.base > before.whole
+        if not changes and not rebased:
+            return None  # a generation that somebody reserved
+        rows = before.rows + len(changes)
+        many = len(changes) > max(ROWS_FEW, ROWS_SHARE * head.count)
+        latest = msgspec.structs.replace(
+            before,
+            generation=head.generation,
+            chain=head.chain,
+            numbers=head.count,
+            rows=rows,
+            made_at_s=self.now_ms // 1000,
+        )
+        parts: dict[str, bytes] = {}
+        kept: frozenset[str] = frozenset()
+        if many:
+            latest = msgspec.structs.replace(latest, changes=(), changed_at_ms=())
+        else:
+            span = before.generation, head.generation
+            shared = self.offer.shares is Shared.NUMBERS
+            text = "".join(states(name, *span, changes, numbers=shared)).encode()
+            parts[change_target(name, *span)] = text
+            times = {**before.times(), span: self.now_ms}
+            latest = _at_times(latest, (*before.changes, span), times)
+            if len(latest.changes) > FILES_MAX:
+                latest, merged = await asyncio.to_thread(_fewer, latest, parts, read)
+                parts |= merged
+            kept = frozenset(change_target(name, *one) for one in latest.changes) - parts.keys()
+        if many or rebased or rows > max(ROWS_FEW, ROWS_SHARE * head.count):
+            return await self.with_whole(latest, parts, kept, len(changes))
+        kept |= {part_target(name, latest.whole, part) for part in latest.parts}
+        return Edition(latest, _with_latest(latest, parts), kept, len(changes), whole=False)
+
+    async def with_whole(
+        self,
+        latest: Latest,
+        parts: Mapping[str, bytes] = MappingProxyType({}),
+        kept: frozenset[str] = frozenset(),
+        rows: int = 0,
+    ) -> Edition:
+        """Return an edition with the whole list, beside `parts`. Raises ExchangeFault."""
+        name, now_s = self.offer.name, self.now_ms // 1000
+        columns = await self._content()
+        if not len(columns) and self.state.head.count:
+            text = "has no entries here, only somebody's filter: its owner is who can share it"
+            raise ExchangeFault(f"{name} {text}")
+        whole = await asyncio.to_thread(_built, self.offer, self.state.head, columns, now_s)
+        latest = msgspec.structs.replace(
+            latest, whole=latest.generation, parts=tuple(sorted(whole)), rows=0
+        )
+        named = {part_target(name, latest.whole, part): data for part, data in whole.items()}
+        return Edition(latest, _with_latest(latest, {**parts, **named}), kept, rows, whole=True)
 
 
 def _between(old: Columns, new: Columns) -> list[Change]:
@@ -202,55 +273,6 @@ def _between(old: Columns, new: Columns) -> list[Change]:
         Change(fingerprint, tuple(new.entry(row) for row in new.span(fingerprint)))
         for fingerprint in touched.tolist()
     ]
-
-
-async def _content(store: ListStore, state: ListState, key: bytes) -> Columns:
-    base = await columns_in(store, state.head.name, state.head.base, key)
-    return await asyncio.to_thread(with_changes, base, [one.change for one in state.changes])
-
-
-async def _next(
-    store: ListStore,
-    offer: Offer,
-    state: ListState,
-    before: Latest,
-    changes: list[Change],
-    read: Read,
-    now_ms: int,
-) -> Edition | None:
-    """Return the next edition in the same history: changes, and the whole list if it is due."""
-    head, name = state.head, offer.name
-    rebased = head.base > before.whole
-    if not changes and not rebased:
-        return None  # a generation that somebody reserved
-    rows, now_s = before.rows + len(changes), now_ms // 1000
-    many = len(changes) > max(ROWS_FEW, ROWS_SHARE * head.count)
-    latest = msgspec.structs.replace(
-        before,
-        generation=head.generation,
-        chain=head.chain,
-        numbers=head.count,
-        rows=rows,
-        made_at_s=now_s,
-    )
-    parts: dict[str, bytes] = {}
-    kept: frozenset[str] = frozenset()
-    if many:
-        latest = msgspec.structs.replace(latest, changes=(), changed_at_ms=())
-    else:
-        span = before.generation, head.generation
-        shared = offer.shares is Shared.NUMBERS
-        text = "".join(states(name, *span, changes, numbers=shared)).encode()
-        parts[change_target(name, *span)] = text
-        latest = _at_times(latest, (*before.changes, span), {**before.times(), span: now_ms})
-        if len(latest.changes) > FILES_MAX:
-            latest, merged = await asyncio.to_thread(_fewer, latest, parts, read)
-            parts |= merged
-        kept = frozenset(change_target(name, *one) for one in latest.changes) - parts.keys()
-    if many or rebased or rows > max(ROWS_FEW, ROWS_SHARE * head.count):
-        return await _with_whole(store, offer, state, latest, parts, kept, len(changes), now_s)
-    kept |= {part_target(name, latest.whole, part) for part in latest.parts}
-    return Edition(latest, _told(latest, parts), kept, len(changes), whole=False)
 
 
 def _fewer(latest: Latest, fresh: Mapping[str, bytes], read: Read) -> tuple[Latest, Parts]:
@@ -279,29 +301,7 @@ def _at_times(
     return msgspec.structs.replace(latest, changes=tuple(changes), changed_at_ms=at_ms)
 
 
-async def _with_whole(
-    store: ListStore,
-    offer: Offer,
-    state: ListState,
-    latest: Latest,
-    parts: Mapping[str, bytes],
-    kept: frozenset[str],
-    rows: int,
-    now_s: int,
-) -> Edition:
-    columns = await _content(store, state, offer.key)
-    if not len(columns) and state.head.count:
-        text = "has no entries here, only somebody's filter: its owner is who can share it"
-        raise ExchangeFault(f"{offer.name} {text}")
-    whole = await asyncio.to_thread(_built, offer, state.head, columns, now_s)
-    latest = msgspec.structs.replace(
-        latest, whole=latest.generation, parts=tuple(sorted(whole)), rows=0
-    )
-    named = {part_target(offer.name, latest.whole, part): data for part, data in whole.items()}
-    return Edition(latest, _told(latest, {**parts, **named}), kept, rows, whole=True)
-
-
-def _told(latest: Latest, parts: Mapping[str, bytes]) -> dict[str, bytes]:
+def _with_latest(latest: Latest, parts: Mapping[str, bytes]) -> dict[str, bytes]:
     data = msgspec.json.format(msgspec.json.encode(latest), indent=1)
     return {**parts, latest_target(latest.list): data}
 
@@ -328,7 +328,7 @@ _SLACK_MS = 86_400_000
 
 
 def register_id(heads: Heads, head: ListHead) -> str:
-    """Return an id of a list store and the list in it, which tells strangers nothing."""
+    """Return an id of a list store and the list in it, which says nothing about either."""
     said = repr((heads.identity or "", head.created_at_s))
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
@@ -336,7 +336,7 @@ def register_id(heads: Heads, head: ListHead) -> str:
 def check_register(heads: Heads, head: ListHead, before: Latest) -> None:
     """Raise ListStoreBehind if `before` came from another list store or a later state of it."""
     if before.register and before.register != register_id(heads, head):
-        what = "it was published from another list store, or the list was made anew in this one"
+        what = "it was published from another list store, or the list was created again in this one"
         raise ListStoreBehind(_behind(before, what))
     if not before.register:
         return  # published before this was written down

@@ -195,7 +195,7 @@ class Hub:
             raise ExchangeFault(f"{owner!r} is no owner: it {wrong}")
         path = self.state / "members" / f"{owner}.json"
         if path.exists():
-            raise ExchangeFault(f"{owner} has joined already; remove {path} to let it join anew")
+            raise ExchangeFault(f"{owner} has joined already; remove {path} to let it join again")
         member = HubMember(owner, url, root.decode())
         published = self._carried(member, now_s)
         repository_files.put(path, msgspec.json.encode(member))
@@ -250,10 +250,12 @@ class Hub:
             for name, data in {owner: theirs.targets, **theirs.roles}.items():
                 published = published.with_role(name, data)
             for target in theirs.all_targets().values():
+                # The same file under the hub's own tree: a link costs no disk.
                 repository_files.link(
                     repository_files.place_of(self.folder / COUNTRIES / owner, target),
                     repository_files.place_of(self.folder, target),
                 )
+            # Nothing is signed without news: followers would fetch metadata at each look.
             if published == repository_files.read(self.folder):
                 return published
             new = signing.stamped(published, by)

@@ -1,7 +1,7 @@
-"""From the list store to a repository: what is new of shared lists is signed and lies there.
+"""Publish shared lists: sign the changes of the list store into a repository.
 
 A change is out as soon as it is signed: the list store's stream of changes says which list has one.
-Those that come within `gather_s` go out together, since each edition is a signature of three roles
+Those that come within `gather_s` go out together: each edition costs the signatures of three roles,
 and four small files that are synced to the disk.
 """
 
@@ -47,9 +47,9 @@ class PublishPace:
     """Intervals of a publisher's work, in seconds.
 
     Changes that come within `gather_s` go out together. Every `look_s` all lists are looked at,
-    changed or not, so that one that failed is tried again by then; every `resign_s` whether a
-    signature has to be renewed. Files that nothing leads to any more stay `kept_s` for whoever is
-    fetching them. `block_ms`: one wait for a change.
+    changed or not, so one that failed is tried again by then. Every `resign_s` signatures are
+    renewed where that is due. Files that nothing leads to any more stay for `kept_s`: a partner may
+    be fetching them. `block_ms`: one wait for a change.
     """
 
     gather_s: float = 0.2
@@ -82,7 +82,7 @@ class ListPublisher:
         try:
             return read_latest(repository_files.place_of(self.folder, target).read_bytes(), name)
         except (OSError, SnapshotUnreadable):
-            return None  # it is made anew, and followers take the whole list
+            return None  # a new one is made, and followers take the whole list
 
     def read(self, name: str, target: str) -> bytes:
         """Return the content of a list's target that was published before. Raises ExchangeFault."""
@@ -96,11 +96,11 @@ class ListPublisher:
             raise ExchangeFault(f"{target} cannot be read: {error.strerror}") from error
 
     async def bring_out(
-        self, store: ListStore, offer: Offer, *, anew: bool = False, proved: bool = False
+        self, store: ListStore, offer: Offer, *, restart: bool = False, proved: bool = False
     ) -> Edition | None:
         """Publish what is new of a list; None: nothing was.
 
-        `anew`: whatever was published before, partners take this whole list. `proved` as for
+        `restart`: partners take this whole list, whatever was published before. `proved` is as in
         `edition_of`. Raises ExchangeFault, ListUnknown, ListStoreDown, ListStoreBehind and
         SnapshotUnreadable; what was published before stays.
         """
@@ -109,7 +109,7 @@ class ListPublisher:
         edition = await edition_of(
             store,
             offer,
-            None if anew else before,
+            None if restart else before,
             lambda target: self.read(name, target),
             now_ms(),
             proved=proved,
@@ -135,7 +135,7 @@ class ListPublisher:
             publish(self.folder, self._by(), name, {})
 
     def renew(self, kept_s: float) -> list[str]:
-        """Sign again what needs it; which roles. Old files go. Raises ExchangeFault."""
+        """Sign again what is due, and return the roles; delete old files. Raises ExchangeFault."""
         due = resign(self.folder, self._by())
         repository_files.prune(self.folder, repository_files.read(self.folder), kept_s)
         return due
@@ -144,9 +144,9 @@ class ListPublisher:
 class PublishTrouble(StrEnum):
     """Reasons for a list not published or a signature not renewed: a closed list."""
 
-    REGISTER = "register"
+    LIST_STORE = "register"
     """Redis does not answer."""
-    REGISTER_UNSAFE = "register_unsafe"
+    LIST_STORE_UNSAFE = "register_unsafe"
     """Redis could lose entries as it is set up."""
     BEHIND = "behind"
     """Redis is older than what was published from it."""
@@ -162,8 +162,8 @@ class PublishTrouble(StrEnum):
 
 
 _TROUBLES: Final[Mapping[type[Fault], PublishTrouble]] = {
-    ListStoreDown: PublishTrouble.REGISTER,
-    ListStoreUnsafe: PublishTrouble.REGISTER_UNSAFE,
+    ListStoreDown: PublishTrouble.LIST_STORE,
+    ListStoreUnsafe: PublishTrouble.LIST_STORE_UNSAFE,
     ListStoreBehind: PublishTrouble.BEHIND,
     ListUnknown: PublishTrouble.NO_LIST,
     ConfigInvalid: PublishTrouble.NO_KEY,
@@ -218,7 +218,7 @@ class Offers(Protocol):
         ...
 
     def look(self) -> bool:
-        """See whether that changed; blocks. True: look at every list anew."""
+        """Return whether that changed, so that every list has to be looked at. Blocks."""
         ...
 
     def offer(self, name: str, circle: str) -> Offer | None:
@@ -238,8 +238,9 @@ async def keep_published(
 ) -> None:
     """Publish lists as they change, and renew signatures, until cancelled.
 
-    An outage of the list store is waited out, while signatures go on being renewed; what cannot be
-    published is told and tried again. Raises ListStoreRefuses where it does not let us in at first.
+    It waits out an outage of the list store, and still renews signatures. A list that cannot be
+    published is reported and tried again. Raises ListStoreRefuses if the list store does not let us
+    in at the start.
     """
     backoff, starting = Backoff(1.0, 30.0), True
     renewing = _Renewing(outlet, pace, tell)
@@ -260,7 +261,7 @@ async def keep_published(
 
 @dataclass(slots=True)
 class _Renewing:
-    """Looks now and then whether a signature has to be renewed."""
+    """Renews signatures that are due, and looks for them now and then."""
 
     outlet: ListPublisher
     pace: PublishPace
@@ -281,7 +282,7 @@ class _Renewing:
 
 @dataclass(slots=True)
 class _Loop:
-    """One connection's worth of following the list store.
+    """Follows the list store over one connection.
 
     `proved` are lists of which the list store was seen to hold what was published: it can go back
     only while we are not connected.
@@ -305,7 +306,7 @@ class _Loop:
             await self.renewing.if_due()
             read = await self.store.follow(last_id, self.pace.block_ms)
             changed = self.offers.names & {*read.skipped, *(step.name for step in read.steps)}
-            if changed:
+            if changed:  # more may come at once: one signature for all of them
                 await asyncio.sleep(self.pace.gather_s)
             last_id = read.last_id
             if await asyncio.to_thread(self.offers.look) or self._is_time():

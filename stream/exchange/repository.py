@@ -75,7 +75,7 @@ def _note_of(folder: Path) -> Path:
 def _keys_for(folder: Path, ring: KeyRing, wanted: Sequence[tuple[str, Path]]) -> list[HeldKey]:
     """Make a key for each name and folder of `wanted`, or take that of an unfinished `init`.
 
-    Whoever calls is alone with the repository. Raises ExchangeFault, SecretUnsafe.
+    The caller holds the repository's lock. Raises ExchangeFault, SecretUnsafe.
     """
     note = _note_of(folder)
     paths = [ring.place_of(name, place).absolute() for name, place in wanted]
@@ -89,7 +89,7 @@ def _keys_for(folder: Path, ring: KeyRing, wanted: Sequence[tuple[str, Path]]) -
     elif begun != [str(path) for path in paths]:
         made = ", ".join(path for path in begun if Path(path).exists()) or "no key"
         text = f"an init that was broken off has made {made}: give the same --offline folders again"
-        raise ExchangeFault(f"{text}, or delete those keys and {note} to begin anew")
+        raise ExchangeFault(f"{text}, or delete those keys and {note} to begin again")
     return [_key_of(ring, name, place) for name, place in wanted]
 
 
@@ -108,7 +108,7 @@ def _key_of(ring: KeyRing, name: str, place: Path) -> HeldKey:
     if path.exists():
         if _END in read_private(path):
             return ring.at(path)
-        path.unlink()  # whoever wrote it was killed in the middle, and nothing is signed by it
+        path.unlink()  # its writer was killed in the middle, and nothing is signed by it
     return ring.new(name, place)
 
 

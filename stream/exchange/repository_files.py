@@ -1,8 +1,8 @@
 """A repository as it lies on the disk: read what is published, write a new version, safely.
 
-What a partner sees is what `timestamp.json` leads to. Everything else is written before it, under
-names that nothing leads to yet; the rename of `timestamp.json` is the moment of publication. So
-whoever is killed in between leaves the old version in force.
+A partner sees the files that `timestamp.json` leads to. Everything else is written before it, under
+names that nothing leads to yet; the rename of `timestamp.json` is the moment of publication. A kill
+before that leaves the old version in force.
 """
 
 import os
@@ -158,7 +158,7 @@ def put(path: Path, content: bytes | Path) -> None:
         if isinstance(content, bytes) and path.is_file() and path.read_bytes() == content:
             return
         with temporary.open("wb") as file:
-            os.fchmod(file.fileno(), FILE_MODE)
+            os.fchmod(file.fileno(), FILE_MODE)  # open() would apply the umask
             if isinstance(content, Path):
                 with content.open("rb") as source:
                     shutil.copyfileobj(source, file, 1 << 20)
@@ -166,6 +166,8 @@ def put(path: Path, content: bytes | Path) -> None:
                 file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # The rename is atomic, and lasts once the folder is synced too. Without that a power cut
+        # could leave timestamp.json leading to files that are not there.
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:

@@ -139,7 +139,7 @@ def stamped(
     root = published.read_root()
     snapshot = copied(published.snapshot, Snapshot)
     renew(snapshot, by.now_s, by.validity.snapshot_s)
-    # What was ever in a snapshot stays in it: clients take its disappearance for an attack.
+    # An entry of a snapshot stays in all later ones: clients take its disappearance for an attack.
     snapshot.signed.meta["targets.json"] = meta_of(published.targets)
     for role, data in published.roles.items():
         snapshot.signed.meta[f"{role}.json"] = meta_of(data)

@@ -20,15 +20,13 @@ from stream.feeds.gate import GateReason, GateVerdict, Last
 from stream.feeds.read import is_whole
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.store import Content, ListWriter, lists_to_leave
+from stream.feeds.store import ListWriter, lists_to_leave
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import VersionFiles
 from stream.lists.snapshot.merge import VersionDiff
-from stream.lists.store.enforcement_counts import FRESH_MAX, Effect
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, move_of
-from stream.ops.clock import now_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +46,11 @@ class Applier:
     now_s: int
 
     async def take_in(self, arrival: Arrival) -> VersionRecord:
-        """Judge a fetched version, apply it if the gate accepts it, and return its record."""
+        """Assess a fetched version, apply it if the gate accepts it, and return its record."""
         feed, versions = self.feed, self.versions
         state = await self.states.state(feed.name)
         move = await self._move(arrival.fetched)
-        # A version that was refused for want of a key is judged again once the key is here.
+        # A version that was refused for want of a key is assessed again once the key is here.
         known = await self._known(state, arrival) if move is None else None
         if known is not None:
             # A run that was killed after its last step here left a file of before.
@@ -64,14 +62,15 @@ class Applier:
         by = By(f"feed:{feed.name}", f"version {arrival.id}")
         await self.list_store.create(feed.list_name, feed.circle, by)
         accepted = state.accepted
+        # The same bytes came this far because they are due again: the gate must not call them SAME.
         renewal = accepted is not None and accepted.sha256 == arrival.fetched.sha256
         last = last_of(state, feed.list_name, renewal=renewal)
         assessed = await self._assess(arrival, last, move)
         record = self._record(arrival, assessed)
-        if assessed.judgement.verdict is GateVerdict.ACCEPTED:
+        if assessed.decision.verdict is GateVerdict.ACCEPTED:
             return await self._let_in(record, assessed, move, by)
         versions.report(record)
-        held = assessed.judgement.verdict is GateVerdict.HELD
+        held = assessed.decision.verdict is GateVerdict.HELD
         await (self.states.held if held else self.states.refused)(feed, record, by)
         await self._sweep(await self.states.state(feed.name))
         return record
@@ -82,7 +81,7 @@ class Applier:
         Rows that the gate stopped go live with it, except those of `NEVER_LIVE`. Raises
         InputUnreadable for a file that cannot be used.
         """
-        arrival = self._arrived(held)
+        arrival = self._kept(held)
         move = await self._move(arrival.fetched)
         assessed = await self._assess(arrival, None, move, released=True)
         if why := assessed.read.unreadable:  # other settings, or an older Ringfence, held it
@@ -100,7 +99,7 @@ class Applier:
         return await self._let_in(record, assessed, move, by)
 
     async def refuse(self, held: VersionRecord, by: By) -> VersionRecord:
-        """Refuse a held version as a person decided. The same bytes are not judged again."""
+        """Refuse a held version as a person decided. The same bytes are not assessed again."""
         record = msgspec.structs.replace(
             held,
             verdict=GateVerdict.REFUSED.value,
@@ -114,7 +113,7 @@ class Applier:
 
     async def would_change(self, held: VersionRecord) -> VersionDiff:
         """Return what a held version would add to its list and remove from it. Store nothing."""
-        arrival = self._arrived(held)
+        arrival = self._kept(held)
         move = await self._move(arrival.fetched)
         last = last_of(await self.states.state(self.feed.name), self.feed.list_name)
         with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
@@ -143,21 +142,11 @@ class Applier:
             move=move,
         )
 
-    def _arrived(self, held: VersionRecord) -> Arrival:
+    def _kept(self, held: VersionRecord) -> Arrival:
         """Return a version that waits, as it came."""
         path = self.versions.file(held.id)
         assert path is not None, "the caller looked"
-        fetched = Fetched(
-            path,
-            held.size,
-            held.sha256,
-            held.remember,
-            held.whole,
-            held.as_of_s,
-            origin=held.origin,
-            published_ms=held.published_ms,
-        )
-        return Arrival(fetched=fetched, at_s=held.at_s)
+        return Arrival.again(held, path)
 
     async def _move(self, fetched: Fetched) -> Move | None:
         """Return the move to another circle that a whole list asks for; None: it asks for none."""
@@ -170,7 +159,7 @@ class Applier:
         return await asyncio.to_thread(move_of, fetched.path, head.circle, self.around.keys)
 
     async def _known(self, state: FeedState, arrival: Arrival) -> VersionRecord | None:
-        """Return the verdict on these very bytes from before; None: judge them (again)."""
+        """Return the verdict on these very bytes from before; None: assess them (again)."""
         feed, accepted, fetched = self.feed, state.accepted, arrival.fetched
         same = accepted is not None and accepted.sha256 == fetched.sha256
         if accepted is not None and same and accepted.is_meant_as(feed):
@@ -188,7 +177,7 @@ class Applier:
             if record.is_meant_as(feed):
                 over = record.reason == GateReason.AGREEMENT_EXPIRED.value
                 if over and not self.around.agreement_over(feed.list_name, self.now_s):
-                    return None  # the agreement was extended: the version is judged again
+                    return None  # the agreement was extended: the version is assessed again
                 self._forget(arrival)
                 return record
         return None
@@ -215,10 +204,11 @@ class Applier:
         if read.bare:
             stored = await writer.store_bare(read.filter_data, key, move.circle if move else "")
         else:
-            content = Content(read.columns, record.whole, read.filter_data, read.late)
-            stored = await writer.store(content, change, key, move)
+            stored = await writer.store(read, change, key, move, whole=record.whole)
         last = (await self.states.state(feed.name)).accepted
         to_leave = lists_to_leave(last, feed.list_name)
+        # An increment does not say all that the feed reports: the old list keeps the rest till
+        # then.
         if record.whole:
             for name in to_leave:
                 await writer.leave(name, self.around.keys)
@@ -234,9 +224,10 @@ class Applier:
             whole_at_s=record.at_s if record.whole else whole_at_s,
             to_leave=to_leave,
         )
+        # The file's report first: what Redis names can then be shown. A kill between the two leaves
+        # a report that the next run writes again.
         self.versions.report(record)
-        effect = Effect(now_ms(), record.published_ms, tuple(change.fresh[:FRESH_MAX].tolist()))
-        await self.states.accepted(feed, record, by, effect)
+        await self.states.accepted(feed, record, by, change.fresh)
         await self._sweep(await self.states.state(feed.name))
         return record
 
@@ -246,7 +237,7 @@ class Applier:
 
     def _record(self, arrival: Arrival, assessed: Assessed) -> VersionRecord:
         feed, fetched = self.feed, arrival.fetched
-        read, change, judgement = assessed.read, assessed.change, assessed.judgement
+        read, change, decision = assessed.read, assessed.change, assessed.decision
         return VersionRecord(
             id=arrival.id,
             sha256=fetched.sha256,
@@ -254,13 +245,13 @@ class Applier:
             at_s=arrival.at_s,
             decided_at_s=self.now_s,
             whole=fetched.whole,
-            verdict=judgement.verdict.value,
+            verdict=decision.verdict.value,
             as_of_s=fetched.as_of_s,
             origin=fetched.origin,
             published_ms=fetched.published_ms,
             remember=dict(fetched.remember),
-            reason=judgement.reason.value if judgement.reason is not None else "",
-            findings=tuple(f"{f.reason}: {f.detail}" for f in judgement.findings),
+            reason=decision.reason.value if decision.reason is not None else "",
+            findings=tuple(f"{f.reason}: {f.detail}" for f in decision.findings),
             good=read.good,
             bad=read.bad,
             expired=read.expired,

@@ -13,9 +13,9 @@ import numpy as np
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.entry import Columns
 from stream.core.model.errors import ListUnknown
-from stream.feeds.diff import Clock, FeedDifference, difference, owned_by
-from stream.feeds.feed import ID_CHARS, Feed, FeedState
-from stream.feeds.gate import GateJudgement, Last, VersionFacts, judge
+from stream.feeds.diff import FeedDifference, difference, owned_by
+from stream.feeds.feed import ID_CHARS, Feed, FeedState, VersionRecord
+from stream.feeds.gate import GateDecision, Last, VersionFacts, decide
 from stream.feeds.read import read_version
 from stream.feeds.row_checks import Surroundings, VersionRead
 from stream.feeds.transports.transport import Fetched
@@ -39,6 +39,21 @@ class Arrival:
         """The name of the version."""
         return self.fetched.sha256[:ID_CHARS]
 
+    @classmethod
+    def again(cls, record: VersionRecord, path: Path) -> "Arrival":
+        """Return a version whose file is kept, as it came."""
+        fetched = Fetched(
+            path,
+            record.size,
+            record.sha256,
+            record.remember,
+            record.whole,
+            record.as_of_s,
+            origin=record.origin,
+            published_ms=record.published_ms,
+        )
+        return cls(fetched=fetched, at_s=record.at_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
@@ -46,7 +61,7 @@ class Assessed:
 
     read: VersionRead
     seen: VersionFacts
-    judgement: GateJudgement
+    decision: GateDecision
     change: FeedDifference | None
 
 
@@ -93,14 +108,14 @@ async def assess(
         else:
             held = await _held(list_store, feed, read.columns, True, move.key_before)
             held = await asyncio.to_thread(rehashed, held, key)
-        clock = Clock(now_s, feed.renew_s)
         change = await asyncio.to_thread(
             difference,
             held,
             read.columns,
             own=feed.name,
             whole=fetched.whole,
-            clock=clock,
+            now_s=now_s,
+            renew_s=feed.renew_s,
             states=feed.format == "snapshot",
         )
     seen = VersionFacts(
@@ -118,7 +133,7 @@ async def assess(
         rows=dict(read.found),
         looks=dict(read.looks),
     )
-    return Assessed(read, seen, judge(seen, last, feed.gate), change)
+    return Assessed(read, seen, decide(seen, last, feed.gate), change)
 
 
 def _sizes(last: Last | None, read: VersionRead) -> FeedDifference:

@@ -41,14 +41,6 @@ class FeedDifference:
         return len(self.written) + len(self.retracted)
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The time, and the age at which rows without times are renewed (`Feed.renew_s`)."""
-
-    now_s: int
-    renew_s: int
-
-
 def rows_of(columns: Columns, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Columns:
     """Return some rows of columns, in their order."""
     arrays = {c.name: getattr(columns, c.name)[rows] for c in COLUMNS}
@@ -62,18 +54,27 @@ def owned_by(columns: Columns, owns: Callable[[str], bool]) -> Columns:
 
 
 def difference(
-    held: Columns, new: Columns, *, own: str, whole: bool, clock: Clock, states: bool = False
+    held: Columns,
+    new: Columns,
+    *,
+    own: str,
+    whole: bool,
+    now_s: int,
+    renew_s: int,
+    states: bool = False,
 ) -> FeedDifference:
     """Return the changes that `new` makes to `held`, which are reports of feed `own` alone.
 
     `whole`: a report that is not in `new` is retracted. Else only tombstones retract, and `held`
     may be reduced to the numbers that `new` names. A tombstone without a source has the feed's own
     name. It retracts all reports of its number, except those that `new` has. With `states` any row
-    does so, since `new` then has all that holds of its number.
+    does so, since `new` then has all that holds of its number. `renew_s` is as in `Feed`.
     """
+    # Columns are ordered by fingerprint, so all below is sorting and marking in NumPy: no report
+    # becomes a Python object.
     ours, theirs = _matched(held, new)
     gone = new.category[theirs] == REMOVED
-    other = ~gone & _differs(held, new, ours, theirs, clock)
+    other = ~gone & _differs(held, new, ours, theirs, now_s, renew_s)
     is_new = np.ones(len(new), np.bool_)
     is_new[theirs] = False
     is_new &= new.category != REMOVED
@@ -86,7 +87,7 @@ def difference(
         if not states:
             ends = (new.category == REMOVED) & (new.source == new.sources.index(own))
         all_of_it = np.isin(held.fingerprint, new.fingerprint[ends])
-        all_of_it[ours[~gone]] = False
+        all_of_it[ours[~gone]] = False  # the version has that very report
         taken |= all_of_it
     stays = _distinct(new.fingerprint[new.category != REMOVED])
     if not whole:
@@ -124,6 +125,7 @@ def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np
     """Return the rows of both that are the same source's report of the same number."""
     places = {name: place for place, name in enumerate(held.sources)}
     moved = [places.setdefault(name, len(places)) for name in new.sources]
+    # One numbering of sources for both: a place in one table means another name in the other.
     source = np.concatenate(
         [held.source.astype(np.int64), np.array(moved or [0], np.int64)[new.source]]
     )
@@ -135,17 +137,22 @@ def _matched(held: Columns, new: Columns) -> tuple[NDArray[np.int64], NDArray[np
 
 
 def _differs(
-    held: Columns, new: Columns, ours: NDArray[np.int64], theirs: NDArray[np.int64], clock: Clock
+    held: Columns,
+    new: Columns,
+    ours: NDArray[np.int64],
+    theirs: NDArray[np.int64],
+    now_s: int,
+    renew_s: int,
 ) -> NDArray[np.bool_]:
     """Mark the matched rows that differ. A time that moved on with the clock does not count."""
     differs: NDArray[np.bool_] = held.category[ours] != new.category[theirs]
     differs |= held.confidence[ours] != new.confidence[theirs]
     was, now = held.reported_at[ours].astype(np.int64), new.reported_at[theirs].astype(np.int64)
-    moved_on = (now == clock.now_s) & (now - was < clock.renew_s) & (was <= now)
+    moved_on = (now == now_s) & (now - was < renew_s) & (was <= now)
     differs |= (was != now) & ~moved_on
     ended, ends = held.expires_at[ours].astype(np.int64), new.expires_at[theirs].astype(np.int64)
     both = (ended != 0) & (ends != 0)
-    near = both & (ends >= ended) & (ends - ended < clock.renew_s)
+    near = both & (ends >= ended) & (ends - ended < renew_s)
     differs |= (ended != ends) & ~near
     return differs
 

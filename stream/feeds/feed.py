@@ -10,7 +10,7 @@ from stream.core.model.entry import Category
 from stream.core.numbers.prefix_entries import STRICT, PrefixRules
 from stream.core.policy.list_scope import Scope
 from stream.feeds.formats.rows import Format, ReadOptions
-from stream.feeds.gate import GateLimits
+from stream.feeds.gate import GateLimits, GateVerdict
 from stream.feeds.parse import Defaults
 from stream.feeds.value_parsers import Dates
 
@@ -145,6 +145,19 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     def is_of_list(self, name: str) -> bool:
         """Return whether it was meant for that list."""
         return self.list_name in {"", name}
+
+
+def in_words(record: VersionRecord) -> str:
+    """Return the outcome of a version, in a line."""
+    text = f"version {record.id} {record.verdict}"
+    if record.verdict == GateVerdict.ACCEPTED:
+        changes = f"+{record.gained:,} -{record.lost:,} numbers, {record.updated:,} updated"
+        text += f": {changes}; {record.numbers:,} numbers at generation {record.generation}"
+    elif record.findings:
+        text += f": {'; '.join(record.findings)}"
+    if record.bad:
+        text += f"; {record.bad:,} rows rejected"
+    return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,7 +71,7 @@ class FeedSource:
         if self.kind in ("file", "folder"):
             made = make(self.settings)
         elif self.kind == "kafka":
-            assert self.kafka is not None, "whoever read its table gave it"
+            assert self.kafka is not None, "source_of gave it"
             made = make(self.settings, self.kafka())
         else:
             made = make(self.settings, self.secrets)

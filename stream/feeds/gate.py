@@ -5,7 +5,7 @@ verdict from here. The last accepted version stays until a newer one is accepted
 person.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal
@@ -180,20 +180,14 @@ class GateLimits:
                 f"not {self.filter_error_rate_max:g}"
             )
 
-    def suspected(self, reason: GateReason) -> Suspected:
-        """Return the handling of one of `OF_LOOKS`."""
-        suspected: Suspected = getattr(self, reason.value)
-        return suspected
-
-    def handling(self, reason: GateReason) -> Handling:
-        """Return the handling of one of `OF_ROWS`."""
-        handling: Handling = getattr(self, reason.value)
+    def handling(self, reason: GateReason) -> Handling | Suspected:
+        """Return the handling of one of `OF_LOOKS` or `OF_ROWS`."""
+        handling: Handling | Suspected = getattr(self, reason.value)
         return handling
 
     def handlings(self) -> dict[GateReason, str]:
         """Return all handlings by their reasons."""
-        looks = {reason: self.suspected(reason) for reason in OF_LOOKS}
-        return {**looks, **{reason: self.handling(reason) for reason in OF_ROWS}}
+        return {reason: self.handling(reason) for reason in (*OF_LOOKS, *OF_ROWS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +235,7 @@ class GateFinding:
 
 
 @dataclass(frozen=True, slots=True)
-class GateJudgement:
+class GateDecision:
     """The verdict on a version, and all findings, the gravest first."""
 
     verdict: GateVerdict
@@ -258,18 +252,19 @@ class GateJudgement:
 _WEIGHT: Final = (GateVerdict.ACCEPTED, GateVerdict.HELD, GateVerdict.SAME, GateVerdict.REFUSED)
 
 
-def judge(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateJudgement:
+def decide(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateDecision:
     """Return the verdict on a version; `last` is the last accepted one, None for a feed's first."""
     found = list(_as_a_file(seen, last))
     if not found:
+        rows = {reason: f"{count:,} rows" for reason, count in seen.rows.items() if count}
         found = [
-            *_by_looks(seen, limits),
+            *_handled(OF_LOOKS, seen.looks, limits),
             *_as_a_whole(seen, last, limits),
-            *_by_rows(seen, limits),
+            *_handled(OF_ROWS, rows, limits),
         ]
     found.sort(key=lambda finding: -_WEIGHT.index(finding.verdict))
     verdict = found[0].verdict if found else GateVerdict.ACCEPTED
-    return GateJudgement(verdict, tuple(found))
+    return GateDecision(verdict, tuple(found))
 
 
 def _as_a_file(seen: VersionFacts, last: Last | None) -> list[GateFinding]:
@@ -317,29 +312,22 @@ def _as_a_whole(seen: VersionFacts, last: Last | None, limits: GateLimits) -> li
     return found
 
 
-def _by_looks(seen: VersionFacts, limits: GateLimits) -> list[GateFinding]:
-    verdicts = {
-        "hold": GateVerdict.HELD,
-        "refuse": GateVerdict.REFUSED,
-        "pass": GateVerdict.ACCEPTED,
-    }
-    return [
-        GateFinding(reason, verdicts[limits.suspected(reason)], seen.looks[reason])
-        for reason in OF_LOOKS
-        if reason in seen.looks
-    ]
+_VERDICTS: Final[Mapping[Handling | Suspected, GateVerdict]] = {
+    "drop": GateVerdict.ACCEPTED,
+    "pass": GateVerdict.ACCEPTED,
+    "hold": GateVerdict.HELD,
+    "refuse": GateVerdict.REFUSED,
+}
 
 
-def _by_rows(seen: VersionFacts, limits: GateLimits) -> list[GateFinding]:
-    verdicts = {
-        "drop": GateVerdict.ACCEPTED,
-        "hold": GateVerdict.HELD,
-        "refuse": GateVerdict.REFUSED,
-    }
+def _handled(
+    reasons: Iterable[GateReason], details: Mapping[GateReason, str], limits: GateLimits
+) -> list[GateFinding]:
+    """Find the reasons that have details, each with the verdict that the limits give it."""
     return [
-        GateFinding(reason, verdicts[limits.handling(reason)], f"{seen.rows[reason]:,} rows")
-        for reason in OF_ROWS
-        if seen.rows.get(reason)
+        GateFinding(reason, _VERDICTS[limits.handling(reason)], details[reason])
+        for reason in reasons
+        if reason in details
     ]
 
 

@@ -109,14 +109,14 @@ def _doubt(request: ImportRequest, tally: ColumnTally) -> str:
 
 
 async def import_file(
-    register: ListStore, request: ImportRequest, now_s: int, stage: Stage = no_progress
+    list_store: ListStore, request: ImportRequest, now_s: int, stage: Stage = no_progress
 ) -> ImportReport:
     """Load a file into its list. Without one good row nothing changes.
 
     Raises InputUnreadable, ListUnknown, ListStoreDown, ListStoreLost, ChangeConflict and
     SnapshotUnreadable.
     """
-    head = await head_of(register, request.name)
+    head = await head_of(list_store, request.name)
     file = await asyncio.to_thread(read_file, request, stage)
     new = file.columns
     if not len(new):
@@ -124,10 +124,10 @@ async def import_file(
     repeated = file.rows - len(new)
     if not request.replace and head.changes + len(new) <= CHANGES_MAX:
         entries = [new.entry(row) for row in range(len(new))]
-        changed = await register.add(request.name, entries, request.by)
+        changed = await list_store.add(request.name, entries, request.by)
         done = Counter(changed.outcomes)
         added, updated = done[EditOutcome.ADDED], done[EditOutcome.UPDATED]
-        head = await head_of(register, request.name)
+        head = await head_of(list_store, request.name)
         return ImportReport(
             changed.generation, file.rows, added, updated, 0, repeated, file.rejected, head.count
         )
@@ -139,7 +139,7 @@ async def import_file(
         return new if request.replace else await asyncio.to_thread(merged, old, new)
 
     origin = BaseOrigin("import", request.by)
-    built = await rewrite(register, request.name, request.key, origin, whole, now_s, stage)
+    built = await rewrite(list_store, request.name, request.key, origin, whole, now_s, stage)
     known = int(held_in(old, new.fingerprint[new.begins]).sum())
     gone = old.numbers - known if request.replace else 0
     added = new.numbers - known

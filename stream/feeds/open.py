@@ -99,6 +99,7 @@ def read_rows(
 def _rows(
     path: Path, kind: Format, names: Sequence[str] | None, progress: Progress, options: ReadOptions
 ) -> Iterator[Rows]:
+    # Functions: some formats read the file twice, and each reading begins at the start.
     def text_lines() -> Iterator[Lines]:
         return line_bytes(_pieces(path, options.encoding, progress))
 
@@ -162,6 +163,7 @@ def _pieces(path: Path, encoding: str | None, progress: Progress) -> Iterator[by
                 pieces = iter(partial(raw.read, PIECE), b"")
             else:
                 raw.seek(0)
+                # newline="": an end of line is the formats' to find, also a lone carriage return.
                 other = TextIOWrapper(raw, encoding, "replace", newline="")
                 pieces = map(str.encode, iter(partial(other.read, PIECE), ""))
             for piece in pieces:

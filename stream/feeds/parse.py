@@ -26,6 +26,7 @@ from stream.feeds.detection.lookalikes import is_date
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
 from stream.feeds.value_parsers import (
+    MEMO_MAX,
     Dates,
     FieldReader,
     after_number,
@@ -46,8 +47,6 @@ FUTURE_SLACK_S = 300
 """Clocks differ: a report's time that is so little ahead of ours is read as now."""
 _HASHED_AT_ONCE = 1 << 16
 """Numbers hashed at once. Their digests take eight times the memory of the fingerprints."""
-_MEMO_MAX = 100_000
-"""Distinct texts remembered for each column: most columns hold few, times may hold many."""
 
 
 class Adjusted(StrEnum):
@@ -133,7 +132,7 @@ class Parser:
     def __init__(self, defaults: Defaults, words: Mapping[str, Category] | None = None) -> None:
         self._defaults = defaults
         self._words = category_words(defaults.categories, words or {})
-        self._unknown: set[str] = set()
+        self._unknown: set[str] = set()  # words read as `other`: `_adjust` counts their rows
         self._sources: dict[str, int] = {defaults.source: 0}
         # Where reports get a life, 0 marks for now the rows that name no end of their own.
         ends = 0 if defaults.expires_after_s else defaults.expires_at_s
@@ -175,12 +174,13 @@ class Parser:
             if not removed[row] or why is Wrong.BAD_SOURCE:
                 wrong.setdefault(row, why)
         kept = np.ones(len(rows), np.bool_)
-        kept[list(wrong)] = False
+        kept[list(wrong)] = False  # a dictionary's keys are no index for NumPy
         adjusted = self._adjust(rows, values, kept & ~removed)
         # A row with a range is several entries.
         entries = kept.astype(np.int64)
         for row in ranges.keys() - wrong.keys():
             entries[row] = len(ranges[row])
+        # 0 entries for a rejected row: one repeat() drops those and makes room for the ranges.
         listed, ends = np.repeat(e164, entries), np.cumsum(entries)
         for row in ranges.keys() - wrong.keys():
             listed[ends[row] - entries[row] : ends[row]] = ranges[row]
@@ -206,6 +206,8 @@ class Parser:
         self, column: Texts
     ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
         """Return the numbers in E.164, the entries of ranges by row, and reasons for the rest."""
+        # A column of bytes has no Python object for each row: E.164 is copied by NumPy, and only
+        # the other rows become texts, for the way below. A million rows take 0.6 s instead of 9.
         if isinstance(column, ByteColumn):
             e164 = words_in(column.texts).view("S16").ravel()
             others = np.flatnonzero(e164 == b"")
@@ -259,7 +261,7 @@ class Parser:
                 continue
             key = tuple(words)
             if key not in self._tags:
-                if len(self._tags) > _MEMO_MAX:
+                if len(self._tags) > MEMO_MAX:
                     self._tags.clear()
                 read = [read_category(word, self._words) for word in key]
                 self._tags[key] = next((one for one in read if not isinstance(one, Wrong)), None)

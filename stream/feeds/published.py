@@ -7,7 +7,6 @@ live with them. Blocks, and takes memory in proportion to the file.
 
 import tarfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,10 +28,10 @@ from stream.feeds.diff import REMOVED, rows_of
 from stream.feeds.feed import Feed
 from stream.feeds.formats import states
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
-from stream.feeds.gate import NEVER_LIVE, GateReason
+from stream.feeds.gate import GateReason
 from stream.feeds.open import Rejects, lines_of
 from stream.feeds.parse import FUTURE_SLACK_S, Adjusted, fingerprints_of
-from stream.feeds.row_checks import Bounds, VersionRead, check_rows
+from stream.feeds.row_checks import Bounds, Masks, VersionRead, check_rows
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
 
@@ -82,6 +81,7 @@ class PublishedReader:
         """Return a whole list, with the changes since it was made."""
         parts = _parts(path)
         changes = parts.pop(CHANGES_PART, None)
+        # Read without the key first: with a wrong one its reader could only say that nothing fits.
         _check_circle(read_snapshot(parts), self._key)
         snapshot = read_snapshot(parts, key=self._key)
         if snapshot.columns is None:
@@ -125,6 +125,8 @@ class PublishedReader:
         arrays["source"], table = self._sources(arrays, sources)
         numbered = np.flatnonzero(arrays["number"] != 0)
         texts = texts_of(arrays["number"][numbered])
+        # Hashed here: a row of a change file has no fingerprint beside its number. A copy, since
+        # the columns of a snapshot are views of its bytes.
         arrays["fingerprint"] = arrays["fingerprint"].copy()
         arrays["fingerprint"][numbered] = fingerprints_of(texts, self._key)
         kept = self._in_time(arrays)
@@ -181,27 +183,21 @@ class PublishedReader:
         numbered: NDArray[np.int64],
         texts: NDArray[np.bytes_],
     ) -> NDArray[np.bool_]:
-        kept = np.ones(len(arrays["number"]), np.bool_)
-        gone = arrays["category"] == REMOVED
         masks = check_rows(texts, arrays["source"][numbered], table, self._bounds, self._now_s)
         short = self._too_short(arrays["number"][numbered])
         if short.any():
             masks[GateReason.PREFIX_TOO_SHORT] = short
-        for reason, found in self._everywhere(arrays, table, numbered, masks).items():
-            mask = found & ~gone
-            self._made.found[reason] += int(mask.sum())
-            if not self._released or reason in NEVER_LIVE:
-                kept &= ~mask
-                self._made.dropped[reason] += int(mask.sum())
-        return kept
+        masks = self._everywhere(arrays, table, numbered, masks)
+        gone = arrays["category"] == REMOVED
+        return self._made.mark_allowed(masks, gone, released=self._released)
 
     def _everywhere(
         self,
         arrays: dict[str, NDArray[Any]],
         table: tuple[str, ...],
         numbered: NDArray[np.int64],
-        masks: Mapping[GateReason, NDArray[np.bool_]],
-    ) -> dict[GateReason, NDArray[np.bool_]]:
+        masks: Masks,
+    ) -> Masks:
         """Return masks over all rows, from those over rows with numbers.
 
         The number behind a fingerprint is unknown. Our own numbers are recognised by theirs.
@@ -216,14 +212,14 @@ class PublishedReader:
         if own and bare.any():
             ours = fingerprints_of(np.array(own, "S16"), self._key)
             found = np.isin(arrays["fingerprint"], ours) & bare
-            before = spread.get(GateReason.OWN_SERVICE_NUMBER, np.zeros_like(found))
-            spread[GateReason.OWN_SERVICE_NUMBER] = found | before
+            reason = GateReason.OWN_SERVICE_NUMBER
+            spread[reason] = found | spread.get(reason, found)
         if bare.any() and self._bounds.speaks_for:
             may = self._bounds.speaks_for | {""}
             wrong = np.array([name.partition("/")[2] not in may for name in table])
             found = wrong[arrays["source"]] & bare
-            before = spread.get(GateReason.OWNER_NOT_ALLOWED, np.zeros_like(found))
-            spread[GateReason.OWNER_NOT_ALLOWED] = found | before
+            reason = GateReason.OWNER_NOT_ALLOWED
+            spread[reason] = found | spread.get(reason, found)
         return spread
 
     def _too_short(self, codes: NDArray[np.uint64]) -> NDArray[np.bool_]:

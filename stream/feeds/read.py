@@ -19,7 +19,7 @@ from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
 from stream.feeds.formats.change_file import read_header
 from stream.feeds.formats.rows import LINE_CHARS_MAX, Format, InputUnreadable
-from stream.feeds.gate import NEVER_LIVE, GateReason
+from stream.feeds.gate import GateReason
 from stream.feeds.open import Rejects, has_rows, lines_of, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Parsed, Parser
 from stream.feeds.published import PublishedReader, is_whole_list
@@ -88,17 +88,11 @@ def _let_through(
 ) -> Parsed:
     """Return the rows that may go live; count the others."""
     masks = check_rows(parsed.numbers, parsed.source, sources, bounds, now_s)
-    kept = np.ones(len(parsed), np.bool_)
-    for reason, found in masks.items():
-        mask = found & ~parsed.removed  # a tombstone brings nothing
-        read.found[reason] += int(mask.sum())
-        if not released or reason in NEVER_LIVE:
-            kept &= ~mask
-            read.dropped[reason] += int(mask.sum())
-    if kept.all():
+    allowed = read.mark_allowed(masks, parsed.removed, released=released)
+    if allowed.all():
         return parsed
     names = ("numbers", "reported_at", "expires_at", "category", "confidence", "source", "removed")
-    columns = {name: getattr(parsed, name)[kept] for name in names}
+    columns = {name: getattr(parsed, name)[allowed] for name in names}
     return Parsed(**columns, rejected=(), adjusted={})
 
 

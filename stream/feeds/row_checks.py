@@ -21,10 +21,10 @@ from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import CODES, PLACES
 from stream.feeds.detection.column_names import Says
 from stream.feeds.detection.lookalikes import ColumnTally, Looks
-from stream.feeds.diff import REMOVED
+from stream.feeds.diff import REMOVED, rows_of
 from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import RejectedRow, Wrong
-from stream.feeds.gate import GateReason
+from stream.feeds.gate import NEVER_LIVE, GateReason
 from stream.lists.snapshot.merge import empty_columns
 
 Masks = dict[GateReason, NDArray[np.bool_]]
@@ -105,8 +105,8 @@ class VersionRead:
     that are left out. `looks` says what the numbers look like if they are none.
 
     Of a published version: `filter_data` is the owner's filter, where entries are fingerprints that
-    only it holds; `late` are fingerprints of entries that came after it. `bare`: the version is a
-    filter without entries.
+    only it holds; `late` are fingerprints of entries that came after the filter was made. `bare`:
+    the version is a filter without entries.
     """
 
     columns: Columns = field(default_factory=empty_columns)
@@ -122,6 +122,30 @@ class VersionRead:
     bare: bool = False
     filter_data: bytes = field(default=b"", repr=False)
     late: frozenset[int] = frozenset()
+
+    def mark_allowed(
+        self, masks: Masks, gone: NDArray[np.bool_], *, released: bool
+    ) -> NDArray[np.bool_]:
+        """Count the rows that `masks` forbid, and return a mask of those that may go live.
+
+        `gone` are tombstones, which bring nothing. `released`: a person let the version in, so
+        only rows of `NEVER_LIVE` are left out.
+        """
+        allowed = np.ones(len(gone), np.bool_)
+        for reason, found in masks.items():
+            forbidden = found & ~gone
+            self.found[reason] += int(forbidden.sum())
+            if not released or reason in NEVER_LIVE:
+                allowed &= ~forbidden
+                self.dropped[reason] += int(forbidden.sum())
+        return allowed
+
+    def split(self) -> tuple[Columns, Columns]:
+        """Return the listed rows that the owner's filter holds or that need none, and the late."""
+        listed = rows_of(self.columns, self.columns.category != np.uint8(REMOVED))
+        late = np.array(sorted(self.late), np.uint64)
+        mask: NDArray[np.bool_] = (listed.number == 0) & np.isin(listed.fingerprint, late)
+        return rows_of(listed, ~mask), rows_of(listed, mask)
 
     @property
     def hashed(self) -> bool:

@@ -1,13 +1,15 @@
 """The state of feeds, in Redis beside their lists; each step has its audit entry.
 
-One script writes a feed's fields and their audit entry, in a transaction with the counts, so that a
-crash leaves all or nothing. Nothing here touches a list.
+One script writes a feed's fields and their audit entry, in a transaction with the counts: a crash
+leaves all or nothing. Nothing here touches a list.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from stream.core.model.errors import UNREADABLE, ListStoreLost, ListUnknown
@@ -16,7 +18,7 @@ from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.gate import GateReason, GateVerdict
 from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.audit_entries import FEED_FORGOTTEN
-from stream.lists.store.enforcement_counts import Effect, note_effect, note_verdict
+from stream.lists.store.enforcement_counts import FRESH_MAX, Effect, note_effect, note_verdict
 from stream.lists.store.heads import By, unknown
 from stream.lists.store.list_store import AUDIT_MAX, CHANGES_MAX
 from stream.lists.store.redis_client import Closing, client, renamed
@@ -74,6 +76,7 @@ class FeedStateStore(Closing):
 
     async def _held(self, feeds: Sequence[str]) -> list[Mapping[bytes, bytes]]:
         with renamed("reading what is known of feeds"):
+            # No transaction: each feed stands for itself, and Redis need not hold others up.
             async with self._redis.pipeline(transaction=False) as pipe:
                 for feed in feeds:
                     pipe.hgetall(redis_keys.feed(feed))
@@ -105,12 +108,12 @@ class FeedStateStore(Closing):
         except UNREADABLE as error:
             key = redis_keys.feed(feed)
             text = f"what is known of feed {feed} cannot be read ({error}): DEL {key}"
-            raise ListStoreLost(f"{text}, and it begins anew") from error
+            raise ListStoreLost(f"{text}, and it begins again") from error
 
     async def bound(self, list_name: str, scope: Scope, by: By) -> bool:
         """Write at the list which numbers its feed may list; return True if that is new.
 
-        Whoever decides calls reads it there. Raises ListUnknown.
+        The worker reads it there when it matches calls. Raises ListUnknown.
         """
         with renamed(f"writing down what {list_name} may name"):
             answer: Any = await self._scope(
@@ -148,9 +151,15 @@ class FeedStateStore(Closing):
         await self._put(feed, fields)
 
     async def accepted(
-        self, feed: Feed, record: VersionRecord, by: By, effect: Effect | None = None
+        self, feed: Feed, record: VersionRecord, by: By, fresh: NDArray[np.uint64] | None = None
     ) -> None:
-        """Record that a version was stored. It replaces the last accepted and the held one."""
+        """Record that a version was stored. It replaces the last accepted and the held one.
+
+        `fresh` are the fingerprints that it brought; their way from the owner is measured.
+        """
+        effect = None
+        if fresh is not None:
+            effect = Effect(now_ms(), record.published_ms, tuple(fresh[:FRESH_MAX].tolist()))
         fields = {
             "accepted": _encoded(record),
             "held": "",

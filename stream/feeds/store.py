@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream.core.filters.snapshot import decode_manifest
 from stream.core.model.entry import Columns
 from stream.core.model.errors import ConfigInvalid, SnapshotUnreadable
 from stream.feeds.assess import quick_head
-from stream.feeds.diff import REMOVED, Clock, FeedDifference, difference, owned_by, rows_of, without
+from stream.feeds.diff import FeedDifference, difference, owned_by, without
 from stream.feeds.feed import Feed, VersionRecord
+from stream.feeds.row_checks import VersionRead
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.heads import By, Retraction
 from stream.lists.store.list_content import CHANGES_MAX, entries_of
@@ -31,27 +31,6 @@ from stream.lists.store.rewrite import (
     unknown_rows,
 )
 from stream.lists.store.store_codec import REKEY
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """Rows of a version. `whole`: they are all that the feed reports.
-
-    `filter_data` (b"": none) is the owner's filter. It holds the entries that are known by
-    fingerprint alone, except those in `late`: they were listed after the filter was made.
-    """
-
-    columns: Columns
-    whole: bool
-    filter_data: bytes = b""
-    late: frozenset[int] = frozenset()
-
-    def split(self) -> tuple[Columns, Columns]:
-        """Return the listed rows that the owner's filter holds or that need none, and the late."""
-        listed = rows_of(self.columns, self.columns.category != np.uint8(REMOVED))
-        late = np.array(sorted(self.late), np.uint64)
-        mask: NDArray[np.bool_] = (listed.number == 0) & np.isin(listed.fingerprint, late)
-        return rows_of(listed, ~mask), rows_of(listed, mask)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +54,18 @@ class ListWriter:
     now_s: int
 
     async def store(
-        self, content: Content, change: FeedDifference, key: bytes, move: Move | None = None
+        self,
+        read: VersionRead,
+        change: FeedDifference,
+        key: bytes,
+        move: Move | None = None,
+        *,
+        whole: bool,
     ) -> Stored:
-        """Replace the feed's reports on its list by `content`; reports of other sources stay.
+        """Replace the feed's reports on its list by those of `read`; those of others stay.
 
-        `move` moves the list to another circle and rehashes the reports of other sources.
+        `whole`: they are all that the feed reports. `move` moves the list to another circle and
+        rehashes the reports of other sources.
 
         Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once, so
         the work is in proportion to the difference. An owner's filter needs a new base, since only
@@ -87,14 +73,14 @@ class ListWriter:
         """
         head = await quick_head(self.list_store, self.feed.list_name)
         if move is not None:
-            return await self._move(content, move)
+            return await self._move(read, move)
         # The filter must hold what the changes over it hold: with a filter they are folded in.
-        needs_filter = content.filter_data and (change.changes or head.changes)
+        needs_filter = read.filter_data and (change.changes or head.changes)
         if not change.changes and not needs_filter:
             return Stored(head.generation, rebuilt=False)
         if change.changes <= CHANGES_MAX and not needs_filter:
             return Stored(await self._edit(change), rebuilt=False)
-        return await self._rebase(content, change, key)
+        return await self._rebase(read, change, key, whole=whole)
 
     async def _edit(self, change: FeedDifference) -> int:
         # Additions come first: a number whose report changes its source is listed at every moment.
@@ -114,30 +100,32 @@ class ListWriter:
         entries = [columns.entry(row) for row in range(len(columns))]
         return (await self.list_store.add(self.feed.list_name, entries, self.by)).generation
 
-    async def _rebase(self, content: Content, change: FeedDifference, key: bytes) -> Stored:
-        said, late = content.split()
+    async def _rebase(
+        self, read: VersionRead, change: FeedDifference, key: bytes, *, whole: bool
+    ) -> Stored:
+        said, late = read.split()
 
-        async def whole(draft: Draft) -> Columns:
+        async def made(draft: Draft) -> Columns:
             old = await draft.columns(key)
             # The owner's filter does not hold the late rows. As changes over the base to come they
             # are written before it is published, so they are missing at no moment.
             await self._add(late)
-            if content.whole:
+            if whole:
                 return await asyncio.to_thread(replaced, old, said, self.feed.owns)
             left = await asyncio.to_thread(without, old, change.retracted)
             return await asyncio.to_thread(merged, left, said)
 
-        origin = BaseOrigin("import", self.by, filter_data=content.filter_data)
-        return await self._rewrite(key, origin, whole)
+        origin = BaseOrigin("import", self.by, filter_data=read.filter_data)
+        return await self._rewrite(key, origin, made)
 
-    async def _move(self, content: Content, move: Move) -> Stored:
+    async def _move(self, read: VersionRead, move: Move) -> Stored:
         """Publish a base of the new circle, hashed with its key.
 
         Raises SnapshotUnreadable where other sources' entries here are fingerprints alone.
         """
-        said, late = content.split()
+        said, late = read.split()
 
-        async def whole(draft: Draft) -> Columns:
+        async def made(draft: Draft) -> Columns:
             old = await draft.columns(move.key_before)
             if bare := unknown_rows(old, self.feed.owns):
                 raise SnapshotUnreadable(
@@ -148,8 +136,8 @@ class ListWriter:
             old = await asyncio.to_thread(rehashed, old, move.key)
             return await asyncio.to_thread(replaced, old, said, self.feed.owns)
 
-        origin = BaseOrigin(REKEY, self.by, filter_data=content.filter_data, circle=move.circle)
-        done = await self._rewrite(move.key, origin, whole)
+        origin = BaseOrigin(REKEY, self.by, filter_data=read.filter_data, circle=move.circle)
+        done = await self._rewrite(move.key, origin, made)
         # Only now: over the old base their new fingerprints would be those of other numbers.
         return replace(done, generation=await self._add(late) or done.generation)
 
@@ -212,10 +200,10 @@ class ListWriter:
         held = await asyncio.to_thread(owned_by, columns, self.feed.owns)
         if not len(held):
             return 0
-        clock = Clock(self.now_s, 0)
-        change = difference(held, none, own=self.feed.name, whole=True, clock=clock)
+        now_s, own = self.now_s, self.feed.name
+        change = difference(held, none, own=own, whole=True, now_s=now_s, renew_s=0)
         there = replace(self, feed=replace(self.feed, list_name=name))
-        await there.store(Content(none, whole=True), change, key)
+        await there.store(VersionRead(), change, key, whole=True)
         return len(held)
 
 

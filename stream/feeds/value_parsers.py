@@ -173,6 +173,9 @@ def _extension_or_another(text: str) -> Wrong | None:
     return Wrong.SEVERAL_NUMBERS if len(digits) >= _LINE_DIGITS_MIN else Wrong.EXTENSION
 
 
+# Eight digits are read at once, as one word: neighbours are joined to pairs, pairs to fours, fours
+# to the value. A byte that is no digit shows in the high half of its place, at once or after six is
+# added.
 _ZERO = np.uint64(0x3030303030303030)
 _SIXES = np.uint64(0x0606060606060606)
 _HIGH = np.uint64(0xF0F0F0F0F0F0F0F0)
@@ -208,6 +211,7 @@ def eight_digits(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray
 
 def _epoch(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     data, starts, more = texts.data, texts.starts, texts.sizes - 8
+    # A view of the 8 bytes from each place on: no text is copied before it is chosen.
     windows = np.ndarray((len(data) - 7,), "V8", data, strides=(1,))
     last, good = eight_digits(windows[starts + more].view("<u8"))
     first, second = data[starts].astype(np.int64) - 48, data[starts + 1].astype(np.int64) - 48
@@ -218,6 +222,7 @@ def _epoch(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 def _iso(texts: ByteTexts) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     windows = np.ndarray((len(texts.data) - 19,), "V20", texts.data, strides=(1,))
+    # Turned on its side: each place of the layout is one row, and NumPy goes through it in order.
     letters = np.ascontiguousarray(windows[texts.starts].view(np.uint8).reshape(-1, 20).T)
     good = np.ones(len(texts), np.bool_)
     for place, marks in _MARKS.items():
@@ -252,7 +257,7 @@ def days_since_epoch(
     return days + era * 146_097 - 719_468
 
 
-_MEMO_MAX = 100_000
+MEMO_MAX = 100_000
 """Distinct texts kept for each column. Most columns have few; times may have many."""
 Read = Callable[[str], int | Wrong]
 """Parser of one text: its value, or why it has none."""
@@ -273,11 +278,12 @@ class FieldReader:
         """Return the values; put rows whose text means nothing into `wrong`, if they are not."""
         if texts is None:
             return np.full(rows, self._default, self._dtype)
-        if len(self._memo) > _MEMO_MAX:
+        if len(self._memo) > MEMO_MAX:
             self._memo.clear()
             self._wrong.clear()
         if isinstance(texts, ByteColumn):
             return self._values_in(texts, wrong)
+        # Partners repeat a few words, days and names: a million rows are some hundred parses.
         for text in set(texts) - self._memo.keys():
             bare = text.strip() if text else ""
             value = self._read(bare) if bare else self._default

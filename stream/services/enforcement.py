@@ -40,7 +40,7 @@ def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> Enforcemen
                 life_s=int(section.sighting_days * DAY_S),
                 at_once=section.sightings_max,
             ),
-            desk=lambda: AppealContext(home, keys, agreements_of(settings), answer_s),
+            appeals=lambda: AppealContext(home, keys, agreements_of(settings), answer_s),
             keys=keys,
         ),
         list_store=settings.list_store(),

@@ -40,7 +40,7 @@ SEEN_S: Final = 5.0
 """Seconds between two readings of the gauges from the repository."""
 _LIST_STORE, _REPOSITORY = "list store", "repository"
 _NOT_YET: Final = "was not reached yet"
-_OF_LIST_STORE: Final = frozenset({PublishTrouble.REGISTER, PublishTrouble.REGISTER_UNSAFE})
+_OF_LIST_STORE: Final = frozenset({PublishTrouble.LIST_STORE, PublishTrouble.LIST_STORE_UNSAFE})
 
 
 def run(

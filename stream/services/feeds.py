@@ -20,11 +20,13 @@ from stream.config.settings import EngineSettings, Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import OPEN
 from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
-from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
 from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.follow.feed_fetcher import PRELOADED
+from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.subprocess_job import prepare
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.subprocess_job import prepare
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
@@ -102,10 +104,10 @@ class FeedsService(Service):
         async with FeedStateStore.open(list_store) as states:
             self._place = Workplace(
                 settings=settings.feeds,
-                register=list_store,
+                list_store=list_store,
                 state_dir=Path(settings.lists.state_dir),
                 around=around_of(settings),
-                book=states,
+                states=states,
                 metrics=self._metrics,
                 places=asyncio.Semaphore(settings.feeds.parallel),
                 agreements=lambda: self._agreements.reading.agreements,

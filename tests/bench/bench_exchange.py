@@ -35,12 +35,14 @@ from stream.exchange import repository
 from stream.exchange.mirror import Hub
 from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
-from stream.feeds.feed_follower import PRELOADED, Follower, Workplace
+from stream.feeds.follow.feed_fetcher import PRELOADED
+from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.subprocess_job import prepare
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.subprocess_job import prepare
 from stream.kafka.settings import KafkaSettings
 from stream.lab.embedded.guarded_server import free_ports
 from stream.lists.follower.refresh import Refresher, RefreshSettings
@@ -262,13 +264,13 @@ async def _followed(lab: Lab, country: _Country) -> None:
     context = FeedContext((), "TH", STRICT, lambda: KafkaSettings("127.0.0.1:9", "bench"))
     setup = read_feed(country.feed, {}, context)
     register, limits = ListStoreSettings(country.url), load([], {}).feeds
-    async with FeedStateStore.open(register) as book:
+    async with FeedStateStore.open(register) as states:
         place = Workplace(
             settings=limits,
-            register=register,
+            list_store=register,
             state_dir=country.folder / "state",
             around=Surroundings(keys={"plain": b""}, emergency={}),
-            book=book,
+            states=states,
             metrics=FeedMetrics(CollectorRegistry()),
             places=asyncio.Semaphore(limits.parallel),
         )

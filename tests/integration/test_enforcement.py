@@ -261,7 +261,7 @@ async def test_an_old_telling_is_refused(tmp_path, urls, kafka):
         told.publish(written(newer), target)
         async with both.kh() as owner:
             assert (await owner.read(both.partner)).documents == (newer,)
-        assert "an old one is told again" in await told.refused(written(first), target)
+        assert "an old one was sent again" in await told.refused(written(first), target)
         other = msgspec.structs.replace(newer, agreements=())
         assert "two at once" in await told.refused(written(other), target)
         async with both.kh() as owner:

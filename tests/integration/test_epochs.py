@@ -14,7 +14,7 @@ from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import Received
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.exchange.edition import Offer
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from stream.lists.snapshot.circle_keys import CircleKeys, new_key
 from stream.lists.store import rewrite
 from stream.lists.store.heads import By

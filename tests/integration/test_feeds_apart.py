@@ -11,9 +11,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.feed_follower import FeedFetcher, Follower, Workplace
 from stream.feeds.feed_sources import FeedSetup, FeedSource
-from stream.feeds.subprocess_job import JobLimits, WorkFailed, WorkFault
+from stream.feeds.follow.feed_fetcher import FeedFetcher
+from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.subprocess_job import JobLimits, WorkFailed, WorkFault
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.ops.tasks import cancelled
 from tests.support.feeds import Partner, kh, workplace

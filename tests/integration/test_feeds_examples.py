@@ -15,8 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.config.feed_files import FeedContext, read_feed
 from stream.feeds.feed import VersionRecord
-from stream.feeds.feed_follower import Follower
 from stream.feeds.feed_sources import KINDS
+from stream.feeds.follow.feed_follower import Follower
 from stream.kafka.settings import KafkaSettings
 from stream.lists.store.list_content import entries_of
 from tests.integration.transports.test_taxii import BULK, PASSWORD

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from tests.support.feeds import Partner, kh, workplace
 
 PAGE = b"PK\x03\x04\x00\x00 no list of numbers"

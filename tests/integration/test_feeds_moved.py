@@ -8,7 +8,7 @@ from pybloom_live.pybloom import BloomFilter
 
 from stream.config.feed_files import read_feed
 from stream.feeds.feed import VersionRecord
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from stream.lists.store.heads import By
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
@@ -113,7 +113,7 @@ async def test_a_kill_between_the_new_list_and_the_old_one_is_made_good(partner:
     partner.moves(OTHER)
     await partner.looks()
     # As if the last word had not been written: the old list was left, or was not.
-    await partner.book.accepted(partner.setup.feed, before, OPERATOR)
+    await partner.states.accepted(partner.setup.feed, before, OPERATOR)
     await partner.register.add(LIST, [entry(kh(1)[0], source="kh-scam")], OPERATOR)
     record = await partner.looks()
     assert record is not None
@@ -146,5 +146,5 @@ async def test_a_record_of_before_says_nothing_of_its_meaning(partner: Moving):
     last = (await partner.state()).accepted
     assert last is not None
     old = msgspec.structs.replace(last, meaning="", list_name="")
-    await partner.book.accepted(partner.setup.feed, old, By("x", "y"))
+    await partner.states.accepted(partner.setup.feed, old, By("x", "y"))
     assert await partner.looks() is None

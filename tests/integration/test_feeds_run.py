@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.feeds.subprocess_job import JobLimits, WorkFailed, WorkFault, apart
+from stream.feeds.follow.subprocess_job import JobLimits, WorkFailed, WorkFault, apart
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from tests.bench.machine import tree

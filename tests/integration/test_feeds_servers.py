@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedFault
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from stream.lists.store.list_content import entries_of
 from tests.support.feeds import CONTEXT, LIST, kh, workplace
 from tests.support.lists import opened
@@ -47,7 +47,7 @@ async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, r
         async with workplace(tmp_path / "state", redis_url) as place:
             follower = Follower(read_feed(file, {}, CONTEXT), place, quiet=True)
             assert await follower.pull() is not None
-            first = await place.book.state("servers")
+            first = await place.states.state("servers")
             listed = await numbers(redis_url)
             assert len(listed) == 20
             patient, waits = follower.setup.source.transport(), []
@@ -56,7 +56,7 @@ async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, r
                 web.answers["/list"] = answer
                 transport = impatient if reason is FeedFault.TIMEOUT else patient
                 waits.append(await follower._turn(transport))
-                state = await place.book.state("servers")
+                state = await place.states.state("servers")
                 assert (state.fault, state.failures) == (reason.value, number)
                 assert text in state.detail
                 assert state.confirmed_at_s == first.confirmed_at_s
@@ -65,5 +65,5 @@ async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, r
             assert waits[5] > waits[0]
             web.answers["/list"] = ok(good + f"{kh(99)[0]}\n".encode())
             assert await follower.pull() is not None
-            assert (await place.book.state("servers")).failures == 0
+            assert (await place.states.state("servers")).failures == 0
     assert len(await numbers(redis_url)) == 21

@@ -9,7 +9,7 @@ import msgspec
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.feeds import OPERATOR, Partner, kh, workplace
 
@@ -84,7 +84,7 @@ async def test_increments_are_followed_by_a_whole_version_in_time(tmp_path, redi
         last = await accepted(partner)
         assert last.numbers == 2
         aged = msgspec.structs.replace(last, whole_at_s=last.whole_at_s - 86_400)
-        await place.book.accepted(partner.setup.feed, aged, OPERATOR)
+        await place.states.accepted(partner.setup.feed, aged, OPERATOR)
         await follower._turn(transport)
         assert transport.remembered == [{}, {"at": first}, {}]
         assert (await accepted(partner)).numbers == 1

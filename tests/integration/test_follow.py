@@ -14,7 +14,7 @@ from stream.core.model.entry import Category
 from stream.core.model.errors import FeedDown, FeedFault, ListStoreBehind
 from stream.exchange import edition as offers
 from stream.exchange.publisher import PublishPace, keep_published
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.transports.tuf import TufTransport
 from stream.lists.store.heads import Retraction
 from stream.lists.store.list_content import entries_of

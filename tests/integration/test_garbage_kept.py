@@ -54,7 +54,7 @@ async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, c
         for name in ("a", "c"):
             assert (states[name].fault, states[name].failures) == ("register", 1)
             assert f"DEL rf:feed:{{{name}}}" in states[name].detail
-            with pytest.raises(ListStoreLost, match="and it begins anew"):
+            with pytest.raises(ListStoreLost, match="and it begins again"):
                 await book.state(name)
         assert count(StoredKind.FEED) == 2
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.feeds.gate import OF_LOOKS, OF_ROWS, GateLimits, GateVerdict, Last, VersionFacts, judge
+from stream.feeds.gate import OF_LOOKS, OF_ROWS, GateLimits, GateVerdict, Last, VersionFacts, decide
 
 COUNTS = st.integers(0, 30) | st.integers(0, 3000)
 SUMS = st.sampled_from(["a" * 64, "b" * 64])
@@ -51,7 +51,7 @@ def model(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateVerd
     if seen.whole and seen.as_of_s is not None and before is not None and seen.as_of_s < before:
         return GateVerdict.REFUSED
     handled = {limits.handling(reason) for reason, rows in seen.rows.items() if rows > 0}
-    suspected = {limits.suspected(reason) for reason in seen.looks}
+    suspected = {limits.handling(reason) for reason in seen.looks}
     if "refuse" in handled or "refuse" in suspected or (seen.good == seen.bad == 0 < seen.expired):
         return GateVerdict.REFUSED
     rows = seen.good + seen.bad
@@ -77,13 +77,13 @@ def test_the_gate_agrees_with_the_model(
     seen: VersionFacts, last: Last | None, limits: GateLimits
 ) -> None:
     """Every version gets the model's verdict, and a reason that stands among its findings."""
-    judgement = judge(seen, last, limits)
-    assert judgement.verdict is model(seen, last, limits)
-    if judgement.verdict is GateVerdict.ACCEPTED:
-        assert judgement.reason is None
-        assert {finding.reason for finding in judgement.findings} <= {*OF_ROWS, *OF_LOOKS}
+    decision = decide(seen, last, limits)
+    assert decision.verdict is model(seen, last, limits)
+    if decision.verdict is GateVerdict.ACCEPTED:
+        assert decision.reason is None
+        assert {finding.reason for finding in decision.findings} <= {*OF_ROWS, *OF_LOOKS}
     else:
-        assert judgement.findings[0].reason is judgement.reason
+        assert decision.findings[0].reason is decision.reason
 
 
 @given(SEEN, LASTS, LIMITS)
@@ -100,5 +100,5 @@ def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
         bad_rows_few=0,
         **dict.fromkeys((one.value for one in (*OF_ROWS, *OF_LOOKS)), "refuse"),  # type: ignore[arg-type]
     )
-    if judge(seen, last, strictest).verdict is GateVerdict.ACCEPTED:
-        assert judge(seen, last, limits).verdict is GateVerdict.ACCEPTED
+    if decide(seen, last, strictest).verdict is GateVerdict.ACCEPTED:
+        assert decide(seen, last, limits).verdict is GateVerdict.ACCEPTED

@@ -91,7 +91,7 @@ def test_any_bytes_land_or_have_a_reason(
         into = Path(folder) / "version"
         try:
             with landing(into, 100_000, "list") as land:
-                intake = Intake(land, 100_000, "list", coding)
+                intake = Intake(land, coding)
                 for piece in cut(bytes(sent), data.draw(cuts)):
                     for _ in intake.feed(piece):
                         assert land.size <= 100_000

@@ -56,7 +56,7 @@ class World:
                 home=home,
                 state=state,
                 terms=SightingTerms(confidence=50, life_s=86_400, at_once=2),
-                desk=lambda: AppealContext(home, keys, agreements(), 3600),
+                appeals=lambda: AppealContext(home, keys, agreements(), 3600),
                 keys=keys,
             ),
             "list_store": ListStoreSettings(url),

@@ -19,7 +19,7 @@ from stream.exchange.repository import add_list, init
 from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed import VersionRecord
-from stream.feeds.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower
 from stream.lists.store.heads import By, Removal
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore

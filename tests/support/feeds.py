@@ -15,11 +15,12 @@ from stream.core.numbers.prefix_entries import STRICT
 from stream.feeds.apply import Applier
 from stream.feeds.assess import Arrival
 from stream.feeds.feed import FeedState, VersionRecord
-from stream.feeds.feed_follower import PRELOADED, Workplace
 from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.follow.feed_fetcher import PRELOADED
+from stream.feeds.follow.subprocess_job import prepare
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.subprocess_job import prepare
 from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.feeds.version_files import VersionFiles
 from stream.kafka.settings import KafkaSettings
@@ -88,7 +89,7 @@ class Partner:
         self.register = await self._stack.enter_async_context(
             await ListStore.connect(self.settings)
         )
-        self.book = await self._stack.enter_async_context(FeedStateStore.open(self.settings))
+        self.states = await self._stack.enter_async_context(FeedStateStore.open(self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -112,7 +113,7 @@ class Partner:
     def applier(self) -> Applier:
         return Applier(
             list_store=self.register,
-            states=self.book,
+            states=self.states,
             versions=self.versions,
             feed=self.setup.feed,
             around=self.around,
@@ -130,7 +131,7 @@ class Partner:
         self.path.write_bytes(data)
 
     async def state(self) -> FeedState:
-        return await self.book.state("kh-scam")
+        return await self.states.state("kh-scam")
 
     async def release(self) -> VersionRecord:
         held = (await self.state()).held
@@ -155,13 +156,13 @@ async def workplace(
     """What followers need, with the shipped limits unless `limits` say otherwise."""
     settings = replace(load([], {}).feeds, **limits)
     register = ListStoreSettings(url)
-    async with FeedStateStore.open(register) as book:
+    async with FeedStateStore.open(register) as states:
         yield Workplace(
             settings=settings,
-            register=register,
+            list_store=register,
             state_dir=state_dir,
             around=AROUND,
-            book=book,
+            states=states,
             metrics=FeedMetrics(registry or CollectorRegistry()),
             places=asyncio.Semaphore(settings.parallel),
         )

@@ -99,7 +99,7 @@ def publish(
 
     async def work(store: ListStore) -> dict[str, Edition | None]:
         offers = await _offers(settings, publisher, store, lists, share)
-        return {one.name: await publisher.bring_out(store, one, anew=anew) for one in offers}
+        return {one.name: await publisher.bring_out(store, one, restart=anew) for one in offers}
 
     editions = with_list_store(settings, work)
 

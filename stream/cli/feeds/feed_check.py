@@ -101,7 +101,7 @@ def check(
     if found.read.unreadable:
         raise typer.Exit(USAGE)
     failed = warn_of_rejected(len(rejected), strict=strict)
-    if found.judgement.verdict is not GateVerdict.ACCEPTED or failed:
+    if found.decision.verdict is not GateVerdict.ACCEPTED or failed:
         raise typer.Exit(NOTHING_DONE)
 
 
@@ -245,20 +245,20 @@ def _print(
         say(f"{feed.list_name}: {figures}, {change.updated:,} reports change")
     else:
         say(f"not compared with a list: {unknown}")
-    for finding in found.judgement.findings:
+    for finding in found.decision.findings:
         say(f"  {finding.verdict}: {finding.reason}: {finding.detail}")
     said = {
         GateVerdict.ACCEPTED: "would go live",
         GateVerdict.SAME: "is the last good version already",
     }
-    text = f"would be {found.judgement.verdict}"
-    say(f"the gate: this version {said.get(found.judgement.verdict, text)}")
+    text = f"would be {found.decision.verdict}"
+    say(f"the gate: this version {said.get(found.decision.verdict, text)}")
 
 
 def _json(
     feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
 ) -> dict[str, Any]:
-    read, change, judgement = found.read, found.change, found.judgement
+    read, change, decision = found.read, found.change, found.decision
     return {
         "format": feed.format,
         "unreadable": read.unreadable or None,
@@ -271,11 +271,11 @@ def _json(
         "gained": change.gained if change is not None else None,
         "lost": change.lost if change is not None else None,
         "updated": change.updated if change is not None else None,
-        "verdict": judgement.verdict,
-        "reason": judgement.reason,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
         "findings": [
             {"reason": f.reason, "verdict": f.verdict, "detail": f.detail}
-            for f in judgement.findings
+            for f in decision.findings
         ],
     }
 

@@ -35,13 +35,15 @@ from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault, SnapshotUnreadable
 from stream.core.model.moments import rfc3339
 from stream.feeds.apply import Applier
-from stream.feeds.feed import Feed, FeedState, VersionRecord
-from stream.feeds.feed_follower import Follower, Workplace, in_words, put_away
+from stream.feeds.feed import Feed, FeedState, VersionRecord, in_words
 from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.follow.feed_fetcher import put_away
+from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.subprocess_job import prepare
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.gate import GateVerdict
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import ListWriter, lists_to_leave
-from stream.feeds.subprocess_job import prepare
 from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import VersionFiles
@@ -162,10 +164,10 @@ def pull(
             await store.note(FEED_PULLED, f"feed {name}", by(actor, reason))
         place = Workplace(
             settings=settings.feeds,
-            register=settings.list_store(),
+            list_store=settings.list_store(),
             state_dir=Path(settings.lists.state_dir),
             around=feeds.around_of(settings),
-            book=feed_states,
+            states=feed_states,
             metrics=FeedMetrics(CollectorRegistry()),
             places=asyncio.Semaphore(1),
         )

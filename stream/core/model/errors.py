@@ -165,6 +165,10 @@ class FeedDown(Fault):
         self.detail = detail
         self.retry_after_s = retry_after_s
 
+    def __reduce__(self) -> tuple[type["FeedDown"], tuple[FeedFault, str, float | None]]:
+        """Pickle it whole: by itself an exception is made again from its text alone."""
+        return FeedDown, (self.reason, self.detail, self.retry_after_s)
+
 
 class FilterUnreadable(Fault):
     """The bytes are not a pybloom-live 4 filter that can be trusted."""

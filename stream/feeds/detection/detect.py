@@ -18,7 +18,7 @@ from stream.core.filters.bloom import HEADER, FilterShape
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
 from stream.feeds.detection.foreign_files import what_it_is
-from stream.feeds.detection.guess_columns import ColumnGuess, Judged, guess
+from stream.feeds.detection.guess_columns import ColumnCandidate, ColumnGuess, guess
 from stream.feeds.detection.lookalikes import style_of
 from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
 from stream.feeds.detection.table_head import head_of, leaves
@@ -217,8 +217,8 @@ def _texts(
     if "number" in found.fields:
         yield one
     elif found.asked or (found.passed and bare):
-        judged = (*found.asked, *found.passed)[0]
-        yield replace(one, question=_question(found, (judged,), {judged.at: "1"}))
+        column = (*found.asked, *found.passed)[0]
+        yield replace(one, question=_question(found, (column,), {column.at: "1"}))
 
 
 def _guessed_columns(
@@ -259,13 +259,9 @@ def _guessed_columns(
     )
     if "number" in found.fields:
         yield one
-    elif found.asked:
-        answers = {judged.at: str(places[judged.at]) for judged in found.asked}
-        yield replace(one, question=_question(found, found.asked, answers))
-    elif found.passed:
-        passed = found.passed
-        answers = {judged.at: str(places[judged.at]) for judged in passed}
-        yield replace(one, question=_question(found, passed, answers))
+    elif columns_asked := found.asked or found.passed:
+        answers = {column.at: str(places[column.at]) for column in columns_asked}
+        yield replace(one, question=_question(found, columns_asked, answers))
 
 
 _WRITTEN_IN: Final = {
@@ -301,11 +297,11 @@ def _place_of(said: str, names: Sequence[str]) -> int:
 
 
 def _question(
-    found: ColumnGuess, judged: Sequence[Judged], answers: Mapping[int, str]
+    found: ColumnGuess, columns: Sequence[ColumnCandidate], answers: Mapping[int, str]
 ) -> FeedQuestion:
     why = found.why or "no column looks like the numbers to block"
     choices = tuple(
-        Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in judged
+        Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in columns
     )
     return FeedQuestion(why, "--number", choices)
 

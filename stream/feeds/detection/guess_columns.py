@@ -39,8 +39,8 @@ _NEARLY_ALL: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One column. `why_not` says why it is no number, "": it may be one.
+class ColumnCandidate:
+    """One column that may have the numbers. `why_not` says why it is no number, "": it may be one.
 
     `looks` is the kind of its texts if they are no numbers. `share` of its texts look like numbers;
     a spreadsheet damaged the share `damaged`.
@@ -89,9 +89,9 @@ class ColumnGuess:
     """
 
     fields: dict[str, int]
-    asked: tuple[Judged, ...] = ()
+    asked: tuple[ColumnCandidate, ...] = ()
     why: str = ""
-    passed: tuple[Judged, ...] = ()
+    passed: tuple[ColumnCandidate, ...] = ()
 
 
 def guess(
@@ -105,20 +105,22 @@ def guess(
 
     `said` reads a name; for JSON that is a path (`column_names.says_at`).
     """
-    judged = [_judged(at, names[at], said(names[at]), column) for at, column in enumerate(columns)]
-    passed = tuple(one for one in judged if one.why_not and _is_numeric(one))
+    candidates = [
+        _candidate(at, names[at], said(names[at]), column) for at, column in enumerate(columns)
+    ]
+    passed = tuple(one for one in candidates if one.why_not and _is_numeric(one))
     if number is not None:
-        return ColumnGuess({"number": number, **_others(judged, number)}, passed=passed)
-    chosen, asked, why = _choose(judged, assigned)
+        return ColumnGuess({"number": number, **_others(candidates, number)}, passed=passed)
+    chosen, asked, why = _choose(candidates, assigned)
     if chosen is not None and names_call_records(names):
         asked = (replace(chosen, why_not="everybody who calls is in it"),)
         chosen, why = None, "call records, and no list: `ringfence dialects detect` reads them"
     fields = {} if chosen is None else {"number": chosen.at}
     at = chosen.at if chosen is not None else None
-    return ColumnGuess({**fields, **_others(judged, at)}, asked, why, passed)
+    return ColumnGuess({**fields, **_others(candidates, at)}, asked, why, passed)
 
 
-def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
+def _candidate(at: int, name: str, said: Says, column: Column) -> ColumnCandidate:
     texts = [text.strip() for text in column if text.strip()]
     tally = ColumnTally()
     tally.add(texts)
@@ -134,24 +136,24 @@ def _judged(at: int, name: str, said: Says, column: Column) -> Judged:
     )
     examples = tuple(dict.fromkeys(texts))[:_EXAMPLES]
     kind = None if looks is None else looks[0]
-    return Judged(at, name, said, why_not, kind, share, damaged, examples, texts)
+    return ColumnCandidate(at, name, said, why_not, kind, share, damaged, examples, texts)
 
 
-def _is_numeric(one: Judged) -> bool:
+def _is_numeric(one: ColumnCandidate) -> bool:
     """Return whether a reader may take a column for numbers."""
     return one.share >= _HALF or _share(one.texts, lambda text: _digits(text) >= 7) >= _HALF
 
 
 def _choose(
-    judged: Sequence[Judged], assigned: Assigned
-) -> tuple[Judged | None, tuple[Judged, ...], str]:
+    candidates: Sequence[ColumnCandidate], assigned: Assigned
+) -> tuple[ColumnCandidate | None, tuple[ColumnCandidate, ...], str]:
     """Return the column of the numbers, or the columns to ask about and why."""
-    named = [one for one in judged if one.says is Says.NUMBER and one.texts]
+    named = [one for one in candidates if one.says is Says.NUMBER and one.texts]
     for one in named:
         if one.damaged >= _HALF:
             why = "a spreadsheet wrote its numbers in scientific notation and lost digits: format "
             return None, (one,), f"{why}the column as text there and export it again"
-    able = [one for one in judged if not one.why_not and one.share >= _HALF]
+    able = [one for one in candidates if not one.why_not and one.share >= _HALF]
     strong = [one for one in able if one.says is Says.NUMBER]
     if not able:
         return None, tuple(named), "what stands there looks like no telephone numbers" * bool(named)
@@ -174,8 +176,8 @@ def _choose(
 
 
 def _unnamed(
-    able: Sequence[Judged], assigned: Assigned
-) -> tuple[Judged | None, tuple[Judged, ...], str]:
+    able: Sequence[ColumnCandidate], assigned: Assigned
+) -> tuple[ColumnCandidate | None, tuple[ColumnCandidate, ...], str]:
     """Choose where no name means telephone numbers."""
     evident = [one for one in able if _is_evident(one, assigned)]
     if len(evident) == 1:
@@ -188,7 +190,7 @@ def _unnamed(
     return None, tuple(able), "more than one column may be the number to block"
 
 
-def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
+def _is_close(one: ColumnCandidate, best: ColumnCandidate, assigned: Assigned) -> bool:
     """Return whether another column is as likely as the best, so that a person must decide."""
     if one is best:
         return False
@@ -199,7 +201,7 @@ def _is_close(one: Judged, best: Judged, assigned: Assigned) -> bool:
     return assigned(one.texts) >= _HALF
 
 
-def _is_evident(one: Judged, assigned: Assigned) -> bool:
+def _is_evident(one: ColumnCandidate, assigned: Assigned) -> bool:
     """Return whether texts are telephone numbers by themselves, or with a name like `number`."""
     if one.says is Says.UNSURE:
         return False
@@ -215,10 +217,10 @@ def _is_evident(one: Judged, assigned: Assigned) -> bool:
     return is_diverse and assigned(numbers) >= _NEARLY_ALL
 
 
-def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
+def _others(candidates: Sequence[ColumnCandidate], number: int | None) -> dict[str, int]:
     """Return the columns of the other fields."""
     found: dict[str, int] = {}
-    free = [one for one in judged if one.at != number and one.texts]
+    free = [one for one in candidates if one.at != number and one.texts]
     for one in free:
         name = NAMES.get(folded(one.name))
         if name not in {None, "number"} and name not in found and _fits(str(name), one.texts):
@@ -234,12 +236,12 @@ def _others(judged: Sequence[Judged], number: int | None) -> dict[str, int]:
     return found
 
 
-def _is_dated(one: Judged) -> bool:
+def _is_dated(one: ColumnCandidate) -> bool:
     share = _share(one.texts, is_like_date)
     return share >= (_HALF if one.says is Says.DATE else _NEARLY_ALL) and not _is_birth(one)
 
 
-def _is_birth(one: Judged) -> bool:
+def _is_birth(one: ColumnCandidate) -> bool:
     return "birth" in one.name.lower() or "เกิด" in one.name or "sinh" in one.name.lower()
 
 
@@ -264,7 +266,7 @@ def _is_time(text: str) -> bool:
     return not isinstance(read_time(text), Wrong)
 
 
-def _are_categories(one: Judged) -> bool:
+def _are_categories(one: ColumnCandidate) -> bool:
     distinct = set(one.texts)
     comes_again = len(one.texts) >= 3 and len(distinct) <= max(2, len(one.texts) * 2 // 3)
     return (

@@ -37,7 +37,7 @@ class FeedQuestion:
     """A question that a person must answer before a file is read.
 
     `option` of the command takes the answer, `--number` or `--region`; "": there is no answer, the
-    file has to be mended.
+    file has to be repaired.
     """
 
     text: str

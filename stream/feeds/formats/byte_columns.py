@@ -60,6 +60,8 @@ class ByteColumn(Sequence[str]):
         count = len(self)
         first = np.arange(count)
         if width and count:
+            # Each try hashes by other bits of the word, so two texts that fell into one bucket
+            # part.
             words, sizes = self._words(width), self.texts.sizes
             spread = np.zeros(count, np.uint64)
             for i in range(words.shape[1]):
@@ -68,7 +70,7 @@ class ByteColumn(Sequence[str]):
             for shift in (48, 32, 16):
                 bucket = (spread[left] >> np.uint64(shift)) & np.uint64((1 << _BUCKETS_BITS) - 1)
                 other = np.zeros(1 << _BUCKETS_BITS, np.int64)
-                other[bucket] = left
+                other[bucket] = left  # of several rows the last stays: any of them will do
                 seen = other[bucket]
                 same = (sizes[left] == sizes[seen]) & (words[left] == words[seen]).all(axis=1)
                 first[left[same]] = seen[same]
@@ -82,6 +84,7 @@ class ByteColumn(Sequence[str]):
     def _words(self, width: int) -> NDArray[np.uint64]:
         """Return the texts as words of 8 bytes, each text filled up with zeros to `width` bytes."""
         held = self.texts
+        # A view of `width` bytes from each place on; what follows a text is masked away below.
         windows = np.ndarray((len(held.data) - width + 1,), f"V{width}", held.data, strides=(1,))
         kept = np.array([b"\xff" * n + b"\0" * (width - n) for n in range(width + 1)], f"V{width}")
         mask = kept[held.sizes].view("<u8").reshape(-1, width // 8)
@@ -154,6 +157,7 @@ def fields_of(
     data = _plain(chunk)
     if data is None:
         return None
+    # With equally many fields in each line all delimiters and line ends form a rectangle.
     size = len(chunk.data)
     is_end = data[:size] == ord("\n")
     places = np.flatnonzero(is_end | (data[:size] == ord(delimiter)))

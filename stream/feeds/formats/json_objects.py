@@ -63,11 +63,7 @@ class Document:
 
     def members(self) -> Iterator[str]:
         """Yield the keys of the object that begins here. Read the value after each."""
-        self._take(b"{")
-        if self.peek() == b"}":
-            self._take(b"}")
-            return
-        while True:
+        for _ in self._items(b"{", b"}"):
             if self.peek() != b'"':
                 raise self._not_json()
             try:
@@ -76,23 +72,37 @@ class Document:
                 raise self._not_json() from error
             self._take(b":")
             yield key
-            if self.peek() == b"}":
-                self._take(b"}")
-                return
-            self._take(b",")
 
     def elements(self) -> Iterator[bytes]:
         """Yield the values of the array that begins here, as bytes."""
-        self._take(b"[")
-        if self.peek() == b"]":
-            self._take(b"]")
+        for _ in self._items(b"[", b"]"):
+            yield self.value()
+
+    def _items(self, opening: bytes, closing: bytes) -> Iterator[None]:
+        """Yield before each item of an object or array; the caller reads the item."""
+        self._take(opening)
+        if self.peek() == closing:
+            self._take(closing)
             return
         while True:
-            yield self.value()
-            if self.peek() == b"]":
-                self._take(b"]")
+            yield
+            if self.peek() == closing:
+                self._take(closing)
                 return
             self._take(b",")
+
+    def array_of(self, name: str) -> Iterator[Iterator[bytes]]:
+        """Yield the elements of each array `name` in the object that begins here; skip the rest."""
+        for key in self.members():
+            if key == name and self.peek() == b"[":
+                yield self.elements()
+            else:
+                self.value()
+
+    def end(self) -> None:
+        """Check that nothing follows. Raises InputUnreadable."""
+        if self.peek():
+            raise InputUnreadable("something follows the JSON document: the file is damaged")
 
     def value(self) -> bytes:
         """Return the bytes of the value that begins here. They may turn out to be no JSON."""

@@ -131,8 +131,7 @@ def _events(document: Document) -> Iterator[bytes]:
         yield document.value()
     else:
         raise InputUnreadable("not a MISP event: it is a JSON object, or an array of them")
-    if document.peek():
-        raise InputUnreadable("something follows the JSON document: the file is damaged")
+    document.end()
 
 
 def _decoded(raw: bytes) -> _Event:

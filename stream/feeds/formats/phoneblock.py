@@ -45,12 +45,9 @@ def read(pieces: Iterable[bytes]) -> Iterator[Rows]:
         raise InputUnreadable('not an answer of PhoneBlock: it is an object {"numbers": [...]}')
     decode = msgspec.json.Decoder(_Number).decode
     rows, lines, seen = Collector(), count(1), False
-    for key in document.members():
-        if key != "numbers" or document.peek() != b"[":
-            document.value()
-            continue
+    for numbers in document.array_of("numbers"):
         seen = True
-        for raw in document.elements():
+        for raw in numbers:
             line = next(lines)
             try:
                 found = decode(raw)
@@ -69,8 +66,7 @@ def read(pieces: Iterable[bytes]) -> Iterator[Rows]:
             yield from rows.drain()
     if not seen:
         raise InputUnreadable("not an answer of PhoneBlock: it has no array `numbers`")
-    if document.peek():
-        raise InputUnreadable("something follows the JSON document: the file is damaged")
+    document.end()
     yield from rows.rest()
 
 

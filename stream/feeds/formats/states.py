@@ -7,6 +7,7 @@ combined number by number, and reading one twice does no harm.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Literal
 
 import msgspec
@@ -62,11 +63,10 @@ def states(
     match nothing.
     """
     header = Header(name, whole=False, from_generation=begin, to=end)
-    return lined(_values(header, changes, numbers=numbers))
+    return lined(chain([header], _values(changes, numbers=numbers)))
 
 
-def _values(header: Header, changes: Iterable[Change], *, numbers: bool) -> Iterator[object]:
-    yield header
+def _values(changes: Iterable[Change], *, numbers: bool) -> Iterator[object]:
     for change in changes:
         named: dict[str, Any] = {"fingerprint": f"{change.fingerprint:016x}"}
         text = change.entries[0].number if change.entries else None
@@ -102,12 +102,7 @@ def combined(files: Sequence[bytes], name: str) -> bytes:
             current.append(line)
     header = Header(name, whole=False, from_generation=begin, to=end)
     raw = (msgspec.Raw(line.encode()) for block in blocks.values() for line in block)
-    return "".join(lined(_chained(header, raw))).encode()
-
-
-def _chained(header: Header, rest: Iterable[object]) -> Iterator[object]:
-    yield header
-    yield from rest
+    return "".join(lined(chain([header], raw))).encode()
 
 
 def _checked(lines: list[str], name: str) -> tuple[Header, int]:

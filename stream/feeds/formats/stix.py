@@ -227,12 +227,8 @@ def _objects(pieces: Pieces) -> Iterator[tuple[int, str | None, bytes]]:
     while first := document.peek():
         if first != b"{":
             raise InputUnreadable("not STIX 2.1: a bundle or TAXII's envelope begins with {")
-        for key in document.members():
-            if key != "objects" or document.peek() != b"[":
-                document.value()
-                continue
-            seen = True
-            for raw in document.elements():
+        for objects in document.array_of("objects"):
+            for raw in objects:
                 line = next(lines)
                 try:
                     yield line, _decode_kind(raw).type, raw

@@ -7,13 +7,14 @@ sleeps in the kernel for ever would take one of them at each try. These threads 
 import asyncio
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from stream.core.model.errors import FeedDown, FeedFault
 
 T = TypeVar("T")
 STOP_S = 5.0
-"""Wait for a thread that was told to stop. It looks at `stop` after each piece of a file."""
+"""Wait for a thread that was asked to stop. It looks at `stop` after each piece of a file."""
 
 Stop = threading.Event
 
@@ -31,30 +32,31 @@ class Apart(Generic[T]):
         self._thread: threading.Thread | None = None
 
     async def __call__(self, work: Callable[[Stop], T]) -> T:
-        """Run `work`, which raises Stopped soon after `stop` is set. Raises FeedDown(TIMEOUT)."""
+        """Run `work`, which raises WorkStopped soon after `stop` is set.
+
+        Raises its exceptions, and FeedDown(TIMEOUT).
+        """
         if self._thread is not None and self._thread.is_alive():
             raise self._hangs()
-        loop, stop, ended = asyncio.get_running_loop(), Stop(), asyncio.Event()
-        job = _Job(work, stop)
+        stop, done = Stop(), Future[T]()
+        done.set_running_or_notify_cancel()  # a running Future refuses to be cancelled from outside
 
         def run() -> None:
             try:
-                job.run()
-            finally:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(ended.set)
+                done.set_result(work(stop))
+            except BaseException as error:  # noqa: BLE001 -- raised again where it is awaited
+                done.set_exception(error)
 
         self._thread = threading.Thread(target=run, name=f"feed {self._origin}", daemon=True)
         self._thread.start()
         try:
             async with asyncio.timeout(self._deadline_s):  # wait_for may swallow a cancellation
-                await ended.wait()
+                return await asyncio.wrap_future(done)
         except TimeoutError as error:
             raise self._hangs() from error
         finally:
             stop.set()
             await self._end()
-        return job.result()
 
     async def _end(self) -> None:
         """Wait for a stopping thread, at most STOP_S. A second cancellation ends the wait."""
@@ -62,30 +64,9 @@ class Apart(Generic[T]):
         while self._thread is not None and self._thread.is_alive():
             if asyncio.get_running_loop().time() > deadline_s:
                 return
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.005)  # join() would block the loop, and a second thread may hang
         self._thread = None
 
     def _hangs(self) -> FeedDown:
         text = f"{self._origin} did not answer within deadline_s = {self._deadline_s:g}: is its"
         return FeedDown(FeedFault.TIMEOUT, f"{text} disk or network mount there?")
-
-
-class _Job(Generic[T]):
-    def __init__(self, work: Callable[[Stop], T], stop: Stop) -> None:
-        self._work, self._stop = work, stop
-        self._result: list[T] = []
-        self._fault: FeedDown | WorkStopped | OSError | None = None
-
-    def run(self) -> None:
-        """Run in the thread. An unexpected exception goes to the thread's own report."""
-        try:
-            self._result.append(self._work(self._stop))
-        except (FeedDown, WorkStopped, OSError) as error:
-            self._fault = error
-
-    def result(self) -> T:
-        """Return its result, or raise its exception."""
-        if self._fault is not None:
-            raise self._fault
-        assert self._result, "the thread ended by a bug; its report stands in the log"
-        return self._result[0]

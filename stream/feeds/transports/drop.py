@@ -81,6 +81,7 @@ def put_away(
         chosen = _free(to, name if source is None else source[1], mark)
         whole = {"file": name, "mark": mark, "verdict": place.value, **report}
         encoded = msgspec.json.format(msgspec.json.encode(whole, enc_hook=str), indent=2)
+        # The report first: it claims the name, so a run after a kill chooses the same one.
         to.write(_report(chosen), encoded + b"\n", _TEMPORARY)
         to.write(f"{chosen}.report.txt", text.encode("utf-8", "replace"), _TEMPORARY)
         if source is not None and source != (to, chosen):

@@ -103,7 +103,7 @@ def copied(
     """
     origin = readable(path)
     with landing(into, bytes_max, origin) as land:
-        intake = Intake(land, bytes_max, origin)
+        intake = Intake(land)
         try:
             source = opened() if opened is not None else open_plain(path, links=True)
             try:

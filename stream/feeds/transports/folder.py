@@ -130,7 +130,9 @@ class FolderTransport:
                 continue
             before, since_s = self._seen.get(name, ("", 0.0))
             seen[name] = (mark, since_s if before == mark else now_monotonic_s)
+            # By our own watch or by the file's time: clocks of two machines may differ.
             quiet_s = max(now_monotonic_s - seen[name][1], now_s() - made_s(mark))
+            # A renamed file is finished: its inode was seen under an unfinished name.
             settled = quiet_s >= self._settings.settle_s or inode in self._unfinished
             ending = self._settings.companion
             if settled and (not ending or f"{name}{ending}" in plain):

@@ -6,7 +6,7 @@ hundred bytes. Where the partner supports it, it asks for the changes since a ve
 
 import mmap
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,7 +89,7 @@ class HttpTransport:
                     raise FeedDown(FeedFault.PROTOCOL, text)
                 return Unchanged(known, wait_s)
             with landing(into, self._settings.bytes_max, self._origin) as land:
-                intake = await read_body(response, land, self._settings.pace(), self._origin)
+                intake = await read_body(response, land, self._settings.pace())
                 if expected is not None:
                     checked(intake.published_sha256, expected, self._origin)
                 if known.get("published") == intake.published_sha256:
@@ -103,24 +103,16 @@ class HttpTransport:
             as_of_s = date_s(remember["modified"])
         if land.dropped:
             return Unchanged(remember, wait_s)
-        return Fetched(into, land.size, land.sha256, remember, True, as_of_s, wait_s, self._origin)
+        return land.fetched(remember, as_of_s=as_of_s, wait_s_min=wait_s)
 
     async def _checksum(self, web: WebSession, into: Path) -> str | None:
         """Fetch `sha256_url` before the file: it may save fetching the file."""
         if not self._settings.sha256_url:
             return None
         url = URL(self._settings.sha256_url)
-        beside = into.with_name(f"{into.name}.sha256")
         # Not `bytes_max`: a list of one number is smaller than its checksum.
-        pace = replace(self._settings.pace(), bytes_max=CHECKSUM_BYTES_MAX)
-        try:
-            async with web.get(url, {}) as response:
-                with landing(beside, CHECKSUM_BYTES_MAX, shown(url)) as land:
-                    await read_body(response, land, pace, shown(url))
-            text = beside.read_text("utf-8", "replace")
-        finally:
-            beside.unlink(missing_ok=True)
-        return checksum_in(text, self._url.name, shown(url))
+        data, _ = await web.read_small(url, into, CHECKSUM_BYTES_MAX)
+        return checksum_in(data.decode("utf-8", "replace"), self._url.name, shown(url))
 
     async def _since(
         self, web: WebSession, known: Mapping[str, str], into: Path
@@ -134,12 +126,12 @@ class HttpTransport:
         async with web.get(url, {}) as response:
             wait_s = min(fresh_s(response.headers), settings.max_age_s_max)
             with landing(into, settings.bytes_max, self._origin) as land:
-                await read_body(response, land, settings.pace(), self._origin)
+                await read_body(response, land, settings.pace())
                 version = _version_in(land.path, settings.since_field, self._origin)
-                began_anew = bool(since) and _is_older(version, since)
-                if began_anew or version == since:
+                is_older = bool(since) and _is_older(version, since)
+                if is_older or version == since:
                     land.drop()
-        if began_anew:  # what is newer than its version of now is not all
+        if is_older:  # the server began again: what is newer than its version of now is not all
             return await self._since(web, {}, into)
         if land.dropped:
             return Unchanged(known, wait_s)
@@ -148,9 +140,7 @@ class HttpTransport:
             "since": version,
             "answers": str(answers if since else 0),
         }
-        return Fetched(
-            into, land.size, land.sha256, remember, not since, None, wait_s, self._origin
-        )
+        return land.fetched(remember, whole=not since, wait_s_min=wait_s)
 
 
 def _version_in(path: Path, name: str, origin: str) -> str:

@@ -13,6 +13,7 @@ from binascii import Error as NotBase64
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,7 +24,7 @@ from yarl import URL
 from stream import __version__
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transports.intake import Intake, checked
-from stream.feeds.transports.landing import BodyLimits, Landing, Slowness, date_s, too_large
+from stream.feeds.transports.landing import Landing, Pace, Slowness, date_s, landing, too_large
 from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Rate, Seconds, shown
 from stream.ops.clock import now_s
 from stream.ops.schema import checks
@@ -138,10 +139,9 @@ class WebSettings:
         """Return the environment variables that hold its secrets."""
         return self.login.variables()
 
-    def pace(self, bytes_max: int | None = None) -> BodyLimits:
-        """Return the limits of one body; `bytes_max`: a lower limit of its size."""
-        most = self.bytes_max if bytes_max is None else min(bytes_max, self.bytes_max)
-        return BodyLimits(most, self.bytes_per_s_min, self.slow_window_s)
+    def pace(self) -> Pace:
+        """Return the slowest pace of an answer."""
+        return Pace(self.bytes_per_s_min, self.slow_window_s)
 
 
 def known_of(
@@ -223,6 +223,21 @@ class WebSession:
                     response.close()
         text = f"{shown(first)} redirects more than {REDIRECTS_MAX} times"
         raise FeedDown(FeedFault.REDIRECTED, text)
+
+    async def read_small(
+        self, url: URL, into: Path, bytes_max: int, headers: Mapping[str, str] | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """Return an answer as a whole, and its headers. Raises FeedDown.
+
+        It passes through a file beside `into`, as every answer does: unpacked data meet the limit
+        before they are in memory.
+        """
+        beside = into.with_name(f"{into.name}.small")
+        async with self.get(url, headers or {}) as response:
+            with landing(beside, bytes_max, shown(url)) as land:
+                await read_body(response, land, self._settings.pace())
+                land.drop()
+                return land.content(), response.headers
 
     async def _ask(self, url: URL, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         assert self._session is not None
@@ -396,21 +411,20 @@ def length(headers: Mapping[str, str]) -> int | None:
 _PIECE = 64 * 1024
 
 
-async def read_body(
-    response: aiohttp.ClientResponse, land: Landing, pace: BodyLimits, origin: str
-) -> Intake:
+async def read_body(response: aiohttp.ClientResponse, land: Landing, pace: Pace) -> Intake:
     """Unpack the body into `land`; return the intake, which has its hash. Raises FeedDown.
 
     An answer with neither a length nor chunks ends where the connection does (RFC 9112 6.3), and so
     does half of it. It is taken only if compressed data in it has its own end.
     """
-    announced = length(response.headers)
-    if announced is not None and announced > pace.bytes_max:
-        raise too_large(f"{origin} ({announced:,} bytes announced)", pace.bytes_max)
-    intake = Intake(land, pace.bytes_max, origin, response.headers.get("Content-Encoding", ""))
+    origin, announced = land.origin, length(response.headers)
+    if announced is not None and announced > land.bytes_max:
+        raise too_large(f"{origin} ({announced:,} bytes announced)", land.bytes_max)
+    intake = Intake(land, response.headers.get("Content-Encoding", ""))
     sums = digests(response.headers)
     over_wire = hashlib.sha256()
     slow = Slowness(pace, origin)
+    # Taken now: at the end of the body aiohttp gives the connection back.
     protocol = response.connection.protocol if response.connection is not None else None
     try:
         async for chunk in response.content.iter_chunked(_PIECE):
@@ -419,7 +433,7 @@ async def read_body(
             if sums:
                 over_wire.update(chunk)
             for _ in intake.feed(chunk):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # a packed chunk may unpack for seconds: others have a turn
     except aiohttp.ClientPayloadError as error:
         of = f" of {announced:,}" if announced is not None else ""
         text = f"{origin} broke off after {intake.taken:,}{of} bytes"

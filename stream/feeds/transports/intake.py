@@ -27,10 +27,10 @@ _PAGE = re.compile(
 class Intake:
     """Takes a version's bytes as they come. `coding` is the Content-Encoding, "": none."""
 
-    def __init__(self, land: Landing, bytes_max: int, origin: str, coding: str = "") -> None:
-        self._land, self._bytes_max, self._origin = land, bytes_max, origin
-        self._coding = unpacker(coding, origin)
-        self._file = ByMark(origin)
+    def __init__(self, land: Landing, coding: str = "") -> None:
+        self._land = land
+        self._coding = unpacker(coding, land.origin)
+        self._file = ByMark(land.origin)
         self._published = hashlib.sha256()
         self._head = b""
         self.taken = 0
@@ -48,8 +48,8 @@ class Intake:
     def feed(self, data: bytes) -> Iterator[None]:
         """Take more bytes; yield after each bounded step, so that others run. Raises FeedDown."""
         self.taken += len(data)
-        if self.taken > self._bytes_max:
-            raise too_large(self._origin, self._bytes_max)
+        if self.taken > self._land.bytes_max:
+            raise too_large(self._land.origin, self._land.bytes_max)
         for raw in self._coding.feed(data):
             self._published.update(raw)
             for piece in self._file.feed(raw):
@@ -65,21 +65,19 @@ class Intake:
         self._refuse_page()
 
     def _keep(self, piece: bytes) -> None:
-        size = self._land.size + len(piece)
-        if size > self._bytes_max:
-            if size > BOMB_RATIO * self.taken:
-                text = f"{self._origin} unpacks to more than bytes_max = {self._bytes_max:,} bytes"
-                raise FeedDown(FeedFault.BOMB, f"{text} from the first {self.taken:,}")
-            raise too_large(self._origin, self._bytes_max)
+        land, size = self._land, self._land.size + len(piece)
+        if size > land.bytes_max and size > BOMB_RATIO * self.taken:
+            text = f"{land.origin} unpacks to more than bytes_max = {land.bytes_max:,} bytes"
+            raise FeedDown(FeedFault.BOMB, f"{text} from the first {self.taken:,}")
         if len(self._head) < _HEAD_BYTES:
             self._head += piece[:_HEAD_BYTES]
             self._refuse_page()
-        self._land.write(piece)
+        land.write(piece)
 
     def _refuse_page(self) -> None:
         """Refuse a login or error page in place of the feed. No format of ours is HTML."""
         if _PAGE.match(self._head[:_HEAD_BYTES]):
-            text = f"{self._origin} is a web page, not a feed: does it want a login?"
+            text = f"{self._land.origin} is a web page, not a feed: does it want a login?"
             raise FeedDown(FeedFault.NOT_A_FEED, text)
 
 

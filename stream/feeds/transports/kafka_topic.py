@@ -55,6 +55,8 @@ class ChangeLines:
 
     def add(self, key: bytes, change: bytes, *, removes: bool) -> None:
         """Add a change of `key`, a line without its end. Raises FeedDown(TOO_LARGE)."""
+        # 16 bytes in place of the key itself. Nobody finds two keys of one hash of 128 bits by
+        # chance.
         digest = xxhash.xxh3_128_intdigest(key)
         self._keys.append(digest >> 64)
         self._keys.append(digest & 0xFFFF_FFFF_FFFF_FFFF)
@@ -202,11 +204,11 @@ class KafkaTransport:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[Any]:
         """Open a consumer of all partitions, in no group. Raises FeedDown and Kafka's faults."""
-        consumer: Any = AIOKafkaConsumer(
+        consumer: Any = AIOKafkaConsumer(  # aiokafka has no types
             **self._kafka.options(),
-            group_id=None,
+            group_id=None,  # a group's offsets would move before the gate has spoken
             enable_auto_commit=False,
-            auto_offset_reset="none",
+            auto_offset_reset="none",  # an offset that is gone is noticed, not passed over
             isolation_level="read_committed",
         )
         try:
@@ -243,6 +245,7 @@ class KafkaTransport:
             ):
                 raise _AnotherTopic
             begin = begins[partition]
+            # From the last known record, not behind it: it shows whether the topic is the same.
             start = begin if stop is None or stop.last < begin else stop.last
             spans[partition] = (start, ends[partition])
         bytes_max = self._settings.bytes_max
@@ -264,7 +267,7 @@ class KafkaTransport:
                 await self._writing(lambda stop: changes.write(land, header, stop))
         # Not as of its newest record: that may be a tombstone, which leaves the topic in time, and
         # a whole reading after it would look older than the one before.
-        return Fetched(into, land.size, land.sha256, remember, whole, origin=self._origin)
+        return land.fetched(remember, whole=whole)
 
 
 class _Reading:

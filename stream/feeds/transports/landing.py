@@ -7,7 +7,7 @@ A folder, as MISP publishes a feed, becomes one file too: a tar that depends on 
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC
@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import IO, cast
 
 from stream.core.model.errors import FeedDown, FeedFault
+from stream.feeds.transports.transport import Fetched
 from stream.ops.clock import monotonic_s
 
 
 class Landing:
-    """A file being written at `path`: at most `bytes_max` bytes from `origin`."""
+    """A file being written at `path`, later `into`: at most `bytes_max` bytes from `origin`."""
 
-    def __init__(self, path: Path, descriptor: int, bytes_max: int, origin: str) -> None:
-        self.path = path
-        self._descriptor = descriptor
-        self._bytes_max = bytes_max
-        self._origin = origin
+    def __init__(self, into: Path, bytes_max: int, origin: str) -> None:
+        self.path = into.with_name(f"{into.name}.part")
+        self.bytes_max, self.origin = bytes_max, origin
+        self._into = into
+        # 0600: it may hold whole numbers. Truncated: a killed fetch may have left its half here.
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         self._digest = hashlib.sha256()
         self.size = 0
         self.dropped = False
@@ -38,12 +40,12 @@ class Landing:
     def write(self, data: bytes) -> None:
         """Append. Blocks for as long as the disk takes. Raises FeedDown."""
         self.size += len(data)
-        if self.size > self._bytes_max:
-            raise too_large(self._origin, self._bytes_max)
+        if self.size > self.bytes_max:
+            raise too_large(self.origin, self.bytes_max)
         self._digest.update(data)
         view = memoryview(data)
         try:
-            while view:
+            while view:  # a write may take a part only, on a disk that is nearly full
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             raise _unwritable(error) from error
@@ -57,28 +59,42 @@ class Landing:
         """The SHA-256 of all that was written so far, hex."""
         return self._digest.hexdigest()
 
+    def fetched(
+        self,
+        remember: Mapping[str, str],
+        *,
+        whole: bool = True,
+        as_of_s: int | None = None,
+        wait_s_min: float = 0.0,
+    ) -> Fetched:
+        """Return the complete file as a version; `Fetched` explains the arguments."""
+        return Fetched(
+            self._into, self.size, self.sha256, remember, whole, as_of_s, wait_s_min, self.origin
+        )
+
+    def close(self, *, complete: bool) -> None:
+        """Close the file. One that is not complete is deleted."""
+        try:
+            os.close(self._descriptor)
+            if complete:
+                self.path.replace(self._into)
+        finally:
+            self.path.unlink(missing_ok=True)
+
 
 @contextmanager
 def landing(into: Path, bytes_max: int, origin: str) -> Iterator[Landing]:
     """Open a file to write; it becomes `into` if the block succeeds. Raises FeedDown(DOWN)."""
-    part = into.with_name(f"{into.name}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        land = Landing(into, bytes_max, origin)
     except OSError as error:
         raise _unwritable(error) from error
-    done = False
+    complete = False
     try:
-        try:
-            land = Landing(part, descriptor, bytes_max, origin)
-            yield land
-        finally:
-            os.close(descriptor)
-        if not land.dropped:
-            part.replace(into)
-            done = True
-    finally:
-        if not done:
-            part.unlink(missing_ok=True)
+        yield land
+        complete = not land.dropped
+    finally:  # also after a cancellation: the next fetch must find nothing
+        land.close(complete=complete)
 
 
 def _unwritable(error: OSError) -> FeedDown:
@@ -136,13 +152,12 @@ def bundle(land: Landing) -> Iterator[Bundle]:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """The largest body, packed and unpacked, and the fewest bytes a second in each window.
+class Pace:
+    """The fewest bytes a second in each window.
 
-    Without the second limit a server that sends a byte now and then would hold us to the deadline.
+    Without this limit a server that sends a byte now and then would hold us to the deadline.
     """
 
-    bytes_max: int
     bytes_per_s_min: int
     window_s: float
 
@@ -150,7 +165,7 @@ class BodyLimits:
 class Slowness:
     """A watch over a body that may drip."""
 
-    def __init__(self, pace: BodyLimits, origin: str) -> None:
+    def __init__(self, pace: Pace, origin: str) -> None:
         self._pace, self._origin = pace, origin
         self._since_s, self._bytes = monotonic_s(), 0
 

@@ -24,7 +24,6 @@ from stream.feeds.transports.http_get import (
     WebSettings,
     address_of,
     known_of,
-    read_body,
     web_of,
 )
 from stream.feeds.transports.landing import bundle, date_s, landing
@@ -119,19 +118,12 @@ class MispFeedTransport:
             for event in events:
                 found, _ = await self._get(web, f"{event}.json", EVENT_BYTES_MAX, into)
                 whole.add(f"{event}.json", len(found), BytesIO(found))
-        return Fetched(
-            into, land.size, land.sha256, remember, not known, as_of_s, origin=self._origin
-        )
+        return land.fetched(remember, whole=not known, as_of_s=as_of_s)
 
     async def _get(
         self, web: WebSession, name: str, bytes_max: int, into: Path
     ) -> tuple[bytes, int | None]:
         """Return a file of the folder and its time, if the server has one."""
-        url = self._url / name
-        pace = self._settings.pace(bytes_max)
-        beside = into.with_name(f"{into.name}.event")
-        async with web.get(url, {}) as response:
-            with landing(beside, pace.bytes_max, shown(url)) as land:
-                await read_body(response, land, pace, shown(url))
-                land.drop()
-                return land.content(), date_s(response.headers.get("Last-Modified"))
+        most = min(bytes_max, self._settings.bytes_max)
+        data, headers = await web.read_small(self._url / name, into, most)
+        return data, date_s(headers.get("Last-Modified"))

@@ -26,7 +26,6 @@ from stream.feeds.transports.http_get import (
     WebSettings,
     address_of,
     known_of,
-    read_body,
     web_of,
 )
 from stream.feeds.transports.landing import Landing, landing
@@ -190,7 +189,7 @@ class TaxiiTransport:
         if newest is not None:  # a server that tells no dates is read whole each time
             remember["added_after"] = str(newest)
         # Not as of its newest object: where that is deleted, all would look older than before.
-        return Fetched(into, land.size, land.sha256, remember, since is None, origin=self._origin)
+        return land.fetched(remember, whole=since is None)
 
     async def _objects_url(self, asking: "_Asking") -> URL:
         """Return the address of the collection's objects. Raises FeedDown."""
@@ -218,9 +217,8 @@ class TaxiiTransport:
 
 class _Asking:
     def __init__(self, web: WebSession, settings: TaxiiSettings, origin: str, into: Path) -> None:
-        self._web, self._origin = web, origin
-        self._beside = into.with_name(f"{into.name}.page")
-        self._pace = settings.pace(PAGE_BYTES_MAX)
+        self._web, self._origin, self._into = web, origin, into
+        self._bytes_max = min(PAGE_BYTES_MAX, settings.bytes_max)
 
     async def page(self, url: URL) -> tuple[Envelope, Moment | None]:
         """Return one page and the time at which its last object was added. Raises FeedDown."""
@@ -233,12 +231,10 @@ class _Asking:
         return decoded(data, kind, self._origin)
 
     async def _get(self, url: URL) -> tuple[bytes, str | None]:
-        async with self._web.get(url, {"Accept": MEDIA_TYPE}) as response:
-            with landing(self._beside, self._pace.bytes_max, shown(url)) as land:
-                await read_body(response, land, self._pace, shown(url))
-                check_type(response.headers.get("Content-Type", ""), shown(url))
-                land.drop()
-                return land.content(), response.headers.get(DATE_ADDED_LAST)
+        accept = {"Accept": MEDIA_TYPE}
+        data, headers = await self._web.read_small(url, self._into, self._bytes_max, accept)
+        check_type(headers.get("Content-Type", ""), shown(url))
+        return data, headers.get(DATE_ADDED_LAST)
 
 
 class _Pages:
@@ -277,6 +273,7 @@ class _Pages:
         """Write new objects; return whether there was one."""
         before = len(self.seen)
         for raw in envelope.objects:
+            # By its bytes, not its id: a new version of an object has the same id.
             digest = xxhash.xxh3_64_hexdigest(raw)
             if digest not in self.seen:
                 self._land.write((b",\n" if self.seen else b"") + bytes(raw))

@@ -19,7 +19,7 @@ from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.http_get import LoginSettings, Secrets
 from stream.feeds.transports.landing import Landing, bundle, landing
 from stream.feeds.transports.transport import BytesMax, Fetched, Seconds, Unchanged
-from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits
+from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits, trusted_root
 from stream.feeds.tuf.tuf_errors import refused
 from stream.feeds.tuf.tuf_fetcher import FetchLimits
 from stream.lists.snapshot.repository_layout import (
@@ -143,8 +143,11 @@ class TufTransport:
                 data = self._changes(repository, name, since, stop)
                 times = latest.times()
                 published = tuple(times[span] for span in since if span in times)
-                landed = self._landed(into, latest, remember, data)
-                return replace(landed, published_ms=published)
+                with landing(into, self._settings.bytes_max, self._place) as land:
+                    land.write(data)
+                made_s = latest.made_at_s or None
+                got = land.fetched(remember, whole=False, as_of_s=made_s)
+                return replace(got, published_ms=published)
         got = self._whole(repository, latest, remember, into, state, stop)
         if stand is not None and (stand.epoch, stand.generation) != _stand_of(latest):
             got = replace(got, published_ms=(latest.made_at_s * 1000,))
@@ -155,12 +158,7 @@ class TufTransport:
 
     def _opened(self, state: Path) -> TufClient:
         if self._client is None:
-            path = Path(self._settings.root)
-            try:
-                root = path.read_bytes()
-            except OSError as error:
-                text = f"root {path} cannot be read: {error.strerror}"
-                raise FeedDown(FeedFault.MISSING, text) from error
+            root = trusted_root(Path(self._settings.root))
             self._client = TufClient(self._place, state, root, self._limits)
         return self._client
 
@@ -181,21 +179,6 @@ class TufTransport:
             return combined(files, name)
         except InputUnreadable as error:
             raise FeedDown(FeedFault.NOT_A_FEED, f"{self._place}: {error}") from error
-
-    def _landed(
-        self, into: Path, latest: Latest, remember: Mapping[str, str], data: bytes
-    ) -> Fetched:
-        with landing(into, self._settings.bytes_max, self._place) as land:
-            land.write(data)
-        return self._fetched(into, land, latest, remember, whole=False)
-
-    def _fetched(
-        self, into: Path, land: Landing, latest: Latest, remember: Mapping[str, str], *, whole: bool
-    ) -> Fetched:
-        made_s = latest.made_at_s or None
-        return Fetched(
-            into, land.size, land.sha256, remember, whole, as_of_s=made_s, origin=self._place
-        )
 
     def _whole(
         self,
@@ -224,15 +207,12 @@ class TufTransport:
         changes = self._changes(repository, name, since, stop) if since else b""
         with landing(into, self._settings.bytes_max, self._place) as land:
             _pack(land, needed, changes)
-        return self._fetched(into, land, latest, remember, whole=True)
+        return land.fetched(remember, as_of_s=latest.made_at_s or None)
 
     def _part(self, repository: Repository, target: str, kept: Path) -> Path:
-        found = repository.find(target)
-        if found is None:
-            text = f"{self._place}: nobody who may speak for {target} has signed it"
-            raise FeedDown(FeedFault.MISSING, text)
-        digest = next(iter(found.hashes.values()))
-        path = kept / digest
+        """Return a part's file, whose name is its hash; fetch the part if it is not here."""
+        found = repository.signed(target)
+        path = kept / next(iter(found.hashes.values()))
         if not (path.is_file() and path.stat().st_size == found.length):
             landed = path.with_suffix(".part")
             repository.download(target, landed)

@@ -7,7 +7,7 @@ newest verified metadata, so that no older version is accepted.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from tuf.api.exceptions import DownloadError, RepositoryError, StorageError
 from tuf.api.metadata import Metadata, TargetFile, Targets, Timestamp
@@ -46,12 +46,13 @@ class TufLimits:
     target_bytes_max: int = 16 << 30
 
 
-class TufAttempt(Protocol):
-    """A call of python-tuf whose faults come as FeedDown."""
-
-    def __call__(self, work: Callable[[], T], doing: str) -> T:
-        """Return the result of `work`."""
-        ...
+def trusted_root(path: Path) -> bytes:
+    """Return the root.json that the operator trusts. Raises FeedDown(MISSING)."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        text = f"root {path} cannot be read: {error.strerror}"
+        raise FeedDown(FeedFault.MISSING, text) from error
 
 
 class TufClient:
@@ -62,12 +63,12 @@ class TufClient:
     """
 
     def __init__(self, url: str, state: Path, root: bytes, limits: TufLimits | None = None) -> None:
-        self._limits = limits or TufLimits()
+        self.limits = limits or TufLimits()
         web = url.startswith(("http://", "https://"))
         self.place = url.rstrip("/") if web else f"file:{Path(url).absolute()}"
         self._state, self._root = state, root
         self.kept = state / "metadata"
-        self._fetcher = BoundedFetcher(self._limits.fetch, state / "partial")
+        self._fetcher = BoundedFetcher(self.limits.fetch, state / "partial")
 
     def refresh(self) -> "Repository":
         """Return the repository as it is now, one consistent version of it. Raises FeedDown."""
@@ -75,11 +76,10 @@ class TufClient:
             self.kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise self._explained(error, "its state") from error
-        updater = self._tried(self._updater, "the root that we trust")
-        self._tried(updater.refresh, "metadata")
-        self._clocks()
-        bytes_max = self._limits.target_bytes_max
-        return Repository(updater, self.kept, self._tried, bytes_max, self.place)
+        updater = self.tried(self._updater, "the root that we trust")
+        self.tried(updater.refresh, "metadata")
+        self._check_clock()
+        return Repository(self, updater)
 
     def close(self) -> None:
         """Close the connections."""
@@ -88,8 +88,8 @@ class TufClient:
     def _updater(self) -> Updater:
         config = UpdaterConfig(
             root_max_length=_ROOT_BYTES_MAX,
-            snapshot_max_length=self._limits.metadata_bytes_max,
-            targets_max_length=self._limits.metadata_bytes_max,
+            snapshot_max_length=self.limits.metadata_bytes_max,
+            targets_max_length=self.limits.metadata_bytes_max,
         )
         return Updater(
             metadata_dir=str(self.kept),
@@ -100,7 +100,8 @@ class TufClient:
             bootstrap=self._root,
         )
 
-    def _tried(self, work: Callable[[], T], doing: str) -> T:
+    def tried(self, work: Callable[[], T], doing: str) -> T:
+        """Return the result of a call of python-tuf; its faults come as FeedDown."""
         try:
             return work()
         except (FeedDown, RepositoryError, DownloadError, StorageError, OSError) as error:
@@ -115,11 +116,14 @@ class TufClient:
                 return _clock(self.place, apart_s, "its web server's")
         return fault
 
-    def _clocks(self) -> None:
+    def signed(self, role: str) -> Any:  # a Root, Timestamp, Snapshot or Targets, by the role
+        """Return a role's verified metadata, decoded. Raises FeedDown."""
+        path = str(self.kept / metadata_file(role))
+        return self.tried(lambda: Metadata.from_file(path).signed, f"{role}.json")
+
+    def _check_clock(self) -> None:
         """Refuse a timestamp of the future: a slow clock would accept expired metadata."""
-        path = self.kept / metadata_file(Timestamp.type)
-        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
-        signed_at_s = signed.unrecognized_fields.get(SIGNED_AT)
+        signed_at_s = self.signed(Timestamp.type).unrecognized_fields.get(SIGNED_AT)
         if isinstance(signed_at_s, int) and now_s() - signed_at_s < -CLOCK_SLACK_S:
             raise _clock(self.place, now_s() - signed_at_s, "its signer's")
 
@@ -133,14 +137,10 @@ def _clock(place: str, apart_s: int, whose: str) -> FeedDown:
 class Repository:
     """One consistent version of a repository."""
 
-    def __init__(
-        self, updater: Updater, kept: Path, tried: TufAttempt, target_bytes_max: int, place: str
-    ) -> None:
-        self._updater, self._tried = updater, tried
-        self._place = place
-        self.kept = kept
+    def __init__(self, client: TufClient, updater: Updater) -> None:
+        self._client, self._updater = client, updater
+        self.kept = client.kept
         """The folder of verified metadata, as they were fetched."""
-        self._target_bytes_max = target_bytes_max
 
     def find(self, name: str) -> TargetFile | None:
         """Return the signed length and hashes of a target (`KH/scam/latest.json`), None: absent.
@@ -148,23 +148,28 @@ class Repository:
         Only the roles that may sign that name are asked. Raises FeedDown.
         """
         safe_name(name)
-        return self._tried(lambda: self._updater.get_targetinfo(name), f"who signs {name}")
+        return self._client.tried(lambda: self._updater.get_targetinfo(name), f"who signs {name}")
 
-    def download(self, name: str, into: Path) -> TargetFile:
-        """Download and verify a target as the file `into`, which has no other writer.
-
-        A download that breaks off goes on at the same place at the next try. Raises FeedDown.
-        """
+    def signed(self, name: str) -> TargetFile:
+        """Return a target as `find` does. Raises FeedDown(MISSING) too."""
         target = self.find(name)
         if target is None:
-            raise refused(FeedFault.MISSING, f"nobody who may speak for {name} has signed it")
-        if target.length > self._target_bytes_max:
-            text = (
-                f"{name} has {target.length:,} bytes, at most {self._target_bytes_max:,} are taken"
-            )
+            text = f"{self._client.place}: nobody who may speak for {name} has signed it"
+            raise refused(FeedFault.MISSING, text)
+        return target
+
+    def download(self, name: str, into: Path, bytes_max: int | None = None) -> TargetFile:
+        """Download and verify a target as the file `into`, which has no other writer.
+
+        A download that breaks off goes on at the same place at the next try. Raises FeedDown, also
+        beyond `bytes_max`.
+        """
+        target, most = self.signed(name), bytes_max or self._client.limits.target_bytes_max
+        if target.length > most:
+            text = f"{name} has {target.length:,} bytes, at most {most:,} are taken"
             raise refused(FeedFault.TOO_LARGE, text)
         try:
-            self._tried(lambda: self._updater.download_target(target, str(into)), name)
+            self._client.tried(lambda: self._updater.download_target(target, str(into)), name)
         except FeedDown as fault:
             into.unlink(missing_ok=True)
             if fault.reason is FeedFault.MIXED:
@@ -174,12 +179,8 @@ class Repository:
 
     def read(self, name: str, bytes_max: int) -> bytes:
         """Return the content of a small target. Raises FeedDown, also beyond `bytes_max`."""
-        target = self.find(name)
-        if target is not None and target.length > bytes_max:
-            text = f"{name} has {target.length:,} bytes, at most {bytes_max:,} are taken"
-            raise refused(FeedFault.TOO_LARGE, text)
         into = self.kept.parent / "small"
-        self.download(name, into)
+        self.download(name, into, bytes_max)
         try:
             return into.read_bytes()
         finally:
@@ -190,12 +191,13 @@ class Repository:
 
         A role two levels below `targets` is included: a hub's lists. Raises FeedDown.
         """
-        self._tried(lambda: self._updater.get_targetinfo("-"), "targets.json")
+        # python-tuf loads a role when it looks for a name that the role may sign.
+        self._client.tried(lambda: self._updater.get_targetinfo("-"), "targets.json")
         found, waiting = {}, [Targets.type]
         while waiting:
             role = waiting.pop(0)
             found[role] = self.targets_of(role)
-            signed = self._signed(role)
+            signed = self._client.signed(role)
             below = signed.delegations.roles if signed.delegations is not None else None
             for name, delegation in (below or {}).items():
                 safe_role(name)
@@ -214,18 +216,17 @@ class Repository:
         it is one, and a role between `targets` and the list's own is a delegation. Raises
         FeedDown(NOT_THEIRS).
         """
-        self._tried(
-            lambda: self._updater.get_targetinfo(f"{list_name}/-"), f"who signs {list_name}"
-        )
-        root = self._tried(lambda: Metadata.from_file(str(self.kept / "root.json")).signed, "root")
-        below = self._signed(Targets.type).delegations
+        self.find(f"{list_name}/x")  # loads the roles on the way to the list
+        root = self._client.signed("root")
+        below = self._client.signed(Targets.type).delegations
         roles = below.get_roles_for_target(f"{list_name}/-") if below is not None else ()
         between = [role for role, _ in roles if role != list_name.replace("/", "~")]
         if root.unrecognized_fields.get(HUB) is not True and not between:
             return
         owner = list_name.partition("/")[0]
-        text = f"{self._place}: the root that is trusted is a hub's, which could say at any time"
-        text += f" that other keys are {owner}'s. Not used: follow {self._place}/countries/{owner}"
+        place = self._client.place
+        text = f"{place}: the root that is trusted is a hub's, which could say at any time"
+        text += f" that other keys are {owner}'s. Not used: follow {place}/countries/{owner}"
         raise FeedDown(
             FeedFault.NOT_THEIRS, f"{text} with {owner}'s own root.json, had from {owner}"
         )
@@ -240,10 +241,6 @@ class Repository:
                     text = f"{owner}'s repository has a target {name}"
                     raise refused(FeedFault.NOT_THEIRS, text)
 
-    def _signed(self, role: str) -> Targets:
-        path = self.kept / metadata_file(role)
-        return self._tried(lambda: Metadata[Targets].from_file(str(path)).signed, role)
-
     def targets_of(self, role: str) -> dict[str, TargetFile]:
         """Return all targets that a role has signed; {}: `find` did not load that role.
 
@@ -251,17 +248,15 @@ class Repository:
         """
         if not (self.kept / metadata_file(role)).is_file():
             return {}
-        signed = self._signed(role)
-        for target in signed.targets.values():
+        targets: dict[str, TargetFile] = self._client.signed(role).targets
+        for target in targets.values():
             safe_target(target)
-        return signed.targets
+        return targets
 
     @property
     def version(self) -> str:
         """The timestamp's version: while it is the same, nothing has changed."""
-        path = self.kept / metadata_file(Timestamp.type)
-        signed = self._tried(lambda: Metadata.from_file(str(path)).signed, "timestamp.json")
-        return str(signed.version)
+        return str(self._client.signed(Timestamp.type).version)
 
 
 def _altered(name: str, fault: FeedDown) -> FeedDown:

@@ -20,7 +20,7 @@ from urllib3.exceptions import (
 )
 
 from stream.core.model.errors import FeedFault
-from stream.feeds.transports.landing import BodyLimits, Slowness, date_s
+from stream.feeds.transports.landing import Pace, Slowness, date_s
 from stream.feeds.tuf.tuf_errors import refused
 from stream.ops.untrusted_folders import open_plain
 
@@ -74,7 +74,9 @@ class BoundedFetcher(FetcherInterface):
         taken = bytearray()
         for piece in self._pieces(url, 0):
             taken += piece
-            _bounded(url, len(taken), max_length)
+            if len(taken) > max_length:
+                text = f"{url} has more than {max_length:,} bytes"
+                raise DownloadLengthMismatchError(text)
         self.said = bytes(taken)
         return self.said
 
@@ -106,9 +108,7 @@ class BoundedFetcher(FetcherInterface):
         if url.startswith("file:"):
             yield from _file_pieces(Path(url.removeprefix("file:")), after)
             return
-        slow = Slowness(
-            BodyLimits(0, self._limits.bytes_per_s_min, self._limits.slow_window_s), url
-        )
+        slow = Slowness(Pace(self._limits.bytes_per_s_min, self._limits.slow_window_s), url)
         try:
             yield from self._web_pieces(url, after, slow)
         except (ReadTimeoutError, ConnectTimeoutError) as error:
@@ -122,6 +122,7 @@ class BoundedFetcher(FetcherInterface):
             raise refused(FeedFault.DOWN, f"{url}: {type(error).__name__}") from error
 
     def _web_pieces(self, url: str, after: int, slow: Slowness) -> Iterator[bytes]:
+        # Not compressed: lengths and hashes are signed over the bytes as they lie on the server.
         headers = {**self._web.headers, "Accept-Encoding": "identity"}
         if after:
             headers["Range"] = f"bytes={after}-"
@@ -141,16 +142,11 @@ class BoundedFetcher(FetcherInterface):
                 yield piece
             whole = True
         finally:
+            # A connection amid a body cannot be used again: its rest would answer the next request.
             if whole:
                 answer.release_conn()
             else:
                 answer.close()
-
-
-def _bounded(url: str, size: int, size_max: int) -> None:
-    if size > size_max:
-        text = f"{url} has more than {size_max:,} bytes"
-        raise DownloadLengthMismatchError(text)
 
 
 def _file_pieces(path: Path, after: int) -> Iterator[bytes]:

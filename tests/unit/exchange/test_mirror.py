@@ -22,6 +22,7 @@ from stream.cli.exchange.exchange_lists import follow
 from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault
 from stream.exchange import mirror, repository, repository_files, signing
 from stream.exchange.mirror import COUNTRIES, Hub
+from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lists.snapshot.build import Version, build_snapshot, columns_from
@@ -90,6 +91,16 @@ def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: 
     assert repository_files.read(carrier.folder) == before
 
 
+def forged_list(published: PublishedMetadata, kh: Country, carrier: Hub) -> bytes:
+    """KH's list, signed by a key of the hub's machine."""
+    role = signing.copied(published.roles["KH~scam"], Targets)
+    signing.renew(role, kh.now_s, VALIDITY.list_s)
+    key = carrier.ring.named("snapshot-1")
+    assert key is not None
+    role.sign(key.signer)
+    return role.to_bytes()
+
+
 def test_a_hub_can_not_forge_what_a_countrys_root_guards(
     kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
 ) -> None:
@@ -98,16 +109,12 @@ def test_a_hub_can_not_forge_what_a_countrys_root_guards(
     place = carrier.folder / COUNTRIES / "KH"
     theirs(carrier, kh, tmp_path / "state").refresh()
     published = repository_files.read(place)
-    role = signing.copied(published.roles["KH~scam"], Targets)
-    signing.renew(role, kh.now_s, VALIDITY.list_s)
-    key = carrier.ring.named("snapshot-1")
-    assert key is not None
-    role.sign(key.signer)
-    forged = published.with_role("KH~scam", role.to_bytes())
+    data = forged_list(published, kh, carrier)
+    forged = published.with_role("KH~scam", data)
     with pytest.raises(ExchangeFault, match="only 0 of its"):
         signing.stamped(forged, replace(kh.by, ring=carrier.ring))
     version = published.read_snapshot().meta["KH~scam.json"].version
-    (place / "metadata" / f"{version}.KH~scam.json").write_bytes(role.to_bytes())
+    (place / "metadata" / f"{version}.KH~scam.json").write_bytes(data)
     with pytest.raises(FeedDown) as caught:
         theirs(carrier, kh, tmp_path / "fresh").refresh().roles()
     assert caught.value.reason in {FeedFault.MIXED, FeedFault.TOO_LARGE}
@@ -119,12 +126,7 @@ def test_a_hub_can_not_alter_a_list_under_its_own_root(
     """A list that the hub's machine signs in KH's name is refused: KH's keys have not signed it."""
     carrier, root = hub
     published = repository_files.read(carrier.folder)
-    role = signing.copied(published.roles["KH~scam"], Targets)
-    signing.renew(role, kh.now_s, VALIDITY.list_s)
-    key = carrier.ring.named("snapshot-1")
-    assert key is not None
-    role.sign(key.signer)
-    forged = published.with_role("KH~scam", role.to_bytes())
+    forged = published.with_role("KH~scam", forged_list(published, kh, carrier))
     by = replace(kh.by, ring=carrier.ring)
     repository_files.write(carrier.folder, signing.stamped(forged, by))
     with pytest.raises(FeedDown) as caught:

@@ -13,7 +13,7 @@ from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.detection.table_head import head_of
 from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import ReadOptions
-from stream.feeds.gate import GateLimits, GateVerdict, VersionFacts, judge
+from stream.feeds.gate import GateLimits, GateVerdict, VersionFacts, decide
 from stream.feeds.open import lines_of
 from stream.feeds.read import read_version
 from stream.feeds.row_checks import Bounds, VersionRead
@@ -95,7 +95,7 @@ def test_a_wrong_column_is_held(tmp_path: Path, capsys: pytest.CaptureFixture[st
         seen = VersionFacts(
             sha256="a", whole=True, good=version.good, bad=version.bad, looks=version.looks
         )
-        if judge(seen, None, GateLimits()).verdict is GateVerdict.HELD:
+        if decide(seen, None, GateLimits()).verdict is GateVerdict.HELD:
             held += 1
         else:
             live += 1

@@ -1,4 +1,4 @@
-"""Encodings, and the file of rejected rows."""
+"""Files that are no text, and the file of rejected rows. Encodings: test_parse_files."""
 
 import csv
 from pathlib import Path
@@ -13,15 +13,6 @@ from stream.feeds.open import Rejects, format_of, read_rows
 def numbers(path: Path) -> list[str | None]:
     rows = read_rows(path, "csv")
     return [number for chunk in rows for number in chunk.number]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_encodings_and_line_ends(tmp_path, encoding, end):
-    """What a spreadsheet saves as CSV or as Unicode text reads the same, whatever its line ends."""
-    path = tmp_path / "x.csv"
-    path.write_bytes(f"number,source{end}+66812345678,สายด่วน{end}".encode(encoding))
-    assert numbers(path) == ["+66812345678"]
 
 
 def test_a_wrong_byte_costs_no_other_row(tmp_path):
@@ -40,22 +31,10 @@ def test_what_is_no_text_is_refused(tmp_path, data):
         numbers(path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_without_its_mark_is_found_by_its_nuls(tmp_path, encoding):
-    """A file that lost its byte order mark on the way reads the same, Thai texts in it too."""
-    path = tmp_path / "x.csv"
-    path.write_bytes("number,source\r\n+66812345678,สายด่วน\r\n".encode(encoding))
-    assert numbers(path) == ["+66812345678"]
-
-
 def test_formats_by_name():
     """The name's end says the format; without one it is text."""
-    assert [format_of(Path(name)) for name in ("a.CSV", "b.jsonl", "c.txt", "d")] == [
-        "csv",
-        "jsonl",
-        "text",
-        "text",
-    ]
+    found = [format_of(Path(name)) for name in ("a.CSV", "b.jsonl", "c.txt", "d")]
+    assert found == ["csv", "jsonl", "text", "text"]
 
 
 def test_rejects_are_kept_with_their_reason(tmp_path):

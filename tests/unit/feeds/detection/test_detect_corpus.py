@@ -1,7 +1,5 @@
 """Files as offices write them: each is read as it is meant, or asked about; none is guessed."""
 
-from collections import Counter
-
 import pytest
 
 from stream.feeds.detection.proposal import FeedProposal
@@ -65,19 +63,6 @@ def test_the_right_answer_leads_to_the_right_numbers(case: Case) -> None:
     assert listed(case, one) == set(case.expected["numbers"])
 
 
-def test_the_score_of_the_corpus(capsys: pytest.CaptureFixture[str]) -> None:
-    """At least 80 files, more than half of them traps; not one innocent number is proposed."""
-    score: Counter[str] = Counter()
-    wrong: dict[str, set[str]] = {}
-    for case in CASES:
-        what, one, _ = outcome(case)
-        score[what] += 1
-        if what == "proposal" and one is not None:
-            innocent = listed(case, one) - set(case.expected["numbers"])
-            score["numbers proposed"] += len(listed(case, one))
-            wrong |= {case.name: innocent} if innocent else {}
-    with capsys.disabled():
-        told = ", ".join(f"{count} {what}" for what, count in score.items())
-        print(f"\nfeeds detect: {len(CASES)} files: {told}; wrong proposals: {len(wrong)}")  # noqa: T201
+def test_the_corpus_is_large() -> None:
+    """At least 80 files, each with its own test above: no innocent number is proposed in any."""
     assert len(CASES) >= 80
-    assert not wrong

@@ -1,16 +1,17 @@
 """TAXII servers that page as they should not: nothing is lost, and nothing goes on for ever."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from stream.core.model.errors import FeedDown, FeedFault
+from stream.core.model.errors import FeedFault
 from stream.feeds.transports.taxii import TaxiiSettings, TaxiiTransport
 from stream.feeds.transports.transport import Fetched, Unchanged
-from tests.support.scripted_web import ScriptedWeb, ok, scripted_web
+from tests.support.scripted_web import ScriptedWeb, ok
+from tests.support.web_server import Fetch, refused
 
 TYPE = "Content-Type: application/taxii+json;version=2.1"
 Objects = list[tuple[str, str]]
@@ -22,15 +23,6 @@ def page(objects: Objects, *headers: str, **more: object) -> bytes:
     body = json.dumps({"objects": [{"id": name} for _, name in objects], **more})
     dates = [f"X-TAXII-Date-Added-Last: {objects[-1][0]}"] if objects else []
     return ok(body.encode(), *(headers or (TYPE,)), *dates)
-
-
-@pytest.fixture
-async def web() -> AsyncIterator[ScriptedWeb]:
-    async with scripted_web({}) as web:
-        yield web
-
-
-Fetch = Callable[..., Awaitable[Fetched | Unchanged]]
 
 
 @pytest.fixture
@@ -89,18 +81,10 @@ async def test_a_server_for_which_after_means_from_comes_to_an_end(
     assert isinstance(again, Unchanged)
 
 
-async def refused(doing: Awaitable[object], reason: FeedFault, into: Path) -> str:
-    with pytest.raises(FeedDown) as caught:
-        await doing
-    assert caught.value.reason is reason, caught.value
-    assert not list(into.parent.iterdir())
-    return caught.value.detail
-
-
 async def test_more_of_one_date_than_a_page_holds_is_named(fetch: Fetch, into: Path) -> None:
     """No question by date could get behind them: the limit is said."""
     doing = fetch(without_next(TIED), limit=3)
-    assert "limit = 3; raise it" in await refused(doing, FeedFault.PROTOCOL, into)
+    assert "limit = 3; raise it" in (await refused(doing, FeedFault.PROTOCOL, into)).detail
 
 
 @pytest.mark.parametrize(
@@ -124,7 +108,7 @@ async def test_what_does_not_go_on_is_named(
     answer: Callable[[dict[str, str]], bytes], text: str, fetch: Fetch, into: Path
 ) -> None:
     """Pages without an end or without a way on, and other protocols."""
-    assert text in await refused(fetch(answer), FeedFault.PROTOCOL, into)
+    assert text in (await refused(fetch(answer), FeedFault.PROTOCOL, into)).detail
 
 
 async def test_pages_without_an_end_meet_the_limit(
@@ -200,5 +184,5 @@ async def test_an_api_root_elsewhere_gets_no_login(web: ScriptedWeb, into: Path)
     web.answers["/taxii2/"] = ok(b'{"api_roots": ["http://localhost:1/scams/"]}', TYPE)
     settings = TaxiiSettings(url=web.url("/taxii2/"), collection="Spam")
     doing = TaxiiTransport(settings, {}).fetch({}, into)
-    detail = await refused(doing, FeedFault.REDIRECTED, into)
-    assert "has its API root at http://localhost:1/scams/: put that in as url" in detail
+    fault = await refused(doing, FeedFault.REDIRECTED, into)
+    assert "has its API root at http://localhost:1/scams/: put that in as url" in fault.detail

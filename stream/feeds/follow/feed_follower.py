@@ -2,42 +2,27 @@
 
 No feed waits for another. A fault is counted, remembered and logged once for each change; only a
 bug ends a follower.
-
-A feed is fetched in a process of its own, so what a partner sends is unpacked and decoded nowhere
-else. An input that a decoder has no end with stops neither the other feeds nor SIGTERM: the kernel
-kills that process at [feeds] cpu_s_max, and the feed has a fault with a name.
 """
 
 import asyncio
 import logging
-import pickle
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
 
-import msgspec
-
-from stream.core.model.agreement import Agreements
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, ListStoreDown
 from stream.feeds.assess import Arrival
-from stream.feeds.feed import FeedState, VersionRecord
-from stream.feeds.feed_sources import FeedSetup, FeedSource, modules
+from stream.feeds.feed import FeedState, VersionRecord, in_words
+from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.follow.feed_fetcher import Drop, FeedFetcher, put_away
+from stream.feeds.follow.subprocess_job import FeedJob, WorkFailed, done_apart
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.gate import OF_FAULTS, GateVerdict
-from stream.feeds.row_checks import Surroundings
-from stream.feeds.settings import FeedsSection
-from stream.feeds.state_store import FeedStateStore
-from stream.feeds.subprocess_job import FeedJob, Helper, JobLimits, Work, WorkFailed, done_apart
-from stream.feeds.transports.drop import DropPlace
-from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.transports.transport import Fetched, Transport, Unchanged
 from stream.feeds.version_files import VersionFiles
 from stream.lists.store.heads import By
-from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import monotonic_s, now_s
-from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.retry import Backoff
 
 log = logging.getLogger(__name__)
@@ -46,7 +31,7 @@ SMALL_BYTES: Final = 1 << 20
 """A smaller version does not wait for a place among the large ones: it takes a second at most."""
 BUSY_S: Final = 2.0
 """Seconds until the next try while a person pulls the feed: a pull takes seconds."""
-REGISTER: Final = "register"
+STORE_FAULT: Final = "register"
 """The kind of every fault that is not the feed's own."""
 BOUND_S: Final = 60.0
 """Seconds between two comparisons of what the feed may list with what its list says."""
@@ -55,121 +40,9 @@ WRITTEN_S: Final = 10
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within these seconds, not all in one moment."""
 
-PRELOADED: Final = ["stream.feeds.apply", "stream.feeds.feed_follower", *modules()]
-"""Modules that the processes of followers need, for `prepare`."""
 KEPT_S: Final = 10.0
 """A process is kept for a fetch that follows so soon: a drop folder is looked at several times a
 second, and a fork for each would be most of the work. Else it ends, and its memory is free."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Down:
-    """A FeedDown on its way to us: an exception is pickled without what is in it."""
-
-    reason: FeedFault
-    detail: str
-    retry_after_s: float | None
-
-
-class FeedFetcher:
-    """The transport of `source` in another process. The caller that makes one ends it."""
-
-    def __init__(self, source: FeedSource, limits: JobLimits) -> None:
-        self._source, self._limits = source, limits
-        self._helper: Helper | None = None
-
-    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
-        """Fetch as the transport does. Raises WorkFailed too."""
-        got: Fetched | Unchanged = await self._asked("fetch", dict(remembered), into)
-        return got
-
-    async def finish(
-        self, fetched: Fetched, place: DropPlace, report: Mapping[str, object], text: str
-    ) -> None:
-        """Finish as a drop folder does. Raises WorkFailed too."""
-        await self._asked("finish", fetched, place, dict(report), text)
-
-    async def end(self) -> None:
-        """End the process; the next fetch begins another."""
-        if self._helper is not None:
-            await self._helper.end()
-            if not self._helper.is_alive:
-                self._helper = None
-
-    async def _asked(self, name: str, *args: object) -> Any:
-        try:
-            helper = await self._begun()
-            # Both ends are this program; nothing from outside is ever unpickled.
-            answer = pickle.loads(await helper.do(pickle.dumps((name, args))))  # noqa: S301
-        except WorkFailed as failed:
-            await self.end()
-            raise failed.of(f"fetching {self._source}") from failed
-        except asyncio.CancelledError:
-            await self.end()
-            raise
-        if isinstance(answer, _Down):
-            raise FeedDown(answer.reason, answer.detail, answer.retry_after_s)
-        return answer
-
-    async def _begun(self) -> Helper:
-        if self._helper is not None and self._helper.ended:
-            await self.end()
-            if self._helper is not None:
-                text = f"{self._source} has an earlier fetch that hangs in the kernel: is its disk"
-                raise FeedDown(FeedFault.TIMEOUT, f"{text} or network mount there?")
-        if self._helper is None:
-            self._helper = Helper(partial(_begin, self._source), self._limits)
-            await self._helper.start()
-        return self._helper
-
-
-def _begin(source: FeedSource) -> Work:
-    """Return the work of the process: calls of its transport, in one event loop."""
-    transport, runner = source.transport(), asyncio.Runner()
-
-    def work(request: bytes) -> bytes:
-        name, args = pickle.loads(request)  # noqa: S301
-        try:
-            answer = runner.run(getattr(transport, name)(*args))
-        except FeedDown as down:
-            answer = _Down(down.reason, down.detail, down.retry_after_s)
-        return pickle.dumps(answer)
-
-    return work
-
-
-Drop = FolderTransport | FeedFetcher
-"""Transports that can put a drop folder's file away."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
-    """The parts that all followers share.
-
-    `places` bounds the large versions under way. `agreements` gives those of the moment; None:
-    those of `around` stay.
-    """
-
-    settings: FeedsSection
-    register: ListStoreSettings
-    state_dir: Path
-    around: Surroundings
-    book: FeedStateStore
-    metrics: FeedMetrics
-    places: asyncio.Semaphore
-    agreements: Callable[[], Agreements] | None = None
-
-    @property
-    def limits(self) -> JobLimits:
-        """Limits of one version, or one fetch."""
-        settings = self.settings
-        return JobLimits(memory_max=settings.memory_mb_max << 20, cpu_s_max=settings.cpu_s_max)
-
-    def surroundings(self) -> Surroundings:
-        """Surroundings by which versions are judged now."""
-        if self.agreements is None:
-            return self.around
-        return replace(self.around, agreements=self.agreements())
 
 
 class Follower:
@@ -184,7 +57,7 @@ class Follower:
         self._said = ""
         self._quiet = quiet
         self._is_drop = setup.source.kind == "folder"
-        self._bound_s = -BOUND_S
+        self._bound_s = -BOUND_S  # due at the first try
         self._failures = 0
         """Faults in a row in this process, for when the state cannot be read."""
 
@@ -205,7 +78,7 @@ class Follower:
         """Return the first wait. A restart does not fetch early: partners count requests."""
         name = self.setup.feed.name
         try:
-            state = await self._place.book.state(name)
+            state = await self._place.states.state(name)
         except Fault as fault:
             self._tell_fault(*kind_of(fault))
             return random.uniform(0, FIRST_S_MAX)  # noqa: S311 - jitter, no secret
@@ -249,12 +122,12 @@ class Follower:
     async def _try(self, transport: Transport) -> tuple[VersionRecord | None, float]:
         feed, place = self.setup.feed, self._place
         self._versions.clear_incoming()
-        state = await place.book.state(feed.name)
+        state = await place.states.state(feed.name)
         await self._bind()
         place.metrics.register_up.set(1)
         at_s = now_s()
-        anew = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
-        remembered = {} if anew else state.remembered
+        needs_whole = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
+        remembered = {} if needs_whole else state.remembered
         got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
@@ -270,7 +143,7 @@ class Follower:
                 return None, max(self._usual_s(), got.wait_s_min)
             else:
                 self._as_accepted()
-            await place.book.confirmed(feed.name, at_s, got.remember)
+            await place.states.confirmed(feed.name, at_s, got.remember)
         else:
             record = await self._work(Arrival(fetched=got, at_s=at_s))
             # It may be the first of many increments or files: what waits is fetched without delay.
@@ -278,10 +151,10 @@ class Follower:
             if isinstance(transport, Drop) and self._is_drop:
                 await put_away(transport, got, record)
                 more = True
-        await place.book.tried(feed.name, at_s, "", "", 0)
+        await place.states.tried(feed.name, at_s, "", "", 0)
         self._failures = 0
         self._tell_well()
-        self._show(await place.book.state(feed.name))
+        self._show(await place.states.state(feed.name))
         self.tried = True
         self._backoff.reset()
         usual_s = 0.0 if more else self._usual_s()
@@ -296,7 +169,7 @@ class Follower:
         if feed.format not in {"snapshot", "pybloom"} or monotonic_s() - self._bound_s < BOUND_S:
             return
         by = By(f"feed:{feed.name}", f"may_list of {self.setup.path.name}")
-        await self._place.book.bound_again(feed.list_name, feed.scope, by)
+        await self._place.states.bound_again(feed.list_name, feed.scope, by)
         self._bound_s = monotonic_s()
 
     def _is_well_known(self, state: FeedState, got: Unchanged, at_s: int) -> bool:
@@ -314,6 +187,7 @@ class Follower:
     ) -> Fetched | Unchanged:
         name, place, began_s = self.setup.feed.name, self._place, monotonic_s()
         try:
+            # A decoder without an end would not let the transport's own deadline come.
             async with asyncio.timeout(place.settings.fetch_s_max):
                 got = await transport.fetch(remembered, self._versions.incoming)
         except TimeoutError as error:
@@ -341,9 +215,9 @@ class Follower:
         path = self._versions.file(last.id)
         if path is None:
             return None
-        fetched = Fetched(
-            path, last.size, last.sha256, state.remembered, as_of_s=last.as_of_s, origin=last.origin
-        )
+        fetched = Arrival.again(last, path).fetched
+        # Its changes were counted when they came: no publication is measured twice.
+        fetched = replace(fetched, remember=state.remembered, published_ms=())
         return Arrival(fetched=fetched, at_s=at_s)
 
     async def _work(self, arrival: Arrival) -> VersionRecord:
@@ -353,7 +227,7 @@ class Follower:
             async with self._place.places:
                 record = await self._work_now(arrival)
         if record.decided_at_s >= arrival.at_s or record.verdict == GateVerdict.SAME:
-            self._count(record)  # else it was told when it was decided
+            self._count(record)  # else it was counted when it was decided
         # A version that a person refused needs nobody's attention.
         refused = record.verdict == GateVerdict.REFUSED and not record.by
         self._place.metrics.refused.set(self.setup.feed.name, refused)
@@ -362,7 +236,7 @@ class Follower:
     async def _work_now(self, arrival: Arrival) -> VersionRecord:
         place = self._place
         job = FeedJob(
-            list_store=place.register,
+            list_store=place.list_store,
             state_dir=place.state_dir,
             feed=self.setup.feed,
             arrival=arrival,
@@ -385,12 +259,13 @@ class Follower:
             metrics.versions.labels(feed.name, GateVerdict.REFUSED, reason).inc()
             metrics.refused.set(feed.name, 1)
         self._tell_fault(kind, detail)
+        # Redis may be the fault itself. Then this process counts, and the gauge still rises.
         try:
-            state = await self._place.book.state(feed.name)
+            state = await self._place.states.state(feed.name)
             failures = state.failures + 1
-            await self._place.book.tried(feed.name, now_s(), kind, detail[:500], failures)
+            await self._place.states.tried(feed.name, now_s(), kind, detail[:500], failures)
             if reason is not None and state.fault != kind:
-                await self._place.book.refused_unseen(feed.name, feed.list_name, reason, detail)
+                await self._place.states.refused_unseen(feed.name, feed.list_name, reason, detail)
             metrics.failures.set(feed.name, failures)
         except Fault as other:
             log.warning("%s: cannot be written down: %s", feed.name, other)
@@ -437,30 +312,8 @@ class Follower:
             log.info("feed recovered feed=%s", self.setup.feed.name)
 
 
-def in_words(record: VersionRecord) -> str:
-    """Return the outcome of a version, in a line."""
-    text = f"version {record.id} {record.verdict}"
-    if record.verdict == GateVerdict.ACCEPTED:
-        changes = f"+{record.gained:,} -{record.lost:,} numbers, {record.updated:,} updated"
-        text += f": {changes}; {record.numbers:,} numbers at generation {record.generation}"
-    elif record.findings:
-        text += f": {'; '.join(record.findings)}"
-    if record.bad:
-        text += f"; {record.bad:,} rows rejected"
-    return text
-
-
 def kind_of(fault: Fault) -> tuple[str, str]:
     """Return a fault as a label from a closed list, and in words."""
     if isinstance(fault, FeedDown | WorkFailed):
         return fault.reason.value, fault.detail
-    return REGISTER, f"{type(fault).__name__}: {fault}"
-
-
-async def put_away(transport: Drop, fetched: Fetched, record: VersionRecord) -> None:
-    """Move a drop folder's file to the place of its verdict, with its report. Raises FeedDown."""
-    places = {GateVerdict.HELD.value: DropPlace.HELD, GateVerdict.REFUSED.value: DropPlace.REFUSED}
-    report: dict[str, object] = msgspec.to_builtins(record)
-    report.pop("remember", None)
-    place = places.get(record.verdict, DropPlace.DONE)
-    await transport.finish(fetched, place, report, f"{in_words(record)}\n")
+    return STORE_FAULT, f"{type(fault).__name__}: {fault}"

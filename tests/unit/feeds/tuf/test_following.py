@@ -13,13 +13,6 @@ from tests.support.repositories import Country, Lying, serving
 LATEST = "KH/scam/latest.json"
 
 
-@pytest.fixture
-def kh(tmp_path: Path) -> Country:
-    country = Country(tmp_path / "kh")
-    country.publish()
-    return country
-
-
 @pytest.mark.parametrize("apart_s", [-600, 600])
 def test_clocks_ten_minutes_apart_do_no_harm(tmp_path: Path, apart_s: int) -> None:
     """Whoever is ahead, the list is read."""

@@ -36,6 +36,8 @@ from stream.ops.clock import now_s
 from stream.ops.kernels import FOLDER, warm_up
 from stream.ops.runtime import shorten_socket_paths
 
+# A plain fork would copy our threads' locks in whatever state they are, and our event loop. A new
+# interpreter takes a second for its imports; a fork of the server takes 15 ms.
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _DONE, _FAULT, _MEMORY, _GONE = 0, 1, 2, 3
 _EXIT_S_MAX: Final = 5.0
@@ -120,6 +122,7 @@ class Helper:
 
     async def do(self, job: bytes) -> bytes:
         """Run the work on `job`. After WorkFailed or a cancellation, end the helper."""
+        # In a thread: a job of megabytes fills the pipe, and the process may be slow to read it.
         await asyncio.to_thread(self._send, job)
         await _readable(self._ours)
         kind, answer = _answer(self._ours)
@@ -136,7 +139,7 @@ class Helper:
             self._process.kill()
         self._ours.close()
         self._life.close()
-        if self._is_begun:
+        if self._is_begun:  # join() in a thread: it blocks, and a process amid a dead mount stays
             await asyncio.to_thread(self._process.join, _EXIT_S_MAX)
 
     def _send(self, job: bytes) -> None:
@@ -199,10 +202,13 @@ def _main(
     theirs: Connection, life: Connection, begin: Callable[[], Work], limits: JobLimits
 ) -> None:
     """Run the process: work and answer until the pipe closes; end when the parent is gone."""
+    # Address space, since Linux enforces no limit of resident memory. It also counts mapped
+    # libraries that are never touched, so the shipped limit is generous.
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_max, limits.memory_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold whole numbers
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for who asks
     os.nice(NICE)
+    # A thread, since the work may hold the main one for minutes after our parent was killed.
     threading.Thread(target=_end_with, args=(life,), daemon=True).start()
     _allow_cpu(limits.cpu_s_max)
     try:
@@ -229,7 +235,7 @@ def _allow_cpu(cpu_s: float) -> None:
     The hard limit stays: without privileges it could not be raised again for the next job.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    soft = math.ceil(time.process_time() + cpu_s)
+    soft = math.ceil(time.process_time() + cpu_s)  # the limit is of whole seconds, used ones too
     if hard != resource.RLIM_INFINITY:
         soft = min(soft, hard)
     resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
@@ -238,12 +244,12 @@ def _allow_cpu(cpu_s: float) -> None:
 def _end_with(life: Connection) -> None:
     # Nothing is ever sent this way: it becomes readable when the other end is closed.
     life.poll(None)
-    os._exit(1)
+    os._exit(1)  # not sys.exit: it would end this thread alone
 
 
 LARGE_BYTES = 8 << 20
-"""From this size on the compiled kernels are worth the 0.6 s that they take to load, if a worker on
-this machine has compiled them."""
+"""Smaller versions do without the compiled kernels: loading those takes 0.6 s. A larger version
+uses them if a worker on this machine has compiled them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,13 +20,6 @@ from tests.support.repositories import VALIDITY, Country, Lying, serving
 LATEST = "KH/scam/latest.json"
 
 
-@pytest.fixture
-def kh(tmp_path: Path) -> Country:
-    country = Country(tmp_path / "kh")
-    country.publish({"latest.json": b'{"generation":1}', "1/filter.bloom": b"bits" * 1000})
-    return country
-
-
 def current(kh: Country, role: str) -> Path:
     """The file that partners are led to."""
     names = [name for name, _ in repository_files.names_of(kh.read())]
