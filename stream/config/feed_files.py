@@ -27,6 +27,7 @@ from stream.feeds.feed import Feed
 from stream.feeds.feed_sources import FeedSetup, KafkaOf, source_of
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
+from stream.feeds.parse import Defaults
 from stream.feeds.value_parsers import Dates
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of, wait_of
@@ -252,21 +253,25 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
             columns=read.columns, encoding=read.encoding or None, unconfirmed=read.unconfirmed
         ),
         header=read.header,
-        region=region,
-        category=Category[read.category.upper()],
-        categories={word: Category[label.upper()] for word, label in read.categories.items()},
-        unknown_category=read.unknown_category,
-        dates=Dates(read.dates, read.era == "buddhist", zone_of(read.utc_offset)),
-        expires_after_s=_seconds(read.expires_in),
-        expires_from=read.expires_from,
+        reading=Defaults(
+            source=path.stem,
+            reported_at_s=0,
+            region=region,
+            category=Category[read.category.upper()],
+            categories={word: Category[label.upper()] for word, label in read.categories.items()},
+            unknown_category=read.unknown_category,
+            dates=Dates(read.dates, read.era == "buddhist", zone_of(read.utc_offset)),
+            expires_after_s=_seconds(read.expires_in),
+            expires_from=read.expires_from,
+            confidence=read.confidence,
+            confidence_max=read.confidence_max,
+            future=read.future,
+            sources=read.sources,
+            prefixes=context.prefixes,
+        ),
         renew_s=min(_seconds(read.renew_in), _seconds(read.expires_in) // 2),
-        confidence=read.confidence,
-        confidence_max=read.confidence_max,
-        future=read.future,
-        sources=read.sources,
         codes=codes,
         own=context.own,
-        prefixes=context.prefixes,
         speaks_for=frozenset(read.speaks_for),
         samples=read.samples,
         gate=read.gate,

@@ -224,7 +224,7 @@ class DecisionCounter:
     async def turn(self) -> int:
         """Count what comes within `WAIT_MS`; about how many records are not counted yet."""
         with self._renamed():
-            # Without a group nothing tells of new partitions but the consumer's own metadata.
+            # Without a group only the consumer's own metadata show a new partition.
             if self._consumer.assignment() != self._partitions.keys():
                 await self._assigned()
             fetched = await self._consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_MAX)

@@ -50,7 +50,7 @@ _DOCUMENT: Final = frozenset(
         FeedFault.MISSING,
     }
 )
-"""What is wrong with one document alone; all else concerns the whole repository."""
+"""Faults of one document alone; all others concern the whole repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,14 @@ class ImportSettings:
     keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
+@dataclass(slots=True)
+class _Found:
+    """Files looked at before, by name, and new ones: SHA-256 and content, or what is wrong."""
+
+    files: dict[str, str]
+    fresh: dict[str, tuple[str, bytes | FeedDown]]
+
+
 @dataclass(frozen=True, slots=True)
 class Importer:
     """Reads what partners say of our lists."""
@@ -135,7 +143,7 @@ class Importer:
             await self.enforced.look(partner.country, found.files)
         return Imported(tuple(documents), refused, sightings, unlisted)
 
-    def _fetched(self, partner: Partner, looked_at: dict[str, str]) -> "_Found":
+    def _fetched(self, partner: Partner, looked_at: dict[str, str]) -> _Found:
         """Return the documents of our lists that were not looked at yet. Blocks.
 
         Raises FeedDown, ExchangeFault.
@@ -151,7 +159,7 @@ class Importer:
             finally:
                 client.close()
 
-    def _new(self, repository: Repository, country: str, looked_at: dict[str, str]) -> "_Found":
+    def _new(self, repository: Repository, country: str, looked_at: dict[str, str]) -> _Found:
         found, above = _Found({}, {}), f"{country}/{FOLDER}/{self.settings.home}-"
         for name, target in repository.targets_of(f"{country}~{FOLDER}").items():
             if not name.startswith(above):
@@ -168,7 +176,7 @@ class Importer:
                 found.fresh[name] = sha256, fault
         return found
 
-    async def _document(self, target: str, data: "bytes | FeedDown", now_s: int) -> Enforcement:
+    async def _document(self, target: str, data: bytes | FeedDown, now_s: int) -> Enforcement:
         """Return a document that was checked. Raises DocumentUnreadable."""
         if isinstance(data, FeedDown):
             raise DocumentUnreadable(data.detail)
@@ -252,7 +260,7 @@ class Importer:
             confidence=self.settings.terms.confidence,
         )
 
-    async def _keep(self, document: Enforcement, target: str, data: "bytes | FeedDown") -> None:
+    async def _keep(self, document: Enforcement, target: str, data: bytes | FeedDown) -> None:
         assert isinstance(data, bytes), "it was read"
         day, country = document.day, document.country
         known = await self.enforced.documents(document.list, country, day, day)
@@ -267,11 +275,3 @@ class Importer:
         by = By(f"enforcement:{partner.country}", why[:200])
         list_name = target.split("/")[2].replace("-", "/", 1)
         await self.enforced.refuse(partner.country, list_name, target, why, by)
-
-
-@dataclass(slots=True)
-class _Found:
-    """Files looked at before, by name, and new ones: SHA-256 and content, or what is wrong."""
-
-    files: dict[str, str]
-    fresh: dict[str, tuple[str, bytes | FeedDown]]

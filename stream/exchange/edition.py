@@ -55,7 +55,7 @@ is what a new follower takes more quickly."""
 FILTER_EVERY_S: Final = 60
 """A list that is shared as a filter alone has no changes, and is rebuilt no more often."""
 _RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}
-"""How much of a list each kind shares."""
+"""The kinds of sharing in order: the least of a list first."""
 Read = Callable[[str], bytes]
 """Gives the content of a target that was published before."""
 

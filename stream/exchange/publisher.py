@@ -155,7 +155,7 @@ class PublishTrouble(StrEnum):
     NO_KEY = "no_key"
     """A circle's key is not here, or a file with a secret cannot be used."""
     UNREADABLE = "unreadable"
-    """What the list store holds of the list cannot be read."""
+    """The content of the list in the list store cannot be read."""
     REPOSITORY = "repository"
     """The repository or the disk: a role, a key or space is missing, or the list cannot be shared
     as it is to be."""

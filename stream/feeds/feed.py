@@ -1,18 +1,14 @@
 """A partner's feed: its settings, a record of each version, and its state. Values only."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from stream.core.model.entry import Category
-from stream.core.numbers.prefix_entries import STRICT, PrefixRules
 from stream.core.policy.list_scope import Scope
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict
 from stream.feeds.parse import Defaults
-from stream.feeds.value_parsers import Dates
 
 ID_CHARS = 12
 """Characters of a version's SHA-256 that name it: enough to tell one feed's versions apart."""
@@ -22,13 +18,13 @@ ID_CHARS = 12
 class Feed:
     """The settings that turn a feed's bytes into reports.
 
-    `expires_after_s` is the life of a report whose row names no end. A report that repeats what is
-    on the list is written again once it is older than `renew_s`. `codes` are the country calling
-    codes that the feed may list, None: all. `own` are the carrier's own numbers and prefixes, which
-    no feed may list. `prefixes` says how short a prefix may be. `speaks_for` are the sources that
-    rows may name, empty: any. `samples` are numbers known to be on a bare filter. `circle` is used
-    if the list does not exist yet. `digest` changes with any setting that a verdict depends on,
-    `meaning` with any setting that decides which of its rows are listed, and where.
+    `reading` says how rows are read, but for the moment. A report that repeats what is on the list
+    is written again once it is older than `renew_s`. `codes` are the country calling codes that the
+    feed may list, None: all. `own` are the carrier's own numbers and prefixes, which no feed may
+    list. `speaks_for` are the sources that rows may name, empty: any. `samples` are numbers that are
+    on a bare filter. `circle` is used if the list does not exist yet. `digest` changes with any
+    setting that a verdict depends on, `meaning` with any setting that decides which of its rows are
+    listed, and where.
     """
 
     name: str
@@ -39,24 +35,13 @@ class Feed:
     circle: str = "plain"
     options: ReadOptions = field(default_factory=ReadOptions)
     header: tuple[str, ...] = ()
-    region: str | None = None
-    category: Category = Category.OTHER
-    categories: Mapping[str, Category] = field(default_factory=dict)
-    unknown_category: Literal["reject", "other"] = "reject"
-    dates: Dates = Dates()  # noqa: RUF009 -- frozen
-    expires_after_s: int = 10 * 86_400
-    expires_from: Literal["report", "now"] = "report"
+    reading: Defaults = Defaults("", 0, expires_after_s=10 * 86_400, sources="feed")  # noqa: RUF009
     renew_s: int = 86_400
-    confidence: int = 100
-    confidence_max: int = 100
-    future: Literal["clamp", "reject"] = "clamp"
-    sources: Literal["feed", "both"] = "feed"
     codes: frozenset[int] | None = None
     own: tuple[str, ...] = ()
     speaks_for: frozenset[str] = frozenset()
     samples: tuple[str, ...] = ()
     gate: GateLimits = field(default_factory=GateLimits)
-    prefixes: PrefixRules = STRICT
     keep_s: int = 30 * 86_400
     digest: str = ""
     meaning: str = ""
@@ -72,22 +57,9 @@ class Feed:
 
     def defaults(self, now_s: int) -> Defaults:
         """Return the defaults for reading its rows at `now_s`."""
-        return Defaults(
-            source=self.name,
-            reported_at_s=now_s,
-            region=self.region,
-            category=self.category,
-            confidence=min(self.confidence, self.confidence_max),
-            now_s=now_s,
-            expires_after_s=self.expires_after_s,
-            expires_from=self.expires_from,
-            confidence_max=self.confidence_max,
-            future=self.future,
-            sources=self.sources,
-            unknown_category=self.unknown_category,
-            dates=self.dates,
-            categories=self.categories,
-            prefixes=self.prefixes,
+        confidence = min(self.reading.confidence, self.reading.confidence_max)
+        return replace(
+            self.reading, source=self.name, reported_at_s=now_s, now_s=now_s, confidence=confidence
         )
 
 

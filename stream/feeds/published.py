@@ -147,26 +147,26 @@ class PublishedReader:
         places = {name: place for place, name in enumerate(table)}
         apart = np.array([places[name] for name in full] or [0], np.int64)[arrays["source"]]
         gone = arrays["category"] == REMOVED
-        if self._feed.sources == "both":
+        if self._feed.reading.sources == "both":
             return np.where(gone, 0, apart), tuple(table)
         objects = arrays["category"] == int(Category.LEGITIMATE)
         return np.where(objects, apart, 0), tuple(table)
 
     def _in_time(self, arrays: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
         """Mark the rows that are not over, and cut claims to what the feed may claim."""
-        feed, now, made = self._feed, self._now_s, self._made
+        reading, now, made = self._feed.reading, self._now_s, self._made
         gone = arrays["category"] == REMOVED
         confidence, reported = arrays["confidence"].copy(), arrays["reported_at"].copy()
-        over = (confidence > feed.confidence_max) & ~gone
+        over = (confidence > reading.confidence_max) & ~gone
         ahead = (reported > now + FUTURE_SLACK_S) & ~gone
         made.adjusted[Adjusted.CONFIDENCE] += int(over.sum())
         made.adjusted[Adjusted.FUTURE] += int(ahead.sum())
-        confidence[over] = feed.confidence_max
+        confidence[over] = reading.confidence_max
         arrays["confidence"], arrays["reported_at"] = confidence, np.minimum(reported, now)
         expires = arrays["expires_at"]
         ended: NDArray[np.bool_] = (expires != 0) & (expires <= now) & ~gone
         self._reject(arrays, ended, Wrong.EXPIRED)
-        if feed.future == "reject":
+        if reading.future == "reject":
             self._reject(arrays, ahead, Wrong.FUTURE)
             ended |= ahead
         return ~ended
@@ -226,7 +226,7 @@ class PublishedReader:
         short = np.zeros(len(codes), np.bool_)
         for row in np.flatnonzero(codes >= np.uint64(PREFIX_MARK)).tolist():
             text = text_of(int(codes[row]))
-            short[row] = text is not None and self._feed.prefixes.too_short(text)
+            short[row] = text is not None and self._feed.reading.prefixes.too_short(text)
         return short
 
 

@@ -63,7 +63,7 @@ def read_version(
                 parsed = parser.parse(rows)
                 sampled(rows.number, tally)
                 kept.add(parsed.rejected)
-                read.found += check_rejected(parsed.rejected, bounds.emergency, feed.region)
+                read.found += check_rejected(parsed.rejected, bounds.emergency, feed.reading.region)
                 read.adjusted.update({str(name): n for name, n in parsed.adjusted.items()})
                 read.passed_over += parsed.passed_over
                 read.good += len(parsed)

@@ -152,13 +152,11 @@ def fields_of(
     One pass suffices where no field is quoted, all lines have the same number of fields, and no
     line is blank.
     """
-    if not isinstance(chunk, LineBytes) or b'"' in chunk.data:
-        return None
-    data = _plain(chunk)
+    data = _plain(chunk, b'"')
     if data is None:
         return None
     # With equally many fields in each line all delimiters and line ends form a rectangle.
-    size = len(chunk.data)
+    size = len(data) - PADDING
     is_end = data[:size] == ord("\n")
     places = np.flatnonzero(is_end | (data[:size] == ord(delimiter)))
     rows = int(np.count_nonzero(is_end))
@@ -184,12 +182,10 @@ def numbers_of(chunk: Lines) -> tuple[Sequence[int], ByteColumn] | None:
 
     One pass suffices where no line has a comment, a blank or anything beyond ASCII.
     """
-    if not isinstance(chunk, LineBytes) or b"#" in chunk.data:
-        return None
-    data = _plain(chunk)
+    data = _plain(chunk, b"#")
     if data is None:
         return None
-    text = data[: len(chunk.data)]
+    text = data[: len(data) - PADDING]
     ends = np.flatnonzero(text == ord("\n"))
     # Of all that is no visible ASCII there is nothing but the line ends.
     if np.count_nonzero(text - np.uint8(ord("!")) > ord("~") - ord("!")) != len(ends):
@@ -201,8 +197,10 @@ def numbers_of(chunk: Lines) -> tuple[Sequence[int], ByteColumn] | None:
     return held.tolist() if len(held) < len(ends) else range(len(ends)), column
 
 
-def _plain(chunk: LineBytes) -> NDArray[np.uint8] | None:
-    """Return the bytes with padding; None: there is no line, or one so long that it is cut."""
+def _plain(chunk: Lines, mark: bytes) -> NDArray[np.uint8] | None:
+    """Return the bytes with padding; None: there is no line, one that is cut, or a `mark`."""
+    if not isinstance(chunk, LineBytes) or mark in chunk.data:
+        return None
     data = np.frombuffer(chunk.data + bytes(PADDING), np.uint8)
     ends = np.flatnonzero(data[: len(chunk.data)] == ord("\n"))
     longest = np.diff(ends, prepend=-1).max(initial=0)

@@ -142,20 +142,17 @@ class FolderTransport:
         self._seen, self._unfinished = seen, unfinished
 
     def _take(self, found: _Found, into: Path, stop: Stop) -> Fetched:
-        path = self._folder / found.name
+        name, path, most = found.name, self._folder / found.name, self._settings.bytes_max
         try:
             with folder_at(self._folder) as folder:
-                return self._taken(folder, found, into, stop)
+                expected = self._checksum(folder, name)
+                # A user who may write here could put a link in its place now, to have another file
+                # read.
+                copy = copied(path, into, most, stop, lambda: folder.open(name))
+                about = folder.about(name)
         except OSError as error:
             raise unreadable(path, error) from error
-
-    def _taken(self, folder: Folder, found: _Found, into: Path, stop: Stop) -> Fetched:
-        path = self._folder / found.name
-        expected = self._checksum(folder, found.name)
-        # A user who may write here could put a link in its place now, to have another file read.
-        copy = copied(path, into, self._settings.bytes_max, stop, lambda: folder.open(found.name))
         try:
-            about = folder.about(found.name)
             if about is None or mark_of(about) != found.mark:
                 raise unstable(path)
             if expected is not None:
@@ -163,14 +160,9 @@ class FolderTransport:
         except FeedDown:
             into.unlink()
             raise
-        as_of_s = made_s(found.mark)
+        remember, as_of_s = {"taken": found.taken}, made_s(found.mark)
         return Fetched(
-            into,
-            copy.size,
-            copy.sha256,
-            {"taken": found.taken},
-            as_of_s=as_of_s,
-            origin=readable(path),
+            into, copy.size, copy.sha256, remember, as_of_s=as_of_s, origin=readable(path)
         )
 
     def _checksum(self, folder: Folder, name: str) -> str | None:

@@ -99,11 +99,9 @@ def _look_at_directory(path: Path) -> None:
         tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     is_64 = tail[max(0, at - 20) : at].startswith(b"PK\x06\x07")
-    if (
-        is_64
-        or len(tail) < at + 22
-        or struct.unpack_from("<L", tail, at + 12)[0] > (DIRECTORY_BYTES_MAX)
-    ):
+    if is_64 or len(tail) < at + 22:
+        raise _too_much()
+    if struct.unpack_from("<L", tail, at + 12)[0] > DIRECTORY_BYTES_MAX:
         raise _too_much()
 
 

@@ -149,7 +149,8 @@ class TufTransport:
                 got = land.fetched(remember, whole=False, as_of_s=made_s)
                 return replace(got, published_ms=published)
         got = self._whole(repository, latest, remember, into, state, stop)
-        if stand is not None and (stand.epoch, stand.generation) != _stand_of(latest):
+        now = latest.epoch, latest.generation
+        if stand is not None and (stand.epoch, stand.generation) != now:
             got = replace(got, published_ms=(latest.made_at_s * 1000,))
         bringing = f"{latest.epoch} {latest.whole}"
         again_s = _AGAIN_S if self._brought == bringing else 0.0
@@ -218,10 +219,6 @@ class TufTransport:
             repository.download(target, landed)
             landed.replace(path)
         return path
-
-
-def _stand_of(latest: Latest) -> tuple[str, int]:
-    return latest.epoch, latest.generation
 
 
 def _needs_whole(stand: _Stand, latest: Latest) -> bool:

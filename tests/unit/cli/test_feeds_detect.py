@@ -73,8 +73,8 @@ def test_a_thai_spreadsheet_is_a_list_without_reading_the_code(tmp_path):
     path.write_text(completed(text))
     feed = read_feed(path, {}, CONTEXT).feed
     assert feed.options == case.options
-    assert feed.region == case.defaults.region
-    mapped = {word: feed.categories[word] for word in case.defaults.categories}
+    assert feed.reading.region == case.defaults.region
+    mapped = {word: feed.reading.categories[word] for word in case.defaults.categories}
     assert mapped == case.defaults.categories
     assert meaning_of(case)["entries"]
 

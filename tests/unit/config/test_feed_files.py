@@ -55,8 +55,13 @@ def test_the_least_that_a_feed_says(tmp_path):
     """List, format, owner and where from are enough; the rest has defaults that are safe."""
     setup = read(tmp_path)
     feed = setup.feed
-    assert (feed.name, feed.list_name, feed.category) == ("kh-scam", "KH/scam", Category.OTHER)
-    assert (feed.expires_after_s, feed.renew_s) == (10 * 86_400, 86_400)
+    reading = feed.reading
+    assert (feed.name, feed.list_name, reading.category) == (
+        "kh-scam",
+        "KH/scam",
+        Category.OTHER,
+    )
+    assert (reading.expires_after_s, feed.renew_s) == (10 * 86_400, 86_400)
     assert (setup.every_s, setup.jitter_s) == (900, 90)
     assert feed.own == ("+6621234*",)
 

@@ -15,6 +15,7 @@ from stream.feeds.feed import Feed
 from stream.feeds.formats.rows import ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict, VersionFacts, decide
 from stream.feeds.open import lines_of
+from stream.feeds.parse import Defaults
 from stream.feeds.read import read_version
 from stream.feeds.row_checks import Bounds, VersionRead
 from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome
@@ -75,7 +76,7 @@ def read(case: Case, one: FeedProposal, place: Place, region: str, folder: Path)
         contact="",
         format=one.kind,
         options=ReadOptions(columns={"number": place}, encoding=one.options.encoding),
-        region=region,
+        reading=Defaults("f", NOW_S, region, expires_after_s=10 * 86_400, sources="feed"),
     )
     return read_version(feed, case.path, folder / "rejects", b"", BOUNDS, NOW_S)
 
