@@ -13,7 +13,7 @@ import phonenumbers
 from numpy.typing import NDArray
 from phonenumbers import PhoneMetadata
 
-from stream.core.filters.digests import Digests, elements
+from stream.core.filters.digests import fingerprints_in
 from stream.core.model.entry import PREFIX_MARK, Columns, text_of
 from stream.core.numbers.codes import texts_of
 
@@ -56,8 +56,7 @@ def number_under(prefixes: Iterable[str], fingerprint: int, key: bytes) -> str |
 
 
 def _places(texts: NDArray[np.bytes_], fingerprint: int, key: bytes) -> NDArray[np.int64]:
-    found = Digests(elements(texts, key)).fingerprints() == np.uint64(fingerprint)
-    return np.flatnonzero(found)
+    return np.flatnonzero(fingerprints_in(texts, key) == np.uint64(fingerprint))
 
 
 def _numbers(start: str) -> Iterator[list[str]]:

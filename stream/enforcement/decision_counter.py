@@ -22,7 +22,7 @@ import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from stream.core.filters.digests import Digests, elements
+from stream.core.filters.digests import fingerprints_in
 from stream.core.model.agreement import owner_of
 from stream.core.model.decision import Decision, Reason, Verdict, read_decision
 from stream.core.model.enforcement_document import CallOutcome
@@ -143,7 +143,8 @@ class DecisionTally:
             key = self.key_of(reason.list)
             if key is None:
                 return
-            fingerprint = hashed[reason.list, text] = _fingerprint(text, key)
+            found = fingerprints_in(np.array([text], "S16"), key)
+            fingerprint = hashed[reason.list, text] = int(found[0])
         batch.numbers.setdefault(cell, set()).add(fingerprint)
         if outcome is not CallOutcome.SIMULATED:
             place = reason.list, fingerprint
@@ -156,10 +157,6 @@ def _day_of(at_ms: int) -> date | None:
         return datetime.fromtimestamp(at_ms / 1000, UTC).date()
     except (OverflowError, ValueError):
         return None
-
-
-def _fingerprint(text: str, key: bytes) -> int:
-    return int(Digests(elements(np.array([text], "S16"), key)).fingerprints()[0])
 
 
 KeysOf = Callable[[], Awaitable[Mapping[str, bytes]]]

@@ -19,12 +19,12 @@ class Feed:
     """The settings that turn a feed's bytes into reports.
 
     `reading` says how rows are read, but for the moment. A report that repeats what is on the list
-    is written again once it is older than `renew_s`. `codes` are the country calling codes that the
-    feed may list, None: all. `own` are the carrier's own numbers and prefixes, which no feed may
-    list. `speaks_for` are the sources that rows may name, empty: any. `samples` are numbers that are
-    on a bare filter. `circle` is used if the list does not exist yet. `digest` changes with any
-    setting that a verdict depends on, `meaning` with any setting that decides which of its rows are
-    listed, and where.
+    is written again once it is older than `renew_s`. `codes` are the country calling codes that
+    the feed may list, None: all. `own` are the carrier's own numbers and prefixes, which no feed
+    may list. `speaks_for` are the sources that rows may name, empty: any. `samples` are numbers
+    that are on a bare filter. `circle` is used if the list does not exist yet. `digest` changes
+    with any setting that a verdict depends on, `meaning` with any setting that decides which of
+    its rows are listed, and where.
     """
 
     name: str

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.core.filters.digests import Digests, elements
+from stream.core.filters.digests import fingerprints_in
 from stream.core.filters.snapshot import COLUMNS
 from stream.core.model.entry import Category, Columns
 from stream.core.model.free_text import SOURCE_CHARS_MAX
@@ -45,8 +45,6 @@ SOURCES_MAX = 60_000
 """A column holds a source's place in two bytes. The rest of 65,536 is for sources on the list."""
 FUTURE_SLACK_S = 300
 """Clocks differ: a report's time that is so little ahead of ours is read as now."""
-_HASHED_AT_ONCE = 1 << 16
-"""Numbers hashed at once. Their digests take eight times the memory of the fingerprints."""
 
 
 class Adjusted(StrEnum):
@@ -348,15 +346,6 @@ def _removed(rows: Rows) -> NDArray[np.bool_]:
     return np.array(rows.removed, np.bool_)
 
 
-def fingerprints_of(texts: NDArray[np.bytes_], key: bytes) -> NDArray[np.uint64]:
-    """Return the fingerprints of numbers (S16) in the circle with `key`."""
-    found = np.empty(len(texts), np.uint64)
-    for at in range(0, len(texts), _HASHED_AT_ONCE):
-        digests = Digests(elements(texts[at : at + _HASHED_AT_ONCE], key))
-        found[at : at + _HASHED_AT_ONCE] = digests.fingerprints()
-    return found
-
-
 class ColumnBuilder:
     """Builds the columns of one file. Fingerprints are those of the circle with `key`."""
 
@@ -371,7 +360,7 @@ class ColumnBuilder:
             return
         self.rows += len(parsed)
         made: dict[str, NDArray[Any]] = {
-            "fingerprint": fingerprints_of(parsed.numbers, self._key),
+            "fingerprint": fingerprints_in(parsed.numbers, self._key),
             "number": codes_of(parsed.numbers),
             "category": parsed.category if category is None else category,
         }

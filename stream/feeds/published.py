@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.filters.digests import fingerprints_in
 from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
@@ -30,7 +31,7 @@ from stream.feeds.formats import states
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import GateReason
 from stream.feeds.open import Rejects, lines_of
-from stream.feeds.parse import FUTURE_SLACK_S, Adjusted, fingerprints_of
+from stream.feeds.parse import FUTURE_SLACK_S, Adjusted
 from stream.feeds.row_checks import Bounds, Masks, VersionRead, check_rows
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
@@ -128,7 +129,7 @@ class PublishedReader:
         # Hashed here: a row of a change file has no fingerprint beside its number. A copy, since
         # the columns of a snapshot are views of its bytes.
         arrays["fingerprint"] = arrays["fingerprint"].copy()
-        arrays["fingerprint"][numbered] = fingerprints_of(texts, self._key)
+        arrays["fingerprint"][numbered] = fingerprints_in(texts, self._key)
         kept = self._in_time(arrays)
         kept &= self._let_through(arrays, table, numbered, texts)
         return in_order({name: array[kept] for name, array in arrays.items()}, table)
@@ -210,7 +211,7 @@ class PublishedReader:
         own = [text for text in self._bounds.own if not text.endswith("*")]
         bare = arrays["number"] == 0
         if own and bare.any():
-            ours = fingerprints_of(np.array(own, "S16"), self._key)
+            ours = fingerprints_in(np.array(own, "S16"), self._key)
             found = np.isin(arrays["fingerprint"], ours) & bare
             reason = GateReason.OWN_SERVICE_NUMBER
             spread[reason] = found | spread.get(reason, found)
