@@ -45,15 +45,6 @@ class ImportRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class FileRead:
-    """The good rows of a file as columns, their count, and rejected rows by reason."""
-
-    columns: Columns
-    rows: int
-    rejected: Mapping[Wrong, int]
-
-
-@dataclass(frozen=True, slots=True)
 class ImportReport:
     """The effect of an import: numbers `added` to the list and `removed` from it, and further
     reports (`updated`) of numbers that were on it. `repeated` rows gave a number and source that a
@@ -70,10 +61,11 @@ class ImportReport:
     count: int
 
 
-def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
-    """Read and parse the file; write rejected rows into the rejects file. Blocks.
+def _read(request: ImportRequest, stage: Stage) -> tuple[Columns, int, Mapping[Wrong, int]]:
+    """Return the good rows as columns, their count, and rejected rows by reason. Blocks.
 
-    Raises InputUnreadable, also where the numbers look like something else: no gate follows.
+    It writes rejected rows into the rejects file. Raises InputUnreadable, also where the numbers
+    look like something else: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
     gathered, tally = ColumnBuilder(request.key), ColumnTally()
@@ -94,7 +86,7 @@ def read_file(request: ImportRequest, stage: Stage = no_progress) -> FileRead:
     stage("sorting", 0, 1)
     columns = gathered.columns(parser.sources)
     stage("sorting", 1, 1)
-    return FileRead(columns, gathered.rows, rejects.counts)
+    return columns, gathered.rows, rejects.counts
 
 
 def _doubt(request: ImportRequest, tally: ColumnTally) -> str:
@@ -117,11 +109,10 @@ async def import_file(
     SnapshotUnreadable.
     """
     head = await head_of(list_store, request.name)
-    file = await asyncio.to_thread(read_file, request, stage)
-    new = file.columns
+    new, rows, rejected = await asyncio.to_thread(_read, request, stage)
     if not len(new):
-        return ImportReport(head.generation, 0, 0, 0, 0, 0, file.rejected, head.count)
-    repeated = file.rows - len(new)
+        return ImportReport(head.generation, 0, 0, 0, 0, 0, rejected, head.count)
+    repeated = rows - len(new)
     if not request.replace and head.changes + len(new) <= CHANGES_MAX:
         entries = [new.entry(row) for row in range(len(new))]
         changed = await list_store.add(request.name, entries, request.by)
@@ -129,7 +120,7 @@ async def import_file(
         added, updated = done[EditOutcome.ADDED], done[EditOutcome.UPDATED]
         head = await head_of(list_store, request.name)
         return ImportReport(
-            changed.generation, file.rows, added, updated, 0, repeated, file.rejected, head.count
+            changed.generation, rows, added, updated, 0, repeated, rejected, head.count
         )
     old = empty_columns()
 
@@ -144,6 +135,5 @@ async def import_file(
     gone = old.numbers - known if request.replace else 0
     added = new.numbers - known
     return ImportReport(
-        *(built.generation, file.rows, added, len(new) - added, gone, repeated, file.rejected),
-        built.count,
+        *(built.generation, rows, added, len(new) - added, gone, repeated, rejected), built.count
     )

@@ -10,9 +10,8 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import total_ordering
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import xxhash
@@ -92,38 +91,24 @@ def check_type(content_type: str, origin: str) -> None:
         raise FeedDown(FeedFault.PROTOCOL, text)
 
 
-@total_ordering
-class Moment:
-    """A point in time as TAXII writes it: RFC 3339 in UTC, to the microsecond."""
+def moment_in(text: str | None) -> datetime | None:
+    """Return the point in time that a text names, in UTC; None: it names none."""
+    moment = read_rfc3339((text or "").strip())
+    try:
+        return None if moment is None else moment.astimezone(UTC)
+    except OverflowError:
+        return None
 
-    def __init__(self, at: datetime) -> None:
-        self.at = at
 
-    @classmethod
-    def parsed(cls, text: str | None) -> Self | None:
-        """Return the moment that `text` names; None: it names none."""
-        moment = read_rfc3339((text or "").strip())
-        try:
-            return None if moment is None else cls(moment.astimezone(UTC))
-        except OverflowError:
-            return None
+def written(moment: datetime) -> str:
+    """Return a point in time as TAXII writes it: RFC 3339 in UTC, to the microsecond."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
-    def less(self, by: timedelta) -> "Moment":
-        """Return a moment before, not before year 1."""
-        start = datetime.min.replace(tzinfo=UTC)
-        return Moment(self.at - by if self.at - start > by else start)
 
-    def __str__(self) -> str:
-        return self.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Moment) and self.at == other.at
-
-    def __lt__(self, other: Any) -> bool:
-        return bool(self.at < other.at)
-
-    def __hash__(self) -> int:
-        return hash(self.at)
+def earlier(moment: datetime, by: timedelta) -> datetime:
+    """Return a point in time before, not before year 1."""
+    start = datetime.min.replace(tzinfo=UTC)
+    return moment - by if moment - start > by else start
 
 
 PAGE_BYTES_MAX = 64 << 20
@@ -169,8 +154,10 @@ class TaxiiTransport:
     async def _fetch(
         self, asking: "_Asking", url: URL, known: Mapping[str, str], into: Path
     ) -> Fetched | Unchanged:
-        after = Moment.parsed(known.get("added_after"))
-        since = None if after is None else after.less(timedelta(seconds=self._settings.overlap_s))
+        after = moment_in(known.get("added_after"))
+        since = (
+            None if after is None else earlier(after, timedelta(seconds=self._settings.overlap_s))
+        )
         reading_s = now_s()
         with landing(into, self._settings.bytes_max, self._origin) as land:
             pages = _Pages(asking, self._settings, land)
@@ -187,7 +174,7 @@ class TaxiiTransport:
         }
         newest = max((one for one in (newest, after) if one is not None), default=None)
         if newest is not None:  # a server that tells no dates is read whole each time
-            remember["added_after"] = str(newest)
+            remember["added_after"] = written(newest)
         # Not as of its newest object: where that is deleted, all would look older than before.
         return land.fetched(remember, whole=since is None)
 
@@ -220,10 +207,10 @@ class _Asking:
         self._web, self._origin, self._into = web, origin, into
         self._bytes_max = min(PAGE_BYTES_MAX, settings.bytes_max)
 
-    async def page(self, url: URL) -> tuple[Envelope, Moment | None]:
+    async def page(self, url: URL) -> tuple[Envelope, datetime | None]:
         """Return one page and the time at which its last object was added. Raises FeedDown."""
         data, last = await self._get(url)
-        return decoded(data, Envelope, self._origin), Moment.parsed(last)
+        return decoded(data, Envelope, self._origin), moment_in(last)
 
     async def ask(self, url: URL, kind: type[T]) -> T:
         """Return one answer, decoded. Raises FeedDown."""
@@ -245,11 +232,11 @@ class _Pages:
         self.seen: set[str] = set()
         self.tail: deque[str] = deque(maxlen=REMEMBERED_MAX)
 
-    async def read(self, url: URL, since: Moment | None) -> Moment | None:
+    async def read(self, url: URL, since: datetime | None) -> datetime | None:
         """Write the envelope; return when its last object was added, if known. Raises FeedDown."""
         limit = {"limit": str(self._settings.limit)}
-        query = limit if since is None else {**limit, "added_after": str(since)}
-        newest: Moment | None = None
+        query = limit if since is None else {**limit, "added_after": written(since)}
+        newest: datetime | None = None
         idle = 0
         self._land.write(b'{"objects":[')
         while True:
@@ -261,7 +248,7 @@ class _Pages:
             if envelope.next is not None:
                 query = {**query, "next": envelope.next}
             elif last is not None and not idle:
-                query = {**limit, "added_after": str(last.less(TICK))}
+                query = {**limit, "added_after": written(earlier(last, TICK))}
             else:
                 raise self._lost(url, "says that there is more, and not how to ask for it")
             if idle >= IDLE_PAGES_MAX:
