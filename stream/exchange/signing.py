@@ -76,7 +76,7 @@ def copied(data: bytes, kind: type[S]) -> Metadata[S]:
 
 def renew(metadata: Metadata[S], now_s: int, valid_s: int) -> None:
     """Make it the next version, good for `valid_s` from now on; no signature yet."""
-    metadata.signed.version += 1
+    metadata.signed.version += 1  # clients refuse a version that is not above the last one
     metadata.signed.expires = moment(now_s + valid_s)
     metadata.signatures.clear()
 

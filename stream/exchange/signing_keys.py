@@ -64,7 +64,7 @@ class KeyRing:
 
     def at(self, path: Path) -> HeldKey:
         """Return the key in a file. Raises SecretUnsafe, ExchangeFault."""
-        if path not in self._held:
+        if path not in self._held:  # once: unsealing with a passphrase takes time
             self._held[path] = self._read(path)
         return self._held[path]
 
@@ -84,6 +84,7 @@ class KeyRing:
         sealed: KeySerializationEncryption = NoEncryption()
         if self._passphrase is not None:
             sealed = BestAvailableEncryption(self._passphrase)
+        # It refuses to overwrite: a key that is gone cannot be had again.
         write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed))
         self._held[path] = HeldKey(name, path, CryptoSigner(private))
         return self._held[path]

@@ -106,6 +106,7 @@ async def assess(
         if move is None:
             held = await _held(list_store, feed, read.columns, fetched.whole, key)
         else:
+            # The list is hashed with its old key still, the version with the new one.
             held = await _held(list_store, feed, read.columns, True, move.key_before)
             held = await asyncio.to_thread(rehashed, held, key)
         change = await asyncio.to_thread(
@@ -149,6 +150,7 @@ async def _held(
     list_store: ListStore, feed: Feed, new: Columns, whole: bool, key: bytes
 ) -> Columns:
     """Return the feed's own reports on the list: all, or for a small increment of its numbers."""
+    # An increment of a few numbers does not fetch a base of millions from Redis.
     if whole or len(new) > CHANGES_MAX:
         _, columns = await entries_of(list_store, feed.list_name, key)
         return await asyncio.to_thread(owned_by, columns, feed.owns)

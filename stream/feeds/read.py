@@ -133,6 +133,7 @@ def _as_bare(feed: Feed, data: bytes, key: bytes) -> VersionRead:
 
 def _unreadable(path: Path, error: InputUnreadable) -> VersionRead:
     why = str(error).removeprefix(f"{path}: ")
+    # The filter's reader knows the reason; on its way here it became the cause of other faults.
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, FilterTooCoarse):
         cause = cause.__cause__

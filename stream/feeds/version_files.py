@@ -153,7 +153,7 @@ class VersionFiles:
             if place.name not in needed:
                 decided = report.verdict if report is not None else ""
                 others.append((place.stat().st_mtime, place, decided))
-        others.sort(reverse=True)
+        others.sort(reverse=True)  # the newest first: `rank` counts them
         gone = [
             place
             for rank, (at_s, place, decided) in enumerate(others)

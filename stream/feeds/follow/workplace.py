@@ -39,6 +39,7 @@ class Workplace:
 
     def surroundings(self) -> Surroundings:
         """Surroundings by which versions are judged now."""
+        # Asked again for each version: an agreement may end or be extended while we run.
         if self.agreements is None:
             return self.around
         return replace(self.around, agreements=self.agreements())

@@ -81,6 +81,7 @@ def read(chunks: Callable[[], Iterable[Lines]]) -> Iterator[Rows]:
 
     Each call of `chunks` gives the lines from the beginning. Raises InputUnreadable.
     """
+    # Twice through the file: no row may be used before the hash at its end was compared.
     last = proven(chunks())
     decode = msgspec.json.Decoder(_Change).decode
     rows, lines = Collector(), count(1)

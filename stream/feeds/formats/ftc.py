@@ -42,7 +42,7 @@ _SUBJECTS = frozenset(" ".join(subject.casefold().split()) for subject in WORDS)
 def read(chunks: Iterable[Lines]) -> Iterator[Rows]:
     """Yield the rows of a day's file. Raises InputUnreadable for another header."""
     source = iter(chunks)
-    first = csv.head(source)
+    first = csv.head(source)  # and put back below: the reader of CSV needs the header again
     if first is None:
         raise InputUnreadable("the file is empty")
     shape = csv.shape_of(first)

@@ -40,6 +40,7 @@ def read_text(chunks: Iterable[Lines]) -> Iterator[Rows]:
         first += len(chunk)
 
 
+# Only what partners write in these places: msgspec rejects other JSON before it becomes objects.
 _Value = str | int | float | None
 
 
@@ -70,6 +71,7 @@ def read_jsonl(
             if not text or text.isspace():
                 continue
             try:
+                # A wrong byte is a lone surrogate in the text, which UTF-8 cannot encode.
                 rows.append(decode(text.encode("utf-8", "replace")))
                 lines.append(line)
             except UNREADABLE as error:

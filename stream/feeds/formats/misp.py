@@ -135,6 +135,7 @@ def _events(document: Document) -> Iterator[bytes]:
 
 
 def _decoded(raw: bytes) -> _Event:
+    # Counted in the bytes: once they are objects it is too late.
     if raw.count(b"{") > EVENT_OBJECTS_MAX:
         raise InputUnreadable(f"an event of more than {EVENT_OBJECTS_MAX} objects: refused")
     try:
@@ -173,6 +174,7 @@ def _add(
         rows.pass_over()
         return
     original = as_kept(msgspec.json.encode(attribute))
+    # The attribute's first: the first tag that names a category counts.
     held = (*(attribute.Tag or ())[:TAGS_MAX], *(event.Tag or ())[:TAGS_MAX])
     tags = [tag.name for tag in held]
     reported, ends = _times(event, attribute)

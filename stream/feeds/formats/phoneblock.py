@@ -31,7 +31,7 @@ NUMBER_BYTES_MAX = 1 << 16
 """Entries are decoded one by one, so this bounds memory. Real ones take 100 bytes."""
 
 
-class _Number(msgspec.Struct):
+class _Number(msgspec.Struct):  # other members of an entry are skipped without becoming objects
     phone: str
     votes: int
     rating: str | None = None

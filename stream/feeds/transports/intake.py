@@ -48,6 +48,7 @@ class Intake:
     def feed(self, data: bytes) -> Iterator[None]:
         """Take more bytes; yield after each bounded step, so that others run. Raises FeedDown."""
         self.taken += len(data)
+        # The limit holds for both: packed bytes here, unpacked ones where they are written.
         if self.taken > self._land.bytes_max:
             raise too_large(self._land.origin, self._land.bytes_max)
         for raw in self._coding.feed(data):

@@ -102,7 +102,7 @@ class MispFeedTransport:
             return Unchanged(known)
         manifest = _Manifest(data, f"{self._origin}{MANIFEST}")
         since = int(known.get("since", "-1"))
-        # An event may change twice within the second that its timestamp has.
+        # `>=`: an event may change twice within the second that its timestamp has.
         events = sorted(event for event, at_s in manifest.times.items() if at_s >= since)
         remember = {
             "address": self._address,

@@ -134,6 +134,7 @@ class TufTransport:
             "whole": str(latest.whole),
         }
         stand = _Stand.of(remembered, name)
+        # Another epoch: generations do not follow ours, so changes could not be applied.
         if stand is not None and stand.epoch == latest.epoch:
             if stand.generation == latest.generation and not _needs_whole(stand, latest):
                 return Unchanged(remembered)
@@ -153,6 +154,7 @@ class TufTransport:
         if stand is not None and (stand.epoch, stand.generation) != now:
             got = replace(got, published_ms=(latest.made_at_s * 1000,))
         bringing = f"{latest.epoch} {latest.whole}"
+        # It was not accepted, or it would be remembered: no download of it at each look.
         again_s = _AGAIN_S if self._brought == bringing else 0.0
         self._brought = bringing
         return replace(got, wait_s_min=again_s)

@@ -48,6 +48,7 @@ class _Deflated:
 
     def step(self, data: bytes) -> tuple[bytes, bytes]:
         out = self._decoder.decompress(data, STEP_BYTES)
+        # Behind the end the rest is the next member's; before it, a full step left input.
         return out, self._decoder.unused_data or self._decoder.unconsumed_tail
 
 
@@ -124,7 +125,7 @@ class Unpacker:
                 yield out
             if self._member.ended:
                 self._member = None
-            elif not data and len(out) < STEP_BYTES:
+            elif not data and len(out) < STEP_BYTES:  # a full step may have more to come
                 return
 
     def end(self) -> None:

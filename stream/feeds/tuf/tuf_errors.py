@@ -60,6 +60,8 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}(/[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}){0,7}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+# python-tuf has one exception for several attacks, told apart by its text. A new wording there turns
+# one reason into another, never a refusal into an acceptance.
 _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing info for")
 
 
@@ -143,6 +145,7 @@ def _signature(error: tuf.UnsignedMetadataError, where: str, kept: Path, said: b
     if not rest.startswith("0/"):
         return refused(FeedFault.THRESHOLD, text)
     keys = _keys_of(role, kept)
+    # Nobody signed in threshold: the file itself names the keys that tried.
     signers = set(Metadata.from_bytes(said).signatures)
     known = signers & keys
     reason = FeedFault.WRONG_SIGNATURE if known or not signers else FeedFault.UNKNOWN_KEY
