@@ -60,8 +60,8 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}(/[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}){0,7}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-# python-tuf has one exception for several attacks, told apart by its text. A new wording there turns
-# one reason into another, never a refusal into an acceptance.
+# python-tuf has one exception for several attacks, told apart by its text. A new wording turns one
+# reason into another, never a refusal into an acceptance.
 _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing info for")
 
 
