@@ -100,26 +100,7 @@ class PublishedReader:
 
     def _of_states(self, rows: states.StateRows) -> Columns:
         self._rejected += rows.rejected
-        names: dict[str, int] = {}
-        for name in rows.source:
-            names.setdefault(name, len(names))
-        values: dict[str, list[int]] = {
-            "fingerprint": rows.fingerprint,
-            "number": rows.number,
-            "reported_at": rows.reported_at,
-            "expires_at": rows.expires_at,
-            "category": [
-                REMOVED if gone else category
-                for gone, category in zip(rows.removed, rows.category, strict=True)
-            ],
-            "confidence": rows.confidence,
-            "source": [names[name] for name in rows.source],
-        }
-        arrays: dict[str, NDArray[Any]] = {
-            c.name: np.array(values[c.name], np.int64 if c.name == "source" else c.dtype)
-            for c in COLUMNS
-        }
-        return self._owned(arrays, tuple(names))
+        return self._owned(rows.arrays, rows.sources)
 
     def _owned(self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]) -> Columns:
         """Return the rows that may go live, as this feed's; count the others."""

@@ -5,15 +5,19 @@ combined number by number, and reading one twice does no harm.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from stream.core.filters.overlay import Change
+from stream.core.filters.snapshot import COLUMNS
 from stream.core.model.entry import Category, code_of
+from stream.feeds.diff import REMOVED
 from stream.feeds.formats.change_file import Header, fields_of, lined, proven, read_header
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Wrong
@@ -36,22 +40,17 @@ class _State(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.number or self.fingerprint or ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class StateRows:
-    """Rows of a change file. Either `number` or `fingerprint` is 0.
+    """Rows of a change file, as arrays by the names of `Columns`. `source` indexes `sources`.
 
-    A row with `removed` removes all reports of its number.
+    Either `number` or `fingerprint` is 0. A row with the category `REMOVED` removes all reports of
+    its number.
     """
 
-    number: list[int] = field(default_factory=list)
-    fingerprint: list[int] = field(default_factory=list)
-    removed: list[bool] = field(default_factory=list)
-    category: list[int] = field(default_factory=list)
-    source: list[str] = field(default_factory=list)
-    reported_at: list[int] = field(default_factory=list)
-    expires_at: list[int] = field(default_factory=list)
-    confidence: list[int] = field(default_factory=list)
-    rejected: list[RejectedRow] = field(default_factory=list)
+    arrays: dict[str, NDArray[Any]]
+    sources: tuple[str, ...]
+    rejected: list[RejectedRow]
 
 
 def states(
@@ -113,52 +112,61 @@ def _checked(lines: list[str], name: str) -> tuple[Header, int]:
     return header, last
 
 
+_decode = msgspec.json.Decoder(_State).decode
+
+
 def read(chunks: Callable[[], Iterable[Lines]]) -> StateRows:
     """Return the rows of a change file, after a check of its hash. Raises InputUnreadable."""
-    last, rows, line = proven(chunks()), StateRows(), 0
-    decode = msgspec.json.Decoder(_State).decode
-    for chunk in chunks():
-        for text in chunk:
-            line += 1
-            if line in {1, last}:
-                continue
-            why: tuple[Wrong, str]
-            try:
-                state = decode(text.encode("utf-8", "replace"))
-                number = code_of(state.number) if state.number is not None else 0
-                fingerprint = int(state.fingerprint or "0", 16)
-            except BROKEN as error:
-                why = Wrong.UNREADABLE, str(error)
-            except ValueError as error:
-                why = Wrong.NOT_A_NUMBER, str(error)
-            else:
-                if why_not := _add(rows, state, number, fingerprint):
-                    why = why_not
-                else:
-                    continue
-            rows.rejected.append(RejectedRow(line, *why, text[:_ORIGINAL_CHARS]))
-    return rows
+    last = proven(chunks())
+    rows: list[tuple[int, ...]] = []
+    sources: dict[str, int] = {}
+    rejected: list[RejectedRow] = []
+    for line, text in enumerate(chain.from_iterable(chunks()), 1):
+        if line in {1, last}:
+            continue
+        row = _row(line, text, sources)
+        if isinstance(row, RejectedRow):
+            rejected.append(row)
+        else:
+            rows.append(row)
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    arrays = {
+        # A file may name more sources than a column of two bytes has places for.
+        column.name: np.array(values, np.int64 if column.name == "source" else column.dtype)
+        for column, values in zip(COLUMNS, columns, strict=True)
+    }
+    return StateRows(arrays, tuple(sources), rejected)
 
 
-def _add(rows: StateRows, state: _State, number: int, fingerprint: int) -> tuple[Wrong, str] | None:
-    """Keep a row, or return why it cannot be kept."""
-    if not number and not 0 < fingerprint < 2**64:
-        return Wrong.NO_NUMBER, ""
+def _row(line: int, text: str, sources: dict[str, int]) -> tuple[int, ...] | RejectedRow:
+    """Return a row in the order of `COLUMNS`, or why it cannot be used."""
+
+    def rejected(why: Wrong, detail: str) -> RejectedRow:
+        return RejectedRow(line, why, detail, text[:_ORIGINAL_CHARS])
+
     try:
-        category = Category[state.category.upper()]
-    except KeyError:
-        category = Category.OTHER  # a later version knows more of them
+        state = _decode(text.encode("utf-8", "replace"))
+        number = code_of(state.number) if state.number is not None else 0
+        fingerprint = int(state.fingerprint or "0", 16)
+    except BROKEN as error:
+        return rejected(Wrong.UNREADABLE, str(error))
+    except ValueError as error:
+        return rejected(Wrong.NOT_A_NUMBER, str(error))
+    if not number and not 0 < fingerprint < 2**64:
+        return rejected(Wrong.NO_NUMBER, "")
     if not 0 <= state.confidence <= 100:
-        return Wrong.BAD_CONFIDENCE, str(state.confidence)
-    rows.number.append(number)
-    rows.fingerprint.append(0 if number else fingerprint)
-    rows.removed.append(state.op == "remove")
-    rows.category.append(int(category))
-    rows.source.append(state.source)
-    rows.reported_at.append(_seconds(state.reported_at))
-    rows.expires_at.append(_seconds(state.expires_at))
-    rows.confidence.append(state.confidence)
-    return None
+        return rejected(Wrong.BAD_CONFIDENCE, str(state.confidence))
+    # A later version may know more categories than this one.
+    category = Category.__members__.get(state.category.upper(), Category.OTHER)
+    return (
+        0 if number else fingerprint,
+        number,
+        _seconds(state.reported_at),
+        _seconds(state.expires_at),
+        REMOVED if state.op == "remove" else int(category),
+        state.confidence,
+        sources.setdefault(state.source, len(sources)),
+    )
 
 
 def _seconds(moment: datetime | None) -> int:
