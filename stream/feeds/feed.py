@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,8 @@ from stream.feeds.parse import Defaults
 
 ID_CHARS = 12
 """Characters of a version's SHA-256 that name it: enough to tell one feed's versions apart."""
+READING: Final = Defaults("", 0, expires_after_s=10 * 86_400, sources="feed")
+"""The defaults for rows of a feed whose file says nothing about them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class Feed:
     circle: str = "plain"
     options: ReadOptions = field(default_factory=ReadOptions)
     header: tuple[str, ...] = ()
-    reading: Defaults = Defaults("", 0, expires_after_s=10 * 86_400, sources="feed")  # noqa: RUF009
+    reading: Defaults = READING
     renew_s: int = 86_400
     codes: frozenset[int] | None = None
     own: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """What a feed's version changes, against a model of dictionaries."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ NOW_S, RENEW_S, LIFE_S = 1_800_000_000, 1000, 10_000
 FEED = "kh-scam"
 NUMBERS = [f"+8553100000{n}" for n in range(6)]
 SOURCES = [FEED, f"{FEED}/police"]
-CLOCK = {"now_s": NOW_S, "renew_s": RENEW_S}
+now_different = partial(difference, own=FEED, now_s=NOW_S, renew_s=RENEW_S)
 Reports = dict[tuple[str, str], tuple[int, int, int, int]]
 """(number, source) -> category, confidence, reported, expires."""
 
@@ -61,7 +62,7 @@ def test_what_is_written_makes_the_list_say_what_the_feed_says(held, new, whole)
     """
     if whole:
         new = {key: said for key, said in new.items() if said is not None}
-    change = difference(columns(held), columns(new), own=FEED, whole=whole, **CLOCK)
+    change = now_different(columns(held), columns(new), whole=whole)
     after = reports(merged(without(columns(held), change.retracted), change.written))
     ends = {number for (number, source), said in new.items() if said is None and source == FEED}
     wanted = {} if whole else {key: said for key, said in held.items() if key[0] not in ends}
@@ -85,7 +86,7 @@ def test_what_is_written_makes_the_list_say_what_the_feed_says(held, new, whole)
 def test_doing_it_again_changes_nothing(held, new) -> None:
     """Whoever was killed after the change and does it again writes nothing."""
     whole = {key: said for key, said in new.items() if said is not None}
-    change = difference(columns(held), columns(whole), own=FEED, whole=True, **CLOCK)
+    change = now_different(columns(held), columns(whole), whole=True)
     after = merged(without(columns(held), change.retracted), change.written)
-    again = difference(after, columns(whole), own=FEED, whole=True, **CLOCK)
+    again = now_different(after, columns(whole), whole=True)
     assert again.changes == 0

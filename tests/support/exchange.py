@@ -119,7 +119,7 @@ class Publisher:
         await self.register.remove(LIST, gone, BY)
 
     async def publishes(self, *, anew: bool = False) -> Edition | None:
-        return await self.outlet.bring_out(self.register, self.offer, anew=anew)
+        return await self.outlet.bring_out(self.register, self.offer, restart=anew)
 
 
 class Country:

@@ -23,7 +23,7 @@ from stream.core.model.errors import ConfigInvalid, ListStoreDown, ListStoreUnsa
 from stream.feeds.assess import Arrival, Assessed, assess, last_of
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import FeedProposal
-from stream.feeds.feed import Feed
+from stream.feeds.feed import READING, Feed
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateVerdict
@@ -162,11 +162,14 @@ def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
         contact="",
         format=found.kind,
         options=found.options,
-        region=found.region,
-        dates=found.dates,
-        unknown_category="other",
+        reading=replace(
+            READING,
+            region=found.region,
+            dates=found.dates,
+            unknown_category="other",
+            prefixes=context.prefixes,
+        ),
         own=context.own,
-        prefixes=context.prefixes,
     )
 
 

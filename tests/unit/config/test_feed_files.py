@@ -56,11 +56,7 @@ def test_the_least_that_a_feed_says(tmp_path):
     setup = read(tmp_path)
     feed = setup.feed
     reading = feed.reading
-    assert (feed.name, feed.list_name, reading.category) == (
-        "kh-scam",
-        "KH/scam",
-        Category.OTHER,
-    )
+    assert (feed.name, feed.list_name, reading.category) == ("kh-scam", "KH/scam", Category.OTHER)
     assert (reading.expires_after_s, feed.renew_s) == (10 * 86_400, 86_400)
     assert (setup.every_s, setup.jitter_s) == (900, 90)
     assert feed.own == ("+6621234*",)

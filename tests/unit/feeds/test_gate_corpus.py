@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,10 @@ from stream.core.model.entry import text_of
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.detection.table_head import head_of
-from stream.feeds.feed import Feed
+from stream.feeds.feed import READING, Feed
 from stream.feeds.formats.rows import ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict, VersionFacts, decide
 from stream.feeds.open import lines_of
-from stream.feeds.parse import Defaults
 from stream.feeds.read import read_version
 from stream.feeds.row_checks import Bounds, VersionRead
 from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome
@@ -76,7 +76,7 @@ def read(case: Case, one: FeedProposal, place: Place, region: str, folder: Path)
         contact="",
         format=one.kind,
         options=ReadOptions(columns={"number": place}, encoding=one.options.encoding),
-        reading=Defaults("f", NOW_S, region, expires_after_s=10 * 86_400, sources="feed"),
+        reading=replace(READING, region=region),
     )
     return read_version(feed, case.path, folder / "rejects", b"", BOUNDS, NOW_S)
 
