@@ -5,7 +5,7 @@ import csv
 import hashlib
 import os
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Final, NoReturn
