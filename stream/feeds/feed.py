@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.policy.list_scope import Scope
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict
@@ -57,6 +58,10 @@ class Feed:
     def owns(self, source: str) -> bool:
         """Return whether reports of `source` are this feed's own."""
         return source == self.name or source.startswith(f"{self.name}/")
+
+    def source_of(self, name: str) -> str:
+        """Return the source of this feed's report that was `name`'s before, "": nobody's."""
+        return f"{self.name}/{name}"[:SOURCE_CHARS_MAX] if name else self.name
 
     def defaults(self, now_s: int) -> Defaults:
         """Return the defaults for reading its rows at `now_s`."""

@@ -23,7 +23,6 @@ from stream.core.filters.snapshot import (
 )
 from stream.core.model.entry import PREFIX_MARK, Category, Columns, text_of
 from stream.core.model.errors import SnapshotUnreadable
-from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.numbers.codes import texts_of
 from stream.feeds.diff import REMOVED, rows_of
 from stream.feeds.feed import Feed
@@ -124,7 +123,7 @@ class PublishedReader:
         number, so the feed's own would be replaced.
         """
         feed = self._feed.name
-        full = [f"{feed}/{name}"[:SOURCE_CHARS_MAX] if name else feed for name in sources]
+        full = [self._feed.source_of(name) for name in sources]
         table = list(dict.fromkeys([feed, *full]))
         places = {name: place for place, name in enumerate(table)}
         apart = np.array([places[name] for name in full] or [0], np.int64)[arrays["source"]]

@@ -34,7 +34,7 @@ class Apart(Generic[T]):
     async def __call__(self, work: Callable[[Stop], T]) -> T:
         """Run `work`, which raises WorkStopped soon after `stop` is set.
 
-        Raises its exceptions, and FeedDown(TIMEOUT).
+        Raises its FeedDown, WorkStopped or OSError, and FeedDown(TIMEOUT).
         """
         if self._thread is not None and self._thread.is_alive():
             raise self._hangs()
@@ -44,8 +44,11 @@ class Apart(Generic[T]):
         def run() -> None:
             try:
                 done.set_result(work(stop))
-            except BaseException as error:  # noqa: BLE001 -- raised again where it is awaited
+            except (FeedDown, WorkStopped, OSError) as error:
                 done.set_exception(error)
+            finally:
+                if not done.done():  # the thread's own report of the bug stands in the log
+                    done.set_exception(AssertionError(f"a bug ended the thread of {self._origin}"))
 
         self._thread = threading.Thread(target=run, name=f"feed {self._origin}", daemon=True)
         self._thread.start()
