@@ -98,6 +98,7 @@ class ScannedKeyFields(Sequence[KeyFields]):
         decoded = located.fallback.get(index)
         if decoded is not None:
             return decoded
+        # A call id is never None: the scan leaves a record without one to the fallback decoder.
         return KeyFields(*(located.text(name, index) for name in FIELDS))  # type: ignore[arg-type]
 
 

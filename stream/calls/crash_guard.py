@@ -101,6 +101,8 @@ class CrashGuard:
             _noted(self._crashes, decide, _noted(self._crashes, decode, alone))
             self._crashes.end()
             if count % _PROBES == 0:
+                # A worker that sends no heartbeat loses its partitions, and its successor probes
+                # the same records.
                 await asyncio.sleep(0)
                 if self._revoking():
                     return
@@ -142,6 +144,7 @@ class CrashGuard:
 
 def _noted(crashes: CrashLog, step: Callable[[T], U], value: T) -> U:
     """`step(value)`; an exception that comes out of it is noted on its way."""
+    # `finally` and no `except`: it notes whatever comes out, and hides none of it.
     done = False
     try:
         result = step(value)
@@ -167,6 +170,7 @@ def _row(raw: RawBatch, row: int, place: Partition) -> RawBatch:
 
 def _without(raw: RawBatch, rows: Sequence[int], decode: Decode) -> CallBatch:
     """Decode the batch without the records in `rows`, which are rejected."""
+    # A record without a value is a tombstone to every decoder, and costs no other record its row.
     values = raw.values
     if isinstance(values, Texts):
         sizes = values.sizes.copy()

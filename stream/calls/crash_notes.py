@@ -184,6 +184,7 @@ def read_crashes(folder: Path) -> CrashFile:
     except FileNotFoundError:
         return CrashFile()
     except msgspec.DecodeError as error:
+        # It is a help for odd times. A damaged one must not stop a worker.
         log.warning("%s is damaged and starts empty: %s", folder / _FILE, error)
         return CrashFile()
 
@@ -244,6 +245,8 @@ class CrashLog:
     def look(self, positions: Mapping[Partition, int]) -> None:
         """Find the crashes of workers that are gone; forget those of records behind `positions`."""
         with _exclusive(self._folder / _LOCK):
+            # Read, change and write under one lock: two workers that start together each find some
+            # notes, and neither may write over what the other found.
             before = read_crashes(self._folder)
             found = [crash for path in self._notes() for crash in self._crashes_in(path)]
             oldest_ms = self._clock_ms() - KEPT_S * 1000
@@ -284,6 +287,8 @@ class CrashLog:
         note = os.pread(handle, _BYTES, 0)
         if not note or note[0] not in (_AT_WORK, _RAISED):
             return []
+        # Cleared before the crash is written down: killed in between we forget one crash, where the
+        # other order could count one twice and set aside a good record.
         os.pwrite(handle, bytes([_IDLE]), 0)
         lines = note[1:].partition(b"\0")[0].decode("ascii", "replace").splitlines()
         return [crash for line in lines if (crash := self._crash(line, note[0] == _RAISED))]
@@ -314,6 +319,7 @@ def _told(crash: Crash) -> str:
 def _locked(path: Path, *, create: bool) -> int | None:
     """Open and lock a file; None: somebody holds it, or it is gone."""
     try:
+        # O_NOFOLLOW: a link in this folder would let a note be written over another file of ours.
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600)
     except FileNotFoundError:
         return None

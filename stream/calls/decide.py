@@ -79,10 +79,12 @@ def decide(
     else:
         rulings = rulings.at(np.flatnonzero(rulings.actions > Action.OBSERVE))
         plain = np.zeros(0, np.int64)
+    # Nearly every batch ends here: no list holds any of its numbers.
     if not len(rulings) and not len(plain):
         return Decided(None, _NO_BYTES, {}, batch.rejected, tally)
     marks: Mapping[int, bytes] = {}
     if deduplicator is not None and deduplicator.concern(batch.raw):
+        # Its ids are needed before it is known which rulings stay; so they are made twice here.
         numbers = _deciding_numbers(batch, rulings, _NO_CALLS)
         ruled = _ids(batch, rulings.calls, numbers)
         kept, marks = deduplicator.look(batch, rulings, ruled, numbers)
@@ -119,6 +121,7 @@ def _count(rulings: Rulings, calls: int, rule_names: RuleNames, tally: BatchTall
     passing = calls - len(rulings)
     if passing:
         tally.decisions[_PASSING] += passing
+    # Rule, trial and action (0 to 2) as one number each, so that one pass counts all labels.
     kinds = np.bincount((rulings.rules * 2 + rulings.simulated) * 4 + rulings.actions)
     for kind in np.flatnonzero(kinds).tolist():
         rule, simulated, action = kind // 8, bool(kind // 4 % 2), Action(kind % 4)
@@ -167,4 +170,5 @@ def _ids(
     return decision_ids(by_row[rows], raw.offsets[rows], raw.timestamps_ms[rows], numbers)
 
 
+# One of blake2b for each partition that a worker reads; bounded, as topics come and go.
 _seed_of = lru_cache(maxsize=4096)(seed_of)

@@ -54,6 +54,7 @@ def _scanned(
         return _Scanned(located.field(name), texts)
 
     def trunk(index: int) -> str | None:
+        # Without trunks in the configuration each call's is the home country's, whatever it names.
         return located.text("trunk", index) if names or trunks.have_prefixes else None
 
     numbers = _numbers(column, trunk, trunks, check_callee=settings.check_callee)
@@ -96,6 +97,7 @@ def _batch(
         row = int(rows[index])
         value = raw.values[row]
         assert value is not None, "a tombstone is no call"
+        # A batch has few parts, and only calls with a decision are asked for.
         for part in parts:
             if row < part.stop:
                 return part.dialect, value

@@ -65,6 +65,8 @@ class SegmentDecoder:
         calls: Sequence[Value] = values
         self.rows = rows
         limit = min(FIELD_LENGTH_MAX, self._settings.record_bytes_max)
+        # The quick way decodes all in one `map`, without a look at each. One tombstone, long record
+        # or exception sends the whole batch the slow way, which knows which record it is.
         if not all(values) or max(map(len, values), default=0) > limit:
             calls = self._decode_each(values)
         else:
@@ -199,6 +201,7 @@ _CHUNK = 1 << 18
 
 
 def _needle(key: str) -> bytes:
+    # Four bytes are one word to compare. Keys that begin alike are counted together.
     return (b'"%b"' % key.encode())[:4]
 
 
@@ -211,6 +214,7 @@ def _count(text: bytes, needle: bytes) -> int:
         return text.count(needle)
     word = np.frombuffer(needle, np.uint32)[0]
     found = 0
+    # NumPy compares words at multiples of four from a start, so each of the four starts is taken.
     for start in range(min(4, len(text))):
         words = np.frombuffer(text, np.uint32, (len(text) - start) // 4, start)
         found += int(np.count_nonzero(words == word))
@@ -236,6 +240,7 @@ def refuse_unsound(value: Value, keys: Sequence[str]) -> None:
         if len(set(here)) < len(here):
             repeated.extend(key for key in keys if here.count(key) > 1)
 
+    # `len` reads numbers: Python refuses integers of more than 4,300 digits, and none is needed.
     json.loads(text, object_pairs_hook=look, parse_int=len, parse_float=len)
     if repeated:
         raise NoCall(RejectReason.DUPLICATE_KEY, f"{repeated[0]} is given twice")

@@ -78,6 +78,7 @@ class Deduplicator:
         `ids` are the rulings' decision ids, `numbers` the deciding ones. A record that is worked on
         again repeats nothing but what it repeated before.
         """
+        # By action, and every real action above every simulated one.
         strengths = rulings.actions.astype(np.int64)
         strengths += (~rulings.simulated & (rulings.actions > Action.OBSERVE)) * (Action.BLOCK + 1)
         starts = [segment.start for segment in batch.raw.segments]
@@ -85,6 +86,8 @@ class Deduplicator:
         segments = np.searchsorted(starts, rows, "right") - 1
         left_out = set()
         repeated: dict[int, bytes] = {}
+        # By rows: rulings of rules stand behind those of lists, and the first record is the first
+        # in Kafka.
         for place in np.argsort(rows, kind="stable").tolist():
             partition = batch.raw.segments[int(segments[place])].partition
             if partition.topic not in self._topics:
@@ -113,8 +116,10 @@ class Deduplicator:
         first = calls.get(call)
         if (
             first is not None
+            # The same id: the record itself, worked on again after an aborted transaction.
             and first.decision_id != now.decision_id
             and now.strength <= first.strength
+            # Both ways: times that producers set may go back.
             and abs(now.at_ms - first.at_ms) <= self._window_ms
             and first.repeats < RECORDS_MAX - 1
         ):
@@ -137,6 +142,7 @@ class Deduplicator:
 
 def marked(values: Texts, marks: Mapping[int, bytes]) -> Texts:
     """Decisions, as JSON, of which those at the keys of `marks` name the id that they repeat."""
+    # Behind all others in a new buffer, since a text cannot grow where it lies. Few have marks.
     starts, sizes = values.starts.copy(), values.sizes.copy()
     more: list[bytes] = []
     at = len(values.data)

@@ -203,6 +203,8 @@ _MARK = "\ufdd0"
 """Stands for the id while the SIP answer is taken apart: Unicode has it for no text."""
 
 
+# By identity of the names, which are made once for a policy: a lookup costs nothing. A few, since
+# tests and replays decide with several policies in turn.
 @lru_cache(maxsize=8)
 def _phrases(rule_names: RuleNames, sip: SipAnswerSettings) -> _Phrases:
     """Make the phrases for the lists and rules of one policy."""
@@ -341,6 +343,7 @@ def _rows_of(numbers: Numbers | None, count: int) -> NDArray[np.uint8]:
 def _ruling_columns(columns: DecisionColumns, phrases: _Phrases) -> NDArray[np.int64]:
     """`rulings` as the kernel wants them."""
     rulings = columns.rulings
+    # A ruling on trial flags or blocks: one that observed would be read as one that blocks.
     kinds = rulings.actions + 2 * rulings.simulated.astype(np.int64)
     return np.array(
         [

@@ -43,6 +43,8 @@ def locate(
     texts = raw.texts()
     layouts = [part.dialect.layout for part in parts]
     height = len(FIELDS) + any(layout is not None and layout.only is not None for layout in layouts)
+    # Until a scan says otherwise, every record is odd and has no field: so are those of a segment
+    # whose dialect has no layout.
     found = FoundFields(
         np.full((height, count), 0, np.int64),
         np.full((height, count), -1, np.int64),
@@ -97,6 +99,7 @@ def _looked_at(
     if layout.channels:
         odd |= sizes[_TRUNK] > _CHANNEL_BYTES_MAX
         _cut_channels(texts.data, starts[_TRUNK], sizes[_TRUNK])
+    # What was found in records that are odd now must not be taken for a field of theirs.
     starts[:, odd != 0] = 0
     sizes[:, odd != 0] = -1
     return int(np.count_nonzero(odd))
@@ -110,6 +113,7 @@ def _cut_channels(
     if width <= 0:
         return
     places = np.arange(width)
+    # A window at every byte is a view; only those at `starts` are copied, and may be written to.
     letters = np.lib.stride_tricks.sliding_window_view(data, width)[starts]
     letters[places >= sizes[:, None]] = 0
     slashes = letters == ord("/")

@@ -138,6 +138,7 @@ class Lookup:
     async def one(self, question: Question, call_id: str) -> bytes:
         """Return the answer to one question as JSON; `call_id` is taken if it names none."""
         loop = asyncio.get_running_loop()
+        # The first of a batch sets its moment; who comes until then goes along.
         if not self._waiting:
             loop.call_at(max(self._decided_s + PACE_S, loop.time()), self._flush)
         answer: asyncio.Future[bytes] = loop.create_future()

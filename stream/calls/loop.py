@@ -180,6 +180,7 @@ class CallsLoop:
             self._reap()
             self._commit_if_due()
             if len(self._in_flight) >= self._in_flight_max:
+                # `wait` leaves the acknowledgement running; `wait_for` would cancel it.
                 await asyncio.wait([self._in_flight[0].ack], timeout=_LOOK_S)
                 return
             settings = self._settings
@@ -240,6 +241,7 @@ class CallsLoop:
                 now_s - taken_s,
             )
 
+        # Asked by the sink at the last moment before it commits: much may happen until then.
         def holds() -> bool:
             return self._source.epoch == raw.epoch and self._held_s() < self._settings.hold_s_max
 
@@ -341,6 +343,7 @@ class CallsLoop:
 
     async def _read_again(self) -> None:
         """Read again what lies past the committed positions, after an aborted transaction."""
+        # All of it ends first: nothing may still commit positions beyond those that are read again.
         if self._in_flight:
             await asyncio.wait([one.ack for one in self._in_flight])
         self._abandon()

@@ -82,6 +82,7 @@ class Publisher:
             max_batch_size=settings.batch_bytes_max,
             compression_type=settings.compression,
         )
+        # Kept before it is asked: what fails from here on is closed by `stop`.
         self._out = OutcomeProducer(producer, settings, self._observe, transactional=False)
         await self._out.learn_partitions()
 
@@ -106,6 +107,7 @@ async def started_producer(kafka: KafkaSettings, observe: Observe, **options: An
     """Connect a producer that waits for all replicas. Raises SinkDown."""
     try:
         return await connected(
+            # No linger: batches come whole, and waiting for more would only delay them.
             lambda: AIOKafkaProducer(**kafka.options(), acks="all", linger_ms=0, **options),
             AIOKafkaProducer.stop,
             kafka,
@@ -338,6 +340,7 @@ class TransactionalPublisher:
         producer = out.producer
         offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
         try:
+            # aiokafka asks on without an end; by then the broker has aborted the transaction.
             async with asyncio.timeout(self._settings.end_s_max):
                 await producer.begin_transaction()
                 await producer.send_offsets_to_transaction(offsets, self._settings.group_id)

@@ -126,6 +126,8 @@ def strengths(rulings: Rulings, calls: int) -> NDArray[np.uint8]:
     heard = np.full(len(rulings), RuleState.OFF, np.uint8)
     heard[rulings.simulated] = RuleState.SIMULATE
     heard[(rulings.actions > Action.OBSERVE) & ~rulings.simulated] = RuleState.BLOCK
+    # An emergency call and the allowlist are fixed rules: nothing is stronger than BLOCK, so no
+    # plausibility rule speaks over them.
     heard[(rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES))] = RuleState.BLOCK
     found = np.zeros(calls, np.uint8)
     found[rulings.calls] = heard
@@ -161,7 +163,9 @@ def stronger(of_callers: Rulings, of_callees: Rulings) -> Rulings:
     """
     both = together(of_callers, of_callees)
     acts = (both.actions > Action.OBSERVE) & ~both.simulated
+    # The weakest action that acts stands above the strongest on trial.
     strength = acts * (Action.BLOCK + 1) + both.actions.astype(np.int64)
+    # The last key counts first: a call's rulings side by side, the strongest in front.
     order = np.lexsort((both.roles, both.rules == NO_RULE, -strength, both.calls))
     first = np.diff(both.calls[order], prepend=-1) != 0
     return both.at(order[first])

@@ -111,6 +111,7 @@ class _OneBatch:
         ]
         if stale:
             found = [matches.without(silent) for matches in found]
+        # Before lists that rules ask are taken out: those rules need what they say.
         of_callers = found[0]
         if asked := rules.lists.all:
             found = [matches.without(asked) for matches in found]
@@ -136,6 +137,7 @@ class _OneBatch:
         # Where an agreement keeps a list from acting, the ruling names it and stays as it is.
         passing = np.flatnonzero(rulings.rules == NO_RULE)
         rulings.rule(passing, NO_RULE, Action.OBSERVE)
+        # The allowlist over the lists, help over all: the last word is the strongest.
         everyone = np.arange(len(rulings))
         allowed = self._allowed(self._batch.callers, rulings.calls)
         rulings.rule(everyone[allowed], ALLOWLIST, Action.OBSERVE)

@@ -60,6 +60,7 @@ class _Spans:
     def __init__(
         self, tracer: "Tracer", group_id: str, decode: Decode, decide: Decide, on_done: OnDone
     ) -> None:
+        # An optional dependency, which is installed where traces are on.
         from opentelemetry import trace
         from opentelemetry.context import Context
 
@@ -69,6 +70,7 @@ class _Spans:
         self._decide = decide
         self._on_done = on_done
         self._api = trace
+        # Empty, so that a batch's span has no parent: see the module.
         self._root = Context()
         self._began_ns = self._decoded_ns = 0
 

@@ -60,6 +60,7 @@ class Decider:
         """Decide `batch` now."""
         blocklists, agreed, at_ms = self.current(), self.agreements(), self.clock_ms()
         same = agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
+        # Lists change every second, and compiling takes milliseconds: only if the rules differ.
         if not same or self._seen is None or not _alike(blocklists, self._seen):
             self._rules = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
             from_s, until_s = agreed.unchanged(at_ms // 1000)

@@ -73,6 +73,7 @@ class RawBatch:
 
     def origin(self, row: int) -> Origin:
         """Return where the record in `row` lies in Kafka."""
+        # Only rejects and decisions ask, and a batch has few segments: no index is worth its price.
         for segment in self.segments:
             if segment.start <= row < segment.stop:
                 topic, partition = segment.partition

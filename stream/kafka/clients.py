@@ -112,6 +112,7 @@ def _refusal(error: BaseException) -> str | None:
     if isinstance(error, _REFUSED):
         keys = "sasl_mechanism, sasl_username and RINGFENCE_KAFKA_PASSWORD"
         return f"it refuses us ({error}); look at {keys}"
+    # aiokafka wraps what TLS raised into a KafkaConnectionError.
     cause = error if isinstance(error, SSLError) else error.__cause__
     if isinstance(cause, SSLError) and not isinstance(cause, _BROKEN):
         keys = "security_protocol, ca_file, cert_file and key_file"
@@ -135,6 +136,7 @@ async def subscribed(consumer: Any, topics: Sequence[str], kafka: KafkaSettings)
     """Give an onlooker all partitions of the topics, as soon as their leaders are known."""
     patience = Patience(kafka)
     consumer.subscribe(list(topics))
+    # Without a group nothing announces the assignment: it is there once the metadata have come.
     while not consumer.assignment():
         patience.check("no leader of a partition is known")
         await consumer.getmany(timeout_ms=20)
@@ -161,6 +163,7 @@ async def connected(
                 await client.start()
         except TimeoutError as error:
             await close(client)
+            # Only our own limit means "away"; a time-out from within the client is an error of it.
             if not limit.expired():
                 raise
             raise kafka.away(seen) from error
@@ -168,6 +171,7 @@ async def connected(
             await close(client)
             if not isinstance(error, KafkaConnectionError) and not error.retriable:
                 raise
+            # A wrong password looks like an outage here, and would be tried for ever.
             await ask_why(kafka)
             seen = repr(error)
             patience.check(seen)
@@ -176,6 +180,7 @@ async def connected(
             )
             observe(CallEvent.KAFKA_AWAITED)
         except BaseException:
+            # Cancelled in mid-start: an aiokafka client that is not closed keeps sockets and tasks.
             await close(client)
             raise
         else:

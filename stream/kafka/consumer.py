@@ -52,6 +52,7 @@ class KafkaSource:
         self._released = asyncio.Event()
         self._revoking = False
         self._stopped = False
+        # Of a hook, which cannot raise: the next `next_batch` does.
         self._kept: Fault | None = None
         self._confirmed_s = 0.0
 
@@ -154,6 +155,8 @@ class KafkaSource:
             return no_records(self._epoch)
         try:
             if self._starts is None:
+                # It asks brokers, so it gets more time than a batch. Where that is not enough the
+                # next call asks again.
                 async with asyncio.timeout(wait_s + 1.0):
                     await self._read_starts(self._assigned, self._epoch)
                 return no_records(self._epoch)
@@ -184,6 +187,8 @@ class KafkaSource:
         except (CommitFailedError, IllegalStateError) as error:
             self._observe(CallEvent.COMMIT_REFUSED)
             log.warning("the group moved on before we committed: %r", error)
+            # Not where the assignment has changed meanwhile: the new one must not be ended too. And
+            # not in a revocation: `released` ends the epoch once the loop has settled.
             if epoch == self._epoch and not self._revoking:
                 self._end_epoch()
             raise PartitionsLost(f"positions were not committed: {error!r}") from error
@@ -282,6 +287,7 @@ class KafkaSource:
         first commit, start at the end again and skip what came between.
         """
         tps = list(assigned)
+        # aiokafka learns them in the background; each of these waits ends once it has.
         positions = [await self._consumer.position(tp) for tp in tps]
         if self._settings.start_at == "latest":
             committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
@@ -343,6 +349,7 @@ class KafkaSource:
 
     def _assign(self, assigned: Iterable[TopicPartition]) -> None:
         self._assigned = frozenset(assigned)
+        # At once, in the hook: else aiokafka's own fetcher would ask for these partitions first.
         if self._reader is not None:
             self._reader.hold([Partition(tp.topic, tp.partition) for tp in self._assigned])
         self._confirmed_s = time.monotonic()

@@ -88,6 +88,8 @@ async def about(
         end = end if later is None else later.offset
     least = max(begin, end - look_back)
     found: list[FoundDecision] = []
+    # A number that calls now is found in the first step; each further one reads four times as much,
+    # so that a rare number takes few round trips.
     until, step = end, 2000
     while until > least and len(found) < limit:
         since = max(least, until - step)
@@ -136,6 +138,7 @@ async def find_decision(
     needle = decision_id.encode()
     span = (from_ms, until_ms)
     async with aclosing(past_decisions(kafka, topic, span, observe, progress, needle)) as read:
+        # `aclosing` ends the read at once: a generator that is left alone keeps its consumer.
         async for decisions in read:
             for decision in decisions:
                 if decision.decision_id == decision_id:

@@ -37,6 +37,7 @@ class Room:
     `bytes_wanted` is when it is full enough: what goes on being worked on is then still near.
     """
 
+    # 2 MiB stay in a processor's cache until the next step looks at them.
     def __init__(
         self, bytes_max: int = 64 * 1024 * 1024, bytes_wanted: int = 2 * 1024 * 1024
     ) -> None:
@@ -58,6 +59,7 @@ class Room:
         """Return at least `size` unused bytes; fewer only where there may be no more."""
         end = min(self.used + size, self.bytes_max)
         if end > len(self.data) - PADDING:
+            # Twice as large, so that a batch that needs several tries is copied few times.
             capacity = min(max(end, 2 * len(self.data)), self.bytes_max)
             grown = np.empty(capacity + PADDING, np.uint8)
             grown[: self.used] = self.data[: self.used]
@@ -122,6 +124,7 @@ def _snappy(packed: Bytes, space: Bytes) -> int:
         return _snappy_block(packed, space)
     at, size = len(_XERIAL), 0
     while at < len(packed):
+        # A length that is cut off becomes negative, and is refused below.
         length = _BLOCK.unpack(packed[at : at + 4].tobytes().ljust(4, b"\xff"))[0]
         at += _BLOCK.size
         if not 0 <= length <= len(packed) - at:
@@ -132,6 +135,7 @@ def _snappy(packed: Bytes, space: Bytes) -> int:
 
 
 def _snappy_block(packed: Any, space: Any) -> int:
+    # Raw snappy says its size first. Asked before, as it may claim 4 GiB.
     if cramjam.snappy.decompress_raw_len(packed) > len(space):
         raise _NoSpace
     return int(cramjam.snappy.decompress_raw_into(packed, space))

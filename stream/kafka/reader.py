@@ -105,6 +105,7 @@ class AiokafkaReader:
                 continue
             if at_ms is not None:
                 answered_ms.append(at_ms)
+        # aiokafka stamps answers by the wall clock, which may be set back: hence never below 0.
         return max(time.time() - max(answered_ms) / 1000, 0.0) if answered_ms else 0.0
 
     @property

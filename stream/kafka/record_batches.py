@@ -167,6 +167,7 @@ def _framed(answer: NDArray[np.uint8], stretches: Sequence[Stretch]) -> NDArray[
 
 def _checksums(answer: NDArray[np.uint8], table: NDArray[np.int64]) -> list[int]:
     """Compute the checksums of the batches."""
+    # In Python, a call a batch and not a record: crc32c has the processor's instruction for it.
     view = answer.data
     places = table[:, plain.BEGIN : plain.END + 1].tolist()
     return [crc32c(view[begin + plain.CHECKED_FROM : end]) for begin, end in places]
@@ -203,6 +204,7 @@ def _skip_aborted(
                 break
         elif bits & plain.TRANSACTIONAL:
             table[row, plain.STATUS] = plain.SKIP
+    # What is open now counts from the start for who reads on behind these rows.
     return [*((producer, 0) for producer in opened), *coming]
 
 
@@ -275,6 +277,7 @@ def _beyond(answer: NDArray[np.uint8], table: NDArray[np.int64], row: int, offse
     """Return the offset after the batch in `row`, by its own word or else the next one's."""
     if table[row, plain.STATUS] not in _UNSURE:
         return max(int(table[row, plain.LAST]), offset) + 1
+    # Its own offsets are not certain. Those of the batch behind it are, if that one is whole.
     behind = table[row + 1 : row + 2]
     if (
         len(behind)

@@ -42,6 +42,7 @@ class KafkaSettings:
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
         }
+        # aiokafka waits 40 s for a leader that cannot be reached, whatever our own limit is.
         if self.patience_s is not None:
             shared["request_timeout_ms"] = max(1, round(self.patience_s * 1000))
         return shared | more

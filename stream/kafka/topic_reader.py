@@ -79,6 +79,7 @@ async def read_spans(
             del at[one]
         source.release(done)
         before, left = left, sum(spans[one][1] - offset for one, offset in at.items())
+        # By positions, not by records: a span may be nothing but markers and aborted batches.
         if left < before:
             moved_s = monotonic_s()
             if patience is not None:

@@ -95,6 +95,7 @@ async def ensure_topics(
                 reports.append(TopicReport(topic.name, TopicState.KEPT, differences))
             else:
                 reports.append(TopicReport(topic.name, TopicState.CREATED, ()))
+        # Until every broker knows them: a worker that starts now would not find its topic.
         await _lacking(admin, [report.name for report in reports])
     except KafkaError as error:
         raise down(kafka, "topics cannot be made", error) from error

@@ -90,6 +90,7 @@ class Suspicion:
         streak = self._streaks.setdefault(topic, _Streak())
         streak.records += 1
         streak.reasons[reason[:200]] += 1
+        # Bounded, however many reasons there are: the rarer half goes, the main one stays.
         if len(streak.reasons) > SAMPLES_MAX:
             streak.reasons = Counter(dict(streak.reasons.most_common(SAMPLES_MAX // 2)))
         if value and len(streak.samples) < SAMPLES_MAX and len(value) <= SAMPLE_BYTES_MAX:
@@ -158,6 +159,7 @@ class OneIdWatch:
 
 def _add(sample: _Sample, batch: CallBatch, call: int) -> None:
     call_fields = batch.key_fields[call]
+    # Hashes, as a record chooses how long its texts are.
     seen = sample.ids.setdefault(hash(call_fields.call_id), _Seen())
     sample.calls += 1
     seen.calls += 1

@@ -51,6 +51,9 @@ OVERLAP_MS: Final = 1000
 """Legs may be so far apart: most switches write whole seconds."""
 _CELLS: Final = 1 << 18
 """Counters of a partition and a window, 1 MB: few callers of a window share one."""
+# Multiplicative hashing (Knuth's golden ratio, then MurmurHash3's finaliser); the highest bits are
+# the best mixed ones, so they are the cell. Callers choose their numbers, but a collision is
+# harmless: it only lets a number be watched.
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _MIX: Final = np.uint64(0xFF51AFD7ED558CCD)
 _SHIFT: Final = np.uint64(64 - 18)
@@ -105,6 +108,8 @@ class _Memory:
 
     def counted(self, cells: NDArray[np.uint64], at_ms: int, window_ms: float) -> NDArray[np.bool_]:
         """Count a call in each of `cells`; return which have now enough to be watched."""
+        # Two windows, so that a burst over the change of one is counted whole. Swapped and not made
+        # again: 1 MB a partition would be asked of the system each minute.
         if at_ms - self.since_ms >= window_ms:
             self.before, self.recent = self.recent, self.before
             self.recent[:] = 0

@@ -180,6 +180,7 @@ def broken_rules(batch: CallBatch, table: RuleTable, told: RuleInputs) -> Broken
         calls, most = _LOOKS[RULES[rule]](looking)
         if not len(calls):
             continue
+        # Most batches break no rule: columns of their length are made for those that do.
         if not len(states):
             states, rules = np.zeros(len(batch), np.uint8), np.zeros(len(batch), np.int64)
         mine = np.minimum(table.states_of(rule, batch, calls), np.asarray(most, np.uint8))
@@ -270,6 +271,8 @@ def _home_from_abroad(looking: _Looking) -> _Found:
 
 def _begin(letters: NDArray[np.uint8], prefix: bytes) -> NDArray[np.bool_]:
     """Return which rows of letters begin with `prefix`."""
+    # A comparison for each letter, of all rows: 22 us for 10,000 of them. `np.strings.startswith`
+    # takes 470.
     found: NDArray[np.bool_] = letters[:, 0] == prefix[0]
     for place in range(1, len(prefix)):
         found &= letters[:, place] == prefix[place]

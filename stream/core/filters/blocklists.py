@@ -62,6 +62,7 @@ class LiveList:
         found = np.zeros(len(fingerprints), np.bool_)
         if self.snapshot is not None and self.snapshot.columns is not None:
             found = self.snapshot.columns.named(fingerprints, now_s)
+        # After the snapshot, and in its place: a change replaces all reports of its number.
         changed = self.overlay.entries
         for place, fingerprint in enumerate(fingerprints.tolist()) if changed else ():
             if (entries := changed.get(fingerprint)) is not None:
@@ -107,6 +108,7 @@ class TableGroup:
         rows, masks = probe_table(self.table, digests.words(self.plan), self.bits_per_slice)
         if not len(rows):
             return NO_MATCHES
+        # Only now: in a plan of another hash they cost a SHA-512 of each number.
         fingerprints = digests.fingerprints()
         return self.exact.confirm(rows, masks, fingerprints, touched, decay, now_s)
 
@@ -153,6 +155,7 @@ class Blocklists:
 
     def __post_init__(self) -> None:
         lists = self.lists
+        # A frozen dataclass is filled so; worked out once, as a value that never changes may be.
         object.__setattr__(self, "names", tuple(live.name for live in lists))
         object.__setattr__(self, "scopes", tuple(live.scope for live in lists))
         generations = np.array([live.generation for live in lists], np.int64)
@@ -276,6 +279,7 @@ class Blocklists:
         asked = np.flatnonzero(outside)
         if not len(asked):
             return found
+        # A prefix is written out in its list, so the gate saw which country it is of.
         outside[asked[found.prefix[asked] > 0]] = Outside.NOT
         asked = asked[found.confirmed[asked] & (found.prefix[asked] == 0)]
         for index in np.unique(found.lists[asked]).tolist():
@@ -302,6 +306,7 @@ class Blocklists:
 
     def _pairs(self, matches: Matches) -> NDArray[np.int64]:
         """Each match's number and list as one integer."""
+        # In the order of rows and lists, as matches are: so both sides are sorted for `is_in`.
         return matches.rows * len(self.lists) + matches.lists
 
     def _is_spared(self, asked: Matches, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:

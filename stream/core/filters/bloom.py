@@ -114,6 +114,7 @@ class Filter:
         if kernels.compiled():
             from stream.core.kernels.filter_bits import held_bits
 
+            # A plain array over the map: the type that the kernel is compiled for.
             bits, held = np.asarray(self.bits), np.empty(len(words), np.uint8)
             held_bits(bits, bits.ctypes.data, words, m, held)
             return held.view(np.bool_)
@@ -192,6 +193,7 @@ def map_filter(data: bytes | Path) -> Filter:
         bits = np.frombuffer(data, np.uint8, offset=HEADER.size)
     if len(bits) != shape.file_size - HEADER.size:
         raise FilterUnreadable(f"{where}: its length changed while it was read")
+    # Its writer leaves them 0. Set, they show that the file was not written by it.
     used = shape.num_bits % 8
     if used and int(bits[-1]) >> used:
         raise FilterUnreadable(f"{where}: bits are set in the padding of the last byte")
@@ -285,6 +287,7 @@ def _check_bits(f: Filter, where: str) -> None:
     if f.count and m < _TELLING_BITS:
         return
     # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above). A count
+    # far beyond m would overflow the exponential, and is refused whatever the spread.
     spread = 6 * math.sqrt(m * math.expm1(min(f.count / m, 30.0)) / f.shape.slices)
     if members > f.count / (1 - rate) + spread:
         raise FilterUnreadable(

@@ -37,6 +37,7 @@ class HashPlan:
 @lru_cache(maxsize=1024)  # asked for each batch; shapes come from partners, so it is bounded
 def hash_plan(slices: int, bits_per_slice: int) -> HashPlan:
     """The plan that pybloom-live 4.0.0 takes for this shape (`make_hashfuncs`)."""
+    # pybloom-live's own limits: another would find other positions in a partner's file.
     chunk = 8 if bits_per_slice >= 1 << 31 else 4 if bits_per_slice >= 1 << 15 else 2
     bits = 8 * slices * chunk
     algorithm = next((name for name, above in _ALGORITHMS if bits > above), "xxh128")

@@ -82,6 +82,7 @@ class ExactIndex:
     ) -> Matches:
         from stream.core.kernels.membership import confirm
 
+        # Made here for all hits, as the kernel only fills arrays; nearly all are confirmed.
         hits = int(np.bitwise_count(masks).sum())
         found = Matches.blank(np.empty(hits, np.int64), np.empty(hits, np.int64))
         kept = confirm(
@@ -111,6 +112,7 @@ def _places(columns: Columns | None) -> list[int]:
         (columns.confidence, "u1"),
         (columns.reported_at, "<u4"),
     )
+    # The kernel reads by address and believes the types: a wrong one would read other memory.
     for array, dtype in wanted:
         assert array.dtype == dtype, f"a column of {array.dtype}"
         assert array.shape == (len(columns),), f"a column of the shape {array.shape}"
@@ -136,6 +138,7 @@ def _pairs(
     rows: NDArray[np.int64], masks: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Each set bit of `masks` as a pair (row, bit), sorted by both."""
+    # Little-endian on any machine: then bit l of a mask is bit l of its eight bytes.
     octets = masks.astype("<u8").view(np.uint8).reshape(-1, 8)
     hit, bit = np.nonzero(np.unpackbits(octets, axis=1, bitorder="little"))
     return rows[hit], bit

@@ -38,6 +38,7 @@ class Matches:
     def blank(cls, rows: NDArray[np.int64], lists: NDArray[np.int64]) -> Self:
         """Unconfirmed matches, whose other columns a caller may still fill."""
         hits = len(rows)
+        # Rows of one array: one allocation for four columns.
         small, large = np.zeros((4, hits), np.uint8), np.zeros(hits, np.int64)
         sure = np.zeros(hits, np.bool_)
         return cls(rows, lists, sure, small[0], small[1], large, small[2], small[3])

@@ -150,6 +150,7 @@ class Touched:
         """Report whether the list beside each fingerprint changed it; bool, of their length."""
         said = np.zeros(len(fingerprints), np.bool_)
         if len(self):
+            # The marks let few through, so a loop in Python is short.
             for place in np.flatnonzero(self.marks[_mark(fingerprints)]).tolist():
                 found = self.fingerprint == fingerprints[place]
                 said[place] = bool((self.lists[found] == lists[place]).any())
@@ -167,6 +168,7 @@ class Touched:
             return rows[:found], first[:found]
         rows = np.flatnonzero(self.marks[_mark(fingerprints)])
         first = np.searchsorted(self.fingerprint, fingerprints[rows])
+        # Above every changed fingerprint the search answers a place behind the last.
         inside = np.flatnonzero(first < len(self))
         rows, first = rows[inside], first[inside]
         held = np.flatnonzero(self.fingerprint[first] == fingerprints[rows])

@@ -91,6 +91,7 @@ def exchanged(
     of turning them all, and as much memory as a piece or four.
     """
     wide = np.dtype(np.uint64)
+    # Lists that move by as many places move together, in one shift: usually all but the new one.
     moves: dict[int, int] = {}
     for new, old in kept.items():
         moves[new - old] = moves.get(new - old, 0) | 1 << old

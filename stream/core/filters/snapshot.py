@@ -196,6 +196,7 @@ def open_snapshot(
     held = _filter(directory / FILTER_PART)
     _check_filter(manifest, held, key, f"{directory}/")
     if check:
+        # Also of a filter that went live before there was the bound.
         with _as_snapshot():
             check_rate(held, f"{directory}/{FILTER_PART}")
 
@@ -332,6 +333,7 @@ def _size(path: Path) -> int:
 
 def _chunks_of_file(path: Path) -> Iterator[bytes]:
     try:
+        # Unbuffered, as it reads a mebibyte at a time anyhow.
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk

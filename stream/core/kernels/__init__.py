@@ -22,6 +22,7 @@ _NOT_COMPILED = frozenset({"jit", "reference"})
 
 
 class _State:
+    # Of the process: kernels are loaded once, and serve all its threads.
     compiled = False
 
 

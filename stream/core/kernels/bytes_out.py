@@ -41,6 +41,7 @@ copy32 = _copy(32)
 @inlined
 def put(out: Any, at: Any, data: Any, start: Any, size: Any) -> Any:
     """Copy a piece to `out[at:]`; where it ends."""
+    # The first 32 bytes without a branch: most pieces are no longer.
     copy32(out, at, data, start)
     done = 32
     while done < size:

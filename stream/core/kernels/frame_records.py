@@ -68,6 +68,7 @@ def split_by_partition(
         partition = keyless
         if size > 0:
             state = np.uint32(0x9747B28C) ^ np.uint32(size)
+            # uint32 at each step: Numba widens to 64 bits, and murmur2 drops what overflows 32.
             for word in range(size >> 2):
                 place = word << 2
                 mixed = (
@@ -92,6 +93,7 @@ def split_by_partition(
             partition = np.int64(state & np.uint32(0x7FFFFFFF)) % count
         partitions[row] = partition
         ends[partition] += 1
+    # A counting sort: `ends` holds counts, then where each partition begins, at last where it ends.
     at = 0
     for partition in range(count):
         at += ends[partition]
@@ -150,6 +152,7 @@ def frame_records(
     while place < last:
         row = order[place]
         key_size = _key_size(keys, row)
+        # Attributes and time delta; offset delta; key with its length of one byte; headers; id.
         size = 2 + _varint_size(place - first) + 1 + key_size + headers_size + ID_SIZE
         size += _varint_size(sizes[row]) + sizes[row]
         if place > first and at - begun + size + _varint_size(size) > bytes_max:

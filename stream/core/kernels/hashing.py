@@ -57,6 +57,7 @@ def compress(context: Any, state: Any, words: Any, first: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lane = ir.IntType(64)
         vector = ir.VectorType(lane, LANES)
+        # A funnel shift of a value with itself rotates it: one instruction with AVX-512.
         rotate = builder.module.declare_intrinsic(
             f"llvm.fshr.v{LANES}i64", (), ir.FunctionType(vector, [vector] * 3)
         )
@@ -81,6 +82,7 @@ def compress(context: Any, state: Any, words: Any, first: Any) -> Any:
         def plus(*values: Any) -> Any:
             return reduce(builder.add, values)
 
+        # Unrolled over all 80 rounds: places of words are constants then; words stay in the CPU.
         places = [builder.gep(array(0), [lane(i)]) for i in range(8)]
         block = builder.gep(array(1), [arguments[2]])
         before = [builder.load(place, align=8) for place in places]
@@ -120,6 +122,7 @@ def place_number(
     size = (
         16 - (trailing_zeros(second) >> 3) if second != U64(0) else 8 - (trailing_zeros(first) >> 3)
     )
+    # The standard's padding: a bit behind the message, and its length in bits at the block's end.
     stop = U64(0x80) << U64(56 - 8 * (size & 7))
     if size < 8:
         first |= stop
@@ -127,6 +130,7 @@ def place_number(
         second |= stop
     else:
         third |= stop
+    # The prefix may end within a word: then the number is moved along by the bytes that it takes.
     word, shift = tail >> 3, U64(8 * (tail & 7))
     if shift != U64(0):  # a shift by 64 says nothing in LLVM
         back = U64(64) - shift
@@ -181,6 +185,7 @@ def sha512_numbers(numbers: Any, prefix: Any, start: Any, out: Any) -> None:
             any_later |= later[lane]
         state[:] = begun
         compress(state, words, 0)
+        # Before the second block, which goes on for all numbers, also where the first was the last.
         for lane in range(min(LANES, count - base)):
             if not later[lane]:
                 for i in range(8):

@@ -38,6 +38,7 @@ def writes(item: Any, dimensions: int = 1) -> Any:
 
 
 class _Cache:
+    # Of the process, as Numba's own setting is: decorators have no other way to learn it.
     root: Path | None = None
 
 
@@ -52,6 +53,7 @@ def folder_of(module: str) -> str:
     Numba itself notices a changed file by its time and size alone, and a changed file that the
     kernel's own file calls not at all.
     """
+    # The processor and its features: code for AVX-512 stops a process on a machine without.
     target = cpu_target.target_context.codegen().magic_tuple()
     parts = [sys.implementation.cache_tag, numba.__version__, *map(str, target)]
     folder, wanted, read = Path(__file__).parent, [module, "jit"], set[str]()

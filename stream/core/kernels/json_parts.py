@@ -65,7 +65,9 @@ def short_integer_end(data: Data, at: int) -> int:
     others = ((word ^ _ZEROS) + _SIXES | word ^ _ZEROS) & _HIGH_NIBBLES
     size = trailing_zeros(others) >> 3
     after = item(data, at + size)
+    # A comma, or one of the closing brackets, which differ in the bit of 32 alone.
     whole = size > 0 and (after == 44 or after | 32 == 125)  # , ] }
+    # JSON knows no leading zero.
     return at + size if whole and (size == 1 or item(data, at) != 48) else NOWHERE
 
 
@@ -118,6 +120,7 @@ def _escape_size(data: Data, at: int) -> int:
     if byte != _U:
         return 2 if 64 <= byte < 128 and _SIMPLE_ESCAPES >> (byte - 64) & 1 else 0
     code = _hex4(data, at + 2)
+    # The second half of a surrogate pair never stands alone, the first never without it.
     if code == NOWHERE or 0xDC00 <= code <= 0xDFFF:
         return 0
     if 0xD800 <= code < 0xDC00:
@@ -133,6 +136,8 @@ def _character_size(data: Data, at: int) -> int:
     word = load64(data, at)
     lead = word & np.uint64(0xFF)
     second = word >> np.uint64(8) & np.uint64(0xFF)
+    # Bytes that follow are 10xxxxxx: the masks ask for these two bits in one, two or three of them.
+    # A lead below C2 would be an ASCII character in two bytes.
     if lead < 0xE0:
         return 2 if lead >= 0xC2 and word & np.uint64(0xC000) == 0x8000 else 0
     if lead < 0xF0:
@@ -142,6 +147,7 @@ def _character_size(data: Data, at: int) -> int:
         return 0 if (lead == 0xE0 and second < 0xA0) or (lead == 0xED and second > 0x9F) else 3
     if lead > 0xF4 or word & np.uint64(0xC0C0C000) != 0x80808000:
         return 0
+    # Not what three bytes can hold, and nothing beyond U+10FFFF.
     return 0 if (lead == 0xF0 and second < 0x90) or (lead == 0xF4 and second > 0x8F) else 4
 
 

@@ -124,6 +124,7 @@ def _read_key(
     return _after_space(data, at + 1, end), meaning
 
 
+# Open objects are bits of one word, one for each depth: no memory is touched for them.
 @inlined
 def _read(
     data: Data,
@@ -147,7 +148,7 @@ def _read(
         # A value; in an object, its key has been read.
         byte = item(data, at)
         opens = byte in (_OBJECT, _ARRAY)
-        if opens:
+        if opens:  # a field that is no text, or an array on a path, is for msgspec to read
             if depth == DEPTH_MAX - 1 or meaning < 0 or (meaning > 0 and byte == _ARRAY):
                 return NOWHERE
             node = meaning if meaning > 0 or depth == 0 else plan.nodes - 1

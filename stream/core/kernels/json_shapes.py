@@ -96,6 +96,8 @@ def follow(
     piece = shape * PIECES
     last = item(shapes.lasts, shape)
     while at <= end:
+        # May look behind the record: a piece that does not fit into it differs, or `at` passes
+        # `end` and the record is none of this shape.
         differing = differing64(data, at, shapes.texts, piece * _BLOCK)
         if differing & item(shapes.masks, piece):
             return False

@@ -91,6 +91,7 @@ def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> 
                     place[asked, alive[i]] = asked * m + rest
                     prefetch(table + width * (asked * m + rest))
                 asked += 1
+            # Always written, and kept by moving `still` on: no branch to be mispredicted.
             still = 0
             for i in range(left):
                 mask = held[i] & lists_at(table, width, place[j, alive[i]])
@@ -181,6 +182,7 @@ def locate(
                 prefetch(exact[bit, FINGERPRINT] + 8 * guess)
             hit_rows[hits], bits[hits], places[hits] = rows[i], bit, guess
             hits += 1
+    # Two better guesses: among a million entries the third look is at the place or beside it.
     for _ in range(2):
         for i in range(hits):
             if places[i] >= 0:
@@ -292,6 +294,7 @@ def confirm(
         index, count, fingerprint = lists[bit], exact[bit, COUNT], fingerprints[row]
         if count >= 0 and at < 0:
             continue
+        # A list without entries (-1) confirms nothing and refutes nothing.
         blames, category, sure, expires_at_s = 0, I64(0), 0.0, I64(0)
         if count >= 0:
             blames, category, sure, expires_at_s = standing(

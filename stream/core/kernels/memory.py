@@ -42,6 +42,7 @@ def prefetch(context: Any, address: Any) -> Any:
             ir.FunctionType(ir.VoidType(), [_BYTES, number, number, number]),
         )
         place = builder.inttoptr(arguments[0], _BYTES)
+        # LLVM's words for: it will be read (0), again soon (3), as data (1).
         builder.call(asked, [place, number(0), number(3), number(1)])
         return context.get_dummy_value()
 

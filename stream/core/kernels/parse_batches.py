@@ -151,6 +151,8 @@ def _varint(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
 
     Numbers of up to three bytes, as nearly all are, come out of one word: twice as fast.
     """
+    # Seven bits a byte, the lowest first; the high bit says that another follows. Each mask puts
+    # the bits of one byte behind those of the last.
     word = np.int64(load64(data, at))
     if word & 0x80 == 0:
         raw, after = word & 0x7F, at + 1
@@ -162,6 +164,7 @@ def _varint(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
         raw, after = _long_number(data, at, end, bytes_max)
     if after > end:
         after = np.int64(_BAD)
+    # Zigzag: the sign is the lowest bit. The mask makes the shift one without a sign.
     return ((raw >> 1) & _INT64_MAX) ^ -(raw & 1), after
 
 
@@ -220,6 +223,7 @@ def parse(
             fault = TAKE
             if count < 0 or count > (stop - at) // RECORD_MIN:
                 count, fault = 0, COUNTED
+            # Whole or not at all: with a fault `n` goes back to where the batch began.
             before, last = n, np.int64(-1)
             for _ in range(count):
                 fault = RECORD

@@ -88,6 +88,7 @@ def find_long_numbers(
         is_long = size > size_max and data[starts[text]] == _PLUS
         at = 1
         while is_long and at < size:
+            # As an unsigned byte, what is below "0" becomes large: one comparison for both ends.
             is_long = np.uint8(data[starts[text] + at] - _ZERO) <= 9
             at += 1
         found[place] = is_long
@@ -211,6 +212,7 @@ def _put_fields(
 @inlined
 def _segment_of(row: Any, segments: Any, segment: Any) -> Any:
     """The last segment that starts at or before `row`, looked for from `segment` on."""
+    # Rows mostly ascend, so it goes on from the last one's; after a step back it starts over.
     if row < segments[segment]:
         segment = 0
     while segment + 1 < len(segments) and segments[segment + 1] <= row:

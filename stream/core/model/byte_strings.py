@@ -65,6 +65,7 @@ class Texts(Sequence[bytes | None]):
 
     def views(self) -> Iterator[memoryview | None]:
         """The texts where they lie: good until the buffer is filled again."""
+        # `tolist` once: numbers taken from NumPy one by one cost several times as much.
         data = self.data.data
         for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):
             yield None if size < 0 else data[start : start + size]

@@ -73,11 +73,13 @@ def standing(reports: Reports, decay: Decay, now_s: int) -> WeighedReports:
     legitimate = reports.category == Category.LEGITIMATE
     blames = live & ~legitimate
     sure = left(reports.confidence, reports.reported_at_s, decay[reports.lists], now_s)
+    # One report a number, as nearly always: nothing needs to be put together.
     if len(reports.first) == len(sure):
         return WeighedReports(blames, reports.category, rounded(sure), reports.expires_at_s)
     first = reports.first
     err = np.multiply.reduceat(np.where(blames, 1 - sure, 1.0), first)
     doubt = np.multiply.reduceat(np.where(live & legitimate, 1 - sure, 1.0), first)
+    # "Never" is stored as 0, and must be the latest end of all for the maximum.
     ends = np.where(reports.expires_at_s == NEVER, _ENDLESS, reports.expires_at_s)
     until = np.maximum.reduceat(np.where(blames, ends, 0), first)
     number = np.repeat(np.arange(len(first)), np.diff(first, append=len(sure)))

@@ -43,6 +43,8 @@ class Role(StrEnum):
 VERDICT_OF = {Action.OBSERVE: Verdict.ALLOW, Action.FLAG: Verdict.FLAG, Action.BLOCK: Verdict.BLOCK}
 
 
+# `gc=False` on the three below: none can be part of a cycle, so the garbage collector need not
+# look at them.
 class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One list that holds the number, or may hold it (`confirmed` false).
 

@@ -68,6 +68,7 @@ def text_of(code: int) -> str | None:
 
 def runs(first: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the `counts[i]` rows from `first[i]` on, for each i, one after the other; int64."""
+    # `arange` counts through all runs; what is added takes each back to where it begins.
     return np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 

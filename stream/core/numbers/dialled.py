@@ -41,6 +41,7 @@ def _dialled(digits: str, region: str | None) -> str | None:
         return _from_double_zero(digits, region.upper() if region else None)
     national, why = _looked_at(digits, region.upper()) if region else (None, None)
     foreign = None
+    # No country code begins with 0; and what may be dialled within an area is no foreign number.
     if region and len(digits) > SHORT_CODE_MAX and not digits.startswith("0") and why != _LOCAL:
         foreign = possible(f"+{digits}", None)
     for reading in (national, foreign):

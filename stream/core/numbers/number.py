@@ -310,6 +310,7 @@ def parse_texts(
         read,
     )
     e164[rows], kinds[rows] = found.e164, found.kinds
+    # The column has no text in these rows, so above they were taken for withheld numbers.
     for row in odd:
         other_texts.pop(row, None)
     other_texts.update((rows.item(index), text) for index, text in found.other_texts.items())

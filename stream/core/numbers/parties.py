@@ -99,6 +99,7 @@ class CallParty:
 
 def party_of(text: str) -> CallParty | None:
     """The party that a number, a SIP or tel URI, or `"Name" <URI>` names; None: cut or no party."""
+    # The last `<`; but a quoted name may hold one, and then the expression knows which it is.
     inner = text[text.rfind("<") + 1 :]
     if text.count("<") > 1 and (address := NAME_ADDR.match(text)):
         inner = text[address.start(1) :]

@@ -149,6 +149,8 @@ class Scopes:
         codes = np.ones((len(by_list), 256), np.bool_)
         for index, one in enumerate(by_list):
             if one.codes is not None:
+                # Place 0, of numbers without a calling code, stays false: such a list may not
+                # name them.
                 codes[index] = False
                 known = [place for place, code in enumerate(CODES, 1) if code in one.codes]
                 codes[index, known] = True

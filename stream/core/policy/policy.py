@@ -243,6 +243,7 @@ def _left_out(agreed: Sequence[Agreed]) -> Mapping[int, str]:
 
     One that this version does not know yet is as `OTHER`, as it is in decisions.
     """
+    # From the last to the first: a key that comes again overwrites, so the first one is named.
     return {
         number: one.rule
         for one in reversed(agreed)

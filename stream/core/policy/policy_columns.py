@@ -219,6 +219,7 @@ def judge(matches: Matches, policy: PolicyColumns) -> Judgements:
         matches.confirmed, policy.action[lists] * heeded, policy.unconfirmed[lists]
     ).astype(np.int64)
     actions[outside] = 0
+    # Action and place in one integer: its maximum is the strongest action, of equals the earliest.
     strength = (actions + 1) * _LATER - 1 - np.arange(len(matches))
     strength[actions == 0] = 0
     on_trial = policy.simulate[lists]

@@ -122,6 +122,7 @@ class Broker:
             return
         if now_s < self._not_before_s:
             return
+        # In the order of `led`: the broker fills its answer in the order in which it is asked.
         asked = {name: (one, one.ask_at) for name, one in self.led.items() if one.is_due(now_s)}
         if not asked:
             return
@@ -140,6 +141,7 @@ class Broker:
         """Do what is due by time alone. `broker`: where the cluster says it is, None: unknown."""
         now_s = self._loop.time()
         if self._connection is not None:
+            # By the last byte, not by the question: a large answer over a slow line may take long.
             heard_s = max(self._asked_s, self._connection.heard_s)
             if self._receiving is not None and now_s - heard_s > ANSWER_S_MAX:
                 self._give_up(f"no answer for {ANSWER_S_MAX:g} s")
@@ -156,6 +158,7 @@ class Broker:
         """Close the connection, or give up making one."""
         if self._connecting is not None:
             self._connecting.cancel()
+            # `wait` and not `await`: how it ended does not matter any more, only that it has.
             await asyncio.wait([self._connecting])
         if self._connection is not None:
             self._connection.close()
@@ -197,6 +200,7 @@ class Broker:
             self._connection.close()
         self._connection = None
         self._asked = {}
+        # Its half answer is lost with it. Nothing was counted of it, so the same is asked again.
         if self._receiving is not None:
             self._free.append(self._receiving)
             self._receiving = None
@@ -238,6 +242,7 @@ class Broker:
         if answer.correlation != self._correlation:
             raise Garbled(f"it answered {answer.correlation} when asked {self._correlation}")
         told = [part.partition for part in answer.parts]
+        # A partition that came twice would move its position twice.
         if not asked.keys() >= set(told) or len(set(told)) < len(told):
             raise Garbled("it told of partitions that it was not asked for, or twice")
 
@@ -252,6 +257,7 @@ class Broker:
             self._settings.observe(CallEvent.THROTTLED)
         if answer.error:
             log.warning("broker %d: a fetch failed: %s", self.node, name_of(answer.error))
+            # Of the whole request, so every partition would fail again at once.
             self._not_before_s = self.answered_s + BACK_OFF_S_MAX
 
     def _parts(
@@ -270,6 +276,8 @@ class Broker:
                 continue
             state.high_water = part.high_water
             if part.stop > part.start:
+                # By the heads of its batches alone: the next fetch must not wait for this one to be
+                # read. A head that was wrong shows when it is read, and that fetch is dropped.
                 beyond = reaches(buffer.data, part.start, part.stop, offset)
                 if beyond > offset:
                     state.ask_at = beyond
@@ -290,6 +298,7 @@ class Broker:
         if part is None:
             return
         state, offset = asked[part.partition]
+        # Only if it is the next to be read: what lies before it in memory is not skipped with it.
         if state.status is PartitionStatus.FETCHED and state.ask_at == state.position == offset:
             beyond = offset + 1
             if part.start + _BATCH_HEAD.size <= len(head):

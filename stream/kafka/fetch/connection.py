@@ -90,8 +90,10 @@ class FetchConnection(asyncio.BufferedProtocol):
         self._opened = opened
         self._transport = opened._writer.transport  # noqa: SLF001
         self._before = self._transport.get_protocol()
+        # Its reader first: it would wait on the old protocol for bytes that go to us from now on.
         opened._read_task.cancel()  # noqa: SLF001
         self._transport.set_protocol(self)
+        # A connection that was lost before we took over tells the old protocol, and us never.
         if self._transport.is_closing():
             self._end("it was closed at once")
 
@@ -113,12 +115,14 @@ class FetchConnection(asyncio.BufferedProtocol):
         # Once: of Debian 12's Python a TLS transport that was closed cannot be aborted.
         transport, self._transport = self._transport, None
         if transport is not None:
+            # Not `close`: that would wait until a broker that hangs has taken what was sent.
             transport.abort()
             self._opened.close()
 
     def get_buffer(self, sizehint: int) -> Any:
         """Return where the next bytes go: all that follows, in as few reads as can be."""
         del sizehint
+        # asyncio takes no empty buffer. One byte is enough to see that something came unasked.
         if self._buffer is None:
             return self._surplus
         return self._buffer.view[self._received : self._buffer.capacity]

@@ -89,6 +89,8 @@ class FetchedBatches:
 
     async def wait(self, wait_s: float) -> None:
         """Wait for an answer, for `wake`, or for that long."""
+        # A future and a timer, no `wait_for`: Python 3.11 makes a task for that, and this is once a
+        # batch. A wait that is cancelled loses nothing, as answers lie in `_answers`.
         loop = asyncio.get_running_loop()
         arrival = self._arrival = loop.create_future()
         timer = loop.call_later(wait_s, self.wake)
@@ -168,8 +170,11 @@ class FetchedBatches:
                 self._on_fault(one.state, fault)
             elif records.rest[index] is None:
                 _settle(one)
+                # An answer with nothing in it comes at once again: a broker that gives only the
+                # beginning of a batch would be asked in a tight loop.
                 if not answer.moves:
                     one.state.back_off(now_s)
+        # Backwards, since each goes to the front: they are read next, in their old order.
         for rest, one in zip(reversed(records.rest), reversed(parts), strict=True):
             if rest is not None:
                 answer.parts.appendleft(one._replace(stretch=rest))

@@ -91,6 +91,7 @@ class Fetcher:
         self._client.cluster.remove_listener(self._settle_leaders)
         for task in self._tasks:
             task.cancel()
+        # These first: one that is making a connection would open it behind `close`.
         if self._tasks:
             await asyncio.wait(self._tasks)
         await asyncio.gather(*(broker.close() for broker in self._brokers.values()))
@@ -125,6 +126,8 @@ class Fetcher:
 
     def seek(self, positions: Mapping[Partition, int]) -> None:
         """Read on from `positions`, of partitions begun; drop what was fetched from elsewhere."""
+        # A group holds records of several partitions. Of those that are not sought, what was read
+        # and not handed out is fetched again: simpler than to cut it out of the columns.
         wanted = {**self._fetched.unread(), **positions}
         self._fetched.forget()
         for partition, offset in wanted.items():
@@ -161,6 +164,7 @@ class Fetcher:
             raise self._failure
         now_s = self._loop.time()
         if not self._fetched.begun and self._is_aiokafkas_turn(now_s):
+            # 0 ms: our own records may be there already.
             batch = await self._aiokafka.take(records_max, 0)
             if len(batch):
                 self._aiokafka_last = True
@@ -194,6 +198,7 @@ class Fetcher:
     def silent_s(self) -> float:
         """Since the last answer of any broker, if there is one that owes us an answer."""
         brokers = [broker for broker in self._brokers.values() if broker.led]
+        # Where none is asked the silence is ours: answers wait, and there is no buffer for more.
         if not any(broker.waits for broker in brokers):
             return self._aiokafka.silent_s
         return max(self._loop.time() - max(broker.answered_s for broker in brokers), 0.0)
@@ -305,6 +310,7 @@ class Fetcher:
 
     def _is_aiokafkas_turn(self, now_s: float) -> bool:
         """Return whether aiokafka is asked now: for its partitions' records, or as a member."""
+        # By turns: a backlog in either would else keep the other's partitions waiting.
         if self._aiokafka.by_aiokafka and not self._aiokafka_last:
             return True
         if now_s < self._group_at_s:
@@ -369,6 +375,7 @@ class Fetcher:
                 self._settings.start_at,
                 offset,
             )
+        # Else its assignment ended, or it was sought, while the broker was asked.
         if state.status is PartitionStatus.RESETTING:
             state.move(offset)
             self._pump()

@@ -15,10 +15,14 @@ FETCH, VERSION = 1, 11
 PREFIX = 4
 """Bytes of the length in front of a message, which counts what follows."""
 
+# Fields in the guide's order and words.
 _REQUEST = struct.Struct(">hhi")  # api key, api version, correlation id
+# replica id, max wait, min bytes, max bytes, isolation level, session id, session epoch
 _LIMITS = struct.Struct(">iiiibii")
+# partition, current leader epoch, fetch offset, log start offset, partition max bytes
 _WANTED = struct.Struct(">iiqqi")
 _HEAD = struct.Struct(">iihii")  # correlation id, throttle time, error, session id, topics
+# partition, error, high watermark, last stable offset, log start offset, aborted transactions
 _PART = struct.Struct(">ihqqqi")
 _LEFT = struct.Struct(">ii")  # preferred read replica, bytes of records
 _INT, _SHORT = struct.Struct(">i"), struct.Struct(">h")
@@ -144,6 +148,7 @@ def _part(data: bytes | bytearray | memoryview, at: int, topic: str) -> tuple[An
     at += _PART.size
     aborted: tuple[tuple[int, int], ...] = ()
     if aborts > 0:  # -1: there are none
+        # Compared before anything is made of it: the count may say two thousand million.
         end = at + aborts * _ABORTED.size
         if end > len(data):
             raise Garbled(f"an answer lists {aborts} transactions, more than it has bytes for")

@@ -67,6 +67,7 @@ class PartitionState:
     def move(self, offset: int) -> None:
         """Read on from `offset`; what was fetched from elsewhere counts no more."""
         self.position = self.ask_at = offset
+        # All others read on, a stopped one too: it finds the same batch, and stops again.
         if self.status not in (PartitionStatus.AIOKAFKA, PartitionStatus.GONE):
             self.status = PartitionStatus.FETCHED
 
