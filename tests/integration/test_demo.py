@@ -79,6 +79,8 @@ def is_right(demo: Demo) -> None:
 def test_every_decision_is_right_and_the_file_says_so(folder, kafka, redis_url):
     """A whole run on the reader's own servers: all right, clean exit, and they are as they were."""
     demo = whole(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
+    # A whole run takes as long as the machine lets it: this wait begins anew with each line.
+    demo.until("Every decision is as the truth says")
     assert demo.ended() == 0, demo.printed
     is_right(demo)
     assert "both yours" in demo.printed.splitlines()[0]
