@@ -1,5 +1,6 @@
 """`ringfence` and `python -m stream`."""
 
+import signal
 import sys
 
 INTERRUPTED = 130
@@ -22,6 +23,8 @@ def main() -> None:
             complain(fault)
             sys.exit(fault.exit_code)
     except KeyboardInterrupt:
+        # A second Ctrl-C while Python takes itself down would end in a traceback, or by the signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(INTERRUPTED)
 
 

@@ -17,6 +17,7 @@ DRAW = {
     *("pydantic", "pydantic_core", "annotated_types", "typing_inspection"),
     *("rich", "markdown_it", "mdurl", "pygments", "attr"),
     "msgspec",
+    "sitecustomize",  # Debian's own Python has one, of its crash reporter
 }
 """What may be loaded from outside to say a version or to list commands: typer, which reads words
 with pydantic, rich, which draws, and msgspec, which our faults name."""
