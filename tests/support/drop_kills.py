@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from stream.feeds.transports.drop import DropPlace
+from stream.feeds.transports.drop_folder import DropPlace
 from stream.feeds.transports.folder import DropFolderSettings, FolderTransport
 from stream.feeds.transports.transport import Fetched
 

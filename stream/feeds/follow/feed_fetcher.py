@@ -19,7 +19,7 @@ from stream.feeds.feed import VersionRecord, in_words
 from stream.feeds.feed_sources import FeedSource, modules
 from stream.feeds.follow.subprocess_job import Helper, JobLimits, Work, WorkFailed
 from stream.feeds.gate import GateVerdict
-from stream.feeds.transports.drop import DropPlace
+from stream.feeds.transports.drop_folder import DropPlace
 from stream.feeds.transports.folder import FolderTransport
 from stream.feeds.transports.transport import Fetched, Unchanged
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.intake import Intake
 from stream.feeds.transports.landing import bundle, landing
 from stream.feeds.transports.misp_folder import MANIFEST
+from stream.feeds.transports.own_thread import OwnThread, Stop, WorkStopped
 from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Checked
@@ -40,7 +40,7 @@ class FileTransport:
     def __init__(self, settings: FileSettings) -> None:
         self._path = Path(settings.path)
         self._bytes_max = settings.bytes_max
-        self._apart: Apart[Fetched | Unchanged] = Apart(settings.path, settings.deadline_s)
+        self._apart: OwnThread[Fetched | Unchanged] = OwnThread(settings.path, settings.deadline_s)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         """Return the file as it is now, always whole. Raises FeedDown."""

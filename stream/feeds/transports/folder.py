@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transports.apart import Apart, Stop
-from stream.feeds.transports.drop import ENDINGS, DropPlace, companion_of, prepare, put_away
+from stream.feeds.transports.drop_folder import ENDINGS, DropPlace, companion_of, prepare, put_away
 from stream.feeds.transports.file import copied, made_s, mark_of, readable, unreadable, unstable
 from stream.feeds.transports.intake import checked, checksum_in
+from stream.feeds.transports.own_thread import OwnThread, Stop
 from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.schema.checks import filled
@@ -66,8 +66,8 @@ class FolderTransport:
     def __init__(self, settings: DropFolderSettings) -> None:
         self._settings = settings
         self._folder = Path(settings.path)
-        self._taking: Apart[Fetched | Unchanged] = Apart(settings.path, settings.deadline_s)
-        self._moving: Apart[None] = Apart(settings.path, settings.deadline_s)
+        self._taking: OwnThread[Fetched | Unchanged] = OwnThread(settings.path, settings.deadline_s)
+        self._moving: OwnThread[None] = OwnThread(settings.path, settings.deadline_s)
         self._seen: dict[str, tuple[str, float]] = {}
         self._unfinished: set[str] = set()
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
 from stream.feeds.formats.change_file import Header
-from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.landing import Landing, landing
+from stream.feeds.transports.own_thread import OwnThread, Stop, WorkStopped
 from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.kafka.clients import ask_why
 from stream.kafka.settings import KafkaSettings
@@ -167,7 +167,7 @@ class KafkaTransport:
     def __init__(self, settings: KafkaFeedSettings, kafka: KafkaSettings) -> None:
         self._settings, self._kafka = settings, kafka
         self._origin = f"topic {settings.topic} of {kafka.bootstrap_servers}"
-        self._writing: Apart[None] = Apart(self._origin, settings.deadline_s)
+        self._writing: OwnThread[None] = OwnThread(self._origin, settings.deadline_s)
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
         """Write the records since the remembered position as a change file. Raises FeedDown."""

@@ -15,9 +15,9 @@ from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.formats.states import combined
 from stream.feeds.published import CHANGES_PART
-from stream.feeds.transports.apart import Apart, Stop, WorkStopped
 from stream.feeds.transports.http_get import LoginSettings, Secrets
 from stream.feeds.transports.landing import Landing, bundle, landing
+from stream.feeds.transports.own_thread import OwnThread, Stop, WorkStopped
 from stream.feeds.transports.transport import BytesMax, Fetched, Seconds, Unchanged
 from stream.feeds.tuf.tuf_client import Repository, TufClient, TufLimits, trusted_root
 from stream.feeds.tuf.tuf_errors import refused
@@ -105,7 +105,7 @@ class TufTransport:
             target_bytes_max=settings.bytes_max,
         )
         self._client: TufClient | None = None
-        self._apart: Apart[Fetched | Unchanged] = Apart(self._place, settings.deadline_s)
+        self._apart: OwnThread[Fetched | Unchanged] = OwnThread(self._place, settings.deadline_s)
         self._brought = ""
 
     async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:

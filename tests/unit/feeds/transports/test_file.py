@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
-from stream.feeds.transports import apart
 from stream.feeds.transports import file as module
+from stream.feeds.transports import own_thread
 from stream.feeds.transports.file import FileSettings, FileTransport
 from stream.feeds.transports.transport import Fetched, Unchanged
 
@@ -130,7 +130,7 @@ async def test_a_mount_that_hangs_holds_up_nobody_else(
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     transport = over(pipe, deadline_s=0.05)
-    monkeypatch.setattr(apart, "STOP_S", 0.05)
+    monkeypatch.setattr(own_thread, "STOP_S", 0.05)
 
     def hangs(path: Path, **_: object) -> int:
         return os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transports import folder as module
-from stream.feeds.transports.drop import DropPlace
+from stream.feeds.transports.drop_folder import DropPlace
 from stream.feeds.transports.folder import DropFolderSettings, FolderTransport
 from stream.feeds.transports.transport import Fetched, Unchanged
 from stream.ops.untrusted_folders import Folder

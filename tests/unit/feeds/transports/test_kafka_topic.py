@@ -8,9 +8,9 @@ import pytest
 from stream.core.model.errors import FeedDown
 from stream.feeds.formats.change_file import Header
 from stream.feeds.open import read_rows
-from stream.feeds.transports.apart import Stop
 from stream.feeds.transports.kafka_topic import change_lines, change_of
 from stream.feeds.transports.landing import landing
+from stream.feeds.transports.own_thread import Stop
 
 Record = tuple[bytes | None, bytes | None]
 Row = tuple[str | None, str | None, bool]

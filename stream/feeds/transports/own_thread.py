@@ -23,7 +23,7 @@ class WorkStopped(Exception):
     """The work stopped on request."""
 
 
-class Apart(Generic[T]):
+class OwnThread(Generic[T]):
     """A runner of one job at a time, and of none while an earlier one still hangs."""
 
     def __init__(self, origin: str, deadline_s: float) -> None:
