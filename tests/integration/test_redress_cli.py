@@ -67,7 +67,7 @@ async def test_a_wrong_block_is_put_right_by_its_decision(
         assert [one["list"] for one in new["lists"]] == [SCAM]
         done = await typed(here.config, "appeals", "redress", new["appeal"], "--reason", "a clinic")
         assert "is not blocked any more" in done.out
-        assert "KH is told by the next enforcement document" in done.out
+        assert "the next enforcement document reports it to KH" in done.out
         sent, verdict = 2, "block"
         patience = Patience("the engine to hear of the appeal")
         while verdict != "allow":
@@ -285,7 +285,7 @@ async def test_an_appeal_is_taken_in_forwarded_and_answered(
     assert f"ringfence appeals receive TH {appeal} {SCAM}" in forwarded.out
     assert (await typed(config, "appeals", "forward", appeal)).code == 1
     silent = await typed(config, "appeals", "reject", appeal)
-    assert (silent.code, "needs a reason" in silent.err) == (1, True)
+    assert (silent.code, "give a reason (--reason)" in silent.err) == (1, True)
     assert (await typed(config, "appeals", "reject", appeal, "--reason", "300 calls")).code == 0
     shown = (await typed(config, "appeals", "show", appeal, "--full", "--json")).json
     assert (shown["number"], shown["appellant"]) == ("+85531000001", "a@b.example")
