@@ -29,7 +29,7 @@ async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
 
 
 @asynccontextmanager
-async def running(job: Awaitable[None], name: str) -> AsyncIterator["asyncio.Task[None]"]:
+async def running(job: Awaitable[object], name: str) -> AsyncIterator["asyncio.Task[None]"]:
     """Run `job` as a task that ends with the block; only a wait for it raises its failure."""
 
     async def waiting() -> None:

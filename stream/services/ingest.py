@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.calls.publish import started_producer
 from stream.calls.submitted_records import topics_of
+from stream.config.sections import IngestSection
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.file_lines import FileEvent, FileLine, LineBatch
@@ -114,6 +115,11 @@ def reader_for(
     )
 
 
+def everything_read(reader: Tail | RecordFolder, section: IngestSection, began_s: float) -> bool:
+    """Tell whether a run may end: all is read, or a file has grown for as long as one rests."""
+    return reader.finished or monotonic_s() - began_s > section.settle_s + section.look_s
+
+
 def _starts_as_document(path: Path) -> bool:
     try:
         with os.fdopen(open_plain(path, links=True), "rb") as file:
@@ -178,7 +184,8 @@ class IngestJob:
     async def work(self) -> None:
         """Read all that is there, or until `stop`. Raises Faults."""
         names = self._settings.calls.names(self._settings.kafka.replication_factor)
-        async with running(self._prepare(names), "topics") as prepared:
+        checking = check_topics(self._settings.kafka_client(), names, 1, lambda _: None)
+        async with running(checking, "topics") as prepared:
             await self._unless_stopped(prepared)
         if self._stopped.is_set():
             return
@@ -190,9 +197,6 @@ class IngestJob:
         finally:
             await self._sender.stop()
             self._reader.close()
-
-    async def _prepare(self, names: Any) -> None:
-        await check_topics(self._settings.kafka_client(), names, 1, lambda _: None)
 
     async def _unless_stopped(self, task: "asyncio.Task[None]") -> None:
         # No TaskGroup: the task is given _STOP_S more after the stop, and its owner cancels it.
@@ -214,8 +218,7 @@ class IngestJob:
                 if not await self._sent(batch):
                     return
                 continue
-            rested = monotonic_s() - began_s > section.settle_s + section.look_s
-            if not self._request.follow and (self._reader.finished or rested):
+            if not self._request.follow and everything_read(self._reader, section, began_s):
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(section.look_s):

@@ -1,5 +1,7 @@
 """`ringfence ingest`: call records from files, for switches that only write those."""
 
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -14,8 +16,16 @@ from stream.cli.output import NOTHING_DONE, Format, note, render, say
 from stream.config.settings import Settings
 from stream.edge.ingest.file_lines import FileLine
 from stream.edge.ingest.position_file import PositionFile
-from stream.ops.clock import now_s
-from stream.services.ingest import IngestJob, IngestRequest, follow, once, reader_for, request_of
+from stream.ops.clock import monotonic_s, now_s
+from stream.services.ingest import (
+    IngestJob,
+    IngestRequest,
+    everything_read,
+    follow,
+    once,
+    reader_for,
+    request_of,
+)
 
 SHOWN = 10_000
 """Records that a dry run looks at."""
@@ -69,15 +79,14 @@ def ingest(
         raise typer.BadParameter("is of a single file; a folder's files are read whole")
     request = request_of(settings, path, dialect, topic, state)
     wanted = replace(request, from_end=from_end, last_line=last_line)
-    if not dry_run:
-        own(request.state.parent)
     if dry_run:
         _dry_run(settings, request, form)
-    elif follow_:
+        return
+    own(request.state.parent)
+    if follow_:
         chosen = settings.ingest.http_port if port is None else port
         raise typer.Exit(follow(settings, wanted, chosen))
-    else:
-        _tell(once(settings, wanted), request, form)
+    _tell(once(settings, wanted), request, form)
 
 
 def _tell(done: IngestJob, request: IngestRequest, form: Format) -> None:
@@ -118,13 +127,10 @@ def _waits(waiting: FileLine) -> str:
 
 def _dry_run(settings: Settings, request: IngestRequest, form: Format) -> None:
     """Show from where it would go on, and what would be understood."""
-    if request.state.exists():
-        with PositionFile(request.state, str(request.path)) as state:
-            place, done = state.place(), state.done()
-            lines = _next_lines(settings, request, state)
-    else:
-        place, done = None, {}
-        lines = _next_lines(settings, request, None)
+    known = request.state.exists()
+    with PositionFile(request.state, str(request.path)) if known else nullcontext() as state:
+        place, done = (state.place(), state.done()) if state else (None, {})
+        lines = _next_lines(settings, request, state)
     records = [line.value for line in lines if not line.too_long]
     dialect = settings.dialect(settings.calls.topics[request.topic])
     result = understood(dialect, records, settings.calls.home_country, now_s())
@@ -152,11 +158,18 @@ def _dry_run(settings: Settings, request: IngestRequest, form: Format) -> None:
 def _next_lines(
     settings: Settings, request: IngestRequest, state: PositionFile | None
 ) -> list[FileLine]:
-    reader = reader_for(settings, request, state)
+    """Return what a run would read first; it waits as a run does for a file just written."""
+    reader, began_s = reader_for(settings, request, state), monotonic_s()
     lines: list[FileLine] = []
     try:
-        while len(lines) < SHOWN and (batch := reader.next()) is not None:
-            lines += batch.lines
+        while len(lines) < SHOWN:
+            batch = reader.next()
+            if batch is not None:
+                lines += batch.lines
+            elif everything_read(reader, settings.ingest, began_s):
+                break
+            else:
+                time.sleep(settings.ingest.look_s)
         if reader.waiting:
             note(_waits(reader.waiting))
     finally:

@@ -64,6 +64,18 @@ def test_a_dry_run_shows_what_would_be_understood_and_keeps_nothing(
     assert (json.loads(done.stdout)["from_line"], json.loads(done.stdout)["records"]) == (3, 0)
 
 
+def test_a_dry_run_waits_for_files_written_just_now(tmp_path: Path, config: Path) -> None:
+    """A file has to rest before it is read; a dry run waits for that, as the run itself does."""
+    config.write_text(config.read_text() + "look_s = 0.01\nsettle_s = 0.3\n")
+    folder = tmp_path / "json_cdr"
+    folder.mkdir()
+    sample = next((GOLDEN / "freeswitch").glob("*/input.*"))
+    (folder / "1.cdr.json").write_bytes(sample.read_bytes())
+    words = ("--dialect", "freeswitch", "--topic", "calls.pbx-2", str(folder), "--dry-run")
+    done = run(config, *words, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["records"]) == (0, 1)
+
+
 def test_what_can_not_be_read_for_a_topic_is_told(tmp_path: Path, config: Path) -> None:
     """No topic, several topics, another topic, no such dialect, no zone, no file."""
     path = tmp_path / "x"
