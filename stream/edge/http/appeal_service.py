@@ -7,7 +7,8 @@ from typing import Final
 from stream.appeals import actions
 from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
-from stream.core.model.appeal import Appeal, AppealState, NamedList
+from stream.core.model.agreement import owner_of
+from stream.core.model.appeal import Appeal, AppealState
 from stream.core.model.decision import Decision
 from stream.core.model.errors import AppealRefused
 from stream.edge.http.auth import RateLimit
@@ -68,19 +69,16 @@ class AppealService:
 
     def because(self, decision: Decision) -> list[DecidingList]:
         """Return the deciding lists, each with its owner's contact."""
-        found = []
-        for reason in decision.reasons:
-            owner = reason.list.partition("/")[0]
-            found.append(
-                DecidingList(
-                    list=reason.list,
-                    owner=owner,
-                    category=(reason.category or "not confirmed").replace("_", " "),
-                    confirmed=reason.confirmed,
-                    contact=self.contacts.get(owner, ""),
-                )
+        return [
+            DecidingList(
+                list=reason.list,
+                owner=(owner := owner_of(reason.list)),
+                category=(reason.category or "not confirmed").replace("_", " "),
+                confirmed=reason.confirmed,
+                contact=self.contacts.get(owner, ""),
             )
-        return found
+            for reason in decision.reasons
+        ]
 
     def rule(self, decision: Decision) -> str:
         """Return the deciding rule in words."""
@@ -92,26 +90,14 @@ class AppealService:
         Raises AppealRefused.
         """
         if decision.number is None:
-            text = "the decision is about a withheld number, which is on no list"
-            raise AppealRefused(text)
-        named = [
-            NamedList(
-                list=reason.list,
-                fingerprint="",
-                agreement=reason.agreement,
-                category=reason.category,
-                confirmed=reason.confirmed,
-                prefix=reason.prefix if isinstance(reason.prefix, str) else None,
-            )
-            for reason in decision.reasons
-        ]
+            raise AppealRefused("the decision is about a withheld number, which is on no list")
         async with await self.connect() as store:
             return await actions.open_appeal(
                 store,
                 self.store,
                 self.context(),
                 decision.number,
-                named,
+                actions.reasons_of(decision),
                 by,
                 decision_id=decision.decision_id,
                 appellant=appellant,

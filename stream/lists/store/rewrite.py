@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.core.filters.digests import fingerprints_in
 from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
@@ -36,7 +37,6 @@ from stream.lists.snapshot.build import (
     bare_snapshot,
     build_snapshot,
     completed,
-    digested,
     verify_parts,
     with_changes,
 )
@@ -412,11 +412,9 @@ class Move:
 def rehashed(columns: Columns, key: bytes) -> Columns:
     """Return the rows whose numbers are known, hashed with `key`, without the others. Blocks."""
     known = picked(columns, np.flatnonzero(columns.number != 0))
-    fingerprint = np.empty(len(known), np.uint64)
-    for part, digests in digested(texts_of(known.number), key):
-        fingerprint[part] = digests.fingerprints()
     arrays = {column.name: getattr(known, column.name) for column in COLUMNS}
-    arrays["fingerprint"], arrays["source"] = fingerprint, known.source.astype(np.int64)
+    arrays["fingerprint"] = fingerprints_in(texts_of(known.number), key)
+    arrays["source"] = known.source.astype(np.int64)
     return in_order(arrays, known.sources)
 
 
