@@ -23,7 +23,11 @@ def unassigned(texts):
 
 @given(
     st.lists(
-        st.builds("+{}{}".format, st.sampled_from([*CODES, 44, 49]), st.from_regex("[0-9]{6,12}")),
+        st.builds(
+            "+{}{}".format,
+            st.sampled_from([*CODES, 44, 49]),
+            st.from_regex("[0-9]{6,12}", fullmatch=True),
+        ),
         max_size=50,
     )
 )

@@ -22,6 +22,8 @@ MACHINE = re.compile(r"(?<!\w)/(?:root|work|home/\w+)/|\.pyenv/")
 NAMED = re.compile(
     r"(?<![\w./-])(?:\.\./)*((?:stream|tests|docs|config|deploy|\.ci)/[\w./-]*)(?:\) `(\w+)`)?"
 )
+# A module of ours in a string: a program for another process, a name to be replaced, a text.
+IN_A_STRING = re.compile(r"\b(stream(?:\.\w+)+)(?: import (\w+(?:, *\w+)*))?")
 NOT_ONE_FILE = ("<", "*", "{")
 """Behind a path: it stands for several files, or for one that a reader will make."""
 
@@ -132,8 +134,25 @@ def lost_places(text: str, file_at: Callable[[str], str | None]) -> Iterator[str
                 yield f"{number}: {path} has no {function}: name the function that does this now"
 
 
+def lost_names(source: str, module_at: Callable[[str], str | None]) -> Iterator[str]:
+    """A module named in a string is there, and has what is taken from it; no import tells.
+
+    `module_at` gives the text of a module by its name, None where none is.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+            continue
+        for found in IN_A_STRING.finditer(node.value):
+            taken = (found[2] or "").replace(",", " ").split()
+            for name in [f"{found[1]}.{each}" for each in taken] or [found[1]]:
+                module, _, last = name.rpartition(".")
+                held = module_at(module) or ""
+                if module_at(name) is None and not re.search(rf"\b{last}\b", held):
+                    yield f"{node.lineno}: {name} is not there: name what has this now"
+
+
 def unused_modules(sources: Mapping[str, str], entries: Iterable[str]) -> Iterator[str]:
-    """Modules ("stream.core.faults" -> source) that nothing imports and that are no entry."""
+    """Modules ("stream.core.model.errors" -> source) that nothing imports and that are no entry."""
     imported: set[str] = set(entries)
     for source in sources.values():
         for node in ast.walk(ast.parse(source)):

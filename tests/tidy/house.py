@@ -1,6 +1,6 @@
 """The house's ratchets, as functions from the product's modules to what passes a limit.
 
-A module is named "stream.core.faults"; a package's face, its `__init__.py`, has the package's name.
+A module is named "stream.core.model.errors"; a package's face, its `__init__.py`, as the package.
 Pure, so that test_house.py can plant a violation of each and see it caught.
 """
 

@@ -92,6 +92,18 @@ def test_a_place_that_is_lost_is_caught() -> None:
     ]
 
 
+def test_a_name_in_a_string_that_moved_is_caught() -> None:
+    """A program in a string is code: its imports, and names that tests replace, are there."""
+    held = {"stream": "", "stream.a": "def begin():\n    pass\n", "stream.b": ""}
+    source = 'PROGRAM = """\nfrom stream.a import begin, end\n"""\nset("stream.a.begin", 1)\n'
+    assert list(checks.lost_names(source, held.get)) == [
+        "1: stream.a.end is not there: name what has this now"
+    ]
+    assert list(checks.lost_names('set("stream.c.x", 1)', held.get)) == [
+        "1: stream.c.x is not there: name what has this now"
+    ]
+
+
 def test_a_module_that_nobody_imports_is_caught() -> None:
     """Dead modules are found; packages and entries are none."""
     sources = {"stream.a": "import stream.b\n", "stream.b": "", "stream.c.d": "", "stream": ""}

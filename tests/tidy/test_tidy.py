@@ -128,6 +128,21 @@ def test_documentation_finds_its_files() -> None:
     ]
 
 
+def test_names_in_strings_are_there() -> None:
+    """Programs for other processes, and names that tests replace, follow what moves."""
+    loggers = ("stream.edge.http.access", "stream.edge.http.audit")  # names that people filter by
+    made_up = ("tests/tidy/", "tests/unit/ops/test_log.py")
+
+    @cache
+    def module_at(name: str) -> str | None:
+        path = name.replace(".", "/")
+        held = sources().get(f"{path}.py") or sources().get(f"{path}/__init__.py")
+        return held if held is not None else "" if (ROOT / path).is_dir() else None
+
+    lost = found(lambda text: checks.lost_names(text, module_at), made_up)
+    assert not [one for one in lost if one.split()[1] not in loggers]
+
+
 def test_packages_are_locked() -> None:
     """Each package of requirements.txt is one version with its hashes; no registry is named."""
     assert not list(checks.unlocked((ROOT / "requirements.txt").read_text()))

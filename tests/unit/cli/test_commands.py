@@ -191,7 +191,7 @@ def test_ctrl_c_prints_no_traceback(words: list[str], tmp_path: Path) -> None:
         command.send_signal(signal.SIGINT)
         # Python misses a signal right before it reads; a person presses the keys again.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            code = command.wait(timeout=60)
+            code = command.wait(timeout=2)
     assert code == 130
     os.close(write)
     assert b"Traceback" not in stderr.read_bytes()

@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import asyncio, binascii
-from stream.feeds import subprocess_job
+from stream.feeds.follow import subprocess_job
 subprocess_job.prepare([])
 limits = subprocess_job.JobLimits(memory_max=1 << 33, cpu_s_max=100)
 work = subprocess_job.apart(binascii.hexlify, b"+", limits, within_s=100)
