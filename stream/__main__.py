@@ -23,9 +23,11 @@ def main() -> None:
             complain(fault)
             sys.exit(fault.exit_code)
     except KeyboardInterrupt:
-        # A second Ctrl-C while Python takes itself down would end in a traceback, or by the signal.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(INTERRUPTED)
+    finally:
+        # A second Ctrl-C while Python takes itself down would end in a traceback, or by the signal.
+        # typer makes an exit code of the first one, so this has to be in every way out.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":
