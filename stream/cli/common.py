@@ -6,6 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from stream.cli.options import CHOSEN
 from stream.cli.output import USAGE, fail, note, say
@@ -20,10 +21,16 @@ from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of
 
+INSTALLED: Final = Path("/etc/ringfence")
+"""Folder of the machine's own settings, where packages and images put them."""
+
 
 def settings_of(paths: list[Path] | None) -> Settings:
-    """Return the settings for a command, with its `--timeout` in them. Raises ConfigInvalid."""
-    settings = load(paths or [], os.environ)
+    """Return the settings for a command, with its `--timeout` in them. Raises ConfigInvalid.
+
+    Without `--config` they are those of the machine, in the files of `INSTALLED`.
+    """
+    settings = load(paths or sorted(INSTALLED.glob("*.toml")), os.environ)
     if CHOSEN.seconds is None:
         return settings
     quiet_clients()

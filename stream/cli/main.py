@@ -132,7 +132,12 @@ COMMANDS: Final = table(
     (
         "check-config",
         "Check the configuration and print what is in force; secrets only as set or not set.",
-        "stream.cli.ops.check_config:check_config",
+        "stream.cli.ops.config_commands:check_config",
+    ),
+    (
+        "config",
+        "The schema of the settings, for editors and charts.",
+        "stream.cli.ops.config_commands:app",
     ),
     (
         "doctor",

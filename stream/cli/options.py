@@ -27,7 +27,8 @@ ConfigFiles = Annotated[
         "--config",
         "-c",
         envvar="RINGFENCE_CONFIG",
-        help="A TOML file that is laid over the defaults; several are, in their order.",
+        help="A TOML file laid over the defaults, or a folder of them; several are, in their "
+        "order. Else those in /etc/ringfence.",
         show_default=False,
     ),
 ]
@@ -159,6 +160,7 @@ starts does not matter."""
 LOCAL: Final = frozenset(
     {
         ("check-config",),
+        ("config", "schema"),
         ("warm",),
         *(("feeds", name) for name in ("check", "detect")),
         *(("agreements", name) for name in ("check", "list", "show", "explain")),

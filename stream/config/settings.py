@@ -1,4 +1,4 @@
-"""All settings, read once: `default.toml` < the files of `--config`, in their order < secrets.
+"""All settings, read once: `default.toml` < the files of `--config`, in their order < variables.
 
 Secrets come from the environment only (a variable, or the file that `<variable>_FILE` names).
 `load` raises `ConfigInvalid` with every error found, each with file and key.
@@ -7,6 +7,7 @@ Secrets come from the environment only (a variable, or the file that `<variable>
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from ssl import create_default_context
@@ -18,6 +19,7 @@ from stream.calls.dialects import dialect_named
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
+from stream.config.environment import NO_TABLES, filled, settings_in
 from stream.config.sections import (
     AgreementsSection,
     AppealsSection,
@@ -73,8 +75,9 @@ SECRETS = {
     "proxies_password": "RINGFENCE_PROXIES_REDIS_PASSWORD",
 }
 HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
-# The environment and the command say these; no file has their tables.
-NO_TABLES = frozenset({"secrets", "asking"})
+# All that are no settings of their own: `environment` takes any other for a misspelt one.
+OTHERS = ("RINGFENCE_CONFIG", "RINGFENCE_ACTOR", "RINGFENCE_EXCHANGE_PASSPHRASE")
+VARIABLES = frozenset({*SECRETS.values(), HTTP_TOKENS, *OTHERS})
 PLAIN = "plain"
 # This table replaces the default's instead of adding to it: who names topics means only these.
 REPLACED_WHOLE = frozenset({("calls", "topics")})
@@ -319,15 +322,24 @@ def default_file() -> Path:
 
 
 def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
-    """Return the defaults with `paths` laid over them in order, and the environment's secrets.
+    """Return the defaults with `paths` laid over them in order, then the environment's variables.
 
+    A folder stands for its TOML files, in the order of their names.
     Raises ConfigInvalid with every error found.
     """
     tables = Tables()
     tables.lay(default_file())
     defaults = dict(flat(tables.values))
+    fill = partial(filled, environ)
     for path in paths:
-        tables.lay(path, REPLACED_WHOLE)
+        found = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+        if not found:
+            tables.errors.append(f"{path}: has no file that ends with .toml")
+        for file in found:
+            tables.lay(file, fill, REPLACED_WHOLE)
+    for given in settings_in(environ, Settings, tables.values, VARIABLES, tables.errors):
+        origin = f"environment: {given.variable}"
+        tables.put(given.key, given.value, origin, REPLACED_WHOLE)
     values = _inherited(tables.values)
     settings, problems = structured(_converter(), values, Settings, defaults)
     problems = [*_across(values), *(one for one in problems if not _is_inherited(one.key, tables))]

@@ -153,7 +153,8 @@ def secrets_of(environ: Mapping[str, str], folders: Iterable[Path]) -> tuple[str
     """Collect the known secrets: of the environment, and of files in folders of keys."""
     found: set[str] = set()
     for name, value in environ.items():
-        if not _NAMED.search(name) or name in _HARMLESS or not value:
+        # A name with `__` is a setting, and no setting is a secret: a topic's name stays readable.
+        if not _NAMED.search(name) or name in _HARMLESS or "__" in name or not value:
             continue
         if name.endswith("_FILE"):
             for line in _read(Path(value)).splitlines():

@@ -10,7 +10,8 @@ from typing import Any, get_type_hints
 import pytest
 
 from stream.cli.main import COMMANDS
-from stream.config.settings import NO_TABLES, Settings
+from stream.config.environment import NO_TABLES
+from stream.config.settings import Settings
 from stream.feeds.feed_sources import modules as modules_of_kinds
 from tests.tidy import checks
 

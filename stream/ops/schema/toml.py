@@ -32,6 +32,8 @@ from cattrs.gen import make_dict_structure_fn
 
 Key = tuple[str, ...]
 Hook = Callable[[Any, Any], Any]
+Fill = Callable[[Mapping[str, Any], list[str]], dict[str, Any]]
+"""Completes a file's values; what it cannot is written into the list."""
 T = TypeVar("T")
 
 
@@ -73,8 +75,10 @@ class Tables:
         self.errors: list[str] = []
         self._origins: dict[Key, str] = {}
 
-    def lay(self, path: Path, replaced_whole: frozenset[Key] = frozenset()) -> None:
-        """Put one file's values over those so far.
+    def lay(
+        self, path: Path, fill: Fill | None = None, replaced_whole: frozenset[Key] = frozenset()
+    ) -> None:
+        """Put one file's values over those so far, each as `fill` makes it.
 
         Tables are merged key by key, but a table in `replaced_whole` takes the place of the one
         before. A file that cannot be read or is no TOML becomes an error.
@@ -86,7 +90,18 @@ class Tables:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             self.errors.append(f"{path}: is no TOML: {error}")
         else:
-            self._merge(self.values, read, (), str(path), replaced_whole)
+            wrong: list[str] = []
+            values = read if fill is None else fill(read, wrong)
+            self.errors += [f"{path}: {text}" for text in wrong]
+            self._merge(self.values, values, (), str(path), replaced_whole)
+
+    def put(
+        self, key: Key, value: Any, origin: str, replaced_whole: frozenset[Key] = frozenset()
+    ) -> None:
+        """Put one value that comes from no file over those so far."""
+        for name in reversed(key):
+            value = {name: value}
+        self._merge(self.values, value, (), origin, replaced_whole)
 
     def _merge(
         self,

@@ -13,33 +13,14 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from stream.config.settings import HTTP_TOKENS, NO_TABLES, SECRETS, Settings, default_file
+from stream.config.environment import NO_TABLES
+from stream.config.json_schema import meanings
+from stream.config.settings import HTTP_TOKENS, SECRETS, Settings, default_file
 from stream.ops.schema.toml import Between
 from tests.tools.docs.markdown import code, escaped, page, table
 
 ROOT = Path(__file__).parents[3]
 _NAMES = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
-_HEAD = re.compile(r"^\[([^\]]+)\](?:\s+#\s*(.*))?$")
-_LINE = re.compile(r"^(?:# )?([A-Za-z_][\w.]*|\"[^\"]+\") = .*?(?:\s#\s+(.*))?$")
-
-
-def meanings(text: str) -> dict[str, str]:
-    """Key with its table -> the comment beside it, in a commented TOML file; `[table]` -> its own.
-
-    A key that is commented out, as examples show what may be set, counts as well.
-    """
-    found: dict[str, str] = {}
-    section = ""
-    for line in text.splitlines():
-        head = _HEAD.match(line.removeprefix("# "))
-        if head:
-            section = head[1]
-            found.setdefault(f"[{section}]", (head[2] or "").strip())
-            continue
-        key = _LINE.match(line)
-        if key and key[2]:
-            found.setdefault(f"{section}.{key[1]}".lstrip("."), key[2].strip())
-    return found
 
 
 def kind_of(annotation: Any) -> str:
@@ -147,7 +128,8 @@ def settings_page() -> str:
     parts = [
         [
             "Every setting with its default, from `config/default.toml` and the code that reads",
-            "it. Put what you change into a file of your own and name it with `--config`.",
+            "it. Put what you change into a file of your own and name it with `--config`, or set",
+            "[variables](#settings-variables). `ringfence config schema` writes a JSON Schema.",
             "An unknown key is an error that names the closest known one.",
             "",
         ]
@@ -158,6 +140,7 @@ def settings_page() -> str:
         elif above:
             parts.append(_section(above, shape, said, _at(values, above)))
     parts.append(_by_name(values, said))
+    parts.append(_variables())
     parts.append(_secrets())
     return page("Settings", *parts)
 
@@ -210,6 +193,23 @@ def _plain_tables(shape: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tup
         for name, kind in get_type_hints(one, include_extras=True).items():
             if get_origin(kind) is dict and not is_dataclass(get_args(kind)[1]):
                 yield (*where, name), kind_of(get_args(kind)[1])
+
+
+def _variables() -> list[str]:
+    return [
+        "(settings-variables)=",
+        "## Variables",
+        "",
+        "Each setting has a variable, which lies over all files: `RINGFENCE_`, the table, two",
+        "underscores, the key. `RINGFENCE_SINKS__REDIS__TIMEOUT_S` is `timeout_s` of",
+        "`[sinks.redis]`. Values are written as in TOML, texts without quotes; a list may be",
+        "written `a, b`. A table by name takes its names in any case",
+        "(`RINGFENCE_SWITCHES__BKK__TIME_ZONE`), or as a whole:",
+        '`RINGFENCE_CALLS__TOPICS=\'{"calls.pbx" = "asterisk-csv:bkk"}\'`.',
+        "",
+        "A misspelt variable is an error that names the closest one.",
+        "",
+    ]
 
 
 def _secrets() -> list[str]:

@@ -1,4 +1,4 @@
-"""`ringfence check-config`: the configuration in force, and its errors."""
+"""`ringfence check-config` and `config`: the settings in force, their errors, and their schema."""
 
 import os
 from pathlib import Path
@@ -6,11 +6,25 @@ from pathlib import Path
 import msgspec
 
 from stream.cli.common import settings_of
-from stream.cli.options import ConfigFiles, Output
-from stream.cli.output import Format, note, render, say
+from stream.cli.lazy_group import group
+from stream.cli.options import ConfigFiles, Output, ToFile
+from stream.cli.output import STDOUT, Format, note, render, say, write_out
 from stream.config.agreement_files import agreements_of
 from stream.config.feed_files import feed_context, read_feeds
+from stream.config.json_schema import settings_schema
 from stream.config.placeholders import placeholders
+
+app = group()
+
+
+@app.command()
+def schema(output: ToFile = None) -> None:
+    """Print the JSON Schema of the settings: for editors, charts and programs that write them.
+
+    Example: ringfence config schema -o ringfence.schema.json
+    """
+    text = msgspec.json.format(msgspec.json.encode(settings_schema())) + b"\n"
+    write_out(STDOUT if output is None else output, [text])
 
 
 def check_config(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
