@@ -67,14 +67,7 @@ class KafkaSection:
         return None if self.compression == "none" else self.compression
 
     def __post_init__(self) -> None:
-        found = [
-            Problem((name,), f'names no file: "{path}"')
-            for name in ("ca_file", "cert_file", "key_file")
-            if (path := getattr(self, name)) and not Path(path).is_file()
-        ]
-        if bool(self.cert_file) != bool(self.key_file):
-            name = "key_file" if self.cert_file else "cert_file"
-            found.append(Problem((name,), "is missing: cert_file and key_file go together"))
+        found = checks.tls_files(self.ca_file, self.cert_file, self.key_file)
         if self.security_protocol.startswith("SASL") and not self.sasl_username:
             found.append(Problem(("sasl_username",), f"is needed for {self.security_protocol}"))
         _raise(found)
@@ -85,8 +78,14 @@ class RedisSection:
     """`[redis]`: the list store."""
 
     url: Annotated[str, Checked(checks.redis_url)]
+    ca_file: str
+    cert_file: str
+    key_file: str
     require_aof: bool
     timeout_s: Annotated[float, Between(0.05, 60)]
+
+    def __post_init__(self) -> None:
+        _raise(checks.tls_redis(self.url, self.ca_file, self.cert_file, self.key_file))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

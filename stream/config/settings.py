@@ -169,6 +169,9 @@ class EngineSettings:
             url=self.redis.url,
             username=self.secrets.redis_username or None,
             password=self.secrets.redis_password or None,
+            ca_file=self.redis.ca_file,
+            cert_file=self.redis.cert_file,
+            key_file=self.redis.key_file,
             require_aof=self.redis.require_aof,
             timeout_s=self.redis.timeout_s,
             bases_kept=self.lists.bases_kept,
@@ -198,6 +201,9 @@ class InsightSettings(EngineSettings):
             url=section.url,
             username=self.secrets.proxies_username or None,
             password=self.secrets.proxies_password or None,
+            ca_file=section.ca_file,
+            cert_file=section.cert_file,
+            key_file=section.key_file,
             timeout_s=section.timeout_s,
             named=("[sinks.redis] url", "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD"),
         )
@@ -213,8 +219,13 @@ class Settings(InsightSettings):
     ingest: IngestSection
 
     def certificates(self, *uses: str) -> dict[str, str]:
-        """Return the certificates of ours by use: kafka, http."""
-        files = {"kafka": self.kafka.cert_file, "http": self.serve.cert_file}
+        """Return the certificates of ours by use: kafka, redis, proxies, http."""
+        files = {
+            "kafka": self.kafka.cert_file,
+            "redis": self.redis.cert_file,
+            "proxies": self.sinks.redis.cert_file,
+            "http": self.serve.cert_file,
+        }
         return {use: files[use] for use in uses if files[use]}
 
     def watched(self) -> tuple[MonitorTarget, ...]:

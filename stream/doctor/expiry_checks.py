@@ -104,6 +104,10 @@ def check_certificates(settings: Settings, now_s: int) -> Iterator[CheckLine]:
     named = {
         "kafka.ca_file": settings.kafka.ca_file,
         "kafka.cert_file": settings.kafka.cert_file,
+        "redis.ca_file": settings.redis.ca_file,
+        "redis.cert_file": settings.redis.cert_file,
+        "sinks.redis.ca_file": settings.sinks.redis.ca_file,
+        "sinks.redis.cert_file": settings.sinks.redis.cert_file,
         "serve.cert_file": settings.serve.cert_file,
     }
     for name, section in settings.sinks.webhooks.endpoints.items():

@@ -68,7 +68,7 @@ class _Counting(Service):
             settings,
             settings.enforcement.http_port,
             words=Words(stopped="stopped; what was counted goes on where it ended"),
-            uses=("kafka",),
+            uses=("kafka", "redis"),
         )
         self._enforcing = Enforcing(plan, EnforcementMetrics(self.registry))
 

@@ -84,6 +84,7 @@ class FeedsService(Service):
                 stopping="versions that are worked on are given up and come again",
                 late="feeds that did not stop are left behind",
             ),
+            uses=("redis",),
         )
         self._rebuilds = RebuildSettings(settings.lists.rebuild_changes, arguments)
         self._environ = environ

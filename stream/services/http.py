@@ -69,7 +69,7 @@ class _Serving(Service):
             settings.serve.health_port,
             words=Words(stopping="requests that run are answered"),
             place=place,
-            uses=("kafka", "http"),
+            uses=("kafka", "redis", "http"),
             # Requests may take all of shutdown_s; then the rest is closed.
             grace_s=_CLOSE_S,
         )

@@ -39,7 +39,12 @@ class RedisSinkService(Service):
     """The lists, the decisions topic, and the proxies' keys made from both."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, settings.sinks.redis.http_port, words=DELIVERS, uses=("kafka",))
+        super().__init__(
+            settings,
+            settings.sinks.redis.http_port,
+            words=DELIVERS,
+            uses=("kafka", "redis", "proxies"),
+        )
         self._metrics = SinkMetrics(self.registry)
         self._redis_metrics = RedisSinkMetrics(self.registry)
         for seen in RecordOutcome:

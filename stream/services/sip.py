@@ -33,7 +33,7 @@ class _Answering(Service):
     """The lookup, and the sockets in front of it."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, settings.sip.health_port)
+        super().__init__(settings, settings.sip.health_port, uses=("redis",))
         self._metrics = metrics = SipMetrics(
             self.registry, BoundedLabels(settings.ops.lists_max, settings.policy.lists)
         )

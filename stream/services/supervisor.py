@@ -114,7 +114,7 @@ class Supervisor(Service):
             settings,
             work.port,
             words=Words(stopping=f"{workers} workers", late="workers that run are killed"),
-            uses=("kafka", "http") if work.command == "serve" else ("kafka",),
+            uses=("kafka", "redis", "http") if work.command == "serve" else ("kafka", "redis"),
             grace_s=GRACE_S,
         )
         self._command = work

@@ -54,7 +54,7 @@ class _Worker(Service):
                 late="calls since the last commit are decided again",
             ),
             place=place,
-            uses=("kafka",),
+            uses=("kafka", "redis"),
         )
         self._metrics = metrics = WorkerMetrics(
             self.registry,

@@ -23,6 +23,9 @@ class RedisSinkSection:
     """
 
     url: Annotated[str, Checked(checks.maybe_proxies_url)]
+    ca_file: str
+    cert_file: str
+    key_file: str
     timeout_s: Annotated[float, Between(0.05, 60)]
     group_id: str
     keys_max: Annotated[int, Between(100, 100_000_000)]
@@ -30,6 +33,11 @@ class RedisSinkSection:
     preload: bool
     sweep_s: Annotated[float, Between(0.5, 86_400)]
     http_port: Port
+
+    def __post_init__(self) -> None:
+        found = checks.tls_redis(self.url, self.ca_file, self.cert_file, self.key_file)
+        if found:
+            raise Problems(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,11 @@ def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
     It repeats nothing by itself: a change that was cut off may have been done, and a second one
     would count twice.
     """
+    files = {
+        "ssl_ca_certs": settings.ca_file or None,
+        "ssl_certfile": settings.cert_file or None,
+        "ssl_keyfile": settings.key_file or None,
+    }
     pool = BlockingConnectionPool.from_url(
         settings.url,
         max_connections=CONNECTIONS_MAX,
@@ -34,6 +39,7 @@ def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
         socket_connect_timeout=settings.timeout_s,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
+        **(files if settings.url.startswith("rediss:") else {}),
     )
     return Redis.from_pool(pool)
 

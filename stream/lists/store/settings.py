@@ -7,6 +7,7 @@ from dataclasses import dataclass
 class ListStoreSettings:
     """Address and settings of the list store. `timeout_s` bounds every single wait for it.
 
+    `ca_file` (PEM; "": the system's), `cert_file` and `key_file` (of a client) are for rediss://.
     `named` are the setting and the variables that say where it is and who we are.
     `require_aof`: refuse a list store that would forget changes in a crash. `bases_kept` of a list
     stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
@@ -16,6 +17,9 @@ class ListStoreSettings:
     url: str
     username: str | None = None
     password: str | None = None
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
     require_aof: bool = True
     timeout_s: float = 2.0
     bases_kept: int = 3

@@ -30,7 +30,7 @@ class ProcessMetrics(Catalogue):
 class CertificateMetrics(Catalogue):
     """Expiry of certificates. Read once, as the process does: a new file needs a restart.
 
-    `of` is what for: `kafka` (a client's certificate) or `http` (that of `ringfence serve`).
+    `of` is what for: `kafka`, `redis` and `proxies` (a client's) or `http` (`ringfence serve`).
     """
 
     def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import phonenumbers
@@ -11,6 +12,7 @@ from stream.core.model import names
 from stream.core.model.time_zones import zone_of
 from stream.core.policy.rules import RULES
 from stream.ops.schema.durations import seconds_of, wait_of
+from stream.ops.schema.toml import Problem
 
 _ADDRESS_MAX = 512
 OTHERS = "others"
@@ -99,6 +101,27 @@ def maybe_proxies_url(text: str) -> str | None:
     """The address of the proxies' Redis without a secret in it, or nothing."""
     wrong = redis_url(text) if text else None
     return wrong and wrong.replace("RINGFENCE_REDIS_", "RINGFENCE_PROXIES_REDIS_")
+
+
+def tls_files(ca_file: str, cert_file: str, key_file: str) -> list[Problem]:
+    """What is wrong with the files of a TLS client; the names are the keys of its section."""
+    files = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
+    found = [
+        Problem((name,), f'names no file: "{path}"')
+        for name, path in files.items()
+        if path and not Path(path).is_file()
+    ]
+    if bool(cert_file) != bool(key_file):
+        name = "key_file" if cert_file else "cert_file"
+        found.append(Problem((name,), "is missing: cert_file and key_file go together"))
+    return found
+
+
+def tls_redis(url: str, ca_file: str, cert_file: str, key_file: str) -> list[Problem]:
+    """The same of a Redis: files of TLS for an address without it would protect nothing."""
+    if (ca_file or cert_file) and not url.startswith("rediss://"):
+        return [Problem(("url",), "must begin with rediss://, as ca_file or cert_file is given")]
+    return tls_files(ca_file, cert_file, key_file)
 
 
 def list_name(text: str) -> str | None:

@@ -323,3 +323,16 @@ def test_no_secret_is_ever_shown(settings, errors) -> None:
     said = errors(f'[circles.x]\nkey_env = "{KEY}"\n[redis]\nurl = "redis://u:hunter2@h/0"')
     assert "hunter2" not in "".join(said)
     assert KEY not in "".join(said)
+
+
+def test_files_of_tls_are_for_an_address_with_tls(errors, tmp_path: Path) -> None:
+    """For redis:// they would protect nothing; a certificate needs its key."""
+    (tmp_path / "ca.pem").write_text("")
+    file = tmp_path / "ca.pem"
+    wrong = "url: must begin with rediss://, as ca_file or cert_file is given"
+    assert errors(f'[redis]\nca_file = "{file}"') == [f"redis.{wrong}"]
+    text = f'[sinks.redis]\nca_file = "{file}"'
+    assert errors(text) == [f"sinks.redis.{wrong}"]
+    assert errors(f'[redis]\nurl = "rediss://127.0.0.1:1/0"\ncert_file = "{file}"') == [
+        "redis.key_file: is missing: cert_file and key_file go together"
+    ]

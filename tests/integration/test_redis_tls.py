@@ -1,0 +1,95 @@
+"""A Redis behind TLS that asks its clients for certificates, as managed ones do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from stream.lab.embedded import best_redis
+from stream.lab.embedded.guarded_server import free_ports
+from tests.support.certificates import HOST, authority, signed
+from tests.support.commands import Operator
+from tests.support.waiting import REDIS_S
+
+pytestmark = pytest.mark.needs_openssl
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """The address of a Redis, and the folder of `ca`, `server`, `client` and `other-ca`."""
+
+    url: str
+    folder: Path
+
+    def operator(self, folder: Path, **files: str) -> Operator:
+        """Somebody whose `[redis]` names these files."""
+        named = "".join(f'{key} = "{self.folder / name}"\n' for key, name in files.items())
+        made = Operator.at(folder, self.url)
+        text = made.config.read_text()
+        made.config.write_text(text.replace("[redis]\n", f"[redis]\n{named}"))
+        return made
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """One that is the module's own."""
+    folder = tmp_path_factory.mktemp("redis-tls")
+    authority(folder)
+    authority(folder, "other-ca")
+    signed(folder, "server", HOST)
+    signed(folder, "client")
+    (port,) = free_ports(1)
+    with best_redis() as server:
+        with redis.Redis.from_url(server.url(), socket_timeout=REDIS_S) as admin:
+            try:
+                admin.config_set(
+                    "tls-cert-file", str(folder / "server.pem"),
+                    "tls-key-file", str(folder / "server-key.pem"),
+                    "tls-ca-cert-file", str(folder / "ca.pem"),
+                    "tls-auth-clients", "yes",
+                    "tls-port", port,
+                )  # fmt: skip
+            except redis.ResponseError as error:
+                pytest.skip(f"this Redis was built without TLS ({error}): redis-server")
+        yield Secured(f"rediss://127.0.0.1:{port}/0", folder)
+
+
+def test_a_client_with_its_certificate_is_let_in(secured: Secured, tmp_path: Path) -> None:
+    """Lists are made, and read by another command."""
+    files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client-key.pem"}
+    operator = secured.operator(tmp_path, **files)
+    operator.types("lists", "create", "TH/national")
+    assert [one["list"] for one in operator.asks("lists", "list")] == ["TH/national"]
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"ca_file": "ca.pem"}, ""),
+        ({"cert_file": "client.pem", "key_file": "client-key.pem"}, "certificate verify failed"),
+        (
+            {"ca_file": "other-ca.pem", "cert_file": "client.pem", "key_file": "client-key.pem"},
+            "certificate verify failed",
+        ),
+    ],
+    ids=["no certificate", "the system's authorities", "another authority"],
+)
+def test_who_is_not_trusted_is_refused(
+    secured: Secured, tmp_path: Path, files: dict[str, str], why: str
+) -> None:
+    """By the server or by us, with the address and the settings to look at."""
+    done = secured.operator(tmp_path, **files).invokes("lists", "list")
+    assert done.code == 3
+    assert why in done.err
+    assert secured.url in done.err
+
+
+def test_doctor_knows_when_they_expire(secured: Secured, tmp_path: Path) -> None:
+    """The client's and the authority's."""
+    files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client-key.pem"}
+    operator = secured.operator(tmp_path, **files)
+    said = operator.invokes("doctor").output
+    lines = [line for line in said.splitlines() if "redis.c" in line]
+    assert [line.split()[1] for line in lines] == ["redis.ca_file:", "redis.cert_file:"], said
