@@ -140,6 +140,11 @@ COMMANDS: Final = table(
         "stream.cli.ops.config_commands:app",
     ),
     (
+        "health",
+        "Ask the processes of this machine whether they are live. For probes of containers.",
+        "stream.cli.ops.health_command:health",
+    ),
+    (
         "doctor",
         "Check everything that this machine needs, and say what is wrong and how to fix it.",
         "stream.cli.ops.doctor_commands:doctor",

@@ -161,6 +161,7 @@ LOCAL: Final = frozenset(
     {
         ("check-config",),
         ("config", "schema"),
+        ("health",),
         ("warm",),
         *(("feeds", name) for name in ("check", "detect")),
         *(("agreements", name) for name in ("check", "list", "show", "explain")),

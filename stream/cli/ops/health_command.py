@@ -1,0 +1,91 @@
+"""`ringfence health`: are the processes of this machine live, or ready? For containers' probes."""
+
+import http.client
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from stream.cli.common import settings_of
+from stream.cli.options import ConfigFiles, Output
+from stream.cli.output import NOTHING_DONE, Format, fail, render, say
+from stream.ops.monitor.targets import STARTED_BY, MonitorTarget
+
+_WAIT_S: Final = 5.0
+"""Longest wait for an answer; a loop that hangs accepts the connection and says nothing."""
+_ANSWER_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The answer of one process: `well`, or what it says instead."""
+
+    process: str
+    url: str
+    well: bool
+    said: str
+
+
+def health(
+    process: Annotated[
+        str, typer.Argument(help="engine, feeds, serve, sip, redis-sink, ...; else each that runs.")
+    ] = "",
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Is it ready for work, and not only live?")
+    ] = False,
+    config: ConfigFiles = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Ask the processes of this machine whether they are live. For probes of containers.
+
+    Ports are those of the settings. Without PROCESS every process that listens here is asked: in a
+    container that is the one that runs in it. Exit codes: 0 all that were asked are well, 1 one is
+    not or none runs, 2 no such process.
+
+    Example: ringfence health serve --ready
+    """
+    targets = {
+        target.kind.value.replace(" ", "-"): target
+        for target in settings_of(config).watched()
+        if target.kind in STARTED_BY
+    }
+    if process and process not in targets:
+        raise typer.BadParameter(f"{process}: there is {', '.join(targets)}", param_hint="PROCESS")
+    path = "/ready" if ready else "/live"
+    asked = {process: targets[process]} if process else targets
+    answers = [_asked(name, target, path) for name, target in asked.items()]
+    found = [one for one in answers if one is not None]
+    if not found:
+        where = targets[process].url if process else "any port of these settings"
+        fail(f"nothing listens at {where}", NOTHING_DONE)
+    render(form, [asdict(one) for one in found], lambda: _print(found))
+    if not all(one.well for one in found):
+        raise typer.Exit(NOTHING_DONE)
+
+
+def _print(found: list[Health]) -> None:
+    for one in found:
+        say(f"{one.process}: {one.said}")
+
+
+def _asked(name: str, target: MonitorTarget, path: str) -> Health | None:
+    """Ask one process; None: nobody listens there."""
+    place = urlsplit(target.url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_WAIT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        said = json.loads(answer.read(_ANSWER_BYTES))
+    except ConnectionRefusedError:
+        return None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return Health(name, target.url, well=False, said=f"gives no answer: {error}")
+    finally:
+        connection.close()
+    well = answer.status == http.client.OK
+    word = path.removeprefix("/")
+    missing = "; ".join(said.get("missing", ()))
+    text = word if well else f"not {word}{': ' if missing else ''}{missing}"
+    return Health(name, target.url, well, text)
