@@ -22,10 +22,6 @@ from tests.support.feeds import kh
 from tests.support.report_material import AGREEMENTS, at_s, document
 
 NUMBER = "+447700900123"
-TODAY = datetime.now(UTC).date()
-"""`report` has no clock but the machine's."""
-DAYS = [TODAY - timedelta(days=back) for back in range(9, -1, -1)]
-PERIOD = f"{DAYS[2]}..{DAYS[-1]}"
 COUNTS = {"call_centre": Counts(entries=2, entries_month=9, blocked=1200, flagged=3)}
 
 
@@ -36,6 +32,17 @@ class Desk:
     office: Office
     url: str
     folder: Path
+    today: date
+
+    @property
+    def days(self) -> list[date]:
+        """The last ten, today too."""
+        return [self.today - timedelta(days=back) for back in range(9, -1, -1)]
+
+    @property
+    def period(self) -> str:
+        """The last eight."""
+        return f"{self.days[2]}..{self.today}"
 
     def report(self, *words: str, code: int = 0) -> str:
         return self.office.types("report", *words, code=code)
@@ -54,7 +61,7 @@ class Desk:
 
     async def appealed(self, name: str, partner: str | None, deadline_s: int) -> None:
         """Somebody appealed yesterday, and waits."""
-        received_s = at_s(TODAY - timedelta(days=1))
+        received_s = at_s(self.days[-2])
         appeal = Appeal(
             id=f"A-{partner}-{name.replace('/', '-')}",
             number=None if partner else NUMBER,
@@ -80,7 +87,8 @@ def desk(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Des
     with office.config.open("a") as config:
         config.write(f'[agreements]\ndir = "{agreements}"\n')
     monkeypatch.chdir(tmp_path)
-    return Desk(office, redis_url, tmp_path)
+    # `report` has no clock but the machine's; whole runs of the tests pass midnight.
+    return Desk(office, redis_url, tmp_path, datetime.now(UTC).date())
 
 
 def figures(told: Any, place: str) -> dict[str, Any]:
@@ -105,12 +113,12 @@ def test_a_register_with_nothing_gives_a_whole_report(desk):
 async def recorded(desk: Desk) -> None:
     """Both sides told, one document was refused, and two appeals wait."""
     live = Delays.measured([1.5, 2.0, 5 * 3600], 4 * 3600)
-    await desk.told("TH", "KH/scam", *DAYS[:-1], by_category=COUNTS, in_force=live)
-    await desk.told("KH", "TH/national", DAYS[0], DAYS[3], by_category=COUNTS)
-    await desk.appealed("KH/scam", None, at_s(TODAY) - 3600)
-    await desk.appealed("TH/national", "KH", at_s(TODAY) + 2 * 86_400)
+    await desk.told("TH", "KH/scam", *desk.days[:-1], by_category=COUNTS, in_force=live)
+    await desk.told("KH", "TH/national", desk.days[0], desk.days[3], by_category=COUNTS)
+    await desk.appealed("KH/scam", None, at_s(desk.today) - 3600)
+    await desk.appealed("TH/national", "KH", at_s(desk.today) + 2 * 86_400)
     async with EnforcementStore.open(ListStoreSettings(desk.url)) as book:
-        target = f"KH/enforcement/TH-national/{DAYS[4]}.json"
+        target = f"KH/enforcement/TH-national/{desk.days[4]}.json"
         await book.refuse("KH", "TH/national", target, f"{target}: {NUMBER}, not ours", By("x"))
 
 
@@ -123,7 +131,7 @@ def test_a_report_is_made_of_what_was_recorded(desk):
     office.types("feeds", "pull", "kh-scam")
     office.partner_says(*kh(*range(5)))
     office.types("feeds", "pull", "kh-scam", code=1)
-    told = desk.json("th-kh", "--period", PERIOD)
+    told = desk.json("th-kh", "--period", desk.period)
     ours, theirs = figures(told, "KH-scam-in-TH"), figures(told, "TH-national-in-KH")
     assert (ours["days_told"], ours["blocked"], ours["flagged"]) == (7, 8400, 21)
     assert (ours["changes"], ours["late"], ours["listed"]) == (21, 7, 40)
@@ -131,7 +139,9 @@ def test_a_report_is_made_of_what_was_recorded(desk):
     before = {name: one["before"] for name, one in told["lists"][0]["figures"].items()}
     assert (before["blocked"], before["listed"]) == (2400, None)
     assert told["lists"][0]["reasons"] == [{"verdict": "held", "reason": "shrunk", "count": 1}]
-    assert told["unread"] == [f"KH/enforcement/TH-national/{DAYS[4]}.json: (left out), not ours"]
+    assert told["unread"] == [
+        f"KH/enforcement/TH-national/{desk.days[4]}.json: (left out), not ours"
+    ]
     assert [(one["what"], one["list"], one["who"]) for one in told["waiting"]] == [
         ("held", "KH/scam", "TH"),
         ("overdue", "KH/scam", "TH"),
@@ -144,11 +154,11 @@ def test_a_report_is_made_of_what_was_recorded(desk):
 def test_a_report_goes_where_it_is_wanted(desk):
     """To a file, to stdout with the words on stderr, or both; exit 2 where it cannot."""
     asyncio.run(recorded(desk))
-    said = desk.report("th-kh", "--period", PERIOD, "--out", "a.html", "--json", "a.json")
+    said = desk.report("th-kh", "--period", desk.period, "--out", "a.html", "--json", "a.json")
     assert "Cambodia's list KH/scam in Thailand: 8,400 calls blocked and 21 flagged" in said
     assert {path.name for path in desk.folder.glob("a.*")} == {"a.html", "a.json"}
-    piped = json.loads(desk.report("th-kh", "--period", PERIOD, "--json", "-"))
-    assert piped["period"]["period"] == PERIOD
+    piped = json.loads(desk.report("th-kh", "--period", desk.period, "--json", "-"))
+    assert piped["period"]["period"] == desk.period
     assert not [*desk.folder.glob("report-*")]
     assert NUMBER not in (desk.folder / "a.html").read_text()
     assert "No such file" in desk.report("th-kh", "--out", "nowhere/a.html", code=2)
@@ -174,13 +184,13 @@ def test_a_damaged_document_is_skipped(desk, caplog):
     asyncio.run(recorded(desk))
     with redis.Redis.from_url(desk.url) as register:
         (key,) = register.keys("rf:enforced:*KH/scam*:by:TH")
-        before = desk.report("th-kh", "--period", PERIOD)
-        register.hset(key, DAYS[3].isoformat(), b"{")
-    said = desk.report("th-kh", "--period", PERIOD)
-    gap = f"Thailand did not report on KH/scam on 1 day ({DAYS[3].day} November 2026)"
+        before = desk.report("th-kh", "--period", desk.period)
+        register.hset(key, desk.days[3].isoformat(), b"{")
+    said = desk.report("th-kh", "--period", desk.period)
+    gap = f"Thailand did not report on KH/scam on 1 day ({desk.days[3]:%-d %B %Y})"
     assert gap in said
     assert gap not in before
-    assert f"{key.decode()} {DAYS[3]}: skipped" in caplog.text
+    assert f"{key.decode()} {desk.days[3]}: skipped" in caplog.text
 
 
 def test_without_agreements_there_is_no_report(tmp_path, redis_url):
