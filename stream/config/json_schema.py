@@ -1,4 +1,4 @@
-"""The settings as a JSON Schema (2020-12), for editors, for charts, and for programs that write them.
+"""The settings as a JSON Schema (2020-12): for editors, charts, and programs that write them.
 
 Types, limits and names are those of the dataclasses that read the files; descriptions and defaults
 are those of `default.toml`.
