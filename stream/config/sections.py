@@ -55,8 +55,11 @@ class KafkaSection:
     ca_file: str
     cert_file: str
     key_file: str
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
     sasl_username: str
+    oauth_token_url: Annotated[str, Checked(checks.maybe(checks.web_url))]
+    oauth_scope: str
+    oauth_extensions: dict[Filled, str]
     idempotent: bool
     compression: Literal["none", "zstd", "snappy", "lz4", "gzip"]
     replication_factor: Annotated[int, Between(1, 100)]
@@ -70,6 +73,8 @@ class KafkaSection:
         found = checks.tls_files(self.ca_file, self.cert_file, self.key_file)
         if self.security_protocol.startswith("SASL") and not self.sasl_username:
             found.append(Problem(("sasl_username",), f"is needed for {self.security_protocol}"))
+        if self.sasl_mechanism == "OAUTHBEARER" and not self.oauth_token_url:
+            found.append(Problem(("oauth_token_url",), "is needed for OAUTHBEARER"))
         _raise(found)
 
 

@@ -47,7 +47,7 @@ from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
 from stream.feeds.settings import FeedsSection
-from stream.kafka.settings import KafkaSettings, ServerWait
+from stream.kafka.settings import KafkaSettings, OAuthSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
@@ -160,7 +160,20 @@ class EngineSettings:
             sasl_mechanism=section.sasl_mechanism,
             sasl_username=section.sasl_username or None,
             sasl_password=self.secrets.kafka_password or None,
+            oauth=self._oauth(),
             patience_s=self.asking.patience_s,
+        )
+
+    def _oauth(self) -> OAuthSettings | None:
+        section = self.kafka
+        if section.sasl_mechanism != "OAUTHBEARER" or "SASL" not in section.security_protocol:
+            return None
+        return OAuthSettings(
+            section.oauth_token_url,
+            section.sasl_username,
+            self.secrets.kafka_password,
+            section.oauth_scope,
+            section.oauth_extensions,
         )
 
     def list_store(self) -> ListStoreSettings:

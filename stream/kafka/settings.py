@@ -1,6 +1,6 @@
 """Settings of connections, readers and topics, apart from the clients, which are slow to import."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
@@ -13,6 +13,20 @@ class ServerWait:
     """Longest wait for a server that says nothing; None: for ever, as services do."""
 
     patience_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthSettings:
+    """An identity provider's token endpoint, and our name and secret there.
+
+    `extensions` go to the broker with each token (RFC 7628, 3.1), as hosted brokers ask for them.
+    """
+
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str = ""
+    extensions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class KafkaSettings:
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
+    oauth: OAuthSettings | None = None
     patience_s: float | None = None
 
     def options(self, **more: Any) -> dict[str, Any]:
@@ -42,6 +57,11 @@ class KafkaSettings:
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
         }
+        if self.oauth is not None:
+            # aiohttp takes 0.2 s to import, and few brokers ask for tokens.
+            from stream.kafka.oauth import ClientCredentials
+
+            shared["sasl_oauth_token_provider"] = ClientCredentials(self.oauth)
         # aiokafka waits 40 s for a leader that cannot be reached, whatever our own limit is.
         if self.patience_s is not None:
             shared["request_timeout_ms"] = max(1, round(self.patience_s * 1000))

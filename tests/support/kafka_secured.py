@@ -14,11 +14,12 @@ from tests.support.kafka_clusters import formatted, server
 USER, PASSWORD = "ringfence", "a pass phrase"
 SETTINGS = """\
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},\
-SASL://127.0.0.1:{sasl},MUTUAL://127.0.0.1:{mutual},SLOW://127.0.0.1:{behind}
+SASL://127.0.0.1:{sasl},MUTUAL://127.0.0.1:{mutual},SLOW://127.0.0.1:{behind},\
+OAUTH://127.0.0.1:{oauth}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl},\
-MUTUAL://127.0.0.1:{mutual},SLOW://127.0.0.1:{slow}
+MUTUAL://127.0.0.1:{mutual},SLOW://127.0.0.1:{slow},OAUTH://127.0.0.1:{oauth}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SLOW:PLAINTEXT,\
-SASL:SASL_SSL,MUTUAL:SSL
+SASL:SASL_SSL,MUTUAL:SSL,OAUTH:SASL_PLAINTEXT
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/broker.pem
 ssl.truststore.type=PEM
@@ -30,6 +31,12 @@ org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required \
 user_{user}="{password}";
+# Tokens without a signature, which only tests may take.
+listener.name.oauth.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.oauth.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+unsecuredLoginStringClaim_sub="broker";
+listener.name.oauth.oauthbearer.connections.max.reauth.ms=2000
 # A connection is closed when its authentication is this old, however busy it is (KIP-368).
 listener.name.sasl.scram-sha-512.connections.max.reauth.ms=2000
 """
@@ -45,6 +52,7 @@ class Secured:
     plain: str
     sasl: str
     mutual: str
+    oauth: str
     behind: int
     slow: int
     folder: Path
@@ -60,9 +68,11 @@ def secured_broker() -> Iterator[Secured]:
     folder = new_folder("kafka-secured")
     try:
         _certificates(folder)
-        port, controller, sasl, mutual, behind, slow = free_ports(6)
+        port, controller, sasl, mutual, behind, slow, oauth = free_ports(7)
         base = apache_kafka.SETTINGS.format(port=port, controller_port=controller, folder=folder)
-        ports = {"sasl": sasl, "mutual": mutual, "behind": behind, "slow": slow}
+        ports = {
+            "sasl": sasl, "mutual": mutual, "behind": behind, "slow": slow, "oauth": oauth,
+        }  # fmt: skip
         own = SETTINGS.format(
             **ports, port=port, controller=controller, folder=folder, user=USER, password=PASSWORD
         )
@@ -71,8 +81,10 @@ def secured_broker() -> Iterator[Secured]:
         formatted(folder, "--standalone", "--add-scram", scram)
         with server(folder, port) as made:
             made.start()
-            plain, by_sasl, by_key = (f"127.0.0.1:{one}" for one in (port, sasl, mutual))
-            yield Secured(plain, by_sasl, by_key, behind, slow, folder)
+            plain, by_sasl, by_key, by_token = (
+                f"127.0.0.1:{one}" for one in (port, sasl, mutual, oauth)
+            )
+            yield Secured(plain, by_sasl, by_key, by_token, behind, slow, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
