@@ -89,6 +89,12 @@ lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra embedded --extra otel --quiet --upgrade \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links -o requirements.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra otel --quiet -c requirements.txt \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links -o deploy/requirements.txt
+	@echo "hatchling cyclonedx-bom" | tr ' ' '\n' | $(BIN)/uv pip compile - --quiet -c requirements.txt \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links -o deploy/requirements-build.txt
 
 clean: ## remove .venv and every cache (state/ is yours and stays)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

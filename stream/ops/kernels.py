@@ -1,14 +1,18 @@
 """Switch the compiled kernels on, from a cache in a folder that only we can write.
 
 Numba keeps compiled code as pickles, and who can write those can run code as us. So the folder
-belongs to us alone, or the kernels stay off and the reference does their work, several times
-slower.
+belongs to us alone, or to root as in an image, or the kernels stay off and the reference does their
+work, several times slower.
+
+An image compiles for a level of processors and not for its builder's own: NUMBA_CPU_NAME and
+NUMBA_CPU_FEATURES, which Numba reads, say which.
 """
 
 import ctypes
 import fcntl
 import mmap
 import os
+import re
 import shutil
 import stat
 import sys
@@ -23,8 +27,15 @@ from stream.core import kernels
 
 FOLDER = "kernels"
 """Their folder in a state directory, if the settings name no other place."""
+LEVEL = "x86-64-v3"
+"""The level of the x86-64 psABI that images are compiled for: processors since 2013 to 2015."""
+_OF_LEVEL = frozenset({"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"})
+"""What it asks for, as Linux names it (`abm` has lzcnt)."""
 KEPT_S = 30 * 86_400.0
 """Seconds that kernels of another version are kept: a rolling update may still want them."""
+
+
+CPUS = Path("/proc/cpuinfo")
 
 
 class KernelStatus(NamedTuple):
@@ -61,11 +72,12 @@ def _activated(folder: Path, *, may_compile: bool) -> str:
     marker = folder / f".warm-{sha256(''.join(sorted(current)).encode()).hexdigest()[:24]}"
     if not may_compile and not marker.exists():
         return f"they are not compiled in {folder} yet (ringfence warm)"
+    if marker.exists():
+        # Nobody writes any more, so nobody has to wait; and an image's folder takes no lock.
+        return kernels.activate(folder)
     with (folder / ".lock").open("a") as lock:
         # One process compiles, the others wait for its half minute instead of taking a core each.
-        # Once the marker is there nobody writes, and nobody has to wait.
-        if not marker.exists():
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         why_not = kernels.activate(folder)
         if not why_not and not marker.exists():
             marker.touch()
@@ -84,6 +96,13 @@ def _obstacle() -> str:
     """
     if sys.byteorder != "little":
         return "this machine is big-endian"
+    if missing := _OF_LEVEL - _features():
+        # Code for what the processor has not ends the process with SIGILL.
+        return (
+            f"NUMBA_CPU_NAME is {LEVEL} and this processor has no {', '.join(sorted(missing))}: "
+            "unset NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and RINGFENCE_OPS__KERNELS_DIR; then "
+            "`ringfence warm` compiles for this machine"
+        )
     library = ctypes.CDLL(None, use_errno=True)
     with mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE) as page:
         held = ctypes.c_char.from_buffer(page)
@@ -97,6 +116,15 @@ def _obstacle() -> str:
     return ""
 
 
+def _features() -> frozenset[str]:
+    """Return the processor's features as Linux names them; all where no level was asked for."""
+    if os.environ.get("NUMBA_CPU_NAME") != LEVEL:
+        return _OF_LEVEL
+    text = CPUS.read_text()
+    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
+
+
 def _private(folder: Path) -> Path:
     """Make the cache if need be. Raises `_Unsafe` where anybody else could write into it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +133,7 @@ def _private(folder: Path) -> Path:
     above, found = folder.parent.stat(), folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise _Unsafe(f"{folder} is no folder")
-    if found.st_uid != os.geteuid():
+    if found.st_uid not in {0, os.geteuid()}:
         raise _Unsafe(f"{folder} belongs to another user: remove it")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _Unsafe(f"others may write into {folder}: chmod go-w {folder}")

@@ -107,6 +107,7 @@ class FeedsService(Service):
                 settings=settings.feeds,
                 list_store=list_store,
                 state_dir=Path(settings.lists.state_dir),
+                kernels=settings.ops.kernels_folder(settings.lists.state_dir),
                 around=around_of(settings),
                 states=states,
                 metrics=self._metrics,

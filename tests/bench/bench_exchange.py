@@ -269,6 +269,7 @@ async def _followed(lab: Lab, country: _Country) -> None:
             settings=limits,
             list_store=register,
             state_dir=country.folder / "state",
+            kernels=country.folder / "state" / "kernels",
             around=Surroundings(keys={"plain": b""}, emergency={}),
             states=states,
             metrics=FeedMetrics(CollectorRegistry()),

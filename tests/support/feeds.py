@@ -161,6 +161,7 @@ async def workplace(
             settings=settings,
             list_store=register,
             state_dir=state_dir,
+            kernels=state_dir / "kernels",
             around=AROUND,
             states=states,
             metrics=FeedMetrics(registry or CollectorRegistry()),

@@ -166,6 +166,7 @@ def pull(
             settings=settings.feeds,
             list_store=settings.list_store(),
             state_dir=Path(settings.lists.state_dir),
+            kernels=settings.ops.kernels_folder(settings.lists.state_dir),
             around=feeds.around_of(settings),
             states=feed_states,
             metrics=FeedMetrics(CollectorRegistry()),

@@ -238,6 +238,7 @@ class Follower:
         job = FeedJob(
             list_store=place.list_store,
             state_dir=place.state_dir,
+            kernels=place.kernels,
             feed=self.setup.feed,
             arrival=arrival,
             around=place.surroundings(),

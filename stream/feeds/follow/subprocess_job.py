@@ -33,7 +33,7 @@ from stream.feeds.version_files import VersionFiles
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
-from stream.ops.kernels import FOLDER, warm_up
+from stream.ops.kernels import warm_up
 from stream.ops.runtime import shorten_socket_paths
 
 # A plain fork would copy our threads' locks in whatever state they are, and our event loop. A new
@@ -258,6 +258,7 @@ class FeedJob:
 
     list_store: ListStoreSettings
     state_dir: Path
+    kernels: Path
     feed: Feed
     arrival: Arrival
     around: Surroundings
@@ -280,7 +281,7 @@ async def done_apart(job: FeedJob, limits: JobLimits, *, within_s: float) -> Ver
 def _work(packed: bytes) -> bytes:
     job: FeedJob = pickle.loads(packed)  # noqa: S301
     if job.arrival.fetched.size >= LARGE_BYTES:
-        warm_up(job.state_dir / FOLDER, may_compile=False)
+        warm_up(job.kernels, may_compile=False)
     return pickle.dumps(asyncio.run(_take_in(job)))
 
 

@@ -18,13 +18,14 @@ from stream.ops.metrics.feed_catalogue import FeedMetrics
 class Workplace:
     """Settings, stores and metrics of all followers.
 
-    `places` bounds the large versions under way. `agreements` gives those of the moment; None:
-    those of `around` stay.
+    `kernels` is the folder of compiled kernels. `places` bounds the large versions under way.
+    `agreements` gives those of the moment; None: those of `around` stay.
     """
 
     settings: FeedsSection
     list_store: ListStoreSettings
     state_dir: Path
+    kernels: Path
     around: Surroundings
     states: FeedStateStore
     metrics: FeedMetrics

@@ -1,5 +1,6 @@
 """Kernels are read from a cache that only we can write, or not at all."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -78,7 +79,10 @@ def test_a_cache_that_is_no_folder_of_ours_is_refused(tmp_path, activated, monke
     folder.touch()
     assert "is no folder" in warm_up(tmp_path / "kernels").why_not
     folder.unlink()
-    monkeypatch.setattr("os.geteuid", lambda: folder.parent.stat().st_uid + 1)
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:  # what is root's is an image's
+        os.chown(folder, 12_345, -1)
+    monkeypatch.setattr("os.geteuid", lambda: folder.lstat().st_uid + 1)
     assert "belongs to another user" in warm_up(tmp_path / "kernels").why_not
     assert not activated
 
@@ -107,6 +111,41 @@ def test_one_compiles_while_the_others_wait(tmp_path: Path, monkeypatch) -> None
         with ThreadPoolExecutor(3) as pool:
             assert {done.why_not for done in pool.map(warm_up, [tmp_path / "kernels"] * 3)} == {""}
     assert together[0] == 1, "the first was alone; once it is done, others need not wait"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what is root's: run as root")
+def test_an_images_folder_is_read_by_anybody(tmp_path: Path, activated, monkeypatch) -> None:
+    """It is root's, on a root file system that nobody can write; another user runs there."""
+    folder = tmp_path / "kernels"
+    assert warm_up(folder).why_not == ""
+    folder.chmod(0o755)
+    (folder / ".lock").unlink()
+    (folder / ".lock").mkdir()  # whoever opened it for writing would fail
+    monkeypatch.setattr("os.geteuid", lambda: 10_001)
+    assert warm_up(folder).why_not == ""
+    assert activated == [folder] * 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        ("fpu abm avx avx2 bmi1 bmi2 f16c fma movbe xsave avx512f", ""),
+        ("fpu abm avx f16c xsave", "this processor has no avx2, bmi1, bmi2, fma, movbe: unset"),
+        (None, "this processor has no abm, avx, avx2"),
+    ],
+)
+def test_code_for_another_processor_is_not_run(
+    tmp_path: Path, activated, monkeypatch, flags: str | None, why: str
+) -> None:
+    """An image's kernels are for a level; on an older machine a process would end by SIGILL."""
+    cpus = tmp_path / "cpuinfo"
+    cpus.write_text(f"processor : 0\nflags\t\t: {flags}\n" if flags else "processor : 0\n")
+    monkeypatch.setattr("stream.ops.kernels.CPUS", cpus)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v3")
+    said = warm_up(tmp_path / "kernels").why_not
+    assert (why in said) if why else said == ""
+    monkeypatch.delenv("NUMBA_CPU_NAME")
+    assert warm_up(tmp_path / "kernels").why_not == ""
 
 
 def test_a_disk_that_refuses_is_no_crash(tmp_path, activated) -> None:
