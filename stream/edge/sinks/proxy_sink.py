@@ -312,9 +312,12 @@ class RedisSink:
         """Check every key, and every number that could have one."""
         self._sweep_due_s = monotonic_s() + self._settings.sweep_s
         at_s = now_s()
-        self._index.forget_expired(at_s)
-        for text in [text for text in self._believed if text not in self._index]:
-            del self._believed[text]
+        # With the lock: a key on its way to Redis is not in the index yet, and a belief that went
+        # now would not keep it from the next look.
+        async with self._lock:
+            self._index.forget_expired(at_s)
+            for text in [text for text in self._believed if text not in self._index]:
+                del self._believed[text]
         if self._settings.prefixes:
             self._around = self._policy().prefixes(at_s)
             # Exceptions before blocks: else numbers inside a new prefix would be blocked meanwhile.
