@@ -7,6 +7,7 @@ socket: client libraries log errors and retry on their own while a server still 
 """
 
 import os
+import random
 import shutil
 import socket
 import struct
@@ -15,11 +16,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 ANSWER_S_MAX = 1.0
 METADATA_KEY, METADATA_VERSION = 3, 4
+_PORTS = range(20_000, 32_000)
+"""Linux gives outgoing connections 32,768 and above."""
 
 
 def answers_metadata(port: int) -> bool:
@@ -90,15 +94,20 @@ def ignore(message: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of 127.0.0.1 that nobody listens on now, all different.
+
+    They lie below those that the kernel gives to outgoing connections: one of those could take a
+    port before the server that it is meant for listens.
+    """
+    found: list[int] = []
+    # Of the system: tests give `random` a seed, and several would get the same ports.
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise StartFailed(f"no {count} ports between {_PORTS[0]} and {_PORTS[-1]} are free")
 
 
 def new_folder(kind: str) -> Path:
