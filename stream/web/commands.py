@@ -115,6 +115,9 @@ class PageCommands:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
+            # A command may end before it reads: until 3.11.4 asyncio logs what nobody asked for.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                await process.stdin.wait_closed()
         assert process.returncode is not None
         return Ran(process.returncode, lines, total, said)
 
