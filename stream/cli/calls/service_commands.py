@@ -96,8 +96,11 @@ def warm(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """
     settings = settings_of(config)
     folder = settings.ops.kernels_folder(settings.lists.state_dir)
-    own(folder if folder.exists() else folder.parent)
-    warmth = warm_up(folder)
+    # Those of an image are root's and whole: nothing is written, so it matters not whose they are.
+    warmth = warm_up(folder, may_compile=False)
+    if warmth.why_not:
+        own(folder if folder.exists() else folder.parent)
+        warmth = warm_up(folder)
 
     def draw() -> None:
         if warmth.why_not:
