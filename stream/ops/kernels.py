@@ -30,7 +30,7 @@ FOLDER = "kernels"
 LEVEL = "x86-64-v3"
 """The level of the x86-64 psABI that images are compiled for: processors since 2013 to 2015."""
 _OF_LEVEL = frozenset({"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"})
-"""What it asks for, as Linux names it (`abm` has lzcnt)."""
+"""Features of that level, as Linux names them (`abm` has lzcnt)."""
 KEPT_S = 30 * 86_400.0
 """Seconds that kernels of another version are kept: a rolling update may still want them."""
 
