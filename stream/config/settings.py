@@ -418,7 +418,9 @@ def _circle_files(values: Mapping[str, Any], errors: list[str]) -> dict[str, byt
         return keys_in(Path(folder)) if isinstance(folder, str) and folder else {}
     except SecretUnsafe as fault:
         errors.append(f"exchange.circles_dir: {fault}")
-        return {}
+    except OSError as error:
+        errors.append(f"exchange.circles_dir: {error.filename} cannot be read: {error.strerror}")
+    return {}
 
 
 def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list[str]) -> Secrets:

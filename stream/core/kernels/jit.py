@@ -14,6 +14,7 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import config, extending, types
+from numba.core import caching
 from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 
@@ -40,6 +41,22 @@ def writes(item: Any, dimensions: int = 1) -> Any:
 class _Cache:
     # Of the process, as Numba's own setting is: decorators have no other way to learn it.
     root: Path | None = None
+
+
+_Locator: Any = caching.UserProvidedCacheLocator
+
+
+class FolderLocator(_Locator):  # type: ignore[misc]
+    """Numba's way to a folder that is named, also one that nobody can write, as in an image."""
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder, or see that it is there. Raises OSError."""
+        try:
+            super().ensure_cache_path()
+        except OSError:
+            # Numba tries to write a file even where it will only read.
+            if not Path(self.get_cache_path()).is_dir():
+                raise
 
 
 def keep_in(root: Path | None) -> None:
@@ -81,6 +98,8 @@ def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., An
             module = function.__module__.rpartition(".")[2]
             # The only way to tell Numba; it looks there when a function is decorated.
             config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
+            locator = f"{__name__}.{FolderLocator.__name__}"
+            config.CACHE_LOCATOR_CLASSES = locator  # type: ignore[attr-defined]
         compiler = _njit(
             list(signatures),
             cache=root is not None,

@@ -336,3 +336,15 @@ def test_files_of_tls_are_for_an_address_with_tls(errors, tmp_path: Path) -> Non
     assert errors(f'[redis]\nurl = "rediss://127.0.0.1:1/0"\ncert_file = "{file}"') == [
         "redis.key_file: is missing: cert_file and key_file go together"
     ]
+
+
+def test_a_folder_that_is_closed_to_us_is_told(errors, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, as every other error: a state volume of another owner was a traceback."""
+
+    def closed(_folder: Path) -> dict[str, bytes]:
+        raise PermissionError(13, "Permission denied", "exchange/circles")
+
+    monkeypatch.setattr("stream.config.settings.keys_in", closed)
+    assert errors("") == [
+        "exchange.circles_dir: exchange/circles cannot be read: Permission denied"
+    ]

@@ -1,6 +1,7 @@
 """Kernels are read from a cache that only we can write, or not at all."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -124,6 +125,24 @@ def test_an_images_folder_is_read_by_anybody(tmp_path: Path, activated, monkeypa
     monkeypatch.setattr("os.geteuid", lambda: 10_001)
     assert warm_up(folder).why_not == ""
     assert activated == [folder] * 2
+
+
+def test_a_folder_that_nobody_can_write_is_read(tmp_path: Path, monkeypatch) -> None:
+    """An image's root file system is read-only; Numba itself would want to write there."""
+    jit = pytest.importorskip("stream.core.kernels.jit")
+    monkeypatch.setattr(jit.config, "CACHE_DIR", str(tmp_path))
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    locator = jit.FolderLocator(test_a_folder_that_nobody_can_write_is_read, __file__)
+    locator.ensure_cache_path()
+    monkeypatch.setattr("tempfile.TemporaryFile", refused)
+    locator.ensure_cache_path()
+    shutil.rmtree(locator.get_cache_path())
+    monkeypatch.setattr("os.makedirs", refused)
+    with pytest.raises(OSError, match="Read-only"):
+        locator.ensure_cache_path()
 
 
 @pytest.mark.parametrize(
