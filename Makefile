@@ -47,7 +47,7 @@ campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, ben
 	@for target in scan switch_records whole_way feed_files sip_messages; do \
 		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
 
-check: lint fast ## what to run before each commit: lint and the tests without servers, < 60 s
+check: lint fast ## what to run before each commit: lint and the tests without servers (3 min on two cores)
 
 lint: setup ## format, ruff, mypy and the layers
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make fmt"; exit 1; }
@@ -56,7 +56,7 @@ lint: setup ## format, ruff, mypy and the layers
 	@$(BIN)/lint-imports
 
 fast: setup ## the tests that need no servers: unit, property, tidy
-	@$(BIN)/python -m pytest -q -m "not campaign" tests/unit tests/property tests/tidy
+	@$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder -m "not campaign" tests/unit tests/property tests/tidy
 
 bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH_ARGS)
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
