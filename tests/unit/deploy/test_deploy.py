@@ -121,6 +121,39 @@ def test_composes_settings_are_valid() -> None:
     assert settings.ops.http_host == "0.0.0.0"
 
 
+def test_prometheus_asks_what_compose_runs() -> None:
+    """Each target is a service of compose, at the port where the settings put its process. One that
+    always runs is named, so that its death is seen; one behind a profile is found by DNS.
+    """
+    jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    services = compose()["services"]
+    found = {
+        (name, one["port"])
+        for job in jobs
+        for one in job.get("dns_sd_configs", ())
+        for name in one["names"]
+    }
+    named = {
+        (host, int(port))
+        for job in jobs
+        for one in job.get("static_configs", ())
+        for host, _, port in (target.partition(":") for target in one["targets"])
+    }
+    assert all("profiles" not in services[name] for name, _ in named)
+    assert all("profiles" in services[name] for name, _ in found)
+    asked = found | named
+    ports = {
+        (name, int(port.split(":")[-1].removesuffix("/tcp")))
+        for name, service in services.items()
+        for port in service.get("ports", ())
+        if not port.endswith("/udp")
+    }
+    assert asked <= ports
+    settings = load([DEPLOY / "compose.toml"], {})
+    known = {urlsplit(target.url).port for target in settings.watched()}
+    assert {port for _, port in asked} == known - {settings.ingest.http_port}
+
+
 def instructions() -> list[list[str]]:
     """The Dockerfile's instructions, as words."""
     text = (DEPLOY / "Dockerfile").read_text()
