@@ -94,7 +94,7 @@ def ignore(message: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now, all different.
+    """Ports of 127.0.0.1 that nobody has now, by TCP or UDP, all different.
 
     They lie below those that the kernel gives to outgoing connections: one of those could take a
     port before the server that it is meant for listens.
@@ -102,8 +102,10 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     # Of the system: tests give `random` a seed, and several would get the same ports.
     for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-        with socket.socket() as tried, suppress(OSError):
-            tried.bind(("127.0.0.1", port))
+        tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+        with tcp, udp, suppress(OSError):
+            tcp.bind(("127.0.0.1", port))
+            udp.bind(("127.0.0.1", port))
             found.append(port)
         if len(found) == count:
             return found

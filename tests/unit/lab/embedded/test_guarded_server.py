@@ -121,3 +121,17 @@ def test_the_guard_needs_nothing_but_the_standard_library() -> None:
     """It runs isolated (-I -S), so that it starts in milliseconds and under any environment."""
     source = (Path(__file__).parents[4] / "stream/lab/embedded/guard.py").read_text()
     assert "stream" not in [line.split()[1] for line in source.splitlines() if "import" in line[:7]]
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_a_port_that_somebody_has_is_not_free(kind: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By TCP or UDP: SIP is both. They lie below the ports of outgoing connections."""
+    with socket.socket(type=kind) as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        (free,) = free_ports(1)
+        assert free < 32_768
+        monkeypatch.setattr("stream.lab.embedded.guarded_server._PORTS", range(port, port + 1))
+        with pytest.raises(StartFailed, match="no 1 ports between"):
+            free_ports(1)
+    assert free_ports(1) == [port]
