@@ -153,8 +153,9 @@ def secrets_of(environ: Mapping[str, str], folders: Iterable[Path]) -> tuple[str
     """Collect the known secrets: of the environment, and of files in folders of keys."""
     found: set[str] = set()
     for name, value in environ.items():
-        # A name with `__` is a setting, and no setting is a secret: a topic's name stays readable.
-        if not _NAMED.search(name) or name in _HARMLESS or "__" in name or not value:
+        # `RINGFENCE_CALLS__GROUP_ID` is a setting, and none is a secret: a topic stays readable.
+        is_setting = name.startswith("RINGFENCE_") and "__" in name
+        if not _NAMED.search(name) or name in _HARMLESS or is_setting or not value:
             continue
         if name.endswith("_FILE"):
             for line in _read(Path(value)).splitlines():

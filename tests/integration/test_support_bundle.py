@@ -150,8 +150,13 @@ def test_files_that_variables_name_are_secret_too(tmp_path: Path) -> None:
         "HOME": "/home/x",
         "RINGFENCE_CONFIG": "c",
         "RINGFENCE_CALLS__GROUP_ID": "group-one",
+        "OTHERS__API_KEY": "their-secret",
     }
     found = secrets_of(environ, [tmp_path / "none"])
-    assert Scrubber(found).text(f"a {TOKEN} group-one") == "a [secret] group-one"
+    assert Scrubber(found).text(f"a {TOKEN} group-one their-secret") == (
+        "a [secret] group-one [secret]"
+    )
     assert "/h/x" not in found
-    assert environment(environ) == dict.fromkeys(sorted({*environ} - {"HOME"}), "set")
+    assert environment(environ) == dict.fromkeys(
+        sorted({*environ} - {"HOME", "OTHERS__API_KEY"}), "set"
+    )
