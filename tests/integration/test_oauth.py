@@ -53,7 +53,7 @@ class Provider:
         return web.json_response({**given, **self.answer}, status=self.status)
 
     def settings(self, **more: Any) -> OAuthSettings:
-        """What an operator writes into [kafka]."""
+        """The settings of `[kafka]` that name it."""
         return OAuthSettings(self.url, USER, PASSWORD, **more)
 
 
@@ -107,7 +107,7 @@ async def test_a_token_is_asked_for_once_in_its_life(provider: Provider) -> None
 async def test_why_there_is_no_token(
     provider: Provider, status: int, answer: dict[str, Any], kind: type[Exception], said: str
 ) -> None:
-    """A refusal is told from an outage, and both name the address."""
+    """A refusal and an outage differ, and both name the address."""
     provider.status, provider.answer = status, answer
     with pytest.raises(kind, match=f"{provider.url}.*{said}"):
         await ClientCredentials(provider.settings()).token()

@@ -1,7 +1,6 @@
 """`[serve]`: where HTTP is served, and what one client may cost."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from stream.ops.schema import checks
@@ -37,14 +36,7 @@ class ServeSettings:
     watchers_max: Annotated[int, Between(1, 10_000)]
 
     def __post_init__(self) -> None:
-        found = [
-            Problem((name,), f'names no file: "{path}"')
-            for name in ("cert_file", "key_file")
-            if (path := getattr(self, name)) and not Path(path).is_file()
-        ]
-        if bool(self.cert_file) != bool(self.key_file):
-            name = "key_file" if self.cert_file else "cert_file"
-            found.append(Problem((name,), "is missing: cert_file and key_file go together"))
+        found = checks.tls_files("", self.cert_file, self.key_file)
         if self.bodies_bytes_max < self.body_bytes_max:
             text = f"must be at least body_bytes_max ({self.body_bytes_max})"
             found.append(Problem(("bodies_bytes_max",), text))

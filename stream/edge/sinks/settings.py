@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from stream.core.model.errors import ConfigInvalid
@@ -67,8 +66,7 @@ class EndpointSection:
         if self.url.startswith("http:") and not self.private_addresses:
             text = "must be https://; http:// is for a network of your own (private_addresses)"
             found.append(Problem(("url",), text))
-        if self.ca_file and not Path(self.ca_file).is_file():
-            found.append(Problem(("ca_file",), f'names no file: "{self.ca_file}"'))
+        found += checks.tls_files(self.ca_file, "", "")
         if not self.verdicts:
             found.append(Problem(("verdicts",), "names none: nothing would be delivered"))
         if found:

@@ -104,7 +104,7 @@ def maybe_proxies_url(text: str) -> str | None:
 
 
 def tls_files(ca_file: str, cert_file: str, key_file: str) -> list[Problem]:
-    """Return the faults in the files of a TLS client; each names the key of its section."""
+    """Return the faults in the files of a TLS client or server, each with its key."""
     files = {"ca_file": ca_file, "cert_file": cert_file, "key_file": key_file}
     found = [
         Problem((name,), f'names no file: "{path}"')

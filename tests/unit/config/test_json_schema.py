@@ -52,7 +52,7 @@ def test_what_the_engine_refuses_does_not_fit(text: str, place: str, tmp_path: P
 
 
 def described(schema: dict[str, Any]) -> int:
-    """How many keys say what they mean and what they are if left out."""
+    """Count the keys with a meaning and a default."""
     inner = schema.get("properties", {}).values()
     return sum(described(one) for one in inner) + ("default" in schema and "description" in schema)
 

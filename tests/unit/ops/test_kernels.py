@@ -121,7 +121,7 @@ def test_an_images_folder_is_read_by_anybody(tmp_path: Path, activated, monkeypa
     assert warm_up(folder).why_not == ""
     folder.chmod(0o755)
     (folder / ".lock").unlink()
-    (folder / ".lock").mkdir()  # whoever opened it for writing would fail
+    (folder / ".lock").mkdir()  # opening it for writing fails
     monkeypatch.setattr("os.geteuid", lambda: 10_001)
     assert warm_up(folder).why_not == ""
     assert activated == [folder] * 2
