@@ -12,7 +12,7 @@ import pytest
 from stream.exchange import mirror
 from stream.feeds.tuf.tuf_client import TufClient, TufLimits
 from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
-from tests.support.nginx import answers
+from tests.support.nginx import answers, logged
 from tests.support.repositories import Country, hub_at
 
 pytestmark = pytest.mark.needs_nginx
@@ -99,8 +99,7 @@ def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> No
     found.download(FILTER, tmp_path / "filter")
     client.close()
     assert (tmp_path / "filter").read_bytes() == b"bits" * 50_000
-    log = (site.folder.parent / "access.log").read_text()
-    assert re.search(rf"GET \S+{name} HTTP/1.1\" 206 130000 ", log)
+    logged(site.folder.parent / "access.log", rf"GET \S+{name} HTTP/1.1\" 206 130000 ")
 
 
 @pytest.mark.parametrize("above", ["", "/countries/KH"])

@@ -1,5 +1,6 @@
 """A real nginx on ports of its own, with what carriers' partners configure."""
 
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from tests.support.certificates import HOST, authority, signed
+from tests.support.waiting import until_now
 
 USER, PASSWORD = "ringfence", "a pass phrase"
 _SETTINGS = """\
@@ -73,9 +75,10 @@ class Nginx:
         """Over HTTPS, for those whose certificate our authority signed."""
         return f"https://127.0.0.1:{self.tls}/{path}"
 
-    def asked(self) -> list[str]:
-        """Its access log's lines."""
-        return (self.folder / "access.log").read_text().splitlines()
+    def sent(self, request: str, status: int) -> int:
+        """How many bytes it sent the last time that it answered `request` with `status`."""
+        found = logged(self.folder / "access.log", rf'"{request} HTTP/1.1" {status} (\d+) ')
+        return int(found[1])
 
 
 @contextmanager
@@ -99,6 +102,18 @@ def running_nginx() -> Iterator[Nginx]:
             yield Nginx(folder, port, tls)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def logged(access_log: Path, pattern: str) -> re.Match[str]:
+    """What `pattern` finds in the log. It waits: nginx writes a line after it has answered."""
+    found: list[re.Match[str]] = []
+
+    def there() -> bool:
+        found.extend(re.finditer(pattern, access_log.read_text()))
+        return bool(found)
+
+    until_now(there, f"{pattern} in the access log of nginx")
+    return found[-1]
 
 
 def answers(port: int) -> bool:
