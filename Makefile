@@ -33,7 +33,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: setup ## see it work: five countries, broker and Redis included (DEMO_ARGS="--stay": with the page)
-	@$(BIN)/python -m stream.lab.demo $(DEMO_ARGS)
+	@$(BIN)/ringfence demo $(DEMO_ARGS)
 
 exercise: setup ## play joint training: five countries on this machine, minutes (EXERCISE_ARGS)
 	@$(BIN)/ringfence exercise $(EXERCISE_ARGS)
@@ -86,7 +86,7 @@ dashboards: setup ## write the Grafana dashboards into deploy/grafana
 
 lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3.11 to 3.14)
 	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra embedded --extra otel --quiet --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --extra otel --quiet --upgrade \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra otel --quiet -c requirements.txt \

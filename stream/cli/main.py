@@ -130,6 +130,16 @@ COMMANDS: Final = table(
     ("topics", "Make Kafka's topics, or look at them.", "stream.cli.ops.topic_commands:app"),
     ("token", "Tokens of the clients of `ringfence serve`.", "stream.cli.ops.token_commands:app"),
     (
+        "init",
+        "Write a commented starting configuration into DIR: settings, folders for feeds, secrets.",
+        "stream.cli.ops.asset_commands:init",
+    ),
+    (
+        "assets",
+        "Files that come with Ringfence: units, alerts, dashboards, proxies, examples.",
+        "stream.cli.ops.asset_commands:app",
+    ),
+    (
         "check-config",
         "Check the configuration and print what is in force; secrets only as set or not set.",
         "stream.cli.ops.config_commands:check_config",
@@ -163,6 +173,11 @@ COMMANDS: Final = table(
         "warm",
         "Compile the kernels that decide calls, and keep them where workers look for them.",
         "stream.cli.calls.service_commands:warm",
+    ),
+    (
+        "demo",
+        "See it work: five simulated countries, the real engine, and a judge that knows the truth.",
+        "stream.lab.demo.demo_command:demo",
     ),
     (
         "exercise",

@@ -147,6 +147,7 @@ SERVICES: Final = frozenset(
         ("serve",),
         ("serve-sip",),
         ("top",),
+        ("demo",),
         ("exercise",),
         ("feeds", "run"),
         ("exchange", "run"),
@@ -159,6 +160,8 @@ SERVICES: Final = frozenset(
 starts does not matter."""
 LOCAL: Final = frozenset(
     {
+        ("init",),
+        *(("assets", name) for name in ("list", "export")),
         ("check-config",),
         ("config", "schema"),
         ("health",),

@@ -12,8 +12,9 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
+from stream.config.bundled_files import location
 from stream.config.environment import NO_TABLES
-from stream.config.settings import Settings, default_file
+from stream.config.settings import Settings
 from stream.ops.schema.toml import Between
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -43,7 +44,7 @@ def meanings(text: str) -> dict[str, str]:
 
 def settings_schema() -> dict[str, Any]:
     """Return the schema of a file for `--config`: each key may be left out, none may be made up."""
-    text = default_file().read_text(encoding="utf-8")
+    text = location("settings").read_text(encoding="utf-8")
     found = _of(Settings, "", meanings(text), tomllib.loads(text))
     return {"$schema": DIALECT, "title": "Settings of Ringfence", **found}
 

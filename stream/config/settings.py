@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from ssl import create_default_context
 from typing import Annotated, Any, cast
@@ -19,6 +18,7 @@ from stream.calls.dialects import dialect_named
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
+from stream.config.bundled_files import location
 from stream.config.environment import NO_TABLES, filled, settings_in
 from stream.config.sections import (
     AgreementsSection,
@@ -339,12 +339,6 @@ def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def default_file() -> Path:
-    """Return the file of defaults: of an installed wheel, else the repository's in `config/`."""
-    packaged = Path(str(files("stream"))) / "default.toml"
-    return packaged if packaged.is_file() else packaged.parents[1] / "config" / "default.toml"
-
-
 def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
     """Return the defaults with `paths` laid over them in order, then the environment's variables.
 
@@ -352,7 +346,7 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
     Raises ConfigInvalid with every error found.
     """
     tables = Tables()
-    tables.lay(default_file())
+    tables.lay(location("settings"))
     defaults = dict(flat(tables.values))
     fill = partial(filled, environ)
     for path in paths:

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from stream import __version__
+from stream.config.bundled_files import location
 from stream.config.sections import OpsSection
-from stream.config.settings import default_file
 from stream.core.filters.blocklists import LiveList, chance_of
 from stream.core.filters.bloom import RATE_MAX
 from stream.core.model import names
@@ -132,7 +132,7 @@ def check_versions(ops: OpsSection, state_dir: Path) -> Iterator[CheckLine]:
     if sys.version_info < PYTHON_MIN:
         yield fail("python", f"{python}, 3.11 is the least", "make setup")
     yield ok("versions", f"ringfence {__version__}, Python {python}")
-    lock = default_file().parents[1] / "requirements.txt"
+    lock = location("settings").parents[1] / "requirements.txt"
     yield packages_line(lock.read_text() if lock.is_file() else "")
     if ops.kernels == "off":
         yield warn("kernels", "are off: several times the CPU", '[ops] kernels = "auto"')

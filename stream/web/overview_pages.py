@@ -6,9 +6,7 @@ The overview is live by server-sent events, and whole without them.
 import re
 from collections.abc import AsyncIterator, Callable
 from functools import cache
-from importlib.resources import files
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from stream.config.bundled_files import location
 from stream.edge.http.tokens import ClientRole
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.history import detail_of, place_of
@@ -75,12 +74,6 @@ async def health(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
 _NO_WORD: Final = re.compile(r"[^a-z0-9 -]")
 
 
-def file() -> Path:
-    """Return the runbook: of an installed wheel, else the repository's in `deploy/`."""
-    packaged = Path(str(files("stream"))) / "RUNBOOK.md"
-    return packaged if packaged.is_file() else packaged.parents[1] / "deploy" / "RUNBOOK.md"
-
-
 def anchor(heading: str) -> str:
     """Return a heading's anchor as GitHub makes it: links work in both."""
     return _NO_WORD.sub("", heading.lower()).replace(" ", "-")
@@ -90,7 +83,7 @@ def anchor(heading: str) -> str:
 def _read() -> tuple[tuple[str, ...], Markup]:
     """Return the headings and the text as HTML; raw HTML in it stays a text."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = markdown.parse(file().read_text("utf-8"))
+    tokens = markdown.parse(location("runbook").read_text("utf-8"))
     headings = []
     for token, inline in pairwise(tokens):
         if token.type == "heading_open":

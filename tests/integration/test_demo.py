@@ -14,7 +14,7 @@ import redis
 from tests.support.demo import ROOT, Played, end_all
 from tests.support.waiting import until_now
 
-COMMAND = [sys.executable, "-m", "stream.lab.demo", "--plain"]
+COMMAND = [sys.executable, "-m", "stream", "demo", "--plain"]
 WHOLE = ("--numbers", "2000", "--calls", "20000")
 SHORT = ("--numbers", "500", "--calls", "8000")
 """For runs that are ended in the middle: nobody looks at their figures."""

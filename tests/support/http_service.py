@@ -9,7 +9,8 @@ from aiohttp import ClientSession
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
-from stream.config.settings import default_file, load
+from stream.config.bundled_files import location
+from stream.config.settings import load
 from stream.edge.http.app import framework
 from stream.edge.http.auth import Auth
 from stream.edge.http.dependencies import Parts
@@ -32,7 +33,7 @@ def bearer(role: ClientRole) -> dict[str, str]:
 
 def serve_settings(**changed: Any) -> ServeSettings:
     """The defaults on free ports, with short waits."""
-    assert default_file().is_file()
+    assert location("settings").is_file()
     base = replace(load([], {}).serve, port=0, health_port=0, header_s_max=5.0, body_s_max=5.0)
     return replace(base, **changed)
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 CODE = ("stream", "tests")
 TALKS = ("stream/cli/", "stream/lab/demo/", "stream/__main__.py", "tests/")
 # Started by name, by a path or by a registry: nothing needs to import them.
-ENTRIES = ("stream.__main__", "stream.lab.demo.__main__", "stream.lab.embedded.guard")
+ENTRIES = ("stream.__main__", "stream.lab.embedded.guard")
 TEXT = {".py", ".toml", ".md", ".txt", ".yml", ".yaml", ".service", ".json", ".cfg", ""}
 
 

@@ -6,7 +6,6 @@ quick* is told by live calls at a steady rate that a mid-sized carrier has: late
 would only measure the backlog. The two changes fall into the live part.
 """
 
-import argparse
 import asyncio
 import os
 import secrets
@@ -30,6 +29,7 @@ from stream.core.filters.digests import Digests, elements
 from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.model.errors import Fault
 from stream.lab.demo.changes import Probe
+from stream.lab.demo.demo_command import DemoOptions
 from stream.lab.demo.demo_kafka import Admin, CallSender, listen
 from stream.lab.demo.judge import TruthJudge
 from stream.lab.demo.material import LIVE_S, PROBES_PER_S, Material, Scale, make_material
@@ -339,7 +339,7 @@ def _rounded(milliseconds: float | None) -> float | None:
     return None if milliseconds is None else round(milliseconds, 1)
 
 
-def session(options: argparse.Namespace, closing: ExitStack, stop: Stop) -> bool:
+def session(options: DemoOptions, closing: ExitStack, stop: Stop) -> bool:
     """Servers, material, run, figures; whether all was right. Raises DemoFailed, Interrupted."""
     began_s = time.monotonic()
     os.environ.update(child_environment(os.environ))
@@ -373,5 +373,5 @@ def session(options: argparse.Namespace, closing: ExitStack, stop: Stop) -> bool
     page = StayingPage(folder) if options.stay else None
     result = stop.run(run.run(console, plain=plain, page=page, told=told))
     if not options.plain:
-        console.print("To see it as a page: make demo DEMO_ARGS=--stay", style="bright_black")
+        console.print("To see it as a page: add --stay", style="bright_black")
     return result.verdicts.clean

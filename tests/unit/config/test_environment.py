@@ -12,13 +12,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from stream.config.bundled_files import location
 from stream.config.environment import NO_TABLES, filled
-from stream.config.settings import VARIABLES, Settings, default_file, load
+from stream.config.settings import VARIABLES, Settings, load
 from stream.core.model.decision import Action
 from stream.core.model.errors import ConfigInvalid
 from stream.ops.schema.toml import flat
 
-DEFAULTS = tomllib.loads(default_file().read_text())
+DEFAULTS = tomllib.loads(location("settings").read_text())
 SINGLE = {
     key: value
     for key, value in flat(DEFAULTS)

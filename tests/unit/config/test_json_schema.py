@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from stream.cli.main import app
+from stream.config.bundled_files import location
 from stream.config.json_schema import settings_schema
-from stream.config.settings import default_file, load
+from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid
 
 ROOT = Path(__file__).parents[3]
@@ -20,7 +21,7 @@ VALID = jsonschema_rs.validator_for(settings_schema())
 
 def test_the_defaults_and_the_files_of_the_deployment_fit() -> None:
     """Each file that operators copy."""
-    files = [default_file(), *(ROOT / "deploy").glob("*.toml")]
+    files = [location("settings"), *(ROOT / "deploy").glob("*.toml")]
     assert len(files) > 1
     for path in files:
         VALID.validate(tomllib.loads(path.read_text()))

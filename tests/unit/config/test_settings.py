@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from stream.calls.settings import BATCH_BYTES_MAX
-from stream.config.settings import Settings, default_file, load
+from stream.config.bundled_files import location
+from stream.config.settings import Settings, load
 from stream.core.model.call import Ingress
 from stream.core.model.decision import Action
 from stream.core.model.errors import ConfigInvalid
@@ -26,7 +27,7 @@ def errors(tmp_path: Path):
         path.write_text(text)
         with pytest.raises(ConfigInvalid) as found:
             load([path], environ or {})
-        places = (f"{path}: ", f"{default_file()}: ")
+        places = (f"{path}: ", f"{location('settings')}: ")
         return [
             error.removeprefix(places[0]).removeprefix(places[1]) for error in found.value.errors
         ]
@@ -49,7 +50,7 @@ def settings(tmp_path: Path):
 def test_the_defaults_alone_are_valid() -> None:
     """Whoever configures nothing gets a working engine for a Kafka and a Redis on this machine."""
     assert load([], {}).kafka.bootstrap_servers == "127.0.0.1:9092"
-    assert default_file().name == "default.toml"
+    assert location("settings").name == "default.toml"
 
 
 def test_later_files_lie_over_earlier_ones(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
+from stream.config.bundled_files import location
 from stream.config.json_schema import meanings
-from stream.config.settings import Settings, default_file
+from stream.config.settings import Settings
 from stream.core.model.decision import Decision, Reason
 from tests.tools.docs import cli, feed_files, http, records, settings, topics
 from tests.tools.docs.build import DOCS, fetched, written
@@ -47,7 +48,7 @@ def test_each_command_has_its_section() -> None:
 
 def test_each_setting_has_its_meaning() -> None:
     """Every key of the settings stands on the page with what it means."""
-    said = settings.known() | meanings(default_file().read_text())
+    said = settings.known() | meanings(location("settings").read_text())
     missing = []
     for above, shape in settings.tables(Settings):
         for one in fields(shape) if above else ():

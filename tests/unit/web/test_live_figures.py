@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from stream.config.bundled_files import location
 from stream.edge.http.problems import ProblemError
 from stream.ops.monitor.collect import Monitor
 from stream.ops.monitor.dashboard import (
@@ -20,7 +21,7 @@ from stream.ops.tasks import running
 from stream.web import live_figures as live_module
 from stream.web.findings import HEADINGS, findings
 from stream.web.live_figures import LiveFigures, tiles, told
-from stream.web.overview_pages import anchor, file
+from stream.web.overview_pages import anchor
 from tests.browser.pictures import Told, busy, place
 from tests.support.lists import until
 
@@ -140,7 +141,7 @@ def test_figures_say_what_is_wrong() -> None:
 
 def test_the_runbook_has_every_heading_that_the_page_names() -> None:
     """A heading that is renamed in deploy/RUNBOOK.md is renamed in findings.py too."""
-    text = file().read_text("utf-8")
+    text = location("runbook").read_text("utf-8")
     assert [heading for heading in HEADINGS if f"## {heading}\n" not in text] == []
     assert anchor("A feed's file cannot be used") == "a-feeds-file-cannot-be-used"
 

@@ -2,30 +2,19 @@ import tomllib
 
 import pytest
 
-from stream.lab.demo.__main__ import EXIT_USAGE, main
 from stream.lab.demo.demo_kafka import Topics
 from stream.lab.demo.material import LIVE_PER_S, LIVE_S, Scale, make_material
 from stream.lab.demo.product import Places, write_config
 from stream.lab.demo.world import COUNTRIES
-
-
-def test_help_names_every_option(capsys):
-    """`--help` is enough to use it."""
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
-    printed = capsys.readouterr().out
-    for option in ("--json", "--picture", "--broker", "--redis", "--calls", "--numbers", "--plain"):
-        assert option in printed
+from tests.support.commands import command
 
 
 @pytest.mark.parametrize("words", [["--calls", "10"], ["--calls", "many"], ["--colour", "red"]])
-def test_a_wrong_option_is_told_and_starts_nothing(words, capsys):
-    """Usage errors end with exit code 2 before anything is started."""
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == EXIT_USAGE
-    assert "usage" in capsys.readouterr().err
+def test_a_wrong_option_starts_nothing(words):
+    """Usage errors end with exit code 2 before anything is started, and name the option."""
+    said = command("demo", *words)
+    assert said.code == 2
+    assert words[0] in said.err
 
 
 def test_the_parts_of_the_traffic_add_up():
