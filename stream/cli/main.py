@@ -170,6 +170,21 @@ COMMANDS: Final = table(
         "stream.cli.ops.doctor_commands:support_bundle",
     ),
     (
+        "backup",
+        "Write the list store into a sealed file, as it is at one moment, while it changes.",
+        "stream.cli.ops.backup_commands:backup",
+    ),
+    (
+        "restore",
+        "Put a backup into a list store, and what workers know beyond it.",
+        "stream.cli.ops.backup_commands:restore_",
+    ),
+    (
+        "backup-key",
+        "Make a key for backups: one half writes them, the other reads them.",
+        "stream.cli.ops.backup_commands:backup_key",
+    ),
+    (
         "warm",
         "Compile the kernels that decide calls, and keep them where workers look for them.",
         "stream.cli.calls.service_commands:warm",

@@ -166,6 +166,7 @@ LOCAL: Final = frozenset(
         ("config", "schema"),
         ("health",),
         ("warm",),
+        ("backup-key",),
         *(("feeds", name) for name in ("check", "detect")),
         *(("agreements", name) for name in ("check", "list", "show", "explain")),
         *(("circle", name) for name in ("create", "rotate", "retire", "list")),

@@ -125,7 +125,7 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
             await book.turn(target, None, force, BY, "promote", "")
         assert await follower.look()
         assert follower.current.turned == {target: force}
-        restored = await register._redis.dump(redis_keys.REGISTER) or b""
+        restored = await register._redis.dump(redis_keys.IDENTITY) or b""
         await register._redis.flushdb()
         for _ in range(3):
             assert not await follower.look()
@@ -135,7 +135,7 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
         anew.load()
         assert anew.current == follower.current
         await register._redis.restore(
-            redis_keys.REGISTER, 0, restored
+            redis_keys.IDENTITY, 0, restored
         )  # an older backup, so to say
         assert not await follower.look()
         assert "say again" in told[-1][1]

@@ -196,3 +196,13 @@ class DocumentUnreadable(Fault):
 
 class ListStoreBehind(Fault):
     """The list store does not hold what was published from it: an older copy, or another."""
+
+
+class BackupUnreadable(Fault):
+    """A backup, or the key for it, cannot be read; nothing was restored."""
+
+    exit_code = CONFIG_WRONG
+
+
+class RestoreRefused(Fault):
+    """The list store is not empty, or lost what was put back into it; nothing was changed."""

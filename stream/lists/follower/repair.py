@@ -147,6 +147,16 @@ async def look(
     """Compare the list here with the list store's. Raises ListStoreDown, SnapshotUnreadable."""
     known = local_state.known(state_dir)
     held = local_state.last_good(state_dir, keys, known.synced_at_s)[0].get(name)
+    return await compare(store, name, state_dir, known.identity, held)
+
+
+async def compare(
+    store: ListStore, name: str, state_dir: Path, identity: str | None, held: LocalList | None
+) -> Diagnosis:
+    """Compare a list of `state_dir`, which follows list store `identity`, with the list store's.
+
+    Raises ListStoreDown, SnapshotUnreadable.
+    """
     chains: dict[int, str] = {}
     if held is not None:
         items = change_log.replay(snapshot_directory.list_folder(state_dir, name), -1).items
@@ -154,7 +164,7 @@ async def look(
     heads = await store.heads()
     steps = await store.past.steps(name) if name in heads.lists else []
     same = held is not None and await _has_base_of(store, name, held)
-    return diagnose(name, held, known.identity, chains, heads, steps, same_base=same)
+    return diagnose(name, held, identity, chains, heads, steps, same_base=same)
 
 
 async def _has_base_of(store: ListStore, name: str, held: LocalList) -> bool:

@@ -31,6 +31,7 @@ def _lua(name: str) -> str:
 STEP = f"local ringfence = '{__version__}'\n{_lua('step')}"
 """Functions that begin the scripts that write; `ASKED` is one for those that read."""
 ASKED = _lua("asked")
+_WHOLE_KEY = _lua("whole_key")
 
 HEADS = ASKED + _lua("heads")
 STATE = ASKED + _lua("state")
@@ -52,3 +53,8 @@ ALLOW_PASS = STEP + _lua("allow_pass")
 TURN = STEP + _lua("turn")
 FEED = STEP + _lua("feed")
 NOTE = STEP + _lua("note")
+
+READ_KEYS = _WHOLE_KEY + _lua("read_keys")
+CUT = _WHOLE_KEY + _lua("cut")
+COPY_LIST = _lua("copy_list")
+SWAP = _lua("swap")

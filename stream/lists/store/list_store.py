@@ -243,10 +243,10 @@ class ListStore:
     async def adopt(self, identity: str) -> None:
         """Become the list store `identity` again, if this one holds nothing yet."""
         with renamed("naming the list store"):
-            if await self._redis.hsetnx(redis_keys.REGISTER, "id", identity):
+            if await self._redis.hsetnx(redis_keys.IDENTITY, "id", identity):
                 made_at_s, _ = await self._redis.time()
-                await self._redis.hset(redis_keys.REGISTER, "created_at_s", int(made_at_s))
-                await self._redis.hset(redis_keys.REGISTER, "format", "1")
+                await self._redis.hset(redis_keys.IDENTITY, "created_at_s", int(made_at_s))
+                await self._redis.hset(redis_keys.IDENTITY, "format", "1")
 
     async def add(self, name: str, entries: Sequence[Entry], by: By) -> EditResult:
         """Put reports on the list, in order; a source's new one replaces its old one.

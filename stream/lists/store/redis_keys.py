@@ -49,7 +49,7 @@ Fields of a day in `rf:enforced`: `calls:CATEGORY:OUTCOME`, `in_force:STEP`, `fi
 
 from datetime import date
 
-REGISTER = "rf:register"
+IDENTITY = "rf:register"
 LISTS = "rf:lists"
 CHANGES = "rf:changes"
 PAST = "rf:past"
