@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock clean
+.PHONY: help setup demo exercise test campaign check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock deb clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -95,6 +95,9 @@ lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3
 	@echo "hatchling cyclonedx-bom" | tr ' ' '\n' | $(BIN)/uv pip compile - --quiet -c requirements.txt \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links -o deploy/requirements-build.txt
+
+deb: setup ## build the Debian package into build/release, on the Debian that it is for (nfpm, or Go)
+	@$(BIN)/python -m tests.tools.debian_package
 
 clean: ## remove .venv and every cache (state/ is yours and stays)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -22,39 +22,42 @@ _VALUE: Final = re.compile(r"(\w+) = (.*?)(\s+# .*)?")
 
 @dataclass(frozen=True, slots=True)
 class SiteChoices:
-    """Choices of a site; `state` is where processes keep theirs, by default in `folder`."""
+    """Choices of a site; None leaves the default, commented out.
+
+    `state` is where processes keep theirs, by default in `folder`; `kernels` is for compiled code.
+    """
 
     folder: Path
-    state: Path | None
-    kafka: str
-    redis: str
-    country: str
-    topic: str
-    dialect: str
+    state: Path | None = None
+    kernels: Path | None = None
+    kafka: str | None = None
+    redis: str | None = None
+    country: str | None = None
+    topic: str = "calls"
+    dialect: str = "ringfence"
 
-    def chosen(self) -> dict[str, dict[str, str]]:
-        """Return the settings that are in force in the file: table -> key -> value.
+    def chosen(self) -> dict[tuple[str, str], str]:
+        """Return the settings that are in force in the file: table and key -> value.
 
         Every folder is among them, absolute: a command finds the same from wherever it runs.
         """
         state = self.state or self.folder / "state"
         exchange = state / "exchange"
-        return {
-            "kafka": {"bootstrap_servers": self.kafka},
-            "redis": {"url": self.redis},
-            "calls": {"home_country": self.country},
-            "calls.topics": {self.topic: self.dialect},
-            "lists": {"state_dir": str(state)},
-            "feeds": {"dir": str(self.folder / "feeds")},
-            "agreements": {"dir": str(self.folder / "agreements")},
-            "exchange": {
-                "dir": str(exchange / "repository"),
-                "keys_dir": str(exchange / "keys"),
-                "state_dir": str(exchange / "state"),
-                "circles_dir": str(exchange / "circles"),
-            },
-            "ingest": {"state_dir": str(state / "ingest")},
+        values: dict[tuple[str, str], str | Path | None] = {
+            ("kafka", "bootstrap_servers"): self.kafka,
+            ("redis", "url"): self.redis,
+            ("calls", "home_country"): self.country,
+            ("lists", "state_dir"): state,
+            ("feeds", "dir"): self.folder / "feeds",
+            ("agreements", "dir"): self.folder / "agreements",
+            ("exchange", "dir"): exchange / "repository",
+            ("exchange", "keys_dir"): exchange / "keys",
+            ("exchange", "state_dir"): exchange / "state",
+            ("exchange", "circles_dir"): exchange / "circles",
+            ("ingest", "state_dir"): state / "ingest",
+            ("ops", "kernels_dir"): self.kernels,
         }
+        return {key: str(value) for key, value in values.items() if value is not None}
 
 
 def starting_settings(start: SiteChoices) -> str:
@@ -68,17 +71,14 @@ def starting_settings(start: SiteChoices) -> str:
         if header := _HEADER.match(line):
             table = header[1]
             lines.append(line)
-            # This table's keys are names of ours: the choice replaces the default's.
+            # A table of names of ours: there, it replaces the default's, empty or not.
             if table == "calls.topics":
-                lines += [
-                    f"{_key(key)} = {json.dumps(value)}" for key, value in chosen[table].items()
-                ]
+                lines.append(f"{_key(start.topic)} = {json.dumps(start.dialect)}")
         elif value := _VALUE.fullmatch(line):
-            mine = chosen.get(table, {})
-            if value[1] in mine and table != "calls.topics":
-                lines.append(f"{value[1]} = {json.dumps(mine[value[1]])}{value[3] or ''}")
-            else:
-                lines.append(f"#{line}")
+            mine = chosen.get((table, value[1]))
+            lines.append(
+                f"#{line}" if mine is None else f"{value[1]} = {json.dumps(mine)}{value[3] or ''}"
+            )
         else:
             lines.append(line)
     return "\n".join(lines) + "\n"

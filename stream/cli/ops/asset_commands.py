@@ -58,14 +58,14 @@ def export(
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made.")],
     kafka: Annotated[
-        str, typer.Option(metavar="HOST:PORT,...", help="Kafka's bootstrap servers.")
-    ] = "127.0.0.1:9092",
+        str | None, typer.Option(metavar="HOST:PORT,...", help="Kafka's bootstrap servers.")
+    ] = None,
     redis: Annotated[
-        str, typer.Option(metavar="URL", help="The Redis of the list store.")
-    ] = "redis://127.0.0.1:6379/0",
+        str | None, typer.Option(metavar="URL", help="The Redis of the list store.")
+    ] = None,
     country: Annotated[
-        str, typer.Option(help="ISO 3166: the country of your trunks, e.g. TH.")
-    ] = "TH",
+        str | None, typer.Option(help="ISO 3166: the country of your trunks, e.g. KH.")
+    ] = None,
     topic: Annotated[str, typer.Option(help="The topic that call records come by.")] = "calls",
     dialect: Annotated[
         str, typer.Option(help="Dialect of the records in it; `ringfence dialects list`.")
@@ -83,7 +83,13 @@ def init(
     Example: ringfence init /etc/ringfence --kafka kafka-1:9092,kafka-2:9092 --country KH
     """
     start = SiteChoices(
-        folder.absolute(), state and state.absolute(), kafka, redis, country, topic, dialect
+        folder.absolute(),
+        state and state.absolute(),
+        kafka=kafka,
+        redis=redis,
+        country=country,
+        topic=topic,
+        dialect=dialect,
     )
     texts = starting_files(start)
     for path in texts:

@@ -227,3 +227,21 @@ def test_the_runbook_explains_each_way_in_which_a_feed_fails() -> None:
     named = {name for names, _ in rows for name in re.findall(r"\w+", names)}
     assert named >= {reason.value for reason in FeedFault}
     assert all(len(told) > 30 for names, told in rows if names != "`result`")
+
+
+def test_the_package_is_made_of_files_that_are_there() -> None:
+    """Each source but those that the build makes exists, all units and secrets are among them."""
+    read = yaml.safe_load((DEPLOY / "debian" / "nfpm.yaml").read_text())
+    sources = {
+        entry["dst"]: entry["src"]
+        for entry in read["contents"]
+        if "src" in entry and entry.get("type") != "symlink"
+    }
+    for source in sources.values():
+        assert source.startswith("build/deb/") or list(ROOT.glob(source)), source
+    assert set(ROOT.glob(sources["/usr/lib/systemd/system/"])) == set(UNITS)
+    kept = {entry["dst"]: entry for entry in read["contents"] if "config" in entry.get("type", "")}
+    assert set(kept) == {"/etc/ringfence/ringfence.toml", "/etc/ringfence/secrets.env"}
+    assert kept["/etc/ringfence/secrets.env"]["file_info"]["mode"] == 0o600
+    for script in read["scripts"].values():
+        assert run("sh", "-n", str(ROOT / script)) == (0, "")

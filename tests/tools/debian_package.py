@@ -1,0 +1,102 @@
+"""Build the Debian package into build/release: `make deb`, on the Debian that it is for.
+
+Its environment is Debian's own Python with the packages of the image's lock. nfpm packs it: taken
+from PATH, else built by Go into the user's cache.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from stream import __version__
+from stream.config.starting import SiteChoices, starting_settings
+
+ROOT = Path(__file__).parents[2]
+BUILD, RELEASE = ROOT / "build" / "deb", ROOT / "build" / "release"
+PYTHON = Path("/usr/bin/python3")
+PREFIX = Path("/opt/ringfence")
+NFPM = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4"
+
+
+class BuildFailed(Exception):
+    """Something that the build needs is not there."""
+
+
+def run(*words: str | Path, **environ: str) -> str:
+    """Standard output of a program that must succeed; what else it prints is shown."""
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=ROOT, env={**os.environ, **environ}, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def go_program(name: str, module: str) -> Path:
+    """A program from PATH, else built by Go into the user's cache; minutes, the first time."""
+    if found := shutil.which(name):
+        return Path(found)
+    if not shutil.which("go"):
+        raise BuildFailed(f"{name} is not there, and no Go to build it: go install {module}")
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ringfence" / "bin"
+    if not (cache / name).exists():
+        sys.stderr.write(f"building {module} ...\n")
+        run("go", "install", module, GOBIN=str(cache))
+    return cache / name
+
+
+def environment() -> None:
+    """Fill `build/deb/opt/ringfence`: a virtual environment that believes to be at its place."""
+    place = BUILD / PREFIX.relative_to("/")
+    run(PYTHON, "-m", "venv", place)
+    pip = (place / "bin" / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    wanted = f"ringfence=={__version__}"
+    lock = ROOT / "deploy" / "requirements.txt"
+    run(*pip, "--no-compile", "--require-hashes", "--only-binary", ":all:", "-r", lock)
+    # By its version and not by its path, which would stand in direct_url.json for ever.
+    run(*pip, "--no-compile", "--no-deps", "--no-index", "--find-links", BUILD, wanted)
+    run(place / "bin" / "python", "-m", "pip", "uninstall", "-q", "--yes", "pip", "setuptools")
+    for cache in list(place.rglob("__pycache__")):
+        shutil.rmtree(cache)
+    for path in ((place / "pyvenv.cfg"), *(place / "bin").iterdir()):
+        if path.is_symlink():
+            continue
+        text = path.read_bytes()
+        path.write_bytes(text.replace(str(place).encode(), str(PREFIX).encode()))
+
+
+def main() -> None:
+    """Build it; its path is printed."""
+    if not PYTHON.exists():
+        raise BuildFailed(f"{PYTHON} is not there: the package is built on the Debian it is for")
+    shutil.rmtree(BUILD, ignore_errors=True)
+    BUILD.mkdir(parents=True)
+    RELEASE.mkdir(exist_ok=True)
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", BUILD)
+    environment()
+    site = SiteChoices(
+        Path("/etc/ringfence"),
+        Path("/var/lib/ringfence"),
+        kernels=Path("/var/cache/ringfence/kernels"),
+    )
+    (BUILD / "ringfence.toml").write_text(starting_settings(site))
+    minor = run(PYTHON, "-c", "import sys; print(sys.version_info[1])").strip()
+    packed = (
+        RELEASE
+        / f"ringfence_{__version__}_{(arch := run('dpkg', '--print-architecture').strip())}.deb"
+    )
+    run(
+        go_program("nfpm", NFPM), "package", "--packager", "deb",
+        "--config", "deploy/debian/nfpm.yaml", "--target", packed,
+        VERSION=__version__, DEB_ARCH=arch,
+        PYTHON_FROM=f"3.{minor}", PYTHON_BEFORE=f"3.{int(minor) + 1}",
+    )  # fmt: skip
+    sys.stdout.write(f"{packed}\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (BuildFailed, subprocess.CalledProcessError) as error:
+        sys.exit(f"make deb: {error}")
