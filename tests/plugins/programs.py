@@ -26,6 +26,7 @@ PROGRAMS = {
     "needs_kamailio": ("kamailio", KAMAILIO),
     "needs_chromium": ("chromium", "apt-get install chromium"),
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
+    "needs_helm": ("helm", "go install helm.sh/helm/v3/cmd/helm@v3.22.0"),
 }
 # Every Unix has the shells; the product asks for the others, and has something else without.
 _ALWAYS = re.compile(r"python[\d.]*|sh|bash|java|mvn|redis-server|journalctl")

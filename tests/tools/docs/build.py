@@ -10,6 +10,7 @@ import msgspec
 from sphinx.cmd.build import build_main
 
 from stream import __version__
+from stream.config.json_schema import settings_schema
 from tests.tools.docs import cli, http, lists_of, records, topics
 from tests.tools.docs.decisions import decisions_index
 from tests.tools.docs.drawing import drawing
@@ -17,6 +18,7 @@ from tests.tools.docs.feed_files import agreement_files_page, feed_files_page
 from tests.tools.docs.settings import ROOT, settings_page
 
 DOCS = ROOT / "docs"
+CHART = ROOT / "deploy" / "helm" / "ringfence"
 REFERENCE = DOCS / "reference"
 _BESIDE = re.compile(r"\((?:\.\./)+(deploy|config|stream)/")
 """A link out of docs/, as GitHub follows it."""
@@ -47,7 +49,16 @@ def fetched() -> Iterator[tuple[Path, str]]:
         yield REFERENCE / "schemas" / f"{name}.schema.json", _json(schema)
     yield REFERENCE / "asyncapi.json", _json(topics.asyncapi(__version__))
     yield REFERENCE / "openapi.json", _json(http.openapi())
+    yield CHART / "values.schema.json", _json(_chart_schema())
     yield DOCS / "understand" / "processes.svg", drawing(DOCS / "understand" / "processes.toml")
+
+
+def _chart_schema() -> dict[str, Any]:
+    """The schema of the chart's values: the chart's own, with the settings below `config`."""
+    schema: dict[str, Any] = msgspec.json.decode((CHART / "values.schema.json").read_bytes())
+    settings = {key: held for key, held in settings_schema().items() if not key.startswith("$")}
+    schema["properties"]["config"] = settings
+    return schema
 
 
 def _json(value: Any) -> str:
