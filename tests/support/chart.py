@@ -4,9 +4,11 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
+
+from stream.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "ringfence"
@@ -60,3 +62,32 @@ def containers(things: Sequence[Thing]) -> Iterator[tuple[str, Any, Any]]:
     for pod in pods(things).values():
         for container in pod["spec"]["containers"]:
             yield container["name"], pod["spec"], container
+
+
+class Right(NamedTuple):
+    """A right in Kafka: operations on one topic, group or id, or on all whose names begin so."""
+
+    of: str
+    name: str
+    prefix: bool
+    may: tuple[str, ...]
+
+
+def rights(service: str, settings: Settings) -> list[Right]:
+    """The rights of a service in the table, with the names of these settings."""
+    calls, sinks = settings.calls, settings.sinks
+    names = {
+        "{calls}": tuple(calls.topics),
+        "{decisions}": (calls.decisions_topic,),
+        "{rejected}": (calls.rejected_topic,),
+        "{undelivered}": (sinks.webhooks.undelivered_topic,),
+        "{redis group}": (sinks.redis.group_id or f"{calls.group_id}.redis",),
+    }
+    found = []
+    for one in services()[service]["kafka"]:
+        known = names.get(one["name"], (one["name"].replace("{group}", calls.group_id),))
+        found += [
+            Right(one["of"], name.removesuffix("*"), name.endswith("*"), tuple(one["may"]))
+            for name in known
+        ]
+    return found

@@ -1,0 +1,141 @@
+"""Each service does its work with the rights in Kafka of the chart's table, and no others."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import TopicAuthorizationFailedError
+
+from stream.config.settings import load
+from stream.edge.http.tokens import Client, ClientRole, line_of
+from stream.lab.embedded.guarded_server import free_ports
+from tests.integration.test_serve_whole import TOKEN, asked, found
+from tests.support.chart import rights, services
+from tests.support.engine import LISTED, Deployment, Engine, records
+from tests.support.kafka_guarded import PASSWORD, Guarded, guarded_broker
+from tests.support.topics import read
+from tests.support.waiting import TRANSACTIONS_MS, until
+
+pytestmark = [
+    pytest.mark.apache_kafka,
+    pytest.mark.expects_errors("Group Coordinator Request failed"),
+]
+USERS = tuple(name for name, one in services().items() if "kafka" in one)
+USER = "RINGFENCE_KAFKA__SASL_USERNAME"
+SASL = 'kafka.security_protocol = "SASL_PLAINTEXT"'
+MORE = """
+ingest.state_dir = "{folder}/places"
+exchange.dir = "{folder}/repository"
+exchange.keys_dir = "{folder}/keys"
+serve.port = {serve}
+serve.health_port = {http}
+sinks.redis.http_port = {sink_redis}
+sinks.webhooks.http_port = {sink_webhooks}
+sinks.webhooks.undelivered_topic = "undelivered"
+ingest.http_port = {ingest}
+enforcement.http_port = {enforcement}
+[sinks.webhooks.endpoints.crm]
+url = "http://127.0.0.1:1/"
+secret_env = "RINGFENCE_CRM"
+private_addresses = true
+give_up_s = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Guarded]:
+    """The broker of the tests here."""
+    with guarded_broker(USERS) as made:
+        yield made
+
+
+async def test_each_service_works_with_its_rights(
+    guarded: Guarded, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Topics are made. A record comes by HTTP and one by a file, both are decided exactly once, and
+    the decisions reach the proxies' keys, a webhook's undelivered ones, the pages, and the counts.
+    """
+    names = ("serve", "http", "sink_redis", "sink_webhooks", "ingest", "enforcement")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    tokens = tmp_path / "tokens"
+    tokens.write_text(line_of(Client("whole", ClientRole.OPERATOR), TOKEN))
+    for variable, value in {
+        "RINGFENCE_HTTP_TOKENS_FILE": str(tokens),
+        "RINGFENCE_KAFKA_PASSWORD": PASSWORD,
+        "RINGFENCE_CRM": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+        "RINGFENCE_CALLS__DELIVERY": "exactly_once",
+        "RINGFENCE_CALLS__SESSION_TIMEOUT_MS": str(TRANSACTIONS_MS),
+        USER: "topics",
+    }.items():
+        monkeypatch.setenv(variable, value)
+    more = SASL + MORE.format(folder=tmp_path, **ports)
+    here = Deployment(tmp_path, guarded.sasl, redis_url, more)
+    settings = load([here.config], os.environ)
+    for user in set(USERS) - {"feeds"}:
+        await guarded.grant(user, rights(user, settings))
+    here.made("KH/scam")
+    (tmp_path / "calls.jsonl").write_bytes(records(1, series="file")[0] + b"\n")
+
+    with ExitStack() as stack:
+
+        def runs(service: str, *words: str) -> Engine:
+            monkeypatch.setenv(USER, service)
+            command = (*services()[service]["command"], *words)
+            port = ports.get(service.replace("-", "_"), here.port)
+            engine: Engine = stack.enter_context(here.engine(command=command, port=port))
+            return engine
+
+        worker = runs("worker")
+        sink, webhooks, counts = runs("sink-redis"), runs("sink-webhooks"), runs("enforcement")
+        http = runs("http")
+        ingest = runs("ingest", str(tmp_path / "calls.jsonl"), "--dialect", "ringfence")
+        for one in (worker, sink, webhooks, counts, http, ingest):
+            one.until_ready()
+        body = records(1, series="http")[0]
+        http.until(lambda: asked(ports["serve"], "/v1/calls/ringfence", body)[0] == 202)
+        ids: set[str] = set()
+
+        async def decided() -> bool:
+            records = await read(guarded.plain, here.decisions)
+            ids.update(json.loads(one.value)["decision_id"] for one in records)
+            return len(ids) == 2
+
+        await until(decided, "both calls are decided, and the transactions are committed")
+        keys = redis.Redis.from_url(redis_url, decode_responses=True)
+        sink.until(lambda: keys.exists(f"bl:{LISTED}"))
+        keys.close()
+        for one in ids:
+            http.until(partial(found, ports["serve"], f"/v1/decisions/{one}"))
+        counts.until(lambda: counts.metric("ringfence_enforcement_calls_total") >= 2)
+        webhooks.until(
+            lambda: webhooks.metric("ringfence_webhook_events_total", outcome="given_up") >= 2
+        )
+
+
+async def test_nobody_may_do_anothers_work(
+    guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its own rights a sink writes no calls, and `serve` reads none."""
+    monkeypatch.setenv("RINGFENCE_KAFKA_PASSWORD", PASSWORD)
+    here = Deployment(tmp_path, guarded.sasl, "redis://127.0.0.1:1/0", SASL)
+    given = {USER: "topics", "RINGFENCE_KAFKA_PASSWORD": PASSWORD}
+    settings = load([here.config], given)
+    for user in ("topics", "sink-redis", "http"):
+        await guarded.grant(user, rights(user, settings))
+    monkeypatch.setenv(USER, "topics")
+    here.types("topics", "create")
+    sink = load([here.config], {**given, USER: "sink-redis"}).kafka_client().options()
+    async with AIOKafkaProducer(**sink, enable_idempotence=False) as producer:
+        with pytest.raises(TopicAuthorizationFailedError):
+            await producer.send_and_wait(here.calls, b"{}")
+    http = load([here.config], {**given, USER: "http"}).kafka_client().options()
+    async with AIOKafkaConsumer(**http, group_id=None) as consumer:
+        consumer.assign([TopicPartition(here.calls, 0)])
+        with pytest.raises(TopicAuthorizationFailedError):
+            await consumer.getone()
