@@ -1,5 +1,7 @@
 """What Helm makes of the chart: pods that our settings take, rights, scaling, and refusals."""
 
+import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from stream.config.settings import Settings, load
 from tests.support.chart import (
     CHART,
     EVERYTHING,
+    ROOT,
     containers,
     helm,
     of_kind,
@@ -231,6 +234,25 @@ def test_the_network_is_closed_but_for_what_is_used(everything: list[dict[str, A
     assert {one["protocol"] for one in switches["ports"]} == {"UDP", "TCP"}
 
 
+@pytest.mark.needs_nginx
+def test_nginx_takes_the_repositorys_server(
+    everything: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """Of deploy/, without TLS, which an Ingress has; the container sees the repository alone."""
+    (text,) = of_kind(everything, "ConfigMap")["rf-ringfence-web"]["data"].values()
+    assert "ssl" not in text
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; events {{ }} http {{ access_log off;\n{text}\n}}"
+    )
+    words = ["nginx", "-t", "-q", "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    exchange = pods(everything)["rf-ringfence-exchange"]["spec"]
+    (web,) = (one for one in exchange["containers"] if one["name"] == "web")
+    (state,) = (one for one in web["volumeMounts"] if one["name"] == "state")
+    assert (state["subPath"], state["readOnly"]) == ("exchange/repository", True)
+
+
 def test_toml_of_any_setting_is_what_was_given(tmp_path: Path) -> None:
     """Integers stay integers, and quotes, tables and lists survive the way through Helm."""
     config = {
@@ -244,6 +266,18 @@ def test_toml_of_any_setting_is_what_was_given(tmp_path: Path) -> None:
     things = rendered("--values", str(tmp_path / "values.yaml"))
     held = of_kind(things, "ConfigMap")["rf-ringfence-settings"]["data"]["ringfence.toml"]
     assert tomllib.loads(held) == config
+
+
+def test_the_values_of_the_how_to_work(tmp_path: Path) -> None:
+    """Who follows the page gets what it shows: the first values, then autoscaling over them."""
+    page = (ROOT / "docs/how-to/operate/kubernetes.md").read_text()
+    words: list[str] = []
+    for place, block in enumerate(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:2]):
+        (tmp_path / f"{place}.yaml").write_text(block)
+        words += ["--values", str(tmp_path / f"{place}.yaml")]
+    things = rendered(*words)
+    assert of_kind(things, "StatefulSet").keys() == {"rf-ringfence-worker", "rf-ringfence-http"}
+    assert of_kind(things, "ScaledObject")["rf-ringfence-worker"]["spec"]["maxReplicaCount"] == 48
 
 
 REFUSED = [

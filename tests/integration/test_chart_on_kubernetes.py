@@ -35,7 +35,7 @@ CHARTS = {
     "everything by Kafka's own certificates": (
         *("--values", str(EVERYTHING)),
         *("--set", "strimzi.authentication=tls,config.kafka.security_protocol=SSL"),
-        *("--set", "config.kafka.sasl_mechanism=null,strimzi.topics=false"),
+        *("--set", "strimzi.topics=false"),
     ),
 }
 

@@ -58,10 +58,11 @@ def pods(things: Sequence[Thing]) -> dict[str, Any]:
 
 
 def containers(things: Sequence[Thing]) -> Iterator[tuple[str, Any, Any]]:
-    """Each service, with the spec of its pod and its container."""
+    """Each service of ours, with the spec of its pod and its container."""
     for pod in pods(things).values():
         for container in pod["spec"]["containers"]:
-            yield container["name"], pod["spec"], container
+            if container["name"] in services():
+                yield container["name"], pod["spec"], container
 
 
 class Right(NamedTuple):

@@ -33,6 +33,7 @@ def written() -> dict[str, str]:
         "reference/agreement-files.md": agreement_files_page(),
         "reference/records.md": records.records_page(),
         "reference/topics.md": topics.topics_page(__version__),
+        "reference/rights.md": lists_of.rights_page(),
         "reference/http.md": http.http_page(),
         "reference/metrics.md": lists_of.metrics_page(),
         "reference/alerts.md": lists_of.alerts_page(),

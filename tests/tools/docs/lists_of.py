@@ -15,6 +15,7 @@ from stream.feeds.formats.rows import Format
 from stream.feeds.gate import GateReason
 from stream.lists.snapshot import repository_layout
 from stream.lists.store import redis_keys as register_keys
+from tests.support.chart import services
 from tests.support.promql import alerts
 from tests.tools.docs.markdown import code, escaped, fenced, page, table
 from tests.tools.docs.settings import ROOT
@@ -72,6 +73,36 @@ def alerts_page() -> str:
         table(("alert", "severity", "what callers feel", "after"), rows),
         ["## Expressions", ""],
         *([f"**{name}**", "", *fenced("text", rule["expr"])] for name, rule in alerts().items()),
+    )
+
+
+def rights_page() -> str:
+    """What each service may do in Kafka, from the chart's table; a test runs each with no more."""
+    rows = [
+        (
+            code(f"ringfence {' '.join(about['command'])}") if place == 0 else "",
+            f"{right['of']} {code(right['name'])}",
+            ", ".join(right["may"]),
+        )
+        for about in services().values()
+        for place, right in enumerate(about.get("kafka", ()))
+    ]
+    return page(
+        "Rights in Kafka",
+        [
+            "What each process needs where brokers ask (`StandardAuthorizer`, or the rights of a",
+            "hosted Kafka), and no more. A process that is not here does not talk to Kafka.",
+            "",
+        ],
+        table(("process", "on", "may"), rows),
+        [
+            "- `{calls}` is each topic of `[calls.topics]`; `{decisions}` and `{rejected}` are of",
+            "  `[calls]`, `{undelivered}` of `[sinks.webhooks]`. `{feeds}`: each topic of a feed.",
+            "- `{group}` is `[calls] group_id`, `{redis group}` is `[sinks.redis] group_id`, or",
+            "  `{group}.redis`. A `*` at the end means every name that begins so (a prefix).",
+            '- `transactionalId` is needed with `delivery = "exactly_once"` alone.',
+            "- The [Helm chart](../how-to/operate/kubernetes.md) makes a `KafkaUser` of them.",
+        ],
     )
 
 

@@ -163,6 +163,9 @@
 {{- with $root.Values.feeds.claim }}
 - {name: drop, persistentVolumeClaim: {claimName: {{ . }}}}
 {{- end }}
+{{- else if and (eq $service (first (index $ 1))) (has $service (list "exchange" "enforcement")) $root.Values.exchange.web.enabled }}
+- {name: web, configMap: {name: {{ $name }}-web}}
+- {name: web-tmp, emptyDir: {}}
 {{- else if eq $service "ingest" }}
 - {name: records, persistentVolumeClaim: {claimName: {{ $root.Values.ingest.claim }}, readOnly: true}}
 {{- end }}
@@ -264,6 +267,25 @@ volumeMounts:
   {{- include "ringfence.mounts" . | nindent 2 }}
 {{- end -}}
 
+{{/* The web server of the repository. It sees nothing but that: keys lie in another folder of the volume. */}}
+{{- define "ringfence.web" -}}
+name: web
+image: {{ .Values.exchange.web.image }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+ports:
+  - {name: web, containerPort: 8080}
+readinessProbe:
+  httpGet: {path: /metadata/timestamp.json, port: web}
+resources:
+  {{- toYaml .Values.exchange.web.resources | nindent 2 }}
+securityContext:
+  {{- include "ringfence.containersecurity" . | nindent 2 }}
+volumeMounts:
+  - {name: web, mountPath: /etc/nginx/conf.d, readOnly: true}
+  - {name: web-tmp, mountPath: /tmp}
+  - {name: state, mountPath: /srv/exchange, subPath: exchange/repository, readOnly: true}
+{{- end -}}
+
 {{/* What all pods have of `pods`, and who they are: (list $ "worker" (list "worker")). */}}
 {{- define "ringfence.podspec" -}}
 {{- $root := index . 0 -}}
@@ -309,5 +331,8 @@ topologySpreadConstraints:
 containers:
   {{- range index . 2 }}
   - {{ include "ringfence.container" (list $root .) | indent 4 | trim }}
+  {{- end }}
+  {{- if and (eq (index . 1) "exchange") $root.Values.exchange.web.enabled }}
+  - {{ include "ringfence.web" $root | indent 4 | trim }}
   {{- end }}
 {{- end -}}
