@@ -110,8 +110,8 @@ async def test_each_service_works_with_its_rights(
         keys = redis.Redis.from_url(redis_url, decode_responses=True)
         sink.until(lambda: keys.exists(f"bl:{LISTED}"))
         keys.close()
-        for one in ids:
-            http.until(partial(found, ports["serve"], f"/v1/decisions/{one}"))
+        for decision_id in ids:
+            http.until(partial(found, ports["serve"], f"/v1/decisions/{decision_id}"))
         counts.until(lambda: counts.metric("ringfence_enforcement_calls_total") >= 2)
         webhooks.until(
             lambda: webhooks.metric("ringfence_webhook_events_total", outcome="given_up") >= 2

@@ -49,8 +49,8 @@ class ApiServer:
                 return json.load(answer), answer.headers.get_all("Warning") or []
         except urllib.error.HTTPError as error:
             with error:
-                said = json.load(error)["message"]
-            raise Refused(said) from error
+                # JSON, but for a path that nobody serves yet.
+                raise Refused(error.read().decode()) from error
 
     def knows(self, thing: Mapping[str, Any]) -> bool:
         """True if it serves objects of this kind."""
