@@ -12,14 +12,15 @@ import pytest
 import yaml
 
 from stream import __version__
-from stream.config.settings import Settings, default_file, load
+from stream.config.bundled_files import location
+from stream.config.settings import Settings, load
 from stream.ops.monitor.targets import STARTED_BY
 from tests.support.chart import CHART, EVERYTHING, services
 from tests.support.promql import RULE_FILES, RULES
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 TEMPLATES = {path.name: path.read_text() for path in (CHART / "templates").iterdir()}
-DEFAULTS = tomllib.loads(default_file().read_text())
+DEFAULTS = tomllib.loads(location("settings").read_text())
 FREE = {"config", "secrets", "agreements", "roots", "resources", "annotations", "labels"}
 FREE |= {"nodeSelector", "affinity", "files"}
 """Values whose keys are the installer's."""
