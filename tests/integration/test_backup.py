@@ -23,7 +23,7 @@ from stream.core.model.on_trial import Target, TrialKind, TrialStatus, Turned
 from stream.lists.backup.backup_keys import opening_key
 from stream.lists.backup.backup_records import BackupList, BackupSummary
 from stream.lists.backup.copy_store import StoreCopy
-from stream.lists.backup.put_back import NEVER_THERE
+from stream.lists.backup.newer_states import NEVER_THERE
 from stream.lists.backup.restore_store import checked, restore
 from stream.lists.backup.sealed_file import SealedWriter
 from stream.lists.follower.follow_promotions import last_known

@@ -8,7 +8,7 @@ from stream.core.model.moments import rfc3339
 from stream.lists.backup.backup_keys import OpeningKey, SealingKey
 from stream.lists.backup.backup_records import BackupSummary
 from stream.lists.backup.copy_store import StoreCopy
-from stream.lists.backup.put_back import FollowerState, PutBack, put_back
+from stream.lists.backup.newer_states import FollowerState, PutBack, put_back
 from stream.lists.backup.restore_store import CheckedBackup, checked, restore
 from stream.lists.backup.sealed_file import BackupHeader, SealedReader, SealedWriter
 from stream.lists.store import redis_keys
