@@ -86,11 +86,23 @@ class RedisSection:
     ca_file: str
     cert_file: str
     key_file: str
+    sentinels: tuple[Annotated[str, Checked(checks.server)], ...]
+    sentinel_master: str
+    sentinel_tls: bool
     require_aof: bool
     timeout_s: Annotated[float, Between(0.05, 60)]
+    wait_replicas: Annotated[int, Between(0, 10)]
+    wait_ms: Annotated[int, Between(1, 60_000)]
 
     def __post_init__(self) -> None:
-        _raise(checks.tls_redis(self.url, self.ca_file, self.cert_file, self.key_file))
+        found = checks.redis_access(
+            self.url, self.ca_file, self.cert_file, self.key_file, self.sentinel_tls
+        )
+        found += checks.sentinels(self.sentinels, self.sentinel_master, self.url)
+        if self.wait_replicas and self.wait_ms >= self.timeout_s * 1000:
+            text = f"must be below timeout_s ({self.timeout_s:g} s): the answer comes after it"
+            found.append(Problem(("wait_ms",), text))
+        _raise(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,6 +348,7 @@ class ListsSection:
     bases_kept: Annotated[int, Between(2, 100)]
     bases_kept_days: Annotated[float, Between(0, 36_500)]
     rebuild_changes: Annotated[int, Between(0, 900_000)]
+    put_back: Literal["failover", "always", "never"]
     prefix_digits_min: dict[Annotated[str, Checked(checks.country_or_others)], PrefixDigits]
 
     def prefixes(self) -> PrefixRules:

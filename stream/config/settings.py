@@ -71,8 +71,12 @@ SECRETS = {
     "kafka_password": "RINGFENCE_KAFKA_PASSWORD",
     "redis_username": "RINGFENCE_REDIS_USERNAME",
     "redis_password": "RINGFENCE_REDIS_PASSWORD",
+    "sentinel_username": "RINGFENCE_REDIS_SENTINEL_USERNAME",
+    "sentinel_password": "RINGFENCE_REDIS_SENTINEL_PASSWORD",
     "proxies_username": "RINGFENCE_PROXIES_REDIS_USERNAME",
     "proxies_password": "RINGFENCE_PROXIES_REDIS_PASSWORD",
+    "proxies_sentinel_username": "RINGFENCE_PROXIES_REDIS_SENTINEL_USERNAME",
+    "proxies_sentinel_password": "RINGFENCE_PROXIES_REDIS_SENTINEL_PASSWORD",
 }
 HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 # All that are no settings of their own: `environment` takes any other for a misspelt one.
@@ -93,8 +97,12 @@ class Secrets:
     kafka_password: str = field(default="", repr=False)
     redis_username: str = field(default="", repr=False)
     redis_password: str = field(default="", repr=False)
+    sentinel_username: str = field(default="", repr=False)
+    sentinel_password: str = field(default="", repr=False)
     proxies_username: str = field(default="", repr=False)
     proxies_password: str = field(default="", repr=False)
+    proxies_sentinel_username: str = field(default="", repr=False)
+    proxies_sentinel_password: str = field(default="", repr=False)
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     http_tokens: Tokens = field(default_factory=Tokens, repr=False)
     http_tokens_file: str = ""
@@ -178,15 +186,25 @@ class EngineSettings:
 
     def list_store(self) -> ListStoreSettings:
         """Return the settings of the list store's clients."""
+        section, secrets = self.redis, self.secrets
+        put_back = self.lists.put_back
         return ListStoreSettings(
-            url=self.redis.url,
-            username=self.secrets.redis_username or None,
-            password=self.secrets.redis_password or None,
-            ca_file=self.redis.ca_file,
-            cert_file=self.redis.cert_file,
-            key_file=self.redis.key_file,
-            require_aof=self.redis.require_aof,
-            timeout_s=self.redis.timeout_s,
+            url=section.url,
+            username=secrets.redis_username or None,
+            password=secrets.redis_password or None,
+            ca_file=section.ca_file,
+            cert_file=section.cert_file,
+            key_file=section.key_file,
+            sentinels=section.sentinels,
+            sentinel_master=section.sentinel_master,
+            sentinel_tls=section.sentinel_tls,
+            sentinel_username=secrets.sentinel_username or None,
+            sentinel_password=secrets.sentinel_password or None,
+            require_aof=section.require_aof,
+            timeout_s=section.timeout_s,
+            wait_replicas=section.wait_replicas,
+            wait_ms=section.wait_ms,
+            put_back=put_back == "always" or (put_back == "failover" and bool(section.sentinels)),
             bases_kept=self.lists.bases_kept,
             bases_kept_days=self.lists.bases_kept_days,
         )
@@ -217,6 +235,11 @@ class InsightSettings(EngineSettings):
             ca_file=section.ca_file,
             cert_file=section.cert_file,
             key_file=section.key_file,
+            sentinels=section.sentinels,
+            sentinel_master=section.sentinel_master,
+            sentinel_tls=section.sentinel_tls,
+            sentinel_username=self.secrets.proxies_sentinel_username or None,
+            sentinel_password=self.secrets.proxies_sentinel_password or None,
             timeout_s=section.timeout_s,
             named=("[sinks.redis] url", "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD"),
         )

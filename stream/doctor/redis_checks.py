@@ -1,19 +1,23 @@
 """Redis, ours and the proxies', and the clock: it is asked what time it is."""
 
 import ctypes
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.utils import str_if_bytes
 
 from stream.core.model.errors import Fault
 from stream.doctor.result import CheckLine, fail, ok, warn
-from stream.lists.store.redis_client import check_safe, client
+from stream.lists.store.redis_client import check_safe, client, sentinels_of
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 1.0, 10.0
 """Ages of lists and expiries are in whole seconds; ten of them are a list that looks stale."""
+LAG_WARN_S, BEHIND_WARN = 5, 1_000_000
+"""Seconds since a replica's last word, of which there is one a second; bytes that it lacks."""
 LIST_STORE = "redis"
 MEMORY_FULL = 0.85
 """Of `maxmemory`: a rebuild of the largest list writes a second base beside the first."""
@@ -23,34 +27,41 @@ _UNSYNCHRONISED = 5
 
 async def check_list_store(list_store: ListStoreSettings) -> list[CheckLine]:
     """Check the list store, and compare its clock with ours."""
-    return await _redis(LIST_STORE, list_store, "[redis] url")
+    return await _redis(LIST_STORE, list_store)
 
 
 async def check_proxies(proxies: ListStoreSettings) -> list[CheckLine]:
     """Check the Redis that SIP proxies ask."""
-    return await _redis("proxies' redis", proxies, "[sinks.redis] url")
+    return await _redis("proxies' redis", proxies)
 
 
-async def _redis(check: str, settings: ListStoreSettings, setting: str) -> list[CheckLine]:
+async def _redis(check: str, settings: ListStoreSettings) -> list[CheckLine]:
     redis = client(settings)
+    sentinels = await check_sentinels(check, settings)
     try:
         info: Mapping[str, Any] = await redis.info()
         asked_ms = now_ms()
         seconds, micros = await redis.time()
         ours_ms = (asked_ms + now_ms()) / 2
-        lines = [*redis_lines(check, info)]
+        lines = [*sentinels, *redis_lines(check, info), *replica_lines(check, info, settings)]
         try:
             await check_safe(redis, settings)
         except Fault as fault:
             fix = "redis-cli CONFIG SET maxmemory-policy noeviction"
             if settings.require_aof:
                 fix += "; CONFIG SET appendonly yes"
+            if info.get("role") == "slave" or int(info.get("cluster_enabled", 0)):
+                fix = settings.setting
             lines.append(fail(check, str(fault), fix))
         return [*lines, clock_line(check, seconds + micros / 1e6 - ours_ms / 1000)]
     except (AuthenticationError, NoPermissionError) as error:
-        return [fail(check, f"refuses us: {error}", "RINGFENCE_REDIS_USERNAME, ..._PASSWORD")]
+        fix = "RINGFENCE_REDIS_USERNAME, ..._PASSWORD"
+        return [*sentinels, fail(check, f"refuses us: {error}", fix)]
     except (RedisError, OSError) as error:
-        return [fail(check, f"does not answer: {error}", f"start it, or {setting}")]
+        return [
+            *sentinels,
+            fail(check, f"does not answer: {error}", f"start it, or {settings.setting}"),
+        ]
     finally:
         await redis.aclose()
 
@@ -70,6 +81,57 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[CheckLine]:
         refill = "ringfence lists repair LIST, each" if ours else "restart the sink"
         fix = f"redis-cli CONFIG SET maxmemory-policy noeviction; {refill}; CONFIG RESETSTAT"
         yield fail(check, f"it threw away {info['evicted_keys']} keys", fix)
+
+
+def replica_lines(
+    check: str, info: Mapping[str, Any], settings: ListStoreSettings
+) -> Iterator[CheckLine]:
+    """Check the replicas in Redis' INFO: how many, and how far behind."""
+    found = [value for key, value in info.items() if re.fullmatch(r"slave\d+", key)]
+    online = [one for one in found if one["state"] == "online"]
+    if settings.wait_replicas > len(online):
+        text = f"{len(online)} replicas are online, wait_replicas is {settings.wait_replicas}"
+        yield fail(check, f"{text}: no change counts as done", "start the replicas")
+    elif settings.sentinels and not online:
+        yield warn(check, "no replica is online: nothing to fail over to", "start the replicas")
+    for one in found:
+        place = f"replica {one['ip']}:{one['port']}"
+        behind = int(info.get("master_repl_offset", 0)) - int(one["offset"])
+        if one["state"] != "online":
+            yield warn(check, f"{place} is not in step yet: {one['state']}", "its log")
+        elif int(one["lag"]) > LAG_WARN_S or behind > BEHIND_WARN:
+            text = f"{place} is {behind:,} bytes and {one['lag']} s behind: a fail-over loses them"
+            yield warn(check, text, "its log, its network")
+
+
+async def check_sentinels(check: str, settings: ListStoreSettings) -> list[CheckLine]:
+    """Ask each sentinel for the primary, and whether enough agree to replace it."""
+    if not settings.sentinels:
+        return []
+    name, lines = settings.sentinel_master, list[CheckLine]()
+    named = set[str]()
+    manager = sentinels_of(settings)
+    for address, sentinel in zip(settings.sentinels, list(manager.sentinels), strict=True):
+        place = f"sentinel {address}"
+        try:
+            await sentinel.sentinel_ckquorum(name)
+            address_of: Any = await sentinel.sentinel_get_master_addr_by_name(name)
+            named.add("{}:{}".format(*map(str_if_bytes, address_of)))
+        except ResponseError as error:
+            fix = f"redis-cli -p {address.rpartition(':')[2]} SENTINEL CKQUORUM {name}"
+            lines.append(fail(check, f"{place}: {error}", fix))
+        except (RedisError, OSError) as error:
+            fix = f"start it, or {settings.setting}"
+            lines.append(warn(check, f"{place} does not answer: {error}", fix))
+        finally:
+            await sentinel.aclose()
+    if len(named) > 1:
+        told = ", ".join(sorted(named))
+        lines.append(warn(check, f"the sentinels name different primaries: {told}", "ask again"))
+    if not lines:
+        count = len(settings.sentinels)
+        lines.append(ok(check, f"{count} sentinels agree on the primary, and have a quorum"))
+    return lines
 
 
 def clock_line(check: str, ahead_s: float) -> CheckLine:

@@ -32,6 +32,8 @@ _LEVELS = {
     EventKind.REGISTER_DOWN: logging.WARNING,
     EventKind.REGISTER_UNSAFE: logging.ERROR,
     EventKind.REGISTER_LOST: logging.ERROR,
+    EventKind.PUT_BACK: logging.WARNING,
+    EventKind.CHANGES_LOST: logging.ERROR,
     EventKind.SNAPSHOT_REFUSED: logging.ERROR,
     EventKind.TRIALS: logging.INFO,
     EventKind.STATE_DIR_FAILED: logging.ERROR,

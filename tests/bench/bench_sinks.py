@@ -235,6 +235,7 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     batches = [_batch(load.values[at : at + BATCH]) for at in range(0, len(load.values), BATCH)]
     settings = RedisSinkSection(
         url="", ca_file="", cert_file="", key_file="", timeout_s=1.0, group_id="",
+        sentinels=(), sentinel_master="", sentinel_tls=False,
         keys_max=10_000_000, prefixes=True, preload=False,
         sweep_s=3600, http_port=0,
     )  # fmt: skip

@@ -77,6 +77,10 @@ class ListStoreRefuses(ListStoreDown):
     """The list store answers and does not let us in: name or password do not fit, or its rights."""
 
 
+class ChangeUnsafe(ListStoreDown):
+    """The list store made a change, and too few replicas have it: a fail-over may lose it."""
+
+
 class ListStoreUnsafe(Fault):
     """The list store answers, but is set up in a way that could lose entries."""
 

@@ -25,6 +25,9 @@ class RedisSinkSection:
     ca_file: str
     cert_file: str
     key_file: str
+    sentinels: tuple[Annotated[str, Checked(checks.server)], ...]
+    sentinel_master: str
+    sentinel_tls: bool
     timeout_s: Annotated[float, Between(0.05, 60)]
     group_id: str
     keys_max: Annotated[int, Between(100, 100_000_000)]
@@ -34,7 +37,10 @@ class RedisSinkSection:
     http_port: Port
 
     def __post_init__(self) -> None:
-        found = checks.tls_redis(self.url, self.ca_file, self.cert_file, self.key_file)
+        found = checks.redis_access(
+            self.url, self.ca_file, self.cert_file, self.key_file, self.sentinel_tls
+        )
+        found += checks.sentinels(self.sentinels, self.sentinel_master, self.url)
         if found:
             raise Problems(found)
 

@@ -11,9 +11,15 @@ from typing import Final
 
 import msgspec
 
-from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
+from stream.core.model.errors import (
+    UNREADABLE,
+    ChangeConflict,
+    ListStoreRefuses,
+    SnapshotUnreadable,
+)
 from stream.core.model.on_trial import NO_TRIALS, Trials
 from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.put_back import BY
 from stream.lists.follower.sync_state import ALLOWLIST
 from stream.lists.snapshot.durable_files import named_faults, replace_unless_newer
 from stream.lists.store.promotions import StoredPromotions, TrialStore, records_of, trials_of
@@ -103,6 +109,8 @@ class PromotionFollower:
         except SnapshotUnreadable as error:
             self._once(EventKind.SNAPSHOT_REFUSED, str(error))
             return False
+        if self._settings.put_back and self._went_back(found):
+            found = await self._put_back(store, found)
         if not self._is_newer(found):
             return False
         self._told = ""
@@ -116,6 +124,33 @@ class PromotionFollower:
         except SnapshotUnreadable as error:
             self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
         return True
+
+    def _went_back(self, found: StoredPromotions) -> bool:
+        ours, theirs = self.current.generation, found.trials.generation
+        return found.identity == self._identity is not None and theirs < ours
+
+    async def _put_back(self, store: TrialStore, found: StoredPromotions) -> StoredPromotions:
+        """Make promotions and demotions what they were before a fail-over; return what is there."""
+        ours, theirs = self.current.turned, found.trials.turned
+        lost = sorted(one for one in {*ours, *theirs} if ours.get(one) != theirs.get(one))
+        try:
+            for target in lost:
+                detail = f"{target}: put back, a fail-over lost it"
+                seen = found.unread.get(target)
+                await store.turn(
+                    target, theirs.get(target), ours.get(target), BY, "put_back", detail, seen
+                )
+        except (ChangeConflict, ListStoreRefuses) as fault:
+            self._once(EventKind.CHANGES_LOST, f"promotions and demotions: {fault}")
+            return await store.read()
+        if not lost:  # another process was first, or nothing differs but the number
+            self.current = replace(self.current, generation=found.trials.generation)
+            return found
+        told = ", ".join(map(str, lost))
+        self._tell(
+            EventKind.PUT_BACK, ALLOWLIST, f"promotions and demotions are there again: {told}"
+        )
+        return await store.read()
 
     def _is_newer(self, found: StoredPromotions) -> bool:
         # Generations only rise (decision 0114): a lower one is of a Redis that was restored, and

@@ -136,6 +136,11 @@ def _keep_on_disk(parts: Mapping[str, bytes], key: bytes, settings: RefreshSetti
     return open_snapshot(folder, check=False)
 
 
+def unusable(name: str) -> LiveList:
+    """Return a list that is there and cannot be asked."""
+    return LiveList(name, b"", None, EMPTY, 0, 0)
+
+
 def _empty_parts(head: ListHead, key: bytes, now_s: int) -> dict[str, bytes]:
     """Return an empty snapshot: a list without a base holds nothing but its changes."""
     owner, _, name = head.name.partition("/")

@@ -4,7 +4,7 @@ Owns `current`, the `Blocklists` that calls are decided with. It is only replace
 value that was checked. A worker starts from its local snapshots, then follows the change stream and
 enforces each change at once. It compares heads every few seconds. After a gap, a chain that differs
 or a new base it reads that list again, beside the live one. A list store that lost data changes
-nothing here until an operator acts.
+nothing here: what a fail-over lost is put back (put_back.py), else an operator has to act.
 """
 
 import asyncio
@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
-from stream.core.filters.overlay import EMPTY
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists
 from stream.core.model.allowlist import Allowlist
 from stream.core.model.errors import (
     ListStoreDown,
@@ -26,8 +25,15 @@ from stream.core.model.errors import (
 from stream.core.model.on_trial import Trials
 from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import PromotionFollower
-from stream.lists.follower.installer import Installer, RefreshSettings, Reloaded, reload_list
+from stream.lists.follower.installer import (
+    Installer,
+    RefreshSettings,
+    Reloaded,
+    reload_list,
+    unusable,
+)
 from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
+from stream.lists.follower.put_back import Recovery
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncResult, SyncState
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.store_codec import Followed, Step, changes_in, id_place
@@ -60,7 +66,10 @@ class Refresher:
         self._sync = SyncState()
         self._writer = local_state.SnapshotWriter(settings.state_dir, self._tell)
         self._installer = Installer(settings.state_dir)
-        self._trials = PromotionFollower(settings.list_store, settings.state_dir, self._tell)
+        # What is put back waits for no replica: a new primary may not have one yet.
+        self._list_store = replace(settings.list_store, wait_replicas=0)
+        self._trials = PromotionFollower(self._list_store, settings.state_dir, self._tell)
+        self._recovery = Recovery(settings.state_dir, self._tell)
         self._identity: str | None = None
         self._position = FIRST_ID
         self._compared = False
@@ -128,7 +137,7 @@ class Refresher:
         while True:
             try:
                 async with await ListStore.connect(
-                    settings.list_store, settings.changes_block_ms
+                    self._list_store, settings.changes_block_ms
                 ) as store:
                     await self._serve(store, backoff)
             except ListStoreUnsafe as error:
@@ -149,6 +158,8 @@ class Refresher:
         # Before the first call: a list on trial must not block any.
         await self._trials.look()
         self._try(self._trials.current)
+        if self._list_store.put_back:
+            await self._recovery.run(store, self._identity, self._sync.copy())
         await self._reconcile(store)
         if self._sync.foreign:
             self._loaded.set()  # of another list store: the local snapshots have to do
@@ -176,7 +187,8 @@ class Refresher:
         while True:
             self._take(await store.follow(self._position, self._settings.changes_block_ms))
             if time.monotonic() >= next_look:
-                await self._reconcile(store)
+                await store.check_primary()
+                await self._reconcile(store, again=self._list_store.put_back)
                 next_look = time.monotonic() + self._settings.reconcile_s
 
     # Steps
@@ -186,6 +198,7 @@ class Refresher:
 
         A list of which an entry was skipped is read again: its state may say what the entry cannot.
         """
+        self._recovery.saw(read.steps)
         for name, mine in groupby(read.steps, key=lambda step: step.name):
             self._apply_to(name, list(mine))
         known = read.skipped & self._sync.copy().keys()
@@ -224,14 +237,21 @@ class Refresher:
 
     # Heads
 
-    async def _reconcile(self, store: ListStore) -> None:
-        """Compare all heads with what is enforced here; whatever differs is read again."""
+    async def _reconcile(self, store: ListStore, *, again: bool = False) -> None:
+        """Compare all heads with what is enforced here; whatever differs is read again.
+
+        `again`: what is lost may be put back, and was not lost when the connection began.
+        """
         # Copied before the heads are read: a step that comes between the two lines is newer than
         # both, and must not look like data that the list store lost.
         before = self._sync.copy()
         heads = await store.heads()
         if not self._is_ours(heads.identity):
             return
+        if id_place(heads.last_id) < id_place(self._position):
+            # The stream lost its end, and the new primary's clock may be behind: its next steps
+            # would have ids before our position, and never be read.
+            self._position = heads.last_id
         if not self._compared:
             self._position = heads.last_id  # all lists are read now, so no older step is needed
         while id_place(self._position) < id_place(heads.last_id):
@@ -241,6 +261,9 @@ class Refresher:
             self._take(read)
         standing = {name: ListPosition(h.generation, h.chain) for name, h in heads.lists.items()}
         standing[ALLOWLIST] = ListPosition(heads.allow.generation, heads.allow.chain)
+        if again and self._sync.went_back(standing, before, heads.deleted):
+            # Another Redis answers than a moment ago: the next connection puts back what it lacks.
+            raise ListStoreDown("the list store went back: its primary is asked for again")
         found = self._sync.compare(standing, before, heads.deleted, all_stale=not self._compared)
         for name, what in found.items():
             self._tell_all(name, what)
@@ -371,8 +394,7 @@ class Refresher:
         self._sync.fail(name)
         self._tell(EventKind.SNAPSHOT_REFUSED, name, str(error))
         if name != ALLOWLIST and name not in self.current.names:
-            unusable = LiveList(name, b"", None, EMPTY, 0, 0)
-            lives = [*self.current.lists, unusable]
+            lives = [*self.current.lists, unusable(name)]
             whole = self._installer.whole(lives, self.current.allow)
             self.current = whole.with_trials(self.current.trials)
 

@@ -152,6 +152,20 @@ class SyncState:
                 found[name] = SyncResult(kinds=wrong)
         return found
 
+    def went_back(
+        self,
+        standing: Mapping[str, ListPosition],
+        before: Mapping[str, ListPosition],
+        deleted: Mapping[str, int],
+    ) -> bool:
+        """Return whether the list store knows less of a list that is not lost yet."""
+        return any(
+            name not in self.lost
+            and (standing.get(name) or ListPosition(deleted.get(name, -1), "")).generation
+            < mark.generation
+            for name, mark in before.items()
+        )
+
     def _differs(
         self, name: str, head: ListPosition, *, stale: bool
     ) -> tuple[tuple[EventKind, str], ...] | None:
@@ -161,6 +175,8 @@ class SyncState:
             if mark is not None and head.generation > mark.generation:
                 self.lost.discard(name)
                 return ()
+            if mark == head:
+                self.lost.discard(name)  # the lost steps were put back, just as they were
             return None
         if mark is None or stale:
             return ()

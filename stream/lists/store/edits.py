@@ -18,8 +18,16 @@ from stream.core.model.entry import Entry
 from stream.core.model.errors import ChangeConflict, ListUnknown, SnapshotUnreadable
 from stream.core.numbers.number import masked
 from stream.lists.store import bases, list_lua, redis_keys
-from stream.lists.store.heads import By, EditOutcome, EditResult, Removal, Retraction, unknown
-from stream.lists.store.redis_client import renamed
+from stream.lists.store.heads import (
+    By,
+    EditOutcome,
+    EditResult,
+    Removal,
+    Restatement,
+    Retraction,
+    unknown,
+)
+from stream.lists.store.redis_client import Replicas, renamed
 from stream.lists.store.store_codec import Op, entries_json, hex_of, numbered_of, removal_json
 from stream.ops.skipped_records import Skipped, StoredKind, skip
 
@@ -33,8 +41,9 @@ pause."""
 _ANY = ""
 """For a removal, whatever the reports are."""
 
-Edit = Entry | Retraction | Removal
-"""Put a report on the list; take a source's report back; take a number off with all reports."""
+Edit = Entry | Retraction | Removal | Restatement
+"""Put a report on the list; take a source's report back; take a number off with all reports; make
+a number's reports what they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +63,22 @@ class _Head(NamedTuple):
 class Editor:
     """Makes edits with the script `change` of the list store at `redis`.
 
-    `limits` are the numbers of steps and audit entries kept.
+    `limits` are the numbers of steps and audit entries kept; `replicas` must have each edit.
     """
 
-    def __init__(self, redis: Redis, change: AsyncScript, limits: tuple[int, int]) -> None:
+    def __init__(
+        self, redis: Redis, change: AsyncScript, limits: tuple[int, int], replicas: Replicas
+    ) -> None:
         self._redis = redis
+        self._replicas = replicas
         self._change = change
         self._limits = limits
 
     async def edit(self, name: str, edits: Sequence[Edit], by: By) -> EditResult:
         """Make each edit by a script of its own, many to a round trip, a number's in their order.
 
-        Raises ListStoreDown, ListUnknown; and ChangeConflict where others change the same numbers
-        without a pause, after a part of the edits was made.
+        Raises ListStoreDown, ListUnknown. After a part of the edits was made: ChangeUnsafe, and
+        ChangeConflict where others change the same numbers without a pause.
         """
         outcomes: dict[int, EditOutcome] = {}
         pending = list(range(len(edits)))
@@ -160,7 +172,8 @@ class Editor:
         """Write what was made of each edit; the scripts' answers."""
         if not made:
             return {}
-        with renamed(f"changing {name}"):
+        doing = f"changing {name}"
+        with renamed(doing):
             # No transaction: each edit is atomic by its script, and other clients get in between.
             async with self._redis.pipeline(transaction=False) as pipe:
                 for at, reports in made.items():
@@ -178,7 +191,8 @@ class Editor:
                         ],
                         client=pipe,
                     )
-                answers: list[list[int]] = await pipe.execute()
+                self._replicas.ask(pipe)
+                answers: list[list[int]] = self._replicas.checked(await pipe.execute(), doing)
         if any(answer[0] == list_lua.UNKNOWN for answer in answers):
             raise ListUnknown(unknown(name))
         return dict(zip(made, answers, strict=True))
@@ -188,6 +202,8 @@ def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
     """Return a number's reports after an edit, by source; None: there is nothing to do."""
     if isinstance(edit, Removal):
         return ()
+    if isinstance(edit, Restatement):
+        return edit.reports if edit.reports != reports else None
     others = [report for report in reports if report.source != edit.source]
     if isinstance(edit, Retraction):
         return tuple(others) if len(others) < len(reports) else None
@@ -225,6 +241,8 @@ def _changed(value: Any, base: int) -> _NumberState | int | None:
 
 
 def _payload(edit: Edit, reports: tuple[Entry, ...]) -> bytes:
+    if isinstance(edit, Restatement):
+        return edit.payload  # byte for byte: so the chain becomes the same too
     return entries_json(reports) if reports else removal_json(edit.fingerprint, edit.number)
 
 

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from stream.core.filters.overlay import Change
+from stream.core.model.entry import Entry
 from stream.core.model.free_text import cleaned
 from stream.core.policy.list_scope import Scope
 
@@ -118,6 +119,19 @@ class Retraction:
     fingerprint: int
     number: str | None
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """All reports of a number as they were (none: it was off the list), to be so again.
+
+    `payload` is that of the step which made them so; `number` is None where it is not known.
+    """
+
+    fingerprint: int
+    number: str | None
+    reports: tuple[Entry, ...]
+    payload: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ made while a new base is being written are neither lost nor a reason to begin ag
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import msgspec
@@ -21,7 +22,13 @@ from redis.commands.core import AsyncScript
 from stream.core.model import names
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.entry import Entry
-from stream.core.model.errors import ChangeConflict, ListUnknown, NameRefused, SnapshotUnreadable
+from stream.core.model.errors import (
+    ChangeConflict,
+    ListStoreDown,
+    ListUnknown,
+    NameRefused,
+    SnapshotUnreadable,
+)
 from stream.core.numbers.number import masked
 from stream.lists.store import bases, list_lua, redis_keys
 from stream.lists.store.edits import Editor
@@ -35,17 +42,19 @@ from stream.lists.store.heads import (
     Progress,
     Removal,
     Reservation,
+    Restatement,
     Retraction,
     no_progress,
     unknown,
 )
 from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, PastReader, packed
-from stream.lists.store.redis_client import check_safe, client, renamed
+from stream.lists.store.redis_client import Replicas, check_primary, check_safe, client, renamed
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import (
     BaseRecord,
     Followed,
     Op,
+    Step,
     allow_entry,
     allow_head,
     allow_json,
@@ -60,10 +69,16 @@ CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists again."""
 AUDIT_MAX = 2_000_000
 """Audit entries kept, about 400 MB."""
+PUT_BACK_S = 60.0
+"""Longest hold of the lock of `putting_back`: writing a large base again takes seconds."""
 _SWEPT = 500
 """Changes per script: Redis serves no other client while a script runs."""
 FIRST_ID = "0-0"
 """Before the first step of a change stream."""
+_ACKNOWLEDGED = frozenset(
+    {list_lua.CREATE, list_lua.DELETE, list_lua.PUBLISH, list_lua.ALLOW, list_lua.ALLOW_PASS}
+)
+"""Changes that are reported as done: they wait for replicas. So do edits of numbers."""
 _ALIKE = -4
 """Answer of CREATE."""
 
@@ -71,7 +86,8 @@ _ALIKE = -4
 class ListStore:
     """The list store at one Redis. Use `async with ListStore.connect(settings) as store`.
 
-    Every method may raise ListStoreDown; methods that name a list raise ListUnknown.
+    Every method may raise ListStoreDown; methods that name a list raise ListUnknown; those that
+    change something raise ChangeUnsafe, after it, where too few replicas have the change.
     """
 
     def __init__(self, redis: Redis, following: Redis, settings: ListStoreSettings) -> None:
@@ -80,7 +96,9 @@ class ListStore:
         self._retention = (settings.bases_kept, int(settings.bases_kept_days * 86_400))
         self._scripts: dict[str, AsyncScript] = {}
         change = redis.register_script(list_lua.CHANGE)
-        self._editor = Editor(redis, change, (CHANGES_MAX, AUDIT_MAX))
+        self._settings = settings
+        self._replicas = Replicas(settings)
+        self._editor = Editor(redis, change, (CHANGES_MAX, AUDIT_MAX), self._replicas)
 
     @classmethod
     async def connect(cls, settings: ListStoreSettings, block_ms: int = 1000) -> Self:
@@ -113,6 +131,15 @@ class ListStore:
     def past(self) -> PastReader:
         """The reader of the past."""
         return PastReader(self._redis)
+
+    async def check_primary(self) -> None:
+        """Raise ListStoreDown where a connection leads to a primary that was demoted.
+
+        Also where two lead to different ones: a sentinel may name the old one for a moment more.
+        """
+        one = await check_primary(self._redis, self._settings)
+        if one != await check_primary(self._following, self._settings):
+            raise ListStoreDown("two connections lead to different primaries: both are made again")
 
     async def heads(self) -> Heads:
         """Return all lists' heads, of one moment."""
@@ -185,6 +212,25 @@ class ListStore:
                 {redis_keys.CHANGES: last_id}, count=5000, block=block_ms or None
             )
         return followed([item for _, items in answer or () for item in items], last_id)
+
+    async def last_steps(self, count: int) -> tuple[Step, ...]:
+        """Return the last `count` steps of all lists, in order; those that can be read."""
+        with renamed("reading the last changes"):
+            items: Any = await self._redis.xrevrange(redis_keys.CHANGES, count=count)
+        return followed(items[::-1], FIRST_ID).steps
+
+    @asynccontextmanager
+    async def putting_back(self) -> AsyncIterator[None]:
+        """Let no other process put lost changes back meanwhile."""
+        with renamed("waiting for another process that puts changes back"):
+            lock = self._redis.lock(redis_keys.PUT_BACK, PUT_BACK_S, blocking_timeout=PUT_BACK_S)
+            await lock.acquire()
+        try:
+            yield
+        finally:
+            # A lock that ran out is another process's now, which does no harm: see put_back.py.
+            with suppress(ListStoreDown), renamed("letting others put changes back"):
+                await lock.release()
 
     async def allow_all(self) -> tuple[AllowHead, tuple[AllowEntry, ...]]:
         """Return the allowlist and where it stands, of one moment.
@@ -269,6 +315,16 @@ class ListStore:
     async def remove(self, name: str, removals: Sequence[Removal], by: By) -> EditResult:
         """Take numbers off the list with all reports; one that is not there changes nothing."""
         return await self._editor.edit(name, removals, by)
+
+    async def restate(self, name: str, edits: Sequence[Restatement], by: By) -> EditResult:
+        """Make numbers' reports what they were; one that is so already changes nothing."""
+        return await self._editor.edit(name, edits, by)
+
+    async def set_scope(self, name: str, scope: bytes, by: By) -> None:
+        """Write the scope of a list's feed, as a step has it."""
+        args = [name, scope, by.actor, by.reason, CHANGES_MAX, AUDIT_MAX]
+        doing = f"writing down what {name} may name"
+        await self._run(doing, list_lua.SCOPE, [redis_keys.head(name)], args)
 
     async def reserve(self, name: str, by: By) -> Reservation:
         """Return a generation for a new base: what was changed before it belongs into that base."""
@@ -393,8 +449,12 @@ class ListStore:
         # Kept: registering hashes the text of a script, which is a kilobyte or two.
         if lua not in self._scripts:
             self._scripts[lua] = self._redis.register_script(lua)
+        script = self._scripts[lua]
         with renamed(doing):
-            answer = await self._scripts[lua](keys=keys, args=args)
+            if lua in _ACKNOWLEDGED:
+                answer = await self._replicas.run(self._redis, script, keys, args, doing)
+            else:
+                answer = await script(keys=keys, args=args)
         if isinstance(answer, list) and answer[0] == list_lua.UNKNOWN:
             raise ListUnknown(unknown(args[0]))  # its name comes first, in every script
         return answer

@@ -14,7 +14,7 @@ from stream.lists.store import redis_keys
 from stream.lists.store.heads import By
 from stream.lists.store.list_lua import MOVED, READ_TRIALS, TURN
 from stream.lists.store.list_store import AUDIT_MAX
-from stream.lists.store.redis_client import Closing, client, renamed
+from stream.lists.store.redis_client import Closing, Replicas, client, renamed
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.skipped_records import Skipped, StoredKind, skip
 
@@ -44,15 +44,16 @@ class StoredPromotions:
 class TrialStore(Closing):
     """Use `async with TrialStore.open(...) as store`. Methods may raise ListStoreDown."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, replicas: Replicas) -> None:
         super().__init__(redis)
+        self._replicas = replicas
         self._turn = redis.register_script(TURN)
         self._read = redis.register_script(READ_TRIALS)
 
     @classmethod
     def open(cls, settings: ListStoreSettings) -> Self:
         """Open the store at the list store's Redis."""
-        return cls(client(settings))
+        return cls(client(settings), Replicas(settings))
 
     async def read(self) -> StoredPromotions:
         """Return all of it, of one moment; records that cannot be read are counted.
@@ -90,14 +91,18 @@ class TrialStore(Closing):
         are for the audit. Return the generation after it. Raises ChangeConflict if another process
         changed it meanwhile.
         """
-        with renamed(f"turning {target}"):
-            answer: Any = await self._turn(
-                keys=[redis_keys.TRIALS, redis_keys.TRIALS_HEAD],
-                args=[
+        doing = f"turning {target}"
+        with renamed(doing):
+            answer: Any = await self._replicas.run(
+                self._redis,
+                self._turn,
+                [redis_keys.TRIALS, redis_keys.TRIALS_HEAD],
+                [
                     *(str(target), _record(before) if seen is None else seen, _record(after)),
                     *(target.name if target.kind is TrialKind.LIST else "", uuid.uuid4().hex),
                     *(by.actor, by.reason, op, detail, AUDIT_MAX),
                 ],
+                doing,
             )
         if answer[0] == MOVED:
             raise ChangeConflict(

@@ -1,20 +1,51 @@
-"""The connection to Redis: explicit time-outs, no silent retries, a look at its set-up."""
+"""The connection to Redis: explicit time-outs, no silent retries, a look at its set-up.
+
+With sentinels, each new connection asks them for the primary (redis-py's own pool). A primary that
+was demoted answers a write with READONLY: its connection closes, and the next one finds the new
+primary. The command itself fails once, and its caller decides what to repeat.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterCrossSlotError,
+    MovedError,
+    NoPermissionError,
+    ReadOnlyError,
+    RedisError,
+)
 
-from stream.core.model.errors import ListStoreDown, ListStoreRefuses, ListStoreUnsafe
+from stream.core.model.errors import ChangeUnsafe, ListStoreDown, ListStoreRefuses, ListStoreUnsafe
 from stream.lists.store.settings import ListStoreSettings
 
 CONNECTIONS_MAX = 8
 """Connections of one client. A request for one more waits, at most `timeout_s`."""
+NO_CLUSTER = (
+    "Redis Cluster is not supported: the list store's changes are scripts over keys of several "
+    "slots. Use one primary with replicas, by Redis Sentinel ([redis] sentinels) or managed with "
+    "cluster mode off"
+)
+
+
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Connections to the primary that the sentinels name; the sentinels' own close with it."""
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await super().aclose()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()
 
 
 def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
@@ -24,24 +55,52 @@ def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
     It repeats nothing by itself: a change that was cut off may have been done, and a second one
     would count twice.
     """
-    files = {
+    kwargs: dict[str, Any] = {
+        "max_connections": CONNECTIONS_MAX,
+        "timeout": settings.timeout_s,
+        "username": settings.username,
+        "password": settings.password,
+        "socket_timeout": settings.timeout_s + wait_s,
+        **_patience(settings),
+        # Closes the connection, and repeats nothing either: there are 0 retries.
+        "retry_on_error": [ReadOnlyError],
+    }
+    tls = settings.url.startswith("rediss:")
+    files = _files(settings) if tls else {}
+    if not settings.sentinels:
+        return Redis.from_pool(BlockingConnectionPool.from_url(settings.url, **kwargs, **files))
+    kwargs |= {"db": parse_url(settings.url).get("db", 0), "ssl": tls, **files}
+    primary: Redis = sentinels_of(settings).master_for(
+        settings.sentinel_master, connection_pool_class=_SentinelPool, **kwargs
+    )
+    return primary
+
+
+def sentinels_of(settings: ListStoreSettings) -> Sentinel:
+    """Return clients of the sentinels, in the order of their addresses."""
+    places = [one.rpartition(":") for one in settings.sentinels]
+    kwargs: dict[str, Any] = {
+        "username": settings.sentinel_username,
+        "password": settings.sentinel_password,
+        "socket_timeout": settings.timeout_s,
+        **_patience(settings),
+    }
+    if settings.sentinel_tls:
+        kwargs |= {"ssl": True, **_files(settings)}
+    addresses = [(host.strip("[]"), int(port)) for host, _, port in places]
+    return Sentinel(addresses, sentinel_kwargs=kwargs)
+
+
+def _patience(settings: ListStoreSettings) -> dict[str, Any]:
+    return {"socket_connect_timeout": settings.timeout_s, "retry": Retry(NoBackoff(), 0)}
+
+
+def _files(settings: ListStoreSettings) -> dict[str, str | None]:
+    return {
         "ssl_ca_certs": settings.ca_file or None,
         "ssl_certfile": settings.cert_file or None,
         "ssl_keyfile": settings.key_file or None,
     }
-    pool = BlockingConnectionPool.from_url(
-        settings.url,
-        max_connections=CONNECTIONS_MAX,
-        timeout=settings.timeout_s,
-        username=settings.username,
-        password=settings.password,
-        socket_timeout=settings.timeout_s + wait_s,
-        socket_connect_timeout=settings.timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        **(files if settings.url.startswith("rediss:") else {}),
-    )
-    return Redis.from_pool(pool)
 
 
 class Closing:
@@ -59,9 +118,14 @@ class Closing:
 
 @contextmanager
 def renamed(doing: str) -> Iterator[None]:
-    """Rename Redis' errors to ListStoreDown or ListStoreRefuses, with what was being done."""
+    """Rename Redis' errors to ours, with what was being done.
+
+    Raises ListStoreDown, ListStoreRefuses; ListStoreUnsafe where a cluster answers.
+    """
     try:
         yield
+    except (MovedError, ClusterCrossSlotError) as error:
+        raise ListStoreUnsafe(f"{doing}: {error}: {NO_CLUSTER}") from error
     except (AuthenticationError, NoPermissionError) as error:
         raise ListStoreRefuses(f"{doing}: {error}") from error
     except (RedisError, OSError) as error:
@@ -81,17 +145,36 @@ async def keep_told(
 
 
 async def look_at(redis: Redis, settings: ListStoreSettings) -> Mapping[str, Any]:
-    """Return Redis' INFO. Raises ListStoreDown, ListStoreRefuses with what to check."""
-    place, people = settings.named
+    """Return Redis' INFO. Raises ListStoreDown, ListStoreRefuses with what to check.
+
+    ListStoreUnsafe for a cluster and for a replica: neither takes our changes.
+    """
+    people = settings.named[1]
     try:
         with renamed("INFO"):
             info: Mapping[str, Any] = await redis.info()
     except ListStoreRefuses as fault:
-        text = f"Redis at {settings.url} refuses us ({fault}): look at {people}, and at its ACL"
+        text = f"{settings.place} refuses us ({fault}): look at {people}, and at its ACL"
         raise ListStoreRefuses(text) from fault
     except ListStoreDown as fault:
-        raise ListStoreDown(f"Redis at {settings.url}: {fault}: look at {place}") from fault
+        raise ListStoreDown(f"{settings.place}: {fault}: look at {settings.setting}") from fault
+    if int(info.get("cluster_enabled", 0)):
+        raise ListStoreUnsafe(f"{settings.place}: {NO_CLUSTER}")
+    if info.get("role") == "slave":
+        raise _replica(info, settings)
     return info
+
+
+def _replica(
+    info: Mapping[str, Any], settings: ListStoreSettings
+) -> ListStoreDown | ListStoreUnsafe:
+    if settings.sentinels:  # in the middle of a fail-over, which ends by itself
+        return ListStoreDown(f"{settings.place}: the primary that they name is a replica as yet")
+    primary = f"{info.get('master_host')}:{info.get('master_port')}"
+    return ListStoreUnsafe(
+        f"{settings.place} is a replica of {primary} and takes no changes: name the primary in "
+        f"{settings.named[0]}, or its sentinels (sentinels, sentinel_master)"
+    )
 
 
 async def check_safe(redis: Redis, settings: ListStoreSettings) -> None:
@@ -108,3 +191,63 @@ async def check_safe(redis: Redis, settings: ListStoreSettings) -> None:
             "Redis runs without an append-only file and forgets changes in a crash: "
             "set `appendonly yes` (or require_aof = false in [redis] to accept that)"
         )
+
+
+async def check_primary(redis: Redis, settings: ListStoreSettings) -> str:
+    """Return the history of data (replication id) of the primary that answers.
+
+    Raises ListStoreDown where a connection leads to one that was demoted meanwhile. That answers
+    reads with what it knows, which may be old. The next connection finds the new primary, by the
+    sentinels or by its name.
+    """
+    with renamed("asking whether it is the primary"):
+        info: Mapping[str, Any] = await redis.info("replication")
+    if info.get("role") == "slave":
+        raise ListStoreDown(f"{settings.place} is a replica now: its primary is asked for again")
+    return str(info.get("master_replid", ""))
+
+
+class Replicas:
+    """Replicas that must have a change before it is reported as done; none unless set.
+
+    The question goes through the connection of the change, right behind it: Redis counts by
+    connection, and another one may lead to another primary.
+    """
+
+    def __init__(self, settings: ListStoreSettings) -> None:
+        self._count, self._wait_ms = settings.wait_replicas, settings.wait_ms
+
+    def ask(self, pipe: Pipeline) -> None:
+        """Have Redis wait behind the commands in `pipe`, which must be no transaction."""
+        if self._count:
+            pipe.wait(self._count, self._wait_ms)
+
+    def checked(self, answers: list[Any], doing: str) -> list[Any]:
+        """Return the answers to the commands before `ask`. Raises ChangeUnsafe for too few."""
+        if not self._count:
+            return answers
+        *answers, reached = answers
+        if reached < self._count:
+            raise ChangeUnsafe(
+                f"{doing}: Redis has the change, and {reached} of {self._count} replicas "
+                f"(wait_replicas) within {self._wait_ms} ms: a fail-over now may lose it. Look at "
+                "the replicas (`ringfence doctor`), then give the change again"
+            )
+        return answers
+
+    async def run(
+        self,
+        redis: Redis,
+        script: AsyncScript,
+        keys: Sequence[str],
+        args: Sequence[Any],
+        doing: str,
+    ) -> Any:
+        """Run a script that changes something, and wait for the replicas."""
+        if not self._count:
+            return await script(keys=keys, args=args)
+        async with redis.pipeline(transaction=False) as pipe:
+            await script(keys=keys, args=args, client=pipe)
+            self.ask(pipe)
+            answers = await pipe.execute()
+        return self.checked(answers, doing)[0]

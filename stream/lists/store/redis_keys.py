@@ -32,6 +32,7 @@
 | `rf:enforced:counted` | set | the partitions that are counted |
 | `rf:enforced:feeds` | hash | LIST -> the feed that brings it |
 | `rf:allow`, `rf:allow:head` | hashes | the allowlist and its head: generation, chain |
+| `rf:put_back` | string | lock of a process that puts back what a fail-over lost |
 | `rf:trials`, `rf:trials:head` | hashes | promotions and demotions by target; generation |
 | `rf:decided:DAY` | hash | id of a decision -> the record, see `edge/http/decision_store.py` |
 | `rf:names` | string | the key of ids that no call led to, see `edge/sinks/preload_ids.py` |
@@ -61,6 +62,7 @@ ALLOW_HEAD = "rf:allow:head"
 TRIALS = "rf:trials"
 TRIALS_HEAD = "rf:trials:head"
 NAMES = "rf:names"
+PUT_BACK = "rf:put_back"
 APPEALS = "rf:appeals"
 APPEALS_OPEN = "rf:appeals:open"
 APPEALS_DECISIONS = "rf:appeals:decisions"

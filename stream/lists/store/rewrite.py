@@ -380,7 +380,7 @@ async def _publish(
         after = [c for c in state.changes if c.generation > reservation.generation]
         if origin.circle and after:
             raise ChangeConflict(f"{reservation.name} was changed while it was rekeyed")
-        count = numbers + _added_by(after, whole)
+        count = numbers + added_by(after, whole)
         generation = await store.publish_base(
             reservation, record, state.head, count, origin.by, origin.floor, origin.circle
         )
@@ -389,7 +389,7 @@ async def _publish(
     raise ChangeConflict(f"{reservation.name} is changed without a pause; nothing was changed")
 
 
-def _added_by(changes: Sequence[Numbered], whole: Columns) -> int:
+def added_by(changes: Sequence[Numbered], whole: Columns) -> int:
     """Count the numbers that `changes` add to `whole`, minus those they remove."""
     if not changes:
         return 0

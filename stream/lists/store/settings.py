@@ -8,6 +8,9 @@ class ListStoreSettings:
     """Address and settings of the list store. `timeout_s` bounds every single wait for it.
 
     `ca_file` (PEM; "": the system's), `cert_file` and `key_file` (of a client) are for rediss://.
+    `sentinels` (host:port) name the primary of `sentinel_master`; of `url` only scheme and database
+    count then. A change waits at most `wait_ms` for `wait_replicas`. `put_back`: followers give a
+    list store that went back in a fail-over the changes that they know.
     `named` are the setting and the variables that say where it is and who we are.
     `require_aof`: refuse a list store that would forget changes in a crash. `bases_kept` of a list
     stay for its past, those among them that were replaced more than `bases_kept_days` ago (0: no
@@ -20,6 +23,14 @@ class ListStoreSettings:
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
+    sentinels: tuple[str, ...] = ()
+    sentinel_master: str = ""
+    sentinel_tls: bool = False
+    sentinel_username: str | None = None
+    sentinel_password: str | None = None
+    wait_replicas: int = 0
+    wait_ms: int = 1000
+    put_back: bool = False
     require_aof: bool = True
     timeout_s: float = 2.0
     bases_kept: int = 3
@@ -28,3 +39,15 @@ class ListStoreSettings:
         "[redis] url",
         "RINGFENCE_REDIS_USERNAME and RINGFENCE_REDIS_PASSWORD",
     )
+
+    @property
+    def setting(self) -> str:
+        """The setting that says where it is."""
+        return self.named[0].replace(" url", " sentinels") if self.sentinels else self.named[0]
+
+    @property
+    def place(self) -> str:
+        """The address for people: the URL, or the name that the sentinels know it by."""
+        if not self.sentinels:
+            return f"Redis at {self.url}"
+        return f"Redis {self.sentinel_master} of sentinels {', '.join(self.sentinels)}"

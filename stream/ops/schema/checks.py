@@ -1,7 +1,7 @@
 """Checks of texts in the settings: each returns what is wrong, or None."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -68,10 +68,17 @@ def utc_offset(text: str) -> str | None:
 
 def servers(text: str) -> str | None:
     """Kafka's bootstrap servers."""
-    for server in text.split(","):
-        host, _, port = server.strip().rpartition(":")
-        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            return f'must be host:port, comma separated; "{server.strip()}" is none'
+    for one in text.split(","):
+        if server(one.strip()) is not None:
+            return f'must be host:port, comma separated; "{one.strip()}" is none'
+    return None
+
+
+def server(text: str) -> str | None:
+    """A host and its port."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+        return f'must be host:port, not "{text}"'
     return None
 
 
@@ -117,11 +124,29 @@ def tls_files(ca_file: str, cert_file: str, key_file: str) -> list[Problem]:
     return found
 
 
-def tls_redis(url: str, ca_file: str, cert_file: str, key_file: str) -> list[Problem]:
+def redis_access(
+    url: str, ca_file: str, cert_file: str, key_file: str, sentinel_tls: bool
+) -> list[Problem]:
     """The same of a Redis: files of TLS for an address without it would protect nothing."""
-    if (ca_file or cert_file) and not url.startswith("rediss://"):
+    if (ca_file or cert_file) and not (url.startswith("rediss://") or sentinel_tls):
         return [Problem(("url",), "must begin with rediss://, as ca_file or cert_file is given")]
     return tls_files(ca_file, cert_file, key_file)
+
+
+def sentinels(addresses: Sequence[str], master: str, url: str) -> list[Problem]:
+    """Return the faults in the settings of Redis Sentinel."""
+    found = []
+    if addresses and not master:
+        text = "is needed beside sentinels: the name in `sentinel monitor`"
+        found.append(Problem(("sentinel_master",), text))
+    if master and not addresses:
+        found.append(
+            Problem(("sentinels",), "are needed beside sentinel_master: host:port of each")
+        )
+    if addresses and not url.startswith(("redis://", "rediss://")):
+        text = "must begin with redis:// or rediss:// beside sentinels, which name its host"
+        found.append(Problem(("url",), text))
+    return found
 
 
 def list_name(text: str) -> str | None:

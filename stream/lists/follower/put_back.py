@@ -1,0 +1,293 @@
+"""Put back what a list store lost in a fail-over, from the steps that this process knows.
+
+Each step goes to the new primary with the payload that it had, in its order. If nobody changed the
+list since, generations and chain become what they were, and every follower is in step again. If
+somebody did, the lost steps lie over the newer ones; a subject that was changed since keeps the
+newer change, and the lost one is named.
+
+All processes that follow do this, one after another. What one put back already changes nothing
+again, so two at once do no harm either.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+
+from stream.core.filters.snapshot import MANIFEST_PART, decode_manifest, open_snapshot
+from stream.core.model.errors import (
+    ChangeConflict,
+    ListStoreLost,
+    ListStoreRefuses,
+    ListUnknown,
+    SnapshotUnreadable,
+)
+from stream.core.numbers.number import masked
+from stream.lists.follower import change_log, snapshot_directory
+from stream.lists.follower.change_log import ChangeLogItem
+from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.lost_steps import KnownSteps, LostSteps, lost_steps, subject
+from stream.lists.follower.sync_state import ALLOWLIST, ListPosition
+from stream.lists.store.heads import By, EditOutcome, Heads, Reservation, Restatement
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.rewrite import added_by
+from stream.lists.store.store_codec import Op, Step, allow_of, base_of, change_of
+
+LOOKED_AT = 20_000
+"""Steps of the list store that are compared with ours, about 6 MB, and only when lists differ."""
+BY = By("ringfence", "a fail-over of Redis lost it, and a follower knew it")
+_NAMED_MAX = 5
+Tell = Callable[[EventKind, str, str], None]
+
+
+class _Impossible(Exception):
+    """A step that cannot be made again."""
+
+
+class Recovery:
+    """Puts back what list stores lose. `saw` all steps of the change stream."""
+
+    def __init__(self, state_dir: Path, tell: Tell) -> None:
+        self._state_dir = state_dir
+        self._tell = tell
+        self._known = KnownSteps()
+
+    def saw(self, steps: Iterable[Step]) -> None:
+        """Keep steps that may have to be put back."""
+        self._known.add(steps)
+
+    async def run(
+        self, store: ListStore, identity: str | None, positions: Mapping[str, ListPosition]
+    ) -> None:
+        """Put back what `store` lacks of the lists at `positions`, if it is `identity`.
+
+        Raises ListStoreDown.
+        """
+        await store.check_primary()
+        heads = await store.heads()
+        if identity is not None and heads.identity == identity:
+            await _Comparison(store, self._known, positions, self._state_dir, self._tell).run(heads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """One comparison of `store` with what this process knows."""
+
+    store: ListStore
+    known: KnownSteps
+    positions: Mapping[str, ListPosition]
+    state_dir: Path
+    tell: Tell
+
+    async def run(self, heads: Heads) -> None:
+        """Compare all lists with `heads`, and put back what is missing. Raises ListStoreDown."""
+        if not self._differing(heads) or not await self._lost(heads):
+            return
+        try:
+            async with self.store.putting_back():
+                for name, lost in (await self._lost(await self.store.heads())).items():
+                    await self._mend(name, lost)
+        except ListStoreRefuses as fault:
+            # Reading goes on: an operator may give this process no right to write.
+            self.tell(EventKind.CHANGES_LOST, ALLOWLIST, f"lost changes stay lost: {fault}")
+
+    def _ends(self) -> dict[str, ListPosition]:
+        """Return how far each list is known: steps run ahead of a list that is being read."""
+        ends = dict(self.positions)
+        for name, end in self.known.ends().items():
+            if name not in ends or ends[name].generation < end.generation:
+                ends[name] = end
+        return ends
+
+    def _differing(self, heads: Heads) -> dict[str, ListPosition]:
+        found = {}
+        for name, ours in self._ends().items():
+            gone = name != ALLOWLIST and name not in heads.lists
+            if gone and heads.deleted.get(name, -1) >= ours.generation:
+                continue
+            if _head(heads, name) != ours and ours.generation:
+                found[name] = ours
+        return found
+
+    async def _lost(self, heads: Heads) -> dict[str, LostSteps]:
+        """Return what is lost of each list; what cannot be shown is for the comparison to name."""
+        ends = self._differing(heads)
+        theirs: dict[str, dict[int, Step]] = {name: {} for name in ends}
+        for step in await self.store.last_steps(LOOKED_AT):
+            if step.name in theirs:
+                theirs[step.name][step.generation] = step
+        found = {}
+        for name, ours in ends.items():
+            known = await self._steps(name)
+            deleted = heads.deleted.get(name, 0)
+            lost = lost_steps(known, ours, _head(heads, name), theirs[name], deleted)
+            if lost is not None and (lost.steps or lost.replaced):
+                found[name] = lost
+        return found
+
+    async def _steps(self, name: str) -> Mapping[int, Step]:
+        """Return our steps of a list: those on the disk, and those that the stream gave since."""
+        folder = snapshot_directory.list_folder(self.state_dir, name)
+        kept: tuple[ChangeLogItem, ...] = ()
+        if name != ALLOWLIST:
+            kept = (await asyncio.to_thread(change_log.replay, folder, -1)).items
+        # One without a chain was read from the list's state, which holds no order of steps.
+        known = {
+            item.generation: Step(
+                "", name, item.generation, item.op, item.payload.encode(), item.chain
+            )
+            for item in kept
+            if item.op in set(Op)
+        }
+        return {**known, **self.known.of(name)}
+
+    async def _mend(self, name: str, lost: LostSteps) -> None:
+        ours = self._ends()[name]
+        made = 0
+        try:
+            for together, steps in groupby(_in_runs(lost.steps), key=lambda run: run[0]):
+                del together
+                made += await self._make(name, [step for _, step in steps])
+            if lost.forked:
+                await self._pass(name, ours.generation)
+        except (
+            _Impossible,
+            ChangeConflict,
+            ListStoreLost,
+            ListUnknown,
+            SnapshotUnreadable,
+        ) as fault:
+            what = f"changes up to generation {ours.generation} were not all put back: {fault}"
+            self.tell(EventKind.CHANGES_LOST, name, f"{what}: {_by_hand(name)}")
+        if lost.forked:
+            self.known.forget(name)  # the list goes on with another chain, and is read again
+        if made:
+            first, last = lost.steps[0].generation, lost.steps[-1].generation
+            told = f"{made} of its changes of generations {first} to {last}"
+            self.tell(EventKind.PUT_BACK, name, f"the list store lost {told}: they are there again")
+        if lost.replaced:
+            self.tell(EventKind.CHANGES_LOST, name, _replaced(lost.replaced))
+
+    async def _make(self, name: str, steps: list[Step]) -> int:
+        """Make steps again; return how many changed something."""
+        if steps[0].op in {Op.ADD, Op.REMOVE}:
+            edits = [_restated(step) for step in steps]
+            result = await self.store.restate(name, edits, BY)
+            return sum(outcome is not EditOutcome.ABSENT for outcome in result.outcomes)
+        (step,) = steps
+        by = By(step.payload.decode(errors="replace"), BY.reason)
+        match step.op:
+            case Op.RESERVE:
+                await self.store.reserve(name, by)
+                return 0
+            case Op.CREATE:
+                return int(await self.store.create(name, by.actor, BY, again=True))
+            case Op.DELETE:
+                await self.store.delete(name, by)
+            case Op.SCOPE:
+                await self.store.set_scope(name, step.payload, BY)
+            case Op.BASE:
+                await self._make_base(name, step)
+            case Op.ALLOW:
+                entry = allow_of(step.payload)
+                if entry is None:
+                    raise _Impossible(f"the allow entry of generation {step.generation} is none")
+                await self.store.allow_add([entry], BY)
+            case Op.DISALLOW:
+                await self.store.allow_remove([step.payload.decode()], BY)
+            case _:
+                raise _Impossible(f"operation {step.op[:40]!r} is not known here")
+        return 1
+
+    async def _make_base(self, name: str, step: Step) -> None:
+        """Write a base again from the local snapshot, which is the same byte for byte."""
+        record = base_of(step.payload)
+        if record is None:
+            raise _Impossible(f"the base step of generation {step.generation} cannot be read")
+        folder = snapshot_directory.list_folder(self.state_dir, name) / f"{record.base:012d}"
+        parts = await asyncio.to_thread(_parts, folder)
+        if sha256(parts[MANIFEST_PART]).hexdigest() != record.manifest_sha256:
+            raise _Impossible(f"the base of generation {record.base} is not on this machine")
+        state = await self.store.state(name)
+        if state.head.generation != step.generation - 1:
+            # A base holds all up to its generation: it would hide what was changed since.
+            raise _Impossible(f"base {record.base} was lost, and the list went on without it")
+        reservation = Reservation(name, record.base, state.head.base)
+        await self.store.write_base(reservation, parts)
+        columns = (await asyncio.to_thread(open_snapshot, folder, check=False)).columns
+        after = [one for one in state.changes if one.generation > record.base]
+        count = record.count + (added_by(after, columns) if columns is not None else 0)
+        circle = decode_manifest(parts[MANIFEST_PART]).circle
+        moved = circle if circle != state.head.circle else ""
+        if (
+            await self.store.publish_base(reservation, record, state.head, count, BY, 0, moved)
+            is None
+        ):
+            raise _Impossible("it was changed meanwhile")
+
+    async def _pass(self, name: str, generation: int) -> None:
+        """Take a list's generation above ours: only then is it read again everywhere."""
+        if name == ALLOWLIST:
+            await self.store.allow_pass(generation, BY)
+            return
+        while (await self.store.state(name)).head.generation <= generation:
+            await self.store.discard(await self.store.reserve(name, BY))
+
+
+def _head(heads: Heads, name: str) -> ListPosition | None:
+    if name == ALLOWLIST:
+        return ListPosition(heads.allow.generation, heads.allow.chain)
+    head = heads.lists.get(name)
+    return ListPosition(head.generation, head.chain) if head else None
+
+
+def _in_runs(steps: Iterable[Step]) -> Iterable[tuple[int, Step]]:
+    """Number the runs of steps that are made by one call: edits of different numbers.
+
+    A number's second edit in one call would come behind those of others, in another order.
+    """
+    run, seen = 0, set[object]()
+    for step in steps:
+        edits = step.op in {Op.ADD, Op.REMOVE}
+        if not edits or subject(step) in seen or "other" in seen:
+            run, seen = run + 1, set()
+        seen.add(subject(step) if edits else "other")
+        yield run, step
+
+
+def _restated(step: Step) -> Restatement:
+    change = change_of(step.op, step.payload)
+    if change is None:
+        raise _Impossible(f"the change of generation {step.generation} cannot be read")
+    number = next((entry.number for entry in change.entries if entry.number), None)
+    return Restatement(change.fingerprint, number, change.entries, step.payload)
+
+
+def _parts(folder: Path) -> dict[str, bytes]:
+    try:
+        manifest = (folder / MANIFEST_PART).read_bytes()
+        names = decode_manifest(manifest).parts
+        return {MANIFEST_PART: manifest, **{name: (folder / name).read_bytes() for name in names}}
+    except OSError as fault:
+        raise _Impossible(f"{folder}: its base cannot be read: {fault.strerror}") from fault
+
+
+def _replaced(steps: tuple[Step, ...]) -> str:
+    named = [f"{step.op} {_subject(step)} (generation {step.generation})" for step in steps]
+    more = f" and {len(named) - _NAMED_MAX} more" if len(named) > _NAMED_MAX else ""
+    told = ", ".join(named[:_NAMED_MAX]) + more
+    return f"the list store lost changes, and newer ones were made in their place: {told}"
+
+
+def _subject(step: Step) -> str:
+    change = change_of(step.op, step.payload)
+    if change is None:
+        return ""
+    number = next((entry.number for entry in change.entries if entry.number), None)
+    return masked(number) if number else f"{change.fingerprint:016x}"
+
+
+def _by_hand(name: str) -> str:
+    return f"`ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"
