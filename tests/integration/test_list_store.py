@@ -15,6 +15,8 @@ from stream.core.model.errors import (
     ListUnknown,
     SnapshotUnreadable,
 )
+from stream.lab.embedded import redis_program
+from stream.lab.embedded.guarded_server import Server, answers_ping, free_ports, new_folder
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store import bases
@@ -174,6 +176,24 @@ async def test_an_unsafe_redis_is_refused(redis_url, raw, setting, bad, good, sa
             await ListStore.connect(ListStoreSettings(redis_url))
     finally:
         raw.config_set(setting, good)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--cluster-enabled", "yes"], "Redis Cluster is not supported: .*cluster mode off"),
+        (["--replicaof", "127.0.0.1", "1"], r"is a replica of 127.0.0.1:1 .*\[redis\] url"),
+    ],
+)
+async def test_a_redis_that_takes_no_changes_of_ours_is_refused(words, says):
+    """A cluster and a replica are no list store: one sentence says what to name instead."""
+    path, title = redis_program.redis_program()
+    (port,) = free_ports(1)
+    command = [path, "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes", *words]
+    with Server(title, port, new_folder("redis"), command, answers_ping) as server:
+        server.start()
+        with pytest.raises(ListStoreUnsafe, match=says):
+            await ListStore.connect(ListStoreSettings(f"redis://127.0.0.1:{port}/0"))
 
 
 async def test_a_redis_without_aof_can_be_accepted(redis_url, raw):

@@ -339,6 +339,32 @@ def test_files_of_tls_are_for_an_address_with_tls(errors, tmp_path: Path) -> Non
     ]
 
 
+def test_sentinels_need_a_name_and_the_name_needs_them(errors, settings) -> None:
+    """Each fault with its key; files of TLS are for the sentinels too; put_back follows them."""
+    assert errors('[redis]\nsentinels = ["a:1", "b"]') == [
+        'redis.sentinels.1: must be host:port, not "b"'
+    ]
+    assert errors('[redis]\nsentinels = ["a:1"]') == [
+        "redis.sentinel_master: is needed beside sentinels: the name in `sentinel monitor`"
+    ]
+    assert errors('[sinks.redis]\nsentinel_master = "x"') == [
+        "sinks.redis.sentinels: are needed beside sentinel_master: host:port of each"
+    ]
+    named = 'sentinels = ["a:1", "[::1]:2"]\nsentinel_master = "x"\n'
+    assert errors(f'[redis]\nurl = "unix:///x"\n{named}') == [
+        "redis.url: must begin with redis:// or rediss:// beside sentinels, which name its host"
+    ]
+    assert errors("[redis]\nwait_replicas = 1\nwait_ms = 2000") == [
+        "redis.wait_ms: must be below timeout_s (2 s): the answer comes after it"
+    ]
+    read = settings(f"[redis]\n{named}", {"RINGFENCE_REDIS_SENTINEL_PASSWORD": "hunter2"})
+    store = read.list_store()
+    assert (store.sentinels, store.sentinel_master) == (("a:1", "[::1]:2"), "x")
+    assert (store.put_back, store.sentinel_password) == (True, "hunter2")
+    assert not settings("").list_store().put_back
+    assert settings('[lists]\nput_back = "always"').list_store().put_back
+
+
 def test_a_folder_that_is_closed_to_us_is_told(errors, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its name, as every other error: a state volume of another owner was a traceback."""
 
