@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock deb clean
+.PHONY: help setup demo exercise test campaign check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -97,7 +97,10 @@ lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3
 		--no-emit-index-url --no-emit-find-links -o deploy/requirements-build.txt
 
 deb: setup ## build the Debian package into build/release, on the Debian that it is for (nfpm, or Go)
-	@$(BIN)/python -m tests.tools.debian_package
+	@$(BIN)/python -m tests.tools.release.debian_package
+
+release: setup ## build and check all that is released, from the tag; uploads nothing (RELEASE_ARGS="--key FILE")
+	@$(BIN)/python -m tests.tools.release $(RELEASE_ARGS)
 
 clean: ## remove .venv and every cache (state/ is yours and stays)
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

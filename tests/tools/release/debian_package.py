@@ -4,46 +4,18 @@ Its environment is Debian's own Python with the packages of the image's lock. nf
 from PATH, else built by Go into the user's cache.
 """
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from stream import __version__
 from stream.config.starting import SiteChoices, starting_settings
+from tests.tools.release.programs import RELEASE, ROOT, BuildFailed, go_program, run, say, wheel
 
-ROOT = Path(__file__).parents[2]
-BUILD, RELEASE = ROOT / "build" / "deb", ROOT / "build" / "release"
+BUILD = ROOT / "build" / "deb"
 PYTHON = Path("/usr/bin/python3")
 PREFIX = Path("/opt/ringfence")
 NFPM = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.43.4"
-
-
-class BuildFailed(Exception):
-    """Something that the build needs is not there."""
-
-
-def run(*words: str | Path, **environ: str) -> str:
-    """Standard output of a program that must succeed; what else it prints is shown."""
-    done = subprocess.run(
-        [str(word) for word in words],
-        cwd=ROOT, env={**os.environ, **environ}, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    return done.stdout
-
-
-def go_program(name: str, module: str) -> Path:
-    """A program from PATH, else built by Go into the user's cache; minutes, the first time."""
-    if found := shutil.which(name):
-        return Path(found)
-    if not shutil.which("go"):
-        raise BuildFailed(f"{name} is not there, and no Go to build it: go install {module}")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ringfence" / "bin"
-    if not (cache / name).exists():
-        sys.stderr.write(f"building {module} ...\n")
-        run("go", "install", module, GOBIN=str(cache))
-    return cache / name
 
 
 def environment() -> None:
@@ -66,14 +38,14 @@ def environment() -> None:
         path.write_bytes(text.replace(str(place).encode(), str(PREFIX).encode()))
 
 
-def main() -> None:
-    """Build it; its path is printed."""
+def debian_package() -> Path:
+    """Build it. Raises BuildFailed."""
     if not PYTHON.exists():
         raise BuildFailed(f"{PYTHON} is not there: the package is built on the Debian it is for")
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
     RELEASE.mkdir(exist_ok=True)
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", BUILD)
+    wheel(BUILD)
     environment()
     site = SiteChoices(
         Path("/etc/ringfence"),
@@ -81,22 +53,20 @@ def main() -> None:
         kernels=Path("/var/cache/ringfence/kernels"),
     )
     (BUILD / "ringfence.toml").write_text(starting_settings(site))
-    minor = run(PYTHON, "-c", "import sys; print(sys.version_info[1])").strip()
-    packed = (
-        RELEASE
-        / f"ringfence_{__version__}_{(arch := run('dpkg', '--print-architecture').strip())}.deb"
-    )
+    minor = int(run(PYTHON, "-c", "import sys; print(sys.version_info[1])"))
+    architecture = run("dpkg", "--print-architecture").strip()
+    packed = RELEASE / f"ringfence_{__version__}_{architecture}.deb"
     run(
         go_program("nfpm", NFPM), "package", "--packager", "deb",
         "--config", "deploy/debian/nfpm.yaml", "--target", packed,
-        VERSION=__version__, DEB_ARCH=arch,
-        PYTHON_FROM=f"3.{minor}", PYTHON_BEFORE=f"3.{int(minor) + 1}",
+        VERSION=__version__, DEB_ARCH=architecture,
+        PYTHON_FROM=f"3.{minor}", PYTHON_BEFORE=f"3.{minor + 1}",
     )  # fmt: skip
-    sys.stdout.write(f"{packed}\n")
+    return packed
 
 
 if __name__ == "__main__":
     try:
-        main()
-    except (BuildFailed, subprocess.CalledProcessError) as error:
+        say(str(debian_package()))
+    except BuildFailed as error:
         sys.exit(f"make deb: {error}")
