@@ -184,7 +184,7 @@ runAsNonRoot: true
 runAsUser: 10001
 runAsGroup: 10001
 fsGroup: 10001
-# A volume of many files is not gone through at each start.
+# Only a new volume is gone through: later its many files would cost time, and private keys be opened to the group.
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
