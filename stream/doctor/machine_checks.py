@@ -16,13 +16,14 @@ from stream.config.sections import OpsSection
 from stream.core.filters.blocklists import LiveList, chance_of
 from stream.core.filters.bloom import RATE_MAX
 from stream.core.model import names
-from stream.core.model.errors import SnapshotUnreadable
+from stream.core.model.errors import FormatNewer, SnapshotUnreadable
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.lists.follower import local_state
 from stream.lists.store.heads import ListHead
 from stream.ops.clock import now_s
 from stream.ops.kernels import warm_up
 from stream.ops.schema.durations import spelled
+from stream.ops.stored_format import check_folder
 
 FILES_MIN = 4096
 """Sockets of a few thousand clients; below it `serve` runs out first."""
@@ -37,6 +38,10 @@ def check_state(folder: Path) -> Iterator[CheckLine]:
     if not folder.is_dir():
         yield warn("state directory", f"{folder} is not there yet", "ringfence run makes it")
         return
+    try:
+        check_folder(folder)
+    except FormatNewer as newer:
+        yield fail("state directory", str(newer), "ringfence --version, on this machine")
     found = folder.stat()
     if found.st_mode & stat.S_IWOTH:
         yield fail("state directory", f"anybody may write {folder}", f"chmod o-w {folder}")
@@ -81,6 +86,8 @@ def check_snapshots(
     try:
         known = local_state.known(folder)
         held, refused = local_state.last_good(folder, keys, known.synced_at_s)
+    except FormatNewer:
+        return  # the check of the directory has said so
     except SnapshotUnreadable as fault:
         fix = f"rm {folder}/register.json; ringfence run reads it again"
         yield fail("lists here", str(fault), fix)

@@ -32,6 +32,7 @@ from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
 from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.private_files import file_stamp
+from stream.ops.stored_format import check_folder
 from stream.ops.tasks import cancelled, supervised
 from stream.services import service
 from stream.services.service import Service, Words
@@ -49,6 +50,7 @@ def run(
     environ = os.environ if environ is None else environ
 
     async def main() -> int:
+        check_folder(Path(settings.lists.state_dir))
         prepare(PRELOADED)
         return await FeedsService(settings, environ, arguments).run()
 

@@ -25,6 +25,7 @@ PROGRAMS = {
     "needs_nginx": ("nginx", "apt-get install nginx-light"),
     "needs_kamailio": ("kamailio", KAMAILIO),
     "needs_chromium": ("chromium", "apt-get install chromium"),
+    "needs_git": ("git", "apt-get install git"),
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
     "needs_helm": ("helm", "go install helm.sh/helm/v3/cmd/helm@v3.22.0"),
     "needs_kubernetes": ("kube-apiserver", "see docs/decisions/0139-helm-chart.md"),

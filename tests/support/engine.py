@@ -34,13 +34,16 @@ _numbers = count()
 
 
 def process(
-    *words: str, env: Mapping[str, str] | None = None, wait_s: float = WAIT_S
+    *words: str, env: Mapping[str, str] | None = None, wait_s: float = WAIT_S, tree: Path = ROOT
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end in a process of its own, for tests of what only that shows."""
+    """Run a command to its end in a process of its own, for tests of what only that shows.
+
+    `tree` has the version that runs.
+    """
     return subprocess.run(
         [sys.executable, "-m", "stream", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **(env or {})},
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": str(tree), "COLUMNS": "200", **(env or {})},
         capture_output=True,
         text=True,
         check=False,
@@ -85,6 +88,8 @@ class Watched:
         self.config = config
         self.command = [sys.executable, "-m", "stream", *command, "--config", str(config)]
         self.port = port
+        self.tree: Path | None = None
+        """Another version's tree to start; None: this one's."""
         self._number = next(_numbers)
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -106,8 +111,8 @@ class Watched:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self.command,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                cwd=self.tree or ROOT,
+                env={**os.environ, "PYTHONPATH": str(self.tree or ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,

@@ -87,6 +87,10 @@ class ListStoreUnsafe(Fault):
     exit_code = UNUSABLE
 
 
+class FormatNewer(ListStoreUnsafe):
+    """A newer Ringfence wrote a list store, a state directory or a position; it is left alone."""
+
+
 class ListStoreLost(Fault):
     """The list store lost data: it is another one than before, or a generation went back."""
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from stream.core.model.errors import Fault
+from stream.core.model.errors import Fault, FormatNewer
 from stream.edge.ingest.file_lines import FilePosition, LineBatch
+from stream.ops.stored_format import POSITIONS, check_number
 from stream.ops.untrusted_folders import open_plain
 
-VERSION: Final = "1"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS place (
@@ -77,7 +77,7 @@ class PositionFile:
                 self._base.execute(table)
             about = dict(self._base.execute("SELECT key, value FROM about"))
             if not about:
-                rows = (("version", VERSION), ("path", self._path))
+                rows = (("version", str(POSITIONS)), ("path", self._path))
                 self._base.executemany("INSERT INTO about VALUES (?, ?)", rows)
             self._base.execute("COMMIT")
         except sqlite3.OperationalError as error:
@@ -85,6 +85,11 @@ class PositionFile:
             raise PositionFileUnusable(text) from error
         except sqlite3.DatabaseError as error:
             raise PositionFileUnusable(self._damaged(error)) from error
+        if about:
+            try:
+                check_number(str(self._file), about.get("version"), POSITIONS)
+            except FormatNewer as error:
+                raise PositionFileUnusable(str(error)) from error
         if about and about.get("path") != self._path:
             raise PositionFileUnusable(
                 f"{self._file} has the position in {about.get('path')}: name another file with "

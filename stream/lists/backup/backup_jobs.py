@@ -14,9 +14,18 @@ from stream.lists.backup.sealed_file import BackupHeader, SealedReader, SealedWr
 from stream.lists.store import redis_keys
 from stream.lists.store.heads import By, no_progress
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.redis_client import Closing, check_safe, client, look_at, renamed
+from stream.lists.store.redis_client import (
+    Closing,
+    check_format,
+    check_safe,
+    client,
+    look_at,
+    renamed,
+)
 from stream.lists.store.rewrite import Stage
 from stream.lists.store.settings import ListStoreSettings
+from stream.ops import stored_format
+from stream.ops.stored_format import LIST_STORE
 
 SWAP_WAIT_S = 120.0
 """One script moves every key of a restore, and Redis answers when all of it is done."""
@@ -39,8 +48,12 @@ class BackupSource:
 
 
 def open_backup(file: BinaryIO, name: str, key: OpeningKey) -> BackupSource:
-    """Read a backup to its end. Raises BackupUnreadable where a byte of it is not as written."""
+    """Read a backup to its end. Raises BackupUnreadable where a byte of it is not as written.
+
+    Raises FormatNewer for a list store of a newer Ringfence.
+    """
     whole = checked(file, name, key)
+    stored_format.check_number(f"the list store in {name}", whole.summary.format, LIST_STORE)
     file.seek(0)
     return BackupSource(file, name, key, SealedReader(file, name).header, whole)
 
@@ -85,6 +98,7 @@ async def restore_backup(
     redis, whole = client(settings, SWAP_WAIT_S), source.whole
     async with Closing(redis):
         await check_safe(redis, settings)
+        await check_format(redis)
         await restore(redis, source.file, source.name, source.key, whole, replace=replace)
     async with await ListStore.connect(settings) as store:
         moment = rfc3339(whole.summary.moment_ms // 1000)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from stream.core.model.errors import UNREADABLE
-from stream.lists.snapshot.durable_files import locked, named_faults, replace_synced
+from stream.lists.snapshot.durable_files import locked, named_faults, of_file, replace_synced
 from stream.ops.untrusted_folders import open_plain
 
 _FILE = "changes.jsonl"
@@ -56,7 +56,8 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
             new = [item for item in items if item.generation > last]
             if not new and whole == len(data):
                 return 0
-            with os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
+            handle = open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            with of_file(path), os.fdopen(handle, "ab") as file:
                 # What a killed process left half written would make the next line unreadable too.
                 file.truncate(whole)
                 file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in new))

@@ -33,6 +33,7 @@ from stream.lists.store.store_codec import (
     scope_json,
     scope_of,
 )
+from stream.ops import stored_format
 
 _FILE = "register.json"
 _MARK = "mark"
@@ -71,7 +72,11 @@ NOTHING = FollowedStore(None, AllowHead(0, ""), NOBODY, 0)
 
 
 def known(state_dir: Path) -> FollowedStore:
-    """Return what `remember` wrote last. Raises SnapshotUnreadable for a damaged file."""
+    """Return what `remember` wrote last.
+
+    Raises SnapshotUnreadable for a damaged file, FormatNewer for a newer Ringfence's directory.
+    """
+    stored_format.check_folder(state_dir)
     path = state_dir / _FILE
     with named_faults("state"):
         if not path.exists():
@@ -300,6 +305,8 @@ class SnapshotWriter:
             snapshot_directory.remove_list(self._state_dir, name)
         if unwritten.known is not None:
             remember(self._state_dir, *unwritten.known)
+            with named_faults("state"):
+                stored_format.mark_folder(self._state_dir)
         for state in unwritten.states.values():
             record_whole(self._state_dir, state)
         for name, new in unwritten.steps.items():

@@ -99,7 +99,10 @@ class Refresher:
         return tuple(sorted({*self.lost, *self._sync.unread}))
 
     def load_last_good(self) -> None:
-        """Enforce what the snapshot directory holds; before `run`, and without Redis. Blocks."""
+        """Enforce what the snapshot directory holds; before `run`, and without Redis. Blocks.
+
+        Raises FormatNewer where a newer Ringfence wrote it.
+        """
         settings = self._settings
         try:
             known = local_state.known(settings.state_dir)

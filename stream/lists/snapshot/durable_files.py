@@ -3,6 +3,7 @@
 All of them are private to their owner: they hold whole numbers. No link is followed.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stream.core.model.errors import SnapshotUnreadable
+from stream.ops.private_files import user_of
 from stream.ops.untrusted_folders import PRIVATE, open_plain
 
 
@@ -31,17 +33,40 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 @contextmanager
 def named_faults(doing: str) -> Iterator[None]:
-    """Give what the disk refuses our own name: `SnapshotUnreadable`, with the file."""
+    """Give what the disk refuses our own name: `SnapshotUnreadable`, with the file and why."""
     try:
         yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise SnapshotUnreadable(f"{doing}: {where}{error.strerror}") from error
+        raise SnapshotUnreadable(f"{doing}: {where}{error.strerror}{_why(error)}") from error
+
+
+def _why(error: OSError) -> str:
+    """Return what a person can do about a disk that takes no file; "" for other errors."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return ". Free some room there: until then what is enforced is in memory alone"
+    if error.errno not in {errno.EACCES, errno.EPERM} or not error.filename:
+        return ""
+    folder = Path(error.filename)
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    whose, me = user_of(folder.stat().st_uid), user_of(os.geteuid())
+    return f": {folder} belongs to {whose}, and this is {me}"
+
+
+@contextmanager
+def of_file(path: Path) -> Iterator[None]:
+    """Have an error of a write name the file: the system names none for an open file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def write_synced(path: Path, data: bytes | memoryview) -> None:
     """Write a file and wait until the disk has it."""
-    with os.fdopen(written(path), "wb") as file:
+    with of_file(path), os.fdopen(written(path), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

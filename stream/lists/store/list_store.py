@@ -48,7 +48,15 @@ from stream.lists.store.heads import (
     unknown,
 )
 from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, PastReader, packed
-from stream.lists.store.redis_client import Replicas, check_primary, check_safe, client, renamed
+from stream.lists.store.redis_client import (
+    FORMAT,
+    Replicas,
+    check_format,
+    check_primary,
+    check_safe,
+    client,
+    renamed,
+)
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import (
     BaseRecord,
@@ -104,13 +112,14 @@ class ListStore:
     async def connect(cls, settings: ListStoreSettings, block_ms: int = 1000) -> Self:
         """Connect and check how Redis is set up; `block_ms` bounds one wait of `follow`.
 
-        Raises ListStoreDown, ListStoreUnsafe.
+        Raises ListStoreDown, ListStoreUnsafe, of it FormatNewer.
         """
         # Two clients: a blocking XREAD holds its connection, and needs a longer time-out.
         redis, following = client(settings), client(settings, block_ms / 1000)
         store = cls(redis, following, settings)
         try:
             await check_safe(redis, settings)
+            await check_format(redis)
         except BaseException:  # a cancellation too: the connections are ours to close
             await store.close()
             raise
@@ -292,7 +301,7 @@ class ListStore:
             if await self._redis.hsetnx(redis_keys.IDENTITY, "id", identity):
                 made_at_s, _ = await self._redis.time()
                 await self._redis.hset(redis_keys.IDENTITY, "created_at_s", int(made_at_s))
-                await self._redis.hset(redis_keys.IDENTITY, "format", "1")
+                await self._redis.hset(redis_keys.IDENTITY, "format", FORMAT)
 
     async def add(self, name: str, entries: Sequence[Entry], by: By) -> EditResult:
         """Put reports on the list, in order; a source's new one replaces its old one.

@@ -27,8 +27,12 @@ from redis.exceptions import (
 )
 
 from stream.core.model.errors import ChangeUnsafe, ListStoreDown, ListStoreRefuses, ListStoreUnsafe
+from stream.lists.store import redis_keys
 from stream.lists.store.settings import ListStoreSettings
+from stream.ops.stored_format import LIST_STORE, check_number
 
+FORMAT = LIST_STORE
+"""Of a list store that we make."""
 CONNECTIONS_MAX = 8
 """Connections of one client. A request for one more waits, at most `timeout_s`."""
 NO_CLUSTER = (
@@ -175,6 +179,15 @@ def _replica(
         f"{settings.place} is a replica of {primary} and takes no changes: name the primary in "
         f"{settings.named[0]}, or its sentinels (sentinels, sentinel_master)"
     )
+
+
+async def check_format(redis: Redis) -> None:
+    """Raise FormatNewer where a newer Ringfence wrote this list store."""
+    with renamed("reading the format of the list store"):
+        held: Any = await redis.hget(redis_keys.IDENTITY, "format")
+    number = held.decode(errors="replace") if held is not None else None
+    place = f"the list store ({redis_keys.IDENTITY} in Redis)"
+    check_number(place, number, LIST_STORE)
 
 
 async def check_safe(redis: Redis, settings: ListStoreSettings) -> None:

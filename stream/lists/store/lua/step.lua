@@ -31,8 +31,9 @@ local function audit(limit, actor, reason, name, op, generation, detail)
 end
 local function name_store(id)
   if redis.call('HSETNX', 'rf:register', 'id', id) == 1 then
-    redis.call('HSET', 'rf:register', 'created_at_s', redis.call('TIME')[1], 'format', '1')
+    redis.call('HSET', 'rf:register', 'created_at_s', redis.call('TIME')[1])
   end
+  redis.call('HSETNX', 'rf:register', 'format', '1')  -- not there: written before it was numbered
 end
 local function drop_base(head, gone)
   local key = head .. ':base:' .. gone
