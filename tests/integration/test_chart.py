@@ -234,6 +234,21 @@ def test_the_network_is_closed_but_for_what_is_used(everything: list[dict[str, A
     assert {one["protocol"] for one in switches["ports"]} == {"UDP", "TCP"}
 
 
+def test_sentinels_and_the_redis_behind_them_are_reached() -> None:
+    """The ports of both are open, and a password of the sentinels is mounted."""
+    things = rendered(
+        *("--set", "config.redis.url=redis:///0,config.redis.sentinel_master=ringfence"),
+        *("--set", "config.redis.sentinels={a.redis:26379,b.redis:26379}"),
+        *("--set", "secrets.RINGFENCE_REDIS_SENTINEL_PASSWORD.name=sentinels"),
+    )
+    policy = of_kind(things, "NetworkPolicy")["rf-ringfence-worker"]["spec"]
+    assert {one["port"] for rule in policy["egress"] for one in rule["ports"]} == {
+        *(53, 9092, 6379, 26379)
+    }
+    ((_, _, worker),) = (one for one in containers(things) if one[0] == "worker")
+    assert "RINGFENCE_REDIS_SENTINEL_PASSWORD_FILE" in {one["name"] for one in worker["env"]}
+
+
 @pytest.mark.needs_nginx
 def test_nginx_takes_the_repositorys_server(
     everything: list[dict[str, Any]], tmp_path: Path

@@ -13,7 +13,7 @@ import yaml
 
 from stream import __version__
 from stream.config.bundled_files import location
-from stream.config.settings import Settings, load
+from stream.config.settings import HTTP_TOKENS, SECRETS, Settings, load
 from stream.ops.monitor.targets import STARTED_BY
 from tests.support.chart import CHART, EVERYTHING, services
 from tests.support.promql import RULE_FILES, RULES
@@ -68,6 +68,12 @@ def test_settings_of_the_chart_are_settings() -> None:
     for section, key, default in asked:
         assert DEFAULTS[section][key] == json.loads(default), (section, key)
     assert {section for section, _, _ in asked} <= {one.name for one in fields(Settings)}
+
+
+def test_each_secret_of_the_settings_is_mounted_by_name() -> None:
+    """The chart knows each variable with a secret, so none of them goes to the feeds by mistake."""
+    for variable in (*SECRETS.values(), HTTP_TOKENS, "RINGFENCE_EXCHANGE_PASSPHRASE"):
+        assert f'"{variable}"' in TEMPLATES["_config.tpl"]
 
 
 def leaves(values: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -106,8 +106,10 @@ names, ends the rendering.
 {{- if and (has "kafka" $about.uses) (include "ringfence.sasl" $root) (not (include "ringfence.account" .)) -}}
 {{- $_ := set $needed "RINGFENCE_KAFKA_PASSWORD" (printf "config.kafka.security_protocol %s asks for a password" $root.Values.config.kafka.security_protocol) -}}
 {{- end -}}
-{{- if has "redis" $about.uses }}{{ $taken = concat $taken (list "RINGFENCE_REDIS_USERNAME" "RINGFENCE_REDIS_PASSWORD") }}{{ end -}}
-{{- if has "proxies" $about.uses }}{{ $taken = concat $taken (list "RINGFENCE_PROXIES_REDIS_USERNAME" "RINGFENCE_PROXIES_REDIS_PASSWORD") }}{{ end -}}
+{{- $redis := list "RINGFENCE_REDIS_USERNAME" "RINGFENCE_REDIS_PASSWORD" "RINGFENCE_REDIS_SENTINEL_USERNAME" "RINGFENCE_REDIS_SENTINEL_PASSWORD" -}}
+{{- $proxies := list "RINGFENCE_PROXIES_REDIS_USERNAME" "RINGFENCE_PROXIES_REDIS_PASSWORD" "RINGFENCE_PROXIES_REDIS_SENTINEL_USERNAME" "RINGFENCE_PROXIES_REDIS_SENTINEL_PASSWORD" -}}
+{{- if has "redis" $about.uses }}{{ $taken = concat $taken $redis }}{{ end -}}
+{{- if has "proxies" $about.uses }}{{ $taken = concat $taken $proxies }}{{ end -}}
 {{- if has "http" $about.uses }}{{ $_ := set $needed "RINGFENCE_HTTP_TOKENS" "without a token nobody may ask `ringfence serve`" }}{{ end -}}
 {{- if has $service (list "exchange" "enforcement") }}{{ $taken = append $taken "RINGFENCE_EXCHANGE_PASSPHRASE" }}{{ end -}}
 {{- if eq $service "sink-webhooks" -}}
@@ -116,8 +118,8 @@ names, ends the rendering.
 {{- end -}}
 {{- end -}}
 {{- if eq $service "feeds" -}}
-{{- $known := list "RINGFENCE_KAFKA_PASSWORD" "RINGFENCE_PROXIES_REDIS_USERNAME" "RINGFENCE_PROXIES_REDIS_PASSWORD" "RINGFENCE_HTTP_TOKENS" "RINGFENCE_EXCHANGE_PASSPHRASE" -}}
-{{- $known = concat $known (include "ringfence.webhooks" $root | fromYamlArray) -}}
+{{- $known := list "RINGFENCE_KAFKA_PASSWORD" "RINGFENCE_HTTP_TOKENS" "RINGFENCE_EXCHANGE_PASSPHRASE" -}}
+{{- $known = concat $known $proxies (include "ringfence.webhooks" $root | fromYamlArray) -}}
 {{- range keys $root.Values.secrets }}{{ if not (has . $known) }}{{ $taken = append $taken . }}{{ end }}{{ end -}}
 {{- end -}}
 {{- $found := dict -}}
