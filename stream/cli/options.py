@@ -167,6 +167,7 @@ LOCAL: Final = frozenset(
         ("health",),
         ("warm",),
         ("backup-key",),
+        ("assets", "export"),
         *(("feeds", name) for name in ("check", "detect")),
         *(("agreements", name) for name in ("check", "list", "show", "explain")),
         *(("circle", name) for name in ("create", "rotate", "retire", "list")),

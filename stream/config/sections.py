@@ -453,6 +453,7 @@ class OpsSection:
     shutdown_s: Annotated[float, Between(0.5, 600)]
     traces: Annotated[str, Checked(checks.maybe(checks.web_url))]
     traces_ratio: Annotated[float, Between(0, 1)]
+    runbook_url: Annotated[str, Checked(checks.maybe(checks.web_url))]
 
     def kernels_folder(self, state_dir: str) -> Path:
         """Return the folder of compiled kernels."""

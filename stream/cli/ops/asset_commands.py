@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from stream.cli.common import settings_of
 from stream.cli.lazy_group import group
-from stream.cli.options import Output
+from stream.cli.options import ConfigFiles, Output
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, print_table, render, say
 from stream.config.bundled_files import ASSETS, file_names
 from stream.config.settings import load
@@ -41,8 +42,12 @@ def export(
     force: Annotated[
         bool, typer.Option("--force", help="Replace files that differ from ours.")
     ] = False,
+    config: ConfigFiles = None,
 ) -> None:
     """Copy files that come with Ringfence into DIR. A file there that differs is kept: exit 1.
+
+    The alerts' links lead to [ops] runbook_url, where it is set: the page of `ringfence serve` has
+    the runbook at /runbook.
 
     Example: ringfence assets export /etc/ringfence/assets prometheus grafana
     """
@@ -50,7 +55,8 @@ def export(
     if unknown := sorted(set(chosen) - set(ASSETS)):
         fail(f"{unknown[0]} is no asset; there are {', '.join(ASSETS)}", USAGE)
     sources = {folder / to: source for name in chosen for to, source in file_names(name).items()}
-    texts = {to: source.read_bytes() for to, source in sources.items()}
+    runbook = settings_of(config).ops.runbook_url
+    texts = {to: _linked(to, source.read_bytes(), runbook) for to, source in sources.items()}
     written = _write(texts, force=force)
     say(f"{folder}: {written} files written, {len(texts) - written} there already")
 
@@ -111,6 +117,13 @@ def init(
         raise
     say(f"wrote {', '.join(str(path) for path in texts)}")
     note(f"next: ringfence check-config --config {settings}")
+
+
+def _linked(to: Path, data: bytes, runbook: str) -> bytes:
+    """Return a file with its links to the runbook as URLs, if one is set."""
+    if not runbook or to.suffix != ".yml":
+        return data
+    return data.replace(b'"deploy/RUNBOOK.md#', f'"{runbook}#'.encode())
 
 
 def _write(texts: dict[Path, bytes], *, force: bool) -> int:

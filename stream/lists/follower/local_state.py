@@ -248,6 +248,11 @@ class _Unwritten:
     gone: set[str] = field(default_factory=set)
 
 
+_STEPS_MAX = 100_000
+"""Steps of a list that wait for a disk, some 30 MB; beyond, the oldest go, and a start without
+Redis lacks them."""
+
+
 class SnapshotWriter:
     """Takes what there is to keep, and writes it in order from a thread while `run` runs."""
 
@@ -256,6 +261,7 @@ class SnapshotWriter:
         self._tell = tell
         self._work = asyncio.Event()
         self._next = _Unwritten()
+        self._told = ""
 
     def steps(self, name: str, steps: Sequence[Step]) -> None:
         """Write down steps of a list that went live."""
@@ -288,7 +294,10 @@ class SnapshotWriter:
         self._work.set()
 
     async def run(self) -> None:
-        """Write until cancelled. What the disk refuses is reported once and not tried again."""
+        """Write until cancelled. Writes that the disk refuses are tried again with the next ones.
+
+        A reason is reported once, until the disk has taken everything.
+        """
         while True:
             await self._work.wait()
             self._work.clear()
@@ -297,7 +306,12 @@ class SnapshotWriter:
             try:
                 await asyncio.to_thread(self._write, unwritten)
             except SnapshotUnreadable as error:
-                self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
+                self._next = _after(unwritten, self._next)
+                if str(error) != self._told:
+                    self._told = str(error)
+                    self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, self._told)
+            else:
+                self._told = ""
 
     def _write(self, unwritten: _Unwritten) -> None:
         # A list that is gone goes first: one of its name that came since is written after that.
@@ -313,3 +327,24 @@ class SnapshotWriter:
             record(self._state_dir, name, new)
         if unwritten.agreed:
             touch(self._state_dir)  # last: its time says that all before it is on the disk
+
+
+def _after(before: _Unwritten, after: _Unwritten) -> _Unwritten:
+    """Return all that is to be written, where `before` was refused and `after` came since.
+
+    Without it a change log would lack steps, and a start without Redis the changes in them.
+    """
+    kept = before.states.keys() - after.gone
+    states = {name: before.states[name] for name in kept} | after.states
+    steps: dict[str, list[Step]] = {}
+    for name in before.steps.keys() | after.steps.keys():
+        # A list that was read again has all of its earlier steps.
+        earlier = [] if name in after.states or name in after.gone else before.steps.get(name, [])
+        steps[name] = [*earlier, *after.steps.get(name, [])][-_STEPS_MAX:]
+    return _Unwritten(
+        states=states,
+        steps=steps,
+        known=after.known or before.known,
+        agreed=before.agreed or after.agreed,
+        gone=before.gone | after.gone,
+    )

@@ -102,3 +102,22 @@ def test_each_asset_has_files() -> None:
     rows = command("assets", "list", "-o", "json").json
     assert [row["name"] for row in rows] == list(ASSETS)
     assert all(row["files"] > 0 for row in rows)
+
+
+def test_alerts_lead_to_the_runbook_s_address(tmp_path: Path) -> None:
+    """With [ops] runbook_url each alert's link is an absolute URL; without it, the file's name."""
+    toml = tmp_path / "ringfence.toml"
+    toml.write_text('[ops]\nrunbook_url = "https://ringfence.example/runbook"\n')
+    words = ("assets", "export", str(tmp_path / "with"), "prometheus", "--config", str(toml))
+    assert command(*words).code == 0
+    toml.write_text("")
+    words = ("assets", "export", str(tmp_path / "without"), "prometheus", "--config", str(toml))
+    assert command(*words).code == 0
+    for folder, begin in (
+        ("with", "https://ringfence.example/runbook#"),
+        ("without", "deploy/RUNBOOK.md#"),
+    ):
+        rules = (tmp_path / folder / "prometheus").glob("*.yml")
+        links = re.findall(r'runbook_url: "([^"]*)"', "".join(one.read_text() for one in rules))
+        assert len(links) > 20
+        assert [one for one in links if not one.startswith(begin)] == []
