@@ -94,9 +94,11 @@ async def test_each_service_works_with_its_rights(
         worker = runs("worker")
         sink, webhooks, counts = runs("sink-redis"), runs("sink-webhooks"), runs("enforcement")
         http = runs("http")
-        ingest = runs("ingest", str(tmp_path / "calls.jsonl"), "--dialect", "ringfence")
-        for one in (worker, sink, webhooks, counts, http, ingest):
+        for one in (worker, sink, webhooks, counts, http):
             one.until_ready()
+        # Only now: a webhook's endpoint begins with what is decided from its start on.
+        ingest = runs("ingest", str(tmp_path / "calls.jsonl"), "--dialect", "ringfence")
+        ingest.until_ready()
         body = records(1, series="http")[0]
         http.until(lambda: asked(ports["serve"], "/v1/calls/ringfence", body)[0] == 202)
         ids: set[str] = set()
