@@ -133,6 +133,8 @@ def test_no_two_pods_share_an_instance_id(everything: list[dict[str, Any]]) -> N
         for one in container["env"]:
             if one["name"] == "RINGFENCE_CALLS__INSTANCE_ID":
                 assert one["value"] == "pnh.$(POD_NAMESPACE).$(POD_NAME)"
+    (_, _, without), *_ = containers(rendered("--set", "worker.instanceIds=false"))
+    assert "RINGFENCE_CALLS__INSTANCE_ID" not in {one["name"] for one in without["env"]}
     for alone in ("feeds", "exchange", "ingest"):
         assert of_kind(everything, "StatefulSet")[f"rf-ringfence-{alone}"]["spec"]["replicas"] == 1
         assert f"rf-ringfence-{alone}" not in of_kind(everything, "PodDisruptionBudget")

@@ -89,3 +89,18 @@ def test_each_pod_is_restricted(api: ApiServer, words: tuple[str, ...]) -> None:
         security["capabilities"] = {"drop": ["ALL"], "add": ["NET_ADMIN"]}
         with pytest.raises(Refused, match="restricted"):
             api.takes(pod, NAMESPACE)
+
+
+def test_an_upgrade_is_accepted(api: ApiServer) -> None:
+    """Other settings, another image, more pods and another service change nothing that is fixed.
+    The size of a volume is: the page says what to do.
+    """
+    words = ("--values", str(EVERYTHING), "--set", "strimzi.topics=false,sip.enabled=false")
+    more = ("--set", "image.tag=next,config.calls.batch_wait_ms=40,http.replicas=3")
+    for release in (words, (*words, *more), (*words, *more, "--set", "sip.enabled=true"), words):
+        for one in rendered(*release):
+            if api.knows(one):
+                api.applies(one, NAMESPACE)
+    larger = of_kind(rendered(*words, "--set", "worker.persistence.size=20Gi"), "StatefulSet")
+    with pytest.raises(Refused, match="updates to statefulset spec"):
+        api.applies(larger["rf-ringfence-worker"], NAMESPACE)

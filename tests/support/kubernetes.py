@@ -37,12 +37,19 @@ class ApiServer:
         self._base = f"https://127.0.0.1:{port}"
         self._paths: dict[tuple[str, str], tuple[str, bool]] = {}
 
-    def asks(self, path: str, body: Mapping[str, Any] | None = None) -> tuple[Any, list[str]]:
+    def asks(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        method: str | None = None,
+        content: str = "application/json",
+    ) -> tuple[Any, list[str]]:
         """An answer, and its warnings. Raises Refused."""
         request = urllib.request.Request(
             self._base + path,
             None if body is None else json.dumps(body).encode(),
-            {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/json"},
+            {"Authorization": f"Bearer {_TOKEN}", "Content-Type": content},
+            method=method,
         )
         try:
             with urllib.request.urlopen(request, timeout=_ANSWER_S, context=_unchecked()) as answer:
@@ -61,14 +68,23 @@ class ApiServer:
 
         A field that the kind does not have is refused.
         """
+        query = "?fieldValidation=Strict" + ("&dryRun=All" if dry else "")
+        return self.asks(self._place(thing, namespace) + query, thing)[1]
+
+    def applies(self, thing: Mapping[str, Any], namespace: str) -> None:
+        """Create an object or change it to this one, as `helm upgrade` does. Raises Refused."""
+        where = f"{self._place(thing, namespace)}/{thing['metadata']['name']}"
+        content = "application/apply-patch+yaml"
+        self.asks(f"{where}?fieldManager=helm&force=true", thing, "PATCH", content)
+
+    def _place(self, thing: Mapping[str, Any], namespace: str) -> str:
         kind = self._kind(thing)
         assert kind is not None, f"{thing['apiVersion']} {thing['kind']} is not served"
         where, namespaced = kind
-        if namespaced:
-            head, _, plural = where.rpartition("/")
-            where = f"{head}/namespaces/{namespace}/{plural}"
-        query = "?fieldValidation=Strict" + ("&dryRun=All" if dry else "")
-        return self.asks(where + query, thing)[1]
+        if not namespaced:
+            return where
+        head, _, plural = where.rpartition("/")
+        return f"{head}/namespaces/{namespace}/{plural}"
 
     def _kind(self, thing: Mapping[str, Any]) -> tuple[str, bool] | None:
         """The path of a kind's objects, and whether they are of namespaces."""

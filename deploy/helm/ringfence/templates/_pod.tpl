@@ -13,7 +13,7 @@
 # It does not talk to Kafka, and is given no password.
 - {name: RINGFENCE_KAFKA__SECURITY_PROTOCOL, value: PLAINTEXT}
 {{- else }}
-{{- if $about.port }}
+{{- if and $about.port (or (ne $service "worker") $root.Values.worker.instanceIds) }}
 # A StatefulSet has one pod of a name, and its name lives on: a restart gets the same partitions back.
 - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
