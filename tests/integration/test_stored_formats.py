@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from stream.appeals.appeal_store import AppealStore
 from stream.core.filters.snapshot import FORMAT, FORMATS, MANIFEST_PART, decode_manifest
 from stream.core.model import enforcement_document
 from stream.core.model.appeal import AppealState
-from stream.core.model.errors import FormatNewer, SnapshotUnreadable
+from stream.core.model.decision import read_decision
+from stream.core.model.errors import DocumentUnreadable, FormatNewer, SnapshotUnreadable
 from stream.core.model.on_trial import Target, TrialKind, TrialStatus
 from stream.edge.ingest.position_file import PositionFile, PositionFileUnusable
 from stream.feeds.formats import change_file
+from stream.feeds.formats.rows import InputUnreadable
 from stream.lists.backup import sealed_file
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.local_state import last_good
@@ -54,7 +57,7 @@ CLINIC = "+6621111111"
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    return shutil.copytree(GOLDEN / "state", tmp_path / "state")
+    return shutil.copytree(GOLDEN / "state-dir", tmp_path / "state")
 
 
 @pytest.fixture
@@ -163,6 +166,28 @@ def test_a_newer_snapshot_is_refused_with_its_number() -> None:
         decode_manifest(msgspec.json.encode(newer))
 
 
+def test_what_is_handed_on_by_the_version_before_is_read() -> None:
+    """A decision on its topic, a change file, an enforcement document; newer ones name their
+    number.
+    """
+    told = read_decision((GOLDEN / "decision.json").read_bytes())
+    assert told is not None
+    assert (told.verdict, told.number, told.reasons[0].list) == ("block", "+85523900123", "KH/scam")
+    first, *_ = (GOLDEN / "changes.jsonl").read_text().splitlines()
+    assert change_file.read_header(first).list == NAME
+    with pytest.raises(InputUnreadable, match="a change file of version 2, 1 is known"):
+        change_file.read_header(first.replace('"version":1', '"version":2'))
+    data = (GOLDEN / "enforcement.json").read_bytes()
+    document = json.loads(data)
+    target = enforcement_document.target_of("TH", "KH/scam", date.fromisoformat(document["day"]))
+    held = enforcement_document.read(data, target)
+    assert held.by_category is not None
+    assert held.by_category["parcel"].blocked == 7
+    newer = json.dumps(document | {"format": "ringfence-enforcement/2"}).encode()
+    with pytest.raises(DocumentUnreadable, match=r"ringfence-enforcement/2.*is known"):
+        enforcement_document.read(newer, target)
+
+
 def test_the_page_has_the_number_of_every_format() -> None:
     """What the table of formats says is what the code writes."""
     rows = [line.split("|") for line in PAGE.read_text().splitlines() if line.count("|") == 6]
@@ -209,11 +234,12 @@ async def test_a_state_directory_that_takes_no_files_is_named(
         await add(register, TWO)
         await enforced(worker, TWO)
         await until(lambda: bool(worker.told(EventKind.STATE_DIR_FAILED)))
-        for told in worker.told(EventKind.STATE_DIR_FAILED):
-            assert re.search(f"{re.escape(str(tmp_path / 'state'))}/.*{said}", told), told
+        for one in worker.told(EventKind.STATE_DIR_FAILED):
+            assert re.search(f"{re.escape(str(tmp_path / 'state'))}/.*{said}", one), one
         refused = False
         await waiting.until(lambda: _written_down(tmp_path / "state", TWO), "what was refused")
-        assert len(worker.told(EventKind.STATE_DIR_FAILED)) == 1
+        told = worker.told(EventKind.STATE_DIR_FAILED)
+        assert len(told) == len(set(told))
     later = Worker("redis://127.0.0.1:1", tmp_path / "state")
     later.refresher.load_last_good()
     assert later.listed(ONE)

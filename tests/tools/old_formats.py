@@ -12,17 +12,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import redis
 
+import stream
+from stream.core.model import enforcement_document
+from stream.core.model.decision import Decision, Reason
 from stream.edge.ingest.file_lines import DoneFile, FilePosition, LineBatch
 from stream.edge.ingest.position_file import PositionFile
 from stream.lab.embedded import best_redis
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.settings import ListStoreSettings
 
+OLD = Path(stream.__file__).parents[1]
 COMMANDS = (
     "lists create TH/national --circle plain --reason first",
     "lists add TH/national +66812345671 +66812345672 --category parcel --reason police",
@@ -69,9 +75,51 @@ async def _followed(url: str, state: Path) -> None:
     task.cancel()
 
 
+def _records(into: Path) -> None:
+    """Write a decision and an enforcement document."""
+    made = datetime(2026, 11, 27, 3, tzinfo=UTC)
+    document = enforcement_document.Enforcement(
+        country="TH",
+        list="KH/scam",
+        day=made.date() - timedelta(1),
+        made_at=made,
+        by_category={"parcel": enforcement_document.Counts(blocked=7, entries=3)},
+    )
+    (into / "enforcement.json").write_bytes(enforcement_document.written(document))
+    told = Decision(
+        decision_id="ECNTF3KFSK3JD",
+        verdict="block",
+        simulated=False,
+        rule="agreement:th-kh",
+        number="+85523900123",
+        role="caller",
+        call_id="c-1",
+        caller="+85523900123",
+        callee="+6621234567",
+        reasons=[
+            Reason(
+                list="KH/scam",
+                agreement="th-kh",
+                category="parcel",
+                confirmed=True,
+                confidence=90,
+                generation=4,
+                expires_at=None,
+            )
+        ],
+        sip=None,
+        called_at=None,
+        decided_at="2026-11-27T03:00:00.000Z",
+        expires_at=None,
+        origin="calls/0/1",
+    )
+    (into / "decision.json").write_bytes(msgspec.json.encode(told))
+
+
 def main() -> None:
     """Write all of them."""
-    into = Path(sys.argv[1])
+    into = Path(sys.argv[1]).absolute()
+    assert not (OLD / "stream/ops/stored_format.py").exists(), f"{OLD} has numbers already"
     shutil.rmtree(into, ignore_errors=True)
     into.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder, best_redis() as server:
@@ -79,11 +127,15 @@ def main() -> None:
         config.write_text(f'[redis]\nurl = "{server.url(0)}"\n[lists]\nstate_dir = "{state}"\n')
         for words in COMMANDS:
             line = [sys.executable, "-m", "stream", *words.split(), "--config", str(config)]
-            subprocess.run([*line, "--actor", "golden"], check=True)
+            subprocess.run([*line, "--actor", "golden"], check=True, cwd=OLD)
+        export = ["lists", "export", "TH/national", "--format", "changes", "-o"]
+        line = [sys.executable, "-m", "stream", *export, str(into / "changes.jsonl")]
+        subprocess.run([*line, "--config", str(config)], check=True, cwd=OLD)
+        _records(into)
         asyncio.run(_followed(server.url(0), state))
         for passing in (*state.rglob("*.lock"), *state.rglob(".*.lock"), state / "tables"):
             shutil.rmtree(passing) if passing.is_dir() else passing.unlink(missing_ok=True)
-        shutil.copytree(state, into / "state")
+        shutil.copytree(state, into / "state-dir")
         with redis.Redis.from_url(server.url(0)) as store:
             keys = sorted(store.keys("*"))
             kinds = {key: store.type(key).decode() for key in keys}

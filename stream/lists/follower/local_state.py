@@ -261,7 +261,7 @@ class SnapshotWriter:
         self._tell = tell
         self._work = asyncio.Event()
         self._next = _Unwritten()
-        self._told = ""
+        self._told: set[str] = set()
 
     def steps(self, name: str, steps: Sequence[Step]) -> None:
         """Write down steps of a list that went live."""
@@ -296,7 +296,7 @@ class SnapshotWriter:
     async def run(self) -> None:
         """Write until cancelled. Writes that the disk refuses are tried again with the next ones.
 
-        A reason is reported once, until the disk has taken everything.
+        Each reason is reported once, until the disk has taken everything.
         """
         while True:
             await self._work.wait()
@@ -307,11 +307,11 @@ class SnapshotWriter:
                 await asyncio.to_thread(self._write, unwritten)
             except SnapshotUnreadable as error:
                 self._next = _after(unwritten, self._next)
-                if str(error) != self._told:
-                    self._told = str(error)
-                    self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, self._told)
+                if str(error) not in self._told:
+                    self._told.add(str(error))
+                    self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
             else:
-                self._told = ""
+                self._told.clear()
 
     def _write(self, unwritten: _Unwritten) -> None:
         # A list that is gone goes first: one of its name that came since is written after that.

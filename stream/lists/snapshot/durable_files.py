@@ -115,6 +115,7 @@ def sync_folder(path: Path) -> None:
     """Wait until the disk has the names in a folder: a rename is lasting only after this."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(handle)
+        with of_file(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
