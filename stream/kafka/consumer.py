@@ -27,6 +27,8 @@ from stream.kafka.settings import KafkaSettings, SourceSettings
 
 log = logging.getLogger(__name__)
 
+METADATA_AGE_MS = 10_000
+"""So long a partition that is added to a topic may stay unread; aiokafka's own are five minutes."""
 _SHOWN_POLL_S = 0.002
 """Between two looks whether the group shows a position: see `await_shown`, up to 28 ms."""
 
@@ -43,6 +45,7 @@ class KafkaSource:
         self._settings = settings
         self._observe = observe
         self._consumer: Any = None
+        self._first_seen: dict[str, set[int]] = {}
         self._reader: Reader | None = None
         self._epoch = 0
         self._assigned: frozenset[TopicPartition] | None = None
@@ -270,6 +273,7 @@ class KafkaSource:
             fetch_min_bytes=1,
             fetch_max_wait_ms=settings.fetch_max_wait_ms,
             check_crcs=True,
+            metadata_max_age_ms=METADATA_AGE_MS,
         )
 
     async def _await_change(self, wait_s: float) -> None:
@@ -284,7 +288,8 @@ class KafkaSource:
         """Learn from where each partition is read, and pin that down where it is the end.
 
         A group without a committed position that starts at the end would, after a crash before its
-        first commit, start at the end again and skip what came between.
+        first commit, start at the end again and skip what came between. A partition that was added
+        to a topic since is read from its beginning: calls lay in it before we knew of it.
         """
         tps = list(assigned)
         # aiokafka learns them in the background; each of these waits ends once it has.
@@ -296,6 +301,10 @@ class KafkaSource:
                 for tp, position, known in zip(tps, positions, committed, strict=True)
                 if known is None
             }
+            if added := [tp for tp in fresh if self._is_added(tp)]:
+                await self._consumer.seek_to_beginning(*added)
+                fresh |= {tp: await self._consumer.position(tp) for tp in added}
+                positions = [fresh.get(tp, at) for tp, at in zip(tps, positions, strict=True)]
             if fresh:
                 await self._consumer.commit(fresh)
         if epoch == self._epoch:  # else these are another assignment's partitions
@@ -303,6 +312,15 @@ class KafkaSource:
             self._starts = dict(zip(names, positions, strict=True))
             self._taken = dict(self._starts)
             self._reading.begin(epoch, self._starts)
+
+    def _is_added(self, fresh: TopicPartition) -> bool:
+        """Whether the topic has got this partition since our first assignment.
+
+        What others of the group have committed does not tell: at its very first start the whole
+        group has no position, and the fastest worker has committed before the last one looks.
+        """
+        numbers = set(self._consumer.partitions_for_topic(fresh.topic) or ())
+        return fresh.partition not in self._first_seen.setdefault(fresh.topic, numbers)
 
     def _checked(self, batch: RawBatch) -> RawBatch:
         """Check that a batch goes on where the last one ended. Raises SourceDown."""

@@ -1,0 +1,72 @@
+"""Topics that change under a running engine: more partitions, and deleted and made again."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from tests.fault.site import LISTED, Site
+from tests.fault.traffic import call, decided, produce
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.apache_kafka, pytest.mark.expects_errors]
+
+
+async def asks(site: Site, what: str, *words: Any) -> Any:
+    """One request of an admin client, which aiokafka has untyped."""
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=site.bootstrap)
+    await admin.start()
+    try:
+        return await getattr(admin, what)(*words)
+    finally:
+        await admin.close()
+
+
+@pytest.mark.parametrize("start_at", ["earliest", "latest"])
+async def test_partitions_that_are_added_are_read(site: Site, measured: Any, start_at: str) -> None:
+    """Records that come before the engine knows of a new partition are decided, from its first."""
+    with site.engine(calls={"start_at": start_at}) as engine:
+        await engine.ready()
+        assert await decided(site, engine, LISTED[0]) == ["block"]
+        before, more = site.partitions, site.partitions + 2
+        await asks(site, "create_partitions", {site.topics.calls[0]: NewPartitions(more)})
+        began_s = time.monotonic()
+        # Of the calls alone: the decisions' topic keeps its own.
+        site.partitions = more
+        await produce(site, [call(f"added {n}", LISTED[n]) for n in range(3 * more)])
+        await site.drained(engine)
+        site.partitions = before
+        measured(f"start_at {start_at}: after {time.monotonic() - began_s:.0f} s")
+        told = [json.loads(one.value) for one in await site.records(site.topics.decisions)]
+        blocked = {one["call_id"] for one in told if one["verdict"] == "block"}
+        assert blocked >= {f"added {n}" for n in range(3 * more)}
+        await engine.until(lambda: engine.metric("ringfence_partitions") == more, "to count them")
+        assert await engine.stop() == 0
+
+
+async def test_a_topic_that_is_made_again_is_read_from_its_beginning(
+    site: Site, measured: Any
+) -> None:
+    """A position of the former one lies beyond its end, and counts no more.
+
+    Where it lies amid the new records those before it are passed over: production.md says to stop
+    the workers first. Kafka tells that apart by topic ids only, which aiokafka does not read.
+    """
+    with site.engine() as engine:
+        await engine.ready()
+        assert await decided(site, engine, *LISTED[:40]) == ["block"] * 40
+        topic = site.topics.calls[0]
+        await asks(site, "delete_topics", [topic])
+
+        async def is_gone() -> bool:
+            return topic not in await asks(site, "list_topics")
+
+        await until(is_gone, "the end of the topic")
+        await site.make_topics()
+        began_s = time.monotonic()
+        said = await decided(site, engine, *LISTED[100:104])
+        measured(f"decided after {time.monotonic() - began_s:.0f} s")
+        assert said == ["block"] * 4
+        assert await engine.stop() == 0
