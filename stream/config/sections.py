@@ -62,7 +62,7 @@ class KafkaSection:
     oauth_extensions: dict[Filled, str]
     idempotent: bool
     compression: Literal["none", "zstd", "snappy", "lz4", "gzip"]
-    replication_factor: Annotated[int, Between(1, 100)]
+    replication_factor: Annotated[int, Between(0, 100)]
 
     @property
     def codec(self) -> str | None:

@@ -55,7 +55,7 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
         there = [one.name for one in reports if one.done is TopicState.KEPT]
         await admin.start()
         described = await admin.describe_topics([*there]) if there else []
-        lines += replica_lines(described, settings.kafka.replication_factor)
+        lines += replica_lines(described, names.replicas(count))
         return lines + await _rights(settings, client, admin, there)
     except (KafkaError, Fault) as error:
         return [fail("kafka", f"it answers and then fails: {error!r}", "the broker's own log")]

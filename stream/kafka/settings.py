@@ -142,9 +142,16 @@ class SourceSettings:
         return (self.rebalance_timeout_ms - 2 * self.heartbeat_interval_ms) / 1000
 
 
+REPLICAS = 3
+"""Of a partition: one broker may be away for maintenance while another one dies."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicsSettings:
-    """Names of our topics, and how those that we make are made; `more`: of sinks."""
+    """Names of our topics, and how those that we make are made; `more`: of sinks.
+
+    `replication_factor` 0 is `REPLICAS` of them, or as many as there are brokers.
+    """
 
     calls: Sequence[str]
     decisions: str
@@ -153,11 +160,15 @@ class TopicsSettings:
     replication_factor: int
     more: Sequence[str] = ()
 
+    def replicas(self, brokers: int) -> int:
+        """Return how many copies of each partition a cluster of so many brokers shall have."""
+        return self.replication_factor or max(1, min(REPLICAS, brokers))
+
     def __post_init__(self) -> None:
         if not self.calls:
             raise ValueError("calls.topics must name at least one topic")
-        if self.partitions < 1 or self.replication_factor < 1:
-            raise ValueError("calls.partitions and kafka.replication_factor must be positive")
+        if self.partitions < 1 or self.replication_factor < 0:
+            raise ValueError("calls.partitions or kafka.replication_factor is too small")
         names = [*self.calls, self.decisions, self.rejected, *self.more]
         if len(set(names)) < len(names):
             raise ValueError(f"each topic needs a name of its own, not {', '.join(names)}")

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 from stream.core.model.errors import TopicMissing
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected, down
-from stream.kafka.settings import KafkaSettings, TopicLimits, TopicsSettings
+from stream.kafka.settings import REPLICAS, KafkaSettings, TopicLimits, TopicsSettings
 
 DAY_MS = 86_400_000
 REJECTED_BYTES_MAX = 16 * 1024 * 1024
@@ -61,11 +61,13 @@ class TopicReport:
     differences: tuple[str, ...]
 
 
-def wanted(settings: TopicsSettings) -> list[WantedTopic]:
-    """Return all topics as they should be."""
-    week = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS)}
+def wanted(settings: TopicsSettings, replicas: int = 1) -> list[WantedTopic]:
+    """Return all topics as they should be, with so many copies of each partition."""
+    # What is acknowledged lies on two brokers at least: the death of one loses nothing.
+    safe = {"min.insync.replicas": "2"} if replicas >= REPLICAS else {}
+    week = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), **safe}
     return [
-        *(WantedTopic(name, settings.partitions) for name in settings.calls),
+        *(WantedTopic(name, settings.partitions, safe) for name in settings.calls),
         WantedTopic(settings.decisions, settings.partitions, week),
         WantedTopic(
             settings.rejected,
@@ -87,10 +89,11 @@ async def ensure_topics(
     try:
         reports = []
         existing = await _partitions(admin)
-        for topic in wanted(settings):
+        replicas = settings.replicas(len((await admin.describe_cluster())["brokers"]))
+        for topic in wanted(settings, replicas):
             if topic.name not in existing and not create:
                 reports.append(TopicReport(topic.name, TopicState.MISSING, ()))
-            elif topic.name in existing or not await _create(admin, topic, settings):
+            elif topic.name in existing or not await _create(admin, topic, replicas):
                 differences = await _differences(admin, topic, existing.get(topic.name))
                 reports.append(TopicReport(topic.name, TopicState.KEPT, differences))
             else:
@@ -171,14 +174,14 @@ async def _lacking(admin: Any, names: Collection[str]) -> list[str]:
     return lacking
 
 
-async def _create(admin: Any, topic: WantedTopic, settings: TopicsSettings) -> bool:
+async def _create(admin: Any, topic: WantedTopic, replicas: int) -> bool:
     """Create a topic; return False if somebody else was faster."""
     answer: Any = await admin.create_topics(
         [
             NewTopic(
                 name=topic.name,
                 num_partitions=topic.partitions,
-                replication_factor=settings.replication_factor,
+                replication_factor=replicas,
                 topic_configs=dict(topic.configs),
             )
         ]

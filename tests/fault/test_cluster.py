@@ -17,6 +17,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from stream.kafka.settings import KafkaSettings
+from stream.kafka.topics import ensure_topics
 from tests.fault.engine import Engine
 from tests.fault.site import Site
 from tests.fault.traffic import Load, decides, judge
@@ -147,6 +149,19 @@ async def waits_ms(site: Site, began_ms: dict[str, float]) -> dict[str, int]:
         title = (during[:1] or before[-1:] or ["nothing"])[0]
         longest[title] = max(longest[title], until_ms - record.timestamp)
     return longest
+
+
+async def test_topics_have_as_many_copies_as_the_cluster_allows(cluster, redis_url, tmp_path):
+    """By default three of each partition, and two must have what is acknowledged."""
+    site = Site(cluster.bootstrap, redis_url, tmp_path, PARTITIONS, 0)
+    await site.make_topics()
+    for topic in (site.topics.calls[0], site.topics.decisions, site.topics.rejected):
+        for one in (await partitions_of(cluster, topic)).values():
+            assert len(one["replicas"]) == len(NODES)
+    again = await ensure_topics(
+        KafkaSettings(cluster.bootstrap, "test"), site.topics, lambda _: None
+    )
+    assert [one.differences for one in again] == [()] * 3
 
 
 async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, measured):

@@ -33,7 +33,7 @@ TOPICS: dict[str, Any] = {
         (SourceSettings, {"session_timeout_ms": 40}, "session_timeout_ms"),
         (SourceSettings, {"rebalance_timeout_ms": 11_000}, "rebalance_timeout_ms"),
         (TopicsSettings, {"calls": ()}, "at least one"),
-        (TopicsSettings, {"partitions": 0}, "must be positive"),
+        (TopicsSettings, {"partitions": 0}, "is too small"),
         (TopicsSettings, {"decisions": "calls"}, "a name of its own"),
     ],
 )
