@@ -10,7 +10,7 @@ from redis.utils import str_if_bytes
 
 from stream.core.model.errors import Fault
 from stream.doctor.result import CheckLine, fail, ok, warn
-from stream.lists.store.redis_client import check_safe, client, sentinels_of
+from stream.lists.store.redis_client import check_safe, client, sentinels_of, told
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 
@@ -60,7 +60,7 @@ async def _redis(check: str, settings: ListStoreSettings) -> list[CheckLine]:
     except (RedisError, OSError) as error:
         return [
             *sentinels,
-            fail(check, f"does not answer: {error}", f"start it, or {settings.setting}"),
+            fail(check, f"does not answer: {told(error)}", f"start it, or {settings.setting}"),
         ]
     finally:
         await redis.aclose()
@@ -117,6 +117,8 @@ async def check_sentinels(check: str, settings: ListStoreSettings) -> list[Check
             await sentinel.sentinel_ckquorum(name)
             address_of: Any = await sentinel.sentinel_get_master_addr_by_name(name)
             named.add("{}:{}".format(*map(str_if_bytes, address_of)))
+        except (AuthenticationError, NoPermissionError) as error:
+            lines.append(fail(check, f"{place} refuses us: {error}", _sentinel_people(settings)))
         except ResponseError as error:
             fix = f"redis-cli -p {address.rpartition(':')[2]} SENTINEL CKQUORUM {name}"
             lines.append(fail(check, f"{place}: {error}", fix))
@@ -132,6 +134,11 @@ async def check_sentinels(check: str, settings: ListStoreSettings) -> list[Check
         count = len(settings.sentinels)
         lines.append(ok(check, f"{count} sentinels agree on the primary, and have a quorum"))
     return lines
+
+
+def _sentinel_people(settings: ListStoreSettings) -> str:
+    first = settings.named[1].partition("_USERNAME")[0]
+    return f"{first}_SENTINEL_USERNAME, {first}_SENTINEL_PASSWORD"
 
 
 def clock_line(check: str, ahead_s: float) -> CheckLine:

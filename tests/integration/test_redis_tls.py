@@ -1,6 +1,8 @@
 """A Redis behind TLS that asks its clients for certificates, as managed ones do."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +10,27 @@ import pytest
 import redis
 
 from stream.lab.embedded import Unavailable, best_redis
-from stream.lab.embedded.guarded_server import free_ports
+from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from stream.lab.embedded.redis_program import redis_program
 from tests.support.certificates import HOST, authority, signed
 from tests.support.commands import Operator
 from tests.support.waiting import REDIS_S
 
 pytestmark = pytest.mark.needs_openssl
+
+_SENTINEL = """\
+port 0
+tls-port {port}
+bind 127.0.0.1
+dir {folder}
+tls-replication yes
+tls-auth-clients yes
+tls-ca-cert-file {tls}/ca.pem
+tls-cert-file {tls}/server.pem
+tls-key-file {tls}/server-key.pem
+requirepass swordfish
+sentinel monitor ringfence 127.0.0.1 {primary} 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +40,9 @@ class Secured:
     url: str
     folder: Path
 
-    def operator(self, folder: Path, **files: str) -> Operator:
-        """Somebody whose `[redis]` names these files."""
-        named = "".join(f'{key} = "{self.folder / name}"\n' for key, name in files.items())
+    def operator(self, folder: Path, more: str = "", **files: str) -> Operator:
+        """Somebody whose `[redis]` names these files, and says `more`."""
+        named = "".join(f'{key} = "{self.folder / name}"\n' for key, name in files.items()) + more
         made = Operator.at(folder, self.url)
         text = made.config.read_text()
         made.config.write_text(text.replace("[redis]\n", f"[redis]\n{named}"))
@@ -86,6 +102,34 @@ def test_who_is_not_trusted_is_refused(
     assert done.code == 3
     assert why in done.err
     assert secured.url in done.err
+
+
+def test_sentinels_behind_tls_with_a_password(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They name the primary to whom they trust."""
+    (port,) = free_ports(1)
+    folder = new_folder("sentinel")
+    primary = secured.url.rpartition(":")[2].removesuffix("/0")
+    settings = _SENTINEL.format(port=port, folder=folder, primary=primary, tls=secured.folder)
+    (folder / "sentinel.conf").write_text(settings)
+    command = [redis_program()[0], str(folder / "sentinel.conf"), "--sentinel"]
+    files = {"ca_file": "ca.pem", "cert_file": "client.pem", "key_file": "client-key.pem"}
+    more = f'sentinels = ["127.0.0.1:{port}"]\nsentinel_master = "ringfence"\nsentinel_tls = true\n'
+    operator = secured.operator(tmp_path, more, **files)
+    text = operator.config.read_text()
+    operator.config.write_text(text.replace(secured.url, "rediss:///0"))
+    with Server("Redis Sentinel", port, folder, command, _listens) as server:
+        server.start()
+        monkeypatch.setenv("RINGFENCE_REDIS_SENTINEL_PASSWORD", "swordfish")
+        operator.types("lists", "create", "TH/sentinel")
+        assert "1 sentinels agree on the primary" in operator.invokes("doctor").output
+
+
+def _listens(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+        return True
+    return False
 
 
 def test_doctor_knows_when_they_expire(secured: Secured, tmp_path: Path) -> None:

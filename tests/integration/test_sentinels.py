@@ -155,8 +155,9 @@ async def test_a_base_that_only_a_follower_has(sentinels, tmp_path, load):
 async def test_changes_wait_for_replicas(sentinels):
     """With wait_replicas a change that a fail-over could lose is not reported as done."""
     await begun(sentinels)
-    async with opened(sentinels, wait_replicas=2, wait_ms=500) as store:
+    async with opened(sentinels, wait_replicas=2, wait_ms=50_000) as store:
         await add(store, TWO)
+    async with opened(sentinels, wait_replicas=2, wait_ms=500) as store:
         with sentinels.cut_off(), pytest.raises(ChangeUnsafe, match="0 of 2 replicas"):
             await add(store, THREE)
 
@@ -212,12 +213,18 @@ async def test_proxies_and_sessions_follow_the_primary(sentinels):
 
 
 async def test_doctor_asks_the_sentinels(sentinels):
-    """All well; then a sentinel, the replicas and the name missing, each with what mends it."""
+    """All well; a password that is none; then a sentinel, the replicas and the name missing."""
+    people = {"sentinel_username": "nobody", "sentinel_password": "none"}
+    refused = await check_list_store(store_settings(sentinels, **people))
+    assert refused[0].fix.endswith("RINGFENCE_REDIS_SENTINEL_PASSWORD")
+    assert "no sentinel names a primary that is up (AuthenticationError)" in refused[-1].said
     lines = await check_list_store(store_settings(sentinels, wait_replicas=2))
-    assert {line.grade for line in lines} == {Grade.OK}, lines
+    assert Grade.FAIL not in {line.grade for line in lines}, lines
     assert lines[0].said == "3 sentinels agree on the primary, and have a quorum"
+    primary = asked(sentinels.primary().port)
     for server in [next(iter(sentinels.sentinels.values())), *sentinels.replicas()]:
         await asyncio.to_thread(server.kill)
+    await until(lambda: primary.info("replication")["connected_slaves"] == 0)
     settings = store_settings(sentinels, wait_replicas=2)
     said = [line.said for line in await check_list_store(settings) if line.grade is not Grade.OK]
     assert re.search("sentinel .* does not answer", said[0])
@@ -225,7 +232,7 @@ async def test_doctor_asks_the_sentinels(sentinels):
     wrong = replace(settings, sentinel_master="another")
     lines = await check_list_store(wrong)
     assert sum("No such master" in line.said for line in lines) == 2
-    assert "No master found for 'another'" in lines[-1].said
+    assert "no sentinel names a primary that is up (ConnectionError)" in lines[-1].said
 
 
 def _ask_for_fail_over(sentinels: Sentinels) -> None:

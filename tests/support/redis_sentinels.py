@@ -31,7 +31,7 @@ port {{port}}
 bind 127.0.0.1
 dir {{folder}}
 sentinel monitor {MASTER} 127.0.0.1 {{primary}} 2
-sentinel down-after-milliseconds {MASTER} 1000
+sentinel down-after-milliseconds {MASTER} 3000
 sentinel failover-timeout {MASTER} 6000
 sentinel parallel-syncs {MASTER} 2
 """
@@ -121,7 +121,8 @@ class Sentinels:
     @contextmanager
     def cut_off(self) -> Iterator[Server]:
         """Let no replica see what the primary is told meanwhile; give the primary, and kill it."""
-        primary, replicas = self.primary(), self.replicas()
+        primary = self.primary()
+        replicas = [node for node in self.nodes.values() if node is not primary]
         for one in replicas:
             os.kill(one.pid, signal.SIGSTOP)
         try:

@@ -6,6 +6,7 @@ primary. The command itself fails once, and its caller decides what to repeat.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
@@ -14,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
@@ -133,7 +134,16 @@ def renamed(doing: str) -> Iterator[None]:
     except (AuthenticationError, NoPermissionError) as error:
         raise ListStoreRefuses(f"{doing}: {error}") from error
     except (RedisError, OSError) as error:
-        raise ListStoreDown(f"{doing}: {error}") from error
+        raise ListStoreDown(f"{doing}: {told(error)}") from error
+
+
+def told(error: Exception) -> str:
+    """Return an error's text; of sentinels that name no primary without their objects."""
+    if not isinstance(error, MasterNotFoundError):
+        return str(error)
+    why = ", ".join(sorted(set(re.findall(r"\w+Error", str(error)))))
+    more = f" ({why})" if why else ""
+    return f"no sentinel names a primary that is up{more}: `ringfence doctor` asks each"
 
 
 async def keep_told(
