@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import re
 import signal
 import subprocess
 import sys
@@ -42,6 +43,7 @@ from stream.ops.tasks import cancelled
 from tests.support import waiting
 from tests.support.builders import NOW_S, entry, fingerprint_of
 from tests.support.commands import Operator, command
+from tests.support.engine import ROOT
 from tests.support.lists import (
     BASE,
     BY,
@@ -383,6 +385,26 @@ def dump(url: str) -> dict[bytes, bytes]:
     with raw(url) as client:
         keys = [key for key in client.keys("*") if not key.startswith(b"rf:restoring:")]
         return {key: client.dump(key) for key in keys}
+
+
+def test_a_user_who_may_only_read_makes_backups(site: Site) -> None:
+    """The rights that the how-to gives are enough, and no right to write is among them."""
+    site.ours.types("lists", "create", NAME, "--circle", "plain")
+    page = (ROOT / "docs/how-to/operate/backup.md").read_text()
+    told = re.search(r"ACL SETUSER backup on >PASSWORD ([^`]+)`", page)
+    assert told is not None
+    with raw(site.here) as client:
+        client.execute_command("ACL", "SETUSER", "backup", "on", ">pw", *told[1].split())
+        try:
+            user = {"RINGFENCE_REDIS_USERNAME": "backup", "RINGFENCE_REDIS_PASSWORD": "pw"}
+            words = ("backup", str(site.file), "--key", str(site.key.with_suffix(".pub")))
+            done = command(*words, "--config", str(site.ours.config), env=user)
+        finally:
+            client.execute_command("ACL", "DELUSER", "backup")
+    assert done.code == 0, done.output
+    assert site.theirs.asks("restore", str(site.file), "--key", str(site.key))["lists"].keys() == {
+        NAME
+    }
 
 
 def test_a_backup_is_a_stream(site: Site) -> None:

@@ -431,7 +431,8 @@ class StoreCopy:
         self, doing: str, lua: str, keys: Sequence[Any], args: Sequence[Any] = ()
     ) -> Any:
         with renamed(doing):
-            return await self.redis.register_script(lua)(keys=keys, args=args)
+            # EVAL_RO: a user who may only read is enough, and no script here can write.
+            return await self.redis.eval_ro(lua, len(keys), *keys, *args)
 
 
 class _Hashed:
