@@ -19,7 +19,7 @@ import redis
 
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.enforcement_document import CallOutcome
-from stream.core.model.errors import BackupUnreadable, RestoreRefused
+from stream.core.model.errors import BackupUnreadable, FormatNewer, RestoreRefused
 from stream.core.model.on_trial import Target, TrialKind, TrialStatus, Turned
 from stream.lists.backup.backup_keys import opening_key
 from stream.lists.backup.backup_records import BackupList, BackupSummary
@@ -322,6 +322,11 @@ def test_a_damaged_backup_restores_nothing(site: Site) -> None:
     newer = whole[:9] + b"\2" + whole[10:]
     with pytest.raises(BackupUnreadable, match="of version 2, and this Ringfence reads up to 1"):
         checked(io.BytesIO(newer), "lists.rfb", opening_key(site.key))
+    with site.file.open("wb") as file:
+        writer = SealedWriter(file, opening_key(site.key).sealing, "", NOW_S)
+        writer.end(BackupSummary("x", 1, {}, 0, 0, 0, "", 0, format="2"))
+    with pytest.raises(FormatNewer, match=r"the list store in .*lists.rfb has format 2, .* to 1"):
+        site.restores()
     other = site.folder / "other.pem"
     assert command("backup-key", str(other)).code == 0
     site.file.write_bytes(whole[:-1])

@@ -37,6 +37,7 @@
 | `rf:decided:DAY` | hash | id of a decision -> the record, see `edge/http/decision_store.py` |
 | `rf:names` | string | the key of ids that no call led to, see `edge/sinks/preload_ids.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
+| `rf:restoring:KEY` | as KEY | what a restore writes, until all of it goes live at once |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
 | `rf:appeals:closed` | zset | ids of those that were answered, by when |
