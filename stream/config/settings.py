@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from ssl import create_default_context
 from typing import Annotated, Any, cast
 
 from cattrs import Converter
@@ -51,6 +50,7 @@ from stream.kafka.settings import KafkaSettings, OAuthSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
+from stream.ops.renewed_tls import RenewedContext
 from stream.ops.schema import checks
 from stream.ops.schema.toml import (
     Checked,
@@ -154,9 +154,9 @@ class EngineSettings:
         context = None
         if "SSL" in section.security_protocol.split("_"):
             try:
-                context = create_default_context(cafile=section.ca_file or None)
-                if section.cert_file:
-                    context.load_cert_chain(section.cert_file, section.key_file or None)
+                context = RenewedContext.of_client(
+                    section.ca_file, section.cert_file, section.key_file
+                )
             except OSError as error:  # ssl.SSLError is one
                 text = f"ca_file, cert_file and key_file cannot be used: {error}"
                 raise ConfigInvalid((f"kafka: {text}",)) from error

@@ -23,6 +23,7 @@ from stream.edge.http.problems import MEDIA_TYPE, ProblemError, ProblemKind
 from stream.edge.http.settings import ServeSettings
 from stream.ops.health_server import PortTaken
 from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.renewed_tls import RenewedContext
 from stream.ops.tasks import cancelled
 
 UNSENT_BYTES: Final = 64 * 1024
@@ -370,10 +371,11 @@ async def serving(
             forwarded_allow_ips=proxies or None,
             timeout_keep_alive=max(1, round(settings.idle_s_max)),
             timeout_graceful_shutdown=max(1, round(shutdown_s)),
-            ssl_certfile=settings.cert_file or None,
-            ssl_keyfile=settings.key_file or None,
         )
         config.load()
+        if settings.cert_file:
+            # In place of uvicorn's own, which reads the files once.
+            config.ssl = RenewedContext.of_server(settings.cert_file, settings.key_file)
     except OSError as error:  # ssl.SSLError is one
         listening.close()
         raise ConfigInvalid((f"serve: cert_file and key_file: {error}",)) from error

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,19 +28,36 @@ class ProcessMetrics(Catalogue):
         self.build.labels(__version__, platform.python_version()).set(1)
 
 
+class _Expiry:
+    """When a certificate's file expires; while it cannot be read, what it said last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last_s = self._read_s()
+
+    def __call__(self) -> float:
+        # ValueError: half of it is written.
+        with suppress(OSError, ValueError):
+            self._last_s = self._read_s()
+        return self._last_s
+
+    def _read_s(self) -> float:
+        held = x509.load_pem_x509_certificate(self._path.read_bytes())
+        return held.not_valid_after_utc.timestamp()
+
+
 class CertificateMetrics(Catalogue):
-    """Expiry of certificates. Read once, as the process does: a new file needs a restart.
+    """Expiry of certificates, of the files as they are: a renewed one counts without a restart.
 
     `of` is what for: `kafka`, `redis` and `proxies` (a client's) or `http` (`ringfence serve`).
     """
 
     def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:
-        """`files`: PEM by what it is for; one that cannot be read stops the process elsewhere."""
+        """`files`: PEM by what it is for. Raises OSError or ValueError for one of no use."""
         super().__init__(registry)
         self.expires = self._gauge("ringfence_certificate_expires_timestamp_seconds")
         for of, file in files.items():
-            held = x509.load_pem_x509_certificate(Path(file).read_bytes())
-            self.expires.labels(of).set(held.not_valid_after_utc.timestamp())
+            self.expires.labels(of).set_function(_Expiry(Path(file)))
 
 
 class TokenMetrics(Catalogue):

@@ -11,7 +11,7 @@ from stream.ops.metrics.catalogue import DECLARED
 from stream.ops.metrics.exposition import MetricsPages, exposition
 from stream.ops.metrics.shared_catalogue import CertificateMetrics, RedisMetrics
 from stream.ops.metrics.worker_catalogue import AgeHistogram, WorkerCatalogue
-from tests.support.certificates import authority
+from tests.support.certificates import HOST, authority, expired, signed
 from tests.support.metrics import entries
 from tests.tools.write_metrics import TABLE, renewed
 
@@ -52,13 +52,25 @@ async def test_a_batch_without_decisions_names_none() -> None:
 
 @pytest.mark.needs_openssl
 def test_a_certificate_says_when_it_expires(tmp_path: Path) -> None:
-    """In seconds since the epoch, by what the certificate is for."""
+    """In seconds since the epoch, by its use; a renewed file counts, half a file does not."""
     authority(tmp_path)
+    signed(tmp_path, "renewed", HOST)
+    expired(tmp_path, "old", HOST)
+    used = tmp_path / "used.pem"
+    used.write_bytes((tmp_path / "old.pem").read_bytes())
     registry = CollectorRegistry()
-    CertificateMetrics(registry, {"http": str(tmp_path / "ca.pem")})
-    name = "ringfence_certificate_expires_timestamp_seconds"
-    left_s = (registry.get_sample_value(name, {"of": "http"}) or 0) - time.time()
-    assert 86_400 < left_s <= 2 * 86_400
+    CertificateMetrics(registry, {"http": str(used)})
+
+    def left_s() -> float:
+        name = "ringfence_certificate_expires_timestamp_seconds"
+        return (registry.get_sample_value(name, {"of": "http"}) or 0) - time.time()
+
+    assert left_s() < 0
+    renewed = (tmp_path / "renewed.pem").read_bytes()
+    used.write_bytes(renewed)
+    assert 86_400 < left_s() <= 2 * 86_400
+    used.write_bytes(renewed[: len(renewed) // 2])
+    assert 86_400 < left_s() <= 2 * 86_400
 
 
 def test_keys_that_redis_threw_away_are_counted() -> None:
