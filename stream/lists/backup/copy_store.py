@@ -34,8 +34,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
 }
 """Keys that no backup has, by how they begin, and why. Bases that are being written are left out
 too: their writer finds that they are gone, and begins again."""
-_UNFINISHED: Final = b"rf:restoring:"
-"""Keys that a restore was writing."""
+_PASSING: Final = (b"rf:restoring:", redis_keys.PUT_BACK.encode())
+"""Keys that a restore was writing, and a lock."""
 _STREAMS: Final = (redis_keys.CHANGES, redis_keys.PAST, redis_keys.AUDIT)
 _ALWAYS: Final = (
     redis_keys.IDENTITY,
@@ -240,7 +240,7 @@ class StoreCopy:
 
     async def _other_keys(self) -> set[bytes]:
         """Return all keys that are no list's, no stream, and not left out."""
-        apart = (b"rf:list:{", _UNFINISHED, *(one.encode() for one in LEFT_OUT))
+        apart = (b"rf:list:{", *_PASSING, *(one.encode() for one in LEFT_OUT))
         streams = {one.encode() for one in _STREAMS}
         found = set()
         with renamed("looking for the keys of the list store"):

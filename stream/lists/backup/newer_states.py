@@ -13,6 +13,7 @@ from stream.core.model.on_trial import TrialStatus
 from stream.lists.backup.backup_records import BackupSummary
 from stream.lists.follower import follow_promotions, local_state, repair
 from stream.lists.follower.local_state import FollowedStore, LocalList
+from stream.lists.follower.put_back import Recovery
 from stream.lists.follower.repair import Diagnosis, RepairStatus
 from stream.lists.store.heads import By, no_progress
 from stream.lists.store.list_store import ListStore
@@ -96,6 +97,7 @@ async def put_back(
         # First: until it is done, new allow entries would not count.
         allow = await _put_back_allow(store, ours, by, refused)
         trials = await _put_back_trials(settings, ours, by, refused)
+        await _put_back_steps(store, ours)
         lists = [
             await _put_back_list(store, name, ours, summary, by, now_s, stage)
             for name in sorted(names)
@@ -109,6 +111,18 @@ def _of_store(
     """Return those that followed this list store, and those that follow another."""
     ours = [one for one in followers if one.known.identity in (None, identity)]
     return ours, [one for one in followers if one not in ours]
+
+
+async def _put_back_steps(store: ListStore, followers: Sequence[FollowerState]) -> None:
+    """Make the steps again that a state directory has one by one, in their order.
+
+    Generations and chains become what they were, so that workers that run stay in step. A new base
+    would have them read what the backup holds for a moment, without what came after it.
+    """
+    for one in sorted(followers, key=lambda follower: follower.known.synced_at_s, reverse=True):
+        positions = {name: held.mark for name, held in one.lists.items()}
+        # Events name what was not put back: the comparison of each list says it too.
+        await Recovery(one.place, lambda *_: None).run(store, one.known.identity, positions)
 
 
 async def _put_back_list(
@@ -131,7 +145,7 @@ async def _put_back_list(
     try:
         found = await repair.compare(store, name, newest.place, newest.known.identity, held)
         if not found.standing.repairable:
-            return _left(found, in_backup)
+            return _left(found, in_backup, newest.place)
         done = await repair.put_back(store, found, held.live.key, by, now_s, stage)
     except ListStoreDown:
         raise
@@ -141,12 +155,14 @@ async def _put_back_list(
     return ListOutcome(name, in_backup, in_state, done.generation, True, text)
 
 
-def _left(found: Diagnosis, in_backup: int | None) -> ListOutcome:
-    """Return the outcome of a list that was not put back: the backup has all of it, or more."""
+def _left(found: Diagnosis, in_backup: int | None, place: Path) -> ListOutcome:
+    """Return the outcome of a list that agrees: by its steps, or since the backup has all."""
     held = found.held.mark.generation if found.held else None
     now = found.head.generation if found.head else None
     complete = found.standing in {RepairStatus.AGREES, RepairStatus.AHEAD}
     text = "the backup has all that is known of it" if complete else found.standing.value
+    if complete and (in_backup is None or (held or 0) > in_backup):
+        text = f"put back from {place}, step by step"
     return ListOutcome(found.name, in_backup, held, now, complete, text)
 
 

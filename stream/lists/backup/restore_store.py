@@ -23,13 +23,13 @@ from stream.lists.backup.backup_records import (
     summary_of,
 )
 from stream.lists.backup.sealed_file import SealedReader
-from stream.lists.store import list_lua
+from stream.lists.store import list_lua, redis_keys
 from stream.lists.store.redis_client import renamed
 
 T = TypeVar("T")
 
 PREFIX: Final = b"rf:restoring:"
-STAYS: Final = ("rf:restoring:", "rf:session:", "rf:decided:")
+STAYS: Final = ("rf:restoring:", "rf:session:", "rf:decided:", redis_keys.PUT_BACK)
 """Keys that a restore leaves alone: no backup has them, and they are no part of the lists."""
 STAGED_TTL_S: Final = 12 * 3600
 """Memory that a killed restore left is free after so long; a restore takes minutes."""
