@@ -1,5 +1,6 @@
 """A Redis behind TLS that asks its clients for certificates, as managed ones do."""
 
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.exceptions import RedisError
 
 from stream.lab.embedded import Unavailable, best_redis
 from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from stream.lab.embedded.redis_program import redis_program
+from stream.lists.store.redis_client import Closing, client
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.certificates import HOST, authority, signed
 from tests.support.commands import Operator
 from tests.support.waiting import REDIS_S
@@ -102,6 +106,29 @@ def test_who_is_not_trusted_is_refused(
     assert done.code == 3
     assert why in done.err
     assert secured.url in done.err
+
+
+async def test_a_renewed_certificate_counts(secured: Secured, tmp_path: Path) -> None:
+    """For a client that the server has refused by its former one."""
+    signed(secured.folder, "foreign", by="other-ca")
+    settings = ListStoreSettings(
+        secured.url,
+        ca_file=str(secured.folder / "ca.pem"),
+        cert_file=str(tmp_path / "used.pem"),
+        key_file=str(tmp_path / "used-key.pem"),
+    )
+    made = client(settings)
+
+    def put(name: str) -> None:
+        for ending in (".pem", "-key.pem"):
+            shutil.copy(secured.folder / f"{name}{ending}", tmp_path / f"used{ending}")
+
+    async with Closing(made):
+        put("foreign")
+        with pytest.raises((RedisError, OSError)):
+            await made.ping()
+        put("client")
+        assert await made.ping()
 
 
 def test_sentinels_behind_tls_with_a_password(

@@ -13,9 +13,14 @@ from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import (
+    MasterNotFoundError,
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import (
@@ -41,6 +46,23 @@ NO_CLUSTER = (
     "slots. Use one primary with replicas, by Redis Sentinel ([redis] sentinels) or managed with "
     "cluster mode off"
 )
+
+
+class _Renewed(SSLConnection):
+    """A connection that reads its certificates each time that it is made.
+
+    redis-py reads them once for each object, which connects again and again: a renewal would need
+    a restart. Costs up to 20 ms of CPU a connection, where the system's authorities are read.
+    """
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        self.ssl_context.context = None
+        arguments: Mapping[str, Any] = super()._connection_arguments()
+        return arguments
+
+
+class _RenewedManaged(SentinelManagedSSLConnection, _Renewed):
+    """The same, to the primary that the sentinels name."""
 
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
@@ -73,8 +95,13 @@ def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
     tls = settings.url.startswith("rediss:")
     files = _files(settings) if tls else {}
     if not settings.sentinels:
-        return Redis.from_pool(BlockingConnectionPool.from_url(settings.url, **kwargs, **files))
-    kwargs |= {"db": parse_url(settings.url).get("db", 0), "ssl": tls, **files}
+        pool = BlockingConnectionPool.from_url(settings.url, **kwargs, **files)
+        if tls:
+            pool.connection_class = _Renewed  # the url's scheme goes before an argument
+        return Redis.from_pool(pool)
+    kwargs |= {"db": parse_url(settings.url).get("db", 0), **files}
+    if tls:
+        kwargs["connection_class"] = _RenewedManaged
     primary: Redis = sentinels_of(settings).master_for(
         settings.sentinel_master, connection_pool_class=_SentinelPool, **kwargs
     )
