@@ -95,7 +95,7 @@ def restore_(
 
     The whole file is checked first. All of it goes live at once: a restore that is stopped has
     changed nothing. With --state, lists, allow entries and promotions that are newer there are
-    put back as new generations. What is missing after it is named. Exit code 1: the list store is
+    put back. What is missing after it is named. Exit code 1: the list store is
     not empty, and nothing was done.
 
     Example: ringfence restore lists.rfb --key backup.pem --state /var/lib/ringfence
