@@ -17,7 +17,6 @@ _HEAD: Final = """\
 # `#` away to change one. `ringfence check-config` finds mistakes; secrets are in {secrets}.
 """
 _HEADER: Final = re.compile(r"\[(.+?)\]")
-_VALUE: Final = re.compile(r"(\w+) = (.*?)(\s+# .*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +73,11 @@ def starting_settings(start: SiteChoices) -> str:
             # A table of names of ours: there, it replaces the default's, empty or not.
             if table == "calls.topics":
                 lines.append(f"{_key(start.topic)} = {json.dumps(start.dialect)}")
-        elif value := _VALUE.fullmatch(line):
-            mine = chosen.get((table, value[1]))
+        elif _is_setting(line):
+            key, _, rest = line.partition(" = ")
+            mine = chosen.get((table, key))
             lines.append(
-                f"#{line}" if mine is None else f"{value[1]} = {json.dumps(mine)}{value[3] or ''}"
+                f"#{line}" if mine is None else f"{key} = {json.dumps(mine)}{_comment(rest)}"
             )
         else:
             lines.append(line)
@@ -97,6 +97,17 @@ def starting_files(start: SiteChoices) -> dict[Path, str]:
         start.folder / "feeds" / "README": f"{about}ringfence assets export DIR feeds\n",
         start.folder / "agreements" / "README": f"{terms}ringfence assets export DIR agreements\n",
     }
+
+
+def _is_setting(line: str) -> bool:
+    key, equals, _ = line.partition(" = ")
+    return bool(equals) and key.isidentifier()
+
+
+def _comment(rest: str) -> str:
+    """Return the comment behind a value, with the blanks before it. No default has a "#" in it."""
+    value, mark, comment = rest.partition(" # ")
+    return f"{' ' * (len(value) - len(value.rstrip()))}{mark}{comment}"
 
 
 def _key(name: str) -> str:

@@ -1,6 +1,6 @@
 """The primary of the list store dies while lists change and calls flow.
 
-RINGFENCE_FAULT_ROUNDS says how often: 2 kills in `make test`, 20 in `make campaign`.
+RINGFENCE_FAULT_ROUNDS says how often: 20 times in `make campaign`, else twice.
 """
 
 import asyncio
@@ -165,6 +165,7 @@ def logged(engines: list[Engine], event: str) -> int:
     return sum(line["event"].startswith(event) for one in engines for line in one.events())
 
 
+@pytest.mark.campaign  # a minute; tests/integration/test_sentinels.py has each of its parts
 @pytest.mark.rounds
 async def test_the_primary_dies_again_and_again(kafka, tmp_path, measured):
     """Every acknowledged change is enforced, every call decided, every follower in step.

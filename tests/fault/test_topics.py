@@ -11,7 +11,12 @@ from tests.fault.site import LISTED, Site
 from tests.fault.traffic import call, decided, produce
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.apache_kafka, pytest.mark.expects_errors]
+pytestmark = [
+    pytest.mark.apache_kafka,
+    # It takes ten seconds until a change is noticed.
+    pytest.mark.campaign,
+    pytest.mark.expects_errors,
+]
 
 
 async def asks(site: Site, what: str, *words: Any) -> Any:

@@ -168,7 +168,8 @@ def told(error: Exception) -> str:
     """Return an error's text; of sentinels that name no primary without their objects."""
     if not isinstance(error, MasterNotFoundError):
         return str(error)
-    why = ", ".join(sorted(set(re.findall(r"\w+Error", str(error)))))
+    words = re.findall(r"\w+", str(error))
+    why = ", ".join(sorted({word for word in words if word.endswith("Error")}))
     more = f" ({why})" if why else ""
     return f"no sentinel names a primary that is up{more}: `ringfence doctor` asks each"
 
