@@ -21,7 +21,11 @@ HOST = "subjectAltName=IP:127.0.0.1"
 
 def authority(folder: Path, name: str = "ca") -> None:
     """`<name>.pem` and `<name>-key.pem`, which sign others."""
-    _made(folder, name, "-x509", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
+    # Python 3.13 and newer trust no authority that does not say what its key is for (RFC 5280,
+    # section 4.2.1.3).
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    constraints = ("-addext", "basicConstraints=critical,CA:TRUE")
+    _made(folder, name, "-x509", "-days", "2", *constraints, *usage)
 
 
 def signed(folder: Path, name: str, *extensions: str, by: str = "ca") -> None:

@@ -1,5 +1,6 @@
 """Records as JSON Schema: what switches write, what Ringfence decides, what partners fetch."""
 
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -125,6 +126,10 @@ def _head(name: str, title: str) -> Schema:
 def _of(name: str, kind: Any, title: str) -> Schema:
     """The schema of a struct, its own fields at the top."""
     (whole,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    for part in parts.values():
+        # A docstring as it stands in its file; from 3.13 on Python takes its indentation away.
+        if "description" in part:
+            part["description"] = cleandoc(part["description"])
     top = parts.pop(whole["$ref"].rpartition("/")[2])
     top.pop("title", None)
     return {**_head(name, title), **top, **({"$defs": parts} if parts else {})}
