@@ -11,6 +11,7 @@ from tests.support.kubernetes import ApiServer, Refused, api_server
 pytestmark = [
     pytest.mark.needs_helm,
     pytest.mark.needs_kubernetes,
+    pytest.mark.needs_etcd,
     pytest.mark.needs_openssl,
     pytest.mark.campaign,
 ]

@@ -29,6 +29,7 @@ PROGRAMS = {
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
     "needs_helm": ("helm", "go install helm.sh/helm/v3/cmd/helm@v3.22.0"),
     "needs_kubernetes": ("kube-apiserver", "see docs/decisions/0139-helm-chart.md"),
+    "needs_etcd": ("etcd", "apt-get install etcd-server"),
 }
 # Every Unix has the shells; the product asks for the others, and has something else without.
 _ALWAYS = re.compile(r"python[\d.]*|sh|bash|java|mvn|redis-server|journalctl")
@@ -37,7 +38,6 @@ _MARKS = {program: marker for marker, (program, _) in PROGRAMS.items()}
 # Packages that bring two programs.
 _MARKS["kamcmd"] = "needs_kamailio"
 _MARKS["prometheus"] = "needs_promtool"
-_MARKS["etcd"] = "needs_kubernetes"
 
 
 class _Running:
