@@ -314,7 +314,7 @@ class KafkaSource:
             self._reading.begin(epoch, self._starts)
 
     def _is_added(self, fresh: TopicPartition) -> bool:
-        """Whether the topic has got this partition since our first assignment.
+        """True if the topic has got this partition since our first assignment.
 
         What others of the group have committed does not tell: at its very first start the whole
         group has no position, and the fastest worker has committed before the last one looks.

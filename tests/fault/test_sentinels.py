@@ -65,7 +65,7 @@ class Changes:
                 await asyncio.sleep(PAUSE_S)
 
     def beyond(self, count: int) -> bool:
-        """Whether more changes than `count` were acknowledged."""
+        """True once more changes than `count` were acknowledged."""
         return self.acknowledged > count
 
     async def _change(self, store: ListStore, row: int) -> None:
@@ -104,7 +104,7 @@ async def unseen_by_replicas(
 
 
 def enforces(engine: Engine, generation: int) -> bool:
-    """Whether the engine has the list's generation."""
+    """True once the engine has the list's generation."""
     return engine.metric("ringfence_list_generation", list=LIST) >= generation
 
 
@@ -135,7 +135,7 @@ async def killed(
 
 
 async def in_step(sentinels: Sentinels, engine: Engine) -> bool:
-    """Whether the engine enforces the generation that the list store has."""
+    """True once the engine enforces the generation that the list store has."""
     try:
         async with await ListStore.connect(sentinels.settings(timeout_s=5.0)) as store:
             head = (await store.heads()).lists[LIST]
@@ -148,7 +148,7 @@ async def in_step(sentinels: Sentinels, engine: Engine) -> bool:
 
 
 async def waits_ms(site: Site, away_ms: list[tuple[float, float]]) -> dict[bool, Any]:
-    """How long calls waited, from the timestamps of records; True: while there was no primary."""
+    """The waits of calls, from the timestamps of records; True: while there was no primary."""
     calls = {
         f"{one.topic}/{one.partition}/{one.offset}": one.timestamp
         for one in await site.records(site.topics.calls[0])
@@ -161,7 +161,7 @@ async def waits_ms(site: Site, away_ms: list[tuple[float, float]]) -> dict[bool,
 
 
 def logged(engines: list[Engine], event: str) -> int:
-    """How often the engines logged an event."""
+    """The number of times that the engines logged an event."""
     return sum(line["event"].startswith(event) for one in engines for line in one.events())
 
 

@@ -237,7 +237,7 @@ async def _is_moment_of(home: ListStore, away: ListStore, url: str, told: Backup
 
 
 def test_a_lost_store_comes_back_from_a_backup_and_what_workers_know(site: Site, load) -> None:
-    """What was changed after the backup comes from a worker's state directory: lists, one that the
+    """Changes after the backup come from a worker's state directory: lists, one that the
     backup does not have, the allowlist and promotions. What nobody holds is named.
     """
     asyncio.run(_lost(site, load))

@@ -1,4 +1,4 @@
-"""What Helm makes of the chart: pods that our settings take, rights, scaling, and refusals."""
+"""The chart as Helm renders it: pods that our settings take, rights, scaling, and refusals."""
 
 import re
 import subprocess
@@ -286,7 +286,7 @@ def test_toml_of_any_setting_is_what_was_given(tmp_path: Path) -> None:
 
 
 def test_the_values_of_the_how_to_work(tmp_path: Path) -> None:
-    """Who follows the page gets what it shows: the first values, then autoscaling over them."""
+    """The page's values render as it says: the first ones, then autoscaling over them."""
     page = (ROOT / "docs/how-to/operate/kubernetes.md").read_text()
     words: list[str] = []
     for place, block in enumerate(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:2]):

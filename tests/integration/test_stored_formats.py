@@ -189,7 +189,7 @@ def test_what_is_handed_on_by_the_version_before_is_read() -> None:
 
 
 def test_the_page_has_the_number_of_every_format() -> None:
-    """What the table of formats says is what the code writes."""
+    """The table of formats agrees with the numbers that the code writes."""
     rows = [line.split("|") for line in PAGE.read_text().splitlines() if line.count("|") == 6]
     told = {row[1].strip(): row[3].strip() for row in rows[2:]}
     assert told == {

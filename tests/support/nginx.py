@@ -105,7 +105,7 @@ def running_nginx() -> Iterator[Nginx]:
 
 
 def logged(access_log: Path, pattern: str) -> re.Match[str]:
-    """What `pattern` finds in the log. It waits: nginx writes a line after it has answered."""
+    """The last match of `pattern` in the log. It waits: nginx writes it after its answer."""
     found: list[re.Match[str]] = []
 
     def there() -> bool:

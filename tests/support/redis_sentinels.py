@@ -79,7 +79,7 @@ class Sentinels:
         return self.primary()
 
     def in_step(self) -> bool:
-        """Whether all run, and every sentinel sees two replicas that have all."""
+        """True once all run, and every sentinel sees two replicas that have all."""
         try:
             primary = self.primary()
             replication = asked(primary.port).info("replication")

@@ -77,7 +77,7 @@ def alerts_page() -> str:
 
 
 def rights_page() -> str:
-    """What each service may do in Kafka, from the chart's table; a test runs each with no more."""
+    """The rights of each service in Kafka, from the chart's table: a test gives it no more."""
     rows = [
         (
             code(f"ringfence {' '.join(about['command'])}") if place == 0 else "",

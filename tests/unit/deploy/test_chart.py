@@ -54,7 +54,7 @@ def test_alerts_have_one_source() -> None:
 
 
 def test_settings_of_the_chart_are_settings() -> None:
-    """What the chart sets itself, and the defaults that it goes by, are those of the code."""
+    """Values that the chart sets, and the defaults that it goes by, are those of the code."""
     owned = re.findall(r"^- ([a-z_.]+)$", TEMPLATES["_config.tpl"], re.MULTILINE)
     assert len(owned) > 30
     for key in owned:

@@ -35,12 +35,12 @@ KNOWN = by_generation(OURS)
 
 
 def lost(theirs: list[Step], known: dict[int, Step] = KNOWN):
-    """What was lost of OURS where the list store has `theirs`."""
+    """The steps of OURS that were lost where the list store has `theirs`."""
     return lost_steps(known, at(OURS[-1]), at(theirs[-1]), by_generation(theirs))
 
 
 def test_a_list_store_that_is_behind_lost_the_rest():
-    """What follows its chain is missing, in order; without one of the steps nothing is shown."""
+    """Steps that follow its chain are missing, in order; where one is unknown nothing is shown."""
     assert lost(OURS[:3]).steps == tuple(OURS[3:])
     assert not lost(OURS[:3]).forked
     assert lost(OURS).steps == ()
