@@ -51,6 +51,10 @@ class KafkaSource:
         self._assigned: frozenset[TopicPartition] | None = None
         self._starts: dict[Partition, int] | None = None
         self._taken: dict[Partition, int] = {}
+        # Where records begin of partitions that went back, until the loop has settled.
+        self._back: dict[Partition, int] = {}
+        # Where the same assignment begins once more, after one went back: all, and those that did.
+        self._again: tuple[Mapping[Partition, int], Mapping[Partition, int]] | None = None
         self._changed = asyncio.Event()
         self._released = asyncio.Event()
         self._revoking = False
@@ -103,7 +107,7 @@ class KafkaSource:
 
     @property
     def revoking(self) -> bool:
-        """True while the group waits for us: settle what was begun, then call `released`."""
+        """True while the group waits for us, or a partition went back: settle, then `released`."""
         return self._revoking
 
     @property
@@ -117,9 +121,17 @@ class KafkaSource:
         return self._starts or {}
 
     def released(self) -> None:
-        """Let the partitions go: all that was begun is settled."""
+        """Let the partitions go: all that was begun is settled.
+
+        Where they are still ours and one went back, they begin again in a new epoch.
+        """
+        assigned, starts, back = self._assigned, self._starts, self._back
         self._end_epoch()
         self._released.set()
+        if back and assigned and starts:
+            self._again = starts, back
+            self._assigned = assigned
+            self._reading.hold(map(_named, assigned))
 
     def lags(self) -> dict[Partition, int]:
         """Return how many records of each partition lie before us, where a fetch has told."""
@@ -174,7 +186,11 @@ class KafkaSource:
         except KafkaError as error:
             raise SourceDown(f"call records cannot be read: {error!r}") from error
         # A commit beside us may have been refused meanwhile: then they are another's records.
-        return self._checked(batch) if batch.epoch == self._epoch else no_records(self._epoch)
+        if batch.epoch != self._epoch or self._went_back(batch):
+            return no_records(self._epoch)
+        for partition, _, stop in batch.segments:
+            self._taken[partition] = int(batch.offsets[stop - 1]) + 1
+        return batch
 
     async def commit(self, positions: Mapping[Partition, int]) -> None:
         """Commit where reading shall go on after a restart; waits for a coordinator that is away.
@@ -190,6 +206,7 @@ class KafkaSource:
         except (CommitFailedError, IllegalStateError) as error:
             self._observe(CallEvent.COMMIT_REFUSED)
             log.warning("the group moved on before we committed: %r", error)
+            self._back = {}  # they are not ours to begin again
             # Not where the assignment has changed meanwhile: the new one must not be ended too. And
             # not in a revocation: `released` ends the epoch once the loop has settled.
             if epoch == self._epoch and not self._revoking:
@@ -292,6 +309,9 @@ class KafkaSource:
         to a topic since is read from its beginning: calls lay in it before we knew of it.
         """
         tps = list(assigned)
+        if self._again is not None:
+            await self._read_starts_again(tps, epoch, *self._again)
+            return
         # aiokafka learns them in the background; each of these waits ends once it has.
         positions = [await self._consumer.position(tp) for tp in tps]
         if self._settings.start_at == "latest":
@@ -307,11 +327,35 @@ class KafkaSource:
                 positions = [fresh.get(tp, at) for tp, at in zip(tps, positions, strict=True)]
             if fresh:
                 await self._consumer.commit(fresh)
+        self._begin(epoch, dict(zip(map(_named, tps), positions, strict=True)))
+
+    async def _read_starts_again(
+        self,
+        tps: list[TopicPartition],
+        epoch: int,
+        starts: Mapping[Partition, int],
+        back: Mapping[Partition, int],
+    ) -> None:
+        """Begin the same assignment again, after the partitions in `back` went there.
+
+        Their committed positions count no more: they lie beyond the end.
+        """
+        committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
+        positions = {}
+        for tp, known in zip(tps, committed, strict=True):
+            partition = _named(tp)
+            positions[partition] = back.get(
+                partition, starts[partition] if known is None else known
+            )
+            self._consumer.seek(tp, positions[partition])
+        self._begin(epoch, positions)
+
+    def _begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
         if epoch == self._epoch:  # else these are another assignment's partitions
-            names = [Partition(tp.topic, tp.partition) for tp in tps]
-            self._starts = dict(zip(names, positions, strict=True))
-            self._taken = dict(self._starts)
-            self._reading.begin(epoch, self._starts)
+            self._again = None
+            self._starts = dict(positions)
+            self._taken = dict(positions)
+            self._reading.begin(epoch, positions)
 
     def _is_added(self, fresh: TopicPartition) -> bool:
         """True if the topic has got this partition since our first assignment.
@@ -322,18 +366,29 @@ class KafkaSource:
         numbers = set(self._consumer.partitions_for_topic(fresh.topic) or ())
         return fresh.partition not in self._first_seen.setdefault(fresh.topic, numbers)
 
-    def _checked(self, batch: RawBatch) -> RawBatch:
-        """Check that a batch goes on where the last one ended. Raises SourceDown."""
-        for partition, start, stop in batch.segments:
-            first = int(batch.offsets[start])
-            if first < self._taken[partition]:
-                raise SourceDown(
-                    f"{partition.topic}/{partition.number} went back from "
-                    f"{self._taken[partition]} to {first}: the topic was created again; "
-                    "a restart reads it from there"
+    def _went_back(self, batch: RawBatch) -> bool:
+        """Return whether a partition begins before where it was read to; then all begin again.
+
+        Its position was gone, and Kafka has older offsets: the topic was made again, or an unclean
+        election or a mirror has less of it. The positions of an assignment only grow, so this one
+        ends once the loop has settled, and the same partitions begin another: that partition where
+        its records begin now, the others where they are committed.
+        """
+        for partition, start, _ in batch.segments:
+            first, taken = int(batch.offsets[start]), self._taken[partition]
+            if first < taken:
+                self._back[partition] = first
+                log.warning(
+                    "%s/%d went back from %d to %d: its topic was made again, or has lost its end; "
+                    "it is read from there",
+                    partition.topic,
+                    partition.number,
+                    taken,
+                    first,
                 )
-            self._taken[partition] = int(batch.offsets[stop - 1]) + 1
-        return batch
+        if self._back:
+            self._revoking = True
+        return bool(self._back)
 
     def _end_epoch(self) -> None:
         # The epoch first: whatever is awaited meanwhile finds its batch out of date.
@@ -341,6 +396,8 @@ class KafkaSource:
         self._assigned = None
         self._starts = None
         self._taken = {}
+        self._back = {}
+        self._again = None
         self._revoking = False
         if self._reader is not None:
             self._reader.end()
@@ -348,6 +405,7 @@ class KafkaSource:
 
     async def _revoke(self) -> None:
         """Let the loop settle, then end the epoch: the group asks for our partitions."""
+        self._back = {}
         if self._assigned and not self._stopped:  # else there is no loop that could settle
             self._released.clear()
             self._revoking = True
@@ -369,10 +427,14 @@ class KafkaSource:
         self._assigned = frozenset(assigned)
         # At once, in the hook: else aiokafka's own fetcher would ask for these partitions first.
         if self._reader is not None:
-            self._reader.hold([Partition(tp.topic, tp.partition) for tp in self._assigned])
+            self._reader.hold(map(_named, self._assigned))
         self._confirmed_s = time.monotonic()
         self._observe(CallEvent.ASSIGNED)
         self._changed.set()
+
+
+def _named(tp: TopicPartition) -> Partition:
+    return Partition(tp.topic, tp.partition)
 
 
 class _Listener(ConsumerRebalanceListener):

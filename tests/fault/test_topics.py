@@ -5,11 +5,12 @@ import time
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from tests.fault.site import LISTED, Site
 from tests.fault.traffic import call, decided, produce
-from tests.support.waiting import until
+from tests.support.waiting import TRANSACTIONS_MS, until
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -54,7 +55,7 @@ async def test_partitions_that_are_added_are_read(site: Site, measured: Any, sta
 async def test_a_topic_that_is_made_again_is_read_from_its_beginning(
     site: Site, measured: Any
 ) -> None:
-    """A position of the former one lies beyond its end, and counts no more.
+    """A position of the former one lies beyond its end, and counts no more; the worker runs on.
 
     Where it lies amid the new records those before it are passed over: production.md says to stop
     the workers first. Kafka tells that apart by topic ids only, which aiokafka does not read.
@@ -75,3 +76,47 @@ async def test_a_topic_that_is_made_again_is_read_from_its_beginning(
         measured(f"decided after {time.monotonic() - began_s:.0f} s")
         assert said == ["block"] * 4
         assert await engine.stop() == 0
+
+
+@pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
+@pytest.mark.parametrize("start_at", ["earliest", "latest"])
+async def test_a_position_beyond_the_end_does_not_stop_a_worker(
+    site: Site, start_at: str, delivery: str
+) -> None:
+    """After an unclean election, or on a mirror, the group's position may lie beyond the end.
+
+    Each start ended again before, since what was read then lay before the position.
+    """
+    topic = site.topics.calls[0]
+    await produce(site, [call(f"before {n}", LISTED[n]) for n in range(2 * site.partitions)])
+    beyond = {TopicPartition(topic, one): 1000 for one in range(site.partitions)}
+    async with AIOKafkaConsumer(
+        bootstrap_servers=site.bootstrap, group_id=f"{site.name}.group", enable_auto_commit=False
+    ) as consumer:
+        consumer.assign(list(beyond))
+        await consumer.commit(beyond)
+    calls = {"start_at": start_at, "delivery": delivery, "session_timeout_ms": TRANSACTIONS_MS}
+    with site.engine(calls=calls) as engine:
+        await engine.ready()
+        resets = "ringfence_call_events_total"
+        await engine.until(
+            lambda: engine.metric(resets, event="position_reset") == site.partitions, "to go back"
+        )
+        await produce(site, [call(f"after {n}", LISTED[n]) for n in range(2 * site.partitions)])
+
+        async def told() -> set[str]:
+            records = await site.records(site.topics.decisions)
+            return {json.loads(one.value)["call_id"] for one in records}
+
+        wanted = {f"after {n}" for n in range(2 * site.partitions)}
+        if start_at == "earliest":
+            wanted |= {f"before {n}" for n in range(2 * site.partitions)}
+
+        async def are_decided() -> bool:
+            return await told() >= wanted
+
+        await engine.until(are_decided, "to decide what is there")
+        assert await told() == wanted
+        assert await engine.stop() == 0
+    held = await site.committed()
+    assert held == await site.ends(), "it commits where it is, not where it was"

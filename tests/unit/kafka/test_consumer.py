@@ -9,7 +9,6 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from stream.core import kernels
-from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher, reader_for
@@ -18,6 +17,7 @@ from stream.kafka.settings import KafkaSettings, SourceSettings
 from tests.support.waiting import HANGS_S
 
 TP = TopicPartition("calls", 0)
+OTHER = TopicPartition("calls", 1)
 
 
 class Consumer:
@@ -72,16 +72,68 @@ async def test_a_source_that_was_stopped_holds_nobody_up(
     assert not source.assigned
 
 
-async def test_records_that_go_back_end_the_worker(source: KafkaSource) -> None:
-    """The topic was made again: positions committed of the old one mean nothing there."""
-    source._consumer = consumer = Consumer()
+class Shortened(Consumer):
+    """Two partitions, of which the first lost its end after 9 records; commits are taken."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[TopicPartition, int | None] = {TP: 9, OTHER: 8}
+        self.at = {TP: 7, OTHER: 7}
+        self.fetched.set()
+
+    async def committed(self, tp: TopicPartition) -> int | None:
+        return self.held[tp]
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        self.at[tp] = offset
+
+    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+        found = {}
+        for tp, offset in self.at.items():
+            at = 2 if tp == TP and offset > 8 else offset
+            self.at[tp] = at + 1
+            found[tp] = [SimpleNamespace(value=b"{}", offset=at, timestamp=0, headers=())]
+        return found
+
+
+@pytest.mark.parametrize(("known", "other"), [(8, 8), (None, 7)], ids=["committed", "not yet"])
+async def test_a_partition_that_goes_back_begins_again_there(
+    source: KafkaSource, known: int | None, other: int
+) -> None:
+    """Its topic was made again: the loop settles first, and the others go on where they were."""
+    source._consumer = consumer = Shortened()
+    consumer.held[OTHER] = known
     source._reader = AiokafkaReader(consumer)
-    consumer.fetched.set()
-    source._assign([TP])
+    source._assign([TP, OTHER])
     await source.next_batch(10, 1000)
-    assert len(await source.next_batch(10, 1000)) == 1
-    with pytest.raises(SourceDown, match="calls/0 went back from 8 to 7"):
+    for _ in range(2):
+        assert len(await source.next_batch(10, 1000)) == 2
+    assert len(await source.next_batch(10, 1000)) == 0, "its records of before the loop has settled"
+    assert source.revoking
+    epoch = source.epoch
+    source.released()
+    assert source.epoch == epoch + 1
+    assert source.assigned
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 2, Partition("calls", 1): other}
+    batch = await source.next_batch(10, 1000)
+    assert batch.offsets.tolist() == [2, other]
+    assert not source.revoking
+
+
+async def test_a_group_that_revokes_meanwhile_has_its_way(source: KafkaSource) -> None:
+    """A partition went back, and before the loop has settled the group takes all away."""
+    source._consumer = consumer = Shortened()
+    source._reader = AiokafkaReader(consumer)
+    source._assign([TP, OTHER])
+    await source.next_batch(10, 1000)
+    while not source.revoking:
         await source.next_batch(10, 1000)
+    revoked = asyncio.ensure_future(source._revoke())
+    await asyncio.sleep(0)
+    source.released()
+    await revoked
+    assert not source.assigned
 
 
 async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
