@@ -357,7 +357,10 @@ class TransactionalPublisher:
         except ProducerFenced as error:
             # Another worker has our transactional id, or the broker aborted for us: either way
             # only a new producer may go on.
-            raise SinkDown(f"our transactions were fenced off: {error!r}") from error
+            raise SinkDown(
+                f"our transactions ({self._settings.transactional_id}) were fenced off: {error!r}. "
+                "Another worker has our calls.instance_id, or the broker aborted for us"
+            ) from error
         except (KafkaError, SinkDown) as error:
             await self._abort(out, error)
         self._observe(CallEvent.TRANSACTION_ABORTED)

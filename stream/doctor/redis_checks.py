@@ -10,7 +10,7 @@ from redis.utils import str_if_bytes
 
 from stream.core.model.errors import Fault
 from stream.doctor.result import CheckLine, fail, ok, warn
-from stream.lists.store.redis_client import check_safe, client, sentinels_of, told
+from stream.lists.store.redis_client import check_safe, client, clock_ahead_s, sentinels_of, told
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 
@@ -40,9 +40,7 @@ async def _redis(check: str, settings: ListStoreSettings) -> list[CheckLine]:
     sentinels = await check_sentinels(check, settings)
     try:
         info: Mapping[str, Any] = await redis.info()
-        asked_ms = now_ms()
-        seconds, micros = await redis.time()
-        ours_ms = (asked_ms + now_ms()) / 2
+        ahead_s = await clock_ahead_s(redis, lambda: now_ms() / 1000)
         lines = [*sentinels, *redis_lines(check, info), *replica_lines(check, info, settings)]
         try:
             await check_safe(redis, settings)
@@ -53,7 +51,7 @@ async def _redis(check: str, settings: ListStoreSettings) -> list[CheckLine]:
             if info.get("role") == "slave" or int(info.get("cluster_enabled", 0)):
                 fix = settings.setting
             lines.append(fail(check, str(fault), fix))
-        return [*lines, clock_line(check, seconds + micros / 1e6 - ours_ms / 1000)]
+        return [*lines, clock_line(check, ahead_s)]
     except (AuthenticationError, NoPermissionError) as error:
         fix = "RINGFENCE_REDIS_USERNAME, ..._PASSWORD"
         return [*sentinels, fail(check, f"refuses us: {error}", fix)]

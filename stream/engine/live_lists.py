@@ -36,6 +36,7 @@ _LEVELS = {
     EventKind.CHANGES_LOST: logging.ERROR,
     EventKind.SNAPSHOT_REFUSED: logging.ERROR,
     EventKind.TRIALS: logging.INFO,
+    EventKind.CLOCK_DIFFERS: logging.ERROR,
     EventKind.STATE_DIR_FAILED: logging.ERROR,
 }
 

@@ -22,6 +22,7 @@ from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
 from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, reader_for
+from stream.kafka.instance_ids import forgotten, other_holder, shared
 from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
 
@@ -184,7 +185,8 @@ class KafkaSource:
         except IllegalStateError:  # the partitions went while we asked about them
             return no_records(self._epoch)
         except KafkaError as error:
-            raise SourceDown(f"call records cannot be read: {error!r}") from error
+            named = await self._other()
+            raise named or SourceDown(f"call records cannot be read: {error!r}") from error
         # A commit beside us may have been refused meanwhile: then they are another's records.
         if batch.epoch != self._epoch or self._went_back(batch):
             return no_records(self._epoch)
@@ -406,6 +408,11 @@ class KafkaSource:
     async def _revoke(self) -> None:
         """Let the loop settle, then end the epoch: the group asks for our partitions."""
         self._back = {}
+        if forgotten(self._consumer) and (named := await self._other()) is not None:
+            self._kept = named
+            self._end_epoch()
+            # The one way to keep aiokafka from joining again, which would end the other process.
+            raise asyncio.CancelledError
         if self._assigned and not self._stopped:  # else there is no loop that could settle
             self._released.clear()
             self._revoking = True
@@ -423,6 +430,13 @@ class KafkaSource:
         else:
             self._end_epoch()
 
+    async def _other(self) -> SourceDown | None:
+        """Return the error of another process with our instance id, if there is one."""
+        if not self._confirmed_s:
+            return None  # what the group has is our process before a restart
+        host = await other_holder(self._consumer, self._settings)
+        return None if host is None else SourceDown(shared(self._settings, host))
+
     def _assign(self, assigned: Iterable[TopicPartition]) -> None:
         self._assigned = frozenset(assigned)
         # At once, in the hook: else aiokafka's own fetcher would ask for these partitions first.
@@ -438,7 +452,7 @@ def _named(tp: TopicPartition) -> Partition:
 
 
 class _Listener(ConsumerRebalanceListener):
-    """aiokafka's hooks, passed on. Neither raises: aiokafka would only log it."""
+    """aiokafka's hooks, passed on. Neither raises a fault: aiokafka would only log it."""
 
     def __init__(self, source: KafkaSource) -> None:
         self._source = source

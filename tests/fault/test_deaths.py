@@ -139,6 +139,28 @@ async def test_a_worker_that_was_paused(site, measured, delivery, session_ms):
     assert delivery == "at_least_once" or not verdict.repeats
 
 
+async def test_two_workers_with_one_instance_id(site, measured):
+    """The older one ends and names the id and the other's address; nothing is lost."""
+    calls = {"instance_id": "pod-0"}
+    with site.engine(calls=calls) as older, site.engine(name="twin", calls=calls) as twin:
+        await older.ready()
+        async with Load(site, 500) as load:
+            await older.until(lambda: flowing(older), "to decide calls")
+            twin.start()
+            assert await older.exit_code() == 1
+            assert older.said(
+                "SourceDown: calls.instance_id: another process, at 127.0.0.1, has joined group "
+                f"{site.name}.group as 'pod-0': this one ends"
+            )
+            await twin.until(lambda: flowing(twin), "to decide calls")
+            await load.end()
+            await site.drained(twin)
+        assert await twin.stop() == 0
+    verdict = await judge(site, load.sent)
+    measured(f"two workers with one instance id: {verdict}")
+    assert verdict.nothing_lost, verdict
+
+
 async def test_sigterm_under_load(site, measured):
     """A stop in order exits 0 well within its deadline, and the next start repeats nothing."""
     stops: list[float] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import threading
 import time
 from pathlib import Path
@@ -45,6 +46,21 @@ async def test_an_empty_register_counts_as_loaded(redis_url, tmp_path):
         await register.create(NAME, "plain", BY)
         await add(register, ONE)
         await until(lambda: worker.listed(ONE))
+
+
+async def test_a_clock_that_is_an_hour_off_is_named(register, redis_url, tmp_path):
+    """Once, with the difference; again after the two agreed."""
+    ahead_s = 3600
+    worker = Worker(redis_url, tmp_path, clock=lambda: time.time() + ahead_s)
+    async with running(worker):
+        await until(lambda: bool(worker.told(EventKind.CLOCK_DIFFERS)))
+        (said,) = worker.told(EventKind.CLOCK_DIFFERS)
+        assert re.match(r"the list store's clock is 3(599|600) s behind ours", said)
+        ahead_s = 0
+        await until(lambda: not worker.refresher.clock_differs)
+        ahead_s = -3600
+        await until(lambda: len(worker.told(EventKind.CLOCK_DIFFERS)) > 1)
+    assert "s ahead of ours" in worker.told(EventKind.CLOCK_DIFFERS)[1]
 
 
 async def test_changes_are_enforced_at_once(register, load, redis_url, tmp_path, measured):

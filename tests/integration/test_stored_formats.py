@@ -35,6 +35,7 @@ from stream.ops import stored_format
 from tests.support import waiting
 from tests.support.builders import fingerprint_of
 from tests.support.lists import (
+    BASE,
     BY,
     NAME,
     ONE,
@@ -244,6 +245,37 @@ async def test_a_state_directory_that_takes_no_files_is_named(
     later.refresher.load_last_good()
     assert later.listed(ONE)
     assert later.listed(TWO)
+
+
+async def test_a_first_start_on_a_full_disk(
+    register, redis_url: str, tmp_path: Path, monkeypatch, load
+) -> None:
+    """The whole list is enforced from memory, and named. With room again it is written, so that a
+    start without the list store has it.
+    """
+    await load(register, BASE[:50])
+    real, full = os.fsync, True
+
+    def fsync(handle: int) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    worker = Worker(redis_url, tmp_path / "state")
+    async with running(worker):
+        assert worker.listed(BASE[49])
+        await until(lambda: bool(worker.told(EventKind.STATE_DIR_FAILED)))
+        assert "in memory alone" in worker.told(EventKind.STATE_DIR_FAILED)[0]
+        assert not worker.told(EventKind.SNAPSHOT_REFUSED)
+        await add(register, ONE)
+        await enforced(worker, ONE)
+        full = False
+        await waiting.until(lambda: _written_down(tmp_path / "state", ONE), "what was refused")
+    later = Worker("redis://127.0.0.1:1", tmp_path / "state")
+    later.refresher.load_last_good()
+    assert later.listed(BASE[49])
+    assert later.listed(ONE)
 
 
 def _written_down(state: Path, number: str) -> bool:

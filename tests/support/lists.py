@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,8 +37,9 @@ class Worker:
         self.state_dir = state_dir
         settings = {"keys": {"plain": b""}, "changes_block_ms": 50, "reconcile_s": 0.2, **fields}
         register = ListStoreSettings(url, timeout_s=0.5)
+        clock = settings.pop("clock", time.time)
         self.refresher = Refresher(
-            RefreshSettings(register, state_dir, **settings), self.events.append
+            RefreshSettings(register, state_dir, **settings), self.events.append, clock
         )
 
     def lists(self, number: str) -> set[str]:

@@ -190,6 +190,10 @@ class SnapshotUnreadable(Fault):
     """A snapshot, its manifest or one of its parts is damaged or not what it says."""
 
 
+class StateDirRefuses(SnapshotUnreadable):
+    """The disk of the state directory does not take or give a file: full, read-only, another's."""
+
+
 class ExchangeFault(Fault):
     """A repository cannot be made, signed, carried or bundled as asked; nothing was changed."""
 

@@ -5,22 +5,32 @@ checked. Changes that arrive meanwhile are applied to the new value before it go
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stream.core.filters.blocklists import Blocklists, LiveList, Table
 from stream.core.filters.overlay import EMPTY
-from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
+from stream.core.filters.snapshot import (
+    MANIFEST_PART,
+    Snapshot,
+    decode_manifest,
+    open_snapshot,
+    read_snapshot,
+)
 from stream.core.model.allowlist import NOBODY, Allowlist
-from stream.core.model.errors import SnapshotUnreadable
+from stream.core.model.errors import SnapshotUnreadable, StateDirRefuses
 from stream.lists.follower import local_state, snapshot_directory, table_cache
+from stream.lists.follower.local_state import UnwrittenBase
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
+
+log = logging.getLogger(__name__)
 
 _Names = tuple[tuple[str, str], ...]
 """What a table is made of: each list's name, and the SHA-256 of its filter."""
@@ -47,10 +57,14 @@ class RefreshSettings:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """A list as the list store has it, and the state it was made from."""
+    """A list as the list store has it, and the state it was made from.
+
+    `unwritten` is its base where the disk did not take it: it is enforced from memory.
+    """
 
     live: LiveList
     state: ListState
+    unwritten: UnwrittenBase | None = None
 
 
 async def reload_list(
@@ -69,16 +83,17 @@ async def reload_list(
                 f"{name}: no key for circle {head.circle}: it needs a [circles.{head.circle}]"
             )
         try:
-            held = await _base(store, head, held, key, settings, now_s)
+            held, unwritten = await _base(store, head, held, key, settings, now_s)
         except SnapshotUnreadable:
             # While it was read, newer bases may have taken its place and its keys be gone.
             if last_try or (await store.state(name)).head.base == head.base:
                 raise
             continue
-        await asyncio.to_thread(local_state.keep_scope, settings.state_dir, head)
+        if unwritten is None:  # else it is written with the base
+            await asyncio.to_thread(local_state.keep_scope, settings.state_dir, head)
         overlay = EMPTY.with_changes(numbered.change for numbered in state.changes)
         live = LiveList(name, key, held, overlay, head.generation, now_s, head.scope)
-        return Reloaded(live, state)
+        return Reloaded(live, state, unwritten)
     raise AssertionError("the last try raises or returns")
 
 
@@ -89,8 +104,10 @@ async def _base(
     key: bytes,
     settings: RefreshSettings,
     now_s: int,
-) -> Snapshot:
+) -> tuple[Snapshot, UnwrittenBase | None]:
     """Return the list's base: the live one, the snapshot directory's, or the list store's.
+
+    And the same to be written later, where the disk does not take it now.
 
     A list store that was restored from an older copy gives generations out again, so a base is
     known by its manifest, not by its number.
@@ -98,12 +115,12 @@ async def _base(
     if head.base:
         there = await store.manifest(head.name, head.base)
         if held is not None and held.manifest == decode_manifest(there):
-            return held
+            return held, None
         kept = await asyncio.to_thread(_on_disk, head, there, key, settings)
         if kept is not None:
-            return kept
+            return kept, None
     elif held is not None and not held.manifest.generation:
-        return held
+        return held, None
     if head.base:
         parts = await store.read_base(head.name, head.base)
         manifest = decode_manifest(parts[MANIFEST_PART])
@@ -112,7 +129,7 @@ async def _base(
             raise SnapshotUnreadable(f"{head.name}: base {head.base} says that it is {said}")
     else:
         parts = await asyncio.to_thread(_empty_parts, head, key, now_s)
-    return await asyncio.to_thread(_keep_on_disk, parts, key, settings)
+    return await asyncio.to_thread(_keep_on_disk, head, parts, key, settings)
 
 
 def _on_disk(
@@ -129,11 +146,19 @@ def _on_disk(
     return snapshot if snapshot.manifest.circle == head.circle else None
 
 
-def _keep_on_disk(parts: Mapping[str, bytes], key: bytes, settings: RefreshSettings) -> Snapshot:
-    folder = snapshot_directory.write_snapshot(
-        settings.state_dir, parts, key=key, generations_kept=settings.generations_kept
-    )
-    return open_snapshot(folder, check=False)
+def _keep_on_disk(
+    head: ListHead, parts: Mapping[str, bytes], key: bytes, settings: RefreshSettings
+) -> tuple[Snapshot, UnwrittenBase | None]:
+    """Write a base and map it; where the disk does not take it, have it in memory.
+
+    A list that is not enforced is worse than 33 MB for each million numbers.
+    """
+    base = UnwrittenBase(head, parts, key, settings.generations_kept)
+    try:
+        folder = base.write(settings.state_dir)
+    except StateDirRefuses:  # the writer tries it again, and says why
+        return read_snapshot(parts, key=key), base
+    return open_snapshot(folder, check=False), None
 
 
 def unusable(name: str) -> LiveList:
@@ -159,20 +184,27 @@ class Installer:
     def whole(self, lives: Iterable[LiveList], allow: Allowlist) -> Blocklists:
         """Return the value that enforces `lives`; blocks where a table is new.
 
-        Raises SnapshotUnreadable if the disk does not take a table.
+        A table that the disk does not take is in memory. Raises SnapshotUnreadable.
         """
         used: dict[_Names, Table] = {}
 
         def table_of(snapshots: Sequence[Snapshot]) -> Table:
             names = tuple((s.manifest.list_name, s.manifest.sha256) for s in snapshots)
             if names not in self._tables:
-                self._tables[names] = table_cache.table_for(self._state_dir, snapshots)
+                self._tables[names] = self._table(snapshots)
             used[names] = self._tables[names]
             return used[names]
 
         made = Blocklists.of(lives, allow, table_of)
         self._tables = used
         return made
+
+    def _table(self, snapshots: Sequence[Snapshot]) -> Table:
+        try:
+            return table_cache.table_for(self._state_dir, snapshots)
+        except StateDirRefuses as fault:
+            log.warning("the table of lists is in this process' memory alone: %s", fault)
+            return table_cache.in_memory(snapshots)
 
     async def build(self, lives: Sequence[LiveList], replaced: set[str]) -> Blocklists:
         """Run `whole` in a thread; add changes that arrived meanwhile for lists not `replaced`.

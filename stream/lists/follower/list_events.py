@@ -33,6 +33,8 @@ class EventKind(StrEnum):
     """A snapshot, a change or the allowlist could not be used: what was live stays."""
     TRIALS = "trials"
     """Something was promoted into force or put back on trial: it counts here from now on."""
+    CLOCK_DIFFERS = "clock_differs"
+    """The list store's clock and ours differ: entries begin and expire at another time."""
     STATE_DIR_FAILED = "shelf_failed"
     """The state directory took no change: a restart without Redis would not know it."""
 

@@ -237,10 +237,27 @@ def record_whole(state_dir: Path, state: ListState) -> None:
 Tell = Callable[[EventKind, str, str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class UnwrittenBase:
+    """A list's base, as parts of a snapshot, and what it takes to write it."""
+
+    head: ListHead
+    parts: Mapping[str, bytes]
+    key: bytes
+    generations_kept: int
+
+    def write(self, state_dir: Path) -> Path:
+        """Write it; return its folder. Raises SnapshotUnreadable, StateDirRefuses. Blocks."""
+        return snapshot_directory.write_snapshot(
+            state_dir, self.parts, key=self.key, generations_kept=self.generations_kept
+        )
+
+
 @dataclass(slots=True)
 class _Unwritten:
     """Parts of the local state that the disk does not have yet."""
 
+    bases: dict[str, UnwrittenBase] = field(default_factory=dict)
     states: dict[str, ListState] = field(default_factory=dict)
     steps: dict[str, list[Step]] = field(default_factory=dict)
     known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
@@ -268,14 +285,22 @@ class SnapshotWriter:
         self._next.steps.setdefault(name, []).extend(steps)
         self._work.set()
 
-    def replaced(self, state: ListState) -> None:
-        """Begin the change log of a list again: the list was read as a whole."""
-        self._next.states[state.head.name] = state
-        self._next.steps.pop(state.head.name, None)
+    def replaced(self, state: ListState, base: UnwrittenBase | None = None) -> None:
+        """Begin the change log of a list again: the list was read as a whole.
+
+        `base`: the one that it was read with, where the disk did not take that yet.
+        """
+        name = state.head.name
+        self._next.states[name] = state
+        self._next.steps.pop(name, None)
+        self._next.bases.pop(name, None)
+        if base is not None:
+            self._next.bases[name] = base
         self._work.set()
 
     def gone(self, name: str) -> None:
         """Forget a list that is no more."""
+        self._next.bases.pop(name, None)
         self._next.states.pop(name, None)
         self._next.steps.pop(name, None)
         self._next.gone.add(name)
@@ -321,6 +346,10 @@ class SnapshotWriter:
             remember(self._state_dir, *unwritten.known)
             with named_faults("state"):
                 stored_format.mark_folder(self._state_dir)
+        for base in unwritten.bases.values():
+            # Before the base: no start may enforce the list without it.
+            keep_scope(self._state_dir, base.head)
+            base.write(self._state_dir)
         for state in unwritten.states.values():
             record_whole(self._state_dir, state)
         for name, new in unwritten.steps.items():
@@ -335,6 +364,8 @@ def _after(before: _Unwritten, after: _Unwritten) -> _Unwritten:
     Without it a change log would lack steps, and a start without Redis the changes in them.
     """
     kept = before.states.keys() - after.gone
+    again = after.gone | after.states.keys()
+    bases = {name: base for name, base in before.bases.items() if name not in again}
     states = {name: before.states[name] for name in kept} | after.states
     steps: dict[str, list[Step]] = {}
     for name in before.steps.keys() | after.steps.keys():
@@ -342,6 +373,7 @@ def _after(before: _Unwritten, after: _Unwritten) -> _Unwritten:
         earlier = [] if name in after.states or name in after.gone else before.steps.get(name, [])
         steps[name] = [*earlier, *after.steps.get(name, [])][-_STEPS_MAX:]
     return _Unwritten(
+        bases=bases | after.bases,
         states=states,
         steps=steps,
         known=after.known or before.known,

@@ -10,6 +10,7 @@ nothing here: what a fail-over lost is put back (put_back.py), else an operator 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
@@ -44,6 +45,9 @@ from stream.ops.traces import OFF, Traces
 __all__ = ["RefreshSettings", "Refresher"]
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
 """A restart of Redis is over in a second; in a long outage lists stay, and a try is cheap."""
+CLOCK_S_MAX = 10.0
+"""Between the list store's clock and ours. Entries begin and expire by seconds; `doctor` fails at
+the same."""
 SWAP = "list swap"
 """A span from when a list's parts or changes were there to be read until calls meet them."""
 
@@ -59,6 +63,7 @@ class Refresher:
         traces: Traces = OFF,
     ) -> None:
         self.current: Blocklists = EMPTY_BLOCKLISTS
+        self.clock_differs = False
         self._settings = settings
         self._on_event = on_event
         self._clock = clock
@@ -164,6 +169,7 @@ class Refresher:
         if self._list_store.put_back:
             await self._recovery.run(store, self._identity, self._sync.copy())
         await self._reconcile(store)
+        await self._compare_clocks(store)
         if self._sync.foreign:
             self._loaded.set()  # of another list store: the local snapshots have to do
         self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"list store {self._identity or 'empty'}")
@@ -192,6 +198,7 @@ class Refresher:
             if time.monotonic() >= next_look:
                 await store.check_primary()
                 await self._reconcile(store, again=self._list_store.put_back)
+                await self._compare_clocks(store)
                 next_look = time.monotonic() + self._settings.reconcile_s
 
     # Steps
@@ -301,6 +308,22 @@ class Refresher:
             )
         return False
 
+    async def _compare_clocks(self, store: ListStore) -> None:
+        """Report clocks that differ, once until they agree."""
+        ahead_s = 0.0
+        with suppress(ListStoreRefuses):  # our user may not ask: only this comparison lacks
+            ahead_s = await store.clock_ahead_s(self._clock)
+        differs = abs(ahead_s) >= CLOCK_S_MAX
+        if differs and not self.clock_differs:
+            way = "ahead of" if ahead_s > 0 else "behind"
+            self._tell(
+                EventKind.CLOCK_DIFFERS,
+                ALLOWLIST,
+                f"the list store's clock is {abs(ahead_s):.0f} s {way} ours, so entries begin and "
+                "expire too early or too late here or elsewhere: `chronyc tracking` on both",
+            )
+        self.clock_differs = differs
+
     # Reading again
 
     async def _reload(self, store: ListStore) -> None:
@@ -387,7 +410,7 @@ class Refresher:
         for got in read:
             head = got.state.head
             self._sync.known(head.name, ListPosition(head.generation, head.chain))
-            self._writer.replaced(got.state)
+            self._writer.replaced(got.state, got.unwritten)
             self._traces.told(SWAP, begun_ns, list=head.name, generation=head.generation)
             self._tell(EventKind.SWAPPED, head.name, f"generation {head.generation}")
             self._apply_to(head.name, self._waiting.pop(head.name, []))

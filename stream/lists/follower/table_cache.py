@@ -44,10 +44,9 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
     wait and open it. It is named by the filters in it, so it is good as long as they are. A table
     is removed when each of its lists has `TABLES_KEPT` newer ones; who has it open keeps it.
 
-    Raises SnapshotUnreadable when the disk does not take it.
+    Raises StateDirRefuses when the disk does not take it.
     """
-    shape = snapshots[0].filter.shape
-    spec = TableSpec(snapshots[0].filter.plan, shape.bits_per_slice, len(snapshots))
+    spec = _spec(snapshots)
     folder = state_dir / "tables"
     filters = [snapshot.manifest.parts[FILTER_PART].sha256 for snapshot in snapshots]
     digest = sha256("\n".join((spec.dtype.str, *filters)).encode()).hexdigest()[:32]
@@ -67,6 +66,16 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
             table: Table = np.asarray(np.memmap(path, spec.dtype, "r"))
     assert len(table) == spec.rows, f"{path} has {len(table)} rows"
     return table
+
+
+def in_memory(snapshots: Sequence[Snapshot]) -> Table:
+    """Return the table of `snapshots` in memory, for a disk that takes none."""
+    return np.concatenate([*turned([one.filter for one in snapshots], _spec(snapshots).dtype)])
+
+
+def _spec(snapshots: Sequence[Snapshot]) -> TableSpec:
+    shape = snapshots[0].filter.shape
+    return TableSpec(snapshots[0].filter.plan, shape.bits_per_slice, len(snapshots))
 
 
 class _Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from stream.core.model.errors import SnapshotUnreadable
+from stream.core.model.errors import SnapshotUnreadable, StateDirRefuses
 from stream.ops.private_files import user_of
 from stream.ops.untrusted_folders import PRIVATE, open_plain
 
@@ -33,12 +33,12 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 @contextmanager
 def named_faults(doing: str) -> Iterator[None]:
-    """Give what the disk refuses our own name: `SnapshotUnreadable`, with the file and why."""
+    """Give what the disk refuses our own name: `StateDirRefuses`, with the file and why."""
     try:
         yield
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise SnapshotUnreadable(f"{doing}: {where}{error.strerror}{_why(error)}") from error
+        raise StateDirRefuses(f"{doing}: {where}{error.strerror}{_why(error)}") from error
 
 
 def _why(error: OSError) -> str:

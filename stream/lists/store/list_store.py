@@ -11,7 +11,7 @@ made while a new base is being written are neither lost nor a reason to begin ag
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
@@ -55,6 +55,7 @@ from stream.lists.store.redis_client import (
     check_primary,
     check_safe,
     client,
+    clock_ahead_s,
     renamed,
 )
 from stream.lists.store.settings import ListStoreSettings
@@ -149,6 +150,10 @@ class ListStore:
         one = await check_primary(self._redis, self._settings)
         if one != await check_primary(self._following, self._settings):
             raise ListStoreDown("two connections lead to different primaries: both are made again")
+
+    async def clock_ahead_s(self, clock: Callable[[], float]) -> float:
+        """Return how far the list store's clock is ahead of `clock`. Raises ListStoreDown."""
+        return await clock_ahead_s(self._redis, clock)
 
     async def heads(self) -> Heads:
         """Return all lists' heads, of one moment."""

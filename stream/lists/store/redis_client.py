@@ -258,6 +258,17 @@ async def check_primary(redis: Redis, settings: ListStoreSettings) -> str:
     return str(info.get("master_replid", ""))
 
 
+async def clock_ahead_s(redis: Redis, clock: Callable[[], float]) -> float:
+    """Return how far Redis' clock is ahead of `clock`, to half of the time of the answer.
+
+    Raises ListStoreDown, ListStoreRefuses.
+    """
+    asked_s = clock()
+    with renamed("asking for its time"):
+        seconds, micros = await redis.time()
+    return float(seconds + micros / 1e6 - (asked_s + clock()) / 2)
+
+
 class Replicas:
     """Replicas that must have a change before it is reported as done; none unless set.
 
