@@ -139,6 +139,7 @@ async def test_a_worker_that_was_paused(site, measured, delivery, session_ms):
     assert delivery == "at_least_once" or not verdict.repeats
 
 
+@pytest.mark.campaign
 async def test_two_workers_with_one_instance_id(site, measured):
     """The older one ends and names the id and the other's address; nothing is lost."""
     calls = {"instance_id": "pod-0"}

@@ -18,6 +18,7 @@ from stream.lists.follower.repair import (
     look,
     put_back,
     put_back_allowlist,
+    put_back_from,
 )
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -110,6 +111,28 @@ async def test_an_older_copy_is_noticed_and_given_back(own, lost):
             await add(register, THREE)
         await until(lambda: lost.listed(THREE))
         assert not lost.listed(ONE)
+
+
+async def test_steps_that_are_known_come_back_as_they_were(own, lost):
+    """With their generations: a worker stays in step, and never reads what Redis had meanwhile."""
+    async with running(lost):
+        await until(lambda: lost.refresher.lost == (NAME,))
+        found = await looked(own, lost)
+        assert found.held is not None
+        read = len(lost.told(EventKind.SWAPPED))
+        async with opened(own.url(0)) as register:
+            done = await put_back_from(
+                register, found, lost.state_dir, KEYS, By("malee", "aof"), NOW_S
+            )
+            assert done.generation == found.held.mark.generation
+            assert done.count == 51
+            assert await held_numbers(register) == {*BASE[:50], TWO}
+            entries = [entry async for entry in register.past.audit()]
+            assert {entry.actor for entry in entries[:2]} == {"malee"}
+            await until(lambda: lost.refresher.lost == ())
+            await add(register, THREE)
+        await until(lambda: lost.listed(THREE))
+        assert len(lost.told(EventKind.SWAPPED)) == read
 
 
 async def test_what_was_changed_since_the_loss_stays(own, lost):

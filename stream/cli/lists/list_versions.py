@@ -38,7 +38,7 @@ from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.formats.change_file import increment
 from stream.feeds.state_store import FeedStateStore
-from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back
+from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back_from
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import VersionDiff, difference
 from stream.lists.store.history import HistoryRow, history
@@ -303,8 +303,7 @@ def repair(
             return found, None
         behind_calls(settings, found.head.count if found.head else ROWS_FOR_KERNELS)
         with progress() as stage:
-            key = found.held.live.key
-            return found, await put_back(store, found, key, who, now_s(), stage)
+            return found, await put_back_from(store, found, state_dir, keys, who, now_s(), stage)
 
     found, done = with_list_store(settings, work)
 

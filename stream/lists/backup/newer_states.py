@@ -97,7 +97,7 @@ async def put_back(
         # First: until it is done, new allow entries would not count.
         allow = await _put_back_allow(store, ours, by, refused)
         trials = await _put_back_trials(settings, ours, by, refused)
-        await _put_back_steps(store, ours)
+        await _put_back_steps(store, ours, by)
         lists = [
             await _put_back_list(store, name, ours, summary, by, now_s, stage)
             for name in sorted(names)
@@ -113,7 +113,7 @@ def _of_store(
     return ours, [one for one in followers if one not in ours]
 
 
-async def _put_back_steps(store: ListStore, followers: Sequence[FollowerState]) -> None:
+async def _put_back_steps(store: ListStore, followers: Sequence[FollowerState], by: By) -> None:
     """Make the steps again that a state directory has one by one, in their order.
 
     Generations and chains become what they were, so that workers that run stay in step. A new base
@@ -122,7 +122,8 @@ async def _put_back_steps(store: ListStore, followers: Sequence[FollowerState]) 
     for one in sorted(followers, key=lambda follower: follower.known.synced_at_s, reverse=True):
         positions = {name: held.mark for name, held in one.lists.items()}
         # Events name what was not put back: the comparison of each list says it too.
-        await Recovery(one.place, lambda *_: None).run(store, one.known.identity, positions)
+        steps = Recovery(one.place, lambda *_: None, by)
+        await steps.run(store, one.known.identity, positions)
 
 
 async def _put_back_list(

@@ -47,11 +47,12 @@ class _Impossible(Exception):
 
 
 class Recovery:
-    """Puts back what list stores lose. `saw` all steps of the change stream."""
+    """Puts back what list stores lose, as `by`. `saw` all steps of the change stream."""
 
-    def __init__(self, state_dir: Path, tell: Tell) -> None:
+    def __init__(self, state_dir: Path, tell: Tell, by: By = BY) -> None:
         self._state_dir = state_dir
         self._tell = tell
+        self._by = by
         self._known = KnownSteps()
 
     def saw(self, steps: Iterable[Step]) -> None:
@@ -68,7 +69,8 @@ class Recovery:
         await store.check_primary()
         heads = await store.heads()
         if identity is not None and heads.identity == identity:
-            await _Comparison(store, self._known, positions, self._state_dir, self._tell).run(heads)
+            places = (self._known, positions, self._state_dir, self._tell, self._by)
+            await _Comparison(store, *places).run(heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class _Comparison:
     positions: Mapping[str, ListPosition]
     state_dir: Path
     tell: Tell
+    by: By
 
     async def run(self, heads: Heads) -> None:
         """Compare all lists with `heads`, and put back what is missing. Raises ListStoreDown."""
@@ -174,29 +177,29 @@ class _Comparison:
         """Make steps again; return how many changed something."""
         if steps[0].op in {Op.ADD, Op.REMOVE}:
             edits = [_restated(step) for step in steps]
-            result = await self.store.restate(name, edits, BY)
+            result = await self.store.restate(name, edits, self.by)
             return sum(outcome is not EditOutcome.ABSENT for outcome in result.outcomes)
         (step,) = steps
-        by = By(step.payload.decode(errors="replace"), BY.reason)
+        by = By(step.payload.decode(errors="replace"), self.by.reason)
         match step.op:
             case Op.RESERVE:
                 await self.store.reserve(name, by)
                 return 0
             case Op.CREATE:
-                return int(await self.store.create(name, by.actor, BY, again=True))
+                return int(await self.store.create(name, by.actor, self.by, again=True))
             case Op.DELETE:
                 await self.store.delete(name, by)
             case Op.SCOPE:
-                await self.store.set_scope(name, step.payload, BY)
+                await self.store.set_scope(name, step.payload, self.by)
             case Op.BASE:
                 await self._make_base(name, step)
             case Op.ALLOW:
                 entry = allow_of(step.payload)
                 if entry is None:
                     raise _Impossible(f"the allow entry of generation {step.generation} is none")
-                await self.store.allow_add([entry], BY)
+                await self.store.allow_add([entry], self.by)
             case Op.DISALLOW:
-                await self.store.allow_remove([step.payload.decode()], BY)
+                await self.store.allow_remove([step.payload.decode()], self.by)
             case _:
                 raise _Impossible(f"operation {step.op[:40]!r} is not known here")
         return 1
@@ -222,7 +225,7 @@ class _Comparison:
         circle = decode_manifest(parts[MANIFEST_PART]).circle
         moved = circle if circle != state.head.circle else ""
         if (
-            await self.store.publish_base(reservation, record, state.head, count, BY, 0, moved)
+            await self.store.publish_base(reservation, record, state.head, count, self.by, 0, moved)
             is None
         ):
             raise _Impossible("it was changed meanwhile")
@@ -230,10 +233,10 @@ class _Comparison:
     async def _pass(self, name: str, generation: int) -> None:
         """Take a list's generation above ours: only then is it read again everywhere."""
         if name == ALLOWLIST:
-            await self.store.allow_pass(generation, BY)
+            await self.store.allow_pass(generation, self.by)
             return
         while (await self.store.state(name)).head.generation <= generation:
-            await self.store.discard(await self.store.reserve(name, BY))
+            await self.store.discard(await self.store.reserve(name, self.by))
 
 
 def _head(heads: Heads, name: str) -> ListPosition | None:

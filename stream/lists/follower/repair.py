@@ -16,6 +16,7 @@ from stream.core.model.entry import Columns
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
 from stream.lists.follower import change_log, local_state, snapshot_directory
 from stream.lists.follower.local_state import LocalList
+from stream.lists.follower.put_back import Recovery
 from stream.lists.snapshot.build import with_changes
 from stream.lists.store.heads import By, Heads, ListHead, no_progress
 from stream.lists.store.list_store import ListStore
@@ -175,6 +176,32 @@ async def _has_base_of(store: ListStore, name: str, held: LocalList) -> bool:
     except SnapshotUnreadable:
         return False
     return decode_manifest(there) == held.live.snapshot.manifest
+
+
+async def put_back_from(
+    store: ListStore,
+    found: Diagnosis,
+    state_dir: Path,
+    keys: Mapping[str, bytes],
+    by: By,
+    now_s: int,
+    stage: Stage = no_progress,
+) -> Rebased:
+    """Make the list what `state_dir` knows: step by step where it has the steps, else as a base.
+
+    Steps first: generations and chain become what they were, and workers that run stay in step. For
+    a new base they would read the list again, which holds the older content at that moment.
+    Raises as `put_back` does.
+    """
+    held, before = found.held, found.head.generation if found.head else 0
+    if held is not None and found.standing.repairable:
+        steps = Recovery(state_dir, lambda *_: None, by)
+        await steps.run(store, found.identity, {found.name: held.mark})
+        again = await look(store, found.name, state_dir, keys)
+        if not again.standing.wrong and again.head is not None:
+            return Rebased(before, again.head.generation, again.head.count)
+        found = again
+    return await put_back(store, found, held.live.key if held else b"", by, now_s, stage)
 
 
 async def put_back(
