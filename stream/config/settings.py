@@ -50,6 +50,7 @@ from stream.kafka.settings import KafkaSettings, OAuthSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
+from stream.ops.renewed_secret import Secret, held
 from stream.ops.renewed_tls import RenewedContext
 from stream.ops.schema import checks
 from stream.ops.schema.toml import (
@@ -91,7 +92,8 @@ REPLACED_WHOLE = frozenset({("calls", "topics")})
 class Secrets:
     """Secrets of the environment; never printed. `circle_keys` by circle, without `plain`.
 
-    `http_tokens_file` is where the tokens come from; "": the variable itself.
+    `http_tokens_file` is where the tokens come from; "": the variable itself. `followed` are those
+    that count as soon as their file has changed, by the field's name.
     """
 
     kafka_password: str = field(default="", repr=False)
@@ -106,6 +108,11 @@ class Secrets:
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     http_tokens: Tokens = field(default_factory=Tokens, repr=False)
     http_tokens_file: str = ""
+    followed: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+
+    def of(self, name: str) -> Secret | None:
+        """Return the secret of a field, which follows its file; None: it is not set."""
+        return self.followed.get(name, getattr(self, name)) or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +174,7 @@ class EngineSettings:
             ssl=context,
             sasl_mechanism=section.sasl_mechanism,
             sasl_username=section.sasl_username or None,
-            sasl_password=self.secrets.kafka_password or None,
+            sasl_password=self.secrets.of("kafka_password"),
             oauth=self._oauth(),
             patience_s=self.asking.patience_s,
         )
@@ -179,7 +186,7 @@ class EngineSettings:
         return OAuthSettings(
             section.oauth_token_url,
             section.sasl_username,
-            self.secrets.kafka_password,
+            self.secrets.of("kafka_password") or "",
             section.oauth_scope,
             section.oauth_extensions,
         )
@@ -190,16 +197,16 @@ class EngineSettings:
         put_back = self.lists.put_back
         return ListStoreSettings(
             url=section.url,
-            username=secrets.redis_username or None,
-            password=secrets.redis_password or None,
+            username=secrets.of("redis_username"),
+            password=secrets.of("redis_password"),
             ca_file=section.ca_file,
             cert_file=section.cert_file,
             key_file=section.key_file,
             sentinels=section.sentinels,
             sentinel_master=section.sentinel_master,
             sentinel_tls=section.sentinel_tls,
-            sentinel_username=secrets.sentinel_username or None,
-            sentinel_password=secrets.sentinel_password or None,
+            sentinel_username=secrets.of("sentinel_username"),
+            sentinel_password=secrets.of("sentinel_password"),
             require_aof=section.require_aof,
             timeout_s=section.timeout_s,
             wait_replicas=section.wait_replicas,
@@ -230,16 +237,16 @@ class InsightSettings(EngineSettings):
             return replace(self.list_store(), timeout_s=section.timeout_s)
         return ListStoreSettings(
             url=section.url,
-            username=self.secrets.proxies_username or None,
-            password=self.secrets.proxies_password or None,
+            username=self.secrets.of("proxies_username"),
+            password=self.secrets.of("proxies_password"),
             ca_file=section.ca_file,
             cert_file=section.cert_file,
             key_file=section.key_file,
             sentinels=section.sentinels,
             sentinel_master=section.sentinel_master,
             sentinel_tls=section.sentinel_tls,
-            sentinel_username=self.secrets.proxies_sentinel_username or None,
-            sentinel_password=self.secrets.proxies_sentinel_password or None,
+            sentinel_username=self.secrets.of("proxies_sentinel_username"),
+            sentinel_password=self.secrets.of("proxies_sentinel_password"),
             timeout_s=section.timeout_s,
             named=("[sinks.redis] url", "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD"),
         )
@@ -461,4 +468,7 @@ def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list
     tokens = read_tokens(secret(HTTP_TOKENS, environ, errors), wrong)
     errors += [f"environment: {HTTP_TOKENS}: {what}" for what in wrong]
     file = environ.get(f"{HTTP_TOKENS}_FILE", "")
-    return Secrets(**given, circle_keys=keys, http_tokens=tokens, http_tokens_file=file)
+    followed = {name: held(SECRETS[name], environ, one, str) for name, one in given.items() if one}
+    return Secrets(
+        **given, circle_keys=keys, http_tokens=tokens, http_tokens_file=file, followed=followed
+    )

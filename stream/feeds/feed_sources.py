@@ -12,6 +12,7 @@ from stream.feeds.feed import Feed
 from stream.feeds.transports.transport import Transport
 from stream.feeds.transports.transport import shown as shown_url
 from stream.kafka.settings import KafkaSettings
+from stream.ops.renewed_secret import Secret, SecretValues, held
 from stream.ops.schema.toml import dotted, one_of, secret, shown, strict_converter, structured
 
 KafkaOf = Callable[[], KafkaSettings]
@@ -115,12 +116,13 @@ def source_of(
     )
 
 
-def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> dict[str, str]:
+def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> SecretValues:
     """Return the values of the variables that the settings name (or of `<NAME>_FILE`)."""
     names: tuple[str, ...] = settings.variables() if hasattr(settings, "variables") else ()
     found = {name: secret(name, environ, errors) for name in names}
     errors += [f"environment: {name} is not set" for name, value in found.items() if not value]
-    return found
+    kept: dict[str, Secret] = {name: held(name, environ, one, str) for name, one in found.items()}
+    return SecretValues(kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

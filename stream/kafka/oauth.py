@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 
 from stream.kafka.settings import OAuthSettings
 from stream.ops.clock import monotonic_s
+from stream.ops.renewed_secret import text_of
 
 _WAIT_S: Final = 10.0
 """Longest wait for the identity provider; a client of Kafka tries again by itself."""
@@ -82,7 +83,7 @@ class ClientCredentials(AbstractTokenProvider):
 
 def _basic(settings: OAuthSettings) -> str:
     """Return our name and secret, each form-encoded first (RFC 6749, 2.3.1)."""
-    pair = f"{quote_plus(settings.client_id)}:{quote_plus(settings.client_secret)}"
+    pair = f"{quote_plus(settings.client_id)}:{quote_plus(text_of(settings.client_secret) or '')}"
     return f"Basic {b64encode(pair.encode()).decode()}"
 
 

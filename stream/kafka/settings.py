@@ -6,6 +6,7 @@ from ssl import SSLContext
 from typing import Any
 
 from stream.core.model.errors import KafkaAway
+from stream.ops.renewed_secret import RenewedSecret, Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class OAuthSettings:
 
     token_url: str
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: Secret = field(repr=False)
     scope: str = ""
     extensions: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,7 +43,7 @@ class KafkaSettings:
     ssl: SSLContext | None = None
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
-    sasl_password: str | None = field(default=None, repr=False)
+    sasl_password: Secret | None = field(default=None, repr=False)
     oauth: OAuthSettings | None = None
     patience_s: float | None = None
 
@@ -57,6 +58,10 @@ class KafkaSettings:
             "sasl_plain_username": self.sasl_username,
             "sasl_plain_password": self.sasl_password,
         }
+        if isinstance(self.sasl_password, RenewedSecret):
+            from stream.kafka.renewed_password import RenewedPassword
+
+            shared["sasl_plain_password"] = RenewedPassword(self.sasl_password)
         if self.oauth is not None:
             # aiohttp takes 0.2 s to import, and few brokers ask for tokens.
             from stream.kafka.oauth import ClientCredentials

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -16,6 +17,7 @@ from stream.core.model.errors import KafkaRefuses
 from stream.kafka.oauth import ClientCredentials
 from stream.kafka.settings import KafkaSettings, OAuthSettings, TopicsSettings
 from stream.kafka.topics import check_topics
+from stream.ops.renewed_secret import RenewedSecret
 from tests.fault.site import Site
 from tests.fault.traffic import Load, decides, judge
 from tests.support.kafka_secured import PASSWORD, USER, Secured, secured_broker
@@ -91,6 +93,21 @@ async def test_a_token_is_asked_for_once_in_its_life(provider: Provider) -> None
     short = ClientCredentials(provider.settings())
     provider.life_s = 0
     assert await short.token() != await short.token()
+
+
+async def test_a_renewed_secret_is_used_for_the_next_token(
+    provider: Provider, tmp_path: Path
+) -> None:
+    """The client's secret of a file counts without a restart."""
+    file = tmp_path / "secret"
+    file.write_text(PASSWORD)
+    secret = RenewedSecret(file, PASSWORD, str)
+    tokens = ClientCredentials(OAuthSettings(provider.url, USER, secret))
+    provider.life_s = 0
+    await tokens.token()
+    file.write_text("the second one")
+    await tokens.token()
+    assert [one["password"] for one in provider.asked] == [PASSWORD, "the second one"]
 
 
 @pytest.mark.parametrize(

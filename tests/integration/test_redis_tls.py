@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 
+from stream.config.settings import load
 from stream.lab.embedded import Unavailable, best_redis
 from stream.lab.embedded.guarded_server import Server, free_ports, new_folder
 from stream.lab.embedded.redis_program import redis_program
@@ -129,6 +130,31 @@ async def test_a_renewed_certificate_counts(secured: Secured, tmp_path: Path) ->
             await made.ping()
         put("client")
         assert await made.ping()
+
+
+async def test_a_renewed_password_counts(redis_url: str, tmp_path: Path) -> None:
+    """Of a file that `RINGFENCE_REDIS_PASSWORD_FILE` names, at the next connection."""
+    (tmp_path / "password").write_text("first")
+    environ = {
+        "RINGFENCE_REDIS__URL": redis_url,
+        "RINGFENCE_REDIS_USERNAME": "renewed",
+        "RINGFENCE_REDIS_PASSWORD_FILE": str(tmp_path / "password"),
+    }
+    with redis.Redis.from_url(redis_url) as admin:
+        words = ("ACL", "SETUSER", "renewed", "reset", "on", "+@all", "~*")
+        try:
+            admin.execute_command(*words, ">first")
+            made = client(load([], environ).list_store())
+            async with Closing(made):
+                assert await made.ping()
+                admin.execute_command(*words, ">second one")
+                await made.connection_pool.disconnect()
+                with pytest.raises(AuthenticationError):
+                    await made.ping()
+                (tmp_path / "password").write_text("second one\n")
+                assert await made.ping()
+        finally:
+            admin.execute_command("ACL", "DELUSER", "renewed")
 
 
 def test_sentinels_behind_tls_with_a_password(

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
 
+from stream.config.settings import load
 from stream.core.model.errors import FeedDown, FeedFault, KafkaRefuses
 from stream.feeds.transports.kafka_topic import KafkaFeedSettings, KafkaTransport
 from stream.feeds.transports.transport import Fetched
@@ -15,6 +18,7 @@ from stream.kafka.settings import KafkaSettings, TopicsSettings
 from stream.kafka.topics import check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
+from tests.support.engine import toml
 from tests.support.kafka_secured import PASSWORD, USER, Secured, secured_broker
 
 pytestmark = [
@@ -87,6 +91,23 @@ async def test_other_ways_in(secured, here, way):
         await engine.ready()
         assert await decided(here, engine, LISTED[0], INNOCENT[0]) == ["block", "allow"]
         assert await engine.stop() == 0
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+async def test_a_renewed_password_counts(secured, tmp_path, mechanism):
+    """Of a file, for a client that the broker has refused by its former one."""
+    (tmp_path / "password").write_text("former")
+    (tmp_path / "own.toml").write_text(toml({"kafka": by_sasl(secured, mechanism)}))
+    environ = {"RINGFENCE_KAFKA_PASSWORD_FILE": str(tmp_path / "password")}
+    client = AIOKafkaClient(**load([tmp_path / "own.toml"], environ).kafka_client().options())
+    try:
+        with pytest.raises(KafkaConnectionError):
+            await client.bootstrap()
+        (tmp_path / "password").write_text(f"{PASSWORD}\n")
+        await client.bootstrap()
+        assert client.cluster.brokers()
+    finally:
+        await client.close()
 
 
 @pytest.mark.parametrize(

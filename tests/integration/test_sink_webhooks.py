@@ -1,6 +1,7 @@
 """`ringfence sink webhooks` against a server that misbehaves, and a real Kafka."""
 
 import asyncio
+import base64
 import json
 import ssl
 from collections import Counter
@@ -25,6 +26,7 @@ from stream.edge.sinks.webhook_post import DeliveryResult, Post
 from stream.kafka.batch import Partition, RawBatch, Segment
 from stream.kafka.topics import ensure_topics
 from stream.ops.metrics.sink_catalogue import WebhookMetrics
+from stream.ops.renewed_secret import RenewedSecret
 from stream.services.webhook_sink import WebhookSink, resend
 from tests.support import certificates
 from tests.support.engine import WAIT_S, Deployment
@@ -138,6 +140,17 @@ TROUBLES: list[tuple[Answer, DeliveryResult]] = [
 def _later(n: int) -> web.Response:
     headers = {"Retry-After": "0"} if n < 3 else {}
     return web.Response(status=429 if n < 3 else 200, headers=headers)
+
+
+async def test_a_renewed_secret_signs_the_next_try(tmp_path: Path) -> None:
+    """Of a file that changed: the receiver takes nothing else."""
+    (tmp_path / "secret").write_text(SECRET)
+    former = base64.b64encode(b"former" * 6).decode()
+    secret = RenewedSecret(tmp_path / "secret", secret_of(former), secret_of)
+    async with Receiver(lambda *_: 200).serving() as receiver:
+        told = Told(f"http://127.0.0.1:{receiver.port}/h", secrets=(secret,))
+        await told.deliver(decision())
+        assert receiver.genuine
 
 
 @pytest.mark.parametrize(("answer", "result"), TROUBLES)

@@ -6,9 +6,12 @@ from typing import Annotated, Literal
 
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.sinks.cloud_event import Mode, secret_of
+from stream.ops.renewed_secret import RenewedSecret, held
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems, secret
 
+SigningSecret = bytes | RenewedSecret[bytes]
+"""Of a webhook; one of a file counts as soon as the file has changed."""
 Port = Annotated[int, Between(0, 65_535)]
 
 
@@ -91,20 +94,20 @@ class WebhooksSection:
         """The topics that webhooks need besides."""
         return (self.undelivered_topic,) if self.endpoints else ()
 
-    def secrets(self, environ: Mapping[str, str]) -> dict[str, tuple[bytes, ...]]:
+    def secrets(self, environ: Mapping[str, str]) -> dict[str, tuple[SigningSecret, ...]]:
         """Each endpoint's secrets, the newest first. Raises ConfigInvalid with all errors."""
         errors: list[str] = []
         found = {}
         for name, section in self.endpoints.items():
-            held = []
+            found_here: list[SigningSecret] = []
             for variable in filter(None, (section.secret_env, section.old_secret_env)):
                 text = secret(variable, environ, errors)
                 try:
-                    held.append(secret_of(text))
+                    found_here.append(held(variable, environ, secret_of(text), secret_of))
                 except ValueError as error:
                     what = str(error) if text else "is not set"
                     errors.append(f"environment: {variable}: {what}; it signs webhook {name}")
-            found[name] = tuple(held)
+            found[name] = tuple(found_here)
         if errors:
             raise ConfigInvalid(tuple(errors))
         return found

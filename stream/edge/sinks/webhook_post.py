@@ -20,9 +20,10 @@ from yarl import URL
 from stream import __version__
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.sinks.cloud_event import CloudEvent, request_of, signed
-from stream.edge.sinks.settings import EndpointSection
+from stream.edge.sinks.settings import EndpointSection, SigningSecret
 from stream.feeds.transports.http_get import retry_after_s
 from stream.ops.clock import monotonic_s, now_s
+from stream.ops.renewed_secret import RenewedSecret
 
 GRANTED_S: Final = 86_400.0
 """Life of a permission: a receiver that has withdrawn it is asked again within a day."""
@@ -171,7 +172,9 @@ class Post:
     Each event is signed with all of `secrets`, the newest first.
     """
 
-    def __init__(self, settings: EndpointSection, source: str, secrets: Sequence[bytes]) -> None:
+    def __init__(
+        self, settings: EndpointSection, source: str, secrets: Sequence[SigningSecret]
+    ) -> None:
         self._settings = settings
         self._source = source
         self._secrets = secrets
@@ -214,7 +217,10 @@ class Post:
             if not await self._permit.held(self._session, self._url):
                 return DeliveryTry(DeliveryResult.NOT_PERMITTED)
             headers, body = request_of(event, settings.mode, self._source)
-            headers |= signed(self._secrets, event.id, now_s(), body)
+            secrets = [
+                one.now() if isinstance(one, RenewedSecret) else one for one in self._secrets
+            ]
+            headers |= signed(secrets, event.id, now_s(), body)
             return await self._post(headers, body)
         except TimeoutError:  # aiohttp's own are among them
             return DeliveryTry(DeliveryResult.TIMEOUT)

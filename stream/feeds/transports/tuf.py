@@ -94,16 +94,9 @@ class TufTransport:
     """One list of one repository."""
 
     def __init__(self, settings: TufSettings, secrets: Secrets) -> None:
-        self._settings = settings
+        self._settings, self._secrets = settings, secrets
         self._place = settings.url or settings.path
-        self._limits = TufLimits(
-            fetch=FetchLimits(
-                answer_s=settings.answer_s,
-                ca_file=settings.ca_file,
-                headers=settings.login.headers(secrets),
-            ),
-            target_bytes_max=settings.bytes_max,
-        )
+        self._login = settings.login.headers(secrets)
         self._client: TufClient | None = None
         self._apart: OwnThread[Fetched | Unchanged] = OwnThread(self._place, settings.deadline_s)
         self._brought = ""
@@ -160,9 +153,14 @@ class TufTransport:
         return replace(got, wait_s_min=again_s)
 
     def _opened(self, state: Path) -> TufClient:
-        if self._client is None:
-            root = trusted_root(Path(self._settings.root))
-            self._client = TufClient(self._place, state, root, self._limits)
+        settings = self._settings
+        login = settings.login.headers(self._secrets)
+        if self._client is None or login != self._login:  # a client keeps the secret that it got
+            self._login = login
+            fetch = FetchLimits(answer_s=settings.answer_s, ca_file=settings.ca_file, headers=login)
+            limits = TufLimits(fetch=fetch, target_bytes_max=settings.bytes_max)
+            root = trusted_root(Path(settings.root))
+            self._client = TufClient(self._place, state, root, limits)
         return self._client
 
     def _changes(

@@ -23,6 +23,7 @@ from redis.asyncio.sentinel import (
 )
 from redis.backoff import NoBackoff
 from redis.commands.core import AsyncScript
+from redis.credentials import CredentialProvider
 from redis.exceptions import (
     AuthenticationError,
     ClusterCrossSlotError,
@@ -35,6 +36,7 @@ from redis.exceptions import (
 from stream.core.model.errors import ChangeUnsafe, ListStoreDown, ListStoreRefuses, ListStoreUnsafe
 from stream.lists.store import redis_keys
 from stream.lists.store.settings import ListStoreSettings
+from stream.ops.renewed_secret import RenewedSecret, Secret, text_of
 from stream.ops.stored_format import LIST_STORE, check_number
 
 FORMAT = LIST_STORE
@@ -65,6 +67,18 @@ class _RenewedManaged(SentinelManagedSSLConnection, _Renewed):
     """The same, to the primary that the sentinels name."""
 
 
+class _RenewedLogin(CredentialProvider):
+    """User and password of files: redis-py asks for them at each connection."""
+
+    def __init__(self, username: Secret | None, password: Secret | None) -> None:
+        self._username, self._password = username, password
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return the password of now, and the user before it, where there is one."""
+        username, password = text_of(self._username), text_of(self._password) or ""
+        return (username, password) if username else (password,)
+
+
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Connections to the primary that the sentinels name; the sentinels' own close with it."""
 
@@ -85,8 +99,7 @@ def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:
     kwargs: dict[str, Any] = {
         "max_connections": CONNECTIONS_MAX,
         "timeout": settings.timeout_s,
-        "username": settings.username,
-        "password": settings.password,
+        **_login(settings.username, settings.password),
         "socket_timeout": settings.timeout_s + wait_s,
         **_patience(settings),
         # Closes the connection, and repeats nothing either: there are 0 retries.
@@ -112,8 +125,7 @@ def sentinels_of(settings: ListStoreSettings) -> Sentinel:
     """Return clients of the sentinels, in the order of their addresses."""
     places = [one.rpartition(":") for one in settings.sentinels]
     kwargs: dict[str, Any] = {
-        "username": settings.sentinel_username,
-        "password": settings.sentinel_password,
+        **_login(settings.sentinel_username, settings.sentinel_password),
         "socket_timeout": settings.timeout_s,
         **_patience(settings),
     }
@@ -121,6 +133,12 @@ def sentinels_of(settings: ListStoreSettings) -> Sentinel:
         kwargs |= {"ssl": True, **_files(settings)}
     addresses = [(host.strip("[]"), int(port)) for host, _, port in places]
     return Sentinel(addresses, sentinel_kwargs=kwargs)
+
+
+def _login(username: Secret | None, password: Secret | None) -> dict[str, Any]:
+    if isinstance(username, RenewedSecret) or isinstance(password, RenewedSecret):
+        return {"credential_provider": _RenewedLogin(username, password)}
+    return {"username": username, "password": password}
 
 
 def _patience(settings: ListStoreSettings) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Settings of the list store, apart from its client, which takes long to import."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from stream.ops.renewed_secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +20,16 @@ class ListStoreSettings:
     """
 
     url: str
-    username: str | None = None
-    password: str | None = None
+    username: Secret | None = None
+    password: Secret | None = field(default=None, repr=False)
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
     sentinels: tuple[str, ...] = ()
     sentinel_master: str = ""
     sentinel_tls: bool = False
-    sentinel_username: str | None = None
-    sentinel_password: str | None = None
+    sentinel_username: Secret | None = None
+    sentinel_password: Secret | None = field(default=None, repr=False)
     wait_replicas: int = 0
     wait_ms: int = 1000
     put_back: bool = False
