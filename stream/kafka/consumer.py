@@ -10,8 +10,9 @@ so it is not asked; the revoke hook is not called on `stop`, so the loop settles
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
@@ -25,11 +26,17 @@ from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, re
 from stream.kafka.instance_ids import forgotten, other_holder, shared
 from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
+from stream.kafka.topic_ids import topic_ids
 
 log = logging.getLogger(__name__)
 
 METADATA_AGE_MS = 10_000
-"""So long a partition that is added to a topic may stay unread; aiokafka's own are five minutes."""
+"""So long a partition that is added to a topic may stay unread; aiokafka's own are five minutes.
+
+So long, too, one may be read on that belongs to another topic of the same name by now.
+"""
+_AGAIN_S = 0.1
+"""Until brokers are asked again that did not say where to begin."""
 _SHOWN_POLL_S = 0.002
 """Between two looks whether the group shows a position: see `await_shown`, up to 28 ms."""
 
@@ -47,6 +54,8 @@ class KafkaSource:
         self._observe = observe
         self._consumer: Any = None
         self._first_seen: dict[str, set[int]] = {}
+        self._topic_ids: dict[str, UUID] = {}
+        self._watch: asyncio.Task[None] | None = None
         self._reader: Reader | None = None
         self._epoch = 0
         self._assigned: frozenset[TopicPartition] | None = None
@@ -77,11 +86,14 @@ class KafkaSource:
         # Subscribed only now, since `start` would else wait for partitions, which a group with
         # more members than partitions never has.
         self._consumer.subscribe(list(self._settings.topics), listener=_Listener(self))
+        self._watch = asyncio.create_task(self._watch_topics())
 
     async def stop(self) -> None:
         """Leave the group. What the loop has not settled before, others repeat."""
         self._stopped = True
         self._released.set()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._reader is not None:
             await self._reader.stop()
         if self._consumer is not None:
@@ -264,6 +276,10 @@ class KafkaSource:
         return {Partition(*tp): end for tp, end in ends.items()}
 
     @property
+    def _client(self) -> Any:
+        return self._consumer._client  # noqa: SLF001 - nothing public asks for ids
+
+    @property
     def _reading(self) -> Reader:
         assert self._reader is not None, "start it first"
         return self._reader
@@ -304,41 +320,60 @@ class KafkaSource:
             return
 
     async def _read_starts(self, assigned: Iterable[TopicPartition], epoch: int) -> None:
-        """Learn from where each partition is read, and pin that down where it is the end.
+        """Learn from where each partition is read, and begin there.
+
+        One of a topic that was made again since we knew it is read from its beginning: positions
+        of the former say nothing of it.
+        """
+        tps = list(assigned)
+        try:
+            ids = await topic_ids(self._client, self._settings.topics)
+            begins = await self._begins_of_others(tps, ids)
+        except KafkaError as error:  # brokers are away, or a new topic's leaders are unknown: later
+            log.debug("topic ids or beginnings cannot be asked: %r", error)
+            await asyncio.sleep(_AGAIN_S)
+            return
+        again = self._again
+        positions = await (self._first_positions(tps) if again is None else self._same(tps, *again))
+        positions |= begins
+        for tp, offset in begins.items():
+            self._consumer.seek(tp, offset)
+        if epoch == self._epoch:  # else these are another assignment's partitions
+            for topic in sorted({tp.topic for tp in begins}):
+                log.warning("%s was made again: it is read from its beginning", topic)
+            # Of those we read: one that was made again while we have nothing of it is news later.
+            self._topic_ids |= {tp.topic: ids[tp.topic] for tp in tps if tp.topic in ids}
+            self._again = None
+            self._starts = {_named(tp): offset for tp, offset in positions.items()}
+            self._taken = dict(self._starts)
+            self._reading.begin(epoch, self._starts)
+
+    async def _first_positions(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the group's positions, and pin them down where they are the end.
 
         A group without a committed position that starts at the end would, after a crash before its
         first commit, start at the end again and skip what came between. A partition that was added
         to a topic since is read from its beginning: calls lay in it before we knew of it.
         """
-        tps = list(assigned)
-        if self._again is not None:
-            await self._read_starts_again(tps, epoch, *self._again)
-            return
         # aiokafka learns them in the background; each of these waits ends once it has.
-        positions = [await self._consumer.position(tp) for tp in tps]
+        positions = {tp: await self._consumer.position(tp) for tp in tps}
         if self._settings.start_at == "latest":
             committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
-            fresh = {
-                tp: position
-                for tp, position, known in zip(tps, positions, committed, strict=True)
-                if known is None
-            }
+            fresh = [tp for tp, known in zip(tps, committed, strict=True) if known is None]
             if added := [tp for tp in fresh if self._is_added(tp)]:
                 await self._consumer.seek_to_beginning(*added)
-                fresh |= {tp: await self._consumer.position(tp) for tp in added}
-                positions = [fresh.get(tp, at) for tp, at in zip(tps, positions, strict=True)]
+                positions |= {tp: await self._consumer.position(tp) for tp in added}
             if fresh:
-                await self._consumer.commit(fresh)
-        self._begin(epoch, dict(zip(map(_named, tps), positions, strict=True)))
+                await self._consumer.commit({tp: positions[tp] for tp in fresh})
+        return positions
 
-    async def _read_starts_again(
+    async def _same(
         self,
-        tps: list[TopicPartition],
-        epoch: int,
+        tps: Sequence[TopicPartition],
         starts: Mapping[Partition, int],
         back: Mapping[Partition, int],
-    ) -> None:
-        """Begin the same assignment again, after the partitions in `back` went there.
+    ) -> dict[TopicPartition, int]:
+        """Return where the same assignment begins again, after the partitions in `back` went there.
 
         Their committed positions count no more: they lie beyond the end.
         """
@@ -346,18 +381,43 @@ class KafkaSource:
         positions = {}
         for tp, known in zip(tps, committed, strict=True):
             partition = _named(tp)
-            positions[partition] = back.get(
-                partition, starts[partition] if known is None else known
-            )
-            self._consumer.seek(tp, positions[partition])
-        self._begin(epoch, positions)
+            kept = starts[partition] if known is None else known
+            positions[tp] = back.get(partition, kept)
+            self._consumer.seek(tp, positions[tp])
+        return positions
 
-    def _begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
-        if epoch == self._epoch:  # else these are another assignment's partitions
-            self._again = None
-            self._starts = dict(positions)
-            self._taken = dict(positions)
-            self._reading.begin(epoch, positions)
+    async def _watch_topics(self) -> None:
+        """See when a topic of ours was made again and no fetch was refused: it has more already.
+
+        What was read amid it meanwhile is decided twice, with the same ids; nothing is passed over.
+        """
+        while True:
+            await asyncio.sleep(METADATA_AGE_MS / 1000)
+            assigned, epoch = self._assigned, self._epoch
+            if not assigned or self._starts is None or self._revoking:
+                continue
+            try:
+                begins = await self._begins_of_others(
+                    assigned, await topic_ids(self._client, self._settings.topics)
+                )
+            except KafkaError as error:
+                log.debug("topic ids or beginnings cannot be asked: %r", error)
+                continue
+            if begins and epoch == self._epoch and not self._revoking:
+                self._back = {_named(tp): offset for tp, offset in begins.items()}
+                self._revoking = True
+                self._changed.set()
+
+    async def _begins_of_others(
+        self, tps: Iterable[TopicPartition], ids: Mapping[str, UUID]
+    ) -> dict[TopicPartition, int]:
+        """Return where those of `tps` begin whose topic is another than the one we knew."""
+        others = [
+            tp
+            for tp in tps
+            if tp.topic in ids and ids[tp.topic] != self._topic_ids.get(tp.topic, ids[tp.topic])
+        ]
+        return await self._consumer.beginning_offsets(others) if others else {}
 
     def _is_added(self, fresh: TopicPartition) -> bool:
         """True if the topic has got this partition since our first assignment.

@@ -3,18 +3,20 @@
 import asyncio
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from stream.core import kernels
+from stream.kafka import consumer
 from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher, reader_for
 from stream.kafka.reader import AiokafkaReader
 from stream.kafka.settings import KafkaSettings, SourceSettings
-from tests.support.waiting import HANGS_S
+from tests.support.waiting import HANGS_S, until
 
 TP = TopicPartition("calls", 0)
 OTHER = TopicPartition("calls", 1)
@@ -25,6 +27,13 @@ class Consumer:
 
     def __init__(self) -> None:
         self.fetched = asyncio.Event()
+        self.ids = {"calls": UUID(int=1)}
+        self._client = SimpleNamespace(
+            cluster=SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)]), send=self._topics
+        )
+
+    async def _topics(self, node: int, request: object) -> Any:
+        return SimpleNamespace(topics=[(0, name, one, False) for name, one in self.ids.items()])
 
     async def position(self, tp: TopicPartition) -> int:
         return 7
@@ -45,8 +54,8 @@ def source() -> KafkaSource:
 
 async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:
     """The group gave the partitions away in mid-fetch: no batch, no crash, and a new epoch."""
-    source._consumer = consumer = Consumer()
-    source._reader = AiokafkaReader(consumer)
+    source._consumer = fake = Consumer()
+    source._reader = AiokafkaReader(fake)
     source._assign([TP])
     await source.next_batch(10, 1000)
     assert source.starts == {Partition("calls", 0): 7}
@@ -55,7 +64,7 @@ async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: Ka
     await asyncio.sleep(0)
     with pytest.raises(PartitionsLost):
         await source.commit({Partition("calls", 0): 8})
-    consumer.fetched.set()
+    fake.fetched.set()
     assert len(await fetching) == 0
     assert source.epoch == epoch + 1
 
@@ -84,6 +93,9 @@ class Shortened(Consumer):
     async def committed(self, tp: TopicPartition) -> int | None:
         return self.held[tp]
 
+    async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 0)
+
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self.at[tp] = offset
 
@@ -101,9 +113,9 @@ async def test_a_partition_that_goes_back_begins_again_there(
     source: KafkaSource, known: int | None, other: int
 ) -> None:
     """Its topic was made again: the loop settles first, and the others go on where they were."""
-    source._consumer = consumer = Shortened()
-    consumer.held[OTHER] = known
-    source._reader = AiokafkaReader(consumer)
+    source._consumer = fake = Shortened()
+    fake.held[OTHER] = known
+    source._reader = AiokafkaReader(fake)
     source._assign([TP, OTHER])
     await source.next_batch(10, 1000)
     for _ in range(2):
@@ -121,10 +133,47 @@ async def test_a_partition_that_goes_back_begins_again_there(
     assert not source.revoking
 
 
+async def test_a_topic_made_again_is_read_from_its_beginning(
+    source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has more records than the former had, so no fetch is refused: its id tells."""
+    monkeypatch.setattr(consumer, "METADATA_AGE_MS", 1)
+    source._consumer = known = Shortened()
+    source._reader = AiokafkaReader(known)
+    source._assign([TP, OTHER])
+    await source.next_batch(10, 1000)
+    watch = asyncio.ensure_future(source._watch_topics())
+    await asyncio.sleep(0.02)
+    assert not source.revoking, "it is the same topic"
+    known.ids = {}  # it is deleted
+    await asyncio.sleep(0.02)
+    assert not source.revoking
+    known.ids = {"calls": UUID(int=2)}
+    await until(lambda: source.revoking, "the end of the assignment")
+    source.released()
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 0, Partition("calls", 1): 0}
+    await asyncio.sleep(0.02)
+    assert not source.revoking, "it is known now"
+    watch.cancel()
+
+
+async def test_a_topic_made_again_while_the_group_gives_nothing(source: KafkaSource) -> None:
+    """It was found gone, and the group given nothing before it was back."""
+    source._consumer = known = Shortened()
+    source._reader = AiokafkaReader(known)
+    for ids, assigned in ((1, [TP, OTHER]), (2, []), (2, [TP, OTHER])):
+        known.ids = {"calls": UUID(int=ids)}
+        source._end_epoch()
+        source._assign(assigned)
+        await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 0, Partition("calls", 1): 0}
+
+
 async def test_a_group_that_revokes_meanwhile_has_its_way(source: KafkaSource) -> None:
     """A partition went back, and before the loop has settled the group takes all away."""
-    source._consumer = consumer = Shortened()
-    source._reader = AiokafkaReader(consumer)
+    source._consumer = fake = Shortened()
+    source._reader = AiokafkaReader(fake)
     source._assign([TP, OTHER])
     await source.next_batch(10, 1000)
     while not source.revoking:

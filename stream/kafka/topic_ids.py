@@ -1,0 +1,140 @@
+"""Topic ids: they tell a topic that was deleted and made again under its name (KIP-516).
+
+Positions in it mean nothing in the new one, and where the new one has more records already, no
+fetch is refused. aiokafka 0.14 asks for metadata up to version 5, which has no ids. So this is
+version 10 of the same request (Kafka protocol guide, "Metadata API", key 3; Kafka 2.8), for its
+connections.
+"""
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Schema,
+    TaggedFields,
+)
+
+_NONE = UUID(int=0)
+"""Asks for a topic by its name; in answers, of a topic that has no id."""
+
+
+class _Uuid(AbstractType[UUID]):
+    """Sixteen bytes; the protocol's type that aiokafka lacks."""
+
+    @classmethod
+    def encode(cls, value: UUID) -> bytes:
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> UUID:
+        return UUID(bytes=data.read(16))
+
+
+class _MetadataResponse(Response):
+    API_KEY = 3
+    API_VERSION = 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString()),
+                ("port", Int32),
+                ("rack", CompactString()),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString()),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("name", CompactString()),
+                ("topic_id", _Uuid),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline_replicas", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("authorized_operations", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest10(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 10
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(("topic_id", _Uuid), ("name", CompactString()), ("tags", TaggedFields)),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequest10]):
+    API_KEY = 3
+
+    def __init__(self, topics: Iterable[str]) -> None:
+        self._topics: list[tuple[UUID, str, dict[int, bytes]]] = [
+            (_NONE, topic, {}) for topic in topics
+        ]
+
+    def build(self, request_struct_class: type[_MetadataRequest10]) -> _MetadataRequest10:
+        return request_struct_class(self._topics, False, False, False, {})
+
+
+async def topic_ids(client: Any, topics: Iterable[str]) -> dict[str, UUID]:
+    """Return the ids of those of `topics` that exist now; none from a broker older than Kafka 2.8.
+
+    `client` is an aiokafka client that is connected. Raises KafkaError where no broker answers.
+    """
+    answer = await _answer(client, _MetadataRequest(topics))
+    return {
+        name: topic_id
+        for code, name, topic_id, *_ in (answer.topics if answer is not None else ())
+        if code == 0 and topic_id != _NONE
+    }
+
+
+async def _answer(client: Any, request: _MetadataRequest) -> Any:
+    error: KafkaError = NodeNotReadyError("no broker is known")
+    for broker in client.cluster.brokers():
+        try:
+            return await client.send(broker.nodeId, request)
+        except NotImplementedError:  # aiokafka's: the broker has no such version
+            return None
+        except KafkaError as one:  # perhaps another is there
+            error = one
+    raise error
