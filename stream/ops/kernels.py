@@ -4,8 +4,9 @@ Numba keeps compiled code as pickles, and who can write those can run code as us
 belongs to us alone, or to root as in an image, or the kernels stay off and the reference does their
 work, several times slower.
 
-An image compiles for a level of processors and not for its builder's own: NUMBA_CPU_NAME and
-NUMBA_CPU_FEATURES, which Numba reads, say which.
+An image compiles for a level of processors and not for its builder's own: NUMBA_CPU_NAME, which
+Numba reads, says which. The folder keeps that name, so that each process that reads from it asks
+Numba for the same.
 """
 
 import ctypes
@@ -29,6 +30,8 @@ FOLDER = "kernels"
 """Their folder in a state directory, if the settings name no other place."""
 LEVEL = "x86-64-v3"
 """The level of the x86-64 psABI that images are compiled for: processors since 2013 to 2015."""
+CPU_FILE = "cpu"
+"""The file of a folder with the level of its kernels; without it they are for the machine's own."""
 _OF_LEVEL = frozenset({"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe", "xsave"})
 """Features of that level, as Linux names them (`abm` has lzcnt)."""
 KEPT_S = 30 * 86_400.0
@@ -53,20 +56,34 @@ def warm_up(folder: Path, *, may_compile: bool = True) -> KernelStatus:
     Blocks. Never raises.
     """
     began_s = time.monotonic()
-    why_not = _obstacle()
-    if not why_not:
-        try:
-            why_not = _activated(_private(folder), may_compile=may_compile)
-        except ImportError as error:
-            why_not = f"Numba cannot be imported: {error}"
-        except OSError as error:
-            why_not = f"{error.filename or folder}: {error.strerror}"
-        except _Unsafe as unsafe:
-            why_not = str(unsafe)
+    try:
+        if not (why_not := _obstacle()):
+            level = _level(_private(folder))
+            why_not = _too_old(level, folder) or _activated(folder, level, may_compile=may_compile)
+    except ImportError as error:
+        why_not = f"Numba cannot be imported: {error}"
+    except OSError as error:
+        why_not = f"{error.filename or folder}: {error.strerror}"
+    except _Unsafe as unsafe:
+        why_not = str(unsafe)
     return KernelStatus(why_not, time.monotonic() - began_s)
 
 
-def _activated(folder: Path, *, may_compile: bool) -> str:
+def _level(folder: Path) -> str:
+    """Return the processor that the kernels of `folder` are for; "": the machine's own.
+
+    It is put where Numba reads it, which happens once, at its import.
+    """
+    level = os.environ.get("NUMBA_CPU_NAME", "")
+    if not level and (kept := folder / CPU_FILE).exists():
+        level = os.environ["NUMBA_CPU_NAME"] = kept.read_text("ascii").strip()
+    if level:
+        # Else Numba adds the features of the machine's own processor.
+        os.environ.setdefault("NUMBA_CPU_FEATURES", "")
+    return level
+
+
+def _activated(folder: Path, level: str, *, may_compile: bool) -> str:
     """Load the kernels from `folder`, or fill it while others wait; why not, or ""."""
     current = kernels.cache_names()
     marker = folder / f".warm-{sha256(''.join(sorted(current)).encode()).hexdigest()[:24]}"
@@ -80,6 +97,8 @@ def _activated(folder: Path, *, may_compile: bool) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         why_not = kernels.activate(folder)
         if not why_not and not marker.exists():
+            if level:
+                (folder / CPU_FILE).write_text(level, "ascii")
             marker.touch()
             _forget_old(folder, {*current, marker.name})
     return why_not
@@ -96,13 +115,6 @@ def _obstacle() -> str:
     """
     if sys.byteorder != "little":
         return "this machine is big-endian"
-    if missing := _OF_LEVEL - _features():
-        # Code for what the processor has not ends the process with SIGILL.
-        return (
-            f"NUMBA_CPU_NAME is {LEVEL} and this processor has no {', '.join(sorted(missing))}: "
-            "unset NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and RINGFENCE_OPS__KERNELS_DIR; then "
-            "`ringfence warm` compiles for this machine"
-        )
     library = ctypes.CDLL(None, use_errno=True)
     with mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE) as page:
         held = ctypes.c_char.from_buffer(page)
@@ -116,13 +128,20 @@ def _obstacle() -> str:
     return ""
 
 
-def _features() -> frozenset[str]:
-    """Return the processor's features as Linux names them; all where no level was asked for."""
-    if os.environ.get("NUMBA_CPU_NAME") != LEVEL:
-        return _OF_LEVEL
-    text = CPUS.read_text()
-    found = re.search(r"^flags\s*:(.*)$", text, re.MULTILINE)
-    return frozenset(found[1].split()) if found else frozenset()
+def _too_old(level: str, folder: Path) -> str:
+    """Return why this processor cannot run kernels of `level`; "": it can."""
+    if level != LEVEL:
+        return ""
+    found = re.search(r"^flags\s*:(.*)$", CPUS.read_text(), re.MULTILINE)
+    missing = _OF_LEVEL - frozenset(found[1].split() if found else ())
+    if not missing:
+        return ""
+    # Code for what the processor has not ends the process with SIGILL.
+    return (
+        f"those in {folder} are for {LEVEL} and this processor has no {', '.join(sorted(missing))}: "
+        "set RINGFENCE_OPS__KERNELS_DIR to a folder of the state volume, without NUMBA_CPU_NAME; "
+        "then `ringfence warm` compiles for this machine"
+    )
 
 
 def _private(folder: Path) -> Path:
@@ -146,7 +165,7 @@ def _forget_old(folder: Path, current: Collection[str]) -> None:
     """Remove what other versions left long ago."""
     oldest_s = time.time() - KEPT_S
     for path in folder.iterdir():
-        if path.name not in {".lock", *current} and path.stat().st_mtime < oldest_s:
+        if path.name not in {".lock", CPU_FILE, *current} and path.stat().st_mtime < oldest_s:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -149,7 +149,7 @@ def test_a_folder_that_nobody_can_write_is_read(tmp_path: Path, monkeypatch) -> 
     ("flags", "why"),
     [
         ("fpu abm avx avx2 bmi1 bmi2 f16c fma movbe xsave avx512f", ""),
-        ("fpu abm avx f16c xsave", "this processor has no avx2, bmi1, bmi2, fma, movbe: unset"),
+        ("fpu abm avx f16c xsave", "this processor has no avx2, bmi1, bmi2, fma, movbe: set"),
         (None, "this processor has no abm, avx, avx2"),
     ],
 )
@@ -160,11 +160,29 @@ def test_code_for_another_processor_is_not_run(
     cpus = tmp_path / "cpuinfo"
     cpus.write_text(f"processor : 0\nflags\t\t: {flags}\n" if flags else "processor : 0\n")
     monkeypatch.setattr("stream.ops.kernels.CPUS", cpus)
-    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64-v3")
-    said = warm_up(tmp_path / "kernels").why_not
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+        monkeypatch.setenv(name, "")  # so that what is set in this test leaves with it
+        monkeypatch.delenv(name)
+    assert warm_up(tmp_path / "own").why_not == ""
+    (tmp_path / "image").mkdir(mode=0o700)
+    (tmp_path / "image" / "cpu").write_text("x86-64-v3")
+    said = warm_up(tmp_path / "image").why_not
     assert (why in said) if why else said == ""
-    monkeypatch.delenv("NUMBA_CPU_NAME")
+    assert activated == [tmp_path / "own", *([] if why else [tmp_path / "image"])]
+
+
+def test_the_level_of_an_image_goes_with_its_kernels(
+    tmp_path: Path, activated: list[Path], monkeypatch
+) -> None:
+    """Compiled for a level, they are asked for by that level where no variable names it."""
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "")
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
     assert warm_up(tmp_path / "kernels").why_not == ""
+    monkeypatch.delenv("NUMBA_CPU_NAME")
+    monkeypatch.delenv("NUMBA_CPU_FEATURES")
+    assert warm_up(tmp_path / "kernels", may_compile=False).why_not == ""
+    assert (os.environ["NUMBA_CPU_NAME"], os.environ["NUMBA_CPU_FEATURES"]) == ("generic", "")
+    assert activated == [tmp_path / "kernels"] * 2
 
 
 def test_a_disk_that_refuses_is_no_crash(tmp_path, activated) -> None:
