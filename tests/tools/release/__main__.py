@@ -1,6 +1,7 @@
 """The command: parts in their order, and what each has to be before the next is begun."""
 
 import argparse
+import platform
 import re
 import shutil
 import sys
@@ -71,15 +72,20 @@ def sbom(environment: Path) -> None:
 
 
 def image(base: str) -> None:
-    """Build the image by buildah into an OCI archive."""
+    """Build the image by buildah into an archive, as `docker load` and `podman load` take it.
+
+    In Docker's format: OCI's has no HEALTHCHECK, and buildah would leave it out without an error.
+    """
     if not shutil.which("buildah"):
         raise BuildFailed(
             "buildah is not there (Debian: apt-get install buildah), or --without image"
         )
     name = f"ringfence:{__version__}"
     given = ("--build-arg", f"BASE={base}") if base else ()
-    run("buildah", "bud", "--timestamp", "0", *given, "-f", "deploy/Dockerfile", "-t", name, ".")
-    run("buildah", "push", name, f"oci-archive:{RELEASE}/ringfence-{__version__}-image.tar:{name}")
+    form = ("--format", "docker", "--timestamp", "0")
+    run("buildah", "bud", *form, *given, "-f", "deploy/Dockerfile", "-t", name, ".")
+    archive = RELEASE / f"ringfence-{__version__}-image-{platform.machine()}.tar"
+    run("buildah", "push", name, f"docker-archive:{archive}:{name}")
 
 
 def sums() -> Path:

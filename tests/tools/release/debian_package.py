@@ -29,6 +29,8 @@ def environment() -> None:
     # By its version and not by its path, which would stand in direct_url.json for ever.
     run(*pip, "--no-compile", "--no-deps", "--no-index", "--find-links", BUILD, wanted)
     run(place / "bin" / "python", "-m", "pip", "uninstall", "-q", "--yes", "pip", "setuptools")
+    (site,) = place.glob("lib/python3*/site-packages")
+    run(PYTHON, ROOT / "deploy" / "trim.py", site)
     for cache in list(place.rglob("__pycache__")):
         shutil.rmtree(cache)
     for path in ((place / "pyvenv.cfg"), *(place / "bin").iterdir()):

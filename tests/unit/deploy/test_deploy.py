@@ -94,6 +94,20 @@ def test_compose_starts_things_in_order() -> None:
             )
 
 
+def test_compose_waits_until_all_is_well() -> None:
+    """What always runs has a check, its own or the image's, so `up --wait` means something. None of
+    them starts a Java machine, which took half a core from the machine for good.
+    """
+    services = compose()["services"]
+    always = {name for name, service in services.items() if "profiles" not in service}
+    assert always == {"kafka", "redis", "topics", "ringfence", "serve", "prometheus"}
+    for name in always:
+        asked = services[name].get("healthcheck", {}).get("test", ())
+        assert asked or services[name]["image"] == "ringfence"
+        assert not any(".sh" in word for word in asked)
+    assert any(word == "HEALTHCHECK" for word, *_ in instructions())
+
+
 def test_compose_opens_nothing_to_the_network() -> None:
     """Every port is this machine's own; the engine may do nothing but its work."""
     services = compose()["services"]
