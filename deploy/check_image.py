@@ -1,7 +1,7 @@
-"""Load all that the image may ever load, in the environment that is checked: `python check_image.py`.
+"""Load all that the image may ever load, in its own environment: `python check_image.py KERNELS`.
 
-Every module, every command's help, the kernels that lie where the settings say, a country's name. It ends
-with a traceback where deploy/trim.py took too much, or `strip` made a library that cannot be loaded.
+Every module, every command's help, the kernels in a folder, a country's name. It ends with a
+traceback where deploy/trim.py took too much, or `strip` left a library that cannot be loaded.
 """
 
 import sys
@@ -9,14 +9,14 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 
-import stream
-from stream.cli.main import app
-from stream.config.settings import load
-from stream.insight.report.words import country_name
-from stream.ops.kernels import warm_up
 from typer import Context
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+import stream
+from stream.cli.main import app
+from stream.insight.report.words import country_name
+from stream.ops.kernels import warm_up
 
 
 def helps(command: TyperCommand | TyperGroup, above: Context | None = None) -> int:
@@ -30,9 +30,8 @@ def helps(command: TyperCommand | TyperGroup, above: Context | None = None) -> i
 
 
 if __name__ == "__main__":
-    kernels = load([], {}).ops.kernels_folder("") if len(sys.argv) < 2 else Path(sys.argv[1])
-    # First: the import of a module with kernels compiles them, unless they were read from their folder.
-    status = warm_up(kernels, may_compile=False)
+    # First: the import of a module with kernels compiles them, unless they were read before.
+    status = warm_up(Path(sys.argv[1]), may_compile=False)
     assert not status.why_not, status.why_not
     modules = [
         found.name
@@ -43,4 +42,4 @@ if __name__ == "__main__":
         import_module(module)
     assert country_name("KH") == "Cambodia"
     commands = helps(get_command(app))
-    sys.stdout.write(f"{len(modules)} modules, {commands} commands, kernels of {kernels}\n")
+    sys.stdout.write(f"{len(modules)} modules, {commands} commands\n")

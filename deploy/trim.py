@@ -1,7 +1,7 @@
 """Remove from an environment what no process of Ringfence loads: `python trim.py SITE_PACKAGES`.
 
-The image's build runs it, and the Debian package's. tests/unit/deploy/test_trim.py imports every module in
-an environment that was trimmed: an upgrade of a package that needs what is named here fails there.
+The image's build runs it, and the Debian package's. tests/unit/deploy/test_trim.py imports every
+module in a trimmed environment: an upgrade of a package that needs what is named here fails there.
 """
 
 import shutil
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 REMOVED = (
-    # Places, carriers and time zones of numbers: 43 MB. We read `data`, `shortdata`, and names of countries from
-    # `geodata/locale.py`, which works without its package's own `__init__.py` (that one loads it all).
+    # Places, carriers and time zones of numbers: 43 MB. We read `data`, `shortdata`, and names of
+    # countries from `geodata/locale.py`. Its package's `__init__.py` would load all places.
     "phonenumbers/geodata/__init__.py",
     "phonenumbers/geodata/data*.py",
     "phonenumbers/carrierdata",

@@ -138,7 +138,7 @@ def _too_old(level: str, folder: Path) -> str:
         return ""
     # Code for what the processor has not ends the process with SIGILL.
     return (
-        f"those in {folder} are for {LEVEL} and this processor has no {', '.join(sorted(missing))}: "
+        f"those in {folder} are for {LEVEL}, this processor has no {', '.join(sorted(missing))}: "
         "set RINGFENCE_OPS__KERNELS_DIR to a folder of the state volume, without NUMBA_CPU_NAME; "
         "then `ringfence warm` compiles for this machine"
     )
