@@ -42,10 +42,14 @@ CPUS = Path("/proc/cpuinfo")
 
 
 class KernelStatus(NamedTuple):
-    """Result of `warm_up`: `why_not` is "" if the kernels are in use; `seconds` it took."""
+    """Result of `warm_up`: `why_not` is "" if the kernels are in use; `seconds` it took.
+
+    `final`: to compile them into that folder would not help.
+    """
 
     why_not: str
     seconds: float
+    final: bool = False
 
 
 def warm_up(folder: Path, *, may_compile: bool = True) -> KernelStatus:
@@ -56,17 +60,20 @@ def warm_up(folder: Path, *, may_compile: bool = True) -> KernelStatus:
     Blocks. Never raises.
     """
     began_s = time.monotonic()
+    final = bool(why_not := _obstacle())
     try:
-        if not (why_not := _obstacle()):
+        if not why_not:
             level = _level(_private(folder))
-            why_not = _too_old(level, folder) or _activated(folder, level, may_compile=may_compile)
+            final = bool(why_not := _too_old(level, folder))
+        if not why_not:
+            why_not = _activated(folder, level, may_compile=may_compile)
     except ImportError as error:
         why_not = f"Numba cannot be imported: {error}"
     except OSError as error:
         why_not = f"{error.filename or folder}: {error.strerror}"
     except _Unsafe as unsafe:
         why_not = str(unsafe)
-    return KernelStatus(why_not, time.monotonic() - began_s)
+    return KernelStatus(why_not, time.monotonic() - began_s, final)
 
 
 def _level(folder: Path) -> str:

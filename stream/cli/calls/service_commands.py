@@ -98,7 +98,7 @@ def warm(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     folder = settings.ops.kernels_folder(settings.lists.state_dir)
     # Those of an image are root's and whole: nothing is written, so it matters not whose they are.
     warmth = warm_up(folder, may_compile=False)
-    if warmth.why_not:
+    if warmth.why_not and not warmth.final:
         own(folder if folder.exists() else folder.parent)
         warmth = warm_up(folder)
 
