@@ -1,9 +1,9 @@
 # Every task of this repository; `make` alone lists them. Needs make and Python 3.11 or newer.
-# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
+# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, MATRIX_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock deb release clean
+.PHONY: help setup demo exercise test campaign matrix check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -46,6 +46,9 @@ campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, ben
 		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
 	@for target in scan switch_records whole_way feed_files sip_messages; do \
 		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
+
+matrix: setup ## the main tests on other versions of Kafka, Redis and Python; writes their table (MATRIX_ARGS)
+	@$(BIN)/python -m tests.tools.matrix $(MATRIX_ARGS)
 
 check: lint fast ## what to run before each commit: lint and the tests without servers (3 min on two cores)
 

@@ -23,6 +23,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.doctor.result import CheckLine, fail, ok, warn
+from stream.kafka.broker_versions import LEAST, lacking, named, request_versions
 from stream.kafka.clients import ask_why, listens
 from stream.kafka.topics import TopicReport, TopicState, ensure_topics
 
@@ -47,7 +48,11 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
     try:
         await client.bootstrap()
         count = len(client.cluster.brokers())
-        lines = [ok("kafka", f"{count} brokers at {where}")]
+        found = await request_versions(kafka)
+        lines = [ok("kafka", f"{count} brokers at {where}, like Kafka {named(found)}")]
+        if lacks := lacking(found):
+            lines.append(fail("kafka", lacks, f"upgrade the brokers to {LEAST} or newer"))
+            return lines
         more = settings.sinks.webhooks.topics()
         names = settings.calls.names(settings.kafka.replication_factor, more)
         reports = await ensure_topics(kafka, names, lambda _: None, create=False)

@@ -17,6 +17,7 @@ from aiokafka.errors import (
 )
 
 from stream.core.model.errors import TopicMissing
+from stream.kafka.broker_versions import check_version
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected, down
 from stream.kafka.settings import REPLICAS, KafkaSettings, TopicLimits, TopicsSettings
@@ -83,7 +84,7 @@ async def ensure_topics(
 ) -> list[TopicReport]:
     """Make the topics that are missing (unless not `create`), and say how the others differ.
 
-    Waits for a broker. Raises SourceDown where Kafka refuses, KafkaAway.
+    Waits for a broker. Raises SourceDown where Kafka refuses, KafkaTooOld, KafkaAway.
     """
     admin = await _admin(kafka, observe)
     try:
@@ -111,7 +112,7 @@ async def ensure_topics(
 async def check_topics(
     kafka: KafkaSettings, settings: TopicsSettings, partitions_min: int, observe: Observe
 ) -> TopicLimits:
-    """Raise TopicMissing unless every topic is there. Waits for a broker.
+    """Raise TopicMissing unless every topic is there, KafkaTooOld. Waits for a broker.
 
     The topics with calls need `partitions_min` partitions in all, one for each worker: without, a
     worker would idle for ever. Looks at the whole cluster's topics, since asking for one by name
@@ -143,8 +144,9 @@ async def check_topics(
 
 
 async def _admin(kafka: KafkaSettings, observe: Observe) -> Any:
+    """Connect to a cluster that has what we need."""
     try:
-        return await connected(
+        admin = await connected(
             lambda: AIOKafkaAdminClient(**kafka.options()),
             AIOKafkaAdminClient.close,
             kafka,
@@ -152,6 +154,12 @@ async def _admin(kafka: KafkaSettings, observe: Observe) -> Any:
         )
     except KafkaError as error:
         raise down(kafka, f"Kafka at {kafka.bootstrap_servers}", error) from error
+    try:
+        await check_version(kafka)
+    except BaseException:
+        await admin.close()
+        raise
+    return admin
 
 
 async def _partitions(admin: Any) -> dict[str, int]:

@@ -11,7 +11,10 @@ from stream.doctor.kafka_checks import check_kafka
 from stream.doctor.redis_checks import check_list_store, check_proxies
 from stream.doctor.result import Grade
 from stream.kafka.topics import ensure_topics
+from stream.lab.embedded import apache_kafka
 from tests.support.engine import Deployment
+
+LIKE = {"2.8": "2.7 to 3.0", "3.9": "3.9 or newer", "4.1": "3.9 or newer"}
 
 
 def settings_for(folder: Path, bootstrap: str, redis_url: str, more: str = "") -> Settings:
@@ -33,6 +36,7 @@ async def test_kafka_without_and_with_topics(tmp_path: Path, kafka, redis_url: s
     lines = await check_kafka(settings)
     assert Grade.FAIL not in {line.grade for line in lines}, lines
     said = "\n".join(line.said for line in lines)
+    assert f"like Kafka {LIKE[apache_kafka.VERSION[:3]]}" in said
     assert f"may read {settings.calls.names(1).calls[0]}" in said
     assert f"may write {settings.calls.decisions_topic}" in said
     async with AIOKafkaConsumer(**client.options()) as consumer:

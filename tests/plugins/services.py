@@ -26,6 +26,7 @@ from stream.lab.embedded import (
 )
 from stream.lab.embedded.choose import tansu_program
 from tests.plugins.programs import missing
+from tests.support import kafka_versions
 from tests.support.waiting import REDIS_S
 
 REQUIRE = "RINGFENCE_REQUIRE_KAFKA"
@@ -64,7 +65,7 @@ def offered() -> Services:
 def kafka_title() -> str:
     """Name and version of Apache Kafka, once its jars are here."""
     apache_kafka.jars()
-    return apache_kafka.TITLE
+    return apache_kafka.title()
 
 
 def _first(*ways: Callable[[], str]) -> tuple[str, str]:
@@ -115,6 +116,7 @@ def needs_servers(paths: list[str]) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Say what the tests run against, before anything else is said."""
+    kafka_versions.use_wanted()
     config = session.config
     services = offered() if needs_servers(config.args) else None
     config.stash[SERVICES] = services

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from stream.lab.embedded import apache_kafka
 from stream.lab.embedded.guarded_server import Server, answers_metadata, free_ports, new_folder
+from tests.support import kafka_versions
 
 JVM = (
     *("-Xms96m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
@@ -46,13 +47,17 @@ def _id() -> str:
 
 def server(folder: Path, port: int) -> Server:
     """A broker that is not started yet, with the settings that lie in its folder."""
+    if kafka_versions.by_zookeeper():
+        return kafka_versions.BesideZookeeper(port, folder, JVM)
     settings = str(folder / "server.properties")
     command = ["java", *JVM, "-cp", f"{apache_kafka.jars()}/*", "kafka.Kafka", settings]
-    return Server(apache_kafka.TITLE, port, folder, command, answers_metadata)
+    return Server(apache_kafka.title(), port, folder, command, answers_metadata)
 
 
 def formatted(folder: Path, *words: str) -> None:
-    """Write a new cluster's first metadata."""
+    """Write a new cluster's first metadata; with a ZooKeeper a broker does so itself."""
+    if kafka_versions.by_zookeeper():
+        return
     tool = [
         "-cp",
         f"{apache_kafka.jars()}/*",

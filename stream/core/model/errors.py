@@ -55,6 +55,10 @@ class KafkaRefuses(Fault):
     exit_code = UNUSABLE
 
 
+class KafkaTooOld(KafkaRefuses):
+    """Kafka's brokers lack requests that we need."""
+
+
 class KafkaAway(Fault):
     """Kafka does not answer within the time that the caller waits."""
 

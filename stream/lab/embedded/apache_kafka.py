@@ -28,28 +28,28 @@ from stream.lab.embedded.guarded_server import (
 )
 
 VERSION = "4.1.1"
-TITLE = f"Apache Kafka {VERSION}"
+BROKER = "kafka_2.13"
+"""The artefact in Maven, which brings all that a broker needs."""
 LOG_VERSION = "1.7.36"
-JARS = (f"kafka_2.13-{VERSION}.jar", f"slf4j-simple-{LOG_VERSION}.jar")
 JAVA_MIN = 17
 INSTALL = "apt-get install default-jre-headless maven"
 FETCH_S_MAX = 600
 JVM = ("-Xms256m", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 
-POM = f"""\
+POM = """\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>ringfence</groupId><artifactId>embedded-kafka</artifactId><version>1</version>
   <packaging>pom</packaging>
   <dependencies>
     <dependency>
-      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId>
-      <version>{VERSION}</version>
+      <groupId>org.apache.kafka</groupId><artifactId>{artifact}</artifactId>
+      <version>{version}</version>
     </dependency>
     <!-- Without a back end for its log, a broker that fails to start does so in silence. -->
     <dependency>
       <groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId>
-      <version>{LOG_VERSION}</version>
+      <version>{log_version}</version>
     </dependency>
   </dependencies>
 </project>
@@ -82,7 +82,17 @@ broker.heartbeat.interval.ms=500
 """
 
 
-def available() -> Path | None:
+def title() -> str:
+    """Return its name and version."""
+    return f"Apache Kafka {VERSION}"
+
+
+def jar_names(artifact: str = BROKER) -> tuple[str, str]:
+    """Return the names of two jars that stand for all."""
+    return f"{artifact}-{VERSION}.jar", f"slf4j-simple-{LOG_VERSION}.jar"
+
+
+def available(artifact: str = BROKER) -> Path | None:
     """The folder of the jars, None if they are yet to be fetched; Unavailable if nothing helps."""
     java = shutil.which("java")
     if java is None:
@@ -92,25 +102,27 @@ def available() -> Path | None:
     if found is None or int(found[1]) < JAVA_MIN:
         version = found[1] if found else "of unknown version"
         raise Unavailable(f"Java {version} is too old, Kafka needs {JAVA_MIN}: {INSTALL}")
-    if _complete(_cache() / "libs"):
-        return _cache() / "libs"
+    libs = _cache(artifact) / "libs"
+    if _complete(libs, artifact):
+        return libs
     if shutil.which("mvn") is None:
         raise Unavailable(f"no Maven to fetch Kafka's jars with: {INSTALL}")
     return None
 
 
-def jars(say: Say = ignore) -> Path:
+def jars(say: Say = ignore, artifact: str = BROKER) -> Path:
     """The folder of Kafka's jars, fetched now if need be; safe when several ask at once."""
-    libs = available()
+    libs = available(artifact)
     if libs is not None:
         return libs
-    _cache().parent.mkdir(parents=True, exist_ok=True)
-    with _locked(_cache().with_suffix(".lock")):
-        libs = available()  # somebody else may have fetched them while we waited
+    cache = _cache(artifact)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(cache.with_suffix(".lock")):
+        libs = available(artifact)  # somebody else may have fetched them while we waited
         if libs is None:
-            say(f"Fetching {TITLE} by Maven, once for this user ...")
-            _fetch()
-    return _cache() / "libs"
+            say(f"Fetching {title()} by Maven, once for this user ...")
+            _fetch(cache, artifact)
+    return cache / "libs"
 
 
 def server(say: Say = ignore) -> Server:
@@ -123,7 +135,7 @@ def server(say: Say = ignore) -> Server:
     try:
         _format(libs, settings)
         command = ["java", *JVM, "-cp", f"{libs}/*", "kafka.Kafka", str(settings)]
-        return Server(TITLE, port, folder, command, answers_metadata)
+        return Server(title(), port, folder, command, answers_metadata)
     except BaseException:  # Ctrl-C included: no guard watches the folder yet
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -141,18 +153,19 @@ def _format(libs: Path, settings: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise StartFailed(f"{TITLE} could not format its folder: {done.stderr[-600:]}")
+        raise StartFailed(f"{title()} could not format its folder: {done.stderr[-600:]}")
 
 
-def _complete(libs: Path) -> bool:
+def _complete(libs: Path, artifact: str) -> bool:
     """Whether the jars are there; the folder was renamed whole, so two names stand for all."""
-    return all((libs / jar).exists() for jar in JARS)
+    return all((libs / jar).exists() for jar in jar_names(artifact))
 
 
-def _cache() -> Path:
+def _cache(artifact: str) -> Path:
     """Per user, as the XDG rules say."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "ringfence" / f"kafka-{VERSION}"
+    name = "kafka" if artifact == BROKER else artifact
+    return Path(base) / "ringfence" / f"{name}-{VERSION}"
 
 
 @contextmanager
@@ -163,12 +176,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fetch() -> None:
+def _fetch(cache: Path, artifact: str) -> None:
     """Let Maven copy the jars into a folder beside the cache, then rename: all of them or none."""
-    with tempfile.TemporaryDirectory(dir=_cache().parent, prefix="fetch-") as name:
+    with tempfile.TemporaryDirectory(dir=cache.parent, prefix="fetch-") as name:
         aside = Path(name) / "kafka"
         (aside / "libs").mkdir(parents=True)
-        (aside / "pom.xml").write_text(POM)
+        pom = POM.format(artifact=artifact, version=VERSION, log_version=LOG_VERSION)
+        (aside / "pom.xml").write_text(pom)
         maven = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(aside / "pom.xml")]
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={aside / 'libs'}"]
         try:
@@ -176,9 +190,9 @@ def _fetch() -> None:
                 [*maven, *goal], capture_output=True, text=True, check=False, timeout=FETCH_S_MAX
             )
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"Maven did not fetch {TITLE} in {FETCH_S_MAX} s") from error
-        if done.returncode or not _complete(aside / "libs"):
+            raise Unavailable(f"Maven did not fetch {title()} in {FETCH_S_MAX} s") from error
+        if done.returncode or not _complete(aside / "libs", artifact):
             said = (done.stdout + done.stderr).strip().splitlines() or ["nothing"]
-            raise Unavailable(f"Maven could not fetch {TITLE}: {said[0][:300]}")
-        shutil.rmtree(_cache(), ignore_errors=True)
-        aside.rename(_cache())
+            raise Unavailable(f"Maven could not fetch {title()}: {said[0][:300]}")
+        shutil.rmtree(cache, ignore_errors=True)
+        aside.rename(cache)

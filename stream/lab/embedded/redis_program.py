@@ -23,7 +23,7 @@ def redis_program() -> tuple[str, str]:
     path = shutil.which("redis-server")
     if path is None:
         raise Unavailable(f"no redis-server: {INSTALL}")
-    title = _title("Redis", path)
+    title = _title(path)
     version = tuple(int(part) for part in re.findall(r"\d+", title)[:2])
     if version < VERSION_MIN:
         wanted = ".".join(map(str, VERSION_MIN))
@@ -42,7 +42,7 @@ def valkey_program() -> tuple[str, str]:
         path = str(get_binary_path())
     except ValkeyBinaryNotFoundError as error:
         raise Unavailable(f"no Valkey for this machine: {error}") from error
-    return path, _title("Valkey", path)
+    return path, _title(path)
 
 
 def server(program: tuple[str, str]) -> Server:
@@ -61,10 +61,10 @@ def server(program: tuple[str, str]) -> Server:
     return Server(title, port, new_folder("redis"), command, answers_ping)
 
 
-def _title(name: str, path: str) -> str:
+def _title(path: str) -> str:
     """Name and version, asked of the program itself ("Redis server v=7.0.15 sha=...")."""
     shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"v=([\d.]+)", shown.stdout)
+    found = re.match(r"(\w+) server v=([\d.]+)", shown.stdout)
     if found is None:
         raise Unavailable(f"{path} --version says {shown.stdout!r}: {INSTALL}")
-    return f"{name} {found[1]}"
+    return f"{found[1]} {found[2]}"

@@ -47,7 +47,7 @@ def test_java_without_maven_does_only_if_the_jars_are_there(machine: Path) -> No
         apache_kafka.available()
     libs = machine / f"cache/ringfence/kafka-{apache_kafka.VERSION}/libs"
     libs.mkdir(parents=True)
-    for jar in apache_kafka.JARS:
+    for jar in apache_kafka.jar_names():
         (libs / jar).touch()
     assert apache_kafka.available() == libs
 
