@@ -99,18 +99,18 @@ def _peer(
     """A peer with the command line that all of them share."""
 
     def start(work: Work) -> Process:
-        group = lab.new_name("peer")
+        name = lab.new_name("peer")
         words = {
             "bootstrap": lab.broker.bootstrap,
             "calls": work.calls,
             "decisions": work.decisions,
-            "group": group,
+            "group": work.group or name,
         }
         options = [word for key, value in words.items() for word in (f"--{key}", value)]
         whole = [*command, *options, *_lists(lists)]
         if work.emit_all:
             whole.append("--all")
-        return Process(title, whole, [lab.cores.engine], lab.run / f"{group}.log")
+        return Process(title, whole, [lab.cores.engine], lab.run / f"{name}.log")
 
     return Peer(title, start, slow)
 

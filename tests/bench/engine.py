@@ -39,10 +39,10 @@ def ringfence(
 
 
 def configured(lab: Lab, work: Work, setup: Setup) -> tuple[Path, int]:
-    """The configuration of an engine in a group of its own, its kernels compiled; and its port."""
-    group, (port,) = lab.new_name("ringfence"), free_ports(1)
-    config = lab.run / f"{group}.toml"
-    config.write_text(_config(lab, work, setup, group, port))
+    """The configuration of an engine, its kernels compiled; and its port."""
+    name, (port,) = lab.new_name("ringfence"), free_ports(1)
+    config = lab.run / f"{name}.toml"
+    config.write_text(_config(lab, work, setup, work.group or name, port))
     if setup.state not in lab.warm:
         warm(lab, setup.state, config)
     return config, port

@@ -73,11 +73,15 @@ QUICK = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a peer is to do: which topics, and whether every call gets a decision."""
+    """What a peer is to do: which topics, whether every call gets a decision, in which group.
+
+    `group` "": a group of its own.
+    """
 
     calls: str
     decisions: str
     emit_all: bool = False
+    group: str = ""
 
     @property
     def rejected(self) -> str:

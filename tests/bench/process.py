@@ -73,6 +73,11 @@ class Process:
                 self._process.kill()
                 self._process.wait()
 
+    def kill(self) -> None:
+        """SIGKILL, as a machine that is gone."""
+        self._process.kill()
+        self._process.wait()
+
     def last_words(self, chars_max: int = 1_500) -> str:
         """The end of what it printed."""
         return self._log.read_text(errors="replace")[-chars_max:]

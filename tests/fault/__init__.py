@@ -18,6 +18,7 @@
                                       20 times in `make campaign`, twice in `make test`
     a leader dies or moves            test_cluster.py, in `make campaign`
     a site is switched off            test_two_sites.py, in `make campaign`
+    brokers restarted in turn         test_cluster.py, in `make campaign`
     SIGTERM under load                test_deaths.py
     a dead worker, a dead supervisor  test_deaths.py
     any order of faults in the loop   test_loop.py, scripted and by hypothesis, without servers

@@ -1,16 +1,18 @@
-"""Three brokers: leaders die, come back and move under load, and the fetcher follows them.
+"""Three brokers under load: leaders die, come back and move; each broker is restarted in turn.
 
-All replicas are in order when a leader is killed, and two of three must have what is acknowledged:
+All replicas are in order when a broker goes, and two of three must have what is acknowledged:
 so Kafka itself loses nothing, and nothing may be missing behind it.
 """
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +38,8 @@ pytestmark = [
 
 PER_S = 1000
 PARTITIONS = 6
+ROLLS = max(1, int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2")) // 10)
+"""How often every broker is restarted in turn."""
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +73,19 @@ async def partitions_of(cluster: Cluster, topic: str) -> dict[int, dict[str, Any
 class Story:
     """What happens to the partitions of one topic, one thing after the other, and when.
 
-    `settled_ms` is how long Kafka itself took for it, as its metadata say.
+    After each chapter every engine has decided calls again. `settled_ms` is how long Kafka itself
+    took for it, as its metadata say. A title that comes again keeps its longest.
     """
 
     def __init__(self, cluster: Cluster, topic: str, engines: Sequence[Engine]) -> None:
         self._cluster = cluster
         self._topic = topic
         self._engines = engines
-        self.began_ms: dict[str, float] = {}
-        self.settled_ms: dict[str, float] = {}
+        self.began: list[tuple[str, float]] = []
+        self.settled_ms: Counter[str] = Counter()
 
-    async def tell(self) -> None:
-        """All of it; after each chapter every engine has decided calls again."""
+    async def leaders_move(self) -> None:
+        """A leader dies and comes back, leaders are elected, partitions go to other brokers."""
         cluster, topic = self._cluster, self._topic
         await self._go_on()
         leads = Counter(one["leader"] for one in (await self._partitions()).values())
@@ -100,6 +105,16 @@ class Story:
         ):
             await asyncio.to_thread(cluster.reassign, topic, others)
 
+    async def brokers_roll(self) -> None:
+        """Stop each broker in order and start it again, the next once all replicas are in order."""
+        await self._go_on()
+        for node in NODES * ROLLS:
+            server = self._cluster.servers[node]
+            async with self._chapter(f"{node} stopped", _led_by_others(node)):
+                await asyncio.to_thread(server.stop)
+            async with self._chapter(f"{node} started", lambda one: len(one["isr"]) == len(NODES)):
+                await asyncio.to_thread(server.start)
+
     async def _partitions(self) -> dict[int, dict[str, Any]]:
         return await partitions_of(self._cluster, self._topic)
 
@@ -110,10 +125,12 @@ class Story:
         async def all_settled() -> bool:
             return all(settled(one) for one in (await self._partitions()).values())
 
-        self.began_ms[title] = time.time() * 1000
+        began_ms = time.time() * 1000
+        self.began.append((title, began_ms))
         yield
         await until(all_settled, f"the cluster to settle: {title}")
-        self.settled_ms[title] = time.time() * 1000 - self.began_ms[title]
+        took_ms = round(time.time() * 1000 - began_ms)
+        self.settled_ms[title] = max(self.settled_ms[title], took_ms)
         await self._go_on()
 
     async def _go_on(self) -> None:
@@ -122,14 +139,18 @@ class Story:
 
     async def told(self, site: Site) -> str:
         """What came of it at one site, for the report."""
-        longest = await waits_ms(site, self.began_ms)
+        longest = await waits_ms(site, self.began)
         return ", ".join(
-            f"{title} {longest[title]:,} (Kafka settled after {settled_ms:,.0f})"
+            f"{title} {longest[title]:,} (Kafka settled after {settled_ms:,})"
             for title, settled_ms in self.settled_ms.items()
         )
 
 
-async def waits_ms(site: Site, began_ms: dict[str, float]) -> dict[str, int]:
+def _led_by_others(node: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda one: one["leader"] not in (node, -1)
+
+
+async def waits_ms(site: Site, began: Sequence[tuple[str, float]]) -> dict[str, int]:
     """By chapter, how long a call that lay in Kafka waited at most for its decision to lie there.
 
     Both times are the brokers'. A call is of the first chapter that began while it waited.
@@ -144,8 +165,8 @@ async def waits_ms(site: Site, began_ms: dict[str, float]) -> dict[str, int]:
     longest: Counter[str] = Counter()
     for record in await site.records(site.topics.calls[0]):
         until_ms = decided_ms[f"{record.topic}/{record.partition}/{record.offset}"]
-        before = [title for title, at_ms in began_ms.items() if at_ms <= record.timestamp]
-        during = [title for title, at_ms in began_ms.items() if record.timestamp < at_ms < until_ms]
+        before = [title for title, at_ms in began if at_ms <= record.timestamp]
+        during = [title for title, at_ms in began if record.timestamp < at_ms < until_ms]
         title = (during[:1] or before[-1:] or ["nothing"])[0]
         longest[title] = max(longest[title], until_ms - record.timestamp)
     return longest
@@ -170,7 +191,29 @@ async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, mea
     Both deliveries meanwhile read the same calls: nothing is lost or made up, and the fetcher reads
     on from wherever the leaders are.
     """
-    first = Site(cluster.bootstrap, redis_url, tmp_path, PARTITIONS, len(NODES))
+    place = (cluster, redis_url, tmp_path)
+    await under_load(*place, measured, "three brokers", Story.leaders_move)
+
+
+async def test_brokers_restart_in_turn_under_load(cluster, redis_url, tmp_path, measured):
+    """A rolling upgrade: each broker stops in order and starts again, while both deliveries decide.
+
+    With it go leaders, controllers and the coordinators of groups and transactions.
+    """
+    place = (cluster, redis_url, tmp_path)
+    await under_load(*place, measured, f"{ROLLS} x 3 brokers restarted in turn", Story.brokers_roll)
+
+
+async def under_load(
+    cluster: Cluster,
+    redis_url: str,
+    folder: Path,
+    measured: Callable[[str], None],
+    title: str,
+    tell: Callable[[Story], Awaitable[None]],
+) -> None:
+    """Two workers of each delivery read the same calls during a story, and are judged."""
+    first = Site(cluster.bootstrap, redis_url, folder, PARTITIONS, len(NODES))
     sites = {
         "at_least_once": first,
         "exactly_once": replace(first, calls=first.topics.calls[0], name=f"{first.name}-once"),
@@ -184,7 +227,7 @@ async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, mea
             "2",
             name=delivery,
             calls={"delivery": delivery, "instance_id": "host"},
-            lists={"state_dir": str(tmp_path / delivery)},
+            lists={"state_dir": str(folder / delivery)},
         )
         for delivery, site in sites.items()
     }
@@ -194,7 +237,7 @@ async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, mea
         await asyncio.gather(*(engine.ready() for engine in engines.values()))
         async with Load(first, PER_S) as load:
             story = Story(cluster, first.topics.calls[0], [*engines.values()])
-            await story.tell()
+            await tell(story)
             await load.end()
             for delivery, site in sites.items():
                 await site.drained(engines[delivery])
@@ -208,7 +251,7 @@ async def test_leaders_die_and_move_under_load(cluster, redis_url, tmp_path, mea
         verdict = await judge(site, load.sent)
         assert verdict.nothing_lost, verdict
         measured(
-            f"three brokers, {delivery}: {verdict}; {restarts:.0f} workers of both started again; "
+            f"{title}, {delivery}: {verdict}; {restarts:.0f} workers of both started again; "
             f"longest wait of a call in Kafka, ms: {await story.told(site)}"
         )
         assert delivery == "at_least_once" or not verdict.repeats
