@@ -1,12 +1,15 @@
 """The register on a real Redis: every change whole, in order, and nobody's lost."""
 
 import asyncio
+import os
 import time
 
 import pytest
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
 from stream import __version__
+from stream.core.filters.snapshot import MANIFEST_PART
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import (
     ChangeConflict,
@@ -146,6 +149,30 @@ async def test_bases_nobody_published_go_and_the_last_three_stay(register, raw):
     assert all(raw.ttl(key) == -1 for key in raw.keys(f"rf:*:base:{published[-1]}*"))
     with pytest.raises(SnapshotUnreadable):
         await register.read_base(NAME, published[0])
+
+
+async def test_a_base_is_read_in_answers_that_come_in_time(redis_url, monkeypatch):
+    """No answer is longer than half a megabyte, whatever is stored: each has `timeout_s` to come.
+
+    Where many followers share the network, a whole blob would never come, and be read from its
+    start again and again.
+    """
+    longest = 0
+    read = AbstractConnection.read_response
+
+    async def watched(connection, *words, **options):
+        nonlocal longest
+        answer = await read(connection, *words, **options)
+        longest = max(longest, len(answer) if isinstance(answer, bytes) else 0)
+        return answer
+
+    sizes = {"a": bases.PIECE_BYTES * 2 + 1, "b": bases.ANSWER_BYTES, "c": 0}
+    parts = {MANIFEST_PART: b"{}", **{name: os.urandom(size) for name, size in sizes.items()}}
+    async with Redis.from_url(redis_url) as redis:
+        await bases.write(redis, NAME, 1, parts, lambda *_: None)
+        monkeypatch.setattr(AbstractConnection, "read_response", watched)
+        assert await bases.read(redis, NAME, 1) == parts
+    assert longest == bases.ANSWER_BYTES
 
 
 async def test_the_allowlist(register):
