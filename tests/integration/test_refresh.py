@@ -19,6 +19,7 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.store import rewrite
 from stream.lists.store.heads import By
 from stream.lists.store.list_content import content, past_of
+from stream.lists.store.list_store import ListStore
 from tests.support.builders import NOW_S, entry
 from tests.support.lists import (
     BASE,
@@ -211,6 +212,23 @@ async def test_two_workers_of_one_machine(register, worker, load, redis_url):
 async def deleted(url: str, by: By) -> int:
     async with opened(url) as register:
         return await register.delete(NAME, by)
+
+
+async def test_a_machine_reads_a_base_once(register, load, redis_url, tmp_path, monkeypatch):
+    """Of its workers one asks the list store for a new base, and the others find it on the disk."""
+    reads: list[int] = []
+    read_base = ListStore.read_base
+
+    async def counted(store: ListStore, name: str, generation: int) -> dict[str, bytes]:
+        reads.append(generation)
+        return await read_base(store, name, generation)
+
+    monkeypatch.setattr(ListStore, "read_base", counted)
+    both = [Worker(redis_url, tmp_path / "state") for _ in range(2)]
+    async with running(both[0]), running(both[1]):
+        await load(register, BASE)
+        await until(lambda: all(worker.listed(BASE[0]) for worker in both))
+    assert len(reads) == 1
 
 
 async def test_a_list_that_somebody_deletes_is_dropped(register, worker, load, redis_url):

@@ -6,7 +6,9 @@ checked. Changes that arrive meanwhile are applied to the new value before it go
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from stream.lists.follower import local_state, snapshot_directory, table_cache
 from stream.lists.follower.local_state import UnwrittenBase
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
+from stream.lists.snapshot.durable_files import locked
 from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import ListStore
@@ -32,6 +35,11 @@ from stream.lists.store.settings import ListStoreSettings
 
 log = logging.getLogger(__name__)
 
+_TURN = ".reading"
+_TURN_POLL_S = 0.2
+TURN_S_MAX = 120.0
+"""A worker that holds the turn may have been paused: after so long the others read by themselves.
+Ten million entries take seconds."""
 _Names = tuple[tuple[str, str], ...]
 """What a table is made of: each list's name, and the SHA-256 of its filter."""
 TRIES = 3
@@ -121,15 +129,50 @@ async def _base(
             return kept, None
     elif held is not None and not held.manifest.generation:
         return held, None
-    if head.base:
+    if not head.base:
+        parts = await asyncio.to_thread(_empty_parts, head, key, now_s)
+        return await asyncio.to_thread(_keep_on_disk, head, parts, key, settings)
+    async with _turn(snapshot_directory.list_folder(settings.state_dir, head.name)):
+        kept = await asyncio.to_thread(_on_disk, head, there, key, settings)
+        if kept is not None:
+            return kept, None
         parts = await store.read_base(head.name, head.base)
         manifest = decode_manifest(parts[MANIFEST_PART])
         said = (manifest.list_name, manifest.generation, manifest.circle)
         if said != (head.name, head.base, head.circle):
             raise SnapshotUnreadable(f"{head.name}: base {head.base} says that it is {said}")
-    else:
-        parts = await asyncio.to_thread(_empty_parts, head, key, now_s)
-    return await asyncio.to_thread(_keep_on_disk, head, parts, key, settings)
+        return await asyncio.to_thread(_keep_on_disk, head, parts, key, settings)
+
+
+@asynccontextmanager
+async def _turn(folder: Path) -> AsyncIterator[None]:
+    """Wait until no other worker of this machine reads the list: it leaves it here for all.
+
+    So each machine asks the list store for a new base once, not each of its workers.
+    """
+    until_s = time.monotonic() + TURN_S_MAX
+    while True:
+        with ExitStack() as stack:
+            mine = stack.enter_context(_taken(folder))
+            if mine or time.monotonic() > until_s:
+                yield
+                return
+        await asyncio.sleep(_TURN_POLL_S)
+
+
+@contextmanager
+def _taken(folder: Path) -> Iterator[bool]:
+    """Hold the turn, as long as the process lives at most; false where another has it.
+
+    Where the disk takes no lock each reads by itself.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            mine = stack.enter_context(locked(folder / _TURN, wait=False))
+        except OSError:
+            mine = True
+        yield mine
 
 
 def _on_disk(
