@@ -4,6 +4,7 @@
     python -m tests.bench --only throughput         one; may be repeated
     python -m tests.bench --quick                   small and fast: does the harness work?
     python -m tests.bench --rounds 2                fewer rounds: sooner, less sure
+    python -m tests.bench --lists 8                 lists of a worker: sooner made
     python -m tests.bench --peers plain             only the peer that needs no `make bench-peers`
     python -m tests.bench --json FILE               (default build/bench/result.json)
 
@@ -45,6 +46,7 @@ from tests.bench import (
     bench_scrapes,
     bench_sinks,
     bench_sip,
+    bench_sizes,
     bench_stages,
     bench_swaps,
     bench_throughput,
@@ -79,6 +81,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "versions": bench_versions.run,
     "busy": bench_busy.run,
     "memory": bench_memory.run,
+    "sizes": bench_sizes.run,
     "prefixes": bench_prefixes.run,
     "enumerate": bench_enumerate.run,
     "agreements": bench_agreements.run,
@@ -103,6 +106,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=sorted(BENCHES), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="small: only shows that it works")
     parser.add_argument("--rounds", type=int, metavar="N", help="of each bench (default: its own)")
+    parser.add_argument("--lists", type=int, metavar="N", help="of a worker (default: 64)")
     parser.add_argument("--peers", choices=("all", "plain"), default="all")
     parser.add_argument("--json", type=Path, default=CACHE / "result.json", metavar="FILE")
     options = parser.parse_args()
@@ -113,6 +117,8 @@ def main() -> int:
     scale = QUICK if options.quick else FULL
     if options.rounds:
         scale = replace(scale, rounds=options.rounds, latency_rounds=options.rounds)
+    if options.lists:
+        scale = replace(scale, lists=options.lists)
     header: dict[str, object] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "scale": scale.name,

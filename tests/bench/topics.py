@@ -55,9 +55,9 @@ class Topics:
         finally:
             await admin.close()
 
-    async def fill(self, name: str, traffic: Traffic) -> None:
+    async def fill(self, name: str, traffic: Traffic, codec: str | None = None) -> None:
         """Write all of `traffic`, in blocks dealt to the partitions in turn (`traffic.place`)."""
-        async with self._writer(acks=1) as producer:
+        async with self._writer(acks=1, compression_type=codec) as producer:
             await self._write(producer, name, traffic)
 
     @asynccontextmanager

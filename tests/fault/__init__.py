@@ -14,6 +14,7 @@
     topic missing, few partitions     test_kafka.py; integration/test_calls_way.py
     kill -9 of a worker, 20 times     test_deaths.py, for each delivery
     rebalance under load, 20 times    test_deaths.py, for each delivery
+    workers come and go with the lag  test_scaling.py, in `make campaign`
     broker restart, 20 times          test_kafka.py, for each delivery
                                       20 times in `make campaign`, twice in `make test`
     a leader dies or moves            test_cluster.py, in `make campaign`

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fault.engine import Engine
-from tests.fault.traffic import Load, decides, judge
+from tests.fault.traffic import Load, decides, flowing, judge
 from tests.support.waiting import TRANSACTIONS_MS, until
 
 pytestmark = [
@@ -27,11 +26,6 @@ PER_S = 1500
 DELIVERIES = pytest.mark.parametrize(
     ("delivery", "session_ms"), [("at_least_once", 3000), ("exactly_once", TRANSACTIONS_MS)]
 )
-
-
-def flowing(engine: Engine) -> bool:
-    """Whether it has decided something since its start."""
-    return engine.metric("ringfence_batch_duration_seconds_count", step="publish") > 0
 
 
 @pytest.mark.rounds

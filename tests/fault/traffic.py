@@ -54,6 +54,11 @@ async def decided(site: Site, engine: Engine, *callers: str) -> list[str]:
     return [verdicts.get(one, "none") for one in ids]
 
 
+def flowing(engine: Engine) -> bool:
+    """Whether it has decided something since its start."""
+    return engine.metric("ringfence_batch_duration_seconds_count", step="publish") > 0
+
+
 async def decides(engine: Engine, batches: int) -> None:
     """Wait until it has decided that many more batches."""
     count = "ringfence_batch_duration_seconds_count"
