@@ -111,6 +111,7 @@ class CallsSection:
 
     group_id: Filled
     instance_id: str
+    leave_on_stop: bool
     start_at: Literal["earliest", "latest"]
     fetch: Literal["fetcher", "aiokafka", "lane", "ordinary"]  # the last two: older names
     corrupt_batches: Literal["stop", "skip"]
@@ -161,6 +162,7 @@ class CallsSection:
             start_at=self.start_at,
             fetch=self.fetch,
             corrupt_batches=self.corrupt_batches,
+            leave_on_stop=self.leave_on_stop,
             session_timeout_ms=self.session_timeout_ms,
             rebalance_timeout_ms=self.rebalance_timeout_ms,
         )

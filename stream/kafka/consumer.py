@@ -89,7 +89,10 @@ class KafkaSource:
         self._watch = asyncio.create_task(self._watch_topics())
 
     async def stop(self) -> None:
-        """Leave the group. What the loop has not settled before, others repeat."""
+        """Leave the group; a member with an `instance_id` only if it is to (`leave_on_stop`).
+
+        What the loop has not settled before, others repeat.
+        """
         self._stopped = True
         self._released.set()
         if self._watch is not None:
@@ -97,6 +100,9 @@ class KafkaSource:
         if self._reader is not None:
             await self._reader.stop()
         if self._consumer is not None:
+            if self._settings.leave_on_stop:
+                # aiokafka lets no static member leave; the group lets any go, by its member id.
+                self._consumer._coordinator._group_instance_id = None  # noqa: SLF001
             await self._consumer.stop()
 
     @property

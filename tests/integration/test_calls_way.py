@@ -76,24 +76,36 @@ async def test_a_restart_goes_on_where_the_last_worker_settled(kafka):
     assert (await here.outcome())[0] == Counter(origins)
 
 
-ONCE = pytest.param(True, TRANSACTIONS_MS, marks=pytest.mark.needs_transactions, id="exactly once")
+HANDED_OVER = [
+    pytest.param({"session_timeout_ms": 10_000}, id="at least once"),
+    pytest.param(
+        {"exactly_once": True, "session_timeout_ms": TRANSACTIONS_MS},
+        marks=pytest.mark.needs_transactions,
+        id="exactly once",
+    ),
+    # Did it not leave, its partitions would wait a quarter of an hour.
+    pytest.param(
+        {"leave_on_stop": True, "session_timeout_ms": 900_000},
+        marks=pytest.mark.apache_kafka,
+        id="with names",
+    ),
+]
 
 
 @pytest.mark.expects_errors("Group Coordinator Request failed")
-@pytest.mark.parametrize(
-    ("exactly_once", "session_ms"), [pytest.param(False, 10_000, id="at least once"), ONCE]
-)
-async def test_two_members_share_and_hand_over_without_repeats(kafka, exactly_once, session_ms):
+@pytest.mark.parametrize("settings", HANDED_OVER)
+async def test_two_members_share_and_hand_over_without_repeats(kafka, settings):
     """A second member comes and goes while records flow: none is lost, none is decided twice.
 
     With transactions each hands over between two of them.
     """
     here = await lab(kafka)
-    how = {"exactly_once": exactly_once, "session_timeout_ms": session_ms}
+    names = settings.get("leave_on_stop", False)
+    a, b = ({"name": one, "instance_id": one * names, **settings} for one in "ab")
     origins = await here.produce(calls(400))
-    async with here.worker(name="a", **how) as first:
+    async with here.worker(**a) as first:
         await first.until(100)
-        async with here.worker(name="b", **how) as second:
+        async with here.worker(**b) as second:
             async with asyncio.timeout(HANGS_S):
                 while not (first.source.assigned and second.source.assigned):
                     origins += await here.produce(calls(40))

@@ -140,6 +140,22 @@ def test_no_two_pods_share_an_instance_id(everything: list[dict[str, Any]]) -> N
         assert f"rf-ringfence-{alone}" not in of_kind(everything, "PodDisruptionBudget")
 
 
+def test_a_pod_that_keda_takes_away_leaves_its_group(everything: list[dict[str, Any]]) -> None:
+    """Its partitions do not wait for its session to end; without KEDA a stop is a restart."""
+
+    def leaving(objects: list[dict[str, Any]]) -> dict[str, str]:
+        named = "RINGFENCE_CALLS__LEAVE_ON_STOP"
+        return {
+            container["name"]: one["value"]
+            for _, _, container in containers(objects)
+            for one in container["env"]
+            if one["name"] == named
+        }
+
+    assert leaving(everything) == {"worker": "true"}
+    assert leaving(rendered()) == {}
+
+
 def test_workers_never_outnumber_partitions(everything: list[dict[str, Any]]) -> None:
     """KEDA stops where each partition has a process; without KEDA too many are refused."""
     scaled = of_kind(everything, "ScaledObject")["rf-ringfence-worker"]["spec"]

@@ -20,6 +20,11 @@
 - name: RINGFENCE_CALLS__INSTANCE_ID
   value: {{ printf "%s$(POD_NAMESPACE).$(POD_NAME)" (ternary "" (printf "%s." $root.Values.site) (eq $root.Values.site "")) | quote }}
 {{- end }}
+{{- $own := hasKey (default dict (get $root.Values.config "calls")) "leave_on_stop" }}
+{{- if and (eq $service "worker") $root.Values.worker.autoscaling.enabled (not $own) }}
+# KEDA takes pods away for good, and a pod cannot tell that from a restart.
+- {name: RINGFENCE_CALLS__LEAVE_ON_STOP, value: "true"}
+{{- end }}
 {{- if and (include "ringfence.sasl" $root) (not (include "ringfence.account" .)) }}
 # The same as in the file; KEDA reads them here.
 - {name: RINGFENCE_KAFKA__SASL_USERNAME, value: {{ $root.Values.config.kafka.sasl_username | quote }}}
