@@ -327,8 +327,9 @@ async def _blob(redis: Redis, key: str) -> bytes:
     while True:
         start = len(parts) * ANSWER_BYTES
         # GETRANGE of a key that is gone is empty, not nil.
-        parts.append(await redis.getrange(key, start, start + ANSWER_BYTES - 1))
-        if len(parts[-1]) < ANSWER_BYTES:
+        part: Any = await redis.getrange(key, start, start + ANSWER_BYTES - 1)
+        parts.append(part)
+        if len(part) < ANSWER_BYTES:
             return b"".join(parts)
 
 
