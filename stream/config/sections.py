@@ -58,6 +58,7 @@ class KafkaSection:
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
     sasl_username: str
     oauth_token_url: Annotated[str, Checked(checks.maybe(checks.web_url))]
+    oauth_aws_region: Annotated[str, Checked(checks.maybe(checks.aws_region))]
     oauth_scope: str
     oauth_extensions: dict[Filled, str]
     idempotent: bool
@@ -71,10 +72,18 @@ class KafkaSection:
 
     def __post_init__(self) -> None:
         found = checks.tls_files(self.ca_file, self.cert_file, self.key_file)
-        if self.security_protocol.startswith("SASL") and not self.sasl_username:
+        by_tokens, region = self.sasl_mechanism == "OAUTHBEARER", self.oauth_aws_region
+        if self.security_protocol.startswith("SASL") and not self.sasl_username and not region:
             found.append(Problem(("sasl_username",), f"is needed for {self.security_protocol}"))
-        if self.sasl_mechanism == "OAUTHBEARER" and not self.oauth_token_url:
-            found.append(Problem(("oauth_token_url",), "is needed for OAUTHBEARER"))
+        if by_tokens and not self.oauth_token_url and not region:
+            text = "is needed for OAUTHBEARER, or oauth_aws_region for Amazon MSK"
+            found.append(Problem(("oauth_token_url",), text))
+        if region and not (by_tokens and self.security_protocol == "SASL_SSL"):
+            text = 'needs sasl_mechanism = "OAUTHBEARER" and security_protocol = "SASL_SSL"'
+            found.append(Problem(("oauth_aws_region",), text))
+        if region and self.oauth_token_url:
+            text = "and oauth_token_url are two ways to get tokens: leave one out"
+            found.append(Problem(("oauth_aws_region",), text))
         _raise(found)
 
 

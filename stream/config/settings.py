@@ -46,7 +46,7 @@ from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
 from stream.feeds.settings import FeedsSection
-from stream.kafka.settings import KafkaSettings, OAuthSettings, ServerWait
+from stream.kafka.settings import AwsIamSettings, KafkaSettings, OAuthSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
@@ -179,10 +179,12 @@ class EngineSettings:
             patience_s=self.asking.patience_s,
         )
 
-    def _oauth(self) -> OAuthSettings | None:
+    def _oauth(self) -> OAuthSettings | AwsIamSettings | None:
         section = self.kafka
         if section.sasl_mechanism != "OAUTHBEARER" or "SASL" not in section.security_protocol:
             return None
+        if section.oauth_aws_region:
+            return AwsIamSettings(section.oauth_aws_region)
         return OAuthSettings(
             section.oauth_token_url,
             section.sasl_username,
@@ -449,8 +451,10 @@ def _circle_files(values: Mapping[str, Any], errors: list[str]) -> dict[str, byt
 
 def _secrets(values: Mapping[str, Any], environ: Mapping[str, str], errors: list[str]) -> Secrets:
     given = {name: secret(variable, environ, errors) for name, variable in SECRETS.items()}
-    protocol = _table(values, "kafka").get("security_protocol")
-    if isinstance(protocol, str) and protocol.startswith("SASL") and not given["kafka_password"]:
+    kafka = _table(values, "kafka")
+    protocol = kafka.get("security_protocol")
+    by_password = isinstance(protocol, str) and protocol.startswith("SASL")
+    if by_password and not kafka.get("oauth_aws_region") and not given["kafka_password"]:
         errors.append(f"environment: {SECRETS['kafka_password']}: is needed for {protocol}")
     keys = _circle_files(values, errors)
     for name, circle in _table(values, "circles").items():

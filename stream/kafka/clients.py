@@ -22,7 +22,7 @@ from aiokafka.errors import (
 
 from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
 from stream.kafka.call_events import CallEvent, Observe
-from stream.kafka.settings import KafkaSettings
+from stream.kafka.settings import AwsIamSettings, KafkaSettings
 from stream.ops.clock import monotonic_s
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ async def ask_why(kafka: KafkaSettings) -> None:
         try:
             opened: Any = await create_conn(host, port, **options)
         except (OSError, KafkaError, TimeoutError) as error:
-            refusal = refusal or _refusal(error)
+            refusal = refusal or _refusal(kafka, error)
         else:
             opened.close()
             return
@@ -107,10 +107,12 @@ async def ask_why(kafka: KafkaSettings) -> None:
         raise KafkaRefuses(f"Kafka at {kafka.bootstrap_servers}: {refusal}")
 
 
-def _refusal(error: BaseException) -> str | None:
+def _refusal(kafka: KafkaSettings, error: BaseException) -> str | None:
     """Return what an operator has to correct; None: it passes by itself."""
     if isinstance(error, _REFUSED):
         keys = "sasl_mechanism, sasl_username and RINGFENCE_KAFKA_PASSWORD"
+        if isinstance(kafka.oauth, AwsIamSettings):
+            keys = "oauth_aws_region, and the policy of our role (kafka-cluster:Connect)"
         return f"it refuses us ({error}); look at {keys}"
     # aiokafka wraps what TLS raised into a KafkaConnectionError.
     cause = error if isinstance(error, SSLError) else error.__cause__

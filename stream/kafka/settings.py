@@ -31,6 +31,13 @@ class OAuthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AwsIamSettings:
+    """Amazon MSK, by AWS IAM: the cluster's region. The credentials are AWS' SDK's own."""
+
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
 class KafkaSettings:
     """One cluster and how we show ourselves to it. `ssl` is made from files by the composition.
 
@@ -44,7 +51,7 @@ class KafkaSettings:
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
     sasl_password: Secret | None = field(default=None, repr=False)
-    oauth: OAuthSettings | None = None
+    oauth: OAuthSettings | AwsIamSettings | None = None
     patience_s: float | None = None
 
     def options(self, **more: Any) -> dict[str, Any]:
@@ -62,7 +69,11 @@ class KafkaSettings:
             from stream.kafka.renewed_password import RenewedPassword
 
             shared["sasl_plain_password"] = RenewedPassword(self.sasl_password)
-        if self.oauth is not None:
+        if isinstance(self.oauth, AwsIamSettings):
+            from stream.kafka.msk_iam import AwsIam
+
+            shared["sasl_oauth_token_provider"] = AwsIam(self.oauth)
+        elif self.oauth is not None:
             # aiohttp takes 0.2 s to import, and few brokers ask for tokens.
             from stream.kafka.oauth import ClientCredentials
 

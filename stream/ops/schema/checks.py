@@ -223,6 +223,15 @@ def header(text: str) -> str | None:
     return None if re.fullmatch(r"[A-Za-z0-9-]{1,64}", text) else f'is no header: "{text}"'
 
 
+def aws_region(text: str) -> str | None:
+    """A region of AWS."""
+    *place, number = text.split("-")
+    # It becomes part of a host's name.
+    if len(place) > 1 and all(re.fullmatch(r"[a-z]+", one) for one in place) and number.isdecimal():
+        return None
+    return 'must be a region of AWS, as "ap-southeast-1"'
+
+
 def web_url(text: str) -> str | None:
     """An address on the web without a secret before the host."""
     try:

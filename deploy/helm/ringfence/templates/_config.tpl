@@ -81,7 +81,8 @@ integer setting takes; JSON's texts, numbers and lists are TOML's too.
 
 {{/* "true" where brokers ask for a name and password. */}}
 {{- define "ringfence.sasl" -}}
-{{- if hasPrefix "SASL" (include "ringfence.setting" (list . "kafka" "security_protocol" "PLAINTEXT")) }}true{{ end -}}
+{{- $region := include "ringfence.setting" (list . "kafka" "oauth_aws_region" "") -}}
+{{- if and (not $region) (hasPrefix "SASL" (include "ringfence.setting" (list . "kafka" "security_protocol" "PLAINTEXT"))) }}true{{ end -}}
 {{- end -}}
 
 {{/* "true" where a service is an account of its own in Strimzi: (list $ "worker"). */}}
