@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from stream.config.settings import load
@@ -30,6 +31,7 @@ USERS = tuple(name for name, one in services().items() if "kafka" in one)
 USER = "RINGFENCE_KAFKA__SASL_USERNAME"
 SASL = 'kafka.security_protocol = "SASL_PLAINTEXT"'
 MORE = """
+feeds.dir = "{folder}/feeds"
 ingest.state_dir = "{folder}/places"
 exchange.dir = "{folder}/repository"
 exchange.keys_dir = "{folder}/keys"
@@ -45,6 +47,15 @@ url = "http://127.0.0.1:1/"
 secret_env = "RINGFENCE_CRM"
 private_addresses = true
 give_up_s = 1
+"""
+
+FEED_TOPIC = "partner.numbers"
+FEED = f"""
+list = "TH/telecoms"
+format = "ringfence"
+owner = {{name = "TH", contact = "scam@cert.example"}}
+from = {{kind = "kafka", topic = "{FEED_TOPIC}"}}
+schedule = {{every = "1s"}}
 """
 
 
@@ -77,8 +88,8 @@ async def test_each_service_works_with_its_rights(
     more = SASL + MORE.format(folder=tmp_path, **ports)
     here = Deployment(tmp_path, guarded.sasl, redis_url, more)
     settings = load([here.config], os.environ)
-    for user in set(USERS) - {"feeds"}:
-        await guarded.grant(user, rights(user, settings))
+    for user in USERS:
+        await guarded.grant(user, rights(user, settings, feeds=(FEED_TOPIC,)))
     here.made("KH/scam")
     (tmp_path / "calls.jsonl").write_bytes(records(1, series="file")[0] + b"\n")
 
@@ -118,6 +129,27 @@ async def test_each_service_works_with_its_rights(
         webhooks.until(
             lambda: webhooks.metric("ringfence_webhook_events_total", outcome="given_up") >= 2
         )
+        # Beside the service, as an operator does once the receiver is repaired; here it is not.
+        monkeypatch.setenv(USER, "sink-webhooks")
+        told = here.types("sink", "resend", "--for", "1s", code=1)
+        assert "crm: 0 delivered, 2 not taken again" in told
+    await _feed_of_a_topic(guarded, here, monkeypatch)
+
+
+async def _feed_of_a_topic(
+    guarded: Guarded, here: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fetch one, as the user of `feeds run`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=guarded.plain)
+    await admin.start()
+    await admin.create_topics([NewTopic(FEED_TOPIC, 1, 1)])
+    await admin.close()
+    async with AIOKafkaProducer(bootstrap_servers=guarded.plain) as producer:
+        await producer.send_and_wait(FEED_TOPIC, b'{"confidence": 90}', key=b"+66812345670")
+    (here.folder / "feeds").mkdir()
+    (here.folder / "feeds/telecoms.toml").write_text(FEED)
+    monkeypatch.setenv(USER, "feeds")
+    assert "+1 -0 numbers" in here.types("feeds", "pull", "telecoms")
 
 
 async def test_nobody_may_do_anothers_work(

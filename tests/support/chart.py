@@ -74,13 +74,14 @@ class Right(NamedTuple):
     may: tuple[str, ...]
 
 
-def rights(service: str, settings: Settings) -> list[Right]:
-    """The rights of a service in the table, with the names of these settings."""
+def rights(service: str, settings: Settings, feeds: Sequence[str] = ()) -> list[Right]:
+    """The rights of a service in the table, by these settings; `feeds` are topics of feeds."""
     calls, sinks = settings.calls, settings.sinks
     names = {
         "{calls}": tuple(calls.topics),
         "{decisions}": (calls.decisions_topic,),
         "{rejected}": (calls.rejected_topic,),
+        "{feeds}": tuple(feeds),
         "{undelivered}": (sinks.webhooks.undelivered_topic,),
         "{redis group}": (sinks.redis.group_id or f"{calls.group_id}.redis",),
     }
