@@ -127,9 +127,11 @@ class ListStore:
         return store
 
     async def close(self) -> None:
-        """Let go of the connections."""
-        await self._redis.aclose()
-        await self._following.aclose()
+        """Let go of the connections: of both, if closing the one fails or is cancelled."""
+        try:
+            await self._redis.aclose()
+        finally:
+            await self._following.aclose()
 
     async def __aenter__(self) -> Self:
         return self
