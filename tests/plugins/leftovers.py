@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from stream.ops.log import OURS
 from tests.plugins.services import SERVICES
 
 TASKS_END_S = 1.0
@@ -55,6 +56,16 @@ def _no_unexpected_errors(request: pytest.FixtureRequest) -> Iterator[None]:
     unexpected = [line for line in lines if expected is None or not re.search(pattern, line)]
     if unexpected:
         pytest.fail("errors were logged:\n  " + "\n  ".join(unexpected), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _levels_as_they_were() -> Iterator[None]:
+    """Take back the levels of the log that a test has set: `caplog` of a later one sees by them."""
+    loggers = [logging.getLogger(), logging.getLogger(OURS)]
+    levels = [one.level for one in loggers]
+    yield
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
 
 
 @pytest.hookimpl(trylast=True)

@@ -14,12 +14,11 @@ from stream.ops import log
 def lines() -> Iterator[io.StringIO]:
     """What is logged as JSON lines."""
     root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    before = root.handlers[:]
     stream = io.StringIO()
     log.set_up("INFO", {"worker": 1}, stream)
     yield stream
     root.handlers = before
-    root.setLevel(level)
     logging.captureWarnings(capture=False)
 
 
