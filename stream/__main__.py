@@ -1,14 +1,28 @@
 """`ringfence` and `python -m stream`."""
 
+import os
 import signal
 import sys
 
+CPUS = "/proc/cpuinfo"
 INTERRUPTED = 130
 """Exit code after Ctrl-C: a shell's for SIGINT."""
+_LEVEL_2 = frozenset({"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"})
+"""Features of x86-64-v2, as Linux names them. NumPy's wheels are compiled for it, and end with
+SIGILL elsewhere, without a word. Processors have it since 2009; some models of virtual machines,
+such as kvm64, have not."""
 
 
 def main() -> None:
     """Run the command that argv names; a fault becomes one line on stderr and an exit code."""
+    if lacking := lacked():
+        from stream.core.model.errors import UNUSABLE
+
+        sys.stderr.write(
+            f"error: this processor has no {', '.join(sorted(lacking))}, which Ringfence needs "
+            "(x86-64-v2); for a virtual machine choose another model, such as `host`\n"
+        )
+        sys.exit(UNUSABLE)
     try:
         # Imported here: Ctrl-C while Python loads them prints no traceback either.
         from stream.cli.main import app
@@ -28,6 +42,20 @@ def main() -> None:
         # A second Ctrl-C while Python takes itself down would end in a traceback, or by the signal.
         # typer makes an exit code of the first one, so this has to be in every way out.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def lacked() -> frozenset[str]:
+    """Return the features of x86-64-v2 that the first processor does not name."""
+    if os.uname().machine != "x86_64":
+        return frozenset()
+    try:
+        # As much as one processor takes: a kernel with a hundred needs milliseconds for all.
+        with open(CPUS, "rb", buffering=0) as file:  # noqa: PTH123 - no import for a name
+            text = file.read(8192).decode("ascii", "replace")
+    except OSError:
+        return frozenset()
+    flags, whole, _ = text.partition("\nflags")[2].partition("\n")
+    return _LEVEL_2 - frozenset(flags.split()) if whole else frozenset()
 
 
 if __name__ == "__main__":

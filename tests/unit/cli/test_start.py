@@ -5,12 +5,15 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import typer
 
+from stream import __main__ as start
 from stream.cli.main import COMMANDS, app
+from stream.core.model.errors import UNUSABLE
 
 DRAW = {
     *("typer", "shellingham", "annotated_doc", "typing_extensions"),
@@ -64,6 +67,45 @@ def top_level(modules: set[str]) -> set[str]:
     """Packages from outside, without the standard library and private modules."""
     tops = {name.partition(".")[0] for name in modules}
     return {top for top in tops - sys.stdlib_module_names if not top.startswith("_")} - {"stream"}
+
+
+def cpuinfo(flags: str) -> str:
+    """A processor as Linux describes it."""
+    return f"processor\t: 0\nmodel name\t: QEMU\nflags\t\t: {flags}\nbugs\t\t:\n\n"
+
+
+def test_a_processor_that_numpy_would_end_on_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model `kvm64` of virtual machines: SIGILL, without a word, before."""
+    file = tmp_path / "cpuinfo"
+    file.write_text(cpuinfo("fpu sse sse2 cx16 lahf_lm pni"))
+    monkeypatch.setattr(start, "CPUS", str(file))
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="x86_64"))
+    with pytest.raises(SystemExit) as ended:
+        start.main()
+    assert ended.value.code == UNUSABLE
+    assert "has no popcnt, sse4_1, sse4_2, ssse3, which" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("machine", "text"),
+    [
+        ("x86_64", cpuinfo("fpu cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3")),
+        ("x86_64", cpuinfo("fpu " * 4000)),  # longer than what is read of it
+        ("x86_64", "processor: 0"),
+        ("aarch64", cpuinfo("fp asimd")),
+    ],
+)
+def test_other_processors_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, text: str
+) -> None:
+    """Where nothing can be known nothing is refused."""
+    file = tmp_path / "cpuinfo"
+    file.write_text(text)
+    monkeypatch.setattr(start, "CPUS", str(file))
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine=machine))
+    assert not start.lacked()
 
 
 COMPLETES = {
