@@ -327,6 +327,11 @@ REFUSED = [
         ["worker.autoscaling.max: 13"],
     ),
     (
+        "scaling by brokers that want IAM",
+        ["worker.autoscaling.enabled=true,config.kafka.oauth_aws_region=eu-west-1"],
+        ["worker.autoscaling.enabled: KEDA would ask brokers"],
+    ),
+    (
         "a password that nobody names",
         ["config.kafka.security_protocol=SASL_SSL,config.kafka.sasl_username=a"],
         ["secrets.RINGFENCE_KAFKA_PASSWORD.name is missing", "worker needs it"],

@@ -21,6 +21,9 @@
 {{- fail (printf "%s: %d pods of %d processes are more than the %d partitions of the topics with calls, and the others would idle: lower it, or raise config.calls.partitions" $value $most (int $worker.processes) $partitions) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $worker.enabled $worker.autoscaling.enabled (include "ringfence.setting" (list . "kafka" "oauth_aws_region" "")) -}}
+{{- fail "worker.autoscaling.enabled: KEDA would ask brokers that want IAM without a token; write a ScaledObject of your own (its kafka trigger has `sasl: aws_msk_iam`), or take config.kafka.oauth_aws_region out" -}}
+{{- end -}}
 {{- if and $worker.autoscaling.max (gt (int $worker.autoscaling.min) (int $worker.autoscaling.max)) -}}
 {{- fail (printf "worker.autoscaling.min: %d is more than max (%d)" (int $worker.autoscaling.min) (int $worker.autoscaling.max)) -}}
 {{- end -}}
