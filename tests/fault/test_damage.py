@@ -20,6 +20,8 @@ from tests.fault.traffic import decided
 
 pytestmark = [
     pytest.mark.apache_kafka,
+    # A start for each file that is damaged.
+    pytest.mark.campaign,
     pytest.mark.expects_errors("Group Coordinator Request failed"),
 ]
 

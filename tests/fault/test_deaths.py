@@ -84,7 +84,14 @@ async def test_rebalances_under_load(site, measured, delivery, session_ms):
     assert revoked >= rounds
 
 
-@DELIVERIES
+@pytest.mark.parametrize(
+    ("delivery", "session_ms"),
+    [
+        ("at_least_once", 3000),
+        # Until the coordinator has let the transaction go, half a minute.
+        pytest.param("exactly_once", TRANSACTIONS_MS, marks=pytest.mark.campaign),
+    ],
+)
 async def test_a_worker_that_was_paused(site, measured, delivery, session_ms):
     """Stopped in mid-batch until others have its partitions, then woken: it cannot do harm.
 

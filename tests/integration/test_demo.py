@@ -88,6 +88,7 @@ def test_every_decision_is_right_and_the_file_says_so(folder, kafka, redis_url):
     assert demo.leftovers() == []
 
 
+@pytest.mark.campaign
 def test_it_stays_with_a_page_and_kill_9_leaves_no_process(folder):
     """A whole run on servers of its own: all right, and the page is there as long as it is wanted.
 
@@ -109,17 +110,14 @@ def test_it_stays_with_a_page_and_kill_9_leaves_no_process(folder):
     until_now(lambda: not demo.processes(), "the end of all its processes")
 
 
-LONG = pytest.mark.campaign
-
-
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param("topics create", marks=LONG),
+        pytest.param("topics create", marks=pytest.mark.campaign),
         "lists import",
-        pytest.param("run:", marks=LONG),
-        pytest.param("Live calls", marks=LONG),
-        pytest.param("until Ctrl-C", marks=LONG),
+        pytest.param("run:", marks=pytest.mark.campaign),
+        pytest.param("Live calls", marks=pytest.mark.campaign),
+        pytest.param("until Ctrl-C", marks=pytest.mark.campaign),
     ],
 )
 def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, moment):
@@ -136,7 +134,12 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, mo
 
 
 @pytest.mark.parametrize(
-    "after_s", [pytest.param(0.5, marks=LONG), 1.5, pytest.param(3.0, marks=LONG)]
+    "after_s",
+    [
+        pytest.param(0.5, marks=pytest.mark.campaign),
+        1.5,
+        pytest.param(3.0, marks=pytest.mark.campaign),
+    ],
 )
 def test_ctrl_c_while_servers_start_leaves_nothing_behind(folder, after_s):
     """SIGINT before anything was printed, and a second one from an impatient person: no trace."""
@@ -169,6 +172,7 @@ def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
     assert demo.leftovers() == []
 
 
+@pytest.mark.campaign
 def test_an_engine_that_dies_is_told_and_ends_the_demo(folder, servers):
     """The engine killed in mid-run: exit code 3, a line that says so, and no trace."""
     demo = Demo(folder, *servers)
