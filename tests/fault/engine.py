@@ -49,6 +49,12 @@ class Engine(Watched):
             assert time.monotonic() < deadline, f"waited for it {what}: {self.last_words()}"
             await asyncio.sleep(POLL_S)
 
+    async def reads(self, partitions: int) -> None:
+        """Wait until it knows from where it reads so many; ready it is a moment before."""
+        await self.until(
+            lambda: self.metric("ringfence_partitions") == partitions, f"to read {partitions}"
+        )
+
     async def logged(self, pattern: str, within_s: float = WAIT_S) -> None:
         """Wait for a log line that matches."""
         await self.until(lambda: self.said(pattern), f"to say {pattern!r}", within_s)

@@ -243,7 +243,7 @@ async def under_load(
                 await site.drained(engines[delivery])
         restarts = 0.0
         for engine in engines.values():
-            assert engine.metric("ringfence_partitions") == PARTITIONS
+            await engine.reads(PARTITIONS)
             assert engine.metric("ringfence_partitions_stopped") == 0
             restarts += engine.metric("ringfence_worker_restarts_total")
             assert await engine.stop() == 0

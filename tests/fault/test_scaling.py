@@ -108,7 +108,7 @@ async def test_workers_come_and_go_with_the_lag(site, measured, calls):
                 await until(one_left, "the lag to go, and all workers but one")
             await load.end()
             await site.drained(first)
-        assert first.metric("ringfence_partitions") == site.partitions
+        await first.reads(site.partitions)
         assert await first.stop() == 0
     verdict = await judge(site, load.sent)
     measured(

@@ -8,7 +8,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from tests.fault.engine import Engine
 from tests.fault.site import LISTED, Site
 from tests.fault.traffic import call, decided, produce
 from tests.support.waiting import TRANSACTIONS_MS, until
@@ -31,17 +30,12 @@ async def asks(site: Site, what: str, *words: Any) -> Any:
         await admin.close()
 
 
-async def reads(engine: Engine, partitions: int) -> None:
-    """Wait until it knows from where it reads; ready it is a moment before."""
-    await engine.until(lambda: engine.metric("ringfence_partitions") == partitions, "to read them")
-
-
 @pytest.mark.parametrize("start_at", ["earliest", "latest"])
 async def test_partitions_that_are_added_are_read(site: Site, measured: Any, start_at: str) -> None:
     """Records that come before the engine knows of a new partition are decided, from its first."""
     with site.engine(calls={"start_at": start_at}) as engine:
         await engine.ready()
-        await reads(engine, site.partitions)
+        await engine.reads(site.partitions)
         assert await decided(site, engine, LISTED[0]) == ["block"]
         before, more = site.partitions, site.partitions + 2
         await asks(site, "create_partitions", {site.topics.calls[0]: NewPartitions(more)})
@@ -55,7 +49,7 @@ async def test_partitions_that_are_added_are_read(site: Site, measured: Any, sta
         told = [json.loads(one.value) for one in await site.records(site.topics.decisions)]
         blocked = {one["call_id"] for one in told if one["verdict"] == "block"}
         assert blocked >= {f"added {n}" for n in range(3 * more)}
-        await reads(engine, more)
+        await engine.reads(more)
         assert await engine.stop() == 0
 
 
@@ -73,7 +67,7 @@ async def test_a_topic_that_is_made_again_is_read_from_its_beginning(
     before, after = (4, 100) if more else (40, 4)
     with site.engine(calls={"start_at": start_at}) as engine:
         await engine.ready()
-        await reads(engine, site.partitions)
+        await engine.reads(site.partitions)
         assert await decided(site, engine, *LISTED[:before]) == ["block"] * before
         topic = site.topics.calls[0]
         await asks(site, "delete_topics", [topic])
