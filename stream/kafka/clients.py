@@ -22,6 +22,7 @@ from aiokafka.errors import (
 
 from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
 from stream.kafka.call_events import CallEvent, Observe
+from stream.kafka.metadata_pace import pace_metadata
 from stream.kafka.settings import AwsIamSettings, KafkaSettings
 from stream.ops.clock import monotonic_s
 
@@ -186,6 +187,8 @@ async def connected(
             await close(client)
             raise
         else:
+            if isinstance(client, AIOKafkaConsumer):
+                pace_metadata(client)
             return client
         left_s = patience.left_s
         wait_s = wait_s if left_s is None else min(wait_s, left_s)

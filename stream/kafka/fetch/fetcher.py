@@ -67,6 +67,7 @@ class Fetcher:
         self._aiokafka_last = False
         self._fetched = FetchedBatches(self._fault_in, settings.room_bytes_max)
         self._epoch = -1
+        self._begun_s = 0.0
         self._states: dict[Partition, PartitionState] = {}
         self._brokers: dict[int, Broker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,6 +110,7 @@ class Fetcher:
         self.end()
         self._fetched.drop()
         self._epoch = epoch
+        self._begun_s = self._loop.time()
         self._aiokafka.begin(epoch, {})
         self._states = {name: PartitionState.at(name, at) for name, at in positions.items()}
         for broker in self._brokers.values():
@@ -196,12 +198,22 @@ class Fetcher:
 
     @property
     def silent_s(self) -> float:
-        """Since the last answer of any broker, if there is one that owes us an answer."""
+        """Since the last answer of any broker, if there is one that owes us an answer.
+
+        A partition that nobody leads waits for one as well: a broker that goes away in order says
+        that before it goes.
+        """
         brokers = [broker for broker in self._brokers.values() if broker.led]
+        led = {name for broker in brokers for name in broker.led}
+        alone = any(
+            name not in led and one.status is not PartitionStatus.AIOKAFKA
+            for name, one in self._states.items()
+        )
         # Where none is asked the silence is ours: answers wait, and there is no buffer for more.
-        if not any(broker.waits for broker in brokers):
+        if not alone and not any(broker.waits for broker in brokers):
             return self._aiokafka.silent_s
-        return max(self._loop.time() - max(broker.answered_s for broker in brokers), 0.0)
+        answered_s = max((one.answered_s for one in self._brokers.values()), default=self._begun_s)
+        return max(self._loop.time() - answered_s, 0.0)
 
     @property
     def stopped(self) -> int:

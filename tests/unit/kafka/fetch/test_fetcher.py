@@ -397,3 +397,16 @@ async def test_silence_is_the_brokers_not_the_workers() -> None:
             await cluster.start(0)
             filled(cluster, P0, 1, 20)
             await lab.until(4020, lambda: lab.reader.silent_s < 0.2)
+
+
+async def test_a_partition_that_nobody_leads_is_silence_too() -> None:
+    """A broker that goes in order says that before it goes: then none is left that could answer."""
+    async with Cluster() as cluster:
+        filled(cluster, P0, 2, 20)
+        async with fetching(cluster) as lab:
+            await lab.until(40)
+            cluster.leaders[P0] = -1
+            await lab.until(holds=lambda: lab.reader.silent_s > 0.2)
+            cluster.leaders[P0] = 0
+            filled(cluster, P0, 1, 20)
+            await lab.until(60, lambda: lab.reader.silent_s < 0.2)
