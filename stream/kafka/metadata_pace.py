@@ -40,7 +40,7 @@ class _PacedClient:
         later, self._later = self._later, None
         self._asked_s = self._loop.time()
         self._client.force_metadata_update()
-        # Whoever asks looks at the metadata again, and at the earliest in `PACE_S` asks again.
+        # The fetcher looks at the metadata then, and asks again in `PACE_S` at the earliest.
         if later is not None and not later.done():
             later.set_result(None)
 

@@ -1,4 +1,4 @@
-"""How long calls wait while workers join, leave, restart and die: the hand-over of partitions.
+"""Waits of calls while workers join, leave, restart and die: the hand-over of partitions.
 
 Three members of a group read four partitions, 500 calls a second, a decision for each. The third
 one restarts in order, leaves in order, joins, is killed (SIGKILL) and started again at once, and is
@@ -41,7 +41,7 @@ LISTS = 3
 SETTLED_S = 8.0
 """After the last member was started: the group is complete."""
 PREPARED_S = 60.0
-"""What the load takes to be made, beside three starts on a busy machine."""
+"""Seconds until the load is made, beside three starts on a busy machine."""
 QUIET_S = 5
 RESTARTS, LEAVES, JOINS = "restarts in order", "leaves in order", "joins"
 AGAIN, DIES = "killed, started again", "killed"

@@ -1,4 +1,4 @@
-"""What a list takes, by its size: Redis, its disk, a worker's memory and disk, and the network.
+"""The price of a list, by its size: Redis, its disk, a worker's memory and disk, and the network.
 
 No peer: these are the cells of docs/how-to/operate/planning.md. Lists of 1M and of 10M numbers with
 their whole provenance (bench_imports.py) are imported into an empty Redis, one at a time. Then
@@ -94,7 +94,7 @@ async def _kafka(lab: Lab) -> Report:
 
 
 def _stored(lab: Lab, title: str, topic: str, before_s: float, records: int) -> Row:
-    """What the broker has of a topic, and what it used since."""
+    """Bytes that the broker has of a topic, and the CPU that it has used."""
     used_s = cpu_s(lab.broker.pid) - before_s
     logs = (lab.broker._server.folder / "data").glob(f"{topic}-*/*.log")
     held = sum(path.stat().st_size for path in logs)
@@ -142,7 +142,7 @@ async def _sized(lab: Lab, redis: Any, count: int, empty: dict[str, float]) -> d
 
 
 async def _followed(lab: Lab, redis: Any, followers: int) -> dict[str, float]:
-    """What `followers` with empty state directories cost until all have the lists."""
+    """The cost of `followers` with empty state directories until all have the lists."""
     states = [lab.run / lab.new_name("followed") for _ in range(followers)]
     before = await redis.info()
     async with AsyncExitStack() as stack, _pinged(redis) as seen:

@@ -39,7 +39,7 @@ pytestmark = [
 PER_S = 1000
 PARTITIONS = 6
 ROLLS = max(1, int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2")) // 10)
-"""How often every broker is restarted in turn."""
+"""Rounds in which every broker is restarted in turn."""
 
 
 @pytest.fixture(scope="module")

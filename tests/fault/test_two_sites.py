@@ -83,7 +83,7 @@ class Place:
 
 @dataclass
 class Decisions:
-    """How often each call was decided, by call and decision id."""
+    """Decisions of each call, counted by call and decision id."""
 
     counts: Counter[tuple[str, str]]
 
@@ -94,7 +94,7 @@ class Decisions:
 
     @property
     def twice(self) -> int:
-        """How many calls have more than one decision."""
+        """Number of calls that have more than one decision."""
         by_call: Counter[str] = Counter()
         for (call_id, _), count in self.counts.items():
             by_call[call_id] += count
@@ -299,7 +299,7 @@ async def way_back(
 
 
 async def lag(source: Place, target: Place) -> int:
-    """How many calls of the source the target lacks now."""
+    """Number of calls of the source that the target lacks now."""
     ends = await target.site.ends()
     return sum((await source.site.ends()).values()) - sum(ends.values())
 
