@@ -215,9 +215,11 @@ async def test_an_unsafe_redis_is_refused(redis_url, raw, setting, bad, good, sa
 async def test_a_redis_that_takes_no_changes_of_ours_is_refused(words, says):
     """A cluster and a replica are no list store: one sentence says what to name instead."""
     path, title = redis_program.redis_program()
-    (port,) = free_ports(1)
-    command = [path, "--port", str(port), "--bind", "127.0.0.1", "--appendonly", "yes", *words]
-    with Server(title, port, new_folder("redis"), command, answers_ping) as server:
+    # The bus of a cluster would be at `port` + 10,000, among the kernel's ports for connections.
+    port, bus = map(str, free_ports(2))
+    place = ["--port", port, "--cluster-port", bus, "--bind", "127.0.0.1"]
+    command = [path, *place, "--appendonly", "yes", *words]
+    with Server(title, int(port), new_folder("redis"), command, answers_ping) as server:
         server.start()
         with pytest.raises(ListStoreUnsafe, match=says):
             await ListStore.connect(ListStoreSettings(f"redis://127.0.0.1:{port}/0"))
