@@ -73,7 +73,7 @@ QUICK = Scale(
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a peer is to do: which topics, whether every call gets a decision, in which group.
+    """The task of a peer: which topics, whether every call gets a decision, in which group.
 
     `group` "": a group of its own.
     """

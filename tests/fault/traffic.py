@@ -55,7 +55,7 @@ async def decided(site: Site, engine: Engine, *callers: str) -> list[str]:
 
 
 def flowing(engine: Engine) -> bool:
-    """Whether it has decided something since its start."""
+    """True if it has decided something since its start."""
     return engine.metric("ringfence_batch_duration_seconds_count", step="publish") > 0
 
 

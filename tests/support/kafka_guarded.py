@@ -15,7 +15,7 @@ from tests.support.chart import Right
 from tests.support.kafka_clusters import formatted, server
 
 PASSWORD = "a pass phrase"
-# Who comes without a name is the broker itself, and whoever sets it up.
+# Only the broker itself, and the test that sets it up, come without a name.
 SETTINGS = """\
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},SASL://127.0.0.1:{sasl}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL://127.0.0.1:{sasl}

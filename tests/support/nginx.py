@@ -76,7 +76,7 @@ class Nginx:
         return f"https://127.0.0.1:{self.tls}/{path}"
 
     def sent(self, request: str, status: int) -> int:
-        """How many bytes it sent the last time that it answered `request` with `status`."""
+        """Bytes that it sent the last time that it answered `request` with `status`."""
         found = logged(self.folder / "access.log", rf'"{request} HTTP/1.1" {status} (\d+) ')
         return int(found[1])
 

@@ -120,7 +120,7 @@ class Sentinels:
 
     @contextmanager
     def cut_off(self) -> Iterator[Server]:
-        """Let no replica see what the primary is told meanwhile; give the primary, and kill it."""
+        """Keep replicas from what the primary gets meanwhile; give the primary, and kill it."""
         primary = self.primary()
         replicas = [node for node in self.nodes.values() if node is not primary]
         for one in replicas:

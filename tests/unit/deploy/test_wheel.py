@@ -42,7 +42,7 @@ def copies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_two_builds_of_one_commit_are_identical(copies: list[Path]) -> None:
-    """Byte for byte: whoever doubts a release can make it again."""
+    """Byte for byte: a reader who doubts a release can make it again."""
     one, another = (sha256(wheel.read_bytes()).hexdigest() for wheel in copies)
     assert one == another
 

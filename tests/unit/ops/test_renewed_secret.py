@@ -15,7 +15,7 @@ def _number(text: str) -> int:
 def test_a_changed_file_counts_and_half_a_one_does_not(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What cannot be used, and a file that is gone, leave the former; no line quotes a secret."""
+    """A text of no use, and a file that is gone, leave the former; no line quotes a secret."""
     file = tmp_path / "secret"
     file.write_text("7\n")
     secret = RenewedSecret(file, 7, _number)

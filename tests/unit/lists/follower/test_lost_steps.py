@@ -1,4 +1,4 @@
-"""What a list store lost, from the steps of both sides."""
+"""Steps that a list store lost, from the steps of both sides."""
 
 from stream.lists.follower.lost_steps import KnownSteps, lost_steps
 from stream.lists.follower.sync_state import ListPosition
