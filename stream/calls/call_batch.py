@@ -27,10 +27,16 @@ class KeyFields(msgspec.Struct, gc=False):
     callee: str | None
     trunk: str | None = None
     ingress: str | None = None
+    verstat: str | None = None
+    attestation: str | None = None
+    passport: str | None = None
 
 
 FIELDS = ("call_id", "caller", "callee", "trunk", "ingress")
-"""The fields of `KeyFields`, in the order of the columns of `Located`."""
+"""The fields of every call, in the order of the columns of `Located`."""
+SIGNED = ("verstat", "attestation", "passport")
+"""Fields of STIR/SHAKEN: columns behind those, only where a rule asks for them."""
+_COLUMNS = (*FIELDS, *SIGNED)
 
 
 class Constants(NamedTuple):
@@ -44,10 +50,11 @@ class Constants(NamedTuple):
 class Located:
     """Places of the fields of calls in the buffer that holds their records.
 
-    `starts`, `sizes` int64[len(FIELDS), calls]: the bytes between the quotation marks, which are
-    printable ASCII without escapes, so they may be written into JSON as they are. A size of -1
-    stands for null, for an absent field, for one of `constants`, and for a whole call that the scan
-    left to the fallback decoder: `fallback` has the key fields of those, by index of the call.
+    `starts`, `sizes` int64[columns, calls], of `FIELDS` and perhaps `SIGNED`: the bytes between the
+    quotation marks, which are printable ASCII without escapes, so they may be written into JSON as
+    they are. A size of -1 stands for null, for an absent field, for one of `constants`, and for a
+    whole call that the scan left to the fallback decoder: `fallback` has the key fields of those,
+    by index of the call.
     """
 
     data: NDArray[np.uint8]
@@ -62,7 +69,9 @@ class Located:
         if decoded is not None:
             text: str | None = getattr(decoded, name)
             return text
-        column = FIELDS.index(name)
+        column = _COLUMNS.index(name)
+        if column >= len(self.starts):
+            return None
         start, size = int(self.starts[column, index]), int(self.sizes[column, index])
         if size < 0:
             return self.constant(index).get(name)
@@ -74,7 +83,7 @@ class Located:
 
     def field(self, name: str) -> Texts:
         """Return one field of all calls; calls in `fallback` have none here."""
-        column = FIELDS.index(name)
+        column = _COLUMNS.index(name)
         return Texts(self.data, self.starts[column], self.sizes[column])
 
 
@@ -99,7 +108,7 @@ class ScannedKeyFields(Sequence[KeyFields]):
         if decoded is not None:
             return decoded
         # A call id is never None: the scan leaves a record without one to the fallback decoder.
-        return KeyFields(*(located.text(name, index) for name in FIELDS))  # type: ignore[arg-type]
+        return KeyFields(*(located.text(name, index) for name in _COLUMNS))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,33 @@ class CallBatch:
             return self.located.text(name, index)
         text: str | None = getattr(self.key_fields[index], name)
         return text
+
+    def places(
+        self, field: str, known: Sequence[str], calls: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the place in `known` of `field` of each of `calls` (ascending); -1: not there."""
+        if not known or not len(calls):
+            return np.full(len(calls), -1)
+        place_of = {name: place for place, name in enumerate(known)}
+        located = self.located
+        if located is None:
+            said = (getattr(self.key_fields[call], field) for call in calls.tolist())
+            return np.array([place_of.get(text, -1) for text in said], np.int64)
+        texts = located.field(field)
+        sizes = texts.sizes[calls]
+        found = Texts(texts.data, texts.starts[calls], sizes).places_in(known)
+        start = 0
+        for constants in located.constants:
+            first, last = np.searchsorted(calls, [start, constants.stop])
+            where = first + np.flatnonzero(sizes[first:last] < 0)
+            found[where] = place_of.get(constants.texts.get(field, ""), -1)
+            start = constants.stop
+        for place in (
+            np.flatnonzero(np.isin(calls, [*located.fallback])).tolist() if located.fallback else ()
+        ):
+            text = getattr(located.fallback[int(calls[place])], field)
+            found[place] = place_of.get(text, -1)
+        return found
 
     @property
     def unscanned(self) -> int:

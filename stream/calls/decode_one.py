@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from stream.calls.call_batch import FIELDS, KeyFields
+from stream.calls.call_batch import FIELDS, SIGNED, KeyFields
 from stream.calls.dialects.dialect import Dialect, NoCall, Value
 from stream.calls.dialects.json_form import DEPTH_MAX, brackets, too_deep
 from stream.calls.settings import DecodeSettings
@@ -252,7 +252,7 @@ _HIDDEN = re.compile(rb"\\u00[2-7]")
 
 def _refuse_long(call_fields: KeyFields) -> None:
     """Raise NoCall for a text that would make a decision too large to publish."""
-    for name in FIELDS:
+    for name in (*FIELDS, *SIGNED):
         text = getattr(call_fields, name)
         if text is not None and len(text) > FIELD_LENGTH_MAX:
             raise NoCall(

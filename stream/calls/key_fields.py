@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.call_batch import FIELDS, Constants, KeyFields, Located
+from stream.calls.call_batch import FIELDS, SIGNED, Constants, KeyFields, Located
 from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
 from stream.calls.dialects.dialect import REQUIRED, FieldLayout
 from stream.calls.settings import DecodeSettings
@@ -20,10 +20,7 @@ from stream.kafka.batch import RawBatch
 if TYPE_CHECKING:
     from stream.core.kernels.json_fields import FieldPlan, FoundFields
 
-_OPTIONAL = slice(FIELDS.index("trunk"), FIELDS.index("ingress") + 1)
 _TRUNK = FIELDS.index("trunk")
-_ONLY = len(FIELDS)
-"""The row behind the fields': what a record says it is, where the layout asks for that."""
 _CHANNEL_BYTES_MAX = PADDING
 """A channel with a longer name is left to the fallback decoder; so many bytes are readable behind
 the last text."""
@@ -42,7 +39,10 @@ def locate(
     count = len(raw)
     texts = raw.texts()
     layouts = [part.dialect.layout for part in parts]
-    height = len(FIELDS) + any(layout is not None and layout.only is not None for layout in layouts)
+    columns = (*FIELDS, *SIGNED) if settings.attestation else FIELDS
+    # The row behind the fields': what a record says it is, where a layout asks for that.
+    width = len(columns)
+    height = width + any(layout is not None and layout.only is not None for layout in layouts)
     # Until a scan says otherwise, every record is odd and has no field: so are those of a segment
     # whose dialect has no layout.
     found = FoundFields(
@@ -53,21 +53,21 @@ def locate(
     odd_parts = []
     for part in parts:
         layout = part.dialect.layout
-        plan = plan_of(layout) if layout else None
+        plan = plan_of(layout, columns) if layout else None
         odd = part.stop - part.start
         if layout and plan:
             limits = settings.record_bytes_max, FIELD_LENGTH_MAX
             odd = scan(texts, part.start, part.stop, plan, *limits, found)
             if layout.only or layout.channels:
-                odd = _looked_at(texts, part, layout, found)
+                odd = _looked_at(texts, part, layout, found, width)
             if layout.empty_is_absent:
-                optional = found.sizes[_OPTIONAL, part.start : part.stop]
+                optional = found.sizes[_TRUNK:width, part.start : part.stop]
                 optional[optional == 0] = -1
         if odd:
             odd_parts.append(part)
     rows = np.arange(count)
     if not odd_parts:
-        starts, sizes = found.starts[: len(FIELDS)], found.sizes[: len(FIELDS)]
+        starts, sizes = found.starts[:width], found.sizes[:width]
         return Located(texts.data, starts, sizes, {}, _constants(parts, rows)), rows
     key_fields = _read_odd(odd_parts, found.odd)
     kept = found.odd == 0
@@ -76,8 +76,8 @@ def locate(
     indexes = (np.cumsum(kept) - 1)[list(key_fields)].tolist()
     located = Located(
         texts.data,
-        found.starts[: len(FIELDS)].take(rows, 1),
-        found.sizes[: len(FIELDS)].take(rows, 1),
+        found.starts[:width].take(rows, 1),
+        found.sizes[:width].take(rows, 1),
         dict(zip(indexes, key_fields.values(), strict=True)),
         _constants(parts, rows),
     )
@@ -85,16 +85,19 @@ def locate(
 
 
 def _looked_at(
-    texts: Texts, part: SegmentDecoder, layout: FieldLayout, found: "FoundFields"
+    texts: Texts, part: SegmentDecoder, layout: FieldLayout, found: "FoundFields", only: int
 ) -> int:
-    """Leave records that may be none to the fallback decoder; return how many are left now."""
+    """Leave records that may be none to the fallback decoder; return how many are left now.
+
+    `only` is the row of what a record says it is.
+    """
     rows = slice(part.start, part.stop)
     starts, sizes, odd = found.starts[:, rows], found.sizes[:, rows], found.odd[rows]
     if layout.only is not None:
-        said = Texts(texts.data, starts[_ONLY], sizes[_ONLY])
+        said = Texts(texts.data, starts[only], sizes[only])
         other = said.places_in(layout.only.allowed) < 0
         if layout.only.may_be_absent:
-            other &= sizes[_ONLY] >= 0
+            other &= sizes[only] >= 0
         odd |= other
     if layout.channels:
         odd |= sizes[_TRUNK] > _CHANNEL_BYTES_MAX
@@ -147,24 +150,31 @@ def _constants(parts: Sequence[SegmentDecoder], rows: NDArray[np.int64]) -> tupl
     )
 
 
-def _located(layout: FieldLayout) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return what the scan looks for: the fields, and what the record says it is."""
-    return layout.paths + ((("only", layout.only.path),) if layout.only else ())
+def _located(
+    layout: FieldLayout, wanted: tuple[str, ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return what the scan looks for: the fields in `wanted`, and what the record says it is."""
+    paths = tuple(each for each in layout.paths if each[0] in wanted)
+    return paths + ((("only", layout.only.path),) if layout.only else ())
 
 
 @lru_cache(maxsize=64)
-def plan_of(layout: FieldLayout) -> "FieldPlan | None":
-    """Compile the layout for the kernel; None: it has too many keys, or too long ones."""
+def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan | None":
+    """Compile the layout for the kernel; None: it has too many keys, or too long ones.
+
+    `wanted` are the columns: `FIELDS`, perhaps with `SIGNED` behind.
+    """
     from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, FieldPlan
 
-    names = sorted({key.encode() for _, path in _located(layout) for key in path})
+    looked_for = _located(layout, wanted)
+    names = sorted({key.encode() for _, path in looked_for for key in path})
     if len(names) > NAMES_MAX or max(map(len, names)) > NAME_BYTES_MAX:
         return None
     nodes: list[dict[bytes, int]] = [{}]
-    columns = {field: index for index, field in enumerate(FIELDS)}
+    columns = {field: index for index, field in enumerate(wanted)}
     if layout.only is not None:
-        columns["only"] = _ONLY
-    for field, path in _located(layout):
+        columns["only"] = len(wanted)
+    for field, path in looked_for:
         node = nodes[0]
         *parents, last = (key.encode() for key in path)
         for key in parents:
@@ -175,7 +185,7 @@ def plan_of(layout: FieldLayout) -> "FieldPlan | None":
         node[last] = -columns[field] - 1
     nodes.append({})
     watched = {key.encode() for field, path in layout.paths if field in REQUIRED for key in path}
-    located = [field for field, _ in _located(layout)]
+    located = [field for field, _ in looked_for]
 
     def bits(items: Sequence[Any], chosen: Any) -> int:
         return sum(1 << place for place, item in enumerate(items) if item in chosen)
@@ -188,6 +198,6 @@ def plan_of(layout: FieldLayout) -> "FieldPlan | None":
         np.array([node.get(name, 0) for node in nodes for name in names]),
         len(nodes),
         np.uint64(bits(names, watched)),
-        bits(FIELDS, REQUIRED),
+        bits(wanted, REQUIRED),
         bits(list(columns), set(located) - {"call_id"}),
     )

@@ -23,6 +23,7 @@ from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.decision import SipAnswer, Verdict
 from stream.core.numbers.caller_readings import readings_of
+from stream.core.stir.attestation import NOT_TOLD
 from stream.kafka.batch import Partition, RawBatch
 
 TOPIC: Final = "lookup"
@@ -48,6 +49,8 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     trunk: Text = None
     ingress: Text = None
     call_id: Text = None
+    verstat: Text = None
+    attestation: Text = None
 
     def wrong(self) -> str | None:
         """Return what cannot be asked, or None."""
@@ -57,6 +60,11 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
             name for name in self.__struct_fields__ if len(getattr(self, name) or "") > TEXT_MAX
         ]
         return f"{long[0]} is longer than {TEXT_MAX} characters" if long else None
+
+    @property
+    def says_attestation(self) -> bool:
+        """Return whether it says what is known of the call's signature, be it that it has none."""
+        return self.verstat is not None or self.attestation is not None
 
     def readings(self, trunks: Trunks) -> list["Question"]:
         """Return the question for each number that the caller's text may be read as; never none."""
@@ -79,6 +87,9 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
             self.callee or None,
             self.trunk or None,
             self.ingress or None,
+            # A switch that asks nothing of signatures must not have its calls taken for unsigned.
+            self.verstat if self.says_attestation else NOT_TOLD,
+            self.attestation,
         )
 
 
@@ -95,12 +106,14 @@ class LookupStatus:
     """On what answers rest: whether there are lists at all, and whether all are being followed.
 
     `followed` is false with the list store away, and while one list is not what is there.
-    `rules_not_told` are rules that are on and of which one call says nothing.
+    `rules_not_told` are rules that are on and of which one call says nothing; `of_attestation`
+    those that need a question with `verstat` or `attestation`.
     """
 
     loaded: bool
     followed: bool
     rules_not_told: tuple[str, ...] = ()
+    of_attestation: tuple[str, ...] = ()
 
 
 class Lookup:
@@ -183,8 +196,12 @@ class Lookup:
         values = _values(encode(decisions))
         if self.keep is not None:
             self.keep(values)
-        end = _end(self._status())
-        return [values[place][:-1] + end for place in _strictest(decisions, asked)]
+        status = self._status()
+        ends = [_end(status, told) for told in (False, True)]
+        return [
+            values[place][:-1] + ends[one.says_attestation]
+            for place, one in zip(_strictest(decisions, asked), asked, strict=True)
+        ]
 
     def _decisions(self, asked: Sequence["_Asked"]) -> DecisionColumns:
         """Decide all calls of `asked`; the decisions are in the order of the calls."""
@@ -204,11 +221,12 @@ def _values(texts: Texts) -> list[bytes]:
 
 
 @lru_cache(maxsize=16)
-def _end(status: LookupStatus) -> bytes:
+def _end(status: LookupStatus, says_attestation: bool) -> bytes:
     """Return what a decision rests on, as the rest of its JSON."""
     said: dict[str, object] = {"fail_open": not status.loaded, "lists_followed": status.followed}
-    if status.rules_not_told:
-        said["rules_not_told"] = status.rules_not_told
+    untold = status.rules_not_told + (() if says_attestation else status.of_attestation)
+    if untold:
+        said["rules_not_told"] = untold
     return b"," + _encode(said)[1:]
 
 
@@ -222,6 +240,11 @@ class _Asked(NamedTuple):
 
     calls: Sequence[KeyFields]
     guesses: int
+
+    @property
+    def says_attestation(self) -> bool:
+        """Return whether the question told of its call's signature."""
+        return self.calls[0].verstat != NOT_TOLD
 
     @classmethod
     def of(cls, questions: Sequence[Question], call_id: str) -> "_Asked":

@@ -16,10 +16,14 @@ ABORT_CHECK_MS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class DecodeSettings:
-    """`record_bytes_max` bounds one record; `check_callee` asks for called numbers too."""
+    """`record_bytes_max` bounds one record; `check_callee` asks for called numbers too.
+
+    `attestation` asks for the fields of STIR/SHAKEN, which cost nothing where no rule needs them.
+    """
 
     record_bytes_max: int
     check_callee: bool
+    attestation: bool = False
 
     def __post_init__(self) -> None:
         if self.record_bytes_max < 1:

@@ -287,6 +287,7 @@ class RulesSection(RuleStates):
 
     do_not_originate_lists: tuple[ListName, ...]
     home_number_from_abroad_except: tuple[ListName, ...]
+    attestation_min: Literal["A", "B", "C"]
     bursts: BurstSection
     countries: dict[Country, dict[RuleName, RuleState]]
     trunks: dict[str, dict[RuleName, RuleState]]
@@ -307,6 +308,7 @@ class RulesSection(RuleStates):
             do_not_originate_lists=self.do_not_originate_lists,
             home_number_from_abroad_except=self.home_number_from_abroad_except,
             bursts=BurstSettings(self.bursts.window_s, self.bursts.calls, self.bursts.call_s_max),
+            attestation_min=self.attestation_min,
         )
 
 

@@ -70,19 +70,21 @@ class Decider:
 
 
 def decoder_for(
-    settings: EngineSettings, *, callees: bool = False
+    settings: EngineSettings, *, callees: bool = False, attestation: bool = False
 ) -> Callable[[RawBatch], CallBatch]:
     """Return the decoder of the records of all topics.
 
-    `callees`: read called numbers, also where the settings do not have them checked.
+    `callees`: read called numbers, also where the settings do not have them checked; `attestation`:
+    read the fields of STIR/SHAKEN, also where no rule goes by them.
     """
     how = settings.calls.decode()
+    attestation = attestation or bool(settings.policy.rules.settings().of_attestation)
     dialects = {topic: settings.dialect(name) for topic, name in settings.calls.topics.items()}
     return partial(
         decode,
         dialect_of=dialects,
         trunks=settings.trunks_by_name(),
-        settings=replace(how, check_callee=how.check_callee or callees),
+        settings=replace(how, check_callee=how.check_callee or callees, attestation=attestation),
     )
 
 

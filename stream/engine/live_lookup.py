@@ -37,11 +37,13 @@ class LiveLookup(LiveLists):
         self._decider = Decider(
             replace(settings, calls=replace(settings.calls, emit="all")), self.current, self.agreed
         )
-        untold = settings.policy.rules.settings().with_memory
+        rules = settings.policy.rules.settings()
         self.lookup = Lookup(
             fields_reader_for(settings),
             self._decide,
-            lambda: LookupStatus(self.loaded, self._followed, untold),
+            lambda: LookupStatus(
+                self.loaded, self._followed, rules.with_memory, rules.of_attestation
+            ),
             now_ms,
             settings.trunks_by_name(),
         )

@@ -31,6 +31,9 @@ PATHS = {
     "callee": "to.number",
     "trunk": "sip.trunk.name",
     "ingress": "ingress",
+    "verstat": "sip.verstat",
+    "attestation": "attestation",
+    "passport": "passport",
 }
 REQUIRED_PATHS = {key: PATHS[key] for key in ("call_id", "caller", "callee")}
 GIVEN = {"trunk": "uk", "ingress": "domestic"}
@@ -41,7 +44,7 @@ DIALECTS = {
         "mapping:m", {"m": MappingSettings("json", REQUIRED_PATHS, constants=GIVEN)}
     ),
 }
-SETTINGS = DecodeSettings(record_bytes_max=2_000, check_callee=True)
+SETTINGS = DecodeSettings(record_bytes_max=2_000, check_callee=True, attestation=True)
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
 KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 ROUND = 20_000

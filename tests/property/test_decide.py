@@ -31,6 +31,7 @@ from stream.core.numbers.number import Kind, region_of
 from stream.core.policy.list_scope import Allowed, Scopes
 from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded, compile_policy
 from stream.core.policy.rules import RULES, RuleSettings, RuleState, RuleStates
+from stream.core.stir.attestation import VERSTATS, Attested, read_level, read_verstat
 from stream.kafka.batch import Partition, RawBatch, Segment
 from tests.oracles.policy import weigh
 from tests.support.agreements import agreements
@@ -75,6 +76,8 @@ calls = st.fixed_dictionaries(
         | st.integers(0, 99_999_999_999_999),
         "trunk": st.sampled_from(["gb", "border", "unknown", None, 7]),
         "ingress": st.sampled_from(["international", "domestic", "x"]),
+        "verstat": st.sampled_from([*VERSTATS, "tn-validation-passed-b", "soon", None, 7]),
+        "attestation": st.sampled_from(["A", "B", "C", "partial", "", "D", None]),
     },
 )
 records = calls.flatmap(
@@ -127,7 +130,7 @@ def outcome_of(values, check_callee, enforced, rules):
     """
     raw = raw_batch(values)
     dialects = {"calls": RINGFENCE, "c.x": RINGFENCE}
-    batch = decode(raw, dialects, TRUNKS, DecodeSettings(1 << 20, check_callee))
+    batch = decode(raw, dialects, TRUNKS, DecodeSettings(1 << 20, check_callee, attestation=True))
     outcome = decide(batch, enforced, rules, NOW_MS).outcome()
     columns = [outcome.ids.tolist(), outcome.keys.tolist(), list(outcome.values)]
     tally = replace(outcome.tally, unscanned_calls=0)
@@ -211,6 +214,9 @@ class _Oracle:
         is_invalid = (kind == Kind.INVALID or is_disguised) and not mark
         is_short = kind == Kind.SHORT_CODE and len(text) in (3, 4)
         callees = self.batch.callees
+        attested = max(
+            read_verstat(call_fields.verstat or ""), read_level(call_fields.attestation or "")
+        )
         breaks = {
             "do_not_originate": self._never_calls(call),
             "home_number_from_abroad": abroad
@@ -225,6 +231,9 @@ class _Oracle:
             "impossible_length": is_invalid and self._why_not(text, country) == "length",
             "unassigned_block": caller in (UNASSIGNED, "+668123456789012", "+6681234567"),
             "invalid_caller": is_invalid,
+            "attestation_failed": attested is Attested.FAILED,
+            "attestation_missing": attested is Attested.MISSING
+            or Attested[settings.attestation_min] < attested < Attested.FAILED,
         }
         trunk = call_fields.trunk if call_fields.trunk in TRUNKS.named else None
         found = []
@@ -280,6 +289,7 @@ class _Oracle:
     plausible=st.builds(
         RuleSettings,
         default=st.builds(RuleStates, **dict.fromkeys(RULES, rule_states)),
+        attestation_min=st.sampled_from("ABC"),
         countries=st.dictionaries(st.sampled_from(["TH", "GB"]), some_states, max_size=2),
         trunks=st.dictionaries(st.sampled_from(["gb", "border"]), some_states, max_size=2),
         do_not_originate_lists=st.sampled_from([("TH/hotlines",), ()]),

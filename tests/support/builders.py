@@ -38,7 +38,7 @@ from stream.lists.snapshot.merge import in_order
 
 NOW_S = 1_795_564_428
 SIP = SipAnswerSettings("https://redress.example/d/{decision_id}", "TN")
-DECODING = DecodeSettings(record_bytes_max=100_000, check_callee=True)
+DECODING = DecodeSettings(record_bytes_max=100_000, check_callee=True, attestation=True)
 HOME = Trunks("TH")
 
 

@@ -87,6 +87,9 @@ KAFKA = JsonForm(
     started_at=paths("start"),
     duration_s=paths("duration"),
     trunk=paths("channel"),
+    # A cdr_custom file can name CDR variables that the dialplan sets from STIR_SHAKEN().
+    verstat=paths("verstat"),
+    attestation=paths("attestation"),
     local_times=True,
     channels=True,
     missing={"call_id": _NAMES, "caller": _NAMES, "callee": _NAMES},

@@ -79,6 +79,9 @@ class _Variables(msgspec.Struct, gc=False):
     start_uepoch: Any = None
     start_epoch: Any = None
     duration: Any = None
+    sip_verstat: Any = None
+    sip_stir_shaken_attest: Any = None
+    sip_h_identity: Any = None
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -123,7 +126,15 @@ class FreeSwitch:
             )
             raise NoCall(RejectReason.MISSING_FIELD, text)
         trunk = self._trunk or fields.text(profile.network_addr)
-        return KeyFields(call_id, caller, callee, trunk)
+        return KeyFields(
+            call_id,
+            caller,
+            callee,
+            trunk,
+            verstat=_variable(variables.sip_verstat),
+            attestation=_variable(variables.sip_stir_shaken_attest),
+            passport=_variable(variables.sip_h_identity),
+        )
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
@@ -155,6 +166,11 @@ class FreeSwitch:
             "trunk": RecordField(f"{last}network_addr", profile.network_addr),
             "started_at": RecordField("variables.start_uepoch", variables.start_uepoch),
             "duration_s": RecordField("variables.duration", variables.duration),
+            "verstat": RecordField("variables.sip_verstat", variables.sip_verstat),
+            "attestation": RecordField(
+                "variables.sip_stir_shaken_attest", variables.sip_stir_shaken_attest
+            ),
+            "passport": RecordField("variables.sip_h_identity", variables.sip_h_identity),
         }
 
 
@@ -250,6 +266,9 @@ EVENTS = JsonForm(
     started_at=paths("Caller-Channel-Created-Time"),
     duration_s=paths("variable_duration"),
     trunk=paths("Caller-Network-Addr"),
+    verstat=paths("variable_sip_verstat"),
+    attestation=paths("variable_sip_stir_shaken_attest"),
+    passport=paths("variable_sip_h_identity"),
     stage=_stage,
     only=Only(
         ("Event-Name",),

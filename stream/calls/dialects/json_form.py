@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from stream.calls.call_batch import KeyFields
+from stream.calls.call_batch import SIGNED, KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import (
     REQUIRED,
@@ -165,6 +165,9 @@ class JsonForm:
     started_at: Paths
     duration_s: Paths = ()
     trunk: Paths = ()
+    verstat: Paths = ()
+    attestation: Paths = ()
+    passport: Paths = ()
     only: Only | None = None
     stage: Callable[[Members], Stage] = always_end
     local_times: bool = False
@@ -186,6 +189,8 @@ class JsonDialect:
         self.json_keys = keys_of(first.values())
         if self._trunk_ways:
             first["trunk"] = self._trunk_ways[0]
+        self._signed = {key: ways for key in SIGNED if (ways := getattr(form, key))}
+        first |= {key: ways[0] for key, ways in self._signed.items()}
         self.layout: FieldLayout | None = FieldLayout(
             tuple(first.items()),
             (("trunk", switch.trunk),) if switch.trunk else (),
@@ -204,7 +209,14 @@ class JsonDialect:
         if self._form.only is not None:
             self._form.only.check(found["only"])
         trunk = self._trunk(found.get("trunk"))
-        return KeyFields(found["call_id"], found["caller"], found["callee"], trunk)
+        return KeyFields(
+            found["call_id"],
+            found["caller"],
+            found["callee"],
+            trunk,
+            None,
+            *(fields.text(found.get(key)) for key in SIGNED),
+        )
 
     def _slow(self, record: Members) -> KeyFields:
         """Read a record in which something is not as it usually is."""
@@ -218,7 +230,8 @@ class JsonDialect:
             place = written(self._ways["call_id"][0])
             raise NoCall(RejectReason.MISSING_FIELD, f"{place} is null{self._help('call_id')}")
         trunk = self._trunk(self._first(record, self._trunk_ways))
-        return KeyFields(found["call_id"], found["caller"], found["callee"], trunk)
+        signed = {key: fields.text(self._first(record, ways)) for key, ways in self._signed.items()}
+        return KeyFields(found["call_id"], found["caller"], found["callee"], trunk, **signed)
 
     def _text(self, record: Members, key: str) -> str | None:
         """Read a required field by the first of its paths that is there; of an int its digits.
@@ -280,6 +293,7 @@ class JsonDialect:
         form = self._form
         ways = self._ways | {
             "trunk": self._trunk_ways, "started_at": form.started_at, "duration_s": form.duration_s,
+            **self._signed,
         }  # fmt: skip
         return {key: _found(record, there) for key, there in ways.items() if there}
 

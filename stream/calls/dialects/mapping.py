@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from stream.calls.call_batch import FIELDS, KeyFields
+from stream.calls.call_batch import FIELDS, SIGNED, KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.csv_form import cells_of
 from stream.calls.dialects.dialect import REQUIRED, Details, FieldLayout, NoCall, RecordField, Value
@@ -32,7 +32,10 @@ from stream.calls.dialects.linear_patterns import cutter
 from stream.core.model.call import RejectReason
 from stream.core.model.time_zones import zone_named
 
-OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s")
+OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s", *SIGNED)
+_KEYS = (*FIELDS, *SIGNED)
+_MAY_BE = tuple(key for key in _KEYS if key not in REQUIRED)
+"""Fields of `KeyFields` that a call may lack, in its order."""
 _ZONED = re.compile(r"%(?:z|:z|Z|s)")
 """In a time format: the times say their zone."""
 
@@ -144,7 +147,7 @@ class _Patterns:
 
     def cut_key_fields(self) -> bool:
         """Return whether one is of a key field."""
-        return not self._cutters.keys().isdisjoint(FIELDS)
+        return not self._cutters.keys().isdisjoint(_KEYS)
 
     def cut(self, found: dict[str, Any]) -> dict[str, Any]:
         """Leave of the texts in `found` what the patterns do."""
@@ -168,14 +171,13 @@ class JsonMapping:
         self._settings = settings
         self._paths = {key: tuple(steps(path)) for key, path in settings.fields.items()}
         self.json_keys = keys_of(self._paths[key] for key in REQUIRED)
-        self._optional = tuple(key for key in ("trunk", "ingress") if key in settings.fields)
+        self._optional = tuple(key for key in _MAY_BE if key in settings.fields)
         wanted = (*REQUIRED, *self._optional)
         self._key_fields = PathReader({key: self._paths[key] for key in wanted})
         self._lean = PathReader({key: self._paths[key] for key in REQUIRED})
         self._patterns = _Patterns(settings.patterns)
-        self._trunk = settings.constants.get("trunk")
-        self._ingress = settings.constants.get("ingress")
-        constants = (("trunk", self._trunk), ("ingress", self._ingress))
+        self._constants = tuple(settings.constants.get(key) for key in _MAY_BE)
+        constants = zip(_MAY_BE, self._constants, strict=True)
         scanned = FieldLayout(
             tuple((key, self._paths[key]) for key in wanted),
             tuple((key, text) for key, text in constants if text),
@@ -199,15 +201,17 @@ class JsonMapping:
             found["call_id"],
             found["caller"],
             found["callee"],
-            fields.text(found.get("trunk")) or self._trunk,
-            fields.text(found.get("ingress")) or self._ingress,
+            *(
+                fields.text(found.get(key)) or constant
+                for key, constant in zip(_MAY_BE, self._constants, strict=True)
+            ),
         )
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
         record = fields.members(value)
         found = {
-            key: value_at(record, path) for key, path in self._paths.items() if key not in FIELDS
+            key: value_at(record, path) for key, path in self._paths.items() if key not in _KEYS
         }
         return _details({**self._settings.constants, **self._patterns.cut(found)}, self._settings)
 
@@ -253,8 +257,7 @@ class CsvMapping:
             found["call_id"],
             found["caller"],
             found["callee"],
-            fields.text(found.get("trunk")),
-            fields.text(found.get("ingress")),
+            *(fields.text(found.get(key)) for key in _MAY_BE),
         )
 
     def details(self, value: Value, /) -> Details:

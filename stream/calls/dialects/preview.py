@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from stream.calls.call_batch import SIGNED
 from stream.calls.decode_one import NO_CALL, reason_of, refuse_unsound
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, RecordField, whole
@@ -79,13 +80,15 @@ def understood(
             continue
         told.calls += 1
         call = whole(call_fields, dialect.details(value))
-        _add(told.columns, call, dialect.found(value), region, now_s)
+        signed = {name: getattr(call_fields, name) for name in SIGNED}
+        _add(told.columns, call, signed, dialect.found(value), region, now_s)
     return told
 
 
 def _add(
     columns: dict[str, ColumnPreview],
     call: Call,
+    signed: Mapping[str, str | None],
     found: Mapping[str, RecordField],
     region: str,
     now_s: float | None,
@@ -94,11 +97,12 @@ def _add(
         "call_id": call.call_id, "caller": call.caller, "callee": call.callee,
         "started_at": call.started_at_s, "stage": str(call.stage), "trunk": call.trunk,
         "duration_s": call.duration_s, "carrier": call.carrier,
+        **signed,
     }  # fmt: skip
     for name, read in values.items():
         there = found.get(name)
-        if there is None and read is None:
-            continue
+        if read is None and (there is None or (name in SIGNED and there.raw is None)):
+            continue  # few switches have signatures: their absence is no finding
         column = columns.setdefault(name, ColumnPreview())
         column.place = column.place or (there.place if there else "")
         if read is not None:

@@ -9,6 +9,9 @@
     trunk        the name that [trunks] in the configuration knows
     carrier      text
     duration_s   seconds
+    verstat      result of a verification by STIR/SHAKEN, e.g. TN-Validation-Passed
+    attestation  A, B or C: the first network's word for the caller
+    passport     the call's Identity header field, or the PASSporT in it
 
 Other keys are ignored, at no price. A required key given twice makes the record no call; of an
 optional one the last counts.
@@ -18,7 +21,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from stream.calls.call_batch import FIELDS, KeyFields
+from stream.calls.call_batch import FIELDS, SIGNED, KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Details, FieldLayout, RecordField, Value
 
@@ -38,7 +41,7 @@ class _Began(msgspec.Struct, gc=False):
     started_at: msgspec.Raw = _NULL
 
 
-_FIELDS = (*FIELDS, *_Rest.__struct_fields__)
+_FIELDS = (*FIELDS, *_Rest.__struct_fields__, *SIGNED)
 
 
 class _Lean(msgspec.Struct, gc=False):
@@ -47,6 +50,9 @@ class _Lean(msgspec.Struct, gc=False):
     callee: str | None
     trunk: msgspec.Raw = _NULL
     ingress: msgspec.Raw = _NULL
+    verstat: msgspec.Raw = _NULL
+    attestation: msgspec.Raw = _NULL
+    passport: msgspec.Raw = _NULL
 
 
 class RingfenceDialect:
@@ -54,7 +60,7 @@ class RingfenceDialect:
 
     name = "ringfence"
     json_keys = ("call_id", "caller", "callee")
-    layout = FieldLayout(tuple((field, (field,)) for field in FIELDS))
+    layout = FieldLayout(tuple((field, (field,)) for field in (*FIELDS, *SIGNED)))
 
     def __init__(self) -> None:
         self._key_fields = msgspec.json.Decoder(KeyFields).decode
@@ -70,13 +76,9 @@ class RingfenceDialect:
             # A trunk or ingress of a wrong type must not let a listed caller through: only what
             # cannot be done without makes a record no call.
             lean = self._lean(value)
-        return KeyFields(
-            lean.call_id,
-            lean.caller,
-            lean.callee,
-            fields.text(fields.read(lean.trunk)),
-            fields.text(fields.read(lean.ingress)),
-        )
+        optional = (lean.trunk, lean.ingress, lean.verstat, lean.attestation, lean.passport)
+        texts = (fields.text(fields.read(raw)) for raw in optional)
+        return KeyFields(lean.call_id, lean.caller, lean.callee, *texts)
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""

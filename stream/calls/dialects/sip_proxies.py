@@ -9,7 +9,8 @@ end_time, duration}, texts "sec.mmm", and the extras; an attempt what the route 
 
 Traps: no numbers unless the extras name them, so a record without is refused with the line to add;
 a BYE that is accounted has caller and callee changed over where the callee hung up, so only
-INVITEs are calls; what is no UTF-8 arrives as the text `NON-UTF8`, which no list holds.
+INVITEs are calls; what is no UTF-8 arrives as the text `NON-UTF8`, which no list holds. Results of
+STIR/SHAKEN are extras too (of both proxies): `verstat`, `attestation`, `passport`.
 
 OpenSIPS: E_ACC_CDR, E_ACC_EVENT and E_ACC_MISSED_EVENT, as event_kafka publishes them.
 
@@ -43,6 +44,9 @@ KAMAILIO = JsonForm(
     started_at=paths("start_time", "time"),
     duration_s=paths("duration"),
     trunk=paths("src_ip"),
+    verstat=paths("verstat"),
+    attestation=paths("attestation"),
+    passport=paths("passport"),
     stage=_kamailio_stage,
     only=Only(
         ("method",),
@@ -75,6 +79,9 @@ OPENSIPS = JsonForm(
     started_at=paths("params.created", "params.time"),
     duration_s=paths("params.duration"),
     trunk=paths("params.src_ip"),
+    verstat=paths("params.verstat"),
+    attestation=paths("params.attestation"),
+    passport=paths("params.passport"),
     stage=_opensips_stage,
     only=Only(
         ("params", "method"),

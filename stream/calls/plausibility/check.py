@@ -3,7 +3,7 @@
 The rules are compiled once for the settings, by place of rule and trunk.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
@@ -12,9 +12,9 @@ import phonenumbers
 from numpy.typing import NDArray
 
 from stream.calls.call_batch import CallBatch
+from stream.calls.plausibility.attestations import attested
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trunks import Trunks
-from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Ingress
 from stream.core.model.decision import Action
 from stream.core.numbers.number import Kind, region_of
@@ -29,6 +29,7 @@ from stream.core.numbers.plausibility import (
 )
 from stream.core.policy.policy_columns import Judgements
 from stream.core.policy.rules import RULES, RuleSettings, RuleState
+from stream.core.stir.attestation import Attested
 
 _SIDES = (Ingress.INTERNATIONAL, Ingress.DOMESTIC)
 _NONE: Final = np.zeros(0, np.int64)
@@ -43,7 +44,7 @@ class RuleTable:
     abroad unless their record says otherwise, `codes` int64: the place of its country's code in
     `prefixes`, `alone` bool: no other country has that code. `on` are the rules, by their place in
     `RULES`, that are on on some trunk; `everywhere` by rule the state that it has on all, -1 where
-    they differ.
+    they differ. `attested_max` is the weakest attestation that is one.
     """
 
     names: tuple[str, ...]
@@ -55,6 +56,7 @@ class RuleTable:
     alone: NDArray[np.bool_]
     on: tuple[int, ...]
     everywhere: tuple[int, ...]
+    attested_max: Attested
 
     @classmethod
     def of(cls, settings: RuleSettings, trunks: Trunks) -> Self:
@@ -87,17 +89,18 @@ class RuleTable:
             ),
             on=tuple(np.flatnonzero(states.any(axis=1)).tolist()),
             everywhere=tuple(int(row[0]) if (row == row[0]).all() else -1 for row in states),
+            attested_max=Attested[settings.attestation_min],
         )
 
     def trunks_of(self, batch: CallBatch, calls: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the place of the trunk of each of `calls` (ascending)."""
-        return _places(batch, "trunk", self.names, calls)
+        return batch.places("trunk", self.names, calls)
 
     def from_abroad(
         self, batch: CallBatch, calls: NDArray[np.int64], trunks: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Return which of `calls`, on those `trunks`, come from abroad."""
-        said = _places(batch, "ingress", _SIDES, calls)
+        said = batch.places("ingress", _SIDES, calls)
         found: NDArray[np.bool_] = np.where(said < 0, self.abroad[trunks], said == 0)
         return found
 
@@ -107,34 +110,6 @@ class RuleTable:
             return np.full(len(calls), self.everywhere[rule], np.uint8)
         found: NDArray[np.uint8] = self.states[rule, self.trunks_of(batch, calls)]
         return found
-
-
-def _places(
-    batch: CallBatch, field: str, known: Sequence[str], calls: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the place in `known` of `field` of each of `calls` (ascending); -1: not there."""
-    if not known or not len(calls):
-        return np.full(len(calls), -1)
-    places = {name: place for place, name in enumerate(known)}
-    located = batch.located
-    if located is None:
-        said = (getattr(batch.key_fields[call], field) for call in calls.tolist())
-        return np.array([places.get(text, -1) for text in said], np.int64)
-    texts = located.field(field)
-    sizes = texts.sizes[calls]
-    found = Texts(texts.data, texts.starts[calls], sizes).places_in(known)
-    start = 0
-    for constants in located.constants:
-        first, last = np.searchsorted(calls, [start, constants.stop])
-        where = first + np.flatnonzero(sizes[first:last] < 0)
-        found[where] = places.get(constants.texts.get(field, ""), -1)
-        start = constants.stop
-    for place in (
-        np.flatnonzero(np.isin(calls, [*located.fallback])).tolist() if located.fallback else ()
-    ):
-        text = getattr(located.fallback[int(calls[place])], field)
-        found[place] = places.get(text, -1)
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,6 +174,14 @@ class _Looking:
         self.table = table
         self.told = told
         self._invalid: list[int] | None = None
+        self._attested: NDArray[np.uint8] | None = None
+
+    @property
+    def attested(self) -> NDArray[np.uint8]:
+        """`Attested` of each call; found once: two rules ask."""
+        if self._attested is None:
+            self._attested = attested(self.batch)
+        return self._attested
 
     @property
     def invalid(self) -> list[int]:  # found once: three rules ask
@@ -332,6 +315,16 @@ def _short_bursts(looking: _Looking) -> _Found:
     return _Found(bursts.look(batch, callers))
 
 
+def _attestation_failed(looking: _Looking) -> _Found:
+    return _Found(np.flatnonzero(looking.attested == Attested.FAILED))
+
+
+def _attestation_missing(looking: _Looking) -> _Found:
+    found = looking.attested
+    weak = (found > looking.table.attested_max) & (found < Attested.FAILED)
+    return _Found(np.flatnonzero((found == Attested.MISSING) | weak))
+
+
 _BURSTS: Final = RULES.index("short_bursts")
 _LOOKS: Final[Mapping[str, Callable[[_Looking], _Found]]] = {
     "do_not_originate": _never_calls,
@@ -345,5 +338,7 @@ _LOOKS: Final[Mapping[str, Callable[[_Looking], _Found]]] = {
     "unassigned_block": _in_unassigned_block,
     "invalid_caller": _invalid,
     "short_bursts": _short_bursts,
+    "attestation_failed": _attestation_failed,
+    "attestation_missing": _attestation_missing,
 }
 assert tuple(_LOOKS) == RULES, "each rule is looked at, in their order"

@@ -324,7 +324,7 @@ async def _run(
     with progress() as stage:
         async with recording(settings.kafka_client(), source, asked, say_waiting) as recorded:
             begun_s = monotonic_s()
-            decode = decoder_for(settings)
+            decode = decoder_for(settings, attestation=True)  # a candidate may have such a rule
             await replay(recorded, decode, sides, sums, _told(stage, "deciding"))
             seconds = monotonic_s() - begun_s
             seconds_back = None

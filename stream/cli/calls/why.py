@@ -148,7 +148,7 @@ def _print(answer: dict[str, Any]) -> None:
         say(_turned(one))
     if call["rules_not_told"]:
         rules = ", ".join(call["rules_not_told"])
-        say(f"What it did before is not known here: {rules} may say more")
+        say(f"A number alone does not show all: {rules} may say more")
     allow = answer["allow"]
     if allow is not None:
         until = allow["expires_at"] or "further notice"

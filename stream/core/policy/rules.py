@@ -58,6 +58,8 @@ class RuleStates:
       the countries of which `numbering.json` has blocks.
     - `invalid_caller`: no possible number, short code or name, and neither withheld nor marked.
     - `short_bursts`: many short calls of one number in a while, see `calls.plausibility.bursts`.
+    - `attestation_failed`: a signature of STIR/SHAKEN was found wrong, see `core.stir`.
+    - `attestation_missing`: nobody attests the number at `RuleSettings.attestation_min`.
     """
 
     do_not_originate: RuleState = RuleState.BLOCK
@@ -71,6 +73,8 @@ class RuleStates:
     unassigned_block: RuleState = RuleState.OFF
     invalid_caller: RuleState = RuleState.OFF
     short_bursts: RuleState = RuleState.OFF
+    attestation_failed: RuleState = RuleState.OFF
+    attestation_missing: RuleState = RuleState.OFF
 
 
 RULES = tuple(each.name for each in fields(RuleStates))
@@ -96,7 +100,8 @@ class RuleSettings:
 
     `trunks` and `countries` have the states that differ there, by rule. The numbers on
     `home_number_from_abroad_except` may come from abroad. Lists named here are asked by their rule
-    alone: they neither block nor count as lists.
+    alone: they neither block nor count as lists. `attestation_min` is the weakest level (A, B, C)
+    with which a call is attested.
     """
 
     default: RuleStates = field(default_factory=RuleStates)
@@ -105,6 +110,7 @@ class RuleSettings:
     do_not_originate_lists: tuple[str, ...] = ()
     home_number_from_abroad_except: tuple[str, ...] = ()
     bursts: BurstSettings = field(default_factory=BurstSettings)
+    attestation_min: str = "C"
 
     def state(self, rule: str, trunk: str | None, country: str) -> RuleState:
         """Return the effect of `rule` on a trunk of that name (None: any other) and country."""
@@ -132,6 +138,11 @@ class RuleSettings:
         """Rules that are on and go by more than the call itself: a lookup cannot tell them."""
         return ("short_bursts",) if self.is_on("short_bursts") else ()
 
+    @property
+    def of_attestation(self) -> tuple[str, ...]:
+        """Rules that are on and go by STIR/SHAKEN, of which a question need not tell."""
+        return tuple(rule for rule in _OF_ATTESTATION if self.is_on(rule))
+
     def blocks_everywhere(self, rule: str) -> bool:
         """Report whether `rule` blocks on every trunk, whatever its country."""
         return self._states(rule) == {RuleState.BLOCK}
@@ -142,6 +153,9 @@ class RuleSettings:
         tables = (*self.countries.values(), *self.trunks.values())
         others = (table[rule] for table in tables if rule in table)
         return {self.state(rule, None, ""), *others}
+
+
+_OF_ATTESTATION = ("attestation_failed", "attestation_missing")
 
 
 def rules_that_ask(settings: RuleSettings, name: str) -> Iterator[str]:

@@ -28,6 +28,8 @@ RULES: Final[Mapping[str, str]] = {
     "unassigned_block": "the calling number is in a block that its country has not given out",
     "invalid_caller": "the calling number is no number that can exist",
     "short_bursts": "the calling number has made many short calls within a short time",
+    "attestation_failed": "a signature of the call (STIR/SHAKEN) was found wrong",
+    "attestation_missing": "no network attests the calling number (STIR/SHAKEN)",
     "unasked": "a list that should have been asked could not be",
 }
 """Rules in words; others are shown by their names."""

@@ -62,6 +62,8 @@ _ASKED: Final = {
     "trunk": "its name in [trunks]",
     "ingress": "international or domestic; absent: as [trunks] says",
     "call_id": "comes back; absent: the request's id",
+    "verstat": "TN-Validation-Passed, TN-Validation-Failed or No-TN-Validation (STIR/SHAKEN)",
+    "attestation": "A, B or C; with neither, no rule of STIR/SHAKEN is evaluated",
 }
 
 
@@ -151,7 +153,8 @@ async def ask(request: Request, parts: PartsHere) -> Response:
     and `lists_followed` is false. No answer within the time that you have, or any status but 200:
     let the call go on.
     `rules_not_told` names rules that are on and go by what the number did before (`short_bursts`),
-    which only the stream knows; it is absent where there are none.
+    which only the stream knows, or by STIR/SHAKEN, where the question has neither `verstat` nor
+    `attestation`; it is absent where there are none.
     """
     question = question_in(request.scope["query_string"])
     answer = await parts.lookup.one(question, request.scope["state"]["request_id"])

@@ -25,6 +25,7 @@ from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import parse_many
 from stream.core.policy.policy import NO_AGREEMENT
 from stream.core.policy.rules import rules_that_ask
+from stream.core.stir.attestation import NOT_TOLD
 from stream.engine.decider import rules_for
 from stream.insight.explain.terms import terms_of
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -155,6 +156,7 @@ def _verdict(
 ) -> dict[str, Any]:
     """Return the engine's decision about such a call."""
     record = {"call_id": "why", "caller": e164, "callee": callee, "trunk": trunk}
+    record["verstat"] = NOT_TOLD
     topic = next(iter(settings.calls.topics))
     raw = RawBatch(
         values=[msgspec.json.encode(record)],
@@ -163,16 +165,19 @@ def _verdict(
         segments=(Segment(Partition(topic, 0), 0, 1),),
         epoch=0,
     )
-    limits = DecodeSettings(_RECORD_BYTES_MAX, check_callee=settings.calls.check_callee)
+    limits = DecodeSettings(
+        _RECORD_BYTES_MAX, check_callee=settings.calls.check_callee, attestation=True
+    )
     batch = decode(raw, {topic: RINGFENCE}, settings.trunks_by_name(), limits)
     (value,) = filter(None, decide(batch, blocklists, rules, at_ms).outcome().values)
     decision = msgspec.json.decode(value)
+    held = settings.policy.rules.settings()
     return {
         "verdict": decision["verdict"],
         "would": decision.get("would"),
         "rule": decision["rule"],
         "role": decision["role"],
-        "rules_not_told": list(settings.policy.rules.settings().with_memory),
+        "rules_not_told": [*held.with_memory, *held.of_attestation],
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stream.calls.call_batch import SIGNED
 from stream.calls.dialects.dialect import REQUIRED
 from stream.calls.dialects.mapping import OPTIONAL
 from stream.core.filters.snapshot import Manifest
@@ -28,6 +29,9 @@ CALL_FIELDS: Final = {
     "trunk": "The name of a table [trunks.<name>] of the settings.",
     "carrier": "Kept for the reader of decisions and tracebacks.",
     "duration_s": "Seconds.",
+    "verstat": "The result of a verification by STIR/SHAKEN, e.g. TN-Validation-Passed.",
+    "attestation": "A, B or C: how well the first network knows the caller (RFC 8588).",
+    "passport": "The Identity header field of the call, or the PASSporT in it.",
 }
 DECISION_FIELDS: Final = {
     "decision_id": "Equal whenever the same record is decided again: drop repeats by it.",
@@ -73,6 +77,7 @@ def call_schema() -> Schema:
         "trunk": {"type": ["string", "null"]},
         "carrier": {"type": ["string", "null"]},
         "duration_s": {"type": ["number", "null"]},
+        **{name: {"type": ["string", "null"]} for name in SIGNED},
     }
     return {
         **_head("call", "A call record in dialect `ringfence`."),

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from stream.calls.call_batch import FIELDS
+from stream.calls.call_batch import FIELDS, SIGNED
 from stream.calls.key_fields import plan_of
 from stream.core import kernels
 from stream.core.model.byte_strings import PADDING, Texts
@@ -119,10 +119,10 @@ def test_no_byte_is_read_behind_the_padding(dialect):
     from stream.core.kernels.json_scan import scan
 
     layout = DIALECTS[dialect].layout
-    plan = plan_of(layout) if layout else None
+    plan = plan_of(layout, (*FIELDS, *SIGNED)) if layout else None
     assert plan is not None
     found = FoundFields(
-        np.zeros((5, 2), np.int64), np.zeros((5, 2), np.int64), np.zeros(2, np.uint8)
+        np.zeros((8, 2), np.int64), np.zeros((8, 2), np.int64), np.zeros(2, np.uint8)
     )
     rng, odd, before = random.Random(3), 0, b""
     memory = guarded(4 * mmap.PAGESIZE)

@@ -10,11 +10,13 @@ import pytest
 from stream.calls.decide import decide
 from stream.calls.lookup import PACE_S, Lookup, LookupStatus, Question
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
+from stream.core.policy.policy import PolicySettings
+from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
 from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError
 from stream.edge.http.tokens import ClientRole
 from stream.kafka.batch import Partition, RawBatch
-from tests.support.builders import NOW_S, blocklists, live, record_of
+from tests.support.builders import NOW_S, blocklists, live, record_of, rules_for
 from tests.support.http_service import bearer, parts_for, serve_settings, served
 from tests.support.lookups import (
     LISTED,
@@ -157,6 +159,31 @@ async def test_a_rule_that_one_call_says_nothing_of_is_named() -> None:
     )
     answer = msgspec.json.decode(await lookup.one(Question(caller=LISTED[1]), ""))
     assert answer["rules_not_told"] == ["short_bursts"]
+
+
+async def test_only_a_question_that_tells_of_a_signature_is_judged_by_it() -> None:
+    """Else the rules are named; an empty `verstat` says that the call has none."""
+    policy = PolicySettings(rules=RuleSettings(RuleStates(attestation_missing=RuleState.BLOCK)))
+    held = rules_for(LISTS, policy, TRUNKS, emit_all=True)
+    standing = LookupStatus(True, True, of_attestation=("attestation_missing",))
+    lookup = Lookup(
+        read,
+        lambda batch: decide(batch, LISTS, held, NOW_MS),
+        lambda: standing,
+        lambda: NOW_MS,
+        TRUNKS,
+    )
+
+    async def answer(**more: str) -> tuple[str, str, list[str] | None]:
+        question = Question(caller="+447700900999", **more)
+        said = msgspec.json.decode(await lookup.one(question, "c-1"))
+        return said["verdict"], said["rule"], said.get("rules_not_told")
+
+    assert await answer() == ("allow", "none", ["attestation_missing"])
+    assert await answer(verstat="") == ("block", "rule:attestation_missing", None)
+    assert await answer(attestation="B") == ("allow", "none", None)
+    assert await answer(verstat="TN-Validation-Passed") == ("allow", "none", None)
+    assert await answer(verstat="of a later standard") == ("allow", "none", None)
 
 
 async def test_one_who_goes_away_takes_no_answer_from_others() -> None:
