@@ -259,6 +259,7 @@ class Applier:
             rejected={wrong.label: count for wrong, count in read.rejected.items()},
             dropped={reason.value: n for reason, n in read.dropped.items() if n},
             adjusted=dict(read.adjusted),
+            cleaned=dict(read.cleaned.labels),
             gained=change.gained if change is not None else 0,
             lost=change.lost if change is not None else 0,
             updated=change.updated if change is not None else 0,

@@ -77,10 +77,11 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     Redis keeps that of the last accepted, held and refused version; `report.json` lies beside each
     file. `at_s` is the time of the fetch, `decided_at_s` that of the verdict, `whole_at_s` that of
     the last whole version, this one or an earlier. `numbers` counts what the feed has on its list
-    afterwards. `published_ms` is as in `Fetched`. `rejected`, `dropped` and `adjusted` count rows
-    by reason. `by` and `why` are those of the person who released or refused it. `list_name` and
-    `meaning` are those of the feed's file at that time, "" in old records. `to_leave` are lists
-    that the feed filled before; they may have its reports until a whole version comes.
+    afterwards. `published_ms` is as in `Fetched`. `rejected`, `dropped`, `adjusted` and
+    `cleaned` count rows by reason. `by` and `why` are those of the person who released or refused
+    it. `list_name` and `meaning` are those of the feed's file at that time, "" in old records.
+    `to_leave` are lists that the feed filled before; they may have its reports until a whole
+    version comes.
     """
 
     id: str
@@ -103,6 +104,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     rejected: dict[str, int] = {}
     dropped: dict[str, int] = {}
     adjusted: dict[str, int] = {}
+    cleaned: dict[str, int] = {}
     gained: int = 0
     lost: int = 0
     updated: int = 0

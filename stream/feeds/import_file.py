@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stream.core.model.entry import Columns
+from stream.feeds.cleaning import CleanedRows
 from stream.feeds.detection.column_names import names_call_records
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
 from stream.feeds.formats.rows import Format, InputUnreadable, Wrong
@@ -48,7 +49,7 @@ class ImportRequest:
 class ImportReport:
     """The effect of an import: numbers `added` to the list and `removed` from it, and further
     reports (`updated`) of numbers that were on it. `repeated` rows gave a number and source that a
-    later row of the file gave again.
+    later row of the file gave again. `cleaned` are rows whose number was cleaned.
     """
 
     generation: int
@@ -59,16 +60,27 @@ class ImportReport:
     repeated: int
     rejected: Mapping[Wrong, int]
     count: int
+    cleaned: CleanedRows
 
 
-def _read(request: ImportRequest, stage: Stage) -> tuple[Columns, int, Mapping[Wrong, int]]:
-    """Return the good rows as columns, their count, and rejected rows by reason. Blocks.
+@dataclass(frozen=True, slots=True)
+class _FileRead:
+    """The good rows of a file as columns, their count, and what became of the others."""
+
+    columns: Columns
+    rows: int
+    rejected: Mapping[Wrong, int]
+    cleaned: CleanedRows
+
+
+def _read(request: ImportRequest, stage: Stage) -> _FileRead:
+    """Return the content of the file. Blocks.
 
     It writes rejected rows into the rejects file. Raises InputUnreadable, also where the numbers
     look like something else: no gate follows.
     """
     parser = Parser(replace(request.defaults, may_remove=False), words_of(request.kind))
-    gathered, tally = ColumnBuilder(request.key), ColumnTally()
+    gathered, tally, cleaned = ColumnBuilder(request.key), ColumnTally(), CleanedRows()
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
             request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
@@ -77,6 +89,7 @@ def _read(request: ImportRequest, stage: Stage) -> tuple[Columns, int, Mapping[W
             parsed = parser.parse(chunk)
             sampled(chunk.number, tally)
             rejects.add(parsed.rejected)
+            cleaned.update(parsed.cleaned)
             gathered.add(parsed)
     if gathered.rows and not request.are_numbers and (doubt := _doubt(request, tally)):
         raise InputUnreadable(
@@ -86,7 +99,7 @@ def _read(request: ImportRequest, stage: Stage) -> tuple[Columns, int, Mapping[W
     stage("sorting", 0, 1)
     columns = gathered.columns(parser.sources)
     stage("sorting", 1, 1)
-    return columns, gathered.rows, rejects.counts
+    return _FileRead(columns, gathered.rows, rejects.counts, cleaned)
 
 
 def _doubt(request: ImportRequest, tally: ColumnTally) -> str:
@@ -109,9 +122,10 @@ async def import_file(
     SnapshotUnreadable.
     """
     head = await head_of(list_store, request.name)
-    new, rows, rejected = await asyncio.to_thread(_read, request, stage)
+    read = await asyncio.to_thread(_read, request, stage)
+    new, rows, rejected = read.columns, read.rows, read.rejected
     if not len(new):
-        return ImportReport(head.generation, 0, 0, 0, 0, 0, rejected, head.count)
+        return ImportReport(head.generation, 0, 0, 0, 0, 0, rejected, head.count, read.cleaned)
     repeated = rows - len(new)
     if not request.replace and head.changes + len(new) <= CHANGES_MAX:
         entries = [new.entry(row) for row in range(len(new))]
@@ -119,9 +133,8 @@ async def import_file(
         done = Counter(changed.outcomes)
         added, updated = done[EditOutcome.ADDED], done[EditOutcome.UPDATED]
         head = await head_of(list_store, request.name)
-        return ImportReport(
-            changed.generation, rows, added, updated, 0, repeated, rejected, head.count
-        )
+        figures = (changed.generation, rows, added, updated, 0, repeated, rejected, head.count)
+        return ImportReport(*figures, read.cleaned)
     old = empty_columns()
 
     async def whole(draft: Draft) -> Columns:
@@ -134,6 +147,6 @@ async def import_file(
     known = int(held_in(old, new.fingerprint[new.begins]).sum())
     gone = old.numbers - known if request.replace else 0
     added = new.numbers - known
-    return ImportReport(
-        *(built.generation, rows, added, len(new) - added, gone, repeated, rejected), built.count
-    )
+    updated = len(new) - added
+    figures = (built.generation, rows, added, updated, gone, repeated, rejected, built.count)
+    return ImportReport(*figures, read.cleaned)

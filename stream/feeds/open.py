@@ -12,7 +12,7 @@ from typing import get_args
 
 from stream.core.model import csv_cells
 from stream.core.model.entry import Category
-from stream.feeds.detection.foreign_files import what_it_is
+from stream.feeds.detection.text_encodings import encoding_of
 from stream.feeds.formats import change_file, ftc, line_formats, misp, phoneblock, stix
 from stream.feeds.formats import csv as csv_format
 from stream.feeds.formats.byte_columns import line_bytes
@@ -47,11 +47,6 @@ _SUFFIXES: dict[str, Format] = {
     ".txt": "text",
     ".list": "text",
 }
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def format_of(path: Path) -> Format:
@@ -175,27 +170,7 @@ def _pieces(path: Path, encoding: str | None, progress: Progress) -> Iterator[by
         raise InputUnreadable(f"{path}: {error}") from error
 
 
-def encoding_of(head: bytes, path: Path) -> str:
-    """Return the encoding of a file that begins with `head`, by its mark or the places of its NULs.
-
-    Raises InputUnreadable if it is no text.
-    """
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return name
-    if b"\0" not in head:
-        return "utf-8"
-    # In UTF-16 every other byte of digits, commas and line ends is NUL, and none of the others.
-    even, odd = head[0::2].count(0), head[1::2].count(0)
-    if max(even, odd) >= len(head) // 8 and min(even, odd) == 0:
-        return "utf-16-le" if odd else "utf-16-be"
-    what = what_it_is(head)
-    raise InputUnreadable(
-        f"{path} is {what}" if what else f"{path}: not a text file: save it as text or CSV in UTF-8"
-    )
-
-
-REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row")
+REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row", "cell")
 _ROW_END = "\r\n"
 
 
@@ -212,7 +187,8 @@ class Rejects:
         for row in rows:
             self.counts[row.wrong] += 1
             if self._write is not None:
-                cells = (row.line, row.wrong.label, row.detail, row.wrong.value, row.original)
+                wrong, said = row.wrong, (row.detail, row.wrong.value, row.original, row.cell)
+                cells = (row.line, wrong.label, *said)
                 self._write(csv_cells.lines([map(csv_cells.cell, cells)], _ROW_END))
 
     @contextmanager

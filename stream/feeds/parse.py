@@ -4,7 +4,7 @@ Every row ends as an entry or as a `RejectedRow` with a reason from a closed lis
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from stream.core.numbers.e164 import words_in
 from stream.core.numbers.national import national_reader
 from stream.core.numbers.number import Kind, parse_many
 from stream.core.numbers.prefix_entries import STRICT, PrefixFault, PrefixRules, read_entries
-from stream.core.numbers.spelling import folded
+from stream.feeds.cleaning import SHOWN_CHARS, Cleaned, CleanedRow, CleanedRows, clean_number
 from stream.feeds.detection.lookalikes import is_date
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
@@ -30,19 +30,20 @@ from stream.feeds.value_parsers import (
     Dates,
     FieldReader,
     after_number,
-    bare_number,
     category_words,
+    cell_of,
     damage_of,
-    detail_of,
-    original_of,
     read_category,
     read_confidence,
+    rejected_row,
+    trunk_zero,
     why_no_number,
 )
 from stream.lists.snapshot.merge import in_order
 
 SOURCES_MAX = 60_000
 """A column holds a source's place in two bytes. The rest of 65,536 is for sources on the list."""
+_STARTS = "+0123456789"
 FUTURE_SLACK_S = 300
 """Clocks differ: a report's time that is so little ahead of ours is read as now."""
 
@@ -103,7 +104,7 @@ class Parsed:
     `numbers` (S16) are E.164 or prefixes ("+8552390*"), several for a row with a range. `source`
     indexes the parser's `sources`. A row with `removed` removes that source's report of the number;
     its other columns mean nothing. `passed_over` is as in `Rows`. `adjusted` counts kept rows whose
-    claims were cut.
+    claims were cut, `cleaned` those whose number was cleaned before it was read.
     """
 
     numbers: NDArray[np.bytes_]
@@ -116,9 +117,32 @@ class Parsed:
     rejected: tuple[RejectedRow, ...]
     adjusted: Mapping[Adjusted, int]
     passed_over: int = 0
+    cleaned: CleanedRows = field(default_factory=CleanedRows)
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadNumbers:
+    """The numbers of some rows: E.164, b"" for others; the entries of ranges; reasons for the rest.
+
+    All but `e164` are by row. `cleaned` has the kinds of cleaning and the clean text.
+    """
+
+    e164: NDArray[np.bytes_]
+    ranges: dict[int, tuple[str, ...]]
+    wrong: dict[int, Wrong]
+    cleaned: dict[int, tuple[tuple[Cleaned, ...], str]]
+
+    def at(self, e164: NDArray[np.bytes_], places: list[int]) -> "_ReadNumbers":
+        """Return the same for a longer column, in which these rows have other places."""
+        return _ReadNumbers(
+            e164,
+            {places[row]: entries for row, entries in self.ranges.items()},
+            {places[row]: why for row, why in self.wrong.items()},
+            {places[row]: kinds for row, kinds in self.cleaned.items()},
+        )
 
 
 class Parser:
@@ -154,7 +178,8 @@ class Parser:
     def parse(self, rows: Rows) -> Parsed:
         """Return the meaning of the rows."""
         removed = _removed(rows)
-        e164, ranges, wrong = self._numbers(rows.number)
+        read = self._numbers(rows.number)
+        e164, ranges, wrong = read.e164, read.ranges, read.wrong
         fields: dict[int, Wrong] = {}
         values = {
             column.name: column.values(getattr(rows, column.name), len(rows), fields)
@@ -183,12 +208,7 @@ class Parser:
         for row in ranges.keys() - wrong.keys():
             listed[ends[row] - entries[row] : ends[row]] = ranges[row]
         arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
-        rejected = [
-            RejectedRow(
-                rows.lines[row], why, detail_of(rows, row, why, self._dates), original_of(rows, row)
-            )
-            for row, why in wrong.items()
-        ]
+        rejected = [rejected_row(rows, row, why, self._dates) for row, why in wrong.items()]
         rejected += rows.unreadable
         rejected.sort(key=lambda row: row.line)
         return Parsed(
@@ -198,29 +218,31 @@ class Parser:
             rejected=tuple(rejected),
             adjusted=adjusted,
             passed_over=rows.passed_over,
+            cleaned=_cleaned(rows, read),
         )
 
-    def _numbers(
-        self, column: Texts
-    ) -> tuple[NDArray[np.bytes_], dict[int, tuple[str, ...]], dict[int, Wrong]]:
-        """Return the numbers in E.164, the entries of ranges by row, and reasons for the rest."""
+    def _numbers(self, column: Texts) -> _ReadNumbers:
         # A column of bytes has no Python object for each row: E.164 is copied by NumPy, and only
         # the other rows become texts, for the way below. A million rows take 0.6 s instead of 9.
         if isinstance(column, ByteColumn):
             e164 = words_in(column.texts).view("S16").ravel()
             others = np.flatnonzero(e164 == b"")
-            e164[others], spans, why = self._numbers(list(column.at(others)))
-            places = others.tolist()
-            return (
-                e164,
-                {places[row]: entries for row, entries in spans.items()},
-                {places[row]: one for row, one in why.items()},
-            )
+            read = self._numbers(list(column.at(others)))
+            e164[others] = read.e164
+            return read.at(e164, others.tolist())
         # Nearly all are "+" and digits; the others are looked at one by one.
-        odd = [row for row, text in enumerate(column) if not (text and text[1:].isdigit())]
+        odd = [
+            row
+            for row, text in enumerate(column)
+            if not (text and text[0] in _STARTS and text[1:].isdigit() and text.isascii())
+        ]
         texts = list(column)
+        cleaned: dict[int, tuple[tuple[Cleaned, ...], str]] = {}
         for row in odd:
-            texts[row] = bare_number(folded(texts[row] or ""))
+            texts[row], kinds = clean_number(texts[row] or "")
+            if kinds:
+                cleaned[row] = kinds, texts[row] or ""
+        whole = list(texts)
         quick = national_reader(self._defaults.region or "")
         if quick is not None:
             texts = [quick(text or "") or text for text in texts]
@@ -231,24 +253,33 @@ class Parser:
             )
             for row in np.flatnonzero(numbers.kinds != Kind.E164).tolist()
         }
+        if zero := trunk_zero(self._defaults.region):
+            for row in _without_zero(whole, numbers.e164, zero):
+                kinds, text = cleaned.get(row, ((), whole[row] or ""))
+                cleaned[row] = (*kinds, Cleaned.LOST_ZERO), text
         ranges: dict[int, tuple[str, ...]] = {}
         for row in odd:
-            text = texts[row] or ""
-            # Digits after a decimal point were read as part of a longer number, and of an
-            # extension only the number before it.
-            if (damage := damage_of(text) or after_number(text)) is not None:
-                wrong[row] = damage
-            elif is_date(text):
-                # 20/11/2569 is a possible number of Bangkok, once its strokes are gone.
-                wrong[row] = Wrong.DATE
-            elif row in wrong:
-                read = read_entries(text, self._defaults.region, self._defaults.prefixes)
-                if isinstance(read, PrefixFault):
-                    wrong[row] = Wrong[read.name]
-                elif read is not None:
-                    ranges[row] = read
-                    del wrong[row]
-        return numbers.e164, ranges, wrong
+            self._look_at(row, texts[row] or "", wrong, ranges)
+        return _ReadNumbers(numbers.e164, ranges, wrong, cleaned)
+
+    def _look_at(
+        self, row: int, text: str, wrong: dict[int, Wrong], ranges: dict[int, tuple[str, ...]]
+    ) -> None:
+        """Refuse an unusual text that was read as more, or less, than it says; find ranges."""
+        # Digits after a decimal point were read as part of a longer number, and of an
+        # extension only the number before it.
+        if (damage := damage_of(text) or after_number(text)) is not None:
+            wrong[row] = damage
+        elif is_date(text):
+            # 20/11/2569 is a possible number of Bangkok, once its strokes are gone.
+            wrong[row] = Wrong.DATE
+        elif row in wrong:
+            read = read_entries(text, self._defaults.region, self._defaults.prefixes)
+            if isinstance(read, PrefixFault):
+                wrong[row] = Wrong[read.name]
+            elif read is not None:
+                ranges[row] = read
+                del wrong[row]
 
     def _apply_tags(
         self, tags: Sequence[Sequence[str]], texts: Texts | None, category: NDArray[np.uint8]
@@ -338,6 +369,28 @@ class Parser:
         if len(self._sources) == SOURCES_MAX:
             return Wrong.BAD_SOURCE
         return self._sources.setdefault(name, len(self._sources))
+
+
+def _without_zero(texts: Texts, e164: NDArray[np.bytes_], code: bytes) -> Iterator[int]:
+    """Yield the rows whose text is a national number but for its leading zero."""
+    for row, text in enumerate(texts):
+        if not text or text[0] not in "123456789" or not text.isascii():
+            continue
+        if e164[row] == code + text.encode():
+            yield row
+
+
+def _cleaned(rows: Rows, read: _ReadNumbers) -> CleanedRows:
+    """Count the cleaned rows that are kept. A rejected row names its text as it came."""
+    found = CleanedRows()
+    for row, (kinds, text) in read.cleaned.items():
+        if row not in read.wrong:
+            before, number = rows.number[row] or "", read.e164[row].decode() or text
+            cell = cell_of(rows, row, "number")
+            found.add(
+                kinds, CleanedRow(rows.lines[row], before[:SHOWN_CHARS], number[:SHOWN_CHARS], cell)
+            )
+    return found
 
 
 def _removed(rows: Rows) -> NDArray[np.bool_]:

@@ -65,6 +65,7 @@ def read_version(
                 kept.add(parsed.rejected)
                 read.found += check_rejected(parsed.rejected, bounds.emergency, feed.reading.region)
                 read.adjusted.update({str(name): n for name, n in parsed.adjusted.items()})
+                read.cleaned.update(parsed.cleaned)
                 read.passed_over += parsed.passed_over
                 read.good += len(parsed)
                 let = _let_through(parsed, parser.sources, bounds, now_s, read, released)

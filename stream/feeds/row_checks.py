@@ -19,6 +19,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import CODES, PLACES
+from stream.feeds.cleaning import CleanedRows
 from stream.feeds.detection.column_names import Says
 from stream.feeds.detection.lookalikes import ColumnTally, Looks
 from stream.feeds.diff import REMOVED, rows_of
@@ -101,8 +102,9 @@ class VersionRead:
     `columns` has the reports that may go live, and tombstones (`REMOVED`). `unreadable` says why
     the file is not what its feed says, "" where it is; `too_coarse` says the same where the false
     positives of its filter are the reason. `bad` rows were rejected for what they are, `expired`
-    ones because they are over. `found` counts rows by the gate's reasons, `dropped` those of them
-    that are left out. `looks` says what the numbers look like if they are none.
+    ones because they are over. `cleaned` counts rows whose number was cleaned. `found` counts rows
+    by the gate's reasons, `dropped` those of them that are left out. `looks` says what the numbers
+    look like if they are none.
 
     Of a published version: `filter_data` is the owner's filter, where entries are fingerprints that
     only it holds; `late` are fingerprints of entries that came after the filter was made. `bare`:
@@ -116,6 +118,7 @@ class VersionRead:
     passed_over: int = 0
     rejected: Counter[Wrong] = field(default_factory=Counter)
     adjusted: Counter[str] = field(default_factory=Counter)
+    cleaned: CleanedRows = field(default_factory=CleanedRows)
     found: Counter[GateReason] = field(default_factory=Counter)
     dropped: Counter[GateReason] = field(default_factory=Counter)
     looks: dict[GateReason, str] = field(default_factory=dict)

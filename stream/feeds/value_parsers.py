@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timezone
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+import phonenumbers
 from numpy.typing import NDArray
 
 from stream.core.model.byte_strings import Texts as ByteTexts
@@ -17,17 +19,16 @@ from stream.core.model.entry import Category
 from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import Kind
 from stream.core.numbers.parties import CallParty
-from stream.core.numbers.spelling import unescaped
+from stream.core.numbers.spelling import folded, unescaped
 from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD
 from stream.feeds.formats.byte_columns import ByteColumn
-from stream.feeds.formats.rows import Rows, Texts, Wrong
+from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
 
 TIME_MAX_S = 2**32 - 1
 """Columns hold times in 32 bits: until 2106."""
 
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
-_THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
 _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
 _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
@@ -36,7 +37,6 @@ _LEADS = " \t,#.:pwxetnsio"
 """Characters before an extension: marks, pauses, and the letters of `extension`."""
 _LINE_DIGITS_MIN = 7
 """Fewer digits after a number are an extension, not a number of their own."""
-_EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
 
 
 def as_word(text: str) -> str:
@@ -65,6 +65,7 @@ def read_category(text: str, words: Mapping[str, Category] | None = None) -> int
 
 def read_confidence(text: str) -> int | Wrong:
     """Return a whole number from 0 to 100."""
+    text = folded(text)
     if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 100:
         return int(text)
     return Wrong.BAD_CONFIDENCE
@@ -72,6 +73,7 @@ def read_confidence(text: str) -> int | Wrong:
 
 def read_time(text: str) -> int | Wrong:
     """Return seconds since the epoch from ISO 8601 (UTC if it has no zone), seconds or millis."""
+    text = folded(text)
     if text.isascii() and text.isdigit():
         # 9 digits begin in 1973, 13 in 2001: a spreadsheet's day number (46000) is neither.
         if len(text) in {9, 10}:
@@ -102,6 +104,7 @@ class Dates:
 
     def read(self, text: str) -> int | Wrong:
         """Return seconds since the epoch."""
+        text = folded(text)
         if text.isascii() and text.isdigit():
             return read_time(text)
         day = _DAY.match(text) if self.order != "iso" else None
@@ -126,16 +129,6 @@ class Dates:
 def _seconds_of(moment: datetime | None) -> int | Wrong:
     seconds = 0 if moment is None else int(moment.timestamp())
     return seconds if 0 < seconds <= TIME_MAX_S else Wrong.BAD_DATE
-
-
-def bare_number(text: str) -> str:
-    """Return a number's text without the marks that spreadsheets put around it."""
-    text = text.strip()
-    if text.startswith(("'", "=")):
-        excel = _EXCEL_TEXT.match(text)
-        text = excel[1] if excel else text[1:]
-    # Thousands separators change no digit; a comma is no separator that numbers are written with.
-    return text.replace(",", "") if "," in text and _THOUSANDS.match(text) else text
 
 
 def damage_of(text: str) -> Wrong | None:
@@ -311,6 +304,13 @@ class FieldReader:
         return values
 
 
+@lru_cache(maxsize=64)
+def trunk_zero(region: str | None) -> bytes:
+    """Return the country code of a region that dials a 0 before its numbers; b"": it does not."""
+    held = region and phonenumbers.PhoneMetadata.metadata_for_region(region.upper(), None)
+    return f"+{held.country_code}".encode() if held and held.national_prefix == "0" else b""
+
+
 def why_no_number(text: str, kind: Kind, region: str | None) -> Wrong:
     """Return why a text, read as `kind`, is no number to list."""
     if not text:
@@ -321,31 +321,46 @@ def why_no_number(text: str, kind: Kind, region: str | None) -> Wrong:
     return Wrong.NOT_E164
 
 
-_FIELD_OF = {
-    Wrong.BAD_CATEGORY: "category",
-    Wrong.BAD_SOURCE: "source",
-    Wrong.BAD_CONFIDENCE: "confidence",
+_FIELDS_OF = {
+    Wrong.BAD_CATEGORY: ("category",),
+    Wrong.BAD_SOURCE: ("source",),
+    Wrong.BAD_CONFIDENCE: ("confidence",),
+    Wrong.BAD_DATE: ("reported_at", "expires_at"),
+    Wrong.EXPIRED: ("expires_at", "reported_at"),
+    Wrong.FUTURE: ("reported_at",),
 }
+"""The fields that a reason may be about; of several the first that has a text."""
 
 
-def detail_of(rows: Rows, row: int, why: Wrong, read_date: Read) -> str:
-    """Return the wrong text as the file has it; `read_date` parses the file's times."""
-    if why in {Wrong.EXPIRED, Wrong.FUTURE}:
-        said = [rows.reported_at] if why is Wrong.FUTURE else [rows.expires_at, rows.reported_at]
-        return next((str(texts[row]) for texts in said if texts is not None and texts[row]), "")
+def rejected_row(rows: Rows, row: int, why: Wrong, read_date: Read) -> RejectedRow:
+    """Return a row with its reason and the wrong text; `read_date` parses the file's times."""
+    field, text = _wrong_text(rows, row, why, read_date)
+    return RejectedRow(
+        rows.lines[row], why, text, _original_of(rows, row), cell_of(rows, row, field)
+    )
+
+
+def cell_of(rows: Rows, row: int, field: str) -> str:
+    """Return the cell of a row's field in a spreadsheet; "": it is none, or has no such column."""
+    letters = rows.letters.get(field)
+    return f"{letters}{rows.lines[row]}" if letters else ""
+
+
+def _wrong_text(rows: Rows, row: int, why: Wrong, read_date: Read) -> tuple[str, str]:
+    """Return the field that is wrong, and its text as the file has it."""
+    named = _FIELDS_OF.get(why, ("number",))
+    held = [(name, text) for name in named if (text := _text_of(rows, row, name))]
     if why is Wrong.BAD_DATE:
-        texts = [getattr(rows, name) for name in ("reported_at", "expires_at")]
-        bad = [
-            text[row]
-            for text in texts
-            if text is not None and text[row] and isinstance(read_date(text[row].strip()), Wrong)
-        ]
-        return str(bad[0]) if bad else ""
-    texts = getattr(rows, _FIELD_OF.get(why, "number"))
-    return str(texts[row] or "")
+        held = [one for one in held if isinstance(read_date(one[1].strip()), Wrong)]
+    return held[0] if held else (named[0], "")
 
 
-def original_of(rows: Rows, row: int) -> str:
+def _text_of(rows: Rows, row: int, field: str) -> str:
+    texts: Texts | None = getattr(rows, field)
+    return str(texts[row] or "") if texts is not None else ""
+
+
+def _original_of(rows: Rows, row: int) -> str:
     """Return the row as the file has it."""
     original = rows.originals[row]
     return original if isinstance(original, str) else ",".join(original)

@@ -5,10 +5,11 @@ import csv
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -25,6 +26,13 @@ from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.feed import READING, Feed
 from stream.feeds.feed_sources import FeedSetup
+from stream.feeds.file_report import (
+    RejectedSeen,
+    check_report,
+    cleaned_lines,
+    cleaned_seen,
+    file_report,
+)
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateVerdict
 from stream.feeds.open import format_of
@@ -97,7 +105,8 @@ def check(
             _print_reading(file, proposal)
         _print(file, feed, found, unknown, rejected)
 
-    render(form, _json(feed, found, unknown, rejected), draw, rows="rejected")
+    told = asdict(check_report(feed, found, unknown, rejected))
+    render(form, told, draw, rows="rejected")
     if found.read.unreadable:
         raise typer.Exit(USAGE)
     failed = warn_of_rejected(len(rejected), strict=strict)
@@ -218,17 +227,20 @@ async def _assessed(
     return await assess(None, feed, arrival, around, None, now_s(), rejects), unknown
 
 
-def _rejected(path: Path) -> list[dict[str, str]]:
+def _rejected(path: Path) -> tuple[RejectedSeen, ...]:
     """The rejected rows that stand in a rejects file."""
     if not path.exists():
-        return []
+        return ()
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file)
-        return [{name: csv_cells.plain(text) for name, text in row.items()} for row in rows]
+        rows = [
+            {name: csv_cells.plain(text) for name, text in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    return tuple(RejectedSeen(line=int(row.pop("line")), **row) for row in rows)
 
 
 def _print(
-    file: Path, feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
+    file: Path, feed: Feed, found: Assessed, unknown: str, rejected: Sequence[RejectedSeen]
 ) -> None:
     read, change = found.read, found.change
     if read.unreadable:
@@ -238,9 +250,12 @@ def _print(
     parts += [f"{read.passed_over:,} passed over"] if read.passed_over else []
     say(f"{file}: {feed.format}, {', '.join(parts)}")
     for row in rejected[:SHOWN_MAX]:
-        say(f"  line {row['line']}: {row['reason']}: {row['value']!r}: {row['what_to_do']}")
+        place = f"line {row.line}" if not row.cell else f"cell {row.cell}"
+        say(f"  {place}: {row.reason}: {row.value!r}: {row.what_to_do}")
     if len(rejected) > SHOWN_MAX:
         say(f"  ... and {len(rejected) - SHOWN_MAX:,} more; -o json has them all")
+    for line in cleaned_lines(cleaned_seen(read.cleaned)):
+        say(f"  {line}")
     for what, count in read.adjusted.items():
         say(f"  {count:,} rows adjusted: {what}")
     if change is not None:
@@ -256,31 +271,6 @@ def _print(
     }
     text = f"would be {found.decision.verdict}"
     say(f"the gate: this version {said.get(found.decision.verdict, text)}")
-
-
-def _json(
-    feed: Feed, found: Assessed, unknown: str, rejected: list[dict[str, str]]
-) -> dict[str, Any]:
-    read, change, decision = found.read, found.change, found.decision
-    return {
-        "format": feed.format,
-        "unreadable": read.unreadable or None,
-        "good": read.good,
-        "passed_over": read.passed_over,
-        "rejected": rejected,
-        "adjusted": dict(read.adjusted),
-        "compared_with": None if unknown else feed.list_name,
-        "not_compared": unknown or None,
-        "gained": change.gained if change is not None else None,
-        "lost": change.lost if change is not None else None,
-        "updated": change.updated if change is not None else None,
-        "verdict": decision.verdict,
-        "reason": decision.reason,
-        "findings": [
-            {"reason": f.reason, "verdict": f.verdict, "detail": f.detail}
-            for f in decision.findings
-        ],
-    }
 
 
 def detect_(
@@ -305,7 +295,7 @@ def detect_(
     except InputUnreadable as error:
         fail(str(error), USAGE)
     command = asking("feeds detect", file, region, number)
-    told = [_proposal_json(one, file) for one in found]
+    told = [file_report(one, str(file)) for one in found]
     render(form, told, lambda: _print_proposals(file, found, command))
     if not found or found[0].question is not None:
         raise typer.Exit(NOTHING_DONE)
@@ -343,27 +333,6 @@ def question_lines(one: FeedProposal, command: str) -> list[str]:
     return [one_line(line) for line in lines]
 
 
-def _proposal_json(one: FeedProposal, file: Path) -> dict[str, object]:
-    asked = one.question
-    return {
-        "format": one.kind,
-        "sureness": one.sureness,
-        "why": one.why,
-        **asdict(one.options),
-        "region": one.region,
-        "dates": one.dates.order,
-        "era": one.era,
-        "rows": one.rows,
-        "good": one.good,
-        "rejected": dict(one.wrong),
-        "examples": [dict(row) for row in one.examples],
-        "unknown_words": list(one.unknown_words),
-        "notes": list(one.notes),
-        "question": asdict(asked) if asked is not None else None,
-        "feed": one.toml(str(file)),
-    }
-
-
 def _print_proposals(file: Path, found: tuple[FeedProposal, ...], command: str) -> None:
     """Print the report as comments, so that the whole can be kept as the feed's file."""
     if not found:
@@ -376,6 +345,8 @@ def _print_proposals(file: Path, found: tuple[FeedProposal, ...], command: str) 
         say_comment(
             f"{first.good:,} of {first.rows:,} rows tried are good" + (f"; {wrong}" * bool(wrong))
         )
+    for line in cleaned_lines(cleaned_seen(first.cleaned)):
+        say_comment(line)
     for row in first.examples:
         say_comment("for example " + ", ".join(f"{name} {text!r}" for name, text in row.items()))
     for text in first.notes:

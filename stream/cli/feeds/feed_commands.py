@@ -566,6 +566,7 @@ def _print_record(what: str, record: VersionRecord, versions: VersionFiles, at_s
     rows += [f"{record.passed_over:,} passed over"] if record.passed_over else []
     rows += [f"{count:,} left out: {label}" for label, count in record.dropped.items()]
     rows += [f"{count:,} {label} adjusted" for label, count in record.adjusted.items()]
+    rows += [f"{count:,} cleaned: {label}" for label, count in record.cleaned.items()]
     say(f"  {', '.join(rows)}")
     if record.by:
         say(f"  decided by {record.by}: {record.why}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -41,6 +42,7 @@ from stream.cli.store_access import ROW_BYTES, behind_calls, by, category_of, wi
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Columns
 from stream.core.model.free_text import SOURCE_CHARS_MAX, cleaned
+from stream.feeds.file_report import cleaned_lines, cleaned_seen
 from stream.feeds.formats.change_file import whole_list
 from stream.feeds.import_file import ImportReport, ImportRequest, import_file
 from stream.feeds.open import format_of
@@ -193,6 +195,7 @@ def _report_json(name: str, report: ImportReport, kept: Path) -> dict[str, Any]:
         "removed": report.removed,
         "repeated": report.repeated,
         "rejected": {wrong.label: count for wrong, count in report.rejected.items()},
+        "cleaned": [asdict(kind) for kind in cleaned_seen(report.cleaned)],
         "rejects_file": str(kept) if report.rejected else None,
     }
 
@@ -206,6 +209,8 @@ def _print_report(name: str, report: ImportReport, kept: Path) -> None:
         parts += [f"{report.repeated:,} repeated in the file"] if report.repeated else []
         holds = f"holds {report.count:,} numbers at generation {report.generation}"
         say(f"{name}: {', '.join(parts)}; {holds}")
+    for line in cleaned_lines(cleaned_seen(report.cleaned)):
+        say(f"  {line}")
     for wrong, count in report.rejected.items():
         say(f"  rejected {count:,}: {wrong.label}: {wrong.value}")
     if report.rejected:

@@ -18,15 +18,15 @@ from stream.core.filters.bloom import HEADER, FilterShape
 from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at, words_known
 from stream.feeds.detection.foreign_files import what_it_is
-from stream.feeds.detection.guess_columns import ColumnCandidate, ColumnGuess, guess
+from stream.feeds.detection.guess_columns import EXAMPLES, ColumnCandidate, ColumnGuess, guess
 from stream.feeds.detection.lookalikes import style_of
-from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
+from stream.feeds.detection.proposal import Choice, ColumnSeen, FeedProposal, FeedQuestion
 from stream.feeds.detection.table_head import head_of, leaves
+from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.detection.try_proposal import assigned_share, tried
-from stream.feeds.formats.csv import folded
+from stream.feeds.formats.csv import folded_name
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions, Wrong
-from stream.feeds.open import encoding_of
 from stream.feeds.transports.misp_folder import MANIFEST, is_folder, read_folder
 from stream.feeds.value_parsers import Dates
 
@@ -40,10 +40,6 @@ _KINDS: Mapping[Format, tuple[re.Pattern[str], str]] = {
     "phoneblock": (re.compile(r'"votes"\s*:'), "numbers with votes, as PhoneBlock's API answers"),
     "misp": (re.compile(r'"(Event|Attribute|Object)"\s*:'), "a MISP event"),
 }
-_THAI: Final = frozenset(range(0xA1, 0xDB)) | frozenset(range(0xDF, 0xFC))
-"""Bytes of letters in TIS-620 and CP874."""
-_LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1258")
-"""Old encodings that the region still uses besides UTF-8 and UTF-16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +107,7 @@ def candidates(head: bytes, size: int, asked: OperatorAnswers) -> list[FeedPropo
         return [
             FeedProposal("pybloom", 95, "the header of a pybloom-live filter, of this very size")
         ]
-    encoding = _guessed(head)
+    encoding = legacy_encoding(head)
     read = encoding or encoding_of(head[: len(head) // 4 * 4], Path("the file"))
     text = head.decode(read, "replace")
     options = ReadOptions(encoding=encoding)
@@ -132,40 +128,6 @@ def _is_filter(head: bytes, size: int) -> bool:
         and 0 < slices < 64
         and FilterShape(rate, slices, bits, capacity).file_size == size
     )
-
-
-def _guessed(head: bytes) -> str | None:
-    """Return an encoding that a file does not show by itself; None: it does, or is UTF-8.
-
-    It is the one in which the first lines have the most known words of column names.
-    """
-    whole = head[: head.rfind(b"\n") + 1]
-    if b"\0" in head:
-        return None
-    try:
-        whole.decode()
-    except UnicodeDecodeError:
-        pass
-    else:
-        return None
-    known = {encoding: _known_in(whole, encoding) for encoding in _LEGACY}
-    best = max(_LEGACY, key=lambda encoding: known[encoding])
-    if known[best] > 0:
-        return best
-    odd = [byte for byte in head if byte >= 0x80]
-    thai = sum(byte in _THAI for byte in odd)
-    return "cp874" if thai >= 0.95 * len(odd) and len(odd) >= 4 else "cp1252"
-
-
-def _known_in(data: bytes, encoding: str) -> int:
-    """Count the cells of the first lines that are names in an encoding; -1: it is another."""
-    try:
-        lines = data.decode(encoding).splitlines()[:10]
-    except UnicodeDecodeError:
-        return -1
-    # ASCII words are the same in each of them, and say nothing.
-    cells = [cell for line in lines for cell in re.split(r"[,;\t|]", line) if not cell.isascii()]
-    return words_known(cells)
 
 
 def _documents(text: str) -> Iterator[FeedProposal]:
@@ -255,6 +217,7 @@ def _guessed_columns(
         options=replace(one.options, columns=named),
         dates=dates,
         notes=tuple(notes),
+        table=_table(names, columns, places, found),
         languages=_languages(one, names, columns),
     )
     if "number" in found.fields:
@@ -288,7 +251,7 @@ def _languages(
 def _place_of(said: str, names: Sequence[str]) -> int:
     """Return the column that a person named by its header, its path or its place from 1."""
     for at, name in enumerate(names):
-        if folded(name) == folded(said) and name.strip():
+        if folded_name(name) == folded_name(said) and name.strip():
             return at
     if said.isdecimal() and 1 <= int(said) <= len(names):
         return int(said) - 1
@@ -304,6 +267,27 @@ def _question(
         Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in columns
     )
     return FeedQuestion(why, "--number", choices)
+
+
+def _table(
+    names: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    places: Mapping[int, str | int],
+    found: ColumnGuess,
+) -> tuple[ColumnSeen, ...]:
+    """Return all columns with their first texts, for a person to check."""
+    fields = {at: name for name, at in found.fields.items()}
+    against = {one.at: one.why_not for one in (*found.passed, *found.asked)}
+    return tuple(
+        ColumnSeen(
+            places[at],
+            name.strip(),
+            fields.get(at, ""),
+            tuple(dict.fromkeys(text.strip() for text in columns[at] if text.strip()))[:EXAMPLES],
+            against.get(at, ""),
+        )
+        for at, name in enumerate(names)
+    )
 
 
 def _notes(found: ColumnGuess) -> Iterator[str]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from stream.core.numbers.spelling import folded
+from stream.feeds.cleaning import bare_number
 from stream.feeds.detection.column_names import (
     NEVER,
     Says,
@@ -18,9 +20,9 @@ from stream.feeds.detection.column_names import (
     says,
 )
 from stream.feeds.detection.lookalikes import ColumnTally, Looks, is_like_date, looks_like_number
-from stream.feeds.formats.csv import NAMES, folded
+from stream.feeds.formats.csv import NAMES, folded_name
 from stream.feeds.formats.rows import Wrong
-from stream.feeds.value_parsers import bare_number, damage_of, read_confidence, read_time
+from stream.feeds.value_parsers import damage_of, read_confidence, read_time
 
 Column = Sequence[str]
 Assigned = Callable[[Column], float]
@@ -31,7 +33,7 @@ _TRUNK = re.compile(r"\(?0[1-9]")
 """A trunk prefix, which ids do not have."""
 _WORDS_MAX = 40
 """Longer texts are remarks, not categories."""
-_EXAMPLES = 3
+EXAMPLES = 3
 _MANY: Final = 10
 _HALF: Final = 0.5
 _MOST: Final = 0.6
@@ -121,7 +123,8 @@ def guess(
 
 
 def _candidate(at: int, name: str, said: Says, column: Column) -> ColumnCandidate:
-    texts = [text.strip() for text in column if text.strip()]
+    given = [text.strip() for text in column if text.strip()]
+    texts = [text for one in given if (text := folded(one).strip())]
     tally = ColumnTally()
     tally.add(texts)
     why_not, looks = "", tally.looks()
@@ -134,7 +137,7 @@ def _candidate(at: int, name: str, said: Says, column: Column) -> ColumnCandidat
         [bare for text in texts if damage_of(bare := bare_number(text)) is not Wrong.SCIENTIFIC],
         looks_like_number,
     )
-    examples = tuple(dict.fromkeys(texts))[:_EXAMPLES]
+    examples = tuple(dict.fromkeys(given))[:EXAMPLES]
     kind = None if looks is None else looks[0]
     return ColumnCandidate(at, name, said, why_not, kind, share, damaged, examples, texts)
 
@@ -222,7 +225,7 @@ def _others(candidates: Sequence[ColumnCandidate], number: int | None) -> dict[s
     found: dict[str, int] = {}
     free = [one for one in candidates if one.at != number and one.texts]
     for one in free:
-        name = NAMES.get(folded(one.name))
+        name = NAMES.get(folded_name(one.name))
         if name not in {None, "number"} and name not in found and _fits(str(name), one.texts):
             found[str(name)] = one.at
     dated = [one for one in free if _is_dated(one)]

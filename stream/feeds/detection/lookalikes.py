@@ -143,6 +143,7 @@ class Style:
 
 def style_of(texts: Sequence[str]) -> Style | None:
     """Return the style in which most of the texts write days; None: none that a feed can name."""
+    texts = [folded(text) for text in texts]
     last = [found for text in texts if (found := _YEAR_LAST.match(text)) is not None]
     first = [found for text in texts if (found := _YEAR_FIRST.match(text)) is not None]
     if 2 * len(last) >= len(texts) > 0:
@@ -164,7 +165,7 @@ def _era(years: Sequence[int]) -> str:
 
 def looks_like_number(text: str) -> bool:
     """Return whether a text could be a telephone number and is no date, IP address or fraction."""
-    text = text.strip()
+    text = folded(text).strip()
     if text[:5].lower().startswith(_SCHEMES):
         text = text[text.index(":") + 1 :].partition("@")[0].partition(";")[0]
     return (
@@ -228,7 +229,7 @@ class ColumnTally:
         """Count more texts of the column, in their order. Those in E.164 cost next to nothing."""
         ids: list[int] = []
         for raw in texts:
-            text = raw.strip(" \t\"'") if raw else ""
+            text = folded(raw).strip(" \t\"'") if raw else ""
             if not text:
                 continue
             self.texts += 1

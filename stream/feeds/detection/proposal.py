@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from stream.core.model.entry import FIELDS
-from stream.feeds.formats.rows import Format, ReadOptions
+from stream.feeds.cleaning import CleanedRows
+from stream.feeds.formats.rows import Format, ReadOptions, RejectedRow
 from stream.feeds.value_parsers import Dates
 
 LIST_TO_NAME: Final = "XX/partner"
@@ -46,13 +47,29 @@ class FeedQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnSeen:
+    """One column of a file: `place` is what `[columns]` and `--number` take for it.
+
+    `field` is its meaning, "" where none was found. `why_not` says why it is not the number, ""
+    where nothing speaks against it.
+    """
+
+    place: str | int
+    name: str
+    field: str
+    examples: tuple[str, ...]
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FeedProposal:
     """One way to read a file. `sureness` is 0 to 100; `why` is a sentence for the operator.
 
     Of the `rows` that were tried, `good` are entries; `examples` are the first of them, field ->
     text. `unknown_words` are the partner's categories that have no meaning yet. `options`, `region`
     and `dates` are settings of the feed. With a `question` it must not be used before an answer.
-    `notes` are for the operator; `languages` are the countries of its language.
+    `notes` are for the operator; `languages` are the countries of its language. `table` has all
+    columns, `cleaned` the rows tried whose number was cleaned, `rejected` the first rejected rows.
     """
 
     kind: Format
@@ -69,6 +86,9 @@ class FeedProposal:
     question: FeedQuestion | None = None
     notes: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    table: tuple[ColumnSeen, ...] = ()
+    cleaned: CleanedRows = field(default_factory=CleanedRows)
+    rejected: tuple[RejectedRow, ...] = ()
 
     @property
     def era(self) -> str:

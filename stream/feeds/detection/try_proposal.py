@@ -9,14 +9,16 @@ import phonenumbers
 
 from stream.core.model.entry import FIELDS
 from stream.core.numbers.number import Kind, parse
+from stream.feeds.cleaning import CleanedRows, bare_number
 from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
-from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
+from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Rows, Wrong
 from stream.feeds.open import has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
-from stream.feeds.value_parsers import bare_number
 
 ROWS_MAX = 5_000
 """Rows that a candidate is tried on."""
+REJECTED_MAX = 100
+"""Rejected rows kept, for a person to look at."""
 _NUMBERS = 200
 _CLOSE = 0.9
 """A region that reads this share of the best one's numbers is as likely."""
@@ -86,7 +88,14 @@ def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> 
         text = f"none of its {best.rows:,} rows has a number" if best.rows else "it has no rows"
         wrong = ", ".join(f"{label} {count:,}" for label, count in best.wrong.items())
         asks = FeedQuestion(text + f" ({wrong})" * bool(wrong))
-        return replace(one, sureness=10, question=asks, rows=best.rows, wrong=best.wrong)
+        return replace(
+            one,
+            sureness=10,
+            question=asks,
+            rows=best.rows,
+            wrong=best.wrong,
+            rejected=best.rejected,
+        )
     chosen = _chosen(one, tries, asked)
     rows, good = chosen.rows, chosen.good
     return replace(chosen, sureness=one.sureness * (rows + good) // (2 * rows))
@@ -157,11 +166,14 @@ def _with_region(one: FeedProposal, chunks: Sequence[Rows], region: str | None, 
     words: dict[str, None] = {}
     numbers: list[bytes] = []
     examples: list[dict[str, str]] = []
+    cleaned, rejected = CleanedRows(), list[RejectedRow]()
     for chunk in chunks:
         parsed = parser.parse(chunk)
         rows += len(chunk) + len(chunk.unreadable)
         good += len(chunk) + len(chunk.unreadable) - len(parsed.rejected)
         numbers += parsed.numbers[: max(0, _NUMBERS - len(numbers))].tolist()
+        cleaned.update(parsed.cleaned)
+        rejected += parsed.rejected[: REJECTED_MAX - len(rejected)]
         for row in parsed.rejected:
             wrong[row.wrong.label] = wrong.get(row.wrong.label, 0) + 1
         for row in strict.parse(chunk).rejected:
@@ -181,6 +193,8 @@ def _with_region(one: FeedProposal, chunks: Sequence[Rows], region: str | None, 
         examples=tuple(examples),
         unknown_words=tuple(words),
         wrong=wrong,
+        cleaned=cleaned,
+        rejected=tuple(rejected),
     )
     assigned = sum(_is_assigned(number.decode()) for number in numbers)
     return _Try(told, tuple(numbers), assigned)

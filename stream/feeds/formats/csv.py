@@ -13,6 +13,7 @@ from typing import Any
 
 from stream.core.model import csv_cells
 from stream.core.model.entry import FIELDS
+from stream.core.numbers.spelling import folded
 from stream.feeds.detection.column_names import NEVER, Says, says
 from stream.feeds.detection.lookalikes import ColumnTally, looks_like_number
 from stream.feeds.formats.byte_columns import ByteColumn, LineBytes, fields_of
@@ -144,13 +145,13 @@ def _mapped(
         raise InputUnreadable(f"columns names {', '.join(mapping)}: none is `number`")
     if any(place < 1 for place in mapping.values() if isinstance(place, int)):
         raise InputUnreadable("columns counts from 1: the first column is 1")
-    header = {folded(name): at for at, name in reversed(list(enumerate(names)))}
+    header = {folded_name(name): at for at, name in reversed(list(enumerate(names)))}
     columns, absent = {}, []
     for field, place in mapping.items():
         if isinstance(place, int):
             columns[field] = place - 1
-        elif folded(place) in header:
-            columns[field] = header[folded(place)]
+        elif folded_name(place) in header:
+            columns[field] = header[folded_name(place)]
         else:
             absent.append(place)
     if absent:
@@ -166,15 +167,15 @@ def _mapped(
     return columns, named or (bool(cells) and digits < 3)
 
 
-def folded(cell: str) -> str:
+def folded_name(cell: str) -> str:
     """Return a column's name in the form of `NAMES`."""
-    return "_".join(cell.strip().casefold().replace("-", " ").replace("_", " ").split())
+    return "_".join(folded(cell).casefold().replace("-", " ").replace("_", " ").split())
 
 
 def _columns(cells: Sequence[str]) -> dict[str, int]:
     columns: dict[str, int] = {}
     for i, cell in enumerate(cells):
-        field = NAMES.get(folded(cell))
+        field = NAMES.get(folded_name(cell))
         if field is not None:
             columns.setdefault(field, i)
     return columns

@@ -98,13 +98,14 @@ class RejectedRow:
     """One row that was not loaded. `original` is the row as it came, cut if it is long.
 
     `line` counts from 1. In a JSON document, which may be one line, it counts the objects or
-    attributes of the document.
+    attributes of the document. `cell` is the wrong cell of a spreadsheet ("B17"), "" elsewhere.
     """
 
     line: int
     wrong: Wrong
     detail: str
     original: str
+    cell: str = ""
 
 
 Texts = Sequence[str | None]
@@ -118,7 +119,8 @@ class Rows:
     may name its category: the first known one does, if `category` is empty. `removed` marks rows
     that remove a report, None: no row does. `passed_over` counts rows that their own file wants on
     no list. `holds_from_then`: a report for a time ahead is not valid yet, and no clock is wrong.
-    Of two rows about a number the later counts.
+    Of two rows about a number the later counts. `letters` are the columns of the fields in a
+    spreadsheet, whose rows are `lines`.
     """
 
     lines: Sequence[int]
@@ -134,6 +136,7 @@ class Rows:
     removed: Sequence[bool] | None = None
     passed_over: int = 0
     holds_from_then: bool = False
+    letters: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.number)
