@@ -1,11 +1,18 @@
 """Records that come by another way than Kafka: cut out of a file or a body, and keyed. Pure.
 
+A switch writes a record a line, or a record of many lines: a RADIUS detail file and AMI text end
+each record with an empty line, mod_xml_cdr with `</cdr>`. Bytes may come in any pieces: a record
+whose end has not come waits, and its place stays where it begins.
+
 Their calls' ids are the keys, so the legs of a call stay in one partition, in their order, and the
 engine knows repeats.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -17,14 +24,152 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _SPACE = " \t\r\n"
 Unreadable = tuple[int, RejectReason, str]
 """The index of a record that is no call, and why."""
+_BOM: Final = b"\xef\xbb\xbf"
+_XML_END: Final = b"</cdr>"
+_TAIL: Final = 64
+"""Bytes of a line's end that are kept to find an end of a record in it."""
+_SNIFFED: Final = 4096
+_BLOCK: Final = re.compile(
+    rb"^(?:Event: [A-Za-z]|[\t ]+[A-Za-z][A-Za-z0-9._-]{0,127} [:+]?= )", re.MULTILINE
+)
+"""A line of AMI text, or an attribute of a RADIUS detail file."""
+
+
+class Framing(Enum):
+    """The end of a record in files of a dialect."""
+
+    LINES = "a line"
+    """Each line is a record."""
+    BLOCKS = "an empty line"
+    """An empty line ends a record; a line that is a JSON object is one by itself."""
+    XML = "</cdr>"
+    """The line that ends with `</cdr>` ends a record."""
+
+
+class CutRecord(NamedTuple):
+    """One record: the byte where it begins, its first line, its bytes, and how many it has.
+
+    `value` has only the first bytes of a record that is too long.
+    """
+
+    at: int
+    number: int
+    value: bytes
+    size: int
+
+
+def framing_of(start: bytes) -> Framing:
+    """Return the framing of a file that begins with `start`, by its look."""
+    head = start[:_SNIFFED].removeprefix(_BOM).lstrip()
+    # As mod_xml_cdr posts it, where `encode` is false.
+    if head.removeprefix(b"cdr=").startswith((b"<?xml", b"<cdr")):
+        return Framing.XML
+    if head[:1] not in (b"{", b"[", b'"') and _BLOCK.search(head) is not None:
+        return Framing.BLOCKS
+    return Framing.LINES
+
+
+def cut(data: bytes, framing: Framing) -> list[bytes]:
+    """Return the records of a whole file; a last one without its end is one too."""
+    splitter = RecordSplitter(0, 1, len(data), framing)
+    found = splitter.feed(data)
+    last = splitter.rest()
+    return [record.value.strip() for record in (*found, *((last,) if last else ()))]
+
+
+class RecordSplitter:
+    """Splitter of one file into records; empty lines between them count and are left out.
+
+    It holds at most `bytes_max` of a record: a file without ends must not fill memory.
+    """
+
+    def __init__(self, at: int, number: int, bytes_max: int, framing: Framing) -> None:
+        """`at` is where a record begins in line `number`."""
+        self.at = at
+        self.number = number
+        self._bytes_max = bytes_max
+        self._framing = framing
+        self._held = b""
+        self._size = 0
+        self._lines = 0
+        self._tail = b""
+        self._line_size = 0
+
+    @property
+    def read_to(self) -> int:
+        """Offset behind all bytes fed so far."""
+        return self.at + self._size
+
+    @property
+    def unfinished(self) -> int:
+        """Size so far of the last record, whose end has not come yet."""
+        return self._size
+
+    def feed(self, piece: bytes) -> list[CutRecord]:
+        """Return the records that end in `piece`."""
+        *ends, rest = piece.split(b"\n")
+        found = []
+        for part in ends:
+            self._hold(part)
+            if self._framing is Framing.LINES or self._is_end():
+                record = self._cut(end=1)
+                if record is not None:
+                    found.append(record)
+            else:
+                self._hold(b"\n")
+                self._lines += 1
+                self._tail, self._line_size = b"", 0
+        self._hold(rest)
+        return found
+
+    def rest(self) -> CutRecord | None:
+        """Return the last record of a finished file if it has no end; None: it has one."""
+        return self._cut(end=0) if self._size else None
+
+    def _is_end(self) -> bool:
+        """Return whether the line that is held last ends a record."""
+        line = self._tail.strip()
+        is_short = self._line_size <= _TAIL
+        if is_short and not line:
+            # Also an empty line between records, which is left out by itself.
+            return self._framing is Framing.BLOCKS or not self._lines
+        if self._framing is Framing.XML:
+            return line.endswith(_XML_END)
+        return not self._lines and self._held.lstrip()[:1] == b"{" and line.endswith(b"}")
+
+    def _hold(self, part: bytes) -> None:
+        if not part:
+            return
+        self._size += len(part)
+        room = self._bytes_max - len(self._held)
+        if room > 0:
+            self._held = self._held + part[:room] if self._held else part[:room]
+        if self._framing is not Framing.LINES:
+            self._line_size += len(part)
+            self._tail = (self._tail + part)[-_TAIL:]
+
+    def _cut(self, end: int) -> CutRecord | None:
+        value, size, at, number = self._held, self._size, self.at, self.number
+        self.at, self.number = at + size + end, number + self._lines + 1
+        self._held, self._size, self._lines = b"", 0, 0
+        self._tail, self._line_size = b"", 0
+        if size > len(value):
+            return CutRecord(at, number, value, size)
+        if at == 0:
+            value = value.removeprefix(_BOM)
+        value = value.removesuffix(b"\r") if self._framing is Framing.LINES else value.rstrip()
+        return CutRecord(at, number, value, len(value)) if value.strip() else None
 
 
 def records_in(data: bytes) -> list[bytes]:
     """Return the records in `data`, in their order, each as a Kafka record would have it.
 
-    JSON lines, arrays, objects over many lines, CSV lines. What is neither JSON nor a form is a
-    record a line, empty lines aside. Never raises.
+    JSON lines, arrays, objects over many lines, XML documents, RADIUS detail and AMI text, CSV
+    lines. What is none of them is a record a line, empty lines aside. Never raises.
     """
+    framing = framing_of(data)
+    if framing is not Framing.LINES:
+        return cut(data, framing)
     text = data.removeprefix(b"\xef\xbb\xbf").strip()
     if text[:1] == b"[":
         try:

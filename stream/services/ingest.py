@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
+from stream.calls.dialects import framing_in
 from stream.calls.publish import started_producer
-from stream.calls.submitted_records import topics_of
+from stream.calls.submitted_records import Framing, topics_of
 from stream.config.sections import IngestSection
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
@@ -101,15 +102,19 @@ def reader_for(
 
     Without a `state`, it reads from the beginning. Raises ConfigInvalid.
     """
-    bytes_max = settings.calls.record_bytes_max
-    if request.path.is_dir() or (not request.follow and _starts_as_document(request.path)):
+    bytes_max, framing = settings.calls.record_bytes_max, framing_in(request.dialect)
+    is_folder = request.path.is_dir()
+    is_whole = not is_folder and not request.follow and _starts_as_document(request.path)
+    if is_folder or (is_whole and framing is Framing.LINES):
         done = state.done() if state is not None else {}
-        return RecordFolder(request.path, done, bytes_max, settings.ingest.settle_s, happened)
+        settle_s = settings.ingest.settle_s
+        return RecordFolder(request.path, done, bytes_max, settle_s, happened, framing=framing)
     return Tail(
         request.path,
         state.place() if state is not None else None,
         bytes_max,
         happened,
+        framing=framing,
         from_end=request.from_end,
         last_line=request.last_line,
     )

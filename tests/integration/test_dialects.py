@@ -13,7 +13,9 @@ from tests.support.engine import ROOT, Deployment
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 LISTED = "+447700900125"
-CASES = [path.parent for path in sorted(GOLDEN.glob("*/*/input.*")) if path.parts[-3] in KNOWN]
+CASES = [
+    path.parent for path in sorted(GOLDEN.glob("*/*/expected.json")) if path.parts[-3] in KNOWN
+]
 SWITCHES = """
 [trunks.pbx-1]
 country = "TH"

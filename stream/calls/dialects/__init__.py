@@ -8,12 +8,16 @@ tests/golden/cdr/<dialect>/.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stream.calls.dialects import asterisk, freeswitch, sip_proxies, threegpp
+from stream.calls.dialects import asterisk, freeswitch, platforms, sip_proxies, threegpp
 from stream.calls.dialects.csv_form import CsvDialect, CsvForm
 from stream.calls.dialects.dialect import UNSET, Dialect, SwitchSettings
+from stream.calls.dialects.flat_form import FlatDialect, FlatForm
+from stream.calls.dialects.freeswitch_xml import freeswitch_xml
 from stream.calls.dialects.json_form import JsonDialect, JsonForm
 from stream.calls.dialects.mapping import CsvMapping, JsonMapping, MappingSettings
+from stream.calls.dialects.radius import RADIUS
 from stream.calls.dialects.ringfence import RINGFENCE
+from stream.calls.submitted_records import Framing
 
 Make = Callable[[str, SwitchSettings], Dialect]
 
@@ -23,13 +27,15 @@ class KnownDialect:
     """One dialect: its records in a few words, and whether its times are local ones.
 
     `own_ids`: the switch makes the ids of calls. Else they come from the caller (a SIP Call-ID), or
-    their source is unknown, and one id may stand for many calls.
+    their source is unknown, and one id may stand for many calls. `framing`: the end of a record in
+    its files.
     """
 
     what: str
     make: Make
     local_times: bool = False
     own_ids: bool = False
+    framing: Framing = Framing.LINES
 
 
 def _json(what: str, form: JsonForm, *, own_ids: bool = False) -> KnownDialect:
@@ -44,12 +50,31 @@ def _csv(what: str, form: CsvForm) -> KnownDialect:
     )
 
 
+def _flat(
+    what: str,
+    form: FlatForm,
+    *,
+    local_times: bool = False,
+    own_ids: bool = False,
+    framing: Framing = Framing.LINES,
+) -> KnownDialect:
+    return KnownDialect(
+        what, lambda name, switch: FlatDialect(name, form, switch), local_times, own_ids, framing
+    )
+
+
 KNOWN: Mapping[str, KnownDialect] = {
     RINGFENCE.name: KnownDialect("our own JSON", lambda _name, _switch: RINGFENCE),
     # FreeSWITCH's ids are the caller's with inbound-use-callid-as-uuid; then it refuses a second
     # call with the same while the first lasts.
     "freeswitch": KnownDialect(
         "FreeSWITCH mod_json_cdr: file or POST body", freeswitch.FreeSwitch, own_ids=True
+    ),
+    "freeswitch-xml": KnownDialect(
+        "FreeSWITCH mod_xml_cdr (FusionPBX): file or POST body",
+        freeswitch_xml,
+        own_ids=True,
+        framing=Framing.XML,
     ),
     "freeswitch-events": _json("FreeSWITCH mod_event_kafka", freeswitch.EVENTS, own_ids=True),
     "freeswitch-csv": _csv("FreeSWITCH mod_cdr_csv, template example", freeswitch.CSV),
@@ -59,11 +84,36 @@ KNOWN: Mapping[str, KnownDialect] = {
     "asterisk-kafka": _json(
         "Asterisk asterisk_cdr topic, cdr_custom JSON", asterisk.KAFKA, own_ids=True
     ),
+    "asterisk-ami-text": _flat(
+        "Asterisk AMI as text: events Cdr and CEL",
+        asterisk.AMI_TEXT,
+        local_times=True,
+        own_ids=True,
+        framing=Framing.BLOCKS,
+    ),
+    "asterisk-cel": _flat(
+        "Asterisk CEL: cel_custom CSV, JSON, AMI JSON", asterisk.CEL, local_times=True, own_ids=True
+    ),
+    "freepbx": _flat(
+        "FreePBX rows of cdr as JSON, with calldate",
+        asterisk.FREEPBX,
+        local_times=True,
+        own_ids=True,
+    ),
     "asterisk-vsgroup": _json("Asterisk cdr_kafka of vsgroup", asterisk.VSGROUP, own_ids=True),
     "kamailio": _json("Kamailio acc_json, CDRs, attempts", sip_proxies.KAMAILIO),
     "opensips": _json("OpenSIPS E_ACC_* by event_kafka", sip_proxies.OPENSIPS),
+    "radius": _flat("RADIUS accounting: detail, JSON", RADIUS, framing=Framing.BLOCKS),
+    "cgrates": _json("CGRateS CDRs as JSON", platforms.CGRATES),
+    "kazoo": _flat("Kazoo CDRs and webhooks as JSON", platforms.KAZOO),
     "3gpp": KnownDialect("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
 }
+
+
+def framing_in(name: str) -> Framing:
+    """Return the end of a record in files of the dialect `name`."""
+    kind = name.partition(":")[0]
+    return KNOWN[kind].framing if kind in KNOWN else Framing.LINES
 
 
 def has_own_ids(name: str) -> bool:

@@ -31,16 +31,39 @@ _SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "opensips": (("jsonrpc", "params", "method"), ("method", "params.callid")),
     "freeswitch": (("variables", "callflow"), ("variables", "channel_data")),
     "freeswitch-events": (("Event-Name",),),
+    "freepbx": (("calldate", "src"), ("calldate", "dst")),
+    "asterisk-cel": (("eventtype", "linkedid"), ("EventName", "LinkedID")),
     "asterisk-ami": (("DestinationContext", "Disposition"), ("Destination", "LastApplication")),
     "asterisk-vsgroup": (("durationsec", "disposition"), ("durationsec", "dst")),
     "asterisk-kafka": (("dcontext", "disposition"), ("src", "dst", "disposition")),
     "kamailio": (("callid", "sip_code"), ("callid", "from_tag"), ("callid", "method")),
+    "radius": (("Acct-Status-Type",),),
+    "cgrates": (("OriginID", "ToR"), ("OriginID", "RequestType")),
+    "kazoo": (
+        ("caller_id_number", "call_direction"),
+        ("hook_event", "call_id"),
+        ("event_name", "callee_id_number"),
+    ),
     "ringfence": (("call_id", "caller"), ("call_id", "callee"), ("caller", "callee")),
 }
 """Keys by which a switch's JSON is known, whatever else is in it: any line of a dialect's."""
 _CAUSE = re.compile(r"[A-Z]{2,20}_[A-Z0-9_]{1,40}\Z|(?:SUCCESS|INTERWORKING)\Z")
 _CHANNEL = re.compile(r"(?:SIP|PJSIP|IAX2|DAHDI|Local|SCCP)/\S")
 _DISPOSITION = re.compile(r"(?:NO ANSWER|ANSWERED|BUSY|FAILED|CONGESTION)\Z")
+_TEXTS: Mapping[str, re.Pattern[bytes]] = {
+    "freeswitch-xml": re.compile(
+        rb"(?:cdr=)?(?:<\?xml[^>]{0,100}>\s{0,8})?(?:<!DOCTYPE cdr|<cdr[ >])"
+    ),
+    "asterisk-ami-text": re.compile(rb"Event: [A-Za-z]"),
+    "radius": re.compile(
+        rb"(?:[^\n=]{10,40}\n)?[\t ]{1,8}(?:Acct|NAS|User|Call(?:ed|ing)|Cisco|h323|NET|Acme)-"
+    ),
+    "asterisk-cel": re.compile(
+        rb'"?(?:CHAN_(?:START|END)|ANSWER|HANGUP|APP_(?:START|END)|BRIDGE_(?:ENTER|EXIT)|'
+        rb'LINKEDID_END)"?,'
+    ),
+}
+"""By which records that are no JSON are known, from their beginning."""
 _COLUMNS_MIN = 6
 """Shorter lines hold two such signs by chance."""
 OF_COLUMNS = frozenset({"freeswitch-csv", "asterisk-csv", "asterisk-custom"})
@@ -196,6 +219,8 @@ def has_signs(name: str, value: bytes) -> bool:
             return any(_has(record, keys) for keys in _SIGNS.get(name, ()))
         except NO_CALL:
             return False
+    if name in _TEXTS:
+        return _TEXTS[name].match(value) is not None
     if name not in {"freeswitch-csv", "asterisk-csv"}:
         return False
     cells = _cells(value)

@@ -29,7 +29,7 @@ where there is none; the module sets no record key, so a call's events may be in
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -59,18 +59,24 @@ CSV = CsvForm(
 start_stamp, answer_stamp, end_stamp, duration, billsec, hangup_cause, uuid, bleg_uuid..."""
 
 
-class _Profile(msgspec.Struct, gc=False):
+class Profile(msgspec.Struct, gc=False):
+    """A profile of a channel: who called whom, from where."""
+
     caller_id_number: Any = None
     ani: Any = None
     destination_number: Any = None
     network_addr: Any = None
 
 
-class _Flow(msgspec.Struct, gc=False):
-    caller_profile: _Profile = msgspec.field(default_factory=_Profile)
+class Flow(msgspec.Struct, gc=False):
+    """One member of `callflow`."""
+
+    caller_profile: Profile = msgspec.field(default_factory=Profile)
 
 
-class _Variables(msgspec.Struct, gc=False):
+class Variables(msgspec.Struct, gc=False):
+    """The channel variables that deciding needs."""
+
     uuid: Any = None
     call_uuid: Any = None
     sip_from_user: Any = None
@@ -84,29 +90,37 @@ class _Variables(msgspec.Struct, gc=False):
     sip_h_identity: Any = None
 
 
-class _Record(msgspec.Struct, gc=False):
-    variables: _Variables
-    callflow: list[_Flow] | _Flow = msgspec.field(default_factory=list)
+class ChannelRecord(msgspec.Struct, gc=False):
+    """A channel's CDR: its variables, and its profiles, of which the last is the first."""
+
+    variables: Variables
+    callflow: list[Flow] | Flow = msgspec.field(default_factory=list)
 
 
-_decode = msgspec.json.Decoder(_Record).decode
+_decode = msgspec.json.Decoder(ChannelRecord).decode
 
 
 class FreeSwitch:
-    """The dialect `freeswitch`."""
+    """The dialect `freeswitch`, and `freeswitch-xml` with another reader."""
 
     json_keys = ()  # `callflow` may be there many times, and the values in it too
     layout = None
 
-    def __init__(self, name: str, switch: SwitchSettings) -> None:
+    def __init__(
+        self,
+        name: str,
+        switch: SwitchSettings,
+        read: Callable[[Value], ChannelRecord] | None = None,
+    ) -> None:
         self.name = name
+        self._read = read or _read
         self._trunk = switch.trunk or None
 
     def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
-        return self._key_fields(_read(value))
+        return self._key_fields(self._read(value))
 
-    def _key_fields(self, record: _Record) -> KeyFields:
+    def _key_fields(self, record: ChannelRecord) -> KeyFields:
         variables, profile = record.variables, _profile(record)
         call_id = _variable(variables.call_uuid) or _variable(variables.uuid)
         if not call_id:
@@ -122,7 +136,7 @@ class FreeSwitch:
         if callee is None:
             text = (
                 "callflow.caller_profile.destination_number and variables.sip_to_user missing: "
-                "this is no whole record of mod_json_cdr"
+                "this is no whole record of mod_json_cdr or mod_xml_cdr"
             )
             raise NoCall(RejectReason.MISSING_FIELD, text)
         trunk = self._trunk or fields.text(profile.network_addr)
@@ -138,7 +152,7 @@ class FreeSwitch:
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
-        record = _read(value)
+        record = self._read(value)
         return Details(
             started_at_s=_started_at_s(record),
             stage=Stage.END,
@@ -148,11 +162,11 @@ class FreeSwitch:
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
-        return _started_at_s(_read(value))
+        return _started_at_s(self._read(value))
 
     def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
-        record = _read(value)
+        record = self._read(value)
         variables, profile = record.variables, _profile(record)
         last = "callflow (last).caller_profile."
         return {
@@ -174,11 +188,11 @@ class FreeSwitch:
         }
 
 
-def _profile(record: _Record) -> _Profile:
+def _profile(record: ChannelRecord) -> Profile:
     """Return the first profile of the channel: the call as it came in."""
     flow = record.callflow
     if isinstance(flow, list):
-        return flow[-1].caller_profile if flow else _Profile()
+        return flow[-1].caller_profile if flow else Profile()
     return flow.caller_profile
 
 
@@ -188,7 +202,7 @@ def _variable(value: Any) -> str | None:
     return unescaped(text) if text else text
 
 
-def _started_at_s(record: _Record) -> float | None:
+def _started_at_s(record: ChannelRecord) -> float | None:
     for value in (record.variables.start_uepoch, record.variables.start_epoch):
         moment = fields.moment_s(value, None)
         if moment is not None:
@@ -200,7 +214,7 @@ _FORM = ord("c")
 """Looked at first: cutting four bytes off each record costs more."""
 
 
-def _read(value: Value) -> _Record:
+def _read(value: Value) -> ChannelRecord:
     """Read the record in a file's JSON or in the body of a POST."""
     if value and value[0] == _FORM and value[:4] == b"cdr=":
         value = _unwrapped(bytes(value[4:]))
@@ -213,7 +227,7 @@ def _read(value: Value) -> _Record:
         return record
 
 
-def _by_members(value: Value) -> _Record | None:
+def _by_members(value: Value) -> ChannelRecord | None:
     """Read each value by itself: one that cannot be kept hides no other.
 
     None: it has no variables, without which it is no channel's record.
@@ -225,8 +239,8 @@ def _by_members(value: Value) -> _Record | None:
     flow = record.get("callflow", _NOTHING)
     flow = next(reversed(fields.items(flow)), flow)
     profile = fields.members(fields.members(flow).get("caller_profile", _NOTHING))
-    return _Record(
-        _Variables(**_kept(_Variables, variables)), _Flow(_Profile(**_kept(_Profile, profile)))
+    return ChannelRecord(
+        Variables(**_kept(Variables, variables)), Flow(Profile(**_kept(Profile, profile)))
     )
 
 
@@ -240,16 +254,25 @@ _NOTHING = msgspec.Raw(b"null")
 
 def _unwrapped(form: bytes) -> bytes:
     """Decode URL-encoded or base64 JSON; neither form shows to others how deep it is."""
-    text = unquote_to_bytes(form)
-    if text[:1] not in (b"{", b""):
-        try:
-            text = b64decode(text, validate=True)
-        except Base64Error as error:
-            detail = f"cdr= is followed by neither JSON nor base64: {error}"
-            raise NoCall(RejectReason.NOT_JSON, detail) from error
+    text = unwrapped(form, b"{", "JSON")
     if too_deep(text):
         raise NoCall(RejectReason.TOO_DEEP, "objects or arrays nested too deep")
     text.decode()
+    return text
+
+
+_NOT = {b"{": RejectReason.NOT_JSON, b"<": RejectReason.NOT_XML}
+
+
+def unwrapped(form: bytes, begin: bytes, what: str) -> bytes:
+    """Decode what stands behind `cdr=`: URL-encoded or base64, and it begins with `begin`."""
+    text = unquote_to_bytes(form)
+    if text[:1] not in (begin, b""):
+        try:
+            text = b64decode(text, validate=True)
+        except Base64Error as error:
+            detail = f"cdr= is followed by neither {what} nor base64: {error}"
+            raise NoCall(_NOT[begin], detail) from error
     return text
 
 

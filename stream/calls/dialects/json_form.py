@@ -156,7 +156,8 @@ class JsonForm:
     """The fields that one kind of switch writes. `missing` says by field what to do without it.
 
     `local_times`: times are of the switch's zone and do not say it. `channels`: the trunk is in
-    the name of an Asterisk channel. `stage` is asked with the whole record.
+    the name of an Asterisk channel. `stage` is asked with the whole record. `duration` reads the
+    seconds of what stands at `duration_s`.
     """
 
     call_id: Paths
@@ -172,6 +173,7 @@ class JsonForm:
     stage: Callable[[Members], Stage] = always_end
     local_times: bool = False
     channels: bool = False
+    duration: Callable[[Any], float | None] = fields.duration_s
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -272,7 +274,7 @@ class JsonDialect:
             started_at_s=self._started(record),
             stage=form.stage(record),
             carrier=None,
-            duration_s=fields.duration_s(self._first(record, form.duration_s)),
+            duration_s=form.duration(self._first(record, form.duration_s)),
         )
 
     def started_at_s(self, value: Value, /) -> float | None:

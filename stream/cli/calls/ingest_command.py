@@ -52,7 +52,7 @@ def ingest(
         bool, typer.Option("--from-end", help="Of a file not read before: only what comes.")
     ] = False,
     last_line: Annotated[
-        bool, typer.Option("--last-line", help="A last line without its newline is a record too.")
+        bool, typer.Option("--last-line", help="A last record without its end is one too.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be read; send and keep nothing.")
@@ -120,7 +120,7 @@ def _print_done(done: IngestJob, request: IngestRequest) -> None:
 
 def _waits(waiting: FileLine) -> str:
     return (
-        f"{waiting.place}: {waiting.size} bytes have no newline yet and wait for the rest; "
+        f"{waiting.place}: {waiting.size} bytes have no end yet and wait for the rest; "
         "--last-line takes them as they are"
     )
 

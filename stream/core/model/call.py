@@ -59,6 +59,7 @@ class RejectReason(StrEnum):
     NOT_UTF8 = "not_utf8"
     NOT_JSON = "not_json"
     NOT_CSV = "not_csv"
+    NOT_XML = "not_xml"
     TOO_DEEP = "too_deep"
     DUPLICATE_KEY = "duplicate_key"
     MISSING_FIELD = "missing_field"

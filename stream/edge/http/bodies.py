@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from stream.calls import submitted_records
 from stream.edge.http.problems import ProblemError, ProblemKind
 
 FORM: Final = "application/x-www-form-urlencoded"
@@ -85,23 +86,44 @@ def _texts(body: bytes) -> Records:
     return [line for raw in body.split(b"\n") if (line := raw.rstrip(b"\r")).strip()]
 
 
+def _blocks(body: bytes) -> Records:
+    """Read records of several lines, as a file has them: RADIUS detail, AMI text, XML, lines."""
+    return submitted_records.records_in(body)
+
+
+def _xml(body: bytes) -> Records:
+    """Read documents of mod_xml_cdr; its dialect parses them."""
+    whole = body.strip()
+    if not whole.startswith(b"<"):
+        raise _wrong("the body", [{"reason": "is no XML document"}])
+    return submitted_records.cut(whole, submitted_records.Framing.XML)
+
+
+def _document(body: bytes) -> Records:
+    """Read what FreeSWITCH posts: JSON of mod_json_cdr or XML of mod_xml_cdr."""
+    return _xml(body) if body.lstrip()[:1] == b"<" else _json(body)
+
+
 def _form(body: bytes) -> Records:
-    """Read the form of FreeSWITCH's mod_json_cdr with `encode = true`: `cdr=`, URL-encoded."""
-    return _json(unquote_to_bytes(_field(body).replace(b"+", b" ")))
+    """Read the form of FreeSWITCH's modules with `encode = true`: `cdr=`, URL-encoded."""
+    return _document(unquote_to_bytes(_field(body).replace(b"+", b" ")))
 
 
 def _form_base64(body: bytes) -> Records:
     """Read the form with `encode = base64`; whitespace between the letters is skipped."""
     letters = b"".join(unquote_to_bytes(_field(body)).split())
     try:
-        return _json(base64.b64decode(letters, validate=True))
+        return _document(base64.b64decode(letters, validate=True))
     except binascii.Error as error:
         raise _wrong("the field cdr", [{"field": "cdr", "reason": "is no base64"}]) from error
 
 
 def _form_plain(body: bytes) -> Records:
-    """Read the form with `encode = false`, of versions that do not name it JSON."""
-    return _json(body.removeprefix(b"cdr="))
+    """Read the form with `encode = false`, of versions that do not name it JSON.
+
+    XML has `&` and `=` in it, so the body is no form that could be cut at those.
+    """
+    return _document(body.removeprefix(b"cdr="))
 
 
 def _field(body: bytes) -> bytes:
@@ -118,6 +140,9 @@ _READERS: Final[Mapping[str, Callable[[bytes], Records]]] = {
     "application/jsonl": _lines,
     "application/x-ndjson": _lines,
     "text/csv": _texts,
+    "text/plain": _blocks,
+    "text/xml": _xml,
+    "application/xml": _xml,
     FORM: _form,
     FORM_BASE64: _form_base64,
     FORM_PLAIN: _form_plain,

@@ -44,8 +44,9 @@ async def take(
 ) -> Any:
     """One record, an array, or JSON lines.
 
-    Also `application/x-ndjson`, `text/csv` (a record a line), and what FreeSWITCH's mod_json_cdr
-    sends: its form, raw (`application/x-www-form-urlencoded`) and in base64.
+    Also `application/x-ndjson`, `text/csv` (a record a line), `text/plain` (RADIUS detail, AMI
+    text), `text/xml`, and what FreeSWITCH's mod_json_cdr and mod_xml_cdr send: their form, raw
+    (`application/x-www-form-urlencoded`), plain and in base64.
 
     202 comes when Kafka has all of them, on all in-sync replicas, and counts them. Anything else
     means: send all of them again. 400 and 413 say which record is wrong, and none was taken. 503

@@ -1,18 +1,18 @@
-"""Lines of a file with their places, and the position to save once Kafka has them. Pure."""
+"""Records of a file with their places, and the position to save once Kafka has them. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-_BOM = b"\xef\xbb\xbf"
+from stream.calls.submitted_records import Framing, RecordSplitter
 
 
 class FileLine(NamedTuple):
-    """One record of a file: its bytes without the end of the line, and its place.
+    """One record of a file: its bytes without the end of its last line, and its place.
 
-    `at` is the byte where it begins, `number` its line, from 1. `size` counts its bytes; `value`
-    has only the first ones if it is too long.
+    `at` is the byte where it begins, `number` its first line, from 1. `size` counts its bytes;
+    `value` has only the first ones if it is too long.
     """
 
     file: str
@@ -32,69 +32,29 @@ class FileLine(NamedTuple):
         return f"{self.file} line {self.number} (byte {self.at})"
 
 
-class LineSplitter:
-    """Splitter of one file into lines; empty ones count and are left out.
+class LineSplitter(RecordSplitter):
+    """Splitter of one file into records with the file's name; see `RecordSplitter`."""
 
-    It holds at most `bytes_max` of a line: a file without line ends must not fill memory.
-    """
-
-    def __init__(self, file: str, at: int, number: int, bytes_max: int) -> None:
-        """`at` is where the line `number` begins."""
+    def __init__(
+        self, file: str, at: int, number: int, bytes_max: int, framing: Framing = Framing.LINES
+    ) -> None:
+        """`at` is where a record begins in line `number`."""
+        super().__init__(at, number, bytes_max, framing)
         self.file = file
-        self.at = at
-        self.number = number
-        self._bytes_max = bytes_max
-        self._held = b""
-        self._size = 0
 
-    @property
-    def read_to(self) -> int:
-        """Offset behind all bytes fed so far."""
-        return self.at + self._size
+    def lines(self, piece: bytes) -> list[FileLine]:
+        """Return the records that end in `piece`."""
+        return [FileLine(self.file, *record) for record in self.feed(piece)]
 
-    @property
-    def unfinished(self) -> int:
-        """Size so far of the last line, whose end has not come yet."""
-        return self._size
-
-    def feed(self, piece: bytes) -> list[FileLine]:
-        """Return the lines that end in `piece`."""
-        *ends, rest = piece.split(b"\n")
-        found = []
-        for part in ends:
-            self._hold(part)
-            line = self._cut(end=1)
-            if line is not None:
-                found.append(line)
-        self._hold(rest)
-        return found
-
-    def rest(self) -> FileLine | None:
-        """Return the last line of a finished file if it has no line end; None: it has one."""
-        return self._cut(end=0) if self._size else None
-
-    def _hold(self, part: bytes) -> None:
-        self._size += len(part)
-        room = self._bytes_max - len(self._held)
-        if room > 0 and part:
-            self._held = self._held + part[:room] if self._held else part[:room]
-
-    def _cut(self, end: int) -> FileLine | None:
-        value, size, at, number = self._held, self._size, self.at, self.number
-        self.at, self.number = at + size + end, number + 1
-        self._held, self._size = b"", 0
-        if size > len(value):
-            return FileLine(self.file, at, number, value, size)
-        if at == 0:
-            value = value.removeprefix(_BOM)
-        if value.endswith(b"\r"):
-            value = value[:-1]
-        return FileLine(self.file, at, number, value, len(value)) if value.strip() else None
+    def last_line(self) -> FileLine | None:
+        """Return the last record of a finished file if it has no end; None: it has one."""
+        record = self.rest()
+        return None if record is None else FileLine(self.file, *record)
 
 
 @dataclass(frozen=True, slots=True)
 class FilePosition:
-    """Position up to which a file was read: byte `at`, where line `line` begins.
+    """Position up to which a file was read: byte `at`, where a record begins in line `line`.
 
     Device, inode and the SHA-256 of the first `head_size` bytes identify the file. An inode alone
     is reused, a copy has another one. `touched_ns` is the last write that was seen.

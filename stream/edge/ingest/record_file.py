@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, Self
 
+from stream.calls.submitted_records import Framing, RecordSplitter
 from stream.edge.ingest.file_lines import FilePosition, LineSplitter
 from stream.ops.untrusted_folders import open_plain
 
@@ -29,20 +30,22 @@ class Truncated(Exception):
 class RecordFile:
     """An open file, read from a position on. Close it."""
 
-    def __init__(self, path: Path, at: int, number: int, bytes_max: int) -> None:
+    def __init__(self, path: Path, at: int, number: int, bytes_max: int, framing: Framing) -> None:
         """Open `path`, which may be a link to a regular file. Raises OSError."""
         self.path = path
         self.handle = open_plain(path, links=True)
-        self.lines = LineSplitter(path.name, at, number, bytes_max)
+        self.lines = LineSplitter(path.name, at, number, bytes_max, framing)
         self._head = os.pread(self.handle, min(at, _HEAD), 0)
         self._touched_ns = os.fstat(self.handle).st_mtime_ns
         self.old = False
 
     @classmethod
-    def resumed(cls, path: Path, place: FilePosition, bytes_max: int) -> Self | None:
+    def resumed(
+        cls, path: Path, place: FilePosition, bytes_max: int, framing: Framing
+    ) -> Self | None:
         """Open the file at `path` at `place`; None: it is another file, or there is none."""
         try:
-            file = cls(path, place.at, place.line, bytes_max)
+            file = cls(path, place.at, place.line, bytes_max, framing)
         except FileNotFoundError:
             return None
         file._head = os.pread(file.handle, max(len(file._head), place.head_size), 0)
@@ -78,7 +81,7 @@ class RecordFile:
 
     @property
     def place(self) -> FilePosition:
-        """The position behind the last whole line."""
+        """The position behind the last whole record."""
         about = os.fstat(self.handle)
         return FilePosition(
             device=about.st_dev,
@@ -124,19 +127,18 @@ def _is_copy(path: Path, handle: int) -> bool:
         return False
 
 
-def end_of_lines(path: Path) -> tuple[int, int]:
-    """Return the offset behind the last whole line, and the number of the line there."""
-    at = read = lines = 0
+def end_of_records(path: Path, framing: Framing) -> tuple[int, int]:
+    """Return the offset behind the last whole record, and the number of the line there."""
+    splitter = RecordSplitter(0, 1, 0, framing)
     with os.fdopen(open_plain(path, links=True), "rb") as file:
         while piece := file.read(PIECE):
-            lines += piece.count(b"\n")
-            last = piece.rfind(b"\n")
-            at = read + last + 1 if last >= 0 else at
-            read += len(piece)
-    return at, lines + 1
+            splitter.feed(piece)
+    return splitter.at, splitter.number
 
 
-def found_again(path: Path, place: FilePosition, bytes_max: int) -> RecordFile | None:
+def found_again(
+    path: Path, place: FilePosition, bytes_max: int, framing: Framing
+) -> RecordFile | None:
     """Open at `place` the file that was at `path` then; None: it is gone.
 
     It is the file itself, here or renamed in the same folder. Else a copy: in its place, or one
@@ -149,7 +151,7 @@ def found_again(path: Path, place: FilePosition, bytes_max: int) -> RecordFile |
         elif place.head_size and (other == path or _rotated_name(path, other)):
             others.append(other)
     for each in (*same, *others):
-        file = RecordFile.resumed(each, place, bytes_max)
+        file = RecordFile.resumed(each, place, bytes_max, framing)
         if file is not None:
             return file
     return None

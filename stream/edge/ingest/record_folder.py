@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stream.calls.submitted_records import records_in
+from stream.calls.submitted_records import Framing, records_in
 from stream.edge.ingest.file_lines import DoneFile, FileEvent, FileLine, LineBatch, LineSplitter
 from stream.edge.ingest.record_file import PIECE, passed_over
 from stream.ops.untrusted_folders import open_plain
@@ -39,7 +39,8 @@ class _Seen:
 class RecordFolder:
     """Reads the files below `path` that are not among `done` (names and inodes).
 
-    `path` may be one file as well. A file rests for `settle_s` before it is read.
+    `path` may be one file as well. A file rests for `settle_s` before it is read. `framing` says
+    what ends a record.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class RecordFolder:
         settle_s: float,
         observe: Callable[[FileEvent], None],
         now_s: Callable[[], float] = time.time,
+        framing: Framing = Framing.LINES,
     ) -> None:
         self._path = path
+        self._framing = framing
         self._done = done
         self._bytes_max, self._settle_s = bytes_max, settle_s
         self._observe = observe
@@ -140,7 +143,7 @@ class RecordFolder:
         links = seen.path == self._path  # a link may be configured, but not inside a folder
         with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
             start = file.read(_SNIFFED)
-            if is_document(start):
+            if self._framing is Framing.LINES and is_document(start):
                 if seen.size > WHOLE_BYTES_MAX:
                     self._observe(FileEvent.TOO_LARGE)
                     log.error(
@@ -150,12 +153,12 @@ class RecordFolder:
                     return
                 yield from self._records(seen, start + file.read())
                 return
-            cut = LineSplitter(seen.name, 0, 1, self._bytes_max)
+            splitter = LineSplitter(seen.name, 0, 1, self._bytes_max, self._framing)
             piece = start
             while piece:
-                yield from cut.feed(piece)
+                yield from splitter.lines(piece)
                 piece = file.read(PIECE)
-            last = cut.rest()
+            last = splitter.last_line()
             if last is not None:
                 yield last
 

@@ -10,8 +10,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from stream.calls.submitted_records import Framing
 from stream.edge.ingest.file_lines import FileEvent, FileLine, FilePosition, LineBatch
-from stream.edge.ingest.record_file import RecordFile, Truncated, between, end_of_lines, found_again
+from stream.edge.ingest.record_file import (
+    RecordFile,
+    Truncated,
+    between,
+    end_of_records,
+    found_again,
+)
 
 log = logging.getLogger(__name__)
 
@@ -19,8 +26,8 @@ log = logging.getLogger(__name__)
 class Tail:
     """Reader of the file at `path`, from `place` on (None: it was never read). Close it.
 
-    `from_end`: leave out what it holds when first seen. `last_line`: a last line without line end
-    is a record.
+    `framing` says what ends a record. `from_end`: leave out what it holds when first seen.
+    `last_line`: a last record without its end is one.
     """
 
     def __init__(
@@ -30,10 +37,12 @@ class Tail:
         bytes_max: int,
         observe: Callable[[FileEvent], None],
         *,
+        framing: Framing = Framing.LINES,
         from_end: bool = False,
         last_line: bool = False,
     ) -> None:
         self._path = path
+        self._framing = framing
         self._place = place
         self._bytes_max = bytes_max
         self._from_end, self._takes_last_line = from_end, last_line
@@ -53,21 +62,21 @@ class Tail:
 
     @property
     def waiting(self) -> FileLine | None:
-        """The place of a last line whose end has not come yet, without its text."""
+        """The place of a last record whose end has not come yet, without its text."""
         if self._file is None or not self._file.lines.unfinished:
             return None
         lines = self._file.lines
         return FileLine(lines.file, lines.at, lines.number, b"", lines.unfinished)
 
     def behind(self) -> int:
-        """Return the bytes of whole and half lines that were not returned yet."""
+        """Return the bytes of whole and half records that were not returned yet."""
         if self._file is None:
             return _size(self._path)
         left = max(0, self._file.size - self._file.lines.read_to)
         return left if self._is_live(self._file) else left + _size(self._path)
 
     def next(self) -> LineBatch | None:
-        """Return the next lines and the position behind them; None: there is no more now."""
+        """Return the next records and the position behind them; None: there is no more now."""
         never = False
         while True:
             if self._file is None:
@@ -94,7 +103,7 @@ class Tail:
             if piece and before is not None and self._was_another(file, before):
                 continue
             if piece:
-                lines = file.lines.feed(piece)
+                lines = file.lines.lines(piece)
                 if lines:
                     return LineBatch(lines, file.place)
             elif file.old:
@@ -111,11 +120,11 @@ class Tail:
             return False
         self._observe(FileEvent.TRUNCATED)
         file.close()
-        self._file = RecordFile(older, 0, 1, self._bytes_max)
+        self._file = RecordFile(older, 0, 1, self._bytes_max, self._framing)
         return True
 
     def _last_line(self, file: RecordFile) -> LineBatch | None:
-        line = file.lines.rest() if self._takes_last_line else None
+        line = file.lines.last_line() if self._takes_last_line else None
         return None if line is None else LineBatch([line], file.place)
 
     def _begin(self) -> bool:
@@ -125,7 +134,7 @@ class Tail:
             if place is None:
                 self._file = self._first()
             else:
-                self._file = found_again(self._path, place, self._bytes_max)
+                self._file = found_again(self._path, place, self._bytes_max, self._framing)
                 if self._file is None:
                     self._file = self._after(place, None)
                     if self._file is not None:
@@ -143,15 +152,15 @@ class Tail:
         return self._file is not None
 
     def _first(self) -> RecordFile:
-        at, number = end_of_lines(self._path) if self._from_end else (0, 1)
+        at, number = end_of_records(self._path, self._framing) if self._from_end else (0, 1)
         self._observe(FileEvent.BEGUN)
-        return RecordFile(self._path, at, number, self._bytes_max)
+        return RecordFile(self._path, at, number, self._bytes_max, self._framing)
 
     def _after(self, place: FilePosition, ended: RecordFile | None) -> RecordFile | None:
         """Open the file that follows the one read to `place`; None: there is none yet."""
         path = between(self._path, place, ended) or self._path
         try:
-            file = RecordFile(path, 0, 1, self._bytes_max)
+            file = RecordFile(path, 0, 1, self._bytes_max, self._framing)
         except FileNotFoundError:
             return None
         self._observe(FileEvent.BEGUN)
@@ -160,7 +169,7 @@ class Tail:
 
     def _ended(self, file: RecordFile) -> LineBatch | None:
         """Return the last line of a rotated file, and open the next file."""
-        last = file.lines.rest()
+        last = file.lines.last_line()
         place = file.place
         following = self._after(place, file)
         if following is not None:

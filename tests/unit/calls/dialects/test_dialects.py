@@ -22,10 +22,11 @@ from tests.support.builders import DECODING, HOME, raw_of
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "cdr"
 CASES = sorted(path.parent for path in GOLDEN.rglob("expected.json"))
+REJECTED = sorted(path.parent for path in GOLDEN.rglob("rejected.json"))
 SWITCHES = {"s": SwitchSettings("Asia/Bangkok"), "p": SwitchSettings("Asia/Bangkok", "pbx-1")}
 FAR = ["1899-12-31 23:59:59", "1970-01-01T00:00:00Z", "9999-12-31 23:59:59", "0", "99999999999999"]
 CUT_SHORT = {
-    RejectReason.NOT_JSON, RejectReason.NOT_CSV, RejectReason.MISSING_FIELD,
+    RejectReason.NOT_JSON, RejectReason.NOT_CSV, RejectReason.NOT_XML, RejectReason.MISSING_FIELD,
     RejectReason.WRONG_TYPE, RejectReason.NOT_UTF8, RejectReason.OTHER_EVENT,
 }  # fmt: skip
 
@@ -60,6 +61,19 @@ def test_golden_samples(case):
     found = dialect.found(value)
     assert {"call_id", "caller", "callee"} <= found.keys()
     assert all(one.place for one in found.values())
+
+
+@pytest.mark.parametrize("case", REJECTED, ids=lambda case: f"{case.parent.name}/{case.name}")
+def test_golden_samples_of_no_call(case):
+    """What a switch writes besides calls, and what is torn, is refused as `rejected.json` says."""
+    (sample,) = case.glob("input.*")
+    value = sample.read_bytes().rstrip(b"\n")
+    read = {"calls": dialect_of(case)}
+    (one,) = decode(raw_of(value), read, HOME, DECODING).rejected
+    assert {"reason": one.reason, "detail": one.detail} == json.loads(
+        (case / "rejected.json").read_text()
+    )
+    assert (one.value, "447700900" in one.detail) == (value, False)
 
 
 def test_every_dialect_has_samples():
@@ -329,7 +343,7 @@ def calls_in(kind: str) -> list[bytes]:
     return [value for value in fuzz.samples(kind) if len(read_in(kind, value))]
 
 
-@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize("kind", [kind for kind in KNOWN if kind != "radius"])
 def test_half_a_record_is_no_call_and_says_what_is_missing(kind: str) -> None:
     """The first half of each documented record is rejected, kept as it came, with a reason and a
     detail that quotes no number.
@@ -343,6 +357,20 @@ def test_half_a_record_is_no_call_and_says_what_is_missing(kind: str) -> None:
         assert one.reason in CUT_SHORT
         assert one.detail
         assert "447700900" not in one.detail
+
+
+@pytest.mark.parametrize("value", calls_in("radius"), ids=lambda value: str(hash(value)))
+def test_a_torn_detail_record_never_has_other_numbers(value: bytes) -> None:
+    """A detail record has no end that its reader could miss: cut anywhere it is no call, or has the
+    numbers and the id of the whole one, but for what is not there.
+    """
+    dialect = fuzz.DIALECTS["radius"][0]
+    whole_one = dialect.key_fields(value)
+    for end in range(len(value)):
+        batch = read_in("radius", value[:end])
+        for told in batch.key_fields:
+            assert told.callee == whole_one.callee
+            assert told.caller in (whole_one.caller, None)
 
 
 @pytest.mark.parametrize("kind", KNOWN)

@@ -14,6 +14,7 @@ from stream.edge.http.problems import ProblemError
 ONE = b'{"call_id":"c-1",  "caller":"+447700900101", "x":[1,{"y":"\\u00e9"}]}'
 TWO = '{"call_id":"c-2","caller":"é"}'.encode()
 LINES = "application/x-ndjson"
+GOLDEN = Path(__file__).parents[3] / "golden" / "cdr"
 
 
 def read(body: bytes, kind: str = JSON, most: int = 1000) -> list[bytes]:
@@ -58,6 +59,34 @@ def test_one_record(body: bytes, kind: str) -> None:
     assert read(body, kind) == [ONE]
 
 
+XML = (GOLDEN / "freeswitch-xml" / "a-leg" / "input.xml").read_bytes().strip()
+DETAIL = (GOLDEN / "radius" / "cisco-start" / "input.txt").read_bytes().strip()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"cdr=" + quote(XML, safe="").encode(), FORM),
+        (b"uuid=a_1&cdr=" + quote(XML, safe="").encode(), FORM),
+        (b"cdr=" + base64.b64encode(XML), FORM_BASE64),
+        (b"cdr=" + XML, FORM_PLAIN),
+        (XML, "text/xml"),
+        (b"\n" + XML + b"\n", "application/xml; charset=utf-8"),
+    ],
+)
+def test_the_forms_in_which_mod_xml_cdr_posts(body: bytes, kind: str) -> None:
+    """The document comes out byte for byte, whatever `encode` is, with `%` and `&` in it."""
+    assert b"%2B" in XML
+    assert b"&amp;" in XML
+    assert read(body, kind, most=20_000) == [XML]
+
+
+def test_text_is_cut_into_records_of_several_lines() -> None:
+    """RADIUS detail records and lines, as a file of them is."""
+    assert read(DETAIL + b"\n\n" + DETAIL, "text/plain", most=20_000) == [DETAIL, DETAIL]
+    assert read(b"a,b\nc,d\n", "text/plain") == [b"a,b", b"c,d"]
+
+
 def test_lines_of_another_form_are_left_to_the_dialect() -> None:
     """CSV is cut into lines and not looked at."""
     assert read(b'"a","b"\r\n\r\nx,y\n', "text/csv") == [b'"a","b"', b"x,y"]
@@ -74,6 +103,7 @@ def test_lines_of_another_form_are_left_to_the_dialect() -> None:
         (b"[" * 5000, JSON, [{}]),
         (b"7", JSON, [{}]),
         (b"a=1", FORM, [{"field": "cdr"}]),
+        (ONE, "text/xml", [{}]),
         (b"cdr=!!!", FORM_BASE64, [{"field": "cdr"}]),
     ],
 )
@@ -86,7 +116,7 @@ def test_faults_have_a_place(body: bytes, kind: str, place: list[dict[str, Any]]
     assert "447700" not in problem.body("").decode()
 
 
-@pytest.mark.parametrize("kind", ["", "text/xml", "multipart/form-data"])
+@pytest.mark.parametrize("kind", ["", "image/png", "multipart/form-data"])
 def test_other_types_are_415(kind: str) -> None:
     """A type that nothing reads is answered with those that are."""
     problem = refused(ONE, kind)
