@@ -4,12 +4,14 @@ Secrets come from the environment only (a variable, or the file that `<variable>
 `load` raises `ConfigInvalid` with every error found, each with file and key.
 """
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, cast
+from urllib.parse import urlsplit
 
 from cattrs import Converter
 
@@ -273,6 +275,18 @@ class Settings(InsightSettings):
         }
         return {use: files[use] for use in uses if files[use]}
 
+    def deployment(self) -> str:
+        """Return a hash of where list store and Kafka are: the same in all processes of them.
+
+        No secret is in it, nor can an address be read from it.
+        """
+        redis = urlsplit(self.redis.url)
+        store = f"{redis.hostname}:{redis.port or 6379}{redis.path.rstrip('/') or '/0'}"
+        if self.redis.sentinels:
+            store = f"{self.redis.sentinel_master}{redis.path} {sorted(self.redis.sentinels)}"
+        brokers = sorted(one.strip() for one in self.kafka.bootstrap_servers.split(","))
+        return hashlib.sha256(f"{store} {brokers}".encode()).hexdigest()[:12]
+
     def watched(self) -> tuple[MonitorTarget, ...]:
         """Return the places of metrics: processes of this configuration, then `[ops] watch`.
 
@@ -290,7 +304,7 @@ class Settings(InsightSettings):
             ProcessKind.ENFORCEMENT: self.enforcement.http_port,
         }
         here = [
-            MonitorTarget(kind.value, kind, address(self.ops.http_host, port))
+            MonitorTarget(kind.value, kind, address(self.ops.http_host, port), self.deployment())
             for kind, port in ports.items()
             if port
         ]

@@ -21,7 +21,7 @@ from stream.ops import log as logs
 from stream.ops.clock import Deadline
 from stream.ops.health_server import HealthServer, LoopWatchdog, Readiness
 from stream.ops.metrics.exposition import keep_in_files
-from stream.ops.metrics.shared_catalogue import CertificateMetrics
+from stream.ops.metrics.shared_catalogue import CertificateMetrics, DeploymentMetrics
 from stream.ops.tasks import cancelled, supervised
 
 log = logging.getLogger(__name__)
@@ -173,6 +173,7 @@ class Service(ABC):
         else:
             if self._uses:
                 CertificateMetrics(self.registry, self.settings.certificates(*self._uses))
+            DeploymentMetrics(self.registry, self.settings.deployment())
             async with HealthServer(
                 host, self._port, self.registry, lambda: self.readiness, self._stalled
             ) as server:

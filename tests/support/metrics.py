@@ -11,6 +11,7 @@ from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.metrics.shared_catalogue import (
     CertificateMetrics,
+    DeploymentMetrics,
     ProcessMetrics,
     RedisMetrics,
     SkipMetrics,
@@ -42,6 +43,7 @@ CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     partial(CertificateMetrics, files={}): "Every process with a certificate",
     SkipMetrics: "Every process that reads the list store",
     ProcessMetrics: "Every process",
+    partial(DeploymentMetrics, deployment=""): "Every process, and what it belongs to",
 }
 """Each catalogue, and what it is a catalogue of."""
 

@@ -28,6 +28,15 @@ class ProcessMetrics(Catalogue):
         self.build.labels(__version__, platform.python_version()).set(1)
 
 
+class DeploymentMetrics(Catalogue):
+    """The deployment that a process is of: two on one machine may use the same default ports."""
+
+    def __init__(self, registry: CollectorRegistry, deployment: str) -> None:
+        super().__init__(registry)
+        self.deployment = self._gauge("ringfence_deployment_info")
+        self.deployment.labels(deployment).set(1)
+
+
 class _Expiry:
     """When a certificate's file expires; while it cannot be read, what it said last."""
 

@@ -25,6 +25,7 @@ AGREEMENTS: Final = "ringfence_agreements"
 READY_WORKERS: Final = "ringfence_workers_ready"
 WORKER_RESTARTS: Final = "ringfence_worker_restarts_total"
 BUILD: Final = "ringfence_build_info"
+DEPLOYMENT: Final = "ringfence_deployment_info"
 
 FEED_HELD: Final = "ringfence_feed_held"
 FEED_NUMBERS: Final = "ringfence_feed_numbers"

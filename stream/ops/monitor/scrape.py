@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from stream.ops.clock import monotonic_s
+from stream.ops.monitor.metric_names import DEPLOYMENT
 from stream.ops.monitor.rates import MetricsReading, MetricsUnreadable, read
 from stream.ops.monitor.targets import MonitorTarget
 
@@ -69,6 +70,9 @@ async def _ask(session: aiohttp.ClientSession, place: MonitorTarget, at_s: float
         page = msgspec.json.decode(said, type=ReadyPage)
     except (MetricsUnreadable, msgspec.DecodeError) as error:
         return ScrapeAnswer(place, None, why=f"{error}: is this ours?")
+    theirs = next((labels.get("deployment", "") for labels, _ in reading.series(DEPLOYMENT)), "")
+    if place.deployment and theirs not in {"", place.deployment}:
+        return ScrapeAnswer(place, None, why="a process of another deployment answers there")
     return ScrapeAnswer(place, reading, page.ready, page.missing)
 
 

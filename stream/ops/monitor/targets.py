@@ -35,11 +35,16 @@ STARTED_BY = {
 
 @dataclass(frozen=True, slots=True)
 class MonitorTarget:
-    """Address of a process of ours. `url` ends before the path: `http://127.0.0.1:9464`."""
+    """Address of a process of ours. `url` ends before the path: `http://127.0.0.1:9464`.
+
+    `deployment` is what a process at a port of the settings has to be of: on a machine with two
+    deployments, the port may be the other one's. "": `[ops] watch` names it, whatever it is of.
+    """
 
     name: str
     kind: ProcessKind
     url: str
+    deployment: str = ""
 
 
 def address(host: str, port: int) -> str:

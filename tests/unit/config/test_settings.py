@@ -375,3 +375,16 @@ def test_a_folder_that_is_closed_to_us_is_told(errors, monkeypatch: pytest.Monke
     assert errors("") == [
         "exchange.circles_dir: exchange/circles cannot be read: Permission denied"
     ]
+
+
+def test_a_deployment_is_its_servers(settings) -> None:
+    """Spelling and password change nothing; another Redis database or broker is another one."""
+    plain = settings("").deployment()
+    same = settings('[redis]\nurl = "redis://127.0.0.1:6379/0"\n').deployment()
+    assert plain == same
+    others = {
+        settings('[redis]\nurl = "redis://127.0.0.1:6379/1"\n').deployment(),
+        settings('[kafka]\nbootstrap_servers = "127.0.0.1:9093"\n').deployment(),
+    }
+    assert len(others | {plain}) == 3
+    assert all(target.deployment == plain for target in settings("").watched())

@@ -1,12 +1,14 @@
 """Whatever answers at a process' port, or does not: it is a value, in bounded time."""
 
 import socket
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from stream.ops.health_server import HealthServer, Readiness
+from stream.ops.metrics.shared_catalogue import DeploymentMetrics
 from stream.ops.metrics.worker_catalogue import WorkerCatalogue
 from stream.ops.monitor import metric_names, scrape
 from stream.ops.monitor.scrape import ask_all
@@ -31,6 +33,18 @@ async def test_a_process_is_read_with_what_it_misses() -> None:
     assert answer.reading.at_s == 50.0
     assert dict(answer.reading.samples[metric_names.CALLS]) == {(("topic", "calls"),): 3.0}
     assert (answer.ready, answer.missing, answer.why) == (False, ("lists are not loaded",), "")
+
+
+@pytest.mark.parametrize(("wanted", "is_ours"), [("ours", True), ("theirs", False), ("", True)])
+async def test_a_port_may_be_another_deployments(wanted: str, is_ours: bool) -> None:
+    """At a port of the settings only this deployment's process counts; at a named one, any."""
+    registry = CollectorRegistry()
+    DeploymentMetrics(registry, "ours")
+    server = HealthServer("127.0.0.1", 0, registry, lambda: Readiness(()), lambda: False)
+    async with server:
+        (answer,) = await ask_all([replace(place(server.port), deployment=wanted)], 50.0)
+    assert (answer.reading is not None) is is_ours
+    assert ("another deployment" in answer.why) is not is_ours
 
 
 async def test_nobody_there_is_an_answer() -> None:
