@@ -217,7 +217,7 @@ class Run:
             write_config(config, places, self._folder / "state", engine.http_port)
             if page is not None:
                 with config.open("a", encoding="utf-8") as file:
-                    file.write(page.settings())
+                    file.write(page.prepare())
             async with CallSender(places.bootstrap, places.topics.calls) as sender:
                 steps = Steps(console, plain=plain)
                 with steps.shown():
@@ -231,7 +231,7 @@ class Run:
                 sent = sender.sent
                 if page is not None:
                     told(self._result(sent))
-                    console.print(await page.start(), soft_wrap=True)
+                    console.print(await page.start(self._material.world), soft_wrap=True)
                     await page.stay(engine, sender, self._material, int(time.time()))
             engine.stop()
         except* (KafkaError, Fault, DemoFailed) as group:

@@ -9,7 +9,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +101,11 @@ class Said(NamedTuple):
     text: str
 
 
-async def run_command(config: Path, *words: str) -> None:
-    """Run `python -m stream WORDS --config FILE`. DemoFailed, with what it printed, if it fails."""
+async def run_command(config: Path, *words: str, fine: Collection[int] = (0,)) -> None:
+    """Run `python -m stream WORDS --config FILE`.
+
+    Raises DemoFailed, with what it printed, for an exit code that is not among `fine`.
+    """
     process = await asyncio.create_subprocess_exec(
         *(*PRODUCT, *words, "--config", str(config)),
         stdin=asyncio.subprocess.DEVNULL,
@@ -118,7 +121,7 @@ async def run_command(config: Path, *words: str) -> None:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    if process.returncode:
+    if process.returncode not in fine:
         said = printed.decode(errors="replace").strip()
         raise DemoFailed(f"`{' '.join(words)}` ended with {process.returncode}:\n{said}")
 
