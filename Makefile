@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign matrix check lint fast bench bench-peers run fmt docs docs-reference docs-metrics dashboards lock deb release clean
+.PHONY: help setup demo exercise test campaign matrix check lint fast bench bench-peers run fmt docs docs-reference docs-metrics picture dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -83,6 +83,9 @@ docs-reference: setup ## write what partners fetch: JSON Schema, AsyncAPI, OpenA
 
 docs-metrics: setup ## write the metrics' catalogue into deploy/METRICS.md
 	@$(BIN)/python -m tests.tools.write_metrics
+
+picture: setup ## take the picture of README and docs from the demo (ARGS="--all DIR": every page)
+	@$(BIN)/python -m tests.tools.page_pictures $(ARGS)
 
 dashboards: setup ## write the Grafana dashboards into deploy/grafana
 	@$(BIN)/python -m tests.tools.dashboards

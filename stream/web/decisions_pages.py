@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -10,14 +11,19 @@ from fastapi.responses import StreamingResponse
 from stream.core.model import csv_cells
 from stream.core.model.decision import Decision
 from stream.core.numbers.number import masked
+from stream.edge.http.problems import ProblemError, ProblemKind
+from stream.edge.http.rendering import see_other
 from stream.edge.http.tokens import ClientRole
-from stream.web.listing import TableQuery, cut
+from stream.web.listing import VIEW_NAME_CHARS_MAX, VIEWS_MAX, SavedViews, TableQuery, cut
 from stream.web.page_caches import ROWS_MAX
-from stream.web.session_deps import Visit, sees
+from stream.web.session_deps import Visit, check_origin, fields_of, sees, text_in
 
 router = APIRouter(include_in_schema=False)
 
 _FILTERS: Final = ("verdict", "list", "rule", "number", "follow")
+_SAVED: Final = ("verdict", "list", "rule")
+"""Filters that a view keeps."""
+_VIEW_CHARS_MAX: Final = 2000
 _FIELDS: Final = (
     *("decision_id", "decided_at", "called_at", "verdict", "would", "simulated", "rule"),
     *("role", "number", "caller", "callee", "lists", "expires_at"),
@@ -61,7 +67,46 @@ async def decisions(request: Request, visit: Annotated[Visit, sees(ClientRole.VI
         trouble=visit.parts.recent.trouble,
         following=bool(asked.filters["follow"]),
         file=asked.address().partition("?")[2],
+        view=_view_of(asked.filters),
+        views=await _views(visit).of(visit.client.name),
+        name_chars_max=VIEW_NAME_CHARS_MAX,
     )
+
+
+@router.post("/decisions/views")
+async def save_view(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
+    """Save the filters of the page as a view of this person, by name."""
+    fields = await fields_of(request)
+    check_origin(request, fields, visit.session.csrf)
+    name = text_in(fields, "name", VIEW_NAME_CHARS_MAX)
+    view = _view_of(dict(parse_qsl(fields.get("view", "")[:_VIEW_CHARS_MAX])))
+    if not name or not view:
+        raise ProblemError(ProblemKind.MALFORMED, "choose a filter, then name the view")
+    if not await _views(visit).save(visit.client.name, name, view):
+        text = f"you have {VIEWS_MAX} views; remove one first"
+        raise ProblemError(ProblemKind.CONFLICT, text)
+    await visit.parts.sessions.tell(visit.cookie, visit.session, f"View saved: {name}")
+    return see_other(f"/decisions?{view}")
+
+
+@router.post("/decisions/views/remove")
+async def remove_view(
+    request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]
+) -> Response:
+    """Remove a view of this person."""
+    fields = await fields_of(request)
+    check_origin(request, fields, visit.session.csrf)
+    await _views(visit).remove(visit.client.name, fields.get("name", ""))
+    return see_other("/decisions")
+
+
+def _views(visit: Visit) -> SavedViews:
+    return SavedViews(visit.parts.sessions.redis, "decisions")
+
+
+def _view_of(filters: Mapping[str, str]) -> str:
+    """Return filters as a view keeps them: no number lies in Redis for it."""
+    return urlencode({name: filters[name] for name in _SAVED if filters.get(name)})
 
 
 @router.get("/decisions.csv")

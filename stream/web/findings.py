@@ -75,7 +75,7 @@ def _processes(seen: Overview) -> Iterator[HealthFinding]:
         started = STARTED_BY.get(one.kind, "")
         heading = _OF_KIND.get(one.kind, PROCESS)
         if one.state is ProcessState.NOT_READY:
-            means = "; ".join(one.missing) or "it does not say what is missing"
+            means = f"missing: {'; '.join(one.missing) or 'it does not say what'}"
             yield HealthFinding(
                 "warn", f"{one.place.name} is not ready", means, "its log says more", heading
             )

@@ -1,4 +1,4 @@
-"""Tables that are filtered, sorted and cut into pages here, not in the browser."""
+"""Tables that are filtered, sorted and cut into pages here, not in the browser; saved views."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,18 @@ from typing import Any, Final, Generic, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Request
+from redis.asyncio import Redis
+
+from stream.core.model.errors import ListStoreDown
+from stream.lists.store import redis_keys
+from stream.lists.store.redis_client import renamed
 
 T = TypeVar("T")
 
 ROWS: Final = 50
 """Rows of a page."""
 _CHARS_MAX: Final = 200
+_NARROW_NOTHING: Final = frozenset({"follow", "count"})
 _PAGES_MAX: Final = 1_000_000
 """Bounds of what a visitor may put into an address."""
 
@@ -28,6 +34,11 @@ class TableQuery:
     sort: str
     down: bool
     page: int
+
+    @property
+    def narrowed(self) -> bool:
+        """True if a filter is set: an empty table then says nothing about the whole."""
+        return any(text for name, text in self.filters.items() if name not in _NARROW_NOTHING)
 
     @classmethod
     def of(cls, request: Request, filters: Sequence[str], sorts: Sequence[str]) -> "TableQuery":
@@ -79,3 +90,40 @@ def cut(
     if order is not None:
         rows = sorted(rows, key=order, reverse=asked.down)
     return TablePage(rows[(page - 1) * ROWS : page * ROWS], len(rows), page, pages)
+
+
+VIEWS_MAX: Final = 20
+"""Saved views of a person; more would be a list to search."""
+VIEW_NAME_CHARS_MAX: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class SavedViews:
+    """Filters of one table that people saved by name, in Redis, so they are in any browser."""
+
+    redis: Redis
+    table: str
+
+    async def of(self, person: str) -> dict[str, str]:
+        """Return a person's views: name -> query of the address; none while Redis is away."""
+        try:
+            with renamed("reading saved views"):
+                held: Any = await self.redis.hgetall(redis_keys.views(self.table, person))
+        except ListStoreDown:
+            return {}
+        found = {name.decode("utf-8", "replace"): query.decode() for name, query in held.items()}
+        return dict(sorted(found.items()))
+
+    async def save(self, person: str, name: str, query: str) -> bool:
+        """Save a view, in place of one of the same name; False if there are too many."""
+        key = redis_keys.views(self.table, person)
+        if name not in (known := await self.of(person)) and len(known) >= VIEWS_MAX:
+            return False
+        with renamed("saving a view"):
+            await self.redis.hset(key, name, query)
+        return True
+
+    async def remove(self, person: str, name: str) -> None:
+        """Remove a view; one that is not there is removed already."""
+        with renamed("removing a view"):
+            await self.redis.hdel(redis_keys.views(self.table, person), name)

@@ -7,18 +7,21 @@ checked again.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
+from stream.core.model.appeal import OPEN
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
 from stream.ops.monitor.collect import Monitor, TrailPoint
-from stream.ops.monitor.dashboard import ListOverview, Overview
+from stream.ops.monitor.dashboard import ListOverview, Overview, ProcessState
 from stream.ops.schema.durations import spelled
+from stream.web.chart_history import ChartHistory, ChartSpan
+from stream.web.store_watch import StoreFigures, no_store
 
 LATE_S: Final = 0.1
 """Decisions whose p99 is above are marked: a caller hears the silence."""
@@ -33,7 +36,10 @@ _NOT_KNOWN: Final = "–"
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure; `mark` is "", "warn" or "bad", `more` says what belongs to it."""
+    """One figure; `mark` is "", "warn" or "bad", `more` says what belongs to it.
+
+    `link` leads to the page behind the figure, or to the reason why there is none.
+    """
 
     key: str
     name: str
@@ -41,12 +47,16 @@ class Tile:
     unit: str = ""
     more: str = ""
     mark: str = ""
+    link: str = ""
 
 
-def tiles(seen: Overview) -> tuple[Tile, ...]:
-    """Return the figures of a moment, the most wanted first."""
-    return (
-        Tile("calls", "Calls", _rate(seen.calls_per_s), "/s", _rejected(seen)),
+def tiles(seen: Overview, store_fault: str = "") -> tuple[Tile, ...]:
+    """Return the figures of a moment, the most wanted first.
+
+    `store_fault` says why feeds and appeals could not be read from the list store.
+    """
+    found = (
+        Tile("calls", "Calls", _rate(seen.calls_per_s), "/s", _rejected(seen), link="/decisions"),
         _decided(seen),
         _blocked(seen),
         _latency(seen),
@@ -54,9 +64,22 @@ def tiles(seen: Overview) -> tuple[Tile, ...]:
         _lists(seen),
         _up("kafka", "Kafka", seen.kafka_up, "calls wait; none is lost"),
         _up("register", "List store", seen.register_up, "decisions go on from the last good lists"),
-        _feeds(seen),
-        _appeals(seen),
+        _feeds(seen, store_fault),
+        _appeals(seen, store_fault),
     )
+    return tuple(_explained(tile, seen) if tile.value == _NOT_KNOWN else tile for tile in found)
+
+
+def _explained(tile: Tile, seen: Overview) -> Tile:
+    """Return a tile without a value, with the reason and the page that says more."""
+    if tile.more:
+        return tile
+    ready = [one for one in seen.engine if one.state is not ProcessState.UNHEARD]
+    if not ready:
+        return replace(tile, more="no engine answers", link="/health")
+    if tile.key in {"latency", "decisions", "blocked"} and seen.calls_per_s is not None:
+        return replace(tile, more="no call was decided just now")
+    return replace(tile, more="known after the next look, in a few seconds", link="/health")
 
 
 def behind(lists: Iterable[ListOverview]) -> list[ListOverview]:
@@ -124,7 +147,7 @@ def _decided(seen: Overview) -> Tile:
     verdicts = seen.decisions_per_s
     whole = sum(verdicts.values()) if verdicts else None
     more = ", ".join(f"{_rate(rate)} {verdict}" for verdict, rate in sorted(verdicts.items()))
-    return Tile("decisions", "Decisions", _rate(whole), "/s", more)
+    return Tile("decisions", "Decisions", _rate(whole), "/s", more, link="/decisions")
 
 
 def _blocked(seen: Overview) -> Tile:
@@ -133,7 +156,8 @@ def _blocked(seen: Overview) -> Tile:
     share = f"{blocked / whole * 100:.2f} % of decisions" if whole else ""
     simulated = sum(seen.simulated_per_s.values())
     tried = f"; {_rate(simulated)} a second on trial" if simulated else ""
-    return Tile("blocked", "Blocked", _rate(blocked if verdicts else None), "/s", share + tried)
+    value = _rate(blocked if verdicts else None)
+    return Tile("blocked", "Blocked", value, "/s", share + tried, link="/decisions?verdict=block")
 
 
 def _latency(seen: Overview) -> Tile:
@@ -141,19 +165,19 @@ def _latency(seen: Overview) -> Tile:
     more = "half within " + spelled(p50_s) if p50_s is not None else ""
     mark = "warn" if p99_s is not None and p99_s > LATE_S else ""
     value = _NOT_KNOWN if p99_s is None else f"{p99_s * 1000:,.3g}"
-    return Tile("latency", "99 % decided within", value, "ms", more, mark)
+    return Tile("latency", "99 % decided within", value, "ms", more, mark, "/health")
 
 
 def _lag(seen: Overview) -> Tile:
     if not seen.lag:
-        return Tile("lag", "Waiting for a decision", _NOT_KNOWN, "calls")
+        return Tile("lag", "Waiting for a decision", _NOT_KNOWN, "calls", link="/health")
     whole = sum(seen.lag.values())
     wait_s = whole / seen.calls_per_s if seen.calls_per_s else 0.0
     mark = "bad" if wait_s > BEHIND_S[1] else "warn" if wait_s > BEHIND_S[0] else ""
     more = f"{spelled(wait_s)} behind" if wait_s >= 1 else "up to date" if not whole else ""
     if seen.partitions_stopped:
         more, mark = f"{seen.partitions_stopped} partitions have stopped", "bad"
-    return Tile("lag", "Waiting for a decision", f"{whole:,}", "calls", more, mark)
+    return Tile("lag", "Waiting for a decision", f"{whole:,}", "calls", more, mark, "/health")
 
 
 def _lists(seen: Overview) -> Tile:
@@ -162,37 +186,44 @@ def _lists(seen: Overview) -> Tile:
     more = f"the oldest compared {spelled(oldest_s)} ago" if oldest_s is not None else ""
     mark = "warn" if oldest_s is not None and oldest_s > STALE_S else ""
     value = f"{len(seen.lists):,}" if seen.engine else _NOT_KNOWN
-    return Tile("lists", "Lists in force", value, "", more, mark)
+    return Tile("lists", "Lists in force", value, "", more, mark, "/lists")
 
 
 def _up(key: str, name: str, up: bool | None, meanwhile: str) -> Tile:
     if up is None:
-        return Tile(key, name, _NOT_KNOWN, "", "unknown")
-    return Tile(key, name, "up" if up else "away", "", "" if up else meanwhile, "" if up else "bad")
+        return Tile(key, name, _NOT_KNOWN, link="/health")
+    value, more, mark = ("up", "", "") if up else ("away", meanwhile, "bad")
+    return Tile(key, name, value, "", more, mark, "/health")
 
 
-def _feeds(seen: Overview) -> Tile:
-    held = [feed.name for feed in seen.feeds if feed.held]
-    failing = [feed.name for feed in seen.feeds if feed.failures or feed.file_wrong]
-    more = [f"{len(held)} {'waits' if len(held) == 1 else 'wait'} for you"] if held else []
-    more += [f"{len(failing)} are down"] if failing else []
-    value = f"{len(seen.feeds):,}" if seen.feeds else _NOT_KNOWN
-    return Tile("feeds", "Feeds", value, "", ", ".join(more), "warn" if more else "")
+def _feeds(seen: Overview, store_fault: str) -> Tile:
+    held = sum(feed.held for feed in seen.feeds)
+    failing = sum(bool(feed.failures or feed.file_wrong) for feed in seen.feeds)
+    more = [f"{held} {'has' if held == 1 else 'have'} a held version"] if held else []
+    more += [f"{failing} {'is' if failing == 1 else 'are'} down"] if failing else []
+    if not seen.feeds and store_fault:
+        return Tile("feeds", "Feeds", _NOT_KNOWN, "", store_fault, "", "/health")
+    link = "/feeds?which=down" if failing else "/feeds?which=waits" if held else "/feeds"
+    text, mark = ", ".join(more) or ("" if seen.feeds else "none is set up"), "warn" if more else ""
+    return Tile("feeds", "Feeds", f"{len(seen.feeds):,}", "", text, mark, link)
 
 
-def _appeals(seen: Overview) -> Tile:
-    if not seen.appeals:
-        return Tile("appeals", "Appeals open", _NOT_KNOWN)
-    waiting = sum(seen.appeals.get(state, 0) for state in ("received", "pending_owner"))
+def _appeals(seen: Overview, store_fault: str) -> Tile:
+    if not seen.appeals and store_fault:
+        return Tile("appeals", "Appeals open", _NOT_KNOWN, "", store_fault, "", "/health")
+    waiting = sum(seen.appeals.get(state, 0) for state in OPEN)
     late = seen.appeals_overdue or 0
-    more = f"{late:,} overdue" if late else ""
-    return Tile("appeals", "Appeals open", f"{waiting:,}", "", more, "bad" if late else "")
+    more, mark = (f"{late:,} overdue", "bad") if late else ("", "")
+    link = "/appeals?overdue=1" if late else "/appeals"
+    return Tile("appeals", "Appeals open", f"{waiting:,}", "", more, mark, link)
 
 
-WATCHED_S: Final = 2.0
-"""Seconds between two readings while somebody watches."""
-UNWATCHED_S: Final = 10.0
-"""Seconds between two readings while nobody watches: charts then begin with a past."""
+LOOK_S: Final = 5.0
+"""Seconds between two readings, watched or not: a visit then changes no curve.
+
+Rates and quantiles are of the time between two readings, so points of another distance look like
+an incident. A reading of 10,000 lists takes an engine and this process about 0.1 s.
+"""
 STREAM_S: Final = 300.0
 """Seconds until a stream ends and the browser asks again, with its session."""
 RETRY_S: Final = 15
@@ -202,43 +233,57 @@ _RETRY_MS: Final = 3000
 
 @dataclass(slots=True)
 class LiveFigures:
-    """One reader of all metrics, and its viewers, at most `watchers_max` at once."""
+    """One reader of all metrics and of the list store, and its viewers, `watchers_max` at once."""
 
     watch: Monitor
     watchers_max: int
+    store: Callable[[], Awaitable[StoreFigures]] = no_store
     seen: Overview | None = field(init=False, default=None)
+    history: ChartHistory = field(init=False, default_factory=ChartHistory)
     watchers: int = field(init=False, default=0)
-    _event: bytes = field(init=False, default=b"")
+    _store_fault: str = field(init=False, default="")
+    _before_s: float = field(init=False, default=0.0)
+    _events: dict[ChartSpan, bytes] = field(init=False, default_factory=dict)
     _next: asyncio.Event = field(init=False, default_factory=asyncio.Event)
-    _wanted: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _closed: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        for point in self.watch.trail:
+            self.history.add(point)
 
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            before_s = self.seen.at_s if self.seen is not None else 0.0
-            seen = self.seen = await self.watch.look()
-            html = fragment("figures.html", **self.given(seen))
-            self._event = event(seen.at_s, html, points(self.watch.trail, after_s=before_s))
-            self._tell()
-            self._wanted.clear()
-            try:
-                async with asyncio.timeout(WATCHED_S if self.watchers else UNWATCHED_S):
-                    await self._wanted.wait()
-            except TimeoutError:
-                continue
+            begun_s = monotonic_s()
+            await self._look()
+            await asyncio.sleep(max(0.0, begun_s + LOOK_S - monotonic_s()))
 
-    def given(self, seen: Overview | None) -> dict[str, Any]:
+    async def _look(self) -> None:
+        seen, store = await asyncio.gather(self.watch.look(), self.store())
+        self._before_s = self.seen.at_s if self.seen is not None else 0.0
+        self.seen, self._store_fault = store.onto(seen), store.fault
+        self.history.add(TrailPoint.of(self.seen))
+        self.history.processes(seen.processes)
+        self.history.changes(store.changes)
+        self._events.clear()
+        told, self._next = self._next, asyncio.Event()
+        told.set()
+
+    def given(self, span: ChartSpan) -> dict[str, Any]:
         """Return the values of the figures' templates."""
+        seen = self.seen
+        at_s = seen.at_s if seen is not None else 0.0
         return {
             "seen": seen,
-            "tiles": tiles(seen) if seen is not None else (),
+            "tiles": tiles(seen, self._store_fault) if seen is not None else (),
             "behind": behind(seen.lists) if seen is not None else (),
             "busiest": busiest(seen.lists) if seen is not None else (),
-            "told": told(self.watch.trail),
+            "told": told(self.history.points(span)),
+            "markers": self.history.markers(span, at_s),
+            "span": span,
         }
 
-    async def events(self, last_id: str) -> AsyncGenerator[bytes]:
+    async def events(self, last_id: str, span: ChartSpan) -> AsyncGenerator[bytes]:
         """The stream of one viewer who has all up to `last_id` ("": nothing).
 
         Raises ProblemError, before anything is sent, if too many watch.
@@ -248,31 +293,40 @@ class LiveFigures:
             raise ProblemError(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
         self.watchers += 1
         try:
-            async for part in self._events(_seconds(last_id)):
+            async for part in self._stream(_seconds(last_id), span):
                 yield part
         finally:
             self.watchers -= 1
 
-    async def _events(self, after_s: float) -> AsyncGenerator[bytes]:
+    async def _stream(self, after_s: float, span: ChartSpan) -> AsyncGenerator[bytes]:
         until_s = monotonic_s() + STREAM_S
         yield b"retry: %d\n\n" % _RETRY_MS
         if self.seen is not None:
-            html = fragment("figures.html", **self.given(self.seen))
-            missing = points(self.watch.trail, after_s=after_s)
-            yield event(self.seen.at_s, html, missing)
-        self._wanted.set()  # the next look comes at once, not only when the last wait has ended
+            yield self._event(self.seen, span, after_s)
+            after_s = self.seen.at_s
         while not self._closed and monotonic_s() < until_s:
             await self._next.wait()
-            yield self._event
+            seen = self.seen
+            if seen is None:
+                return
+            yield self._event(seen, span, after_s)
+            after_s = seen.at_s
+
+    def _event(self, seen: Overview, span: ChartSpan, after_s: float) -> bytes:
+        """Return the event of a viewer with all up to `after_s`: mostly the same for everybody."""
+        newest = after_s == self._before_s
+        if newest and span in self._events:
+            return self._events[span]
+        html = fragment("figures.html", **self.given(span))
+        made = event(seen.at_s, html, points(self.history.points(span), after_s=after_s))
+        if newest:
+            self._events[span] = made
+        return made
 
     def close(self) -> None:
         """End all streams: the server waits for what is being answered."""
         self._closed = True
-        self._tell()
-
-    def _tell(self) -> None:
-        told, self._next = self._next, asyncio.Event()
-        told.set()
+        self._next.set()
 
 
 def _seconds(last_id: str) -> float:

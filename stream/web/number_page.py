@@ -1,8 +1,10 @@
-"""One number: why it is blocked or not, and the changes that an operator may make.
+"""One number: why it is blocked or not, as a picture too, and the changes of an operator.
 
 Numbers travel in forms, not in addresses: those end in browsers' histories and in proxies' logs.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -10,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 
 from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import APPELLANT_CHARS_MAX
+from stream.core.model.decision import Decision
 from stream.core.model.entry import Category
 from stream.core.numbers.number import Kind as NumberKind
 from stream.core.numbers.number import parse
@@ -32,12 +35,39 @@ _FOUND: Final = {0, 1}
 """Exit codes of `ringfence why`: a list holds it, none does."""
 _CHARS_MAX: Final = 40
 _FIELDS: Final = ("number", "trunk", "at")
+_RECENT_MAX: Final = 10
+_RECENT_WAIT_S: Final = 1.0
+"""Seconds that the form waits for recent decisions: it is of use without them."""
 
 
 @router.get("/number")
 async def asking(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
-    """Show the form."""
-    return visit.page("number.html", asked=dict.fromkeys(_FIELDS, ""), why=None, trouble="")
+    """Show the form, and numbers of recent decisions to begin with."""
+    return await _form(visit, dict.fromkeys(_FIELDS, ""))
+
+
+async def _form(visit: Visit, asked: Fields, trouble: str = "") -> Response:
+    recent = visit.parts.recent
+    return visit.page(
+        "number.html",
+        asked=asked,
+        why=None,
+        trouble=trouble,
+        home=visit.parts.settings.calls.home_country,
+        recent=recent_of(await recent.look(_RECENT_WAIT_S)),
+        recent_trouble=recent.trouble,
+    )
+
+
+def recent_of(decisions: Iterable[Decision]) -> list[Decision]:
+    """Return the newest decision of each of a few numbers: those that acted first."""
+    newest: dict[str, Decision] = {}
+    for one in decisions:
+        if one.number is not None:
+            newest.setdefault(one.number, one)
+    acted = [one for one in newest.values() if one.verdict != "allow" or one.simulated]
+    let_by = [one for one in newest.values() if one.verdict == "allow" and not one.simulated]
+    return (acted[:_RECENT_MAX] + let_by)[:_RECENT_MAX]
 
 
 @router.post("/number")
@@ -51,12 +81,10 @@ async def answer(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWE
     try:
         number = _number(visit, fields)
     except ProblemError as error:
-        return visit.page("number.html", asked=asked, why=None, trouble=str(error))
+        return await _form(visit, asked, str(error))
     ran = await visit.parts.commands.look([*words, number])
     if ran.code not in _FOUND:
-        return visit.page(
-            "number.html", asked=asked, why=None, trouble=ran.said or "the log says why"
-        )
+        return await _form(visit, asked, ran.said or "the log says why")
     why: dict[str, Any] = msgspec.json.decode("\n".join(ran.lines))
     settings = visit.parts.settings
     home = settings.calls.home_country
@@ -70,6 +98,7 @@ async def answer(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWE
         "number.html",
         asked=asked,
         why=why,
+        ways=chains(why),
         trouble="",
         on_ours=[name for name in ours if name in held],
         off_ours=[name for name in ours if name not in held],
@@ -150,3 +179,109 @@ async def _ours(change: FormChange) -> str:
 async def _done(change: FormChange, words: list[str], notice: str, to: str = "/number") -> Response:
     await change.run(words)
     return await change.done(to, notice)
+
+
+CHAINS_MAX: Final = 4
+"""Lists that are drawn, a chain each; the text below the pictures has all of them."""
+_NAME_CHARS, _MORE_CHARS = 19, 24
+"""Characters that a box has room for: the name is bold."""
+_HOLDS: Final = {"listed", "unconfirmed"}
+_MARKS: Final = {"block": "bad", "flag": "warn", "allow": "ok"}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainBox:
+    """One step: what it is, a name, details below, and since when (RFC 3339, "": not known)."""
+
+    step: str
+    name: str
+    more: str = ""
+    at: str = ""
+    mark: str = ""
+
+    @property
+    def short(self) -> str:
+        """The name as the box has room for it."""
+        return _short(self.name, _NAME_CHARS)
+
+    @property
+    def short_more(self) -> str:
+        """The details as the box has room for them."""
+        return _short(self.more, _MORE_CHARS)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The boxes of one list, from the reporter to the switch."""
+
+    title: str
+    boxes: Sequence[ChainBox]
+
+
+def chains(why: Mapping[str, Any]) -> list[Chain]:
+    """Return a chain for each list that holds the number now; one without a list if none does."""
+    end = [_decided(why), _switch(why)]
+    held = [one for one in why["lists"] if one["state"] in _HOLDS][:CHAINS_MAX]
+    if not held:
+        return [Chain("No list holds the number", end)]
+    return [
+        Chain(f"From a report to the switch, by {one['list']}", [*_listed(one, why), *end])
+        for one in held
+    ]
+
+
+def _listed(held: Mapping[str, Any], why: Mapping[str, Any]) -> list[ChainBox]:
+    reports = [one for one in held["reports"] if one["live"]] or held["reports"]
+    sources = list(dict.fromkeys(str(one["source"]) for one in reports))
+    category = (held["category"] or "").replace("_", " ")
+    turns = [
+        turn
+        for turn in why.get("history", [])
+        if turn["list"] == held["list"] and turn["what"] == "added"
+    ]
+    agreement = held["agreement"]
+    return [
+        ChainBox(
+            "Reported by",
+            _first_of(sources) or "unknown",
+            category,
+            str(max((one["reported_at"] or "" for one in reports), default="")),
+        ),
+        ChainBox(
+            "On list",
+            held["list"],
+            "unconfirmed" if held["state"] == "unconfirmed" else "",
+            str(max((turn["at"] for turn in turns), default="")),
+        ),
+        ChainBox(
+            "Allowed by",
+            agreement["title"]
+            if agreement
+            else ("no agreement" if held["needs_agreement"] else "settings"),
+            f"at most {held['may']}",
+        ),
+    ]
+
+
+def _decided(why: Mapping[str, Any]) -> ChainBox:
+    call, made = why["call"], why["decided"]["decisions"]
+    told = (f"by {call['rule']}" if call["rule"] else "", f"would {call['would']}")
+    more = ", ".join(filter(None, told if call["would"] else told[:1]))
+    at = str(made[0]["decided_at"]) if made else ""
+    return ChainBox("Decision", call["verdict"], more, at, _MARKS.get(call["verdict"], ""))
+
+
+def _switch(why: Mapping[str, Any]) -> ChainBox:
+    held, made = why["sinks"]["key"]["held"], why["decided"]["decisions"]
+    if held:
+        return ChainBox("Switch", f"{held['action']} by key", f"bl:{held['entry']}")
+    did = ", ".join(f"{name} {what}" for name, what in made[0]["sinks"].items()) if made else ""
+    return ChainBox("Switch", "asked with each call", did or "no key in SIP proxies")
+
+
+def _first_of(names: Sequence[str]) -> str:
+    return names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "") if names else ""
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

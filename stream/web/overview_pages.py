@@ -18,6 +18,8 @@ from stream.config.bundled_files import location
 from stream.edge.http.tokens import ClientRole
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.history import detail_of, place_of
+from stream.ops.monitor.targets import STARTED_BY
+from stream.web.chart_history import ChartSpan
 from stream.web.findings import findings, state_mark
 from stream.web.listing import ROWS, TableQuery
 from stream.web.page_context import page_parts_of
@@ -28,11 +30,16 @@ router = APIRouter(include_in_schema=False)
 _EVENTS: Final = "text/event-stream"
 
 
+def _span_of(request: Request) -> ChartSpan:
+    return ChartSpan.DAY if request.query_params.get("span") == ChartSpan.DAY else ChartSpan.HOUR
+
+
 @router.get("/")
-async def overview(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
-    """Show the figures of the last reading; scripts keep them new."""
-    live = visit.parts.live
-    return visit.page("overview.html", **live.given(live.seen))
+async def overview(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
+    """Show the figures of the last reading, with the last hour or day; scripts keep them new."""
+    return visit.page(
+        "overview.html", **visit.parts.live.given(_span_of(request)), spans=list(ChartSpan)
+    )
 
 
 @router.get("/events")
@@ -42,7 +49,7 @@ async def events(
     """Stream figures as they come, each with the points that the charts do not have yet."""
     live = page_parts_of(request).live
     # Begun before the answer, so that one viewer too many gets 503 and not an empty stream.
-    stream = live.events(request.headers.get("last-event-id", ""))
+    stream = live.events(request.headers.get("last-event-id", ""), _span_of(request))
     first = await anext(stream)
 
     async def whole() -> AsyncIterator[bytes]:
@@ -60,13 +67,14 @@ async def events(
 
 @router.get("/health")
 async def health(visit: Annotated[Visit, sees(ClientRole.VIEWER)]) -> Response:
-    """Show problems and processes as of the last reading, at most ten seconds ago."""
+    """Show problems and processes as of the last reading, at most five seconds ago."""
     seen = visit.parts.live.seen
     return visit.page(
         "health.html",
         seen=seen,
         findings=findings(seen) if seen is not None else (),
         state_mark=state_mark,
+        started_by=STARTED_BY,
         anchor=anchor,
     )
 

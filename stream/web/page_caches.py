@@ -110,12 +110,12 @@ class RecentDecisions:
     _wanted: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _there: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
-    async def look(self) -> list[Decision]:
-        """Return the decisions, newest first; the first look waits a little for the topic."""
+    async def look(self, wait_s: float = _FIRST_S) -> list[Decision]:
+        """Return the decisions, newest first; the first look waits at most `wait_s` for them."""
         self._looked_s = monotonic_s()
         self._wanted.set()
         try:
-            async with asyncio.timeout(_FIRST_S):
+            async with asyncio.timeout(wait_s):
                 await self._there.wait()
         except TimeoutError:
             self.trouble = self.trouble or STILL_READING

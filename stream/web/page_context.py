@@ -26,6 +26,7 @@ from stream.web.commands import PageCommands
 from stream.web.live_figures import LiveFigures
 from stream.web.page_caches import FeedFolder, RecentDecisions, TrialCounting
 from stream.web.sessions import Sessions
+from stream.web.store_watch import StoreWatch
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +85,7 @@ async def opened(
     `watch` reads the metrics of all processes.
     """
     redis = client(settings.list_store())
+    feeds = FeedFolder(Path(settings.feeds.dir), feed_context(settings), settings.list_store())
     parts = PageParts(
         settings=settings,
         sessions=Sessions(
@@ -97,12 +99,13 @@ async def opened(
         appeals=redress,
         live=LiveFigures(watch, serve.watchers_max),
         recent=RecentDecisions(settings.kafka_client(), settings.calls.decisions_topic),
-        feeds=FeedFolder(Path(settings.feeds.dir), feed_context(settings), settings.list_store()),
+        feeds=feeds,
         commands=PageCommands(arguments),
         blocklists=blocklists,
         counting=TrialCounting(settings),
         now_s=now_s,
     )
+    parts.live.store = StoreWatch(feeds, redress.store, parts.list_store).look
     try:
         async with running(parts.live.run(), "live"), running(parts.recent.run(), "recent"):
             yield parts

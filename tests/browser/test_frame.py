@@ -1,9 +1,11 @@
 """The frame of the pages in a browser: signing in and out, keyboard, colours, what is refused."""
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from stream.edge.http.tokens import ClientRole
-from tests.support.browser import Person, person
+from tests.support.browser import PHONE, Person, person
 from tests.support.http_service import TOKENS
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
@@ -70,3 +72,40 @@ async def test_a_link_from_elsewhere_finds_who_is_signed_in(viewer: Person, site
     await page.wait_for_url(f"{site.address}/lists")
     await page.wait_for_selector("h1:text('Lists')")
     await viewer.settled()
+
+
+async def test_times_are_in_the_readers_zone(browser, site) -> None:
+    """A reader in Bangkok reads his own time, and finds UTC in the title; without a script, UTC."""
+    for script, zone in ((True, "Asia/Bangkok"), (False, "UTC")):
+        who = await person(
+            browser,
+            site.address,
+            ClientRole.VIEWER,
+            timezone_id="Asia/Bangkok",
+            java_script_enabled=script,
+        )
+        page = await who.open("/audit")
+        shown = page.locator("tbody time").first
+        text, machine = await shown.inner_text(), await shown.get_attribute("datetime")
+        utc = datetime.fromisoformat(machine or "")
+        if script:
+            assert text == f"{utc + timedelta(hours=7):%Y-%m-%d %H:%M}"
+            assert await shown.get_attribute("title") == f"{utc:%Y-%m-%d %H:%M} UTC"
+        else:
+            assert text == f"{utc:%Y-%m-%d %H:%M} UTC"
+        assert zone in await page.inner_text("#zone")
+        await page.context.close()
+
+
+async def test_the_navigation_is_one_line_on_a_phone(browser, site) -> None:
+    """All entries stand on one line, the open one in sight; who is signed in is below."""
+    who = await person(browser, site.address, ClientRole.VIEWER)
+    page = await who.open("/lists")
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    await who.open("/runbook")
+    boxes = [await one.bounding_box() for one in await page.locator(".bar nav a").all()]
+    assert len({round(box["y"]) for box in boxes if box}) == 1
+    last = boxes[-1]
+    assert last is not None
+    assert 0 <= last["x"] <= PHONE["width"] - last["width"]
+    await page.context.close()

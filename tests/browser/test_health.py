@@ -15,13 +15,15 @@ async def test_what_is_wrong_says_what_to_do(viewer: Person) -> None:
     """The worst first, each with what it means, a command, and the way to the runbook."""
     page = await viewer.open("/health")
     await viewer.look("health")
+    assert "exchange" not in await page.inner_text("main table")
+    await page.click("summary:has-text('Not running here')")
     await viewer.harmless(HOSTILE)
     marks = await page.locator(".finding > p:first-child .badge").all_inner_texts()
     assert marks == sorted(marks, key=lambda mark: mark != "wrong")
-    assert {"wrong", "look"} == set(marks)
-    await page.click("text=Runbook: AppealsOverdue")
-    await page.wait_for_url("**/runbook#appealsoverdue")
-    assert await page.locator("#appealsoverdue").is_visible()
+    assert {"wrong", "check"} == set(marks)
+    await page.click("text=Runbook: FeedHeld")
+    await page.wait_for_url("**/runbook#feedheld")
+    assert await page.locator("#feedheld").is_visible()
     await viewer.settled()
 
 

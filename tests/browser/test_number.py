@@ -29,6 +29,9 @@ async def test_a_number_is_explained_and_put_right(
     assert "block" in await page.inner_text("#verdict")
     assert "somchai" in await page.inner_text("table")
     assert NUMBER not in page.url
+    told = await page.locator("svg.level desc").first.text_content() or ""
+    assert told.index(f"Reported by: {XSS}") < told.index("On list: TH/national")
+    assert told.index("Allowed by: ") < told.index("Decision: block") < told.index("Switch: ")
     await expect(page.locator("main .change")).to_have_count(0)
     await viewer.harmless()
     await viewer.look("number")

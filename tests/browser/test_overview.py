@@ -1,5 +1,7 @@
 """The overview in a real browser: live figures, charts, and what is left without a script."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -20,7 +22,13 @@ async def test_figures_come_by_themselves(viewer: Person, site) -> None:
     await page.wait_for_function(
         "before => document.querySelector('[data-part=at]').innerText !== before", arg=before
     )
-    assert "1 overdue" in await page.inner_text("[data-part=tile-appeals]")
+    await expect(page.locator("[data-part=tile-feeds] a")).to_have_attribute(
+        "href", "/feeds?which=waits"
+    )
+    await expect(page.locator("[data-part=tile-appeals] a")).to_have_attribute(
+        "href", re.compile("^/appeals")
+    )
+    assert "–" not in await page.inner_text(".tiles")
     await expect(page.locator("[data-part=told] tbody tr")).to_have_count(10)
     await viewer.open("/health")  # ends the stream
     await viewer.settled()

@@ -21,7 +21,7 @@ from tests.support.http_service import TOKENS
 from tests.support.waiting import HANGS_S
 
 SHOTS: Final = Path(__file__).parents[2] / "build" / "pages"
-WIDE: Final = {"width": 1280, "height": 800}
+WIDE: Final = {"width": 1440, "height": 900}
 PHONE: Final = {"width": 390, "height": 844}
 XSS: Final = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'</textarea>"
 """A text that others may set; shown as it is, it does nothing."""

@@ -31,17 +31,29 @@ _URL_SAFE: Final = "/%:?#[]@!$&'()*+,;=~"
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def when(at: str | float | None) -> str:
-    """Return a time (RFC 3339, or seconds since the epoch) for people, in UTC."""
-    if at is None:
-        return "unknown"
-    moment = read_rfc3339(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+def when(at: str | float | None) -> Markup | str:
+    """Return a time (RFC 3339, or seconds since the epoch) to the minute, in UTC.
+
+    All times are elements `time`: `local_times.js` shows them in the reader's zone.
+    """
+    return "unknown" if at is None else _time(at, "%Y-%m-%d %H:%M UTC", "minute")
 
 
-def clock(at_s: float) -> str:
+def to_second(at: str | float) -> Markup:
+    """Return a time to the second, in UTC."""
+    return _time(at, "%Y-%m-%d %H:%M:%S UTC", "second")
+
+
+def clock(at_s: float) -> Markup:
     """Return the time of day, to the second, in UTC."""
-    return f"{datetime.fromtimestamp(at_s, UTC):%H:%M:%S} UTC"
+    return _time(at_s, "%H:%M:%S UTC", "clock")
+
+
+def _time(at: str | float, form: str, exact: str) -> Markup:
+    moment = read_rfc3339(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
+    moment = moment.astimezone(UTC)
+    machine, text = f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:{form}}"
+    return Markup('<time datetime="{}" data-to="{}">{}</time>').format(machine, exact, text)
 
 
 def coded(text: str) -> Markup:
@@ -65,6 +77,7 @@ def bytes_in(count: float) -> str:
 _PAGES.filters.update(
     masked=masked,
     when=when,
+    to_second=to_second,
     clock=clock,
     coded=coded,
     many=many,

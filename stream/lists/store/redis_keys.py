@@ -37,6 +37,7 @@
 | `rf:decided:DAY` | hash | id of a decision -> the record, see `edge/http/decision_store.py` |
 | `rf:names` | string | the key of ids that no call led to, see `edge/sinks/preload_ids.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
+| `rf:views:TABLE:PERSON` | hash | name -> filters of a table of the page, see `web/listing.py` |
 | `rf:restoring:KEY` | as KEY | what a restore writes, until all of it goes live at once |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
@@ -104,6 +105,11 @@ def feed(name: str) -> str:
 def session(digest: str) -> str:
     """Return the key of a person's session at the page, by the SHA-256 of the cookie."""
     return f"rf:session:{digest}"
+
+
+def views(table: str, person: str) -> str:
+    """Return the key of the views of a table that a person saved at the page."""
+    return f"rf:views:{table}:{person}"
 
 
 def decided(day: str) -> str:

@@ -19,9 +19,11 @@ from stream.ops.monitor.dashboard import (
 from stream.ops.monitor.targets import ProcessKind
 from stream.ops.tasks import running
 from stream.web import live_figures as live_module
+from stream.web.chart_history import ChartSpan
 from stream.web.findings import HEADINGS, findings
 from stream.web.live_figures import LiveFigures, tiles, told
 from stream.web.overview_pages import anchor
+from stream.web.store_watch import StoreFigures
 from tests.browser.pictures import Told, busy, place
 from tests.support.lists import until
 
@@ -41,18 +43,18 @@ class Slow(Told):
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "WATCHED_S", 0.02)
+    monkeypatch.setattr(live_module, "LOOK_S", 0.02)
 
 
 async def test_two_hundred_watch_and_one_asks(quick) -> None:
     """However many watch, each look is one; all get the same bytes; one too many is refused."""
     live = LiveFigures(Slow(), 200)
     async with running(live.run(), "live"):
-        streams = [live.events("") for _ in range(200)]
+        streams = [live.events("", ChartSpan.HOUR) for _ in range(200)]
         begun = await asyncio.gather(*(anext(stream) for stream in streams))
         assert set(begun) == {b"retry: 3000\n\n"}
         with pytest.raises(ProblemError) as refused:
-            await anext(live.events(""))
+            await anext(live.events("", ChartSpan.HOUR))
         assert refused.value.status == 503
         await until(lambda: live.seen is not None)
         for _ in range(3):
@@ -68,7 +70,7 @@ async def test_who_is_slow_gets_the_newest_only(quick) -> None:
     """Events that a viewer did not take in time are not kept for it."""
     live = LiveFigures(Slow(), 2)
     async with running(live.run(), "live"):
-        slow, fast = live.events(""), live.events("")
+        slow, fast = live.events("", ChartSpan.HOUR), live.events("", ChartSpan.HOUR)
         for stream in (slow, fast):
             await anext(stream)
             await anext(stream)
@@ -79,11 +81,33 @@ async def test_who_is_slow_gets_the_newest_only(quick) -> None:
         await fast.aclose()
 
 
+async def test_a_visit_changes_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points are as far apart with a viewer as without: none looks at once for a visit."""
+    live = LiveFigures(watch := Slow(), 2)
+    slept: list[float] = []
+    real = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await real(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(live_module, "monotonic_s", lambda: 100.0)
+    async with running(live.run(), "live"):
+        await until(lambda: watch.looks >= 3)
+        stream = live.events("", ChartSpan.HOUR)
+        await anext(stream)
+        before = watch.looks
+        await until(lambda: watch.looks >= before + 3)
+        await stream.aclose()
+    assert {seconds for seconds in slept if seconds > 0.1} == {live_module.LOOK_S}
+
+
 async def test_a_stop_ends_every_stream(quick) -> None:
     """The server waits for what is being answered: streams end when it is told to stop."""
     live = LiveFigures(Slow(), 5)
     async with running(live.run(), "live"):
-        stream = live.events("nonsense")
+        stream = live.events("nonsense", ChartSpan.DAY)
         await anext(stream)
         await anext(stream)
         live.close()
@@ -91,11 +115,25 @@ async def test_a_stop_ends_every_stream(quick) -> None:
 
 
 def test_nothing_known_is_said_to_be_unknown() -> None:
-    """Without an answer from anybody no figure is shown as 0, and nothing is marked as wrong."""
-    found = tiles(Overview(NOW_S, 0.0, ()))
+    """Without any answer no figure is 0, none is wrong, and each says why and where to look."""
+    found = tiles(Overview(NOW_S, 0.0, ()), "the list store does not answer")
     assert {tile.value for tile in found} == {"–"}
     assert not [tile for tile in found if tile.mark]
+    assert all(tile.more and tile.link for tile in found)
     assert told([]) == []
+
+
+def test_the_list_store_has_figures_that_no_process_reports() -> None:
+    """An appeal that is due and a feed that is down are shown without a process that says so."""
+    feed = FeedOverview("kh-scam", True, False, 12, 40.0, 4.0, 2)
+    store = StoreFigures((feed,), {"received": 2, "redressed": 7}, 1)
+    seen = store.onto(Overview(NOW_S, 1.0, ()))
+    shown = {tile.key: tile for tile in tiles(seen)}
+    assert (shown["feeds"].value, shown["feeds"].more) == ("1", "1 has a held version, 1 is down")
+    assert (shown["appeals"].value, shown["appeals"].more) == ("2", "1 overdue")
+    assert {one.heading for one in findings(seen)} >= {"AppealsOverdue", "FeedHeld", "FeedDown"}
+    unread = StoreFigures(fault="away").onto(busy(NOW_S, 1))
+    assert unread == busy(NOW_S, 1)
 
 
 def test_figures_say_what_is_wrong() -> None:

@@ -3,7 +3,8 @@
 (() => {
   const standing = document.getElementById("standing");
   const charts = document.getElementById("charts");
-  const KEPT = 300; // points
+  const KEPT = 1500; // points: a day of minutes, or an hour of looks
+  const SPAN_S = Number(charts.dataset.seconds);
   const AGAIN_MS = 15000;
   const points = [[], [], [], [], [], []]; // time, calls, blocks, p50, p99, lag
   const drawn = [];
@@ -36,16 +37,51 @@
     return found;
   }
 
+  /* The list of changes comes with the figures: what it names is on the charts too. */
+  function markers() {
+    return [...document.querySelectorAll("[data-part=markers] [data-at]")].map((one) => [Number(one.dataset.at), one.dataset.kind]);
+  }
+
+  function mark(plot, colours) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.lineWidth = devicePixelRatio;
+    for (const [at, kind] of markers()) {
+      const x = Math.round(plot.valToPos(at, "x", true));
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
+      ctx.strokeStyle = colours[kind] ?? colours.list;
+      ctx.setLineDash(kind === "start" ? [] : [4 * devicePixelRatio, 4 * devicePixelRatio]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  /* The whole span once it has passed; before, what there is of it. */
+  function range() {
+    const last = points[0].at(-1);
+    return [Math.max(points[0][0], last - SPAN_S), last];
+  }
+
+  const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
   function draw(place, rows, colours) {
-    const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
-    const size = () => ({ width: Math.max(place.clientWidth, 120), height: 150 });
+    const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+    const size = () => ({ width: Math.max(place.clientWidth, 120), height: Math.max(place.clientHeight, 120) });
+    const marks = { list: colour("--series-3"), start: colour("--bad") };
     const plot = new uPlot({
       ...size(),
+      padding: [8, 22, 0, 0],
       legend: { show: false },
       cursor: { show: false },
-      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-      scales: { y: { range: (_, least, most) => [0, Math.max(most * 1.1, 1)] } },
-      axes: [{ ...axis, grid: { show: false }, size: 28, space: 60, values: [[1, "{HH}:{mm}", null, null, null, null, null, null, 0]] }, { ...axis, size: 48 }],
+      hooks: { draw: [(drawnPlot) => mark(drawnPlot, marks)] },
+      scales: { x: { range }, y: { range: (_, least, most) => [0, Math.max(most * 1.1, 1)] } },
+      axes: [
+        { ...axis, grid: { show: false }, size: 26, space: 70, values: [[60, "{HH}:{mm}"], [1, "{HH}:{mm}:{ss}"]].map(([step, form]) => [step, form, null, null, null, null, null, null, 0]) },
+        { ...axis, size: 46, space: 32, values: (_, values) => values.map((value) => short.format(value)) },
+      ],
       series: [{}, ...rows.map((_, at) => ({ stroke: colour(colours[at]), width: 2, points: { show: false }, spanGaps: false }))],
     }, [points[0], ...rows.map((row) => points[row])], place);
     const fit = new ResizeObserver(() => plot.setSize(size()));
@@ -79,7 +115,7 @@
   }
 
   function listen() {
-    const source = new EventSource("/events");
+    const source = new EventSource(`/events?span=${charts.dataset.span}`);
     source.addEventListener("figures", (event) => {
       const said = JSON.parse(event.data);
       replace(said.html);
