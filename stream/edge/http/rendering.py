@@ -51,6 +51,8 @@ def clock(at_s: float) -> Markup:
 
 def _time(at: str | float, form: str, exact: str) -> Markup:
     moment = read_rfc3339(at) if isinstance(at, str) else datetime.fromtimestamp(at, UTC)
+    if moment is None:
+        return escape(at)  # a record of another version: what it says is better than nothing
     moment = moment.astimezone(UTC)
     machine, text = f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:{form}}"
     return Markup('<time datetime="{}" data-to="{}">{}</time>').format(machine, exact, text)
