@@ -23,6 +23,7 @@ from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.core.policy.rules import RULES, BurstSettings, RuleSettings, RuleState, RuleStates
 from stream.kafka.settings import SourceSettings, TopicLimits, TopicsSettings
 from stream.ops.kernels import FOLDER
+from stream.ops.remote.remote_files import S3Access, SftpAccess
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
@@ -447,8 +448,11 @@ class IngestSection:
 
     state_dir: Filled
     look_s: Annotated[float, Between(0.01, 60)]
+    remote_look_s: Annotated[float, Between(0.01, 86_400)]
     settle_s: Annotated[float, Between(0, 3600)]
     http_port: Annotated[int, Between(0, 65_535)]
+    s3: S3Access
+    sftp: SftpAccess
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

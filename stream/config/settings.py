@@ -80,6 +80,7 @@ SECRETS = {
     "proxies_password": "RINGFENCE_PROXIES_REDIS_PASSWORD",
     "proxies_sentinel_username": "RINGFENCE_PROXIES_REDIS_SENTINEL_USERNAME",
     "proxies_sentinel_password": "RINGFENCE_PROXIES_REDIS_SENTINEL_PASSWORD",
+    "ingest_sftp_password": "RINGFENCE_INGEST_SFTP_PASSWORD",
 }
 HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 # All that are no settings of their own: `environment` takes any other for a misspelt one.
@@ -107,6 +108,7 @@ class Secrets:
     proxies_password: str = field(default="", repr=False)
     proxies_sentinel_username: str = field(default="", repr=False)
     proxies_sentinel_password: str = field(default="", repr=False)
+    ingest_sftp_password: str = field(default="", repr=False)
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     http_tokens: Tokens = field(default_factory=Tokens, repr=False)
     http_tokens_file: str = ""

@@ -24,6 +24,8 @@ KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "http": ("http_file", "HttpSettings", "HttpTransport"),
     "kafka": ("kafka_topic", "KafkaFeedSettings", "KafkaTransport"),
     "misp-feed": ("misp_feed", "MispFeedSettings", "MispFeedTransport"),
+    "s3": ("remote_file", "S3FeedSettings", "S3Transport"),
+    "sftp": ("remote_file", "SftpFeedSettings", "SftpTransport"),
     "taxii": ("taxii", "TaxiiSettings", "TaxiiTransport"),
     "tuf": ("tuf", "TufSettings", "TufTransport"),
 }

@@ -18,6 +18,8 @@ from typing import Final, NamedTuple, Self
 
 PRIVATE: Final = 0o600
 """Of files that we make: they hold whole numbers, or where they come from."""
+UNFINISHED: Final = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
+"""Endings of names that programs give to files that they are still writing."""
 _SAFE: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

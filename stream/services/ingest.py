@@ -21,6 +21,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.file_lines import FileEvent, FileLine, LineBatch
 from stream.edge.ingest.position_file import PositionFile
 from stream.edge.ingest.record_folder import RecordFolder, is_document
+from stream.edge.ingest.remote_folder import RemoteFolder, RemotePace
 from stream.edge.ingest.sender import IngestTarget, RecordSender, Sent
 from stream.edge.ingest.tail import Tail
 from stream.engine.decider import decoder_for
@@ -28,12 +29,15 @@ from stream.kafka.topics import check_topics
 from stream.ops import log as logs
 from stream.ops.clock import monotonic_s
 from stream.ops.metrics.sink_catalogue import IngestMetrics
+from stream.ops.remote.remote_files import Login, RemoteAddress, SftpAccess, remote_files
 from stream.ops.tasks import cancelled, running
 from stream.ops.untrusted_folders import open_plain
 from stream.services import service
 from stream.services.service import DELIVERS, Service, refuse_optimised
 
 log = logging.getLogger(__name__)
+
+Reader = Tail | RecordFolder | RemoteFolder
 
 _SNIFFED: Final = 65_536
 """Bytes at a file's begin that say whether it is a document or lines."""
@@ -47,7 +51,7 @@ _STOP_S: Final = 3.0
 class IngestRequest:
     """A file or folder to read: `path`. The file `state` holds the position in it."""
 
-    path: Path
+    path: Path | RemoteAddress
     dialect: str
     topic: str
     state: Path
@@ -57,7 +61,11 @@ class IngestRequest:
 
 
 def request_of(
-    settings: Settings, path: Path, dialect: str, topic: str | None, state: Path | None
+    settings: Settings,
+    path: Path | RemoteAddress,
+    dialect: str,
+    topic: str | None,
+    state: Path | None,
 ) -> IngestRequest:
     """Return the request, with its topic. Raises ConfigInvalid where no topic fits.
 
@@ -73,12 +81,23 @@ def request_of(
     if topic is not None and topic not in of_it:
         text = f"has not the dialect {dialect} in [calls.topics]; there are {', '.join(of_it)}"
         raise ConfigInvalid((f"--topic {topic}: {text}",))
-    whole = path.absolute()
+    whole = path.absolute() if isinstance(path, Path) else path
     if state is None:
-        mark = hashlib.sha256(str(whole).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-        state = Path(settings.ingest.state_dir, f"{whole.name or 'root'}-{mark}.state")
+        mark = hashlib.sha256(_key(whole).encode("utf-8", "surrogateescape")).hexdigest()[:8]
+        name = whole.name if isinstance(whole, Path) else whole.host
+        state = Path(settings.ingest.state_dir, f"{name or 'root'}-{mark}.state")
     named = of_it[0] if topic is None else topic
     return IngestRequest(whole, topics[named], named, state)
+
+
+def _key(path: Path | RemoteAddress) -> str:
+    """Return the name by which a position's file knows a path."""
+    return str(path) if isinstance(path, Path) else path.key
+
+
+def position_of(request: IngestRequest) -> PositionFile:
+    """Return the request's position file, not yet open."""
+    return PositionFile(request.state, _key(request.path))
 
 
 def _why_no_topic(settings: Settings, dialect: str) -> str:
@@ -97,12 +116,14 @@ def reader_for(
     request: IngestRequest,
     state: PositionFile | None,
     happened: Callable[[FileEvent], None] = lambda _: None,
-) -> Tail | RecordFolder:
+) -> Reader:
     """Return the reader that fits: of a growing file, or of files that are written once.
 
     Without a `state`, it reads from the beginning. Raises ConfigInvalid.
     """
     bytes_max, framing = settings.calls.record_bytes_max, framing_in(request.dialect)
+    if isinstance(request.path, RemoteAddress):
+        return _remote(settings, request, request.path, state, happened)
     is_folder = request.path.is_dir()
     is_whole = not is_folder and not request.follow and _starts_as_document(request.path)
     if is_folder or (is_whole and framing is Framing.LINES):
@@ -120,7 +141,32 @@ def reader_for(
     )
 
 
-def everything_read(reader: Tail | RecordFolder, section: IngestSection, began_s: float) -> bool:
+def _remote(
+    settings: Settings,
+    request: IngestRequest,
+    address: RemoteAddress,
+    state: PositionFile | None,
+    happened: Callable[[FileEvent], None],
+) -> RemoteFolder:
+    section = settings.ingest
+    access = section.s3 if address.scheme == "s3" else section.sftp
+    login = Login(secret=settings.secrets.ingest_sftp_password)
+    if isinstance(access, SftpAccess) and not access.host_keys:
+        text = "ingest.sftp.host_keys: names no key of the server; `ssh-keyscan HOST` writes them"
+        raise ConfigInvalid((text,))
+    look_s = section.remote_look_s if request.follow else section.look_s
+    return RemoteFolder(
+        remote_files(address, access, login if address.scheme == "sftp" else Login()),
+        state.done() if state is not None else {},
+        state.place() if state is not None else None,
+        settings.calls.record_bytes_max,
+        RemotePace(look_s, section.settle_s, request.follow),
+        happened,
+        framing_in(request.dialect),
+    )
+
+
+def everything_read(reader: Reader, section: IngestSection, began_s: float) -> bool:
     """Tell whether a run may end: all is read, or a file has grown for as long as one rests."""
     return reader.finished or monotonic_s() - began_s > section.settle_s + section.look_s
 
@@ -201,7 +247,8 @@ class IngestJob:
                 await self._turns()
         finally:
             await self._sender.stop()
-            self._reader.close()
+            # In a thread: the end of a connection may take a while.
+            await asyncio.to_thread(self._reader.close)
 
     async def _unless_stopped(self, task: "asyncio.Task[None]") -> None:
         # No TaskGroup: the task is given _STOP_S more after the stop, and its owner cancels it.
@@ -272,7 +319,7 @@ def follow(settings: Settings, request: IngestRequest, port: int) -> int:
     """Read until a signal, with health pages at `port`; return the exit code."""
 
     async def main() -> int:
-        with PositionFile(request.state, str(request.path)) as state:
+        with position_of(request) as state:
             return await _Following(settings, request, port, state).run()
 
     return service.run(settings, main, process="ingest")
@@ -284,7 +331,7 @@ def once(settings: Settings, request: IngestRequest) -> IngestJob:
     logs.set_up(settings.ops.log_level, {"process": "ingest"})
 
     async def whole() -> IngestJob:
-        with PositionFile(request.state, str(request.path)) as state:
+        with position_of(request) as state:
             job = IngestJob(settings, request, state, CollectorRegistry())
             await job.work()
             return job

@@ -1,5 +1,6 @@
 """Each feed file that is shipped, run: its transport pointed at something here, its list filled."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -24,6 +25,7 @@ from tests.integration.transports.test_taxii import server as taxii
 from tests.support.exchange import lab
 from tests.support.feeds import CONTEXT, kh, workplace
 from tests.support.lists import opened
+from tests.support.remote_servers import running_s3, running_sftp
 from tests.support.scripted_web import ok, scripted_web
 from tests.unit.config.test_feed_files import EXAMPLES, SECRETS
 
@@ -235,6 +237,37 @@ async def test_a_signed_repository(tmp_path, urls):
         assert await example.pulls() is None
 
 
+async def test_a_bucket(tmp_path, redis_url):
+    """config/feeds/s3.toml: the newest object below a prefix, packed, on moto's S3."""
+    with running_s3() as server:
+        bucket = server.bucket("kh-lists")
+        server.put(bucket, "scam/1.txt", f"{kh(9)[0]}\n".encode())
+        text = "\n".join(kh(1, 2, 3)).encode()
+        server.put(bucket, "scam/2.txt.gz", gzip.compress(text))
+        endpoint = (r'# endpoint = "[^"]+"', f'endpoint = "{server.endpoint}"')
+        example = Example("s3", tmp_path, redis_url, endpoint, ("# path_style", "path_style"))
+        assert await example.accepted() == 3
+        assert await example.pulls() is None
+
+
+async def test_an_sftp_server(tmp_path, redis_url):
+    """config/feeds/sftp.toml: the newest file of a folder, with our key and the host's."""
+    root = tmp_path / "files"
+    (root / "outgoing").mkdir(parents=True)
+    (root / "outgoing" / "kh.txt").write_text("\n".join(kh(1, 2)))
+    with running_sftp(root) as server:
+        places = (
+            ("sftp://ringfence@sftp.trc.example/", server.url("/")),
+            (r'"SHA256:[^"]+"', f'"{server.fingerprint}"'),
+            ("/etc/ringfence/sftp/id_ed25519", server.key_file(tmp_path)),
+            ("settle_s = 5", "settle_s = 0"),
+        )
+        example = Example("sftp", tmp_path, redis_url, *places)
+        assert await example.accepted() == 2
+        assert await example.pulls() is None
+
+
 def test_every_kind_of_transport_is_run_here():
     """No transport is shipped whose example was never run."""
-    assert set(KINDS) == {"file", "folder", "http", "kafka", "misp-feed", "taxii", "tuf"}
+    others = {"kafka", "misp-feed", "s3", "sftp", "taxii", "tuf"}
+    assert set(KINDS) == {"file", "folder", "http", *others}

@@ -226,7 +226,7 @@ def result_as_json(dialect: str, result: Understood) -> dict[str, object]:
     }
 
 
-def print_result(file: Path, dialect: str, result: Understood) -> None:
+def print_result(file: object, dialect: str, result: Understood) -> None:
     """Print the fields that were understood of a file, and the rest with its reasons."""
     say(f"{file} as {dialect}: {result.records} records, {result.calls} calls")
     if result.columns:

@@ -17,12 +17,14 @@ from stream.config.settings import Settings
 from stream.edge.ingest.file_lines import FileLine
 from stream.edge.ingest.position_file import PositionFile
 from stream.ops.clock import monotonic_s, now_s
+from stream.ops.remote.remote_files import RemoteAddress, address_in, is_remote
 from stream.services.ingest import (
     IngestJob,
     IngestRequest,
     everything_read,
     follow,
     once,
+    position_of,
     reader_for,
     request_of,
 )
@@ -34,7 +36,11 @@ REASONS_SHOWN = 5
 
 def ingest(
     path: Annotated[
-        Path, typer.Argument(help="A file that grows (Master.csv), or a folder of finished files.")
+        str,
+        typer.Argument(
+            help="A file that grows (Master.csv), or a folder of finished files: here, or as "
+            "s3://BUCKET/PREFIX/ or sftp://USER@HOST/FOLDER/."
+        ),
     ],
     dialect: Annotated[
         str, typer.Option(help="As calls.topics has it: asterisk-csv, asterisk-csv:bkk, mapping:x.")
@@ -73,11 +79,11 @@ def ingest(
     Example: ringfence ingest --dialect asterisk-csv /var/log/asterisk/cdr-csv/Master.csv --follow
     """
     settings = settings_of(config)
-    if not path.exists() and not follow_:
-        raise typer.BadParameter(f"there is no {path}", param_hint="PATH")
-    if path.is_dir() and (from_end or last_line):
+    place = _place(path, follow=follow_)
+    is_folder = place.is_dir() if isinstance(place, Path) else True
+    if is_folder and (from_end or last_line):
         raise typer.BadParameter("is of a single file; a folder's files are read whole")
-    request = request_of(settings, path, dialect, topic, state)
+    request = request_of(settings, place, dialect, topic, state)
     wanted = replace(request, from_end=from_end, last_line=last_line)
     if dry_run:
         _dry_run(settings, request, form)
@@ -87,6 +93,18 @@ def ingest(
         chosen = settings.ingest.http_port if port is None else port
         raise typer.Exit(follow(settings, wanted, chosen))
     _tell(once(settings, wanted), request, form)
+
+
+def _place(path: str, *, follow: bool) -> Path | RemoteAddress:
+    """Return the place that PATH names. Raises BadParameter."""
+    if is_remote(path):
+        try:
+            return address_in(path)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="PATH") from error
+    if not Path(path).exists() and not follow:
+        raise typer.BadParameter(f"there is no {path}", param_hint="PATH")
+    return Path(path)
 
 
 def _tell(done: IngestJob, request: IngestRequest, form: Format) -> None:
@@ -128,7 +146,7 @@ def _waits(waiting: FileLine) -> str:
 def _dry_run(settings: Settings, request: IngestRequest, form: Format) -> None:
     """Show from where it would go on, and what would be understood."""
     known = request.state.exists()
-    with PositionFile(request.state, str(request.path)) if known else nullcontext() as state:
+    with position_of(request) if known else nullcontext() as state:
         place, done = (state.place(), state.done()) if state else (None, {})
         lines = _next_lines(settings, request, state)
     records = [line.value for line in lines if not line.too_long]

@@ -57,7 +57,8 @@ class FilePosition:
     """Position up to which a file was read: byte `at`, where a record begins in line `line`.
 
     Device, inode and the SHA-256 of the first `head_size` bytes identify the file. An inode alone
-    is reused, a copy has another one. `touched_ns` is the last write that was seen.
+    is reused, a copy has another one. `touched_ns` is the last write that was seen. Of a file on a
+    server, `inode` is its mark and `device` 1 where it is packed; `at` counts unpacked bytes.
     """
 
     device: int
@@ -70,7 +71,10 @@ class FilePosition:
 
 
 class DoneFile(NamedTuple):
-    """A file of a folder that was read whole; `name` within the folder."""
+    """A file of a folder that was read whole; `name` within the folder.
+
+    `inode` of a file on a server is its mark.
+    """
 
     name: str
     inode: int
@@ -104,5 +108,7 @@ class FileEvent(StrEnum):
     """A file is not there any more, and perhaps was not read to its end."""
     TOO_LARGE = "too_large"
     """A file is one document, and too large to read."""
+    DAMAGED = "damaged"
+    """A file on a server cannot be unpacked, or only to a multiple of what is right."""
     UNREADABLE = "unreadable"
     """A file cannot be opened or read; it is tried again."""

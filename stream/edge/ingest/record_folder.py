@@ -24,7 +24,7 @@ RECORDS_MAX: Final = 2000
 """Of a batch; a file's records may be in several."""
 WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one JSON document: an array, or objects over many lines. Files of lines have no limit."""
-_SNIFFED: Final = 65_536
+SNIFFED: Final = 65_536
 """Bytes that show whether a file is one document or lines."""
 
 
@@ -142,7 +142,7 @@ class RecordFolder:
     def _lines(self, seen: _Seen) -> Iterator[FileLine]:
         links = seen.path == self._path  # a link may be configured, but not inside a folder
         with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
-            start = file.read(_SNIFFED)
+            start = file.read(SNIFFED)
             if self._framing is Framing.LINES and is_document(start):
                 if seen.size > WHOLE_BYTES_MAX:
                     self._observe(FileEvent.TOO_LARGE)

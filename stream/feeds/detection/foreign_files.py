@@ -7,7 +7,7 @@ _EXPORT: Final = "open it and export the sheet of numbers as CSV (UTF-8)"
 _OFFICE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP: Final = b"PK\x03\x04"
 _WORKBOOK: Final = "W\0o\0r\0k\0b\0o\0o\0k\0".encode("latin-1")
-_UNPACK: Final = "unpack it first; a feed unpacks gzip and zstd by itself"
+_UNPACK: Final = "unpack it first; a feed unpacks gzip, zstd, bzip2 and xz by itself"
 _MARKS: Final = (
     (b"%PDF", "a PDF document: ask for the list as CSV; what is copied out of a PDF loses digits"),
     (b"{\\rtf", "an RTF document: save its numbers as a text file, one a line"),
@@ -18,8 +18,8 @@ _MARKS: Final = (
     (b"PAR1", "a Parquet file: export the column of numbers as CSV"),
     (b"\x1f\x8b", f"a gzip file: {_UNPACK}"),
     (b"\x28\xb5\x2f\xfd", f"a zstd file: {_UNPACK}"),
-    (b"BZh", "a bzip2 file: unpack it first"),
-    (b"\xfd7zXZ\0", "an xz file: unpack it first"),
+    (b"BZh", f"a bzip2 file: {_UNPACK}"),
+    (b"\xfd7zXZ\0", f"an xz file: {_UNPACK}"),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive: unpack it first"),
     (b"Rar!", "a RAR archive: unpack it first"),
     (b"BEGIN:VCARD", "contact cards: export the numbers as CSV"),

@@ -21,9 +21,8 @@ from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seco
 from stream.ops.clock import monotonic_s, now_s
 from stream.ops.schema.checks import filled
 from stream.ops.schema.toml import Between, Checked
-from stream.ops.untrusted_folders import Folder, NotPlain, folder_at
+from stream.ops.untrusted_folders import UNFINISHED, Folder, NotPlain, folder_at
 
-UNFINISHED = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp", "~")
 _CHECKSUM_BYTES_MAX = 1 << 20
 """A checksum file has 100 bytes. Another file of that name may have any size."""
 _PASSING = (FeedFault.UNSTABLE, FeedFault.MISSING, FeedFault.UNAUTHORISED, FeedFault.DOWN)

@@ -1,9 +1,11 @@
 """Decompress in bounded steps: a bomb meets its limit, not our memory.
 
-gzip (RFC 1952), deflate (RFC 1950, and RFC 1951 as some servers send it), zstd (RFC 8878). Data may
-consist of several members one after the other, as the RFCs allow.
+gzip (RFC 1952), deflate (RFC 1950, and RFC 1951 as some servers send it), zstd (RFC 8878), bzip2
+and xz. Data may consist of several members one after the other, as their formats allow.
 """
 
+import bz2
+import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,9 +22,13 @@ STEP_BYTES = 256 * 1024
 """The largest output of one step, however small the input."""
 WINDOW_LOG_MAX = 23
 """zstd decoders for the web need no window over 8 MB (RFC 9659); `zstd -22` may use 128 MB."""
+XZ_MEMORY_MAX = 96 << 20
+"""`xz -9` needs 65 MB to unpack; a hostile header may ask for 4 GB."""
 _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_MARK_BYTES = 4
+_XZ = b"\xfd7zXZ\0"
+_BZIP2, _BZIP2_BLOCK = b"BZh", b"1AY&SY"
+_MARK_BYTES = 10
 
 
 class MemberDecoder(Protocol):
@@ -87,6 +93,29 @@ class _Zstd:
         return out, self._decoder.unused_data if self._decoder.eof else b""
 
 
+class _Kept:
+    """The decoders of bzip2 and xz: they keep the input that is left until the next step."""
+
+    def __init__(self, decoder: bz2.BZ2Decompressor | lzma.LZMADecompressor) -> None:
+        self._decoder = decoder
+
+    @property
+    def ended(self) -> bool:
+        return self._decoder.eof
+
+    def step(self, data: bytes) -> tuple[bytes, bytes]:
+        out = self._decoder.decompress(data, STEP_BYTES)
+        return out, self._decoder.unused_data if self._decoder.eof else b""
+
+
+def _bzip2() -> MemberDecoder:
+    return _Kept(bz2.BZ2Decompressor())
+
+
+def _xz() -> MemberDecoder:
+    return _Kept(lzma.LZMADecompressor(lzma.FORMAT_XZ, XZ_MEMORY_MAX))
+
+
 class Plain:
     """Bytes that are not compressed."""
 
@@ -110,7 +139,7 @@ class Unpacker:
         """Yield the output of more input. Raises FeedDown(NOT_COMPRESSED_RIGHT)."""
         while True:
             if self._member is None:
-                if self._members and self._way == "gzip":
+                if self._members and self._way in {"gzip", "xz"}:
                     data = data.lstrip(b"\0")  # files from tapes are filled up with zeros
                 if not data:
                     return
@@ -118,7 +147,7 @@ class Unpacker:
                 self._members += 1
             try:
                 out, data = self._member.step(data)
-            except (zlib.error, ZstdError) as error:
+            except (zlib.error, ZstdError, lzma.LZMAError, OSError) as error:  # bzip2's
                 text = f"{self._origin} says that it is {self._way} and is not ({error})"
                 raise FeedDown(FeedFault.NOT_COMPRESSED_RIGHT, text) from error
             if out:
@@ -136,7 +165,7 @@ class Unpacker:
 
 
 class ByMark:
-    """A decoder of whatever begins like a gzip or zstd file, whatever its name or type.
+    """A decoder of whatever begins like a gzip, zstd, bzip2 or xz file, whatever its name or type.
 
     Servers send `list.csv.gz` with and without a Content-Encoding, and either may mean one layer
     or two. No format of ours begins like that.
@@ -178,6 +207,10 @@ class ByMark:
             self._inner = unpacker("gzip", self._origin)
         elif head.startswith(_ZSTD):
             self._inner = unpacker("zstd", self._origin)
+        elif head.startswith(_XZ):
+            self._inner = Unpacker(self._origin, "xz", _xz)
+        elif head.startswith(_BZIP2) and head[4:10] == _BZIP2_BLOCK:
+            self._inner = Unpacker(self._origin, "bzip2", _bzip2)
         else:
             self._inner = Plain()
         return head

@@ -23,6 +23,8 @@ SECRETS = {
     "MISP_KEY": "k",
     "PHONEBLOCK_TOKEN": "p",
     "TAXII_PASSWORD": "s",
+    "KH_ACCESS_KEY": "a",
+    "KH_SECRET_KEY": "b",
 }
 EXAMPLES = sorted((Path(__file__).parents[3] / "config" / "feeds").glob("*.toml"))
 LEAST = """
