@@ -2,9 +2,10 @@
 
     python -m tests.fuzz.switch_records --dialect freeswitch --seconds 600 --seed 1
 
-Each round takes golden samples of the dialect, changes them at one to three places, takes fields
-out or puts far away times in, and reads them with kernels and without. It ends at the first record
-that is read otherwise than promised, which the message holds.
+Each round takes golden samples of the dialect, changes them at one to three places, takes fields or
+lines out, puts others and far away times in, and reads them with kernels and without. Then it
+writes the records into one file, and cuts that in pieces. It ends at the first record that is read
+otherwise than promised, which the message holds.
 """
 
 import random
@@ -15,13 +16,14 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from stream.calls.decode import decode
-from stream.calls.dialects import KNOWN, dialect_named
+from stream.calls.dialects import KNOWN, dialect_named, framing_in
 from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import Dialect, SwitchSettings, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping import MappingSettings
 from stream.calls.dialects.preview import understood
 from stream.calls.settings import DecodeSettings
+from stream.calls.submitted_records import Framing, RecordSplitter, records_in
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.call import RejectReason
@@ -55,6 +57,14 @@ TIMES = (
     *(b"2026-03-08 02:30:00", b"2026-11-25T08:02:03.999999999Z", b"2611258002032b0700", b"NaN"),
 )
 """Far away, in a gap of the clock, in no form."""
+LINES = (
+    *(b"", b" ", b"\r", b"\t = ", b"\tAcct-Status-Type = 2", b'\tCisco-AVPair = "="', b"{}"),
+    *(b'\tCisco-AVPair = "h323-conf-id=1"', b'\tCalled-Station-Id = "\\777\\"', b"Event: CEL"),
+    *(b"<variables><uuid><uuid>1</uuid></uuid>", b"<!DOCTYPE cdr>", b"<![CDATA[<uuid>]]>"),
+    *(b"</cdr>", b"<cdr>", b"&lol;", b"<!-- -- -->", b"<a>" * 40),
+    b'\th323-setup-time = "*99:99:99.9 UTC Mon Feb 30 9999"',
+)
+"""Lines that a broken or hostile writer puts between others."""
 DIALECTS: dict[str, tuple[Dialect, ...]] = {
     kind: tuple(
         dialect_named(kind if kind == "ringfence" else f"{kind}:{switch}", {}, SWITCHES)
@@ -66,7 +76,7 @@ DIALECTS: dict[str, tuple[Dialect, ...]] = {
 
 @cache
 def samples(kind: str) -> tuple[bytes, ...]:
-    """The golden samples of a dialect; FreeSWITCH's in the forms of a POST too."""
+    """The golden samples of a dialect; FreeSWITCH's JSON in the forms of a POST too."""
     found = [path.read_bytes().rstrip(b"\n") for path in sorted(GOLDEN.glob(f"{kind}/*/input.*"))]
     if kind == "freeswitch":
         found += [b"cdr=" + quote_from_bytes(one).encode() for one in found if one[:1] == b"{"]
@@ -97,9 +107,14 @@ def mutants(kind: str, seed: int, count: int) -> Iterator[bytes]:
 
 
 def _without_a_field(base: bytes, rng: random.Random) -> bytes:
-    """A record with some of its fields taken out, quotes and commas whole."""
-    parts = base.split(b",")
-    return b",".join(part for part in parts if rng.random() < 0.7)
+    """A record with some of its fields or lines taken out or given twice, quotes whole."""
+    apart = b"\n" if base.count(b"\n") > 5 else b","
+    parts = base.split(apart)
+    if apart == b"\n" and rng.random() < 0.3:
+        parts.insert(rng.randrange(len(parts)), rng.choice(parts))
+    if apart == b"\n" and rng.random() < 0.3:
+        parts.insert(rng.randrange(len(parts)), rng.choice(LINES))
+    return apart.join(part for part in parts if rng.random() < (0.95 if apart == b"\n" else 0.7))
 
 
 def _with_another_time(base: bytes, rng: random.Random) -> bytes:
@@ -140,10 +155,30 @@ def _check_call(dialect: Dialect, value: bytes, started_at_s: float | None) -> N
     dialect.found(value)
 
 
+def check_cutting(values: Sequence[bytes], framing: Framing, rng: random.Random) -> None:
+    """Write `values` into one file: cut in any pieces and from any record on it is the same."""
+    data = b"\n\n".join(values)[:200_000]
+    whole = RecordSplitter(0, 1, 5_000, framing)
+    expected = whole.feed(data)
+    pieces, found, at = RecordSplitter(0, 1, 5_000, framing), [], 0
+    while at < len(data):
+        size = rng.choice((1, 7, 63, 4_096, 100_000))
+        found += pieces.feed(data[at : at + size])
+        at += size
+    assert (found, pieces.at, pieces.number) == (expected, whole.at, whole.number)
+    if expected[1:]:
+        index = rng.randrange(1, len(expected))
+        again = RecordSplitter(expected[index].at, expected[index].number, 5_000, framing)
+        assert again.feed(data[expected[index].at :]) == expected[index:]
+    assert all(record.value.strip() for record in [*expected, *filter(None, [whole.rest()])])
+    records_in(data)
+
+
 def run(kind: str, seed: int, count: int) -> int:
     """Check `count` records; how many were calls."""
     calls = 0
     values = list(mutants(kind, seed, count))
+    check_cutting(values, framing_in(kind), random.Random(seed))
     for start in range(0, count, BATCH):
         batch = values[start : start + BATCH]
         for dialect in DIALECTS[kind]:

@@ -43,16 +43,21 @@ def call(number: int) -> bytes:
 async def here(tmp_path: Path, kafka, redis_url: str) -> Deployment:
     """A deployment with a topic of each dialect that is used here."""
     more = MORE.format(tmp_path / "places")
-    dialects = {"": "asterisk-csv:bkk", ".fs": "freeswitch", ".wrong": "asterisk-custom:bkk"}
+    dialects = {
+        "": "asterisk-csv:bkk",
+        ".fs": "freeswitch",
+        ".wrong": "asterisk-custom:bkk",
+        ".radius": "radius",
+    }
     site = Deployment(tmp_path, kafka, redis_url, more, dialects)
     settings = load([site.config], {})
     await ensure_topics(settings.kafka_client(), settings.calls.names(1), lambda _: None)
     return site
 
 
-def taken(engine: Engine, number: int) -> None:
+def taken(engine: Engine, number: int, dialect: str = "asterisk-csv:bkk") -> None:
     """Wait until a process has sent so many records."""
-    labels = {"dialect": "asterisk-csv:bkk", "outcome": "taken"}
+    labels = {"dialect": dialect, "outcome": "taken"}
     engine.until(lambda: engine.metric("ringfence_ingest_records_total", **labels) >= number)
 
 
@@ -97,6 +102,47 @@ async def test_every_line_comes_over_kills_and_rotations(here: Deployment) -> No
     marks = {(record.value, dict(record.headers)["rf_record"]) for record in records}
     assert (len(marks), again < 1000) == (len(lines), True)
     assert all(record.key == record.value[-17:-1].rpartition(b'"')[2] for record in records)
+
+
+def start(number: int) -> bytes:
+    """A record of a RADIUS detail file."""
+    return (
+        b"Wed Nov 25 15:02:03 2026\n\tAcct-Status-Type = Start\n"
+        b'\tCalling-Station-Id = "+447700900101"\n\tCalled-Station-Id = "+66812345678"\n'
+        b'\tAcct-Session-Id = "%d"\n\tTimestamp = 1795593723\n\n' % number
+    )
+
+
+async def test_records_of_several_lines_come_over_kills_and_rotations(here: Deployment) -> None:
+    """A record torn in its middle waits over kill -9, and comes whole and once its rest is there;
+    one that a rotation leaves torn comes as it is.
+    """
+    path = here.folder / "detail"
+    port = free_ports(1)[0]
+    words = ("--dialect", "radius", "--follow", "--port", str(port))
+    records = [start(number) for number in range(600)]
+    path.write_bytes(b"".join(records[:200]) + records[200][:90])
+    with here.engine(*words, command=("ingest", str(path)), port=port) as first:
+        taken(first, 200, "radius")
+        first.kill()
+    with path.open("ab") as file:
+        file.write(records[200][90:] + b"".join(records[201:400]) + records[400][:150])
+    with here.engine(*words, command=("ingest", str(path)), port=port) as second:
+        taken(second, 200, "radius")
+        second.kill()
+    path.rename(path.with_name("detail.1"))
+    with path.with_name("detail.1").open("ab") as file:
+        file.write(records[400][150:] + records[401][:-1])
+    path.write_bytes(b"".join(records[402:]))
+    with here.engine(*words, command=("ingest", str(path)), port=port) as third:
+        taken(third, 200, "radius")
+        third.until(lambda: third.metric("ringfence_ingest_behind_bytes") == 0)
+        assert third.metric("ringfence_ingest_files_total", happening="lost") == 0
+        assert third.stop() == 0
+    found = await read(here.bootstrap, f"{here.calls}.radius")
+    assert {record.value for record in found} == {record.rstrip() for record in records}
+    marks = {(record.value, dict(record.headers)["rf_record"]) for record in found}
+    assert len(marks) == len(records)
 
 
 async def test_files_of_one_call_each_and_a_wrong_dialect(here: Deployment) -> None:

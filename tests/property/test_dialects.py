@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +122,43 @@ def test_fields_survive_a_round_trip(dialect, call_id, caller, callee, ascii_onl
     if ascii_only or not any("\ud800" <= c <= "\udfff" for c in f"{call_id}{caller}{callee}"):
         (told,) = [batch.key_fields[index] for index in range(len(batch))]
         assert (told.call_id, told.caller, told.callee) == (call_id, caller, callee)
+
+
+lines_of_text = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1
+).filter(lambda text: text.strip() == text)
+
+
+def in_detail(text):
+    """A text as FreeRADIUS writes it."""
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+@given(call_id=lines_of_text, caller=lines_of_text, callee=lines_of_text)
+def test_texts_of_several_lines_and_of_xml_are_read_letter_for_letter(call_id, caller, callee):
+    """Quotes, escapes, separators and markup within a value are the value's."""
+    told = (call_id, caller, callee)
+    lines = {
+        "Acct-Multi-Session-Id": call_id,
+        "Calling-Station-Id": caller,
+        "Called-Station-Id": callee,
+    }
+    detail = "Wed Nov 25 15:02:03 2026\n\tAcct-Status-Type = Start\n" + "".join(
+        f'\t{name} = "{in_detail(text)}"\n' for name, text in lines.items()
+    )
+    event = f"Event: Cdr\r\nSource: {caller}\r\nDestination: {callee}\r\nUniqueID: {call_id}\r\n"
+    tags = {"caller_id_number": caller, "destination_number": callee}
+    profile = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in tags.items())
+    document = (
+        f"<cdr><variables><uuid>{quote(call_id, safe='')}</uuid></variables>"
+        f"<callflow><caller_profile>{profile}</caller_profile></callflow></cdr>"
+    )
+    for kind, value in (
+        ("radius", detail), ("asterisk-ami-text", event), ("freeswitch-xml", document),
+    ):  # fmt: skip
+        read = dialect_named(f"{kind}:zone", {}, SWITCHES).key_fields(value.encode())
+        if kind != "freeswitch-xml" or caller != callee:
+            assert (read.call_id, read.caller, read.callee) == told, kind
 
 
 def test_the_usual_records_of_json_dialects_are_scanned():

@@ -114,7 +114,8 @@ def _cleaned(found: dict[str, Any], wanted: frozenset[str]) -> Attributes:
     pairs = found.pop(_PAIRS, ())
     for pair in pairs if isinstance(pairs, list) else [pairs]:
         name, apart, text = pair.partition("=") if isinstance(pair, str) else ("", "", "")
-        if apart and name in wanted:
+        # Others may hold what a caller chose, and are no place for numbers.
+        if apart and name in wanted and name.startswith("h323-"):
             found.setdefault(name, text)
     record = {
         name: said.removeprefix(f"{name}=") if isinstance(said, str) else said
