@@ -17,7 +17,7 @@ from cattrs import Converter
 
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.config.bundled_files import location
 from stream.config.environment import NO_TABLES, filled, settings_in
@@ -354,6 +354,7 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
         if switch.trunk and switch.trunk not in tables["trunks"]:
             text = _no_trunk(switch.trunk, tables["trunks"])
             yield Problem(("switches", name, "trunk"), text)
+    yield from _kinds(tables["mappings"])
     for topic, dialect in _table(tables["calls"], "topics").items():
         kind, _, which = str(dialect).partition(":")
         if kind == "mapping" and which in tables["mappings"]:
@@ -362,6 +363,19 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
             dialect_named(str(dialect), {}, switches)
         except ValueError as error:
             yield Problem(("calls", "topics", topic), str(error))
+
+
+def _kinds(mappings: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield the mappings that `kinds` of others name, and that read no kind of record."""
+    plain = [name for name in mappings if not _table(mappings, name).get("kinds")]
+    for name in mappings:
+        kinds = _table(_table(mappings, name), "kinds")
+        for place in kinds:
+            for value, which in _table(kinds, place).items():
+                if isinstance(which, str) and which not in plain:
+                    text = f"names no table [mappings.{which}] without kinds; known: "
+                    known = ", ".join(plain) or "there is none"
+                    yield Problem(("mappings", name, "kinds", place, value), text + known)
 
 
 def _no_trunk(name: str, trunks: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from stream.calls.call_batch import CallBatch
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels

@@ -20,7 +20,7 @@ from stream.calls.dialects import KNOWN, dialect_named, framing_in
 from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import Dialect, SwitchSettings, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.dialects.preview import understood
 from stream.calls.settings import DecodeSettings
 from stream.calls.submitted_records import Framing, RecordSplitter, records_in
@@ -45,8 +45,64 @@ MAPPINGS = {
         time="%Y-%m-%d %H:%M:%S",
         time_zone="Asia/Bangkok",
         patterns={"caller": r"^(?:sip:)?([^@]+)"},
-    )
+    ),
+    "bars": MappingSettings(
+        "csv",
+        {"callee": "number", "started_at": "started"},
+        delimiter="||",
+        columns=("type", "node", "id", "io", "cli", "extension", "number", "dialled", "started"),
+        skip=("#", "type||"),
+        only={"type": ("CALL", "")},
+        joined={"call_id": ("node", "id")},
+        otherwise={"callee": ("dialled",)},
+        choose={"caller": {"io": {"I": "cli", "O": "extension"}}},
+        time="ms",
+    ),
+    "fixed": MappingSettings(
+        "fixed",
+        {"call_id": "0", "caller": "1", "callee": "2", "started_at": "3"},
+        widths=(8, 16, 16, 16),
+        time="us",
+    ),
+    "json": MappingSettings(
+        "json",
+        {"call_id": "id", "caller": "from.number", "callee": "to.number", "started_at": "at"},
+        only={"kind": ("call", "1", "")},
+        otherwise={"call_id": ("uuid",), "callee": ("dialled",)},
+    ),
+    "chosen": MappingSettings(
+        "json",
+        {"call_id": "id", "callee": "to"},
+        choose={"caller": {"io": {"in": "cli", "out": "ext"}}, "trunk": {"io": {"in": "gw"}}},
+    ),
+    "kinds": MappingSettings(
+        "json", kinds={"kind": {"call": "json", "1": "json", "leg": "chosen"}}
+    ),
 }
+MAPPED = {
+    "mapping:csv": [b'c-1,sip:+447700900101@h,"081,2",2026-11-25 08:02:03,17', b"c-2,,,,"],
+    "mapping:bars": [
+        b"type||node||id||io||cli||extension||number||dialled||started",
+        b'CALL||1||42||I||+447700900101||215||"0812""345678"||||1795593723000',
+        b"CALL||1||43||O||||215||||0812345678||1795593723000",
+        b"END||1||44||O||||215||||0812345678||",
+        b"# 2026-11-25",
+    ],
+    "mapping:fixed": [
+        b"c1      +447700900101   0812345678      1795593723000000",
+        b"c2                      0812345678",
+    ],
+    "mapping:json": [
+        b'{"kind":"call","id":"a","from":{"number":"+447700900101"},"to":{"number":"081"},"at":1}',
+        b'{"kind":1,"uuid":7,"from":{"number":null},"dialled":"081","at":"2026-11-25T08:02:03Z"}',
+        b'{"kind":"leg","id":"a","from":{"number":"+447700900101"},"to":{"number":"081"}}',
+    ],
+    "mapping:chosen": [
+        b'{"kind":"leg","id":"a","io":"in","cli":"+447700900101","to":"081","gw":"t"}',
+        b'{"kind":"leg","id":8,"io":"out","ext":215,"to":"+447700900101","at":1795593723}',
+    ],
+}
+MAPPED["mapping:kinds"] = [*MAPPED["mapping:json"], *MAPPED["mapping:chosen"]]
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
 SETTINGS = DecodeSettings(record_bytes_max=20_000, check_callee=True)
 REASONS = frozenset(RejectReason)
@@ -71,7 +127,7 @@ DIALECTS: dict[str, tuple[Dialect, ...]] = {
         for switch in (("zone",) if kind == "ringfence" else SWITCHES)
     )
     for kind in KNOWN
-} | {"mapping:csv": (dialect_named("mapping:csv", MAPPINGS),)}
+} | {f"mapping:{name}": (dialect_named(f"mapping:{name}", MAPPINGS),) for name in MAPPINGS}
 
 
 @cache
@@ -81,9 +137,7 @@ def samples(kind: str) -> tuple[bytes, ...]:
     if kind == "freeswitch":
         found += [b"cdr=" + quote_from_bytes(one).encode() for one in found if one[:1] == b"{"]
         found += [b"cdr=" + b64encode(one) for one in found if one[:1] == b"{"]
-    if kind == "mapping:csv":
-        found = [b'c-1,sip:+447700900101@h,"081,2",2026-11-25 08:02:03,17', b"c-2,,,,"]
-    return tuple(found)
+    return tuple(found or MAPPED[kind])
 
 
 def mutants(kind: str, seed: int, count: int) -> Iterator[bytes]:
@@ -147,9 +201,10 @@ def _check_call(dialect: Dialect, value: bytes, started_at_s: float | None) -> N
     call = whole(call_fields, dialect.details(value))
     told = (call.call_id, call.caller, call.callee, call.trunk)
     assert told == (call_fields.call_id, call_fields.caller, call_fields.callee, call_fields.trunk)
-    assert call_fields.call_id or dialect.name in ("ringfence", "mapping:csv") or dialect.layout
+    mapped = dialect.name.startswith("mapping:")
+    assert call_fields.call_id or dialect.name == "ringfence" or mapped or dialect.layout
     assert call.started_at_s == started_at_s
-    far = dialect.name == "ringfence" or dialect.name.startswith("mapping:")
+    far = dialect.name == "ringfence"
     assert started_at_s is None or far or EARLIEST_S <= started_at_s < LATEST_S
     assert call.duration_s is None or call.duration_s >= 0
     dialect.found(value)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason

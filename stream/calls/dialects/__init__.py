@@ -14,7 +14,8 @@ from stream.calls.dialects.dialect import UNSET, Dialect, SwitchSettings
 from stream.calls.dialects.flat_form import FlatDialect, FlatForm
 from stream.calls.dialects.freeswitch_xml import freeswitch_xml
 from stream.calls.dialects.json_form import JsonDialect, JsonForm
-from stream.calls.dialects.mapping import CsvMapping, JsonMapping, MappingSettings
+from stream.calls.dialects.mapping import KindsMapping, made
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.dialects.radius import RADIUS
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.submitted_records import Framing
@@ -139,9 +140,7 @@ def dialect_named(
             there = ", ".join(mappings) or "there is none"
             raise ValueError(f"names no table [mappings.{which}]; known: {there}")
         settings = mappings[which]
-        if settings.format == "csv":
-            return CsvMapping(name, settings)
-        return JsonMapping(name, settings)
+        return KindsMapping(name, settings, mappings) if settings.kinds else made(name, settings)
     if kind not in KNOWN:
         known = ", ".join([*KNOWN, "mapping:<name>"])
         raise ValueError(f"no dialect is called {name!r}; there are {known}")

@@ -1,35 +1,15 @@
-"""CSV: the cells of a line, and dialects by a table of columns. One line is one record."""
+"""CSV dialects by a table of columns. One line is one record."""
 
-import csv
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from typing import Any
+from functools import lru_cache
 
 from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
+from stream.calls.dialects.columns import cells_of
 from stream.calls.dialects.dialect import Details, NoCall, RecordField, SwitchSettings, Value
 from stream.core.model.call import RejectReason, Stage
-
-
-def cells_of(value: Value, delimiter: str) -> list[str]:
-    """Read the cells of one line, quoted as RFC 4180 says. Raises NoCall or UnicodeDecodeError."""
-    line = str(value, "utf-8")
-    try:
-        rows = list(csv.reader((line,), _quoting(delimiter)))
-    except csv.Error as error:
-        raise NoCall(RejectReason.NOT_CSV, str(error)) from error
-    if len(rows) != 1:
-        raise NoCall(RejectReason.NOT_CSV, f"{len(rows)} lines where one is a record")
-    return rows[0]
-
-
-@cache
-def _quoting(delimiter: str) -> Any:
-    # Made once: making it costs as much as reading a line.
-    return csv.reader((), delimiter=delimiter, strict=True).dialect
-
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
 """A date, or an epoch: whether it makes sense is looked at where it is read."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from stream.calls.decode_one import NO_CALL
 from stream.calls.dialects import KNOWN, fields
-from stream.calls.dialects.csv_form import cells_of
+from stream.calls.dialects.columns import cells_of
 from stream.calls.dialects.dialect import SwitchSettings
 from stream.calls.dialects.draft_mapping import mapping_draft
 from stream.calls.dialects.json_form import Members, raw_at

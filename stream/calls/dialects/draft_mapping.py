@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from stream.calls.decode_one import NO_CALL
 from stream.calls.dialects import fields
-from stream.calls.dialects.csv_form import cells_of
+from stream.calls.dialects.columns import cells_of
 from stream.core.numbers.number import Kind, parse
 
 _LOOKED_AT: Final = 50

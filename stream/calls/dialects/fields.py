@@ -19,6 +19,7 @@ LATEST_S = 4_102_444_800
 """2000 and 2100: no switch of ours was there before, and its clock is wrong behind."""
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_CLOCK = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,6})?)", re.ASCII)
 _STAGES = {stage.value: stage for stage in Stage}
 _INGRESSES = {ingress.value: ingress for ingress in Ingress}
 _decode = msgspec.json.Decoder().decode
@@ -74,10 +75,16 @@ def number(value: Any) -> float | None:
     return read if math.isfinite(read) else None
 
 
-def duration_s(value: Any) -> float | None:
-    """Return seconds that are not negative, else None."""
+def duration_s(value: Any, unit: float = 1.0) -> float | None:
+    """Return seconds that are not negative, else None; also of `1:02:03`, hours to seconds.
+
+    `unit` is the number of units that are a second.
+    """
+    if isinstance(value, str) and (clock := _CLOCK.fullmatch(value)):
+        hours, minutes, seconds = clock.groups()
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
     seconds = number(value)
-    return seconds if seconds is not None and seconds >= 0 else None
+    return seconds / unit if seconds is not None and seconds >= 0 else None
 
 
 def stage(value: Any) -> Stage:
@@ -90,33 +97,46 @@ def ingress(value: Any) -> Ingress:
     return _INGRESSES.get(value, Ingress.UNKNOWN) if isinstance(value, str) else Ingress.UNKNOWN
 
 
-def epoch_s(value: Any, *, written: str | None = None, zone: tzinfo | None = UTC) -> float | None:
-    """Return seconds since the epoch, from RFC 3339 text or an epoch in s or ms.
-
-    `written` is a strptime format for text of another form; `zone` is that of text without one,
-    which is not read where that is None.
-    """
+def epoch_s(value: Any) -> float | None:
+    """Return seconds since the epoch, from RFC 3339 text (UTC if it says no zone) or an epoch."""
     seconds = number(value)
-    if seconds is not None and written is None:
+    if seconds is not None:
         if seconds >= _MS_FROM:
             seconds /= 1000
         return seconds if 0 <= seconds < _MS_FROM else None
     if not isinstance(value, str):
         return None
-    seconds = _written_s(value, written, zone) if written else _clock_s(value, zone)
+    seconds = _clock_s(value, UTC)
     return seconds if seconds is not None and seconds >= 0 else None
 
 
-def _written_s(value: str, written: str, zone: tzinfo | None) -> float | None:
+def _bounded(seconds: float | None) -> float | None:
+    """Return a time of 2000 to 2100, else None."""
+    return seconds if seconds is not None and EARLIEST_S <= seconds < LATEST_S else None
+
+
+def counted_s(value: Any, unit: float) -> float | None:
+    """Return seconds since the epoch from a count of which `unit` are a second, as `moment_s`."""
+    count = number(value)
+    return None if count is None else _bounded(count / unit)
+
+
+def written_s(value: Any, written: str, zone: tzinfo | None) -> float | None:
+    """Return seconds since the epoch of a text in a strptime format, as `moment_s`.
+
+    RFC 3339 with its zone is read beside any format: it has one meaning.
+    """
+    if not isinstance(value, str):
+        return None
     try:
         moment = datetime.strptime(value, written)  # noqa: DTZ007 - the zone follows
     except ValueError:
-        return None
+        return _bounded(_clock_s(value, None))
     if moment.tzinfo is None:
         if zone is None:
             return None
         moment = moment.replace(tzinfo=zone)
-    return moment.timestamp()
+    return _bounded(moment.timestamp())
 
 
 def moment_s(value: Any, zone: tzinfo | None) -> float | None:
@@ -130,7 +150,7 @@ def moment_s(value: Any, zone: tzinfo | None) -> float | None:
         seconds /= 1e6 if seconds >= _US_FROM else 1e3 if seconds >= _MS_FROM else 1
     elif isinstance(value, str):
         seconds = _clock_s(value, zone)
-    return seconds if seconds is not None and EARLIEST_S <= seconds < LATEST_S else None
+    return _bounded(seconds)
 
 
 def _clock_s(value: str, zone: tzinfo | None) -> float | None:

@@ -1,142 +1,55 @@
-r"""Dialect `mapping:<name>`: any JSON or CSV, by a table in the configuration.
+"""Dialect `mapping:<name>`: any JSON, CSV or fixed columns by a table, see `mapping_settings`.
 
-    [mappings.acme]
-    format = "json"                        # json | csv
-    time = "%Y-%m-%d %H:%M:%S"             # strptime; empty: RFC 3339, or the epoch in s or ms
-    time_zone = "Asia/Bangkok"             # or "+07:00": of times that do not say
-    fields = { call_id = "variables.uuid", caller = "from.number", callee = "to.number" }
-    patterns = { caller = '^(?:sip:)?([^@]+)', trunk = '^([a-z]+)-' }
-    constants = { stage = "end", trunk = "intl-1" }
-
-A JSON path's steps are separated by dots; a dot inside a key is written `\.`. A CSV field is a
-name from `columns` or a column's number, from 0; empty numbers are withheld ones. Of a pattern
-(a regular expression, see `linear_patterns`) counts the first group, or all that it matches; where
-it does not match, a call id or number stays as it is, so that no listed number gets by, and an
-optional field is none.
+JSON is as fast as a switch's own dialect where the key fields have a path each: the kernels scan
+it. A field that is joined, or chosen by another one's value, takes the slower way.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import tzinfo
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from stream.calls.call_batch import FIELDS, SIGNED, KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.csv_form import cells_of
-from stream.calls.dialects.dialect import REQUIRED, Details, FieldLayout, NoCall, RecordField, Value
-from stream.calls.dialects.json_form import PathReader, keys_of, value_at
+from stream.calls.dialects.columns import Cut, columns_cut
+from stream.calls.dialects.dialect import (
+    REQUIRED,
+    Details,
+    Dialect,
+    FieldLayout,
+    NoCall,
+    Only,
+    RecordField,
+    Value,
+)
+from stream.calls.dialects.json_form import Members, PathReader, keys_of, raw_at, value_at, written
 from stream.calls.dialects.linear_patterns import cutter
+from stream.calls.dialects.mapping_settings import UNITS, MappingSettings, steps
 from stream.core.model.call import RejectReason
-from stream.core.model.time_zones import zone_named
 
-OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s", *SIGNED)
+Read = Callable[[Any], Any]
+"""From a place to what stands there; None: nothing."""
 _KEYS = (*FIELDS, *SIGNED)
 _MAY_BE = tuple(key for key in _KEYS if key not in REQUIRED)
 """Fields of `KeyFields` that a call may lack, in its order."""
-_ZONED = re.compile(r"%(?:z|:z|Z|s)")
-"""In a time format: the times say their zone."""
-
-
-@dataclass(frozen=True, slots=True)
-class MappingSettings:
-    """One table `[mappings.<name>]`; see the module. `fields` and `constants` share no key."""
-
-    format: str
-    fields: Mapping[str, str]
-    constants: Mapping[str, str] = field(default_factory=dict)
-    columns: Sequence[str] = ()
-    delimiter: str = ","
-    time: str = ""
-    time_zone: str = ""
-    utc_offset: str = ""
-    patterns: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if wrong := [*self._wrong()]:
-            raise ValueError("; ".join(wrong))
-
-    def _wrong(self) -> Iterator[str]:
-        known = (*REQUIRED, *OPTIONAL)
-        if self.format not in ("json", "csv"):
-            yield f"format is json or csv, not {self.format!r}"
-        if len(self.delimiter) != 1:
-            yield f"delimiter is one character, not {self.delimiter!r}"
-        for key in (*self.fields, *self.constants):
-            if key not in known:
-                yield f"{key!r} is no field of a call; they are {', '.join(known)}"
-        for key in sorted(self.fields.keys() & self.constants.keys()):
-            yield f"{key!r} is both in fields and in constants"
-        for key in REQUIRED:
-            if key not in self.fields:
-                yield f"fields must say where {key} is"
-        for key, place in self.fields.items():
-            if self.format == "csv" and place not in self.columns and not place.isdecimal():
-                yield f"{key}: no column is called {place!r}"
-            if self.format == "json" and not all(steps(place)):
-                yield f"{key}: {place!r} is no path"
-        if self.format == "json" and (clash := _clash(self.fields)):
-            yield clash
-        for key, pattern in self.patterns.items():
-            if key not in self.fields:
-                yield f"patterns: {key!r} is not in fields"
-            try:
-                cutter(pattern)
-            except ValueError as error:
-                yield f"patterns: {key}: {error}"
-        yield from self._wrong_times()
-
-    def _wrong_times(self) -> Iterator[str]:
-        if self.time_zone and self.utc_offset:
-            yield "time_zone and utc_offset say the same: keep one"
-        for key in ("time_zone", "utc_offset"):
-            if text := getattr(self, key):
-                try:
-                    zone_named(text)
-                except ValueError as error:
-                    yield f"{key}: {error}"
-        local = self.time and not _ZONED.search(self.time) and "started_at" in self.fields
-        if local and not (self.time_zone or self.utc_offset):
-            yield f"time {self.time!r} has no zone: time_zone says which, e.g. Asia/Bangkok"
-
-    @property
-    def zone(self) -> tzinfo | None:
-        """Of times that do not say theirs; None: those are not read."""
-        name = self.time_zone or self.utc_offset
-        return zone_named(name) if name else None
-
-
-def _clash(paths: Mapping[str, str]) -> str:
-    """Return what is wrong where one path ends inside another; "": none does."""
-    ends = [tuple(steps(path)) for path in paths.values()]
-    for end in ends:
-        for other in ends:
-            if len(end) < len(other) and other[: len(end)] == end:
-                return f"{'.'.join(end)} is a field and holds {'.'.join(other)}"
-    if len(set(ends)) < len(ends):
-        return "two fields have the same path"
-    return ""
-
-
-def steps(path: str) -> list[str]:
-    r"""Return the keys that lead to a JSON field: `sip.code` has two, `sip\.code` is one."""
-    return [step.replace("\\.", ".") for step in re.split(r"(?<!\\)\.", path)]
+_FILTERED = "`only` in the mapping says which records are calls"
 
 
 def _details(found: Mapping[str, Any], settings: MappingSettings) -> Details:
     return Details(
-        started_at_s=_started_at_s(found, settings),
+        started_at_s=_started_at_s(found.get("started_at"), settings),
         stage=fields.stage(found.get("stage")),
         carrier=fields.text(found.get("carrier")),
-        duration_s=fields.duration_s(found.get("duration_s")),
+        duration_s=fields.duration_s(found.get("duration_s"), UNITS[settings.duration]),
     )
 
 
-def _started_at_s(found: Mapping[str, Any], settings: MappingSettings) -> float | None:
-    written = settings.time or None
-    return fields.epoch_s(found.get("started_at"), written=written, zone=settings.zone)
+def _started_at_s(said: Any, settings: MappingSettings) -> float | None:
+    if settings.time in UNITS:
+        return fields.counted_s(said, UNITS[settings.time])
+    if settings.time:
+        return fields.written_s(said, settings.time, settings.zone)
+    return fields.moment_s(said, settings.zone)
 
 
 class _Patterns:
@@ -163,40 +76,117 @@ class _Patterns:
         return found
 
 
+def _said(value: Any) -> str:
+    """Return what stands at a place that decides, as a mapping writes it; "": nothing."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, str | int) else ""
+
+
+class _Source:
+    """Where one field of a call is: at one of `ways`, in all of `joined`, or where `by` says."""
+
+    def __init__(self, key: str, settings: MappingSettings, place_of: Callable[[str], Any]) -> None:
+        own = (settings.fields[key],) if key in settings.fields else ()
+        self.ways = tuple(map(place_of, (*own, *settings.otherwise.get(key, ()))))
+        self.joined = tuple(map(place_of, settings.joined.get(key, ())))
+        (self._by, chosen), *_ = (*settings.choose.get(key, {}).items(), ("", {}))
+        self._by_place = place_of(self._by) if chosen else None
+        self._chosen = {value: place_of(place) for value, place in chosen.items()}
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether the first of `ways` is where it usually is."""
+        return not self.joined and not self._chosen
+
+    def all(self) -> Iterator[Any]:
+        """Yield the places that every record has, which this may ask for."""
+        yield from (*self.ways[:1], *self.joined, *self._chosen.values())
+        if self._chosen:
+            yield self._by_place
+
+    def places(self, read: Read) -> tuple[Any, ...]:
+        """Return the places to look at in this record, in order. Raises NoCall: none is chosen."""
+        if not self._chosen:
+            return self.joined or self.ways
+        place = self._chosen.get(_said(read(self._by_place)))
+        if place is not None:
+            return (place,)
+        if not self.ways:
+            choices = ", ".join(map(repr, self._chosen))
+            raise NoCall(
+                RejectReason.WRONG_TYPE, f"{self._by} is none of {choices}: `choose` says no more"
+            )
+        return self.ways
+
+    def value(self, read: Read) -> Any:
+        """Return an optional field; None: it is not there."""
+        try:
+            places = self.places(read)
+        except NoCall:
+            return None
+        if self.joined:
+            parts = [_said(read(place)) for place in places]
+            return "-".join(parts) if all(parts) else None
+        return next((value for place in places if (value := read(place)) is not None), None)
+
+
 class JsonMapping:
     """Any JSON: one msgspec type is made of the paths, so what nobody asked for is skipped."""
 
     def __init__(self, name: str, settings: MappingSettings) -> None:
         self.name = name
         self._settings = settings
-        self._paths = {key: tuple(steps(path)) for key, path in settings.fields.items()}
-        self.json_keys = keys_of(self._paths[key] for key in REQUIRED)
-        self._optional = tuple(key for key in _MAY_BE if key in settings.fields)
-        wanted = (*REQUIRED, *self._optional)
-        self._key_fields = PathReader({key: self._paths[key] for key in wanted})
-        self._lean = PathReader({key: self._paths[key] for key in REQUIRED})
+        self._sources = {key: _Source(key, settings, _path) for key in settings.placed}
+        required = {key: self._sources[key] for key in REQUIRED}
+        self.json_keys = keys_of(path for source in required.values() for path in source.all())
+        self._optional = tuple(key for key in _MAY_BE if key in settings.placed)
         self._patterns = _Patterns(settings.patterns)
         self._constants = tuple(settings.constants.get(key) for key in _MAY_BE)
+        self._only = tuple(
+            Only(_path(place), tuple(filter(None, values)), "" in values, _FILTERED)
+            for place, values in settings.only.items()
+        )
+        self.layout = self._layout()
+        usual = dict(self.layout.paths) if self.layout else {}
+        if self.layout and self._only:
+            usual["only"] = self._only[0].path
+        self._reader = PathReader(usual) if usual else None
+
+    def _layout(self) -> FieldLayout | None:
+        """Return where the scan finds the key fields; None: not at one path each."""
+        wanted = {key: self._sources[key] for key in (*REQUIRED, *self._optional)}
+        if not all(source.is_plain for source in wanted.values()) or len(self._only) > 1:
+            return None
+        if any(len(wanted[key].ways) > 1 for key in self._optional):
+            return None
+        paths = {key: source.ways[0] for key, source in wanted.items()}
+        told = [*paths.values(), *(one.path for one in self._only)]
+        if any(one != two and one[: len(two)] == two for one in told for two in told):
+            return None
+        if len(set(told)) < len(told) or self._patterns.cut_key_fields():
+            return None
         constants = zip(_MAY_BE, self._constants, strict=True)
-        scanned = FieldLayout(
-            tuple((key, self._paths[key]) for key in wanted),
+        return FieldLayout(
+            tuple(paths.items()),
             tuple((key, text) for key, text in constants if text),
             empty_is_absent=True,
+            only=self._only[0] if self._only else None,
         )
-        self.layout = None if self._patterns.cut_key_fields() else scanned
 
     def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
+        if self._reader is None:
+            return self._slow(value)
         try:
-            found = self._key_fields.read(value)
+            found = self._reader.read(value)
         except msgspec.ValidationError:
-            # Only what cannot be done without makes a record no call: see dialect `ringfence`. Of
-            # the others each is read by itself: one that makes no sense hides no other.
-            found = self._lean.read(value)
-            record = fields.members(value)
-            for key in self._optional:
-                found[key] = value_at(record, self._paths[key])
-        self._patterns.cut(found)
+            return self._slow(value)
+        if self._only:
+            _check(self._only[0], found["only"])
+        return self._of(found)
+
+    def _of(self, found: Mapping[str, Any]) -> KeyFields:
         return KeyFields(
             found["call_id"],
             found["caller"],
@@ -207,34 +197,96 @@ class JsonMapping:
             ),
         )
 
+    def _slow(self, value: Value) -> KeyFields:
+        """Read a record in which something is not as it usually is.
+
+        Only what cannot be done without makes a record no call: an odd trunk hides no caller.
+        """
+        record = fields.members(value)
+        if not record:
+            raise NoCall(RejectReason.WRONG_TYPE, "no JSON object with something in it")
+        for only in self._only:
+            _check(only, value_at(record, only.path, msgspec.UNSET))
+        found = {key: self._text(record, key) for key in REQUIRED}
+        for key in self._optional:
+            found[key] = self._sources[key].value(_reader_of(record))
+        return self._of(self._patterns.cut(found))
+
+    def _text(self, record: Members, key: str) -> str | None:
+        """Read a required field; of an int its digits. A call id that is null is not there."""
+        source = self._sources[key]
+        places = source.places(_reader_of(record))
+        if source.joined:
+            parts = [_said(value_at(record, path)) for path in places]
+            if all(parts):
+                return "-".join(parts)
+            places = tuple(path for path, part in zip(places, parts, strict=True) if not part)
+        else:
+            for path in places:
+                raw = raw_at(record, path)
+                if raw is None:
+                    continue
+                value = fields.read(raw, msgspec.UNSET)
+                if value is None and key == "call_id":
+                    continue
+                if value is None or isinstance(value, str):
+                    return value
+                if isinstance(value, int) and not isinstance(value, bool):
+                    return str(value)
+                text = f"{written(path)} is neither text nor null"
+                raise NoCall(RejectReason.WRONG_TYPE, text)
+        missing = " and ".join(map(written, places))
+        raise NoCall(RejectReason.MISSING_FIELD, f"{missing} missing: {key} is there")
+
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
-        record = fields.members(value)
+        read = _reader_of(fields.members(value))
         found = {
-            key: value_at(record, path) for key, path in self._paths.items() if key not in _KEYS
+            key: source.value(read) for key, source in self._sources.items() if key not in _KEYS
         }
         return _details({**self._settings.constants, **self._patterns.cut(found)}, self._settings)
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
-        path = self._paths.get("started_at")
-        if path is None:
-            return _started_at_s(self._settings.constants, self._settings)
-        found = {"started_at": value_at(fields.members(value), path)}
-        return _started_at_s(self._patterns.cut(found), self._settings)
+        source = self._sources.get("started_at")
+        if source is None:
+            return _started_at_s(self._settings.constants.get("started_at"), self._settings)
+        found = {"started_at": source.value(_reader_of(fields.members(value)))}
+        return _started_at_s(self._patterns.cut(found)["started_at"], self._settings)
 
     def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
-        record = fields.members(value)
-        places = self._settings.fields
-        return {
-            key: RecordField(places[key], value_at(record, path))
-            for key, path in self._paths.items()
-        }
+        read = _reader_of(fields.members(value))
+        return {key: _found(source, read, written) for key, source in self._sources.items()}
 
 
-class CsvMapping:
-    """One CSV line per record, quoted as RFC 4180 says."""
+def _check(only: Only, said: Any) -> None:
+    """Raise NoCall unless `said` makes a record a call; an empty text is as good as none."""
+    if isinstance(said, int):
+        said = _said(said)
+    only.check(None if said == "" else said)
+
+
+def _path(place: str) -> tuple[str, ...]:
+    return tuple(steps(place))
+
+
+def _reader_of(record: Members) -> Read:
+    return lambda path: value_at(record, path)
+
+
+def _found(source: _Source, read: Read, called: Callable[[Any], str]) -> RecordField:
+    try:
+        places = source.places(read)
+    except NoCall:
+        return RecordField("no place is chosen", None)
+    if not source.joined:
+        places = next(((one,) for one in places if read(one) is not None), places[:1])
+    return RecordField(" and ".join(map(called, places)), source.value(read))
+
+
+class ColumnsMapping:
+    """One line per record, cut into columns by `columns.columns_cut`."""
 
     json_keys = ()
     layout = None
@@ -242,17 +294,40 @@ class CsvMapping:
     def __init__(self, name: str, settings: MappingSettings) -> None:
         self.name = name
         self._settings = settings
-        places = {name: place for place, name in enumerate(settings.columns)}
-        self._places = {
-            key: places[column] if column in places else int(column)
-            for key, column in settings.fields.items()
-        }
-        self._least = 1 + max(self._places[key] for key in REQUIRED)
+        self._cut: Cut = columns_cut(settings)
+        self._sources = {key: _Source(key, settings, settings.column) for key in settings.placed}
+        # Most fields have one column, which is read without a call.
+        self._plain = tuple(
+            (key, source.ways[0])
+            for key, source in self._sources.items()
+            if source.is_plain and len(source.ways) == 1
+        )
+        plain = {key for key, _ in self._plain}
+        self._others = tuple(
+            (key, source) for key, source in self._sources.items() if key not in plain
+        )
+        self._chosen = tuple(self._sources[key] for key in REQUIRED if key in settings.choose)
+        asked = [place for key in REQUIRED for place in self._sources[key].all()]
+        self._least = max(1 + max(asked), settings.columns_min)
+        self._header = tuple(
+            (place, settings.columns[place]) for place in asked if place < len(settings.columns)
+        )
+        self._first = self._header[0][0] if self._header else 0
+        self._first_name = self._header[0][1] if self._header else None
+        self._only = tuple(
+            (settings.column(place), place, frozenset(values))
+            for place, values in settings.only.items()
+        )
         self._patterns = _Patterns(settings.patterns)
 
     def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
-        found = self._fields(value)
+        cells = self._cells(value)
+        for source in self._chosen:
+            source.places(_cell_reader(cells))
+        found = self._fields(cells)
+        if not found["call_id"]:
+            raise NoCall(RejectReason.MISSING_FIELD, "call_id is empty")
         return KeyFields(
             found["call_id"],
             found["caller"],
@@ -262,29 +337,105 @@ class CsvMapping:
 
     def details(self, value: Value, /) -> Details:
         """See `Dialect`."""
-        return _details(self._fields(value), self._settings)
+        return _details(self._fields(self._cells(value)), self._settings)
 
     def started_at_s(self, value: Value, /) -> float | None:
         """See `Dialect`."""
-        return _started_at_s(self._fields(value), self._settings)
+        return _started_at_s(self._fields(self._cells(value)).get("started_at"), self._settings)
 
     def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """See `Dialect`."""
-        cells = cells_of(value, self._settings.delimiter)
-        return {
-            key: RecordField(f"column {place}", cells[place] if place < len(cells) else None)
-            for key, place in self._places.items()
-        }
+        read = _cell_reader(self._cells(value))
+        return {key: _found(source, read, _column) for key, source in self._sources.items()}
 
-    def _fields(self, value: Value) -> dict[str, Any]:
-        cells = cells_of(value, self._settings.delimiter)
+    def _cells(self, value: Value) -> list[str]:
+        """Return the cells of a line that is a call's. Raises NoCall."""
+        cells = self._cut(value)
+        for place, name, allowed in self._only:
+            said = cells[place] if place < len(cells) else ""
+            if said not in allowed:
+                wanted = " or ".join(text or "empty" for text in sorted(allowed))
+                text = f"column {name} is not {wanted}: {_FILTERED}"
+                raise NoCall(RejectReason.OTHER_EVENT, text)
         if len(cells) < self._least:
-            raise NoCall(
-                RejectReason.MISSING_FIELD, f"{len(cells)} columns where {self._least} are needed"
-            )
+            text = f"{len(cells)} columns where {self._least} are needed"
+            raise NoCall(RejectReason.MISSING_FIELD, text)
+        # The first alone is nearly always another text, which costs less than a look at all.
+        if cells[self._first] == self._first_name and all(
+            cells[place] == name for place, name in self._header
+        ):
+            raise NoCall(RejectReason.OTHER_EVENT, "the line has the columns' names")
+        return cells
+
+    def _fields(self, cells: list[str]) -> dict[str, Any]:
         found: dict[str, Any] = dict(self._settings.constants)
-        for key, place in self._places.items():
-            found[key] = (cells[place] if place < len(cells) else "") or None
-        if found["call_id"] is None:
-            raise NoCall(RejectReason.MISSING_FIELD, "call_id is empty")
+        count = len(cells)
+        for key, place in self._plain:
+            found[key] = (cells[place] if place < count else "") or None
+        for key, source in self._others:
+            found[key] = source.value(_cell_reader(cells))
         return self._patterns.cut(found)
+
+
+def _cell_reader(cells: list[str]) -> Read:
+    count = len(cells)
+    return lambda place: (cells[place] or None) if place < count else None
+
+
+def _column(place: int) -> str:
+    return f"column {place}"
+
+
+class KindsMapping:
+    """Records of several kinds: what stands at one place says which mapping reads each."""
+
+    layout = None
+
+    def __init__(
+        self, name: str, settings: MappingSettings, mappings: Mapping[str, MappingSettings]
+    ) -> None:
+        self.name = name
+        ((self._place, by_value),) = settings.kinds.items()
+        for which in by_value.values():
+            if which not in mappings or mappings[which].kinds:
+                raise ValueError(f"kinds names no table [mappings.{which}] without kinds")
+        self._kinds = {value: made(name, mappings[which]) for value, which in by_value.items()}
+        self.json_keys = tuple(
+            sorted({key for dialect in self._kinds.values() for key in dialect.json_keys})
+        )
+        self._path = _path(self._place)
+        self._cut = None if settings.format == "json" else columns_cut(settings)
+        self._column = 0 if settings.format == "json" else settings.column(self._place)
+
+    def _dialect(self, value: Value) -> Dialect:
+        if self._cut is None:
+            said = _said(value_at(fields.members(value), self._path))
+        else:
+            cells = self._cut(value)
+            said = cells[self._column] if self._column < len(cells) else ""
+        dialect = self._kinds.get(said)
+        if dialect is None:
+            text = f"{self._place} is not {' or '.join(self._kinds)}: `kinds` says which are calls"
+            raise NoCall(RejectReason.OTHER_EVENT, text)
+        return dialect
+
+    def key_fields(self, value: Value, /) -> KeyFields:
+        """See `Dialect`."""
+        return self._dialect(value).key_fields(value)
+
+    def details(self, value: Value, /) -> Details:
+        """See `Dialect`."""
+        return self._dialect(value).details(value)
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return self._dialect(value).started_at_s(value)
+
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
+        """See `Dialect`."""
+        return self._dialect(value).found(value)
+
+
+def made(name: str, settings: MappingSettings) -> Dialect:
+    """Return the dialect of a mapping that names no others."""
+    return (JsonMapping if settings.format == "json" else ColumnsMapping)(name, settings)

@@ -9,8 +9,8 @@ from stream.calls.call_batch import SIGNED
 from stream.calls.decode_one import NO_CALL, reason_of, refuse_unsound
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, RecordField, whole
-from stream.calls.dialects.mapping import OPTIONAL
-from stream.core.model.call import Call
+from stream.calls.dialects.mapping_settings import OPTIONAL
+from stream.core.model.call import Call, RejectReason
 from stream.core.model.moments import read_rfc3339, rfc3339
 from stream.core.numbers.caller_readings import read_caller
 from stream.core.numbers.number import Kind, Number, parse
@@ -54,9 +54,19 @@ class Understood:
     first: dict[str, int] = field(default_factory=dict)
 
     @property
+    def other_events(self) -> int:
+        """Number of the switch's records that are of something else, as it says itself."""
+        return sum(count for reason, count in self.rejected.items() if is_other_event(reason))
+
+    @property
     def fields_read(self) -> int:
         """Number of optional values that were read in all."""
         return sum(self.columns[name].read for name in OPTIONAL if name in self.columns)
+
+
+def is_other_event(reason: str) -> bool:
+    """Return whether `reason` is of a record that is no call on purpose."""
+    return reason.partition(":")[0] == RejectReason.OTHER_EVENT
 
 
 def understood(

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 
 from stream.calls.call_batch import CallBatch
 from stream.calls.dialects.detect_dialect import likely
+from stream.core.model.call import Rejected, RejectReason
 from stream.kafka.batch import RawBatch
 
 RECORDS_MIN = 50
 """So many rejects without a call between them are no accident."""
+OTHERS_MIN = 1_000
+"""So many where all are other events, of no switch that is known by them: in a quiet night a switch
+writes begins and ends of files alone."""
 SAMPLES_MAX = 50
 SAMPLE_BYTES_MAX = 65_536
 """Samples kept of a topic, and bytes of each: 3 MB, until its dialect was looked for."""
@@ -46,8 +50,11 @@ class _Streak:
     """Rejects of one topic since its last call."""
 
     records: int = 0
+    others: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     samples: list[bytes] = field(default_factory=list)
+    looked: bool = False
+    likely: str | None = None
     told: bool = False
 
 
@@ -73,7 +80,7 @@ class Suspicion:
         cleared = self._with_calls(records, rejected)
         for one in batch.rejected:
             if records[one.origin.topic] == rejected[one.origin.topic]:
-                self._add(one.origin.topic, f"{one.reason}: {one.detail}", one.value)
+                self._add(one)
         return self._told_now(), cleared
 
     def _with_calls(self, records: Mapping[str, int], rejected: Mapping[str, int]) -> list[str]:
@@ -86,25 +93,31 @@ class Suspicion:
                     cleared.append(topic)
         return cleared
 
-    def _add(self, topic: str, reason: str, value: bytes | None) -> None:
-        streak = self._streaks.setdefault(topic, _Streak())
+    def _add(self, one: Rejected) -> None:
+        streak, value = self._streaks.setdefault(one.origin.topic, _Streak()), one.value
         streak.records += 1
-        streak.reasons[reason[:200]] += 1
+        streak.others += one.reason is RejectReason.OTHER_EVENT
+        streak.reasons[f"{one.reason}: {one.detail}"[:200]] += 1
         # Bounded, however many reasons there are: the rarer half goes, the main one stays.
         if len(streak.reasons) > SAMPLES_MAX:
             streak.reasons = Counter(dict(streak.reasons.most_common(SAMPLES_MAX // 2)))
-        if value and len(streak.samples) < SAMPLES_MAX and len(value) <= SAMPLE_BYTES_MAX:
+        room = len(streak.samples) < SAMPLES_MAX and not streak.looked
+        if value and room and len(value) <= SAMPLE_BYTES_MAX:
             streak.samples.append(value)
 
     def _told_now(self) -> list[Suspect]:
         suspects = []
         for topic, streak in self._streaks.items():
-            if streak.records >= RECORDS_MIN and not streak.told:
-                streak.told = True
-                reason = streak.reasons.most_common(1)[0][0]
-                name = likely(streak.samples, self._region)
+            if streak.records < RECORDS_MIN or streak.told:
+                continue
+            if not streak.looked:
+                streak.looked, streak.likely = True, likely(streak.samples, self._region)
                 streak.samples.clear()
-                suspects.append(Suspect(topic, streak.records, reason, name))
+            if streak.likely is None and streak.others == streak.records < OTHERS_MIN:
+                continue
+            streak.told = True
+            reason = streak.reasons.most_common(1)[0][0]
+            suspects.append(Suspect(topic, streak.records, reason, streak.likely))
         return suspects
 
 

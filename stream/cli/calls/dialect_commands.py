@@ -15,7 +15,7 @@ from stream.calls.dialects.detect_dialect import (
     settings_for,
 )
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
-from stream.calls.dialects.preview import Understood, understood
+from stream.calls.dialects.preview import Understood, is_other_event, understood
 from stream.calls.submitted_records import records_in
 from stream.cli.common import say_comment, settings_of
 from stream.cli.lazy_group import group
@@ -181,7 +181,8 @@ def try_out(
 ) -> None:
     """Read a file as a dialect; say field by field what was understood, and what was not and why.
 
-    Exit codes: 0 every record is a call, 1 some are not, 2 there is no such dialect.
+    Exit codes: 0 every record is a call or another event of the switch, 1 some are neither, 2 there
+    is no such dialect.
 
     Example: ringfence dialects test asterisk-csv Master.csv --time-zone Asia/Bangkok
     """
@@ -193,7 +194,7 @@ def try_out(
     result = understood(read, _records(file)[:records], settings.calls.home_country, now_s())
     told = result_as_json(dialect, result)
     render(form, told, lambda: print_result(file, dialect, result))
-    if result.calls < result.records or not result.records:
+    if not result.calls or result.calls + result.other_events < result.records:
         raise typer.Exit(NOTHING_DONE)
 
 
@@ -240,7 +241,8 @@ def print_result(file: object, dialect: str, result: Understood) -> None:
             rows.append([name, str(column.read), *(text or "-" for text in cells)])
         print_table(head, rows)
     for reason, count in result.rejected.most_common():
-        say(f"rejected {count}, first record {result.first[reason]}: {reason}")
+        what = "no call" if is_other_event(reason) else "rejected"
+        say(f"{what} {count}, first record {result.first[reason]}: {reason}")
 
 
 def _records(file: Path) -> list[bytes]:

@@ -7,7 +7,7 @@ import msgspec
 
 from stream.calls.call_batch import SIGNED
 from stream.calls.dialects.dialect import REQUIRED
-from stream.calls.dialects.mapping import OPTIONAL
+from stream.calls.dialects.mapping_settings import OPTIONAL
 from stream.core.filters.snapshot import Manifest
 from stream.core.model.call import Ingress, Stage
 from stream.core.model.decision import Decision, Verdict

@@ -7,7 +7,7 @@ import pytest
 
 from stream.calls.decode import FIELD_LENGTH_MAX, decode
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.model.call import Origin, RejectReason, Stage

@@ -7,7 +7,7 @@ import pytest
 
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.plausibility.bursts import Bursts
 from stream.core.policy.rules import BurstSettings, RuleStates
 from tests.fuzz.switch_records import DIALECTS, SETTINGS, TRUNKS, samples

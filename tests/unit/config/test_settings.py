@@ -139,7 +139,8 @@ policy.rules.bursts.calls = 2 -> must be 3 to 1000, not 2
 policy.redress_url = "https://x/" -> must hold {decision_id} and no quotation mark
 policy.redress_url = "x" -> must be an address, https://...
 circles.plain = {} -> is the circle without a key and needs no table; choose another name
-mappings.x = {format = "xml"} -> is missing
+mappings.x = {} -> is missing
+mappings.x = {format = "csv", kinds = {"0" = {A = "y"}}} -> names no table [mappings.y] without ...
 lists.bases_kept = 1 -> must be 2 to 100, not 1
 lists.bases_kept_days = -1.0 -> must be 0 to 36500, not -1.0
 lists.rebuild_changes = -1 -> must be 0 to 900000, not -1

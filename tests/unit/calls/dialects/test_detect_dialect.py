@@ -7,7 +7,7 @@ import pytest
 
 from stream.calls.dialects import KNOWN
 from stream.calls.dialects.detect_dialect import Detection, find, likely
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.submitted_records import records_in
 from stream.feeds.detection.foreign_files import what_it_is
 from tests.support.detect_corpus import Case, call_cases

@@ -14,7 +14,7 @@ from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import SwitchSettings, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S, moment_s, trunk_of
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.core.model.call import RejectReason
 from stream.core.model.time_zones import zone_named
 from tests.fuzz import switch_records as fuzz
@@ -88,44 +88,6 @@ def test_an_unknown_dialect_is_named_beside_the_known_ones():
         dialect_named("ringfense", {"acme": settings})
     with pytest.raises(ValueError, match=r"\[mappings.other\]; known: acme"):
         dialect_named("mapping:other", {"acme": settings})
-
-
-PATHS = {"call_id": "id", "caller": "from", "callee": "to"}
-UNWORKABLE = {
-    "format": ({"format": "xml"}, "json or csv"),
-    "delimiter": ({"format": "csv", "delimiter": ";;"}, "one character"),
-    "unknown field": ({"fields": {**PATHS, "callid": "x"}}, "'callid' is no field of a call"),
-    "lacking field": ({"fields": {"call_id": "id"}}, "where caller is; .*where callee is"),
-    "twice": ({"fields": {**PATHS, "trunk": "t"}, "constants": {"trunk": "x"}}, "both"),
-    "no column": ({"format": "csv"}, "no column is called 'id'"),
-    "empty step": ({"fields": {**PATHS, "trunk": "a..b"}}, "no path"),
-    "inside another": ({"fields": {**PATHS, "trunk": "from.trunk"}}, "from is a field and holds"),
-    "same path": ({"fields": {**PATHS, "trunk": "from"}}, "same path"),
-    "zone": ({"utc_offset": "ICT"}, r"like Asia/Bangkok, \+07:00 or Z"),
-    "two zones": ({"utc_offset": "Z", "time_zone": "Z"}, "keep one"),
-    "no zone": (
-        {"time": "%Y-%m-%d", "fields": {**PATHS, "started_at": "start"}},
-        "has no zone: time_zone says which",
-    ),
-    "pattern of nothing": ({"patterns": {"trunk": "x"}}, "patterns: 'trunk' is not in fields"),
-    "no pattern": ({"patterns": {"caller": "("}}, "patterns: caller: .* is no regular expression"),
-}
-
-
-@pytest.mark.parametrize(("change", "message"), UNWORKABLE.values(), ids=UNWORKABLE)
-def test_a_mapping_that_can_not_work_says_why(change, message):
-    """All that is wrong is found when the configuration is read, not with the first call."""
-    with pytest.raises(ValueError, match=message):
-        MappingSettings(**{"format": "json", "fields": PATHS, **change})
-
-
-def test_an_optional_field_in_an_object_that_is_absent_or_odd_costs_only_itself():
-    """A path to a trunk may lead nowhere."""
-    settings = MappingSettings("json", {**PATHS, "trunk": "sip.trunk.name"})
-    dialect = dialect_named("mapping:m", {"m": settings})
-    for odd in (b"", b',"sip":{}', b',"sip":null', b',"sip":[1]', b',"sip":{"trunk":7}'):
-        value = b'{"id":"c","from":"1","to":null' + odd + b"}"
-        assert dialect.key_fields(value).trunk is None
 
 
 def decoded(dialect: str, *values: bytes):
@@ -295,28 +257,6 @@ def test_a_switchs_trunk_takes_the_place_of_the_records():
     """With `trunk` in the switch's table, whatever the channel says."""
     batch = decoded("asterisk-kafka:p", sample("asterisk-kafka", "asterisk_cdr"))
     assert batch.key_fields[0].trunk == batch.call_of(0).trunk == "pbx-1"
-
-
-def test_patterns_of_a_mapping_cut_what_is_written():
-    """The first group or the whole match; a number that does not match stays as it is, an optional
-    text is none.
-    """
-    settings = MappingSettings(
-        "json",
-        {"call_id": "id", "caller": "from", "callee": "to", "trunk": "gw", "started_at": "at"},
-        patterns={"caller": "^sip:([^@]+)", "trunk": "^gw-[a-z]+", "started_at": r"\d{10}"},
-    )
-    dialect = dialect_named("mapping:m", {"m": settings})
-    first = b'{"id":"1","from":"sip:+447700900125@x","to":"2","gw":"gw-th-7","at":"t=1795593723"}'
-    second = b'{"id":"2","from":"+447700900125","to":"2","gw":"other","at":"x"}'
-    batch = decode(raw_of(first, second), {"calls": dialect}, HOME, DECODING)
-    calls = [batch.call_of(index) for index in (0, 1)]
-    assert [(told.caller, told.trunk) for told in batch.key_fields] == [
-        ("+447700900125", "gw-th"), ("+447700900125", None),
-    ]  # fmt: skip
-    assert [(call.trunk, call.started_at_s) for call in calls] == [
-        ("gw-th", 1795593723.0), (None, None),
-    ]  # fmt: skip
 
 
 def test_what_looks_like_an_escape_in_a_csv_line_ends_nothing():

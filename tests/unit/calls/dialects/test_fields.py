@@ -41,9 +41,9 @@ def test_times_in_every_spelling(value, seconds):
 
 def test_times_as_a_switch_writes_them():
     """A strptime format, in the switch's own zone where the text names none."""
-    assert fields.epoch_s("25/11/26 08:02", written="%d/%m/%y %H:%M", zone=ICT) == 1795568520.0
-    assert fields.epoch_s("2026-11-25T01:02:03Z", written="%d/%m/%y") is None
-    assert fields.epoch_s(1795568523, written="%d/%m/%y") is None
+    assert fields.written_s("25/11/26 08:02", "%d/%m/%y %H:%M", ICT) == 1795568520.0
+    assert fields.written_s("2026-11-25T01:02:03Z", "%d/%m/%y", None) == 1795568523.0
+    assert fields.written_s(1795568523, "%d/%m/%y", ICT) is None
 
 
 def test_small_fields():
