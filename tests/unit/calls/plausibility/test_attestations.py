@@ -6,7 +6,7 @@ import pytest
 from stream.calls.decide import decide
 from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
-from stream.calls.dialects.mapping import MappingSettings
+from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.core.policy.policy import PolicySettings
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates

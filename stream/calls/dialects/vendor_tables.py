@@ -1,0 +1,173 @@
+r"""Switches whose records are read by a mapping that comes with the product: CSV, and cloud JSON.
+
+Sources: Cisco "Call Reporting and Billing Administration Guide", BroadSoft "Accounting Call Detail
+Record Interface Specification" R22, Avaya IP Office "SMDR", freeside's `FS/cdr/sansay.pm`,
+Microsoft Graph `directRoutingLogRow` and `pstnCallLogRow`, Twilio's Call resource and Event
+Streams.
+
+Traps: CUCM's files begin with a line of names and one of types, and its call ids are two columns.
+BroadWorks has a record for each side of a call: in a terminating one the user is called, and an
+empty calling number is a withheld one, never the user's. It writes `\,` for a comma in a text, and
+quotation marks are text. Avaya counts call ids from 1,000,000 again after a restart, so the start
+of the call belongs to its id. Its called number is the extension that rings; who called dialled the
+number behind it. Sansay writes a record for each route that it tried, with one session id. Graph
+hides digits of foreign numbers (`+4477009***`) in tenants that ask for it: no list holds those.
+"""
+
+from dataclasses import replace
+
+from stream.calls.dialects.dialect import Dialect, SwitchSettings
+from stream.calls.dialects.mapping import made
+from stream.calls.dialects.mapping_settings import MappingSettings
+
+_LOCAL = "+00:00"
+"""Stands for the switch's zone, which `[switches.<name>]` says."""
+
+CUCM = MappingSettings(
+    "csv",
+    {
+        "caller": "callingPartyNumber",
+        "callee": "finalCalledPartyNumber",
+        "started_at": "dateTimeOrigination",
+        "duration_s": "duration",
+        "trunk": "origDeviceName",
+    },
+    otherwise={"callee": ("originalCalledPartyNumber",)},
+    joined={"call_id": ("globalCallID_callManagerId", "globalCallID_callId")},
+    only={"cdrRecordType": ("1",)},
+    columns=(
+        *("cdrRecordType", "globalCallID_callManagerId", "globalCallID_callId"),
+        *("origLegCallIdentifier", "dateTimeOrigination", "origNodeId", "origSpan", "origIpAddr"),
+        *("callingPartyNumber", "callingPartyUnicodeLoginUserID", "origCause_location"),
+        *("origCause_value", "origPrecedenceLevel", "origMediaTransportAddress_IP"),
+        *("origMediaTransportAddress_Port", "origMediaCap_payloadCapability"),
+        *("origMediaCap_maxFramesPerPacket", "origMediaCap_g723BitRate", "origVideoCap_Codec"),
+        *("origVideoCap_Bandwidth", "origVideoCap_Resolution", "origVideoTransportAddress_IP"),
+        *("origVideoTransportAddress_Port", "origRSVPAudioStat", "origRSVPVideoStat"),
+        *("destLegIdentifier", "destNodeId", "destSpan", "destIpAddr", "originalCalledPartyNumber"),
+        *("finalCalledPartyNumber", "finalCalledPartyUnicodeLoginUserID", "destCause_location"),
+        *("destCause_value", "destPrecedenceLevel", "destMediaTransportAddress_IP"),
+        *("destMediaTransportAddress_Port", "destMediaCap_payloadCapability"),
+        *("destMediaCap_maxFramesPerPacket", "destMediaCap_g723BitRate", "destVideoCap_Codec"),
+        *("destVideoCap_Bandwidth", "destVideoCap_Resolution", "destVideoTransportAddress_IP"),
+        *("destVideoTransportAddress_Port", "destRSVPAudioStat", "destRSVPVideoStat"),
+        *("dateTimeConnect", "dateTimeDisconnect", "lastRedirectDn", "pkid"),
+        *("originalCalledPartyNumberPartition", "callingPartyNumberPartition"),
+        *("finalCalledPartyNumberPartition", "lastRedirectDnPartition", "duration"),
+        *("origDeviceName", "destDeviceName"),
+    ),
+    columns_min=58,
+    time="s",
+)
+"""The columns of CUCM 5 and later, as far as they are needed; later ones come behind them."""
+
+BROADWORKS = MappingSettings(
+    "csv",
+    {"call_id": "0", "callee": "8", "started_at": "9", "trunk": "23"},
+    otherwise={"callee": ("3",)},
+    choose={"caller": {"5": {"Originating": "3", "Terminating": "6"}}},
+    only={"2": ("Normal", "Long Duration", "Failover")},
+    escape="\\",
+    columns_min=47,
+    time="%Y%m%d%H%M%S.%f",
+    time_zone="Z",
+)
+"""0 recordId, 2 type, 3 userNumber, 5 direction, 6 callingNumber, 8 calledNumber, 9 startTime (in
+UTC), 23 route: the order of releases 14 to 23."""
+
+AVAYA_IPO = MappingSettings(
+    "csv",
+    {"caller": "3", "started_at": "0", "duration_s": "1"},
+    choose={"callee": {"4": {"I": "6", "O": "5"}}},
+    joined={"call_id": ("0", "9")},
+    skip=("Call Start", "Call start", '"Call Start', '"Call start'),
+    columns_min=17,
+    time="%Y/%m/%d %H:%M:%S",
+    time_zone=_LOCAL,
+)
+"""0 call start, 1 connected time, 3 caller, 4 direction, 5 called number, 6 dialled number, 9 call
+id."""
+
+SANSAY = MappingSettings(
+    "csv",
+    {
+        "call_id": "4",
+        "caller": "15",
+        "callee": "17",
+        "started_at": "6",
+        "duration_s": "53",
+        "trunk": "13",
+    },
+    otherwise={"caller": ("58",)},
+    only={"2": ("R",)},
+    delimiter=";",
+    columns_min=54,
+    time="%a %b %d %H:%M:%S %Y",
+    time_zone=_LOCAL,
+)
+"""2 record type (R: a call, A: audit), 4 session id, 6 start, 13 trunk of origination, 15 source
+number, 17 destination number, 53 duration, 58 the asserted identity."""
+
+TEAMS = MappingSettings(
+    "json",
+    {
+        "call_id": "correlationId",
+        "caller": "callerNumber",
+        "callee": "calleeNumber",
+        "started_at": "inviteDateTime",
+        "duration_s": "duration",
+        "trunk": "trunkFullyQualifiedDomainName",
+    },
+    otherwise={"call_id": ("callId", "id"), "started_at": ("startDateTime",)},
+)
+"""Rows of getDirectRoutingCalls, and of getPstnCalls, which have `callId`."""
+
+TWILIO = MappingSettings(
+    "json",
+    {
+        "call_id": "sid",
+        "caller": "from",
+        "callee": "to",
+        "started_at": "start_time",
+        "duration_s": "duration",
+        "trunk": "trunk_sid",
+    },
+    otherwise={"started_at": ("date_created",)},
+    time="%a, %d %b %Y %H:%M:%S %z",
+)
+"""The Call resource; a call that was not connected has no `start_time`."""
+
+TWILIO_EVENTS = MappingSettings(
+    "json",
+    {
+        "call_id": "data.call_sid",
+        "caller": "data.from.caller",
+        "callee": "data.to.callee",
+        "started_at": "data.start_time",
+        "duration_s": "data.duration",
+    },
+    otherwise={"started_at": ("data.created_time",)},
+    only={
+        "type": (
+            "com.twilio.voice.insights.call-summary.complete",
+            "com.twilio.voice.insights.call-summary.partial",
+            "com.twilio.voice.insights.call-summary.predicted-complete",
+        )
+    },
+)
+"""Call summaries of Event Streams; other events say nothing of both parties."""
+
+
+def is_local(table: MappingSettings) -> bool:
+    """Return whether the times of a table are in the switch's own zone."""
+    return table.time_zone == _LOCAL
+
+
+def for_switch(name: str, table: MappingSettings, switch: SwitchSettings) -> Dialect:
+    """Return the dialect of a table, with the zone and the trunk of the switch."""
+    if is_local(table):
+        table = replace(table, time_zone=switch.time_zone)
+    if switch.trunk:
+        fields = {key: place for key, place in table.fields.items() if key != "trunk"}
+        table = replace(table, fields=fields, constants={"trunk": switch.trunk})
+    return made(name, table)
