@@ -21,8 +21,7 @@ from stream.calls.dialects.dialect import UNSET, Dialect, SwitchSettings
 from stream.calls.dialects.flat_form import FlatDialect, FlatForm
 from stream.calls.dialects.freeswitch_xml import freeswitch_xml
 from stream.calls.dialects.json_form import JsonDialect, JsonForm
-from stream.calls.dialects.mapping import KindsMapping, made
-from stream.calls.dialects.mapping_settings import MappingSettings
+from stream.calls.dialects.mapping import Mappings, mapped
 from stream.calls.dialects.radius import RADIUS
 from stream.calls.dialects.ringfence import RINGFENCE
 from stream.calls.submitted_records import Framing
@@ -52,7 +51,8 @@ def _json(what: str, form: JsonForm, *, own_ids: bool = False) -> KnownDialect:
     )
 
 
-def _mapped(what: str, table: MappingSettings) -> KnownDialect:
+def _table(name: str) -> KnownDialect:
+    what, table = vendor_tables.TABLES[name]
     return KnownDialect(
         what,
         lambda name, switch: vendor_tables.for_switch(name, table, switch),
@@ -123,13 +123,7 @@ KNOWN: Mapping[str, KnownDialect] = {
     "radius": _flat("RADIUS accounting: detail, JSON", RADIUS, framing=Framing.BLOCKS),
     "cgrates": _json("CGRateS CDRs as JSON", platforms.CGRATES),
     "kazoo": _flat("Kazoo CDRs and webhooks as JSON", platforms.KAZOO),
-    "cucm": _mapped("Cisco CUCM CDR files", vendor_tables.CUCM),
-    "broadworks": _mapped("BroadWorks accounting CSV", vendor_tables.BROADWORKS),
-    "avaya-ipo": _mapped("Avaya IP Office SMDR", vendor_tables.AVAYA_IPO),
-    "sansay": _mapped("Sansay VSX CDR files", vendor_tables.SANSAY),
-    "teams": _mapped("Microsoft Graph call logs of Teams", vendor_tables.TEAMS),
-    "twilio": _mapped("Twilio Call resources", vendor_tables.TWILIO),
-    "twilio-events": _mapped("Twilio Event Streams summaries", vendor_tables.TWILIO_EVENTS),
+    **{name: _table(name) for name in vendor_tables.TABLES},
     "3gpp": KnownDialect("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
 }
 
@@ -147,9 +141,7 @@ def has_own_ids(name: str) -> bool:
 
 
 def dialect_named(
-    name: str,
-    mappings: Mapping[str, MappingSettings],
-    switches: Mapping[str, SwitchSettings] | None = None,
+    name: str, mappings: Mappings, switches: Mapping[str, SwitchSettings] | None = None
 ) -> Dialect:
     """Return the dialect that the configuration calls `name`.
 
@@ -159,11 +151,7 @@ def dialect_named(
     """
     kind, _, which = name.partition(":")
     if kind == "mapping":
-        if which not in mappings:
-            there = ", ".join(mappings) or "there is none"
-            raise ValueError(f"names no table [mappings.{which}]; known: {there}")
-        settings = mappings[which]
-        return KindsMapping(name, settings, mappings) if settings.kinds else made(name, settings)
+        return mapped(name, which, mappings)
     if kind not in KNOWN:
         known = ", ".join([*KNOWN, "mapping:<name>"])
         raise ValueError(f"no dialect is called {name!r}; there are {known}")

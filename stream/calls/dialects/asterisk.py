@@ -17,7 +17,8 @@ the extension that answered in `dst`, and the number that was called in `did`.
 import re
 from collections.abc import Sequence
 
-from stream.calls.dialects.csv_form import CsvForm, cells_of
+from stream.calls.dialects.columns import cells_of
+from stream.calls.dialects.csv_form import CsvForm
 from stream.calls.dialects.dialect import NoCall, Value
 from stream.calls.dialects.flat_form import (
     Attributes,

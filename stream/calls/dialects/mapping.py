@@ -27,6 +27,7 @@ from stream.calls.dialects.linear_patterns import cutter
 from stream.calls.dialects.mapping_settings import UNITS, MappingSettings, steps
 from stream.core.model.call import RejectReason
 
+Mappings = Mapping[str, MappingSettings]
 Read = Callable[[Any], Any]
 """From a place to what stands there; None: nothing."""
 _KEYS = (*FIELDS, *SIGNED)
@@ -391,9 +392,7 @@ class KindsMapping:
 
     layout = None
 
-    def __init__(
-        self, name: str, settings: MappingSettings, mappings: Mapping[str, MappingSettings]
-    ) -> None:
+    def __init__(self, name: str, settings: MappingSettings, mappings: Mappings) -> None:
         self.name = name
         ((self._place, by_value),) = settings.kinds.items()
         for which in by_value.values():
@@ -439,3 +438,12 @@ class KindsMapping:
 def made(name: str, settings: MappingSettings) -> Dialect:
     """Return the dialect of a mapping that names no others."""
     return (JsonMapping if settings.format == "json" else ColumnsMapping)(name, settings)
+
+
+def mapped(name: str, which: str, mappings: Mappings) -> Dialect:
+    """Return the dialect `name` of the mapping `which`. Raises ValueError: there is none."""
+    if which not in mappings:
+        there = ", ".join(mappings) or "there is none"
+        raise ValueError(f"names no table [mappings.{which}]; known: {there}")
+    settings = mappings[which]
+    return KindsMapping(name, settings, mappings) if settings.kinds else made(name, settings)

@@ -14,6 +14,7 @@ number behind it. Sansay writes a record for each route that it tried, with one 
 hides digits of foreign numbers (`+4477009***`) in tenants that ask for it: no list holds those.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
@@ -156,6 +157,18 @@ TWILIO_EVENTS = MappingSettings(
     },
 )
 """Call summaries of Event Streams; other events say nothing of both parties."""
+
+
+TABLES: Mapping[str, tuple[str, MappingSettings]] = {
+    "cucm": ("Cisco CUCM CDR files", CUCM),
+    "broadworks": ("BroadWorks accounting CSV", BROADWORKS),
+    "avaya-ipo": ("Avaya IP Office SMDR", AVAYA_IPO),
+    "sansay": ("Sansay VSX CDR files", SANSAY),
+    "teams": ("Microsoft Graph call logs of Teams", TEAMS),
+    "twilio": ("Twilio Call resources", TWILIO),
+    "twilio-events": ("Twilio Event Streams summaries", TWILIO_EVENTS),
+}
+"""By the dialect's name, its records in a few words and the table."""
 
 
 def is_local(table: MappingSettings) -> bool:
