@@ -14,6 +14,14 @@ from starlette.types import ASGIApp
 
 from stream import __version__
 from stream.edge.http import appeal_routes, blocklist_routes, lookup_routes, record_routes
+from stream.edge.http.api.answers import (
+    LiveAnswer,
+    Problem,
+    ReadyAnswer,
+    add_schemas,
+    answered,
+    typed,
+)
 from stream.edge.http.assets import BY_ADDRESS, PREFIX
 from stream.edge.http.dependencies import Parts, PartsHere
 from stream.edge.http.lookup_routes import LookupMiddleware
@@ -41,7 +49,11 @@ Basic) unless it says otherwise. Faults are RFC 9457 problems. Every answer has 
 yours if you sent one."""
 
 
-@_state.get("/live", summary="Whether the process answers")
+@_state.get(
+    "/live",
+    summary="Whether the process answers",
+    responses={200: {"description": "It does.", "content": answered(LiveAnswer)}},
+)
 async def live(request: Request) -> Any:
     """Always yes, if you get an answer. No token."""
     request.scope["state"]["quiet"] = True
@@ -51,7 +63,13 @@ async def live(request: Request) -> Any:
 @_state.get(
     "/ready",
     summary="Whether lookups are answered from lists",
-    responses={503: {"description": "Not yet, or not any more; `missing` says what for."}},
+    responses={
+        200: {"description": "They are.", "content": answered(ReadyAnswer)},
+        503: {
+            "description": "Not yet, or not any more; `missing` says what for.",
+            "content": answered(ReadyAnswer),
+        },
+    },
 )
 async def ready(request: Request, parts: PartsHere) -> Response:
     """200 with `{"ready": true}`, or 503 and what is missing. No token."""
@@ -114,6 +132,7 @@ async def asset(request: Request, name: str) -> Response:
 
 def framework(parts: Parts) -> FastAPI:
     """Return the FastAPI application with all routes."""
+    fault = {MEDIA_TYPE: typed(Problem)}
     app = FastAPI(
         title="Ringfence",
         version=__version__,
@@ -123,14 +142,15 @@ def framework(parts: Parts) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses={
-            "4XX": {"description": "What is wrong with the request.", "content": {MEDIA_TYPE: {}}},
-            "5XX": {"description": "What is missing on our side.", "content": {MEDIA_TYPE: {}}},
+            "4XX": {"description": "What is wrong with the request.", "content": fault},
+            "5XX": {"description": "What is missing on our side.", "content": fault},
         },
     )
     app.state.parts = parts
     handle_problems(app)
     for router in ROUTERS:
         app.include_router(router)
+    add_schemas(app)
     return app
 
 

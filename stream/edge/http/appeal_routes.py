@@ -18,6 +18,7 @@ from stream.core.model.appeal import APPELLANT_CHARS_MAX, COMMENT_CHARS_MAX, App
 from stream.core.model.decision import Decision, Verdict
 from stream.core.model.free_text import line_of
 from stream.core.numbers.number import masked
+from stream.edge.http.api.answers import AppealAnswered, DecisionAnswer, answered
 from stream.edge.http.bodies import FORM, JSON
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.problems import ProblemError, ProblemKind
@@ -33,9 +34,10 @@ _DecisionId = Annotated[
     str, Path(description="As in the Reason header of the blocked call.", max_length=32)
 ]
 _AppealId = Annotated[str, Path(description="As the appeal was answered.", max_length=32)]
-_PAGE: Final[dict[str, Any]] = {"text/html": {}, "application/json": {}}
+_PAGE: Final[dict[str, Any]] = {"text/html": {}}
+_APPEAL: Final[dict[str, Any]] = {**_PAGE, **answered(AppealAnswered)}
 _ANSWERED: Final[Any] = {
-    200: {"description": "The appeal.", "content": _PAGE},
+    200: {"description": "The appeal.", "content": _APPEAL},
     404: {"description": "There is none of that id."},
 }
 
@@ -100,7 +102,7 @@ async def _found(parts: Parts, decision_id: str) -> Decision:
     "/decisions/{decision_id}",
     summary="What was decided about a call, and whom to ask",
     responses={
-        200: {"description": "The decision.", "content": _PAGE},
+        200: {"description": "The decision.", "content": {**_PAGE, **answered(DecisionAnswer)}},
         404: {"description": "Never, or too long ago."},
     },
 )
@@ -154,9 +156,12 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
     status_code=201,
     summary="Appeal against a decision",
     responses={
-        200: {"description": "The appeal that is open on this number already.", "content": _PAGE},
+        200: {"description": "The appeal that is open on this number already.", "content": _APPEAL},
         303: {"description": "A browser is sent to the appeal's page."},
-        201: {"description": "The appeal; Location says where to ask for its answer."},
+        201: {
+            "description": "The appeal; Location says where to ask for its answer.",
+            "content": answered(AppealAnswered),
+        },
     },
     openapi_extra=_body(
         {
@@ -217,7 +222,12 @@ def _line(text: str, what: str, most: int) -> str:
     "/appeals",
     summary="The queue of appeals",
     dependencies=[needs(ClientRole.VIEWER)],
-    responses={200: {"description": "Appeals, newest first.", "content": _PAGE}},
+    responses={
+        200: {
+            "description": "Appeals, newest first.",
+            "content": {**_PAGE, **answered(list[AppealAnswered])},
+        }
+    },
 )
 async def queue(
     request: Request,

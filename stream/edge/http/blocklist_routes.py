@@ -10,6 +10,7 @@ import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from stream.edge.http.api.answers import BlocklistAnswer, answered
 from stream.edge.http.blocklist import AT_ONCE, BlockedNumber, Blocklist
 from stream.edge.http.dependencies import PartsHere, needs
 from stream.edge.http.problems import ProblemError, ProblemKind
@@ -147,8 +148,9 @@ def coding_of(accepted: str) -> str:
         200: {
             "description": "The list. `full` true: it takes the place of all that you have.",
             "content": {
-                "application/json": {
-                    "example": {
+                **answered(
+                    BlocklistAnswer,
+                    example={
                         "full": False,
                         "cursor": "5f0c1a2b-7",
                         "items": [
@@ -161,8 +163,8 @@ def coding_of(accepted: str) -> str:
                             }
                         ],
                         "removed": ["+447700900102"],
-                    }
-                },
+                    },
+                ),
                 "text/plain": {},
             },
         },

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stream.calls.lookup import TEXT_MAX, Question
 from stream.core.numbers.spelling import utf8_or_latin
+from stream.edge.http.api.answers import LookupAnswer, answered
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
@@ -130,7 +131,7 @@ class LookupMiddleware:
         200: {
             "description": "The decision, as on Kafka's topic, with `fail_open` and "
             "`lists_followed`.",
-            "content": {"application/json": {"example": _EXAMPLE}},
+            "content": answered(LookupAnswer, example=_EXAMPLE),
         }
     },
     openapi_extra={
@@ -168,7 +169,7 @@ async def ask(request: Request, parts: PartsHere) -> Response:
     responses={
         200: {
             "description": "The decisions, in the order of the questions.",
-            "content": {"application/json": {"example": [_EXAMPLE]}},
+            "content": answered(list[LookupAnswer], example=[_EXAMPLE]),
         }
     },
     openapi_extra={

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from stream.edge.http import bodies
+from stream.edge.http.api.answers import RecordsTaken, answered
 from stream.edge.http.dependencies import PartsHere, needs
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import Client, ClientRole
@@ -23,7 +24,7 @@ _RECORD: Final = '{"call_id":"c-1","caller":"+447700900101","callee":"0812345678
     responses={
         202: {
             "description": "Kafka has all of them.",
-            "content": {"application/json": {"example": {"accepted": 2, "unreadable": []}}},
+            "content": answered(RecordsTaken, example={"accepted": 2, "unreadable": []}),
         }
     },
     openapi_extra={
@@ -41,7 +42,7 @@ async def take(
     topic: Annotated[
         str | None, Query(description="Where several topics have the dialect.", max_length=249)
     ] = None,
-) -> Any:
+) -> JSONResponse:
     """One record, an array, or JSON lines.
 
     Also `application/x-ndjson`, `text/csv` (a record a line), `text/plain` (RADIUS detail, AMI
