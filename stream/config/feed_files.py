@@ -16,8 +16,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from stream import __version__
+from stream.config.agreement_files import agreements_of
 from stream.config.sections import Filled, feed_paths
 from stream.config.settings import EngineSettings
+from stream.core.model.agreement import Agreements
 from stream.core.model.entry import FIELDS, Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.time_zones import zone_of
@@ -28,6 +30,7 @@ from stream.feeds.feed_sources import FeedSetup, KafkaOf, source_of
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.parse import Defaults
+from stream.feeds.row_checks import Surroundings
 from stream.feeds.value_parsers import Dates
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of, wait_of
@@ -155,6 +158,20 @@ def feed_context(settings: EngineSettings) -> FeedContext:
         settings.calls.home_country,
         settings.lists.prefixes(),
         settings.kafka_client,
+    )
+
+
+def around_of(settings: EngineSettings, agreements: Agreements | None = None) -> Surroundings:
+    """Return the surroundings of assessing, apart from feed files. Raises ConfigInvalid.
+
+    `agreements` None: they are read from their folder.
+    """
+    emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
+    return Surroundings(
+        keys=settings.circle_keys(),
+        emergency=emergency,
+        home=settings.calls.home_country,
+        agreements=agreements_of(settings) if agreements is None else agreements,
     )
 
 

@@ -59,7 +59,7 @@ class Applier:
         path = versions.take(arrival.fetched.path, arrival.id)
         whole = is_whole(feed, path, said=arrival.fetched.whole)
         arrival = replace(arrival, fetched=replace(arrival.fetched, path=path, whole=whole))
-        by = By(f"feed:{feed.name}", f"version {arrival.id}")
+        by = arrival.sent or By(f"feed:{feed.name}", f"version {arrival.id}")
         await self.list_store.create(feed.list_name, feed.circle, by)
         accepted = state.accepted
         # The same bytes came this far because they are due again: the gate must not call them SAME.
@@ -79,8 +79,10 @@ class Applier:
         """Apply a held version as a person decided.
 
         Rows that the gate stopped go live with it, except those of `NEVER_LIVE`. Raises
-        InputUnreadable for a file that cannot be used.
+        InputUnreadable for a file that cannot be used, and ChangeConflict for a person who handed
+        it in.
         """
+        held.refuse_sender(by.actor)
         arrival = self._kept(held)
         move = await self._move(arrival.fetched)
         assessed = await self._assess(arrival, None, move, released=True)
@@ -266,4 +268,6 @@ class Applier:
             settings=feed.digest,
             list_name=feed.list_name,
             meaning=feed.meaning,
+            sent_by=arrival.sent_by,
+            sent_why=arrival.sent.reason if arrival.sent is not None else "",
         )

@@ -21,7 +21,7 @@ from stream.feeds.row_checks import Surroundings, VersionRead
 from stream.feeds.transports.transport import Fetched
 from stream.lists.snapshot.build import columns_from
 from stream.lists.snapshot.merge import empty_columns
-from stream.lists.store.heads import ListHead, unknown
+from stream.lists.store.heads import By, ListHead, unknown
 from stream.lists.store.list_content import CHANGES_MAX, entries_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import Move, rehashed
@@ -29,15 +29,21 @@ from stream.lists.store.rewrite import Move, rehashed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A fetched version: its file, and when it came."""
+    """A version: its file, and when it came. `sent` handed it in, None: it was fetched."""
 
     fetched: Fetched
     at_s: int
+    sent: By | None = None
 
     @property
     def id(self) -> str:
         """The name of the version."""
         return self.fetched.sha256[:ID_CHARS]
+
+    @property
+    def sent_by(self) -> str:
+        """The person or client who handed it in; "": it was fetched."""
+        return self.sent.actor if self.sent is not None else ""
 
     @classmethod
     def again(cls, record: VersionRecord, path: Path) -> "Arrival":
@@ -52,7 +58,8 @@ class Arrival:
             origin=record.origin,
             published_ms=record.published_ms,
         )
-        return cls(fetched=fetched, at_s=record.at_s)
+        sent = By(record.sent_by, record.sent_why) if record.sent_by else None
+        return cls(fetched=fetched, at_s=record.at_s, sent=sent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,8 @@ async def assess(
     Without a list store it is compared with nothing. `move` takes the list to another key: what is
     a fingerprint alone can then not be compared, and counts as new. `released`: a person let it in.
     """
-    fetched = arrival.fetched
+    fetched, circle = arrival.fetched, feed.circle
     allowed: Sequence[AllowEntry] = ()
-    circle = feed.circle
     if list_store is not None:
         _, allowed = await list_store.allow_all()
         circle = (await quick_head(list_store, feed.list_name)).circle
@@ -125,6 +131,7 @@ async def assess(
         unreadable=read.unreadable,
         too_coarse=read.too_coarse,
         agreement_over=around.agreement_over(feed.list_name, now_s),
+        sent_by=arrival.sent_by,
         as_of_s=fetched.as_of_s,
         good=read.good,
         bad=read.bad,

@@ -6,12 +6,15 @@ from typing import Final
 
 import msgspec
 
+from stream.core.model.errors import ChangeConflict
 from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.policy.list_scope import Scope
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict
 from stream.feeds.parse import Defaults
 
+_WAYS: Final = frozenset({"page", "http"})
+"""Beginnings of actors whose changes come by the page and by HTTP."""
 ID_CHARS = 12
 """Characters of a version's SHA-256 that name it: enough to tell one feed's versions apart."""
 READING: Final = Defaults("", 0, expires_after_s=10 * 86_400, sources="feed")
@@ -81,7 +84,8 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `cleaned` count rows by reason. `by` and `why` are those of the person who released or refused
     it. `list_name` and `meaning` are those of the feed's file at that time, "" in old records.
     `to_leave` are lists that the feed filled before; they may have its reports until a whole
-    version comes.
+    version comes. `sent_by` and `sent_why` are those of the person or client who handed it in, "":
+    it was fetched.
     """
 
     id: str
@@ -119,14 +123,28 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     list_name: str = ""
     meaning: str = ""
     to_leave: tuple[str, ...] = ()
+    sent_by: str = ""
+    sent_why: str = ""
 
     def is_meant_as(self, feed: Feed) -> bool:
         """Return whether the feed's file still gives it the same meaning."""
         return self.meaning in {"", feed.meaning}
 
+    def refuse_sender(self, actor: str) -> None:
+        """Raises ChangeConflict where `actor` is the person or client who handed it in."""
+        if self.sent_by and _person_of(self.sent_by) == _person_of(actor):
+            text = f"version {self.id} was handed in by {self.sent_by}: another person lets it in"
+            raise ChangeConflict(text)
+
     def is_of_list(self, name: str) -> bool:
         """Return whether it was meant for that list."""
         return self.list_name in {"", name}
+
+
+def _person_of(actor: str) -> str:
+    """Return the person or client of an actor, by whichever way it acts: `page:anna` is anna."""
+    way, _, name = actor.partition(":")
+    return name if way in _WAYS and name else actor
 
 
 def in_words(record: VersionRecord) -> str:

@@ -24,6 +24,7 @@ KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "http": ("http_file", "HttpSettings", "HttpTransport"),
     "kafka": ("kafka_topic", "KafkaFeedSettings", "KafkaTransport"),
     "misp-feed": ("misp_feed", "MispFeedSettings", "MispFeedTransport"),
+    "push": ("file", "PushSettings", "PushTransport"),
     "s3": ("remote_file", "S3FeedSettings", "S3Transport"),
     "sftp": ("remote_file", "SftpFeedSettings", "SftpTransport"),
     "taxii": ("taxii", "TaxiiSettings", "TaxiiTransport"),
@@ -71,7 +72,7 @@ class FeedSource:
         module, _, name = KINDS[self.kind]
         make = _named(module, name)
         made: Transport
-        if self.kind in ("file", "folder"):
+        if self.kind in ("file", "folder", "push"):
             made = make(self.settings)
         elif self.kind == "kafka":
             assert self.kafka is not None, "source_of gave it"
@@ -79,6 +80,15 @@ class FeedSource:
         else:
             made = make(self.settings, self.secrets)
         return made
+
+    @property
+    def is_pushed(self) -> bool:
+        """True if its versions are handed in: nothing is fetched."""
+        return self.kind == "push"
+
+    def of_file(self, path: Path) -> "FeedSource":
+        """Return the source of one file that was handed in."""
+        return FeedSource("file", self.settings.of_file(path), {}, None)
 
     def __str__(self) -> str:
         """Return its place, without secrets."""

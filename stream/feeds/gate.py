@@ -61,6 +61,8 @@ class GateReason(StrEnum):
     """More new numbers would come than the limit allows."""
     TOO_MANY_BAD_ROWS = "too_many_bad_rows"
     """More rows were rejected than the limit allows."""
+    SECOND_PERSON = "second_person"
+    """It was handed in, and its feed asks for another person's release."""
     LOOKS_LIKE_DATES = "looks_like_dates"
     """The numbers look like dates or times: a wrong column."""
     LOOKS_LIKE_IDS = "looks_like_ids"
@@ -128,6 +130,7 @@ _HOLDS: Final = frozenset(
         GateReason.SHRUNK,
         GateReason.GROWN,
         GateReason.TOO_MANY_BAD_ROWS,
+        GateReason.SECOND_PERSON,
     }
 )
 
@@ -140,8 +143,9 @@ class GateLimits:
     the feed's last accepted numbers. Up to `shrink_few` and `grow_few` numbers never hold a
     version: a small list may double in a day. `bad_rows_percent_max` is of all rows; up to
     `bad_rows_few` never hold a version, unless there is no good row. `filter_error_rate_max` limits
-    a filter without entries, by its header and as measured; `RATE_MAX` always does. Raises
-    ValueError, beginning with the key.
+    a filter without entries, by its header and as measured; `RATE_MAX` always does. With
+    `second_person` each version that is handed in waits for another person. Raises ValueError,
+    beginning with the key.
     """
 
     shrink_percent_max: int = 30
@@ -151,6 +155,7 @@ class GateLimits:
     bad_rows_percent_max: int = 20
     bad_rows_few: int = 10
     filter_error_rate_max: float = RATE_MAX
+    second_person: bool = False
     owner_not_allowed: Handling = "refuse"
     country_not_allowed: Handling = "hold"
     emergency_number: Handling = "hold"
@@ -205,9 +210,10 @@ class VersionFacts:
 
     Of these texts "" says that nothing is wrong: `unreadable` (why the file cannot be read),
     `too_coarse` (how its filter exceeds the limit), `agreement_over` (which agreement has ended).
-    `good` and `bad` count rows, `expired` those left out because they are over. `gained` and `lost`
-    count numbers against the feed's own on its list, None: unknown. `rows` counts rows by reasons
-    of `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
+    `sent_by` handed it in, "": it was fetched. `good` and `bad` count rows, `expired` those left
+    out because they are over. `gained` and `lost` count numbers against the feed's own on its list,
+    None: unknown. `rows` counts rows by reasons of `OF_ROWS`. `looks` has figures by reasons of
+    `OF_LOOKS`.
     """
 
     sha256: str
@@ -215,6 +221,7 @@ class VersionFacts:
     unreadable: str = ""
     too_coarse: str = ""
     agreement_over: str = ""
+    sent_by: str = ""
     as_of_s: int | None = None
     good: int = 0
     bad: int = 0
@@ -292,6 +299,8 @@ def _as_a_whole(seen: VersionFacts, last: Last | None, limits: GateLimits) -> li
     rows = seen.good + seen.bad
     if seen.agreement_over:
         found.append(_finding(GateReason.AGREEMENT_EXPIRED, seen.agreement_over))
+    if seen.sent_by and limits.second_person:
+        found.append(_finding(GateReason.SECOND_PERSON, f"{seen.sent_by} handed it in"))
     if not rows and seen.expired:
         found.append(_finding(GateReason.EXPIRED, f"all of {seen.expired:,} entries are over"))
     elif not rows and seen.whole:

@@ -46,6 +46,8 @@ class StoredKind(StrEnum):
     """An appeal. It stays where it is, and waits for somebody to look at it."""
     DECISION = "decision"
     """A decision that is kept by its id."""
+    ANSWER = "answer"
+    """An answer that is kept by its Idempotency-Key: the request is worked on again."""
     SESSION = "session"
     """A person's session at the page: signed out."""
 

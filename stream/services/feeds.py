@@ -8,15 +8,17 @@ used leaves the feed as it was, and is logged.
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from stream.appeals.actions import AppealContext, keep_watch
 from stream.appeals.appeal_store import AppealCounts
-from stream.config.agreement_files import AgreementFolder, agreements_of
-from stream.config.feed_files import feed_context, read_feed
+from stream.config.agreement_files import AgreementFolder
+from stream.config.feed_files import around_of, feed_context, read_feed
 from stream.config.sections import feed_paths
-from stream.config.settings import EngineSettings, Settings
+from stream.config.settings import Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.appeal import OPEN
 from stream.core.model.errors import CRASHED, ConfigInvalid, Fault
@@ -25,7 +27,6 @@ from stream.feeds.follow.feed_fetcher import PRELOADED
 from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.follow.subprocess_job import prepare
 from stream.feeds.follow.workplace import Workplace
-from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
@@ -57,15 +58,23 @@ def run(
     return service.run(settings, main, process="feeds")
 
 
-def around_of(settings: EngineSettings) -> Surroundings:
-    """Return the surroundings of assessing, apart from feed files. Raises ConfigInvalid."""
-    emergency = {land: frozenset(texts) for land, texts in settings.policy.emergency.items()}
-    home = settings.calls.home_country
-    return Surroundings(
-        keys=settings.circle_keys(),
-        emergency=emergency,
-        home=home,
-        agreements=agreements_of(settings),
+def workplace_of(
+    settings: Settings,
+    states: FeedStateStore,
+    metrics: FeedMetrics | None = None,
+    agreements: Callable[[], Agreements] | None = None,
+) -> Workplace:
+    """Return the parts that followers share; `metrics` None: nobody asks for them."""
+    return Workplace(
+        settings=settings.feeds,
+        list_store=settings.list_store(),
+        state_dir=Path(settings.lists.state_dir),
+        kernels=settings.ops.kernels_folder(settings.lists.state_dir),
+        around=around_of(settings),
+        states=states,
+        metrics=metrics or FeedMetrics(CollectorRegistry()),
+        places=asyncio.Semaphore(settings.feeds.parallel),
+        agreements=agreements,
     )
 
 
@@ -105,16 +114,8 @@ class FeedsService(Service):
             pass  # a Redis that could lose entries is refused at the start
         list_store = settings.list_store()
         async with FeedStateStore.open(list_store) as states:
-            self._place = Workplace(
-                settings=settings.feeds,
-                list_store=list_store,
-                state_dir=Path(settings.lists.state_dir),
-                kernels=settings.ops.kernels_folder(settings.lists.state_dir),
-                around=around_of(settings),
-                states=states,
-                metrics=self._metrics,
-                places=asyncio.Semaphore(settings.feeds.parallel),
-                agreements=lambda: self._agreements.reading.agreements,
+            self._place = workplace_of(
+                settings, states, self._metrics, lambda: self._agreements.reading.agreements
             )
             self._metrics.register_up.set(1)
             await self._look_at_files()

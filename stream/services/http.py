@@ -111,19 +111,18 @@ class _Serving(Service):
         async with redress_at(settings, settings.serve, self._metrics, live.agreements) as redress:
             live.lookup.keep = redress.decisions.asked
             redress.preloaded = PreloadedDecisions(redress.decisions.redis, self._blocklist.policy)
-            parts = self._parts(redress)
             async with opened(
                 settings,
                 settings.serve,
                 Monitor(settings.watched()),
-                parts.auth,
+                self._auth,
                 live.agreements,
                 redress,
                 live.current,
                 self._arguments,
             ) as pages:
                 await supervised(
-                    self._serve(parts, pages),
+                    self._serve(self._parts(redress, pages), pages),
                     tokens=self._tokens.run(),
                     lists=live.run(),
                     records=self._take_records(),
@@ -155,7 +154,7 @@ class _Serving(Service):
         await self._intake.run()
         await asyncio.Event().wait()  # a helper has no end of its own: see `supervised`
 
-    def _parts(self, redress: AppealService) -> Parts:
+    def _parts(self, redress: AppealService, pages: PageParts) -> Parts:
         """Return the parts that the routes share."""
         settings = self.settings
         return Parts(
@@ -167,6 +166,7 @@ class _Serving(Service):
             intake=self._intake,
             appeals=redress,
             blocklist=self._blocklist,
+            push=pages.push,
             record_bytes_max=settings.calls.record_bytes_max,
         )
 

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from stream.core.model.agreement import Agreement, AgreementState, owner_of
 from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import contradictions
+from stream.edge.http.api.commands import Ran
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.insight.explain.agreement_text import (
@@ -28,7 +29,6 @@ from stream.insight.report.figure_catalogue import FIGURES, Key
 from stream.insight.report.page import style_source
 from stream.insight.report.period import day_of, period_in
 from stream.insight.report.words import shown
-from stream.web.commands import Ran
 from stream.web.listing import TableQuery, cut
 from stream.web.lists_pages import ListRow, rows_of
 from stream.web.page_context import PageParts

@@ -15,13 +15,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from stream.core.filters.blocklists import LiveList
 from stream.core.model.agreement import owner_of
 from stream.core.model.entry import Category
+from stream.edge.http.api.commands import Ran
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.feeds.feed import FeedState
 from stream.insight.explain.agreement_text import explained, may_cause
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import recent
-from stream.web.commands import Ran
 from stream.web.listing import TableQuery, cut
 from stream.web.page_caches import Feeds
 from stream.web.page_context import PageParts

@@ -62,6 +62,10 @@ class FeedFolder:
             self._feeds = await asyncio.to_thread(_read, self.folder, self.context)
         return self._feeds
 
+    async def setups(self) -> Mapping[str, FeedSetup]:
+        """Return those of them that can be used, by name."""
+        return (await self.now()).setups
+
     async def states(self, names: Iterable[str]) -> dict[str, FeedState]:
         """Return the states of feeds by name. Raises ListStoreDown, ListStoreLost."""
         async with FeedStateStore.open(self.list_store) as states:

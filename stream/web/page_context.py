@@ -10,9 +10,14 @@ from fastapi import Request
 from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.config.agreement_files import AgreementFolder
-from stream.config.feed_files import feed_context
+from stream.config.feed_files import around_of, feed_context
 from stream.config.settings import InsightSettings
 from stream.core.filters.blocklists import Blocklists
+from stream.edge.http.api.commands import OwnCommands
+from stream.edge.http.api.file_intake import FileIntake
+from stream.edge.http.api.idempotency import AnswersOnce
+from stream.edge.http.api.list_changes import ListChanger
+from stream.edge.http.api.push_intake import PushIntake
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import Auth, RateLimit
 from stream.edge.http.decision_store import DecisionStore, DecisionStoreMetrics
@@ -22,7 +27,6 @@ from stream.lists.store.redis_client import client
 from stream.ops.clock import now_s
 from stream.ops.monitor.collect import Monitor
 from stream.ops.tasks import running
-from stream.web.commands import PageCommands
 from stream.web.live_figures import LiveFigures
 from stream.web.page_caches import FeedFolder, RecentDecisions, TrialCounting
 from stream.web.sessions import Sessions
@@ -34,7 +38,8 @@ class PageParts:
     """The parts that pages share; one set in each process.
 
     `agreements` is the folder as last read, `appeals` has decisions by id and appeals,
-    `commands` makes changes, `blocklists` are the lists as this process has them.
+    `commands` makes changes, `push` takes files in. `blocklists` are the lists as this process has
+    them.
     """
 
     settings: InsightSettings
@@ -44,7 +49,8 @@ class PageParts:
     live: LiveFigures
     recent: RecentDecisions
     feeds: FeedFolder
-    commands: PageCommands
+    commands: OwnCommands
+    push: PushIntake
     blocklists: Callable[[], Blocklists]
     counting: TrialCounting
     now_s: Callable[[], int]
@@ -85,6 +91,7 @@ async def opened(
     `watch` reads the metrics of all processes.
     """
     redis = client(settings.list_store())
+    commands = OwnCommands(arguments)
     feeds = FeedFolder(Path(settings.feeds.dir), feed_context(settings), settings.list_store())
     parts = PageParts(
         settings=settings,
@@ -100,7 +107,20 @@ async def opened(
         live=LiveFigures(watch, serve.watchers_max),
         recent=RecentDecisions(settings.kafka_client(), settings.calls.decisions_topic),
         feeds=feeds,
-        commands=PageCommands(arguments),
+        commands=commands,
+        push=PushIntake(
+            feeds=feeds.setups,
+            files=FileIntake(Path(settings.lists.state_dir), serve.files_at_once),
+            once=AnswersOnce(redis, serve.once_max),
+            commands=commands,
+            changer=ListChanger(
+                connect=lambda: ListStore.connect(settings.list_store()),
+                around=lambda: around_of(settings, agreements.reading.agreements),
+                own=settings.feeds.own_numbers,
+                prefixes=settings.lists.prefixes(),
+            ),
+            home=settings.calls.home_country,
+        ),
         blocklists=blocklists,
         counting=TrialCounting(settings),
         now_s=now_s,

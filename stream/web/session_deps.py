@@ -10,13 +10,13 @@ from fastapi import Depends, Request, Response
 
 from stream.core.model.free_text import REASON_CHARS_MAX, line_of
 from stream.core.numbers.number import masked
+from stream.edge.http.api.commands import Ran
 from stream.edge.http.auth import from_elsewhere
 from stream.edge.http.bodies import FORM
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import page, see_other
 from stream.edge.http.tokens import Client, ClientRole
 from stream.lists.store.heads import By
-from stream.web.commands import Ran
 from stream.web.page_context import PageParts, page_parts_of
 from stream.web.sessions import Session
 
@@ -137,9 +137,7 @@ class Visit:
 
         A partner sees its own: its token has the owner's name.
         """
-        return (
-            self.client.role is not ClientRole.PARTNER or self.client.name.lower() == owner.lower()
-        )
+        return self.client.role is not ClientRole.PARTNER or self.client.is_owner(owner)
 
     def number(self, number: str) -> str:
         """Return a number as this person may see it: whole, or masked."""

@@ -28,7 +28,12 @@ async def asked(site: Site, method: str, path: str, who: str, owner: str) -> str
     headers, data = {"Accept": "text/html"}, None
     if path.startswith("/v1/"):
         headers = {} if who == NOBODY else {"Authorization": f"Bearer {TOKENS[ClientRole(who)]}"}
-        if method == "POST" and path.endswith("s"):
+        if method == "PUT":
+            data = "a file"
+        elif method == "POST" and path.endswith("changes"):
+            headers["Content-Type"] = "application/json"
+            data = json.dumps({"reason": "", "remove": [NUMBERS[owner]]})
+        elif method == "POST" and path.endswith("s"):
             headers["Content-Type"] = "application/json"
             data = json.dumps({"decision_id": DECISIONS[owner]})
         elif method == "POST" and path == "/v1/decision":

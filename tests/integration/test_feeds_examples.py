@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.config.feed_files import FeedContext, read_feed
+from stream.core.model.errors import FeedDown
 from stream.feeds.feed import VersionRecord
 from stream.feeds.feed_sources import KINDS
-from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.feed_follower import Follower, HandedIn
 from stream.kafka.settings import KafkaSettings
+from stream.lists.store.heads import By
 from stream.lists.store.list_content import entries_of
 from tests.integration.transports.test_taxii import BULK, PASSWORD
 from tests.integration.transports.test_taxii import server as taxii
@@ -102,6 +105,27 @@ async def test_a_text_file(tmp_path, redis_url):
     """config/feeds/text-file.toml: one number a line, national ones too."""
     (tmp_path / "kh-scam.txt").write_text("\n".join([*kh(1, 2), "023 900 124 # national"]))
     assert await Example("text-file", tmp_path, redis_url).accepted() == 3
+
+
+async def test_a_list_that_is_handed_in(tmp_path, redis_url):
+    """config/feeds/push.toml: nothing is fetched; what is handed in waits for another person."""
+    example = Example("push", tmp_path, redis_url)
+    setup = read_feed(example.path, {}, CONTEXT)
+    file = tmp_path / "kh.csv"
+    file.write_text("number\n" + "\n".join(kh(1, 2)))
+    by = By("http:KH", "weekly")
+    async with workplace(tmp_path / "state", redis_url) as place:
+        with pytest.raises(FeedDown, match="handed in"):
+            await Follower(setup, place, quiet=True).pull()
+        of_file = replace(setup, source=setup.source.of_file(file))
+        record = await Follower(of_file, place, quiet=True, sent=HandedIn("kh.csv", by)).pull()
+        assert record is not None
+        assert (record.verdict, record.reason, record.sent_by) == (
+            "held",
+            "second_person",
+            "http:KH",
+        )
+        assert (record.origin, record.remember) == ("kh.csv", {})
 
 
 async def test_a_spreadsheets_csv_in_a_drop_folder(tmp_path, redis_url):

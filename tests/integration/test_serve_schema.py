@@ -8,20 +8,29 @@ import sys
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
 from stream.appeals.actions import AppealContext
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.agreement import Agreements
+from stream.core.numbers.prefix_entries import STRICT
+from stream.edge.http.api.commands import OwnCommands
+from stream.edge.http.api.file_intake import FileIntake
+from stream.edge.http.api.idempotency import AnswersOnce
+from stream.edge.http.api.list_changes import ListChanger
+from stream.edge.http.api.push_intake import PushIntake
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import RateLimit
 from stream.edge.http.blocklist import Blocklist
 from stream.edge.http.decision_store import DecisionStore
 from stream.edge.http.tokens import ClientRole
 from stream.edge.sinks.number_policy import NumberPolicy
+from stream.feeds.feed_sources import FeedSetup
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.http_catalogue import ServeMetrics
+from tests.support.feeds import AROUND
 from tests.support.http_service import TOKENS, parts_for, serve_settings, served
 from tests.support.lookups import LISTS, lookup_in, lookup_rules
 from tests.unit.edge.http.test_record_intake import Producer, opened
@@ -55,6 +64,7 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
             appeals=redress,
             lookup=lookup_in(LISTS),
             blocklist=Blocklist(lambda: judge),
+            push=push_without_feeds(redis, settings, tmp_path),
         )
         async with served(parts) as http:
             by_operator, by_all = await asyncio.gather(
@@ -67,6 +77,27 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
     answered = [one for family in parts.metrics.requests.collect() for one in family.samples]
     statuses = {one.labels["status"] for one in answered if one.labels["route"].startswith("/v1/")}
     assert statuses >= {"200", "401", "403"}, "roles that may, that may not, and nobody"
+
+
+def push_without_feeds(redis: Redis, settings: ListStoreSettings, folder: Path) -> PushIntake:
+    """An intake that knows no feed: `test_push` hands in some."""
+
+    async def none() -> dict[str, FeedSetup]:
+        return {}
+
+    return PushIntake(
+        feeds=none,
+        files=FileIntake(folder, 4),
+        once=AnswersOnce(redis, 100),
+        commands=OwnCommands(),
+        changer=ListChanger(
+            connect=lambda: ListStore.connect(settings),
+            around=lambda: AROUND,
+            own=(),
+            prefixes=STRICT,
+        ),
+        home="TH",
+    )
 
 
 async def tried(

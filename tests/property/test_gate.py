@@ -20,6 +20,7 @@ LIMITS = st.builds(
     grow_few=COUNTS,
     bad_rows_percent_max=st.integers(0, 100),
     bad_rows_few=COUNTS,
+    second_person=st.booleans(),
     **{reason.value: HANDLINGS for reason in OF_ROWS},
     **{reason.value: SUSPECTED for reason in OF_LOOKS},
 )
@@ -30,6 +31,7 @@ SEEN = st.builds(
     whole=st.booleans(),
     unreadable=st.sampled_from(["", "", "a login page"]),
     too_coarse=st.sampled_from(["", "", "matches everybody"]),
+    sent_by=st.sampled_from(["", "page:anna"]),
     as_of_s=TIMES,
     good=COUNTS,
     bad=COUNTS,
@@ -60,6 +62,7 @@ def model(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateVerd
         "hold" in handled,
         "hold" in suspected,
         seen.whole and rows == 0,
+        limits.second_person and seen.sent_by != "",
     ]  # expired ones were refused above
     held += [seen.bad > limits.bad_rows_few and bad, seen.bad > 0 and seen.good == 0]
     if last is not None and last.numbers > 0:
@@ -98,6 +101,7 @@ def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
         grow_few=0,
         bad_rows_percent_max=0,
         bad_rows_few=0,
+        second_person=True,
         **dict.fromkeys((one.value for one in (*OF_ROWS, *OF_LOOKS)), "refuse"),  # type: ignore[arg-type]
     )
     if decide(seen, last, strictest).verdict is GateVerdict.ACCEPTED:

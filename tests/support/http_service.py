@@ -55,6 +55,7 @@ def parts_for(settings: ServeSettings, **given: Any) -> Parts:
         "intake": None,
         "appeals": None,
         "blocklist": None,
+        "push": None,
     }
     return Parts(**(parts | given))
 

@@ -59,6 +59,15 @@ contact = "unblock@cert.example"
 action = "block"
 [lists."{listed}"]
 """
+_PUSHED = """
+list = "{listed}"
+format = "text"
+[owner]
+name = "{owner}"
+contact = "noc@cert.example"
+[from]
+kind = "push"
+"""
 _COMMAND = """#!/bin/sh
 # In the place of `python -m stream ...`: a difference where one is asked for, else no answer.
 for word; do test "$word" = diff && exec cat "{lines}"; done
@@ -113,11 +122,15 @@ async def site_at(
         text = _AGREED.format(owner=owner, listed=listed)
         (tmp_path / f"th-{owner.lower()}.toml").write_text(text)
     (tmp_path / "feeds").mkdir()
+    for owner, listed in LISTED.items():
+        text = _PUSHED.format(owner=owner, listed=listed)
+        (tmp_path / "feeds" / f"th-{owner.lower()}.toml").write_text(text)
     settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
     settings = replace(
         settings,
         redis=replace(settings.redis, url=redis_url),
         feeds=replace(settings.feeds, dir=str(tmp_path / "feeds")),
+        lists=replace(settings.lists, state_dir=str(tmp_path / "state")),
         agreements=replace(settings.agreements, dir=str(tmp_path)),
         ops=replace(settings.ops, watch=()),
     )
@@ -133,7 +146,9 @@ async def site_at(
     agreements.start()
 
     command = _command(tmp_path)
-    monkeypatch.setattr("stream.web.commands.sys", SimpleNamespace(executable=str(command)))
+    monkeypatch.setattr(
+        "stream.edge.http.api.commands.sys", SimpleNamespace(executable=str(command))
+    )
     async with door_opened(Producer()) as intake:
         parts = parts_for(
             served_by,
@@ -163,6 +178,7 @@ async def site_at(
                     return shown
 
                 monkeypatch.setattr(type(pages.recent), "look", lambda _: look())
+                parts.push = pages.push
                 yield Site(http, pages, appeals)
                 pages.live.close()
 

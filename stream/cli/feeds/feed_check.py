@@ -16,7 +16,7 @@ import typer
 from stream.cli.common import one_line, region_of, say_comment, settings_of
 from stream.cli.options import ConfigFiles, FromPartner, NumberColumn, Output, Region, Strict
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, render, say, warn_of_rejected
-from stream.config.feed_files import feed_context, read_feed
+from stream.config.feed_files import around_of, feed_context, read_feed
 from stream.config.sections import feed_paths
 from stream.config.settings import EngineSettings
 from stream.core.model import csv_cells
@@ -42,7 +42,6 @@ from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import VersionFiles
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
-from stream.services.feeds import around_of
 
 SHOWN_MAX: Final = 20
 NEIGHBOURS: Final = (

@@ -1,19 +1,18 @@
 """`ringfence feeds`: follow partners' lists, show them, decide the versions that wait."""
 
-import asyncio
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
-from prometheus_client import CollectorRegistry
 
 from stream.cli.common import own, settings_of, words_of
 from stream.cli.feeds.feed_check import check, detect_, setup_of
+from stream.cli.feeds.feed_push import push, with_states
+from stream.cli.feeds.version_output import record_json, told_version
 from stream.cli.lazy_group import group
 from stream.cli.options import Actor, ConfigFiles, Output, Reason, Strict, ToFile
 from stream.cli.output import (
@@ -28,8 +27,8 @@ from stream.cli.output import (
     warn_of_rejected,
     write_out,
 )
-from stream.cli.store_access import T, by, with_list_store
-from stream.config.feed_files import feed_context, read_each
+from stream.cli.store_access import by
+from stream.config.feed_files import around_of, feed_context, read_each
 from stream.config.sections import feed_paths
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid, FeedDown, FeedFault, SnapshotUnreadable
@@ -40,8 +39,6 @@ from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.follow.feed_fetcher import put_away
 from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.follow.subprocess_job import prepare
-from stream.feeds.follow.workplace import Workplace
-from stream.feeds.gate import GateVerdict
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import ListWriter, lists_to_leave
 from stream.feeds.transports.folder import FolderTransport
@@ -53,7 +50,6 @@ from stream.lists.store.history import FEED_PULLED
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
-from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.schema import checks
 from stream.ops.schema.durations import spelled
 from stream.services import feeds
@@ -61,6 +57,7 @@ from stream.services import feeds
 app = group()
 app.command("check")(check)
 app.command("detect")(detect_)
+app.command("push")(push)
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
 VersionId = Annotated[
@@ -97,7 +94,7 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     async def work(_: ListStore, feed_states: FeedStateStore) -> list[FeedState]:
         return [await feed_states.state(name) for name in setups]
 
-    found = zip(setups, _with_states(settings, work), strict=True)
+    found = zip(setups, with_states(settings, work), strict=True)
     states = [_with_state(settings, *pair) for pair in found]
     pairs = list(zip(setups.values(), states, strict=True))
     broken = [{"feed": name, "file_wrong": errors} for name, errors in wrong.items()]
@@ -131,7 +128,7 @@ def show(name: FeedName, config: ConfigFiles = None, form: Output = Format.TABLE
     async def work(_: ListStore, feed_states: FeedStateStore) -> FeedState:
         return await feed_states.state(name)
 
-    state = _with_state(settings, name, _with_states(settings, work))
+    state = _with_state(settings, name, with_states(settings, work))
     versions = VersionFiles(Path(settings.lists.state_dir), name)
     told = _feed_json(setup, state)
     render(form, told, lambda: _print_feed(setup, state, versions, now_s()))
@@ -157,29 +154,22 @@ def pull(
     settings = settings_of(config)
     own(settings.lists.state_dir)
     setup = setup_of(settings, name)
+    if setup.source.is_pushed:
+        fail(f"feed {name} is handed in: `ringfence feeds push {name} FILE`", USAGE)
     prepare([])
 
     async def work(store: ListStore, feed_states: FeedStateStore) -> VersionRecord | None:
         if reason:
             await store.note(FEED_PULLED, f"feed {name}", by(actor, reason))
-        place = Workplace(
-            settings=settings.feeds,
-            list_store=settings.list_store(),
-            state_dir=Path(settings.lists.state_dir),
-            kernels=settings.ops.kernels_folder(settings.lists.state_dir),
-            around=feeds.around_of(settings),
-            states=feed_states,
-            metrics=FeedMetrics(CollectorRegistry()),
-            places=asyncio.Semaphore(1),
-        )
+        place = feeds.workplace_of(settings, feed_states)
         return await Follower(setup, place, quiet=True).pull()
 
-    record = _with_states(settings, work)
+    record = with_states(settings, work)
     if record is None:
         told = {"feed": name, "verdict": "same"}
         render(form, told, lambda: say(f"{name}: nothing new"))
         return
-    _told(setup, record, settings, form)
+    told_version(setup, record, settings, form)
     if warn_of_rejected(sum(record.rejected.values()), strict=strict):
         raise typer.Exit(NOTHING_DONE)
 
@@ -201,7 +191,7 @@ def held_(
         states = {feed: await feed_states.state(feed) for feed in setups}
         return {feed: state.held for feed, state in states.items() if state.held is not None}
 
-    waiting = _with_states(settings, work)
+    waiting = with_states(settings, work)
 
     def draw() -> None:
         if not waiting:
@@ -213,7 +203,7 @@ def held_(
             say(f"  let it in: ringfence feeds release {feed} --version {record.id} --reason ...")
             say(f"  or not:    ringfence feeds refuse {feed} --version {record.id} --reason ...")
 
-    told = [{"feed": feed, **_record_json(record)} for feed, record in waiting.items()]
+    told = [{"feed": feed, **record_json(record)} for feed, record in waiting.items()]
     render(form, told, draw)
     _all_right(wrong)
     if waiting:
@@ -245,7 +235,7 @@ def diff_(
         _need_file(applier.versions, held)
         return await applier.would_change(held)
 
-    found = _with_states(settings, work)
+    found = with_states(settings, work)
     write_out(output, (piece.encode() for piece in written(found, form)))  # type: ignore[arg-type]
     note(f"{name}: {len(found.added):,} reports would come or change, {len(found.removed):,} go")
 
@@ -282,7 +272,7 @@ def release_(
             await _put_away(setup, applier.versions, record)
             return record
 
-    _told(setup, _with_states(settings, work), settings, form)
+    told_version(setup, with_states(settings, work), settings, form)
 
 
 @app.command("refuse")
@@ -310,9 +300,9 @@ def refuse_(
             await _put_away(setup, applier.versions, record)
             return record
 
-    record = _with_states(settings, work)
+    record = with_states(settings, work)
     text = f"{name}: version {record.id} is refused; the last good one stays"
-    render(form, {"feed": name, **_record_json(record)}, lambda: say(text))
+    render(form, {"feed": name, **record_json(record)}, lambda: say(text))
 
 
 async def _put_away(setup: FeedSetup, versions: VersionFiles, record: VersionRecord) -> None:
@@ -351,7 +341,7 @@ def _applier(
         states=states,
         versions=VersionFiles(Path(settings.lists.state_dir), setup.feed.name),
         feed=setup.feed,
-        around=feeds.around_of(settings),
+        around=around_of(settings),
         now_s=now_s(),
     )
 
@@ -360,35 +350,6 @@ def _need_file(versions: VersionFiles, held: VersionRecord) -> None:
     """End with 2 if the file of `held` is not on this machine."""
     if versions.file(held.id) is None:
         fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
-
-
-def _told(setup: FeedSetup, record: VersionRecord, settings: Settings, form: Format) -> None:
-    """Print the gate's verdict on a version, and end with its exit code."""
-    name = setup.feed.name
-
-    def draw() -> None:
-        say(f"{name}: {in_words(record)}")
-        rejects = VersionFiles(Path(settings.lists.state_dir), name).rejects(record.id)
-        if record.rejected and rejects.exists():
-            for label, count in record.rejected.items():
-                say(f"  rejected {count:,}: {label}")
-            say(f"  the rejected rows are in {rejects}")
-        if record.verdict == GateVerdict.HELD:
-            say(f"  see: ringfence feeds held {name}")
-
-    render(form, {"feed": name, **_record_json(record)}, draw)
-    if record.verdict in {GateVerdict.HELD, GateVerdict.REFUSED}:
-        raise typer.Exit(NOTHING_DONE)
-
-
-def _with_states(
-    settings: Settings, work: Callable[[ListStore, FeedStateStore], Awaitable[T]]
-) -> T:
-    async def whole(store: ListStore) -> T:
-        async with FeedStateStore.open(settings.list_store()) as feed_states:
-            return await work(store, feed_states)
-
-    return with_list_store(settings, whole)
 
 
 def _setups(settings: Settings) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:
@@ -439,7 +400,7 @@ def forget(
         await feed_states.forget(name, next(iter(gone), ""), who, f"feed {name}: {said}")
         return gone
 
-    gone = _with_states(settings, work)
+    gone = with_states(settings, work)
     # Its versions on this machine hold numbers that nobody needs any more.
     shutil.rmtree(Path(settings.lists.state_dir) / "feeds" / name, ignore_errors=True)
 
@@ -468,16 +429,6 @@ async def _lists_of(
     return found
 
 
-def _record_json(record: VersionRecord) -> dict[str, Any]:
-    """Return a version as plain values, without what its transport remembers."""
-    found: dict[str, Any] = msgspec.to_builtins(record)
-    found.pop("remember", None)
-    for name in ("at_s", "decided_at_s", "as_of_s", "renewed_at_s"):
-        if name in found:
-            found[name.removesuffix("_s")] = rfc3339(found.pop(name) or 0)
-    return found
-
-
 def _feed_json(setup: FeedSetup, state: FeedState) -> dict[str, Any]:
     """Return a feed as plain values."""
     feed = setup.feed
@@ -496,7 +447,7 @@ def _feed_json(setup: FeedSetup, state: FeedState) -> dict[str, Any]:
         "detail": state.detail or None,
         "failures": state.failures,
         "numbers": state.accepted.numbers if state.accepted is not None else 0,
-        **{name: record and _record_json(record) for name, record in versions.items()},
+        **{name: record and record_json(record) for name, record in versions.items()},
     }
 
 

@@ -14,9 +14,10 @@ from starlette.types import ASGIApp
 
 from stream import __version__
 from stream.edge.http import appeal_routes, blocklist_routes, lookup_routes, record_routes
+from stream.edge.http.api import change_routes, push_routes
 from stream.edge.http.api.answers import (
     LiveAnswer,
-    Problem,
+    ProblemAnswer,
     ReadyAnswer,
     add_schemas,
     answered,
@@ -36,6 +37,8 @@ ROUTERS: Final = (
     record_routes.router,
     blocklist_routes.router,
     appeal_routes.router,
+    push_routes.router,
+    change_routes.router,
     _state,
     _hidden,
 )
@@ -132,7 +135,7 @@ async def asset(request: Request, name: str) -> Response:
 
 def framework(parts: Parts) -> FastAPI:
     """Return the FastAPI application with all routes."""
-    fault = {MEDIA_TYPE: typed(Problem)}
+    fault = {MEDIA_TYPE: typed(ProblemAnswer)}
     app = FastAPI(
         title="Ringfence",
         version=__version__,

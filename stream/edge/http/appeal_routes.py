@@ -263,7 +263,7 @@ async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> 
         JSON,
     ),
 )
-async def answered(
+async def answer_appeal(
     request: Request,
     parts: PartsHere,
     client: Annotated[Client, needs()],

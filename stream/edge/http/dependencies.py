@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from stream.calls.lookup import Lookup
+from stream.edge.http.api.push_intake import PushIntake
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import Auth, from_elsewhere
 from stream.edge.http.blocklist import Blocklist
@@ -31,6 +32,7 @@ class Parts:
     intake: RecordIntake
     appeals: AppealService
     blocklist: Blocklist
+    push: PushIntake
     record_bytes_max: int
 
 

@@ -45,6 +45,8 @@ _FIXED_HEADERS: Final = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 RETRY_S: Final = 1
+_FILES: Final = re.compile(r"/v1/feeds/[^/]+/versions|/files/(?:look|submit)")
+"""Addresses whose body is a file: it is written to disk as it comes, so no memory holds it."""
 _PROCESS: Final = secrets.token_hex(4)
 _count = count()
 LINGER_S: Final = 1.0
@@ -72,10 +74,10 @@ class Middleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passing = _RequestState(scope, receive, send)
+        passing = _RequestState(scope, receive, send, _FILES.fullmatch(scope["path"]) is not None)
         scope["state"]["request_id"] = passing.request_id
         try:
-            self._refuse_declared(scope)
+            self._refuse_declared(passing)
             await self._app(scope, lambda: self._receive(passing), passing.send)
         except ProblemError as problem:
             # Also from `LookupMiddleware`, which answers before the framework.
@@ -84,24 +86,31 @@ class Middleware:
         except _ClientLeft:
             passing.status = 0  # counted as 499, as in nginx
         finally:
-            self._hold(-passing.body_bytes)
+            if not passing.is_file:
+                self._hold(-passing.body_bytes)
             self._note(passing)
 
-    def _refuse_declared(self, scope: Scope) -> None:
+    def _refuse_declared(self, passing: "_RequestState") -> None:
         """Refuse a body by its Content-Length, without reading it."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._settings.body_bytes_max:
-                raise self._too_large()
+        for name, value in passing.scope["headers"]:
+            if name == b"content-length" and int(value) > self._bytes_max(passing):
+                raise self._too_large(passing)
+
+    def _bytes_max(self, passing: "_RequestState") -> int:
+        settings = self._settings
+        return settings.file_bytes_max if passing.is_file else settings.body_bytes_max
 
     async def _receive(self, passing: "_RequestState") -> Message:
         if passing.body_whole:
             return await passing.receive()
-        left_s = passing.started_s + self._settings.body_s_max - monotonic_s()
+        settings = self._settings
+        within_s = settings.file_s_max if passing.is_file else settings.body_s_max
+        left_s = passing.started_s + within_s - monotonic_s()
         try:
             async with asyncio.timeout(max(left_s, 0)):
                 message = await passing.receive()
         except TimeoutError:
-            text = f"the body did not come within {self._settings.body_s_max:g} s"
+            text = f"the body did not come within {within_s:g} s"
             raise passing.refused(ProblemError(ProblemKind.TOO_SLOW, text)) from None
         if message["type"] == "http.disconnect":
             raise _ClientLeft
@@ -109,10 +118,11 @@ class Middleware:
             got = len(message.get("body", b""))
             passing.body_bytes += got
             passing.body_whole = not message.get("more_body", False)
-            self._hold(got)
-            if passing.body_bytes > self._settings.body_bytes_max:
-                raise passing.refused(self._too_large())
-            if self._bodies_bytes > self._settings.bodies_bytes_max:
+            if not passing.is_file:
+                self._hold(got)
+            if passing.body_bytes > self._bytes_max(passing):
+                raise passing.refused(self._too_large(passing))
+            if not passing.is_file and self._bodies_bytes > settings.bodies_bytes_max:
                 text = "the bodies of all requests together fill what is set aside for them"
                 busy = ProblemError(ProblemKind.BUSY, text, retry_after_s=RETRY_S)
                 raise passing.refused(busy)
@@ -122,11 +132,10 @@ class Middleware:
         self._bodies_bytes += count
         self._metrics.bodies.set(self._bodies_bytes)
 
-    def _too_large(self) -> ProblemError:
-        most = self._settings.body_bytes_max
-        return ProblemError(
-            ProblemKind.TOO_LARGE, f"a body may have {most} bytes ([serve] body_bytes_max)"
-        )
+    def _too_large(self, passing: "_RequestState") -> ProblemError:
+        name = "file_bytes_max" if passing.is_file else "body_bytes_max"
+        text = f"a body may have {self._bytes_max(passing)} bytes ([serve] {name})"
+        return ProblemError(ProblemKind.TOO_LARGE, text)
 
     def _note(self, passing: "_RequestState") -> None:
         state = passing.scope["state"]
@@ -158,6 +167,7 @@ class _RequestState:
     scope: Scope
     receive: Receive
     forward: Send
+    is_file: bool = False
     started_s: float = field(default_factory=monotonic_s)
     body_bytes: int = 0
     body_whole: bool = False

@@ -22,6 +22,7 @@ from stream.core.model.errors import (
     ListStoreDown,
     ListStoreLost,
     ListStoreUnsafe,
+    ListUnknown,
 )
 from stream.edge.http.rendering import page, wants_page
 
@@ -45,6 +46,8 @@ class ProblemKind(StrEnum):
     TOO_SLOW = "too-slow"
     HEADERS_TOO_LARGE = "headers-too-large"
     UNSUPPORTED = "unsupported-media-type"
+    KEY_REUSED = "idempotency-key-reused"
+    VERSION_REFUSED = "version-refused"
     BUSY = "busy"
     KAFKA_DOWN = "kafka-down"
     REGISTER_DOWN = "register-down"
@@ -66,6 +69,8 @@ _STATUS: Final = {
     ProblemKind.TOO_SLOW: 408,
     ProblemKind.HEADERS_TOO_LARGE: 431,
     ProblemKind.UNSUPPORTED: 415,
+    ProblemKind.KEY_REUSED: 422,
+    ProblemKind.VERSION_REFUSED: 422,
     ProblemKind.BUSY: 503,
     ProblemKind.KAFKA_DOWN: 503,
     ProblemKind.REGISTER_DOWN: 503,
@@ -80,6 +85,7 @@ _FAULTS: Final[Mapping[type[Fault], ProblemKind]] = {
     ListStoreUnsafe: ProblemKind.REGISTER_DOWN,
     ListStoreLost: ProblemKind.REGISTER_DOWN,
     ChangeConflict: ProblemKind.CONFLICT,
+    ListUnknown: ProblemKind.NOT_FOUND,
 }
 _KIND_OF: Final = {404: ProblemKind.NOT_FOUND, 405: ProblemKind.METHOD, 413: ProblemKind.TOO_LARGE}
 

@@ -28,7 +28,8 @@ class ClientRole(StrEnum):
     """Role of a client. Each may do only what is written here; none includes another.
 
     switch: hand in call records, ask for decisions, read the blocklist. viewer: read decisions,
-    lists and appeals. partner: hand in appeals, and see its own. operator: everything.
+    lists and appeals. partner: hand in appeals and its own lists, and see its own. operator:
+    everything.
     """
 
     SWITCH = "switch"
@@ -51,6 +52,10 @@ class Client:
     def expired(self, now_s: int) -> bool:
         """Return whether its time is over."""
         return self.expires_at_s != 0 and now_s >= self.expires_at_s
+
+    def is_owner(self, owner: str) -> bool:
+        """Return whether it is a partner with the name of `owner` (`KH` of the list `KH/scam`)."""
+        return self.role is ClientRole.PARTNER and self.name.lower() == owner.lower()
 
 
 @dataclass(frozen=True, slots=True)

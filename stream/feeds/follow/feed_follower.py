@@ -8,8 +8,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn
 
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, ListStoreDown
 from stream.feeds.assess import Arrival
@@ -40,15 +40,35 @@ WRITTEN_S: Final = 10
 FIRST_S_MAX: Final = 10.0
 """Feeds that are due at a start begin within these seconds, not all in one moment."""
 
+WATCH_S: Final = 5.0
+"""Seconds between two looks at the state of a feed whose versions are handed in."""
 KEPT_S: Final = 10.0
 """A process is kept for a fetch that follows so soon: a drop folder is looked at several times a
 second, and a fork for each would be most of the work. Else it ends, and its memory is free."""
 
 
-class Follower:
-    """Follows one feed until cancelled. `quiet`: the caller prints the outcomes."""
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A file that was handed in: its name where it comes from, and the person or client."""
 
-    def __init__(self, setup: FeedSetup, place: Workplace, *, quiet: bool = False) -> None:
+    name: str
+    by: By
+
+
+class Follower:
+    """Follows one feed until cancelled. `quiet`: the caller prints the outcomes.
+
+    `sent`: `setup` has one file that was handed in, and `pull` works on it.
+    """
+
+    def __init__(
+        self,
+        setup: FeedSetup,
+        place: Workplace,
+        *,
+        quiet: bool = False,
+        sent: HandedIn | None = None,
+    ) -> None:
         self.setup = setup
         self.tried = False
         self._place = place
@@ -56,13 +76,16 @@ class Follower:
         self._backoff = Backoff(place.settings.retry_s_first, place.settings.retry_s_most)
         self._said = ""
         self._quiet = quiet
+        self._sent = sent
         self._is_drop = setup.source.kind == "folder"
         self._bound_s = -BOUND_S  # due at the first try
         self._failures = 0
         """Faults in a row in this process, for when the state cannot be read."""
 
     async def run(self) -> None:
-        """Fetch again and again, until cancelled."""
+        """Fetch again and again, until cancelled; of a pushed feed only show its state."""
+        if self.setup.source.is_pushed:
+            await self._watch()
         fetcher = FeedFetcher(self.setup.source, self._place.limits)
         try:
             wait_s = await self._first_wait_s()
@@ -73,6 +96,18 @@ class Follower:
                 wait_s = await self._turn(fetcher)
         finally:
             await fetcher.end()
+
+    async def _watch(self) -> NoReturn:
+        """Show what others hand in and decide, until cancelled."""
+        while True:
+            try:
+                self._show(await self._place.states.state(self.setup.feed.name))
+            except Fault as fault:
+                self._tell_fault(*kind_of(fault))
+            else:
+                self._tell_well()
+            self.tried = True
+            await asyncio.sleep(WATCH_S)
 
     async def _first_wait_s(self) -> float:
         """Return the first wait. A restart does not fetch early: partners count requests."""
@@ -113,7 +148,8 @@ class Follower:
             try:
                 record, _ = await self._try(fetcher)
             except Fault as fault:
-                await self._failed(fault)
+                if self._sent is None:  # a file that cannot be used is no fault of the feed
+                    await self._failed(fault)
                 raise
             finally:
                 await fetcher.end()
@@ -127,7 +163,7 @@ class Follower:
         place.metrics.register_up.set(1)
         at_s = now_s()
         needs_whole = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
-        remembered = {} if needs_whole else state.remembered
+        remembered = {} if needs_whole or self._sent is not None else state.remembered
         got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
@@ -145,7 +181,7 @@ class Follower:
                 self._as_accepted()
             await place.states.confirmed(feed.name, at_s, got.remember)
         else:
-            record = await self._work(Arrival(fetched=got, at_s=at_s))
+            record = await self._work(self._arrival(got, at_s))
             # It may be the first of many increments or files: what waits is fetched without delay.
             more = record.verdict == GateVerdict.ACCEPTED and not record.whole
             if isinstance(transport, Drop) and self._is_drop:
@@ -159,6 +195,13 @@ class Follower:
         self._backoff.reset()
         usual_s = 0.0 if more else self._usual_s()
         return record, max(usual_s, got.wait_s_min)
+
+    def _arrival(self, got: Fetched, at_s: int) -> Arrival:
+        if self._sent is None:
+            return Arrival(fetched=got, at_s=at_s)
+        # Its path is that of a temporary file, and nothing is fetched from there again.
+        got = replace(got, origin=self._sent.name, remember={}, as_of_s=at_s)
+        return Arrival(fetched=got, at_s=at_s, sent=self._sent.by)
 
     async def _bind(self) -> None:
         """Write the feed's scope at its list from time to time, if the feed brings hashes.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+from stream.core.model import names
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.transports.intake import Intake
 from stream.feeds.transports.landing import bundle, landing
@@ -16,7 +17,7 @@ from stream.feeds.transports.misp_folder import MANIFEST
 from stream.feeds.transports.own_thread import OwnThread, Stop, WorkStopped
 from stream.feeds.transports.transport import BYTES_MAX, BytesMax, Fetched, Seconds, Unchanged
 from stream.ops.schema.checks import filled
-from stream.ops.schema.toml import Checked
+from stream.ops.schema.toml import Checked, Problem, Problems
 from stream.ops.untrusted_folders import NotPlain, folder_at, open_plain
 
 _PIECE = 1 << 20
@@ -32,6 +33,31 @@ class FileSettings:
     path: Annotated[str, Checked(filled)]
     bytes_max: BytesMax = BYTES_MAX
     deadline_s: Seconds = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushSettings:
+    """A feed whose owner hands its versions in, by `PUT /v1/feeds/{name}/versions` or by page.
+
+    The partner's token that is named like the owner may do so, and those of `clients`. `bytes_max`
+    bounds one version, unpacked.
+    """
+
+    clients: tuple[str, ...] = ()
+    bytes_max: BytesMax = BYTES_MAX
+
+    def __post_init__(self) -> None:
+        found = [
+            Problem(("clients",), f"a client {wrong}")
+            for name in self.clients
+            if (wrong := names.wrong(names.NameKind.CLIENT, name)) is not None
+        ]
+        if found:
+            raise Problems(found)
+
+    def of_file(self, path: Path) -> FileSettings:
+        """Return the settings that read one file that was handed in."""
+        return FileSettings(path=str(path), bytes_max=self.bytes_max)
 
 
 class FileTransport:
@@ -84,6 +110,18 @@ def bundled(folder: Path, into: Path, bytes_max: int, stop: Stop) -> "Copy":
                 raise unstable(folder) from error
             raise unreadable(folder, error) from error
     return Copy(land.size, land.sha256, land.sha256)
+
+
+class PushTransport:
+    """Fetches nothing: the versions of such a feed are handed in."""
+
+    def __init__(self, settings: PushSettings) -> None:
+        del settings
+
+    async def fetch(self, remembered: Mapping[str, str], into: Path) -> Fetched | Unchanged:
+        """Raises FeedDown."""
+        del remembered, into
+        raise FeedDown(FeedFault.MISSING, "its versions are handed in; nothing is fetched")
 
 
 class Copy(NamedTuple):

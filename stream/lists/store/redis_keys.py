@@ -38,6 +38,8 @@
 | `rf:names` | string | the key of ids that no call led to, see `edge/sinks/preload_ids.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
 | `rf:views:TABLE:PERSON` | hash | name -> filters of a table of the page, see `web/listing.py` |
+| `rf:once:SHA256` | string | the answer to a request, see `edge/http/api/idempotency.py` |
+| `rf:once` | zset | the hashes of those answers, by when |
 | `rf:restoring:KEY` | as KEY | what a restore writes, until all of it goes live at once |
 | `rf:appeals` | hash | id of an appeal -> its version and record |
 | `rf:appeals:open` | zset | ids of those that wait for an answer, by deadline |
@@ -65,6 +67,7 @@ TRIALS = "rf:trials"
 TRIALS_HEAD = "rf:trials:head"
 NAMES = "rf:names"
 PUT_BACK = "rf:put_back"
+ONCE = "rf:once"
 APPEALS = "rf:appeals"
 APPEALS_OPEN = "rf:appeals:open"
 APPEALS_DECISIONS = "rf:appeals:decisions"
@@ -110,6 +113,11 @@ def session(digest: str) -> str:
 def views(table: str, person: str) -> str:
     """Return the key of the views of a table that a person saved at the page."""
     return f"rf:views:{table}:{person}"
+
+
+def once(digest: str) -> str:
+    """Return the key of an answer that is kept by its request's key."""
+    return f"rf:once:{digest}"
 
 
 def decided(day: str) -> str:

@@ -23,6 +23,8 @@ class ServeMetrics(Catalogue):
         self.connections = self._gauge("ringfence_http_connections")
         self.bodies = self._gauge("ringfence_http_bodies_bytes")
         self.records = self._counter("ringfence_http_records")
+        self.versions = self._counter("ringfence_http_versions")
+        self.changes = self._counter("ringfence_http_changes")
         self.on_their_way = self._gauge("ringfence_http_unacknowledged_bytes")
         self.kept = self._counter("ringfence_http_decisions_kept")
         self.kept_now = self._gauge("ringfence_http_decisions_stored")

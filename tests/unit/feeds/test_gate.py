@@ -48,6 +48,7 @@ CASES = {
         HELD,
         GateReason.AGREEMENT_EXPIRED,
     ),
+    "handed in": ({"sent_by": "page:anna"}, ACCEPTED, None),
     "empty": ({"good": 0, "lost": 1000}, HELD, GateReason.EMPTY),
     "an empty increment": ({"good": 0, "whole": False}, ACCEPTED, None),
     "all over": ({"good": 0, "expired": 5}, REFUSED, GateReason.EXPIRED),
@@ -142,6 +143,16 @@ def test_a_reason_is_handled_as_configured(
         )
         assert decision.verdict is verdict
         assert [(one.reason, one.detail) for one in decision.findings] == [(reason, detail)]
+
+
+def test_a_feed_may_ask_for_two_persons() -> None:
+    """With `second_person` each version that is handed in waits; what is fetched does not."""
+    limits = GateLimits(second_person=True)
+    decision = decide(seen(sent_by="page:anna"), LAST, limits)
+    assert (decision.verdict, decision.reason) == (HELD, GateReason.SECOND_PERSON)
+    assert decision.findings[0].detail == "page:anna handed it in"
+    assert decide(seen(), LAST, limits).verdict is ACCEPTED
+    assert decide(seen(sent_by="page:anna", sha256="a" * 64), LAST, limits).verdict is SAME
 
 
 def test_small_lists_may_move() -> None:

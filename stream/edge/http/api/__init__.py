@@ -1,1 +1,1 @@
-"""What programs send and get as JSON: typed answers, and the ways by which lists come in."""
+"""The interface of programs: typed answers, and the ways by which lists come in."""

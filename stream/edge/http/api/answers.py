@@ -127,7 +127,7 @@ class ReadyAnswer(msgspec.Struct):
     missing: list[str]
 
 
-class Problem(msgspec.Struct):
+class ProblemAnswer(msgspec.Struct):
     """A fault (RFC 9457). `errors` are single faults with their places, `error_count` all of them.
 
     `type` is `urn:ringfence:problem:<kind>`. Some kinds have further members.

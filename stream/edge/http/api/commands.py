@@ -1,6 +1,6 @@
 """Run changes and long reads as our own commands, in a process each.
 
-So the page does exactly what the command does, and the process that answers lookups does none of
+So page and HTTP do exactly what the command does, and the process that answers lookups does none of
 the work: another one reads, compares and writes a list of two million numbers, behind calls. One
 change at a time; at most `LOOKS_MAX` reads. Numbers and reasons travel by a pipe, not in argv.
 """
@@ -22,6 +22,10 @@ from stream.ops.stdin_arguments import parted
 
 LOOKS_MAX: Final = 2
 """Reads at once: each may hold a whole list in memory."""
+FILES_MAX: Final = 2
+"""Files that are taken in at once: each is read by a process of up to [feeds] memory_mb_max."""
+_FILES_S: Final = 30.0
+_FILE_LINES: Final = 5_000
 WITHIN_S: Final = 600.0
 """Seconds of a command: a rebuild of the largest list takes two minutes."""
 _LINE_BYTES_MAX: Final = 1 << 20
@@ -49,10 +53,13 @@ class Ran:
 
 
 @dataclass(slots=True)
-class PageCommands:
+class OwnCommands:
     """Run `ringfence ...`; `arguments` are those of every command, e.g. --config."""
 
     arguments: Sequence[str] = ()
+    _files: asyncio.Semaphore = field(
+        init=False, default_factory=lambda: asyncio.Semaphore(FILES_MAX)
+    )
     _change: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     """Held by a change: two at once would both reserve a generation, and one would fail."""
     _looks: asyncio.Semaphore = field(
@@ -68,6 +75,21 @@ class PageCommands:
             ran = await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
         # Of a look never: who may look at a page need not be who may see whole numbers.
         return ran if ran.said else replace(ran, said="\n".join(ran.lines)[-_SAID_CHARS:])
+
+    async def take(self, words: Sequence[str], by: By) -> Ran:
+        """Run a command that takes a file into a list, behind others. Raises ProblemError."""
+        try:
+            async with asyncio.timeout(_FILES_S):
+                await self._files.acquire()
+        except TimeoutError:
+            text = "other files are being taken in; come again"
+            raise ProblemError(ProblemKind.BUSY, text, retry_after_s=_RETRY_S) from None
+        try:
+            return await self._run(
+                [*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, _FILE_LINES
+            )
+        finally:
+            self._files.release()
 
     async def look(self, words: Sequence[str], first: int = 0, count: int = 1000) -> Ran:
         """Run a read; return `count` of its lines from `first` on. Raises ProblemError."""
