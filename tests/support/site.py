@@ -177,7 +177,7 @@ async def site_at(
                 async def look() -> Any:
                     return shown
 
-                monkeypatch.setattr(type(pages.recent), "look", lambda _: look())
+                monkeypatch.setattr(type(pages.recent), "look", lambda *_: look())
                 parts.push = pages.push
                 yield Site(http, pages, appeals)
                 pages.live.close()
