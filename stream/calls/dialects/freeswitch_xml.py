@@ -11,6 +11,11 @@ A POST's body is the document, or `cdr=` and the document, plain, URL-encoded or
 counts in it is what counts in JSON; see `freeswitch`. Files of the first leg begin with `a_` where
 `prefix-a-leg` is set; the other leg's have the same `call_uuid`.
 
+Trap: a variable's name becomes an element's, whatever a dialplan calls it (`<1>`, `<set hook>`,
+`<^^,language>`), and with `encode-values` off a header stands there with its `<` and `>`. Such a
+document is no XML. Then only the wanted variables are taken out of `<variables>`; the rest has
+to be sound.
+
 The parser is expat, which takes linear time. A document with a DTD is refused before anything of it
 is read, so no entity is ever expanded. Its encoding is UTF-8, whatever it says.
 """
@@ -34,7 +39,9 @@ _DEPTH_MAX = 32
 _FORM = b"cdr="
 _VARIABLES = ["cdr", "variables"]
 _PROFILE = ["cdr", "callflow", "caller_profile"]
+_OPENING, _CLOSING = b"<variables>", b"</variables>"
 _OF_VARIABLES = frozenset(Variables.__struct_fields__)
+_VOUCHING = frozenset(("sip_verstat", "sip_stir_shaken_attest", "sip_h_identity"))
 _OF_PROFILE = frozenset(Profile.__struct_fields__)
 
 
@@ -52,23 +59,51 @@ def _read(value: Value) -> ChannelRecord:
         if not data.lstrip().startswith(b"<"):
             data = unwrapped(data, b"<", "XML")
     data.decode()
-    document = _Document()
+    data = data.strip()
     try:
-        document.read(data.strip())
+        document = _Document(data)
     except expat.ExpatError as error:
         place = f"line {error.lineno}, column {error.offset}"
         detail = f"{place}: {expat.ErrorString(error.code)}"
-        raise NoCall(RejectReason.NOT_XML, detail) from error
+        mended = _mended(data)
+        try:
+            if mended is None:
+                raise NoCall(RejectReason.NOT_XML, detail) from error
+            document = _Document(mended)
+        except expat.ExpatError:
+            raise NoCall(RejectReason.NOT_XML, detail) from error
     if not document.variables:
         text = "cdr.variables missing: this is no whole record of mod_xml_cdr"
         raise NoCall(RejectReason.MISSING_FIELD, text)
     return ChannelRecord(Variables(**document.variables), Flow(Profile(**document.profile)))
 
 
-class _Document:
-    """One document while it is read: the variables, and the last profile so far."""
+def _mended(data: bytes) -> bytes | None:
+    """Return the document with nothing but wanted variables; None: it is none of this module.
 
-    def __init__(self) -> None:
+    A caller's header may hold what looks like variables. So one that is given twice is left out,
+    but for `uuid`, which FreeSWITCH writes before all headers. What vouches for a caller is not
+    taken from such a document at all.
+    """
+    if data.count(_OPENING) != 1 or data.count(_CLOSING) != 1:
+        return None
+    before, _, rest = data.partition(_OPENING)
+    held, _, behind = rest.partition(_CLOSING)
+    kept = [_OPENING]
+    for name in sorted(_OF_VARIABLES - _VOUCHING):
+        opening, closing = f"<{name}>".encode(), f"</{name}>".encode()
+        at = held.find(opening) + len(opening)
+        end = held.find(b"<", at)
+        is_sure = name == "uuid" or held.count(opening) == 1
+        if is_sure and at >= len(opening) and held[end : end + len(closing)] == closing:
+            kept += [opening, held[at:end], closing]
+    return b"".join((before, *kept, _CLOSING, behind))
+
+
+class _Document:
+    """A document: its variables, and the channel's first profile. Raises ExpatError, NoCall."""
+
+    def __init__(self, data: bytes) -> None:
         self.variables: dict[str, str] = {}
         self.profile: dict[str, str] = {}
         self._way: list[str] = []
@@ -78,9 +113,6 @@ class _Document:
         parser.StartDoctypeDeclHandler = _refuse
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-
-    def read(self, data: bytes) -> None:
-        """Read the whole document. Raises ExpatError, NoCall."""
         try:
             self._parser.Parse(data, True)
         finally:

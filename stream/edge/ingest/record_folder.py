@@ -39,6 +39,8 @@ class _Seen:
 class RecordFolder:
     """Reads the files below `path` that are not among `done` (names and inodes).
 
+    One that grows after it was read is reported, as its rest is lost.
+
     `path` may be one file as well. A file rests for `settle_s` before it is read. `framing` says
     what ends a record.
     """
@@ -59,6 +61,7 @@ class RecordFolder:
         self._bytes_max, self._settle_s = bytes_max, settle_s
         self._observe = observe
         self._now_s = now_s
+        self._sizes: dict[str, int] = {}
         self._unsettled = 0
         self._bytes = 0
         self._batches: Iterator[LineBatch] = iter(())
@@ -95,6 +98,7 @@ class RecordFolder:
         for seen, changed_s in self._files():
             there.add(seen.name)
             if self._done.get(seen.name) == seen.inode:
+                self._complain_of_growth(seen)
                 continue
             if abs(self._now_s() - changed_s) < self._settle_s:
                 self._unsettled += 1
@@ -103,8 +107,21 @@ class RecordFolder:
         gone = [name for name in self._done if name not in there]
         for name in gone:
             del self._done[name]
+            self._sizes.pop(name, None)
         self._bytes = sum(seen.size for *_, seen in ready)
         return self._read([seen for *_, seen in sorted(ready, key=lambda one: one[:2])], gone)
+
+    def _complain_of_growth(self, seen: _Seen) -> None:
+        """Report a file that grew after it was read: what was added is not read."""
+        if seen.size > self._sizes.get(seen.name, seen.size):
+            del self._sizes[seen.name]  # once a file
+            self._observe(FileEvent.LOST)
+            log.error(
+                "%s: it grew after it was read, and what was added is left out: a folder's files "
+                "are each written once. Name a file that grows itself: `ringfence ingest FILE "
+                "--follow`",
+                seen.path,
+            )
 
     def _files(self) -> Iterator[tuple[_Seen, float]]:
         """Yield all files of records that are not empty, and the time of each last change."""
@@ -135,6 +152,7 @@ class RecordFolder:
             self._observe(FileEvent.FINISHED)
             self._bytes -= seen.size
             self._done[seen.name] = seen.inode
+            self._sizes[seen.name] = seen.size
             done.append(DoneFile(seen.name, seen.inode))
         if lines or done or gone:
             yield LineBatch(lines, done=done, gone=gone)

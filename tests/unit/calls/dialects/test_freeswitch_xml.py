@@ -82,6 +82,28 @@ def test_the_encoding_is_utf_8_whatever_it_says() -> None:
         XML.key_fields(DOCUMENT.decode().encode("utf-16"))
 
 
+ODD = (GOLDEN / "freeswitch-xml" / "odd-variable-names" / "input.xml").read_bytes().strip()
+
+
+def test_names_that_are_no_xml_hide_no_call() -> None:
+    """A dialplan's odd names, and headers with brackets in them, cost only themselves."""
+    assert XML.key_fields(ODD) == XML.key_fields(DOCUMENT)
+    assert XML.details(ODD) == XML.details(DOCUMENT)
+
+
+def test_a_header_can_not_name_a_callers_call() -> None:
+    """A caller who writes a variable's element into a header takes it away, and gives no other."""
+    names = b"".join(b"<%b>A</%b>" % (one, one) for one in (
+        b"uuid", b"call_uuid", b"sip_from_user", b"start_uepoch", b"sip_stir_shaken_attest",
+    ))  # fmt: skip
+    forged = ODD.replace(b";tag=9fxced76sl", names)
+    assert XML.key_fields(forged) == XML.key_fields(DOCUMENT)
+    closing = ODD.replace(b";tag=9fxced76sl", b"</variables>")
+    assert refused(closing).reason is RejectReason.NOT_XML
+    profile = ODD.replace(b"<caller_id_number>", b"<1><caller_id_number>", 1)
+    assert refused(profile).detail.startswith("line ")
+
+
 def test_comments_and_elements_of_other_places_hold_no_fields() -> None:
     """Only variables and the channel's own profiles count; the first profile is the last."""
     inserted = b"<!-- <call_uuid>x</call_uuid> --><app_log><call_uuid>y</call_uuid></app_log>"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stream.calls.submitted_records import Framing
 from stream.edge.ingest import record_folder as folders
 from stream.edge.ingest.file_lines import DoneFile, FileEvent
 from stream.edge.ingest.record_folder import RecordFolder, is_document
@@ -146,3 +147,34 @@ def test_a_file_that_becomes_a_fifo_is_unreadable(tmp_path: Path, monkeypatch) -
     monkeypatch.setattr(folders, "_stated", swapped)
     folder.next()
     assert happened == [FileEvent.UNREADABLE]
+
+
+@pytest.mark.expects_errors("it grew after it was read")
+def test_a_file_that_grows_after_it_was_read_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A RADIUS server's file of the day is no file that is written once: its rest would be lost."""
+    happened: list[FileEvent] = []
+    path = tmp_path / "detail-20261125"
+    path.write_bytes(b"Wed\n\tA = 1\n\n")
+    folder = RecordFolder(
+        tmp_path, {}, 100, 2.0, happened.append, lambda: 1e12, framing=Framing.BLOCKS
+    )
+    assert values(folder) == [b"Wed\n\tA = 1"]
+    assert values(folder) == []
+    assert FileEvent.LOST not in happened
+    with path.open("ab") as file:
+        file.write(b"Wed\n\tA = 2\n\n")
+    assert values(folder) == values(folder) == []
+    assert happened.count(FileEvent.LOST) == 1
+    assert "ringfence ingest FILE --follow" in caplog.text
+
+
+def test_records_of_several_lines_are_read_whole(tmp_path: Path) -> None:
+    """mod_xml_cdr's folder has a document a file; its last one may have no newline."""
+    (tmp_path / "a_1.cdr.xml").write_bytes(b"<cdr>\n<a/>\n</cdr>")
+    (tmp_path / "b_1.cdr.xml").write_bytes(b"<cdr>\n\n<b/>\n</cdr>\n<cdr></cdr>\n")
+    folder = RecordFolder(tmp_path, {}, 100, 2.0, lambda _: None, lambda: 1e12, framing=Framing.XML)
+    assert sorted(values(folder)) == [
+        b"<cdr>\n\n<b/>\n</cdr>", b"<cdr>\n<a/>\n</cdr>", b"<cdr></cdr>",
+    ]  # fmt: skip
