@@ -1,6 +1,7 @@
 """Every dialect against anything, and with kernels as without; fields survive a round trip."""
 
 import json
+import tomllib
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import escape
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from stream.calls.decode import decode
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.dialect import SwitchSettings
+from stream.calls.dialects.draft_mapping import mapping_draft
 from stream.calls.dialects.json_form import JsonDialect
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
@@ -159,6 +161,25 @@ def test_texts_of_several_lines_and_of_xml_are_read_letter_for_letter(call_id, c
         read = dialect_named(f"{kind}:zone", {}, SWITCHES).key_fields(value.encode())
         if kind != "freeswitch-xml" or caller != callee:
             assert (read.call_id, read.caller, read.callee) == told, kind
+
+
+@given(
+    names=st.lists(st.text(min_size=1, max_size=12), min_size=4, max_size=6),
+    delimiter=st.sampled_from([",", ";", "||", "\t", "|"]),
+    cells=st.lists(st.text(max_size=8) | st.sampled_from(["I", "O", "SMS", "1795593723000"])),
+    as_json=st.booleans(),
+)
+def test_a_draft_of_anything_is_toml(names, delimiter, cells, as_json):
+    """Whatever names and values a file has, its draft is a table, or there is none."""
+    rows = [
+        [f"+4477009001{row:02d}", f"08123456{row:02d}", *cells][: len(names)] for row in range(6)
+    ]
+    if as_json:
+        lines = [json.dumps(dict(zip(names, row, strict=False))) for row in rows]
+    else:
+        lines = [delimiter.join(line) for line in [names, *rows]]
+    draft = mapping_draft([line.encode("utf-8", "replace") for line in lines], "TH")
+    assert not draft or tomllib.loads(draft)["mappings"]["NAME"]["format"] in ("json", "csv")
 
 
 def test_the_usual_records_of_json_dialects_are_scanned():

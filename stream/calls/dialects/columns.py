@@ -56,10 +56,14 @@ def columns_cut(settings: MappingSettings) -> Cut:
 
 
 def _cut(settings: MappingSettings) -> Cut:
-    delimiter, escape = settings.delimiter, settings.escape
     if settings.widths:
         spans = [slice(*ends) for ends in pairwise(accumulate(settings.widths, initial=0))]
         return lambda value: _spans(str(value, "utf-8"), spans)
+    return cut_by(settings.delimiter, settings.escape)
+
+
+def cut_by(delimiter: str, escape: str = "") -> Cut:
+    """Return what cuts lines at a delimiter of any length."""
     if len(delimiter) == 1:
         return lambda value: cells_of(value, delimiter, escape)
     return lambda value: [*map(_unquoted, str(value, "utf-8").rstrip("\r\n").split(delimiter))]

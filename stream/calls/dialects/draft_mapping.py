@@ -7,12 +7,18 @@ that may be meant. A SIP tag, a file name or a host is nobody's number, whatever
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC
 from typing import Any, Final
 
-from stream.calls.decode_one import NO_CALL
 from stream.calls.dialects import fields
-from stream.calls.dialects.columns import cells_of
+from stream.calls.dialects.draft_hints import (
+    Lines,
+    by_place,
+    directions,
+    is_mostly_written,
+    kinds,
+    lines_of,
+    written,
+)
 from stream.core.numbers.number import Kind, parse
 
 _LOOKED_AT: Final = 50
@@ -40,6 +46,11 @@ _NAMES: Final[Mapping[str, re.Pattern[str]]] = {
     "duration_s": re.compile(r"duration|billsec|seconds", re.IGNORECASE),
     "trunk": re.compile(r"trunk|gateway|carrier|ingress|route", re.IGNORECASE),
 }
+_BEGINS: Final = re.compile(r"start|begin|creat|setup|seiz|orig", re.IGNORECASE)
+_OURS: Final = re.compile(r"exten|\bext\b|user|\bown|local|agent|station|subscriber", re.IGNORECASE)
+_THEIRS: Final = re.compile(r"party|remote|external|peer|other|customer|contact", re.IGNORECASE)
+"""Names of the columns of one's own side of a call, and of the other side."""
+_EXTENSION: Final = re.compile(r"\d{2,6}\Z")
 _NUMBERS: Final = ("caller", "callee")
 _NEEDED: Final = ("call_id", "caller", "callee")
 _NEVER_NUMBERS: Final = re.compile(
@@ -53,11 +64,21 @@ _NUMBER_ID: Final = re.compile(r"caller.?id|calling.?id|called.?id|callee.?id", 
 
 
 def mapping_draft(records: Sequence[bytes], region: str) -> str:
-    """Draft a table `[mappings.NAME]`; "": no record has anything like two numbers."""
-    rows = [row for row in map(_json_row, records[:_LOOKED_AT]) if row]
-    if 2 * len(rows) >= len(records[:_LOOKED_AT]) > 0:
-        return _draft("json", _columns(rows), region, {})
-    return _csv_draft(records[:_LOOKED_AT], region)
+    """Draft a table `[mappings.NAME]`; "": no record has anything like two numbers.
+
+    It can be kept as it is, but for places that are left empty: those are questions.
+    """
+    looked_at = records[:_LOOKED_AT]
+    rows = [row for row in map(_json_row, looked_at) if row]
+    if 2 * len(rows) >= len(looked_at) > 0:
+        return _Draft("json", by_place(rows), region).text([])
+    lines = lines_of(looked_at)
+    if lines is None:
+        return ""
+    places = lines.names or tuple(map(str, range(len(lines.rows[0]))))
+    columns = by_place([dict(zip(places, row, strict=True)) for row in lines.rows])
+    draft = _Draft("csv", columns, region, named=bool(lines.names))
+    return draft.text(_lines_said(lines))
 
 
 def _json_row(value: bytes) -> dict[str, Any]:
@@ -77,87 +98,171 @@ def _leaves(node: dict[str, Any], above: str) -> Iterator[tuple[str, Any]]:
             yield path, value
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Collect the values of each path, or column, in all rows that have one there."""
-    columns: dict[str, list[Any]] = {}
-    for row in rows:
-        for path, value in row.items():
-            if value not in (None, ""):
-                columns.setdefault(path, []).append(value)
-    return columns
+def _lines_said(lines: Lines) -> list[str]:
+    said = []
+    if lines.delimiter != ",":
+        said.append(f"delimiter = {_quoted(lines.delimiter)}")
+    if lines.names:
+        said.append(f"columns = [{', '.join(map(_quoted, lines.names))}]")
+    if lines.skip:
+        said.append(f"skip = [{', '.join(map(_quoted, lines.skip))}]")
+    if lines.odd:
+        said.append(f"# not sure: {lines.odd} lines have other columns; `skip` names no calls")
+    return said
 
 
-def _csv_draft(records: Sequence[bytes], region: str) -> str:
-    for delimiter in (",", ";", "\t", "|"):
-        rows = []
-        for value in records:
-            try:
-                rows.append(cells_of(value, delimiter))
-            except NO_CALL:
-                continue
-        rows = [row for row in rows if len(row) >= len(_NEEDED)]
-        if 2 * len(rows) < len(records) or not rows:
-            continue
-        names: dict[str, str] = {}
-        if not any(sum(c.isdigit() for c in cell) >= 5 for cell in rows[0]) and len(rows) > 1:
-            names = {str(at): name for at, name in enumerate(rows[0])}
-            rows = rows[1:]
-        columns = _columns([{str(at): cell for at, cell in enumerate(row)} for row in rows])
-        if draft := _draft("csv", columns, region, names):
-            return draft + (f"# delimiter = {json.dumps(delimiter)}\n" * (delimiter != ","))
-    return ""
+class _Draft:
+    """A mapping to begin with: fields that are known, and those that are open."""
 
+    def __init__(
+        self, form: str, columns: Mapping[str, list[Any]], region: str, *, named: bool = True
+    ) -> None:
+        self._form = form
+        self._columns = columns
+        self._named = named
+        self._region = region
+        self._numbers = [place for place in columns if self._has_numbers(place)]
+        self._known: dict[str, str] = {}
 
-def _draft(
-    form: str, columns: Mapping[str, list[Any]], region: str, names: Mapping[str, str]
-) -> str:
-    """Write the table. `names` are those of CSV columns, which the table counts from 0."""
-
-    def called(place: str) -> str:
-        return names.get(place, place) if form == "csv" else place
-
-    numbers = [
-        place
-        for place, values in columns.items()
-        if _share(values, lambda value: _is_number(value, region)) >= _HALF
-        and not (
-            _NEVER_NUMBERS.search(_last(called(place))) and not _NUMBER_ID.search(called(place))
+    def text(self, lines_said: Sequence[str]) -> str:
+        """Write the table; "": nothing like two numbers is there."""
+        direction = self._direction()
+        sides = self._sides(*direction) if direction else {}
+        if len(self._numbers) < (1 if sides else 2):
+            return ""
+        fitting = {
+            field: [place for place in self._columns if self._fits(field, place)]
+            for field in _NAMES
+        }
+        for field, able in fitting.items():
+            self._choose(field, able)
+        chosen = sides if not self._known.keys() >= {*_NUMBERS} else {}
+        if chosen:
+            for key in _NUMBERS:
+                self._known.pop(key, None)
+        head = ["[mappings.NAME]", f'format = "{self._form}"', *lines_said]
+        head += [*self._kinds_said(), *self._time_said()]
+        for key, (place, by_value) in chosen.items():
+            ways = ", ".join(f"{_quoted(said)} = {_quoted(to)}" for said, to in by_value.items())
+            head.append(f"choose.{key}.{_quoted(place)} = {{ {ways} }}")
+        return (
+            "\n".join(
+                [*head, "", "[mappings.NAME.fields]", *self._fields(fitting, chosen, direction)]
+            )
+            + "\n"
         )
-    ]
-    if len(numbers) < 2:
-        return ""
-    fitting = {
-        field: [place for place, values in columns.items() if _fits(field, values, place, numbers)]
-        for field in _NAMES
-    }
-    known: dict[str, str] = {}
-    for field, able in fitting.items():
-        free = [place for place in able if place not in known.values()]
-        likely = [place for place in free if _NAMES[field].search(called(place))]
-        if form == "csv" and not names:
-            likely = [place for place in free if _is_evident(field, columns[place])]
+
+    def _fields(
+        self,
+        fitting: Mapping[str, list[str]],
+        chosen: Mapping[str, object],
+        direction: tuple[str, Mapping[str, bool]] | None,
+    ) -> Iterator[str]:
+        for field, able in fitting.items():
+            if field in self._known:
+                yield f"{field} = {_quoted(self._known[field])}"
+            elif field in _NEEDED and field not in chosen:
+                free = [place for place in able if place not in self._known.values()]
+                choices = ", ".join(map(self._shown, free[:4])) or "where it is"
+                if direction and field in _NUMBERS:
+                    choices += f"; {_plain(direction[0])} may say which: see `choose`"
+                yield f'{field} = ""   # -> {choices}'
+
+    def _choose(self, field: str, able: Sequence[str]) -> None:
+        """Take the place of a field where its name and its values agree."""
+        free = [place for place in able if place not in self._known.values()]
+        likely = [place for place in free if _NAMES[field].search(place)]
+        if not self._named:
+            likely = [place for place in free if _is_evident(field, self._columns[place])]
+        if field == "started_at":
+            likely.sort(key=lambda place: _BEGINS.search(place) is None)
         if len(likely) == 1 or (likely and field not in _NUMBERS):
-            known[field] = likely[0]
-    lines = ["[mappings.NAME]", f'format = "{form}"', "", "[mappings.NAME.fields]"]
-    for field, able in fitting.items():
-        if field in known:
-            place = known[field]
-            shown = f"   # {_plain(called(place))}" * (called(place) != place)
-            lines.append(f"{field} = {json.dumps(place, ensure_ascii=False)}{shown}")
-        elif field in _NEEDED:
-            free = [place for place in able if place not in known.values()]
-            choices = ", ".join(_shown(place, columns[place], called) for place in free[:4])
-            lines.append(f'{field} = ""   # -> {choices or "where it is"}')
-    return "\n".join(lines) + "\n"
+            self._known[field] = likely[0]
+
+    def _has_numbers(self, place: str) -> bool:
+        values = self._columns[place]
+        if _share(values, lambda value: _is_number(value, self._region)) < _HALF:
+            return False
+        # A column without a name has a number for one, which says nothing.
+        return not (_NEVER_NUMBERS.search(_last(place)) and not _NUMBER_ID.search(place))
+
+    def _fits(self, field: str, place: str) -> bool:
+        """Return whether the values of a place can be the field."""
+        values = self._columns[place]
+        if field in _NUMBERS:
+            return place in self._numbers
+        if field in ("call_id", "started_at") and place in self._numbers:
+            return False
+        if field == "call_id":
+            return _may_be_id(values)
+        if field == "started_at":
+            return is_mostly_written(values)
+        if field == "duration_s":
+            return _share(values, lambda value: fields.duration_s(value) is not None) >= _HALF
+        return all(isinstance(value, str) for value in values)
+
+    def _direction(self) -> tuple[str, Mapping[str, bool]] | None:
+        """Return the place that says which way a call goes, and its values, True for inbound."""
+        found = [(place, by) for place in self._columns if (by := directions(self._columns[place]))]
+        return found[0] if len(found) == 1 else None
+
+    def _sides(
+        self, place: str, inbound: Mapping[str, bool]
+    ) -> dict[str, tuple[str, dict[str, str]]]:
+        """Return which place is whose by the direction; {}: names do not tell."""
+        able = [one for one in self._columns if self._may_be_side(one)]
+        ours = [one for one in able if _OURS.search(one)]
+        theirs = [one for one in able if _THEIRS.search(one)]
+        if len(ours) != 1 or len(theirs) != 1 or ours == theirs:
+            return {}
+        caller = {said: theirs[0] if comes else ours[0] for said, comes in inbound.items()}
+        callee = {said: ours[0] if comes else theirs[0] for said, comes in inbound.items()}
+        return {"caller": (place, caller), "callee": (place, callee)}
+
+    def _may_be_side(self, place: str) -> bool:
+        """Return whether a place has numbers or extensions."""
+        short = _share(self._columns[place], lambda value: _EXTENSION.match(str(value)) is not None)
+        return place in self._numbers or short >= _HALF
+
+    def _kinds_said(self) -> Iterator[str]:
+        for place, values in self._columns.items():
+            found = kinds(values)
+            if found is None or place in self._known.values():
+                continue
+            calls = ", ".join(map(_quoted, found.calls))
+            others = _plain(", ".join((*found.others, *found.unknown)))
+            is_sure = found.calls and not found.unknown
+            told = "are no calls" if is_sure else "-> which of these are calls?"
+            yield f"only.{_quoted(place)} = [{calls}]   # {others}: {told}"
+
+    def _time_said(self) -> Iterator[str]:
+        place = self._known.get("started_at")
+        said = written(self._columns[place]) if place else None
+        if said is None or place is None:
+            return
+        if len(said.forms) > 1:
+            # A day taken for a month is a time all the same, so nothing is proposed.
+            del self._known["started_at"]
+            ways = " or ".join(map(_quoted, said.forms))
+            yield f"# not sure: {self._shown(place)} is started_at, with time = {ways}"
+            return
+        if said.forms[0] not in ("", "s"):
+            yield f"time = {_quoted(said.forms[0])}"
+        if said.local:
+            yield 'time_zone = ""   # -> the switch\'s, "Asia/Bangkok": its times do not say'
+
+    def _shown(self, place: str) -> str:
+        return f"{_plain(place)} ({_plain(str(self._columns[place][0]))})"
+
+
+def _quoted(text: str) -> str:
+    """Return a text as TOML has it: JSON's, but for what TOML and UTF-8 cannot hold."""
+    held = text.encode(errors="replace").decode()
+    return json.dumps(held, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _last(path: str) -> str:
     return path.rpartition(".")[2]
-
-
-def _shown(place: str, values: Sequence[Any], called: Callable[[str], str]) -> str:
-    name = f" {_plain(called(place))}" * (called(place) != place)
-    return f"{_plain(place)}{name} ({_plain(str(values[0]))})"
 
 
 def _plain(text: str) -> str:
@@ -165,23 +270,13 @@ def _plain(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in text)[:_SHOWN]
 
 
-def _fits(field: str, values: Sequence[Any], place: str, numbers: Sequence[str]) -> bool:
-    """Return whether the values of a place can be the field."""
-    if field in _NUMBERS:
-        return place in numbers
-    if field == "call_id":
-        texts = [value for value in values if isinstance(value, str | int)]
-        is_id = _share(texts, lambda value: fields.UUID.match(str(value)) is not None) >= _HALF
-        # An id is of one call: values that come again are something else.
-        differ = len({*map(str, texts)}) >= _HALF * len(values)
-        return (
-            place not in numbers and bool(texts) and (is_id or (differ and len(str(texts[0])) > 1))
-        )
-    if field == "started_at":
-        return _share(values, lambda value: fields.moment_s(value, UTC) is not None) >= _HALF
-    if field == "duration_s":
-        return _share(values, lambda value: fields.duration_s(value) is not None) >= _HALF
-    return all(isinstance(value, str) for value in values)
+def _may_be_id(values: Sequence[Any]) -> bool:
+    """Return whether texts differ from call to call, or look like ids."""
+    texts = [value for value in values if isinstance(value, str | int)]
+    is_id = _share(texts, lambda value: fields.UUID.match(str(value)) is not None) >= _HALF
+    # An id is of one call: values that come again are something else.
+    differ = len({*map(str, texts)}) >= _HALF * len(values)
+    return bool(texts) and (is_id or (differ and len(str(texts[0])) > 1))
 
 
 def _is_evident(field: str, values: Sequence[Any]) -> bool:
@@ -189,7 +284,8 @@ def _is_evident(field: str, values: Sequence[Any]) -> bool:
     if field == "call_id":
         return _share(values, lambda value: _ID.match(str(value)) is not None) >= _HALF
     if field == "started_at":
-        return _share(values, lambda value: _DAY.match(str(value)) is not None) >= _HALF
+        found = written(values)
+        return found is not None and found.forms != ("s",)
     return False
 
 

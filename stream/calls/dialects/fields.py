@@ -128,10 +128,16 @@ def written_s(value: Any, written: str, zone: tzinfo | None) -> float | None:
     """
     if not isinstance(value, str):
         return None
+    seconds = strictly_written_s(value, written, zone)
+    return _bounded(_clock_s(value, None)) if seconds is None else seconds
+
+
+def strictly_written_s(value: str, written: str, zone: tzinfo | None) -> float | None:
+    """Return seconds since the epoch of a text in a strptime format and nothing else."""
     try:
         moment = datetime.strptime(value, written)  # noqa: DTZ007 - the zone follows
     except ValueError:
-        return _bounded(_clock_s(value, None))
+        return None
     if moment.tzinfo is None:
         if zone is None:
             return None

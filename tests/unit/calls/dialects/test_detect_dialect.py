@@ -2,12 +2,15 @@
 
 import tomllib
 from collections import Counter
+from typing import Any
 
 import pytest
 
-from stream.calls.dialects import KNOWN
+from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.detect_dialect import Detection, find, likely
+from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.mapping_settings import MappingSettings
+from stream.calls.dialects.preview import understood
 from stream.calls.submitted_records import records_in
 from stream.feeds.detection.foreign_files import what_it_is
 from tests.support.detect_corpus import Case, call_cases
@@ -46,16 +49,32 @@ def test_each_file_is_recognised_mended_or_mapped(case: Case) -> None:
 )
 def test_a_draft_says_what_it_knows_and_leaves_open_what_it_does_not(case: Case) -> None:
     """Fields are those that names and values agree on; an open one is refused until it is said."""
-    table = tomllib.loads(found(case).mapping)["mappings"]["NAME"]
-    fields = table["fields"]
-    assert case.expected["fields"].items() <= fields.items()
+    draft = found(case).mapping
+    table = tomllib.loads(draft)["mappings"]["NAME"]
+    fields, expected = table["fields"], case.expected
+    assert expected["fields"].items() <= fields.items()
     still_open = [field for field, place in fields.items() if not place]
-    assert still_open == case.expected["open"]
-    if still_open:
-        with pytest.raises(ValueError, match=still_open[0]):
-            MappingSettings(**table)
+    assert still_open == expected["open"]
+    told = expected.get("table", {})
+    assert {key: table.get(key) for key in told} == told
+    assert expected.get("draft_says", "") in draft
+    if is_complete(table):
+        read = understood(drafted(table), records_in(case.path.read_bytes()), "TH", None)
+        assert read.calls + read.other_events == read.records
     else:
-        assert MappingSettings(**table).fields == fields
+        with pytest.raises(ValueError, match="|".join([*still_open, "only", "has no zone"])):
+            MappingSettings(**table)
+
+
+def is_complete(table: dict[str, Any]) -> bool:
+    """Whether a draft asks nothing."""
+    is_said = all(table["fields"].values()) and all(table.get("only", {"": "x"}).values())
+    return is_said and table.get("time_zone") != ""
+
+
+def drafted(table: dict[str, Any]) -> Dialect:
+    """The dialect of a draft as it is."""
+    return dialect_named("mapping:m", {"m": MappingSettings(**table)})
 
 
 @pytest.mark.parametrize(
@@ -76,6 +95,12 @@ def test_the_score_of_the_corpus(capsys: pytest.CaptureFixture[str]) -> None:
         score[kind_of(said)] += 1
         if said.proposals and case.expected["expect"] != "proposal":
             wrong.append(case.name)
+    drafts = [
+        is_complete(tomllib.loads(found(case).mapping)["mappings"]["NAME"])
+        for case in CASES
+        if "open" in case.expected
+    ]
+    score["complete drafts"], score["drafts with a question"] = sum(drafts), drafts.count(False)
     with capsys.disabled():
         told = ", ".join(f"{count} {what}" for what, count in score.items())
         print(f"\ndialects detect: {len(CASES)} files: {told}; wrong proposals: {len(wrong)}")  # noqa: T201
