@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stream.calls.call_batch import BatchTally, CallBatch, DecisionLabels, Outcome
 from stream.calls.deduplicate import Deduplicator, marked
 from stream.calls.encode import NO_TIME, DecisionColumns, encode
+from stream.calls.plausibility.attestations import Verify
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.ruling_columns import CALLEE, FIXED_RULES, NO_RULE, RuleNames, Rulings
 from stream.calls.rulings import Rules, rulings_of
@@ -23,7 +24,7 @@ from stream.core.model.call import Rejected
 from stream.core.model.decision import VERDICT_OF, Action, Verdict, decision_ids, seed_of
 from stream.core.model.entry import NEVER
 
-__all__ = ["Decided", "Rules", "decide"]  # callers of `decide` make the rules
+__all__ = ["Decided", "Rules", "Verify", "decide"]  # callers of `decide` make the rules
 
 _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
 

@@ -7,7 +7,7 @@ of sixty costs about what one does. Nothing is asked of Kafka or Redis. Nothing 
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -23,7 +23,9 @@ from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.decision import SipAnswer, Verdict
 from stream.core.numbers.caller_readings import readings_of
-from stream.core.stir.attestation import NOT_TOLD
+from stream.core.stir.attestation import NOT_TOLD, read_verstat, verstat_of
+from stream.core.stir.passport import FIELD_MAX
+from stream.core.stir.verifier import SignedCall, Verifier
 from stream.kafka.batch import Partition, RawBatch
 
 TOPIC: Final = "lookup"
@@ -51,20 +53,23 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     call_id: Text = None
     verstat: Text = None
     attestation: Text = None
+    passport: Text = None
 
     def wrong(self) -> str | None:
         """Return what cannot be asked, or None."""
         if not self.caller and not self.callee:
             return "needs caller or callee"
-        long = [
-            name for name in self.__struct_fields__ if len(getattr(self, name) or "") > TEXT_MAX
-        ]
-        return f"{long[0]} is longer than {TEXT_MAX} characters" if long else None
+        for name in self.__struct_fields__:
+            most = FIELD_MAX if name == "passport" else TEXT_MAX
+            if len(getattr(self, name) or "") > most:
+                return f"{name} is longer than {most} characters"
+        return None
 
     @property
     def says_attestation(self) -> bool:
         """Return whether it says what is known of the call's signature, be it that it has none."""
-        return self.verstat is not None or self.attestation is not None
+        # A PASSporT that nobody verifies says nothing; an empty one, that there is none.
+        return self.verstat is not None or self.attestation is not None or self.passport == ""
 
     def readings(self, trunks: Trunks) -> list["Question"]:
         """Return the question for each number that the caller's text may be read as; never none."""
@@ -134,6 +139,7 @@ class Lookup:
         status: Callable[[], LookupStatus],
         clock_ms: Callable[[], int],
         trunks: Trunks,
+        verifier: Verifier | None = None,
     ) -> None:
         self.keep: Callable[[Iterable[bytes]], None] | None = None
         self._read = read
@@ -141,6 +147,7 @@ class Lookup:
         self._status = status
         self._clock_ms = clock_ms
         self._trunks = trunks
+        self._verifier = verifier
         # Ids of decisions are made from this, as from a topic's partition: two processes never
         # give the same.
         self._partition = Partition(TOPIC, random.SystemRandom().randrange(1 << 31))
@@ -180,8 +187,37 @@ class Lookup:
                 self.keep(_values(encode(decisions.at(np.array(acting)))))
         return [decisions.sip_answer(place) for place in _strictest(decisions, asked)]
 
+    @property
+    def judges_attestation(self) -> bool:
+        """Return whether a rule goes by STIR/SHAKEN."""
+        return bool(self._status().of_attestation)
+
+    def verified(
+        self, passport: str, verstat: str | None, callers: Collection[str], callees: Collection[str]
+    ) -> str | None:
+        """Return `verstat`, or what the call's PASSporTs say if that is worse or there is none.
+
+        The numbers are all that its parties may be, E.164. The call begins now.
+        """
+        if self._verifier is None or not passport:
+            return verstat
+        now_s = self._clock_ms() / 1000
+        found = self._verifier.attested(passport, SignedCall(callers, callees, now_s), now_s)
+        return verstat_of(found if verstat is None else max(found, read_verstat(verstat)))
+
     def _asked_of(self, question: Question, call_id: str) -> "_Asked":
+        if question.passport:
+            parties = (question.caller, question.callee)
+            callers, callees = (self._numbers(text, question.trunk) for text in parties)
+            found = self.verified(question.passport, question.verstat, callers, callees)
+            question = replace(question, verstat=found)
         return _Asked.of(question.readings(self._trunks), call_id)
+
+    def _numbers(self, text: str | None, trunk: str | None) -> Collection[str]:
+        if not text:
+            return ()
+        found = readings_of(text, self._trunks.country(trunk), self._trunks.prefix(trunk))
+        return (*found.numbers, *found.guesses)
 
     def _flush(self) -> None:
         self._decided_s = asyncio.get_running_loop().time()

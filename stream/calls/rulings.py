@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from stream.calls.call_batch import BatchTally, CallBatch, OutOfScope
 from stream.calls.plausibility.bursts import Bursts
-from stream.calls.plausibility.check import Broken, RuleInputs, RuleTable, broken_rules
+from stream.calls.plausibility.check import Broken, RuleInputs, RuleTable, Verify, broken_rules
 from stream.calls.ruling_columns import (
     ALLOWLIST,
     CALLEE,
@@ -51,6 +51,8 @@ class Rules:
     trunks: Trunks
     sip: SipAnswerSettings
     emit_all: bool
+    verify: Verify | None = None
+    """Of PASSporTs in records; None: they say nothing."""
     columns: PolicyColumns = field(init=False)
     """The policy by list, as arrays."""
     rule_names: RuleNames = field(init=False)
@@ -223,6 +225,8 @@ class _OneBatch:
             of_callers.rows[may_roam],
             lists.missing or not silent.isdisjoint(lists.may_roam),
             bursts,
+            self._rules.verify,
+            self._now_s,
         )
         broken = broken_rules(self._batch, self._rules.table, told)
         if broken is None:

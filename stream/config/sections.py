@@ -314,6 +314,23 @@ class RulesSection(RuleStates):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StirSection:
+    """`[stir]`: verification of PASSporTs, offline, with certificates of a folder."""
+
+    trusted: str
+    certificates: str
+    fresh_s: Annotated[float, Between(1, 3600)]
+    verifications_per_s: Annotated[float, Between(1, 100_000)]
+    reload_s: Annotated[float, Between(1, 86_400)]
+
+    def __post_init__(self) -> None:
+        if bool(self.trusted) != bool(self.certificates):
+            name = "certificates" if self.trusted else "trusted"
+            text = "is missing: the file of authorities and the folder of certificates go together"
+            _raise([Problem((name,), text)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySection:
     """`[policy]`: actions that follow from a match; see `core.policy`."""
 

@@ -36,6 +36,7 @@ from stream.config.sections import (
     OwnerSection,
     PolicySection,
     RedisSection,
+    StirSection,
     TrunkSection,
 )
 from stream.core.model.call import Ingress
@@ -134,6 +135,7 @@ class EngineSettings:
     trunks: dict[str, TrunkSection]
     circles: dict[Annotated[str, Checked(checks.circle_name)], CircleSection]
     policy: PolicySection
+    stir: StirSection
     lists: ListsSection
     feeds: FeedsSection
     agreements: AgreementsSection

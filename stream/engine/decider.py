@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from stream.calls.call_batch import CallBatch, KeyFields, Outcome
-from stream.calls.decide import Decided, Rules, decide
+from stream.calls.decide import Decided, Rules, Verify, decide
 from stream.calls.decode import decode, from_fields
 from stream.calls.deduplicate import Deduplicator
 from stream.calls.dialects import has_own_ids
@@ -27,13 +27,14 @@ class Decider:
 
     `current` and `agreements` give the same value until something changes. Then, and when the next
     agreement begins or ends by `clock_ms`, rules are compiled again; a call costs the same whether
-    there are none or two hundred.
+    there are none or two hundred. `verify` is that of PASSporTs in records.
     """
 
     settings: EngineSettings
     current: Callable[[], Blocklists]
     agreements: Callable[[], Agreements]
     clock_ms: Callable[[], int] = now_ms
+    verify: Verify | None = None
     _seen: Blocklists | None = field(init=False, default=None)
     _agreed: Agreements | None = field(init=False, default=None)
     _from_ms: int = field(init=False, default=0)
@@ -62,7 +63,8 @@ class Decider:
         same = agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
         # Lists change every second, and compiling takes milliseconds: only if the rules differ.
         if not same or self._seen is None or not _alike(blocklists, self._seen):
-            self._rules = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
+            found = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
+            self._rules = replace(found, verify=self.verify)
             from_s, until_s = agreed.unchanged(at_ms // 1000)
             self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
         self._seen, self._agreed = blocklists, agreed

@@ -13,10 +13,12 @@ from stream.calls.lookup import Lookup, LookupStatus
 from stream.config.settings import EngineSettings
 from stream.engine.decider import Decider, fields_reader_for
 from stream.engine.live_lists import LiveLists, tell
+from stream.engine.signatures import Signatures, watching
 from stream.lists.follower.list_events import EventKind, ListEvent
 from stream.ops.clock import now_ms
 from stream.ops.health_server import Readiness
 from stream.ops.metrics.catalogue import BoundedSeries
+from stream.ops.metrics.shared_catalogue import StirMetrics
 from stream.ops.tasks import running
 
 
@@ -24,7 +26,11 @@ class LiveLookup(LiveLists):
     """Lists, agreements, and the lookup over them."""
 
     def __init__(
-        self, settings: EngineSettings, lookups: BoundedSeries[Counter], followed: Gauge
+        self,
+        settings: EngineSettings,
+        lookups: BoundedSeries[Counter],
+        followed: Gauge,
+        signatures: StirMetrics,
     ) -> None:
         """Count lookups in `lookups` by verdict, rule, list and simulation.
 
@@ -34,6 +40,7 @@ class LiveLookup(LiveLists):
         self._lookups, self._followed_gauge = lookups, followed
         self.loaded = self._follows = False
         followed.set(0)
+        self._signatures = Signatures.of(settings, signatures.tell)
         self._decider = Decider(
             replace(settings, calls=replace(settings.calls, emit="all")), self.current, self.agreed
         )
@@ -46,12 +53,13 @@ class LiveLookup(LiveLists):
             ),
             now_ms,
             settings.trunks_by_name(),
+            None if self._signatures is None else self._signatures.verifier,
         )
 
     async def run(self) -> None:
         """Load the lists, then follow the list store. Raises ListStoreUnsafe at the start."""
         await self.load()
-        async with running(self._told_when_loaded(), "loaded"):
+        async with running(self._told_when_loaded(), "loaded"), watching(self._signatures):
             await super().run()
 
     @property

@@ -79,7 +79,7 @@ class _Serving(Service):
         )
         for kind in ProblemKind:
             metrics.problems.labels(kind)
-        self._live = LiveLookup(settings, metrics.lookups, metrics.followed)
+        self._live = LiveLookup(settings, metrics.lookups, metrics.followed, metrics.signatures)
         self._auth = Auth(settings.secrets.http_tokens, settings.serve.refusals_per_minute)
         self._token_metrics: TokenMetrics | None = None
         self._tokens = settings.token_file(self._take_up)

@@ -40,7 +40,7 @@ class _Answering(Service):
         for transport in SipTransport:
             for reason in Unanswered:
                 metrics.unanswered.labels(transport, reason)
-        self._live = LiveLookup(settings, metrics.lookups, metrics.followed)
+        self._live = LiveLookup(settings, metrics.lookups, metrics.followed, metrics.signatures)
         self._responder = Responder(
             settings.sip,
             self._live.lookup,

@@ -23,6 +23,7 @@ from stream.calls.tracing import traced
 from stream.config.settings import Settings
 from stream.engine.decider import Decider, decoder_for
 from stream.engine.live_lists import LiveLists
+from stream.engine.signatures import Signatures, watching
 from stream.engine.worker_metrics import WorkerMetrics
 from stream.kafka.batch import RawBatch
 from stream.kafka.consumer import KafkaSource
@@ -119,11 +120,13 @@ class _Worker(Service):
         else:
             sink = Publisher(kafka, publish, metrics.call_event)
         source = KafkaSource(kafka, settings.calls.source(self._suffix), metrics.call_event)
-        decider = Decider(settings, self._lists.current, self._lists.agreed)
+        signatures = Signatures.of(settings, metrics.metrics.signatures.tell)
+        verify = None if signatures is None else signatures.verifier.attested
+        decider = Decider(settings, self._lists.current, self._lists.agreed, verify=verify)
         # In a thread: it reads crash notes from the disk, and the loop already serves /ready.
         loop = await asyncio.to_thread(self._new_loop, source, sink, decider, hold_s_max)
         # The source closes first: nothing is read any more that the sink could not publish.
-        async with self._started(sink), self._started(source):
+        async with self._started(sink), self._started(source), watching(signatures):
             self._source = source
             self.ends_by(loop.stop)
             log.info("reading calls from %s", ", ".join(settings.calls.topics))

@@ -21,14 +21,16 @@ from stream.edge.sip.responder import LONGER_MAX, Responder, SipTransport
 from stream.edge.sip.response import Address
 from stream.edge.sip.tcp import TcpServer
 from stream.edge.sip.udp import UdpServer, bound
+from tests.support.builders import NOW_S
+from tests.support.signed_calls import Authority
 from tests.support.sip import (
     BLOCKED,
     INNOCENT,
     counted,
     fields_of,
     message,
-    responder,
     sip_settings,
+    verifying_responder,
 )
 from tests.unit.edge.sip.test_torture import MESSAGES
 
@@ -36,6 +38,8 @@ HOST = "127.0.0.1"
 CLIENT = "127.98.76.54"
 """Answers go to ports that a Via names: nobody else listens at this address."""
 ROUND, STREAMS = 32, 4
+ROOT = Authority(NOW_S)
+SIGNER = ROOT.signer()
 ANSWER_S = 60.0
 MANY: dict[str, Any] = {"strangers_per_s": 1e6, "message_s_max": 600.0, "idle_s_max": 600.0}
 
@@ -47,7 +51,9 @@ TOKENS = [
     b"\r\nP-Asserted-Identity: <tel:+447700900105>", b"\r\nFrom: a;b <sip:+447700900105@h>",
     b"\r\nRequire: a,b", b"Remote-Party-ID: ", b"-", b"(0)", b"9" * 40, b"\\", b"a" * 300,
     b"[::1]", b"*", b"~", b";" * 60, b",<tel:+44770090010>" * 9, b" INVITE ", b"SIP/2.0",
-    b"\r\n" + b"x:y\r\n" * 90,
+    b"\r\n" + b"x:y\r\n" * 90, b"\r\nIdentity: ", b"\r\ny:", b"a.b.c,", b".", b";ppt=shaken",
+    b"\r\nIdentity: " + SIGNER.identity(NOW_S).encode(), b";verstat=TN-Validation-Passed",
+    b"\r\nP-Attestation-Indicator: A", b"eyJhbGciOiJFUzI1NiJ9." * 30,
 ]  # fmt: skip
 CALLERS = [
     BLOCKED, INNOCENT, f"a;b <sip:{BLOCKED}@h>", f"tel:{BLOCKED[3:]};phone-context=+44",
@@ -103,8 +109,8 @@ class Attack:
     """
 
     rng: random.Random
-    here: Responder = field(default_factory=lambda: responder(**MANY))
-    twin: Responder = field(default_factory=lambda: responder(**MANY))
+    here: Responder = field(default_factory=lambda: verifying_responder(ROOT, SIGNER, **MANY))
+    twin: Responder = field(default_factory=lambda: verifying_responder(ROOT, SIGNER, **MANY))
     messages: int = 0
     streams: int = 0
     answers: int = 0

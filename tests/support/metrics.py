@@ -15,6 +15,7 @@ from stream.ops.metrics.shared_catalogue import (
     ProcessMetrics,
     RedisMetrics,
     SkipMetrics,
+    StirMetrics,
     TokenMetrics,
 )
 from stream.ops.metrics.sink_catalogue import (
@@ -42,6 +43,7 @@ CATALOGUES: dict[Callable[[CollectorRegistry], Catalogue], str] = {
     partial(RedisMetrics, which="register"): "A Redis of ours",
     partial(CertificateMetrics, files={}): "Every process with a certificate",
     SkipMetrics: "Every process that reads the list store",
+    StirMetrics: "Workers, `ringfence serve` and `ringfence serve-sip`: signed calls",
     ProcessMetrics: "Every process",
     partial(DeploymentMetrics, deployment=""): "Every process, and what it belongs to",
 }

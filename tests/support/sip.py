@@ -8,15 +8,23 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from stream.calls.lookup import Lookup
+from stream.calls.decide import decide
+from stream.calls.lookup import Lookup, LookupStatus
 from stream.config.settings import load
 from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.policy.policy import PolicySettings
+from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
+from stream.core.stir.certificates import signer_of, trust_of
+from stream.core.stir.verifier import Verifier
 from stream.edge.sip.message import SipRequest, SipResponse, read
 from stream.edge.sip.responder import Responder, SipTransport
 from stream.edge.sip.response import Address, SipReply
 from stream.edge.sip.settings import SipSettings
 from stream.ops.metrics.sip_catalogue import SipMetrics
-from tests.support.lookups import LISTED, LISTS, REDRESS, TRUNKS, lookup_in
+from tests.support.builders import NOW_S, rules_for
+from tests.support.lookups import LISTED, LISTS, NOW_MS, REDRESS, TRUNKS, lookup_in
+from tests.support.lookups import read as read_questions
+from tests.support.signed_calls import ADDRESS, Authority, Signing
 
 SOURCE = Address("192.0.2.7", 40_000)
 BLOCKED = LISTED[5]
@@ -38,16 +46,37 @@ def sip_settings(**changed: Any) -> SipSettings:
     return replace(_defaults(), port=0, health_port=0, **changed)
 
 
-def responder(*, loaded: bool = True, redress_url: str = REDRESS, **changed: Any) -> Responder:
-    """Answers from the lists of `test_lookup`."""
+def responder(
+    *, loaded: bool = True, redress_url: str = REDRESS, lookup: Lookup | None = None, **changed: Any
+) -> Responder:
+    """Answers from the lists of `test_lookup`, or by another lookup."""
     return Responder(
         sip_settings(**changed),
-        _lookup(loaded=loaded, redress_url=redress_url),
+        lookup or _lookup(loaded=loaded, redress_url=redress_url),
         TRUNKS,
         EmergencyNumbers({}),
         lambda: loaded,
         SipMetrics(CollectorRegistry()),
     )
+
+
+def verifying_responder(
+    root: Authority, signer: Signing, *, per_s: float = 1000.0, least: str = "C", **changed: Any
+) -> Responder:
+    """One that blocks failed and missing attestations, and holds that signer's certificate."""
+    block = RuleStates(attestation_failed=RuleState.BLOCK, attestation_missing=RuleState.BLOCK)
+    policy = PolicySettings(rules=RuleSettings(block, attestation_min=least))
+    rules = rules_for(LISTS, policy, TRUNKS, emit_all=True)
+    held = {ADDRESS: signer_of(signer.pem, trust_of(root.pem), NOW_S)}
+    lookup = Lookup(
+        read_questions,
+        lambda batch: decide(batch, LISTS, rules, NOW_MS),
+        lambda: LookupStatus(True, True, of_attestation=policy.rules.of_attestation),
+        lambda: NOW_MS,
+        TRUNKS,
+        Verifier(lambda: held, 60.0, per_s, lambda _: None),
+    )
+    return responder(lookup=lookup, **changed)
 
 
 def message(

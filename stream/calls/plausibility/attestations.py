@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.call_batch import CallBatch
+from stream.core.model.call import Stage
+from stream.core.numbers.number import Numbers
 from stream.core.stir.attestation import (
     LEVELS,
     VERSTATS,
@@ -19,6 +21,10 @@ from stream.core.stir.attestation import (
     read_verstat,
     verstat_of_uri,
 )
+from stream.core.stir.verifier import SignedCall
+
+Verify = Callable[[str, SignedCall, float], Attested]
+"""`Verifier.attested`: what a PASSporT says of a call, at a time."""
 
 
 def attested(batch: CallBatch) -> NDArray[np.uint8]:
@@ -64,6 +70,39 @@ def _there(batch: CallBatch, field: str) -> NDArray[np.bool_]:
         found[start : constants.stop] |= field in constants.texts
         start = constants.stop
     return found
+
+
+def with_passport(batch: CallBatch) -> NDArray[np.int64]:
+    """Return the calls that have a PASSporT."""
+    return np.flatnonzero(_there(batch, "passport"))
+
+
+def verified(
+    batch: CallBatch, calls: NDArray[np.int64], verify: Verify, now_s: int
+) -> NDArray[np.uint8]:
+    """Return what the PASSporTs of `calls` say, by the `Attested` of each."""
+    return np.array(
+        [
+            verify(batch.text("passport", call) or "", _signed_call(batch, call), now_s)
+            for call in calls.tolist()
+        ],
+        np.uint8,
+    )
+
+
+def _signed_call(batch: CallBatch, call: int) -> SignedCall:
+    """Return what a call's PASSporTs are compared with."""
+    numbers = (batch.callers, batch.callees)
+    caller, callee = (set() if one is None else _number(one, call) for one in numbers)
+    began_s = batch.started_at_s(call)
+    if began_s is None and batch.call_of(call).stage is Stage.ATTEMPT:
+        began_s = float(batch.raw.timestamps_ms[batch.rows[call]]) / 1000
+    return SignedCall(caller, callee, began_s)
+
+
+def _number(numbers: Numbers, call: int) -> set[str]:
+    e164 = numbers.e164[call].decode("ascii")
+    return {e164} if e164 else set()
 
 
 def _plain_callers(batch: CallBatch) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import phonenumbers
 from numpy.typing import NDArray
 
 from stream.calls.call_batch import CallBatch
-from stream.calls.plausibility.attestations import attested
+from stream.calls.plausibility.attestations import Verify, attested, verified, with_passport
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trunks import Trunks
 from stream.core.model.call import Ingress
@@ -30,6 +30,8 @@ from stream.core.numbers.plausibility import (
 from stream.core.policy.policy_columns import Judgements
 from stream.core.policy.rules import RULES, RuleSettings, RuleState
 from stream.core.stir.attestation import Attested
+
+__all__ = ["Broken", "RuleInputs", "RuleTable", "Verify", "broken_rules"]
 
 _SIDES = (Ingress.INTERNATIONAL, Ingress.DOMESTIC)
 _NONE: Final = np.zeros(0, np.int64)
@@ -119,13 +121,16 @@ class RuleInputs:
     `never_call`: what those lists come to that hold numbers that never call out, None: nothing.
     `may_roam` int64: calls whose caller is exempt from `home_number_from_abroad`; where a list of
     such numbers could not be asked, `roaming_unsure`, that rule acts on nobody. `bursts` remembers
-    short calls; without it that rule says nothing.
+    short calls; without it that rule says nothing. `verify` reads PASSporTs at `now_s`; without
+    it they say nothing.
     """
 
     never_call: Judgements | None
     may_roam: NDArray[np.int64]
     roaming_unsure: bool
     bursts: Bursts | None
+    verify: Verify | None = None
+    now_s: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +185,14 @@ class _Looking:
     def attested(self) -> NDArray[np.uint8]:
         """`Attested` of each call; found once: two rules ask."""
         if self._attested is None:
+            verify = self.told.verify
             self._attested = attested(self.batch)
+            if verify is not None:
+                calls = with_passport(self.batch)
+                asked = [self.table.states_of(rule, self.batch, calls) for rule in _OF_SIGNATURES]
+                calls = calls[np.logical_or(*asked)]
+                found = verified(self.batch, calls, verify, self.told.now_s)
+                self._attested[calls] = np.maximum(self._attested[calls], found)
         return self._attested
 
     @property
@@ -325,6 +337,7 @@ def _attestation_missing(looking: _Looking) -> _Found:
     return _Found(np.flatnonzero((found == Attested.MISSING) | weak))
 
 
+_OF_SIGNATURES: Final = (RULES.index("attestation_failed"), RULES.index("attestation_missing"))
 _BURSTS: Final = RULES.index("short_bursts")
 _LOOKS: Final[Mapping[str, Callable[[_Looking], _Found]]] = {
     "do_not_originate": _never_calls,

@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Attested(IntEnum):
-    """What is known of a call. Of several results the largest counts, so the weakest level."""
+    """Knowledge of a call's signature. Of several results the largest counts: the weakest level."""
 
     MISSING = 0
     """Nobody speaks for the call."""
@@ -45,6 +45,13 @@ VERSTATS: Final[Mapping[str, Attested]] = {
     **{f"{FAILED}-{level}": Attested.FAILED for level in LEVELS},
     **{f"{NO_VALIDATION}-{level}": Attested.MISSING for level in LEVELS},
 }
+_TEXTS: Final = {
+    Attested.MISSING: NO_VALIDATION,
+    Attested.UNSURE: NOT_TOLD,
+    Attested.PASSED: PASSED,
+    **{Attested[level]: f"{PASSED}-{level}" for level in LEVELS},
+    Attested.FAILED: FAILED,
+}
 _FOLDED: Final = {text.lower(): found for text, found in VERSTATS.items()}
 _LEVELS: Final = {
     "": Attested.MISSING,
@@ -69,6 +76,11 @@ def read_level(text: str) -> Attested:
 
 
 _ODD: Final = Attested.UNSURE
+
+
+def verstat_of(found: Attested) -> str:
+    """Return the text that `read_verstat` reads as `found`."""
+    return _TEXTS[found]
 
 
 def verstat_of_uri(text: str) -> str:

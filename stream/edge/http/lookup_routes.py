@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from stream.calls.lookup import TEXT_MAX, Question
 from stream.core.numbers.spelling import utf8_or_latin
 from stream.edge.http.api.answers import LookupAnswer, answered
+from stream.core.stir.passport import FIELD_MAX
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
@@ -64,8 +65,13 @@ _ASKED: Final = {
     "ingress": "international or domestic; absent: as [trunks] says",
     "call_id": "comes back; absent: the request's id",
     "verstat": "TN-Validation-Passed, TN-Validation-Failed or No-TN-Validation (STIR/SHAKEN)",
-    "attestation": "A, B or C; with neither, no rule of STIR/SHAKEN is evaluated",
+    "attestation": "A, B or C (RFC 8588)",
+    "passport": "the Identity field of the call, or its PASSporT; verified by [stir]",
 }
+
+
+def _longest(name: str) -> int:
+    return FIELD_MAX if name == "passport" else TEXT_MAX
 
 
 def question_in(query: bytes) -> Question:
@@ -140,7 +146,7 @@ class LookupMiddleware:
                 "name": name,
                 "in": "query",
                 "description": text,
-                "schema": {"type": "string", "maxLength": TEXT_MAX},
+                "schema": {"type": "string", "maxLength": _longest(name)},
             }
             for name, text in _ASKED.items()
         ]
@@ -154,8 +160,8 @@ async def ask(request: Request, parts: PartsHere) -> Response:
     and `lists_followed` is false. No answer within the time that you have, or any status but 200:
     let the call go on.
     `rules_not_told` names rules that are on and go by what the number did before (`short_bursts`),
-    which only the stream knows, or by STIR/SHAKEN, where the question has neither `verstat` nor
-    `attestation`; it is absent where there are none.
+    which only the stream knows, or by STIR/SHAKEN, where the question has no `verstat`, no
+    `attestation` and no `passport` that is verified; it is absent where there are none.
     """
     question = question_in(request.scope["query_string"])
     answer = await parts.lookup.one(question, request.scope["state"]["request_id"])
@@ -183,7 +189,7 @@ async def ask(request: Request, parts: PartsHere) -> Response:
                             "type": "object",
                             "additionalProperties": False,
                             "properties": {
-                                name: {"type": ["string", "null"], "maxLength": TEXT_MAX}
+                                name: {"type": ["string", "null"], "maxLength": _longest(name)}
                                 for name in Question.__struct_fields__
                             },
                         },

@@ -9,13 +9,16 @@ from stream.core.numbers.caller_readings import Readings, readings_of
 from stream.core.numbers.number import Kind
 from stream.core.numbers.parties import party_of, uris_in
 from stream.core.numbers.spelling import unescaped, utf8_or_latin
-from stream.edge.sip.message import SipRequest, listed, parameters_of
+from stream.core.stir.attestation import Attested, read_verstat, verstat_of_uri
+from stream.edge.sip.message import SipRequest, listed, parameters_of, uri_of
 from stream.edge.sip.settings import FROM, SipSettings
 
 VALUES_MAX: Final = 4
 """Values read of one field; P-Asserted-Identity has at most two, a SIP and a tel URI."""
 CALLERS_MAX: Final = 8
 """Callers looked up for one INVITE: each is a lookup, and a hostile one may name hundreds."""
+_LEVELS: Final = ("p-attestation-indicator", "attestation-info")
+"""ATIS-1000074 and 3GPP TS 24.229: how well the network before us knows the caller."""
 _NAMES: Final = {
     "p-asserted-identity": "P-Asserted-Identity",
     "p-preferred-identity": "P-Preferred-Identity",
@@ -36,6 +39,25 @@ class Callers:
     guesses: Sequence[str]
     unread: str
 
+    @property
+    def numbers(self) -> Sequence[str]:
+        """The callers that are numbers, E.164, guesses too."""
+        return [text for text in (*self.texts, *self.guesses) if text and text.startswith("+")]
+
+
+class SignedParts(NamedTuple):
+    """Results of STIR/SHAKEN in an INVITE; `verstat` None: nobody asks for them.
+
+    `passports` are its Identity fields, not verified yet.
+    """
+
+    verstat: str | None
+    attestation: str | None
+    passports: str
+
+
+UNASKED: Final = SignedParts(None, None, "")
+
 
 class QuestionReader:
     """Reader of an INVITE's questions from the fields that `[sip]` names."""
@@ -45,11 +67,20 @@ class QuestionReader:
         self.trunk_header = settings.trunk_header
         self.trunk_parameter = settings.trunk_parameter
 
-    def questions(self, request: SipRequest, trunk: str | None, callers: Callers) -> list[Question]:
+    def questions(
+        self, request: SipRequest, trunk: str | None, callers: Callers, signed: SignedParts
+    ) -> list[Question]:
         """Return the questions of an INVITE on `trunk`: one for each of its callers."""
         callee, call_id = _text(request.uri), _text(request.one("call-id"))
         questions = [
-            Question(caller=caller, callee=callee, trunk=trunk, call_id=call_id)
+            Question(
+                caller=caller,
+                callee=callee,
+                trunk=trunk,
+                call_id=call_id,
+                verstat=signed.verstat,
+                attestation=signed.attestation,
+            )
             for caller in callers.texts
         ]
         return [*questions, *(questions[0].guess(number) for number in callers.guesses)]
@@ -60,6 +91,29 @@ class QuestionReader:
         if not named and self.trunk_parameter:
             named = _uri_parameter(request.uri, self.trunk_parameter.lower())
         return _text(named) if named else None
+
+    def signed(self, request: SipRequest, *, vouched: bool) -> SignedParts:
+        """Return what an INVITE says of its signature.
+
+        Anybody can write a result, so it is believed from a network that vouches alone. A failed
+        one counts from all: nobody gains by adding it.
+        """
+        values = [value for name in (*self.fields, FROM) for value in request.fields.get(name, ())]
+        said = [text for value in values[:CALLERS_MAX] if (text := verstat_of_uri(value))]
+        failed = [text for text in said if read_verstat(text) is Attested.FAILED]
+        believed = failed or (said if vouched else [])
+        levels = [level for name in _LEVELS for level in request.fields.get(name, ()) if vouched]
+        return SignedParts(
+            (believed or [""])[0],
+            _text(levels[0]) if levels else None,
+            ", ".join(request.fields.get("identity", ())),
+        )
+
+    def callees(self, request: SipRequest, country: str, prefix: str) -> Sequence[str]:
+        """Return the called numbers, E.164: of the Request-URI, and of To if it was changed."""
+        uris = (request.uri, uri_of(request.one("to")) or "")
+        texts = {_whole_text(uri) for uri in uris if len(uri) <= TEXT_MAX}
+        return [number for text in texts for number in readings_of(text, country, prefix).numbers]
 
     def callers(
         self, request: SipRequest, country: str, prefix: str = "", *, vouched: bool

@@ -13,7 +13,7 @@ from stream.calls.trunks import Trunks
 from stream.core.model.decision import SipAnswer
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.edge.sip.message import SipRequest, SipResponse, Via, read
-from stream.edge.sip.question import Callers, QuestionReader, called
+from stream.edge.sip.question import UNASKED, Callers, QuestionReader, called
 from stream.edge.sip.rate_limits import Admission, Allowance, RateLimits
 from stream.edge.sip.response import (
     UNANSWERED,
@@ -160,7 +160,17 @@ class Responder:
         vouched = self._trunks.vouches(allowance.trunk) and self._trunks.vouches(trunk)
         country, prefix = self._trunks.country(trunk), self._trunks.prefix(trunk)
         callers = self._asking.callers(request, country, prefix, vouched=vouched)
-        return _Call(got, country, callers, self._asking.questions(request, trunk, callers))
+        signed = UNASKED
+        if self._lookup.judges_attestation:
+            signed = self._asking.signed(request, vouched=vouched)
+        if signed.passports:
+            callees = self._asking.callees(request, country, prefix)
+            found = self._lookup.verified(
+                signed.passports, signed.verstat, callers.numbers, callees
+            )
+            signed = signed._replace(verstat=found)
+        questions = self._asking.questions(request, trunk, callers, signed)
+        return _Call(got, country, callers, questions)
 
     def _decided(self, calls: Sequence[_Call]) -> list[SipStatus]:
         answers = self._lookup.sip_answers([call.questions for call in calls]) if calls else ()

@@ -6,7 +6,7 @@
 from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.catalogue import BoundedLabels, Catalogue
-from stream.ops.metrics.shared_catalogue import SkipMetrics
+from stream.ops.metrics.shared_catalogue import SkipMetrics, StirMetrics
 
 REQUEST_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0)
 
@@ -17,6 +17,7 @@ class ServeMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, lists: BoundedLabels | None = None) -> None:
         super().__init__(registry, list=lists or BoundedLabels())
         SkipMetrics(registry)
+        self.signatures = StirMetrics(registry)
         self.requests = self._counter("ringfence_http_requests")
         self.request = self._histogram("ringfence_http_request_duration_seconds", REQUEST_BUCKETS_S)
         self.problems = self._counter("ringfence_http_problems")

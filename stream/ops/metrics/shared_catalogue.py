@@ -10,6 +10,7 @@ from cryptography import x509
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from stream import __version__
+from stream.core.stir.verifier import Finding
 from stream.ops.metrics.catalogue import Catalogue
 from stream.ops.skipped_records import StoredKind, count_with
 
@@ -67,6 +68,20 @@ class CertificateMetrics(Catalogue):
         self.expires = self._gauge("ringfence_certificate_expires_timestamp_seconds")
         for of, file in files.items():
             self.expires.labels(of).set_function(_Expiry(Path(file)))
+
+
+class StirMetrics(Catalogue):
+    """Results for calls with a PASSporT, of processes that decide or answer."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.checked = self._counter("ringfence_signed_calls")
+        for finding in Finding:
+            self.checked.labels(finding)
+
+    def tell(self, finding: Finding) -> None:
+        """Count one call."""
+        self.checked.labels(finding).inc()
 
 
 class TokenMetrics(Catalogue):

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.catalogue import BoundedLabels, Catalogue
-from stream.ops.metrics.shared_catalogue import SkipMetrics
+from stream.ops.metrics.shared_catalogue import SkipMetrics, StirMetrics
 
 ANSWER_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 CUT_OFF = ("slow", "unread", "unframed", "too_many")
@@ -15,6 +15,7 @@ class SipMetrics(Catalogue):
     def __init__(self, registry: CollectorRegistry, lists: BoundedLabels | None = None) -> None:
         super().__init__(registry, list=lists or BoundedLabels())
         SkipMetrics(registry)
+        self.signatures = StirMetrics(registry)
         self.answers = self._counter("ringfence_sip_answers")
         self.unanswered = self._counter("ringfence_sip_unanswered")
         self.answer = self._histogram("ringfence_sip_answer_duration_seconds", ANSWER_BUCKETS_S)

@@ -7,7 +7,7 @@ from prometheus_client.samples import Exemplar
 
 from stream.ops.clock import now_ms
 from stream.ops.metrics.catalogue import BoundedLabels, Catalogue, total
-from stream.ops.metrics.shared_catalogue import SkipMetrics
+from stream.ops.metrics.shared_catalogue import SkipMetrics, StirMetrics
 
 # Dense where the promise is (p99 between 4 and 60 ms, by load): a quantile is off by half a bucket.
 LATENCY_BUCKETS_MS = (
@@ -55,6 +55,7 @@ class WorkerCatalogue(Catalogue):
     def __init__(self, registry: CollectorRegistry, lists: BoundedLabels | None = None) -> None:
         super().__init__(registry, list=lists or BoundedLabels())
         SkipMetrics(registry)
+        self.signatures = StirMetrics(registry)
         self.calls = self._counter("ringfence_calls")
         self.decisions = self._counter_by("ringfence_decisions")
         self.rejected = self._counter("ringfence_records_rejected")

@@ -12,6 +12,9 @@ from stream.calls.lookup import PACE_S, Lookup, LookupStatus, Question
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.core.policy.policy import PolicySettings
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
+from stream.core.stir.certificates import signer_of, trust_of
+from stream.core.stir.passport import FIELD_MAX
+from stream.core.stir.verifier import Verifier
 from stream.edge.http.lookup_routes import question_in
 from stream.edge.http.problems import ProblemError
 from stream.edge.http.tokens import ClientRole
@@ -28,6 +31,7 @@ from tests.support.lookups import (
     lookup_rules,
     read,
 )
+from tests.support.signed_calls import ADDRESS, CALLER, Authority
 
 PARTIES = [
     *(LISTED),
@@ -184,6 +188,41 @@ async def test_only_a_question_that_tells_of_a_signature_is_judged_by_it() -> No
     assert await answer(attestation="B") == ("allow", "none", None)
     assert await answer(verstat="TN-Validation-Passed") == ("allow", "none", None)
     assert await answer(verstat="of a later standard") == ("allow", "none", None)
+
+
+async def test_a_passport_in_a_question_is_verified() -> None:
+    """Offline, against every number that its parties may be; without a verifier it says nothing."""
+    root = Authority(NOW_S)
+    one = root.signer()
+    held = {ADDRESS: signer_of(one.pem, trust_of(root.pem), NOW_S)}
+    block = RuleStates(attestation_failed=RuleState.BLOCK, attestation_missing=RuleState.BLOCK)
+    rules = rules_for(LISTS, PolicySettings(rules=RuleSettings(block)), TRUNKS, emit_all=True)
+    names = ("attestation_failed", "attestation_missing")
+
+    async def answer(verifier: Verifier | None, **more: str) -> tuple[str, list[str] | None]:
+        lookup = Lookup(
+            read,
+            lambda batch: decide(batch, LISTS, rules, NOW_MS),
+            lambda: LookupStatus(True, True, of_attestation=names),
+            lambda: NOW_MS,
+            TRUNKS,
+            verifier,
+        )
+        asked = {"caller": CALLER, "callee": "0812345678", **more}
+        said = msgspec.json.decode(await lookup.one(Question(**asked), "c-1"))
+        return said["rule"], said.get("rules_not_told")
+
+    verifier = Verifier(lambda: held, 60.0, 1000.0, lambda _: None)
+    genuine, forged = one.identity(NOW_S), root.signer().identity(NOW_S)
+    assert await answer(verifier, passport=genuine) == ("none", None)
+    assert await answer(verifier, passport=genuine, caller="tel:00447700900123") == ("none", None)
+    assert await answer(verifier, passport=forged) == ("rule:attestation_failed", None)
+    failed = {"passport": genuine, "verstat": "TN-Validation-Failed"}
+    assert await answer(verifier, **failed) == ("rule:attestation_failed", None)
+    assert await answer(verifier, passport="") == ("rule:attestation_missing", None)
+    assert await answer(None, passport=forged) == ("none", [*names])
+    long = Question(caller="1", passport="x" * (FIELD_MAX + 1)).wrong()
+    assert long == f"passport is longer than {FIELD_MAX} characters"
 
 
 async def test_one_who_goes_away_takes_no_answer_from_others() -> None:

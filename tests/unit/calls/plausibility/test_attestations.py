@@ -1,5 +1,8 @@
 """Promises of the rules that go by STIR/SHAKEN: every way in which a record says what is known."""
 
+from collections import Counter
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -10,8 +13,12 @@ from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.core.policy.policy import PolicySettings
 from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
+from stream.core.stir.certificates import signer_of, trust_of
+from stream.core.stir.verifier import Finding, Verifier
 from stream.kafka.batch import Partition, RawBatch
 from tests.support.builders import DECODING, HOME, NOW_S, rules_for
+from tests.support.signed_calls import ADDRESS, Authority
+from tests.support.signed_calls import CALLER as SIGNED
 
 pytestmark = pytest.mark.usefixtures("both_ways")
 
@@ -24,11 +31,12 @@ MAPPING = MappingSettings(
 FAILED, MISSING = "rule:attestation_failed", "rule:attestation_missing"
 
 
-def broken(*records, dialect="ringfence", least="C"):
+def broken(*records, dialect="ringfence", least="C", verifier=None):
     """The rule of each record's decision; both rules block."""
     states = RuleStates(attestation_failed=RuleState.BLOCK, attestation_missing=RuleState.BLOCK)
     policy = PolicySettings(rules=RuleSettings(states, attestation_min=least))
     rules = rules_for(EMPTY_BLOCKLISTS, policy, HOME, emit_all=True)
+    rules = replace(rules, verify=verifier and verifier.attested)
     values = [msgspec.json.encode(one) for one in records]
     raw = RawBatch.of(values, Partition("calls", 0), at_ms=NOW_S * 1000)
     batch = decode(raw, {"calls": dialect_named(dialect, {"m": MAPPING})}, HOME, DECODING)
@@ -147,3 +155,30 @@ def test_a_mapping_names_the_fields():
     assert broken(one, dialect="mapping:m", least="A") == [MISSING]
     failed = {**one, "stir": {"result": "TN-Validation-Failed"}}
     assert broken(failed, dialect="mapping:m") == [FAILED]
+
+
+def test_a_passport_in_a_record_is_verified():
+    """Against the record's numbers, and the time at which its call began."""
+    root = Authority(NOW_S)
+    one, told = root.signer(), Counter()
+    held = {ADDRESS: signer_of(one.pem, trust_of(root.pem), NOW_S)}
+    verifier = Verifier(lambda: held, 60.0, 1000.0, lambda found: told.update([found]))
+    passport = one.passport(NOW_S, attest="B")
+    found = [
+        {"passport": passport, "stage": "attempt"},
+        {"passport": one.identity(NOW_S, attest="B"), "started_at": NOW_S + 30},
+        {"passport": passport, "started_at": NOW_S + 90},
+        {"passport": passport, "stage": "end"},
+        {"passport": passport, "caller": CALLER},
+        {"passport": "garbage"},
+        {"passport": passport, "verstat": "TN-Validation-Failed"},
+        {"verstat": "TN-Validation-Passed"},
+    ]
+    calls = [record(place, **{"caller": SIGNED, **more}) for place, more in enumerate(found)]
+    expected = ["none", "none", FAILED, "none", FAILED, FAILED, FAILED, "none"]
+    assert broken(*calls, verifier=verifier) == expected
+    weak = [MISSING if rule == "none" else rule for rule in expected[:-1]]
+    assert broken(*calls, verifier=verifier, least="A") == [*weak, "none"]
+    assert told[Finding.STALE] == 2
+    unverified = broken(*calls)
+    assert unverified == [MISSING] * 6 + [FAILED, "none"]

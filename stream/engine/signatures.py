@@ -1,0 +1,54 @@
+"""Verification of signed calls in a process: its certificates, kept up to date, and its budget."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+from stream.config.settings import EngineSettings
+from stream.config.signer_files import SignerFolder
+from stream.core.stir.verifier import Finding, Verifier
+from stream.ops.tasks import running
+
+log = logging.getLogger(__name__)
+
+
+class Signatures:
+    """Certificates from files, and the verifier with those of the moment."""
+
+    def __init__(self, settings: EngineSettings, tell: Callable[[Finding], None]) -> None:
+        """Count findings by `tell`. Raises ConfigInvalid for files that cannot be used."""
+        section = settings.stir
+        self._reload_s = section.reload_s
+        self._folder = SignerFolder(Path(section.trusted), Path(section.certificates))
+        self._folder.start()
+        self.verifier = Verifier(
+            lambda: self._folder.signers, section.fresh_s, section.verifications_per_s, tell
+        )
+
+    @classmethod
+    def of(cls, settings: EngineSettings, tell: Callable[[Finding], None]) -> Self | None:
+        """Return them where a rule goes by them and authorities are named; else None."""
+        wanted = settings.stir.trusted and settings.policy.rules.settings().of_attestation
+        return cls(settings, tell) if wanted else None
+
+    async def watch(self) -> None:
+        """Take up changed files, and log which certificates calls named in vain."""
+        while True:
+            await asyncio.sleep(self._reload_s)
+            await asyncio.to_thread(self._folder.look)
+            missed = self.verifier.missed()
+            if missed:
+                log.warning("certificates of calls are not in the folder: %s", ", ".join(missed))
+
+
+@asynccontextmanager
+async def watching(signatures: Signatures | None) -> AsyncIterator[None]:
+    """Keep certificates up to date within the block; None: there are none."""
+    if signatures is None:
+        yield
+        return
+    async with running(signatures.watch(), "signatures"):
+        yield

@@ -1,0 +1,58 @@
+"""Signed calls in real processes: certificates from a folder, results in answers and metrics."""
+
+import socket
+import time
+from pathlib import Path
+
+from stream.lab.embedded.guarded_server import free_ports
+from tests.support.engine import Deployment
+from tests.support.signed_calls import ADDRESS, CALLER, Authority
+from tests.support.sip import message
+from tests.support.waiting import HANGS_S
+
+HOST = "127.0.0.1"
+NOBODY = "127.0.0.1:1"
+
+
+def answered(port: int, identity: str | None) -> str:
+    """The status of an INVITE with that Identity."""
+    data = message(CALLER, changed={"Identity": identity, "Call-ID": str(time.monotonic_ns())})
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(HANGS_S)
+        client.bind((HOST, 0))
+        client.sendto(data, (HOST, port))
+        return client.recv(65_535).split(b" ", 2)[1].decode()
+
+
+def test_serve_sip_verifies_what_it_has_certificates_for(tmp_path: Path, redis_url: str) -> None:
+    """A certificate that comes later counts without a restart; the log names a missing one."""
+    root = Authority(time.time())
+    signer = root.signer()
+    (tmp_path / "authorities.pem").write_bytes(root.pem)
+    (tmp_path / "certificates").mkdir()
+    port, health = free_ports(2)
+    text = f"""
+sip.port = {port}
+sip.health_port = {health}
+sip.trunks = {{ "{HOST}" = "intl-1" }}
+ops.kernels = "off"
+stir.trusted = "{tmp_path}/authorities.pem"
+stir.certificates = "{tmp_path}/certificates"
+stir.reload_s = 1.0
+policy.rules.attestation_failed = "block"
+policy.rules.trunks.intl-1 = {{ attestation_missing = "block" }}
+"""
+    here = Deployment(tmp_path, NOBODY, redis_url, text)
+    with here.engine(command=("serve-sip",), port=health) as serve:
+        serve.until_ready()
+        assert answered(port, None) == "603"
+        assert answered(port, signer.identity(time.time())) == "603"
+        assert serve.metric("ringfence_signed_calls_total", result="not_held") == 1
+        serve.until(lambda: ADDRESS in serve.log())
+        signer.put_into(tmp_path / "certificates")
+        serve.until(lambda: answered(port, signer.identity(time.time())) == "404")
+        assert answered(port, signer.identity(time.time() - 300)) == "603"
+        assert answered(port, root.signer().identity(time.time())) == "603"
+        assert serve.metric("ringfence_signed_calls_total", result="stale") == 1
+        assert serve.metric("ringfence_signed_calls_total", result="wrong_signature") == 1
+        assert serve.stop() == 0
