@@ -270,12 +270,13 @@ class Settings(InsightSettings):
     ingest: IngestSection
 
     def certificates(self, *uses: str) -> dict[str, str]:
-        """Return the certificates of ours by use: kafka, redis, proxies, http."""
+        """Return the certificates of ours by use: kafka, redis, proxies, http, sip."""
         files = {
             "kafka": self.kafka.cert_file,
             "redis": self.redis.cert_file,
             "proxies": self.sinks.redis.cert_file,
             "http": self.serve.cert_file,
+            "sip": self.sip.cert_file,
         }
         return {use: files[use] for use in uses if files[use]}
 

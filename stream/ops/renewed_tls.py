@@ -7,6 +7,7 @@ the old ones. The files are looked at when a connection begins, so no task has t
 import logging
 from pathlib import Path
 from ssl import (
+    CERT_REQUIRED,
     PROTOCOL_TLS_CLIENT,
     PROTOCOL_TLS_SERVER,
     MemoryBIO,
@@ -47,10 +48,15 @@ class RenewedContext(SSLContext):
         return context._begun(ca_file, cert_file, key_file)
 
     @classmethod
-    def of_server(cls, cert_file: str, key_file: str) -> Self:
-        """Return one for a server. Raises OSError for files that cannot be used."""
+    def of_server(cls, cert_file: str, key_file: str, client_ca_file: str = "") -> Self:
+        """Return one for a server; with `client_ca_file` clients need a certificate of theirs.
+
+        Raises OSError for files that cannot be used.
+        """
         context = cls(PROTOCOL_TLS_SERVER)
-        return context._begun("", cert_file, key_file)
+        if client_ca_file:
+            context.verify_mode = CERT_REQUIRED
+        return context._begun(client_ca_file, cert_file, key_file)
 
     def wrap_bio(
         self, incoming: MemoryBIO, outgoing: MemoryBIO, *more: Any, **named: Any

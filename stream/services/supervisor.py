@@ -1,4 +1,4 @@
-"""`ringfence run --workers N`, and `serve`: N processes, restarted when they die, seen as one.
+"""`run`, `serve`, `serve-sip` with `--workers N`: N processes, restarted when they die.
 
 A worker's stdin is a pipe that only ends when this process does, so that kill -9 of the supervisor
 leaves no worker behind; its stdout carries one JSON line a second: what it still misses. `/metrics`
@@ -37,6 +37,12 @@ RESTART_S_FIRST, RESTART_S_MOST = 0.5, 30.0
 GRACE_S = 2.0
 """Seconds that a worker gets beyond its own shutdown deadline before it is killed."""
 _FOLDER = "ringfence-metrics-"
+_USES = {
+    "run": ("kafka", "redis"),
+    "serve": ("kafka", "redis", "http"),
+    "serve-sip": ("redis", "sip"),
+}
+"""Certificates whose expiry /metrics shows, by command."""
 
 
 @dataclass(slots=True)
@@ -114,7 +120,7 @@ class Supervisor(Service):
             settings,
             work.port,
             words=Words(stopping=f"{workers} workers", late="workers that run are killed"),
-            uses=("kafka", "redis", "http") if work.command == "serve" else ("kafka", "redis"),
+            uses=_USES[work.command],
             grace_s=GRACE_S,
         )
         self._command = work

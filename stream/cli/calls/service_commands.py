@@ -65,17 +65,29 @@ def serve(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = Non
     raise typer.Exit(code)
 
 
-def serve_sip(config: ConfigFiles = None) -> None:
+def serve_sip(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None) -> None:
     """Answer SIP: 404 go on, 603 blocked; until SIGTERM or Ctrl-C.
 
-    A switch sends an INVITE before it routes a call, by UDP or TCP, and goes by the answer. OPTIONS
-    are answered 200, or 503 while no lists are loaded. Exit codes as for `run`.
+    A switch sends an INVITE before it routes a call, by UDP, TCP or TLS, and goes by the answer.
+    OPTIONS are answered 200, or 503 while no lists are loaded. The workers share the ports. Exit
+    codes as for `run`.
 
-    Example: ringfence serve-sip --config carrier.toml
+    Example: ringfence serve-sip --config carrier.toml --workers 2
     """
-    from stream.services import sip
+    from stream.services import sip, supervisor
 
-    raise typer.Exit(sip.run(_checked(config)))
+    settings = _checked(config)
+    if worker is not None:
+        code = sip.run(settings, supervisor.place_of_worker(worker, workers))
+    elif workers == 1:
+        code = sip.run(settings)
+    elif settings.sip.port == 0 or (settings.sip.cert_file and settings.sip.tls_port == 0):
+        text = "--workers needs ports that they share: set port and tls_port in [sip]"
+        raise typer.BadParameter(text)
+    else:
+        work = supervisor.Work("serve-sip", words_of(config), settings.sip.health_port)
+        code = supervisor.run(settings, workers, work)
+    raise typer.Exit(code)
 
 
 def _checked(config: list[Path] | None) -> Settings:

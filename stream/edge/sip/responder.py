@@ -44,6 +44,7 @@ class SipTransport(StrEnum):
 
     UDP = "udp"
     TCP = "tcp"
+    TLS = "tls"
 
 
 class _Got(NamedTuple):
@@ -185,7 +186,9 @@ class Responder:
         # The next proxy may read more of it than we do, and find a listed number: so refuse it.
         if unread:
             return bad(f"{unread} cannot be read")
-        return allowed(called(call.got.request.uri) if self._hop else None, self._hop)
+        uri = call.got.request.uri
+        scheme = "sips" if uri[:5].lower() == "sips:" else "sip"
+        return allowed(called(uri) if self._hop else None, self._hop, scheme)
 
     def _answer(self, got: _Got, status: SipStatus, transport: SipTransport) -> SipReply | None:
         made = answer(got.request, got.vias, status, got.source, got.size_max)

@@ -210,11 +210,14 @@ def _received(via: Via, source: Address) -> str:
     return text
 
 
-def allowed(number: str | None, next_hop: str) -> SipStatus:
-    """Let the call continue: 404, or 302 to the number at the next hop, if both are known."""
+def allowed(number: str | None, next_hop: str, scheme: str = "sip") -> SipStatus:
+    """Let the call continue: 404, or 302 to the number at the next hop, if both are known.
+
+    A call to a `sips` URI goes on to one (RFC 3261, 26.4.4).
+    """
     if not next_hop or number is None:
         return SipStatus(404, "Not Found")
-    return SipStatus(302, "Moved Temporarily", (("Contact", f"<sip:{number}@{next_hop}>"),))
+    return SipStatus(302, "Moved Temporarily", (("Contact", f"<{scheme}:{number}@{next_hop}>"),))
 
 
 def blocked(code: int, phrase: str, reason: str) -> SipStatus:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Final
 
 from stream.ops.schema import checks
@@ -25,6 +26,10 @@ class SipSettings:
 
     host: Annotated[str, Checked(checks.filled)]
     port: Annotated[int, Between(0, 65_535)]
+    tls_port: Annotated[int, Between(0, 65_535)]
+    cert_file: str
+    key_file: str
+    client_ca_file: str
     health_port: Annotated[int, Between(0, 65_535)]
     callers: tuple[str, ...]
     trunk_header: str
@@ -41,7 +46,13 @@ class SipSettings:
     trunks: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        found = []
+        found = checks.tls_files("", self.cert_file, self.key_file)
+        if self.client_ca_file and not Path(self.client_ca_file).is_file():
+            text = f'names no file: "{self.client_ca_file}"'
+            found.append(Problem(("client_ca_file",), text))
+        if self.client_ca_file and not self.cert_file:
+            text = "is missing: client_ca_file is for TLS, which needs a certificate"
+            found.append(Problem(("cert_file",), text))
         for name in self.callers:
             if name not in CALLERS:
                 text = f'names {", ".join(CALLERS)}, in the order to look, not "{name}"'

@@ -87,8 +87,11 @@ class UdpServer:
             yield data, Address(host, port)
 
 
-def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
-    """Bind a socket of SIP's address, for datagrams or a stream. Raises PortTaken."""
+def bound(host: str, port: int, kind: socket.SocketKind, *, shared: bool = False) -> socket.socket:
+    """Bind a socket of SIP's address, for datagrams or a stream. Raises PortTaken.
+
+    `shared`: other processes of ours bind the same; the kernel gives each sender to one of them.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=kind, flags=socket.AI_PASSIVE
@@ -100,6 +103,8 @@ def bound(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             else:
                 with contextlib.suppress(OSError):
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+            if shared:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             made.setblocking(False)
             made.bind(address)
         except OSError:

@@ -59,7 +59,7 @@ class _Expiry:
 class CertificateMetrics(Catalogue):
     """Expiry of certificates, of the files as they are: a renewed one counts without a restart.
 
-    `of` is what for: `kafka`, `redis` and `proxies` (a client's) or `http` (`ringfence serve`).
+    `of` is what for: `kafka`, `redis`, `proxies` (a client's), `http` or `sip` (a server's).
     """
 
     def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:

@@ -6,7 +6,7 @@ from stream.ops.metrics.catalogue import BoundedLabels, Catalogue
 from stream.ops.metrics.shared_catalogue import SkipMetrics, StirMetrics
 
 ANSWER_BUCKETS_S = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
-CUT_OFF = ("slow", "unread", "unframed", "too_many")
+CUT_OFF = ("slow", "unread", "unframed", "too_many", "handshake")
 
 
 class SipMetrics(Catalogue):

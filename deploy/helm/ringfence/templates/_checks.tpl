@@ -5,7 +5,7 @@
 {{- $parts := splitList "." . -}}
 {{- range initial $parts }}{{ $at = default dict (get $at .) }}{{ end -}}
 {{- if hasKey $at (last $parts) -}}
-{{- fail (printf "config.%s is the chart's own: take it out%s" . (get (dict "calls.instance_id" "; each pod's name is its instance id, so that no two have one" "kafka.ca_file" "; certificates.kafka names the Secret" "redis.ca_file" "; certificates.redis names the Secret" "serve.cert_file" "; certificates.http names the Secret") .)) -}}
+{{- fail (printf "config.%s is the chart's own: take it out%s" . (get (dict "calls.instance_id" "; each pod's name is its instance id, so that no two have one" "kafka.ca_file" "; certificates.kafka names the Secret" "redis.ca_file" "; certificates.redis names the Secret" "serve.cert_file" "; certificates.http names the Secret" "sip.cert_file" "; certificates.sip names the Secret") .)) -}}
 {{- end -}}
 {{- end -}}
 {{- $partitions := include "ringfence.partitions" . | int -}}
@@ -66,7 +66,7 @@
 {{- fail "config.sinks.webhooks.endpoints is empty: sink-webhooks.enabled needs one" -}}
 {{- end -}}
 {{- range $use, $one := .Values.certificates -}}
-{{- if and (or (get $one "ca") (and (ne $use "http") (get $one "cert"))) (not $one.secret) -}}
+{{- if and (or (get $one "ca") (and (not (has $use (list "http" "sip"))) (get $one "cert"))) (not $one.secret) -}}
 {{- fail (printf "certificates.%s.secret is missing: its keys are named, and no Secret that has them" $use) -}}
 {{- end -}}
 {{- end -}}

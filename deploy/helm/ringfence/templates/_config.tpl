@@ -49,6 +49,9 @@ integer setting takes; JSON's texts, numbers and lists are TOML's too.
 - serve.key_file
 - sip.host
 - sip.port
+- sip.tls_port
+- sip.cert_file
+- sip.key_file
 - sip.health_port
 - ingest.state_dir
 - ingest.http_port

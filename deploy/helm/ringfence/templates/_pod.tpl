@@ -41,7 +41,7 @@
 - {name: {{ $variable }}_FILE, value: /run/ringfence/secrets/{{ $variable }}}
 {{- end }}
 {{- range $use, $files := include "ringfence.certificates" . | fromYaml }}
-{{- $section := get (dict "kafka" "KAFKA" "redis" "REDIS" "proxies" "SINKS__REDIS" "http" "SERVE") $use }}
+{{- $section := get (dict "kafka" "KAFKA" "redis" "REDIS" "proxies" "SINKS__REDIS" "http" "SERVE" "sip" "SIP") $use }}
 {{- range $part, $_ := $files }}
 - {name: RINGFENCE_{{ $section }}__{{ upper $part }}_FILE, value: /run/ringfence/certificates/{{ $use }}/{{ $part }}.pem}
 {{- end }}
@@ -241,6 +241,7 @@ ports:
   {{- else if eq $service "sip" }}
   - {name: sip-udp, containerPort: 5060, protocol: UDP}
   - {name: sip-tcp, containerPort: 5060, protocol: TCP}
+  - {name: sip-tls, containerPort: 5061, protocol: TCP}
   {{- end }}
 {{- if not $waits }}
 # Live, not ready: without lists or partitions a service waits, and a restart would not help it.
