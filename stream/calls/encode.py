@@ -87,7 +87,8 @@ class DecisionColumns:
         """Return the answer to the INVITE of one decision; None: the call goes on."""
         if self.verdict(place)[0] is not Verdict.BLOCK:
             return None
-        return sip_answer(self.ids[place].decode("ascii"), self.sip)
+        trunk = self.batch.text("trunk", int(self.calls[place])) if self.sip.trunks else None
+        return sip_answer(self.ids[place].decode("ascii"), self.sip, self.sip.code_on(trunk))
 
 
 def encode(decisions: DecisionColumns) -> Texts:
@@ -130,7 +131,7 @@ def _by_objects(columns: DecisionColumns) -> Iterator[Decision]:
             caller=_e164(batch.callers, call) or told.caller,
             callee=_e164(batch.callees, call) or told.callee,
             reasons=list(_reasons(columns, first, last, number or "")),
-            sip=sip_answer(name, columns.sip) if blocks else None,
+            sip=sip_answer(name, columns.sip, columns.sip.code_on(told.trunk)) if blocks else None,
             called_at=called_at,
             decided_at=decided_at,
             expires_at=expires_at,
@@ -179,8 +180,8 @@ class _Phrases(NamedTuple):
 
     `heads` is the first of five phrases for each rule, from the verdict to the number: allow, flag,
     block, would flag, would block; `tails` the first of their five ends.
-    `plain` is head and tail of a plain allow. The answer to a blocked INVITE is the phrases from
-    `sip` to `after_sip` with the id between them.
+    `plain` is head and tail of a plain allow. The first answer to a blocked INVITE is the phrases
+    from `sip` to `after_sip` with the id between them; those of other codes follow, as long.
     """
 
     texts: Texts
@@ -241,10 +242,12 @@ def _phrases(rule_names: RuleNames, sip: SipAnswerSettings) -> _Phrases:
     plain = len(said)
     said += [said[heads], said[tails]]
     sip_at = len(said)
-    parts = _encode(sip_answer(_MARK, sip)).split(_MARK.encode())
-    said += [*parts[:-1], parts[-1] + b',"called_at":']
+    for code in sip.codes:
+        parts = _encode(sip_answer(_MARK, sip, code)).split(_MARK.encode())
+        said += [*parts[:-1], parts[-1] + b',"called_at":']
+    after_sip = sip_at + len(parts)
     return _Phrases(
-        texts=Texts.of(said), heads=heads, tails=tails, plain=plain, sip=sip_at, after_sip=len(said)
+        texts=Texts.of(said), heads=heads, tails=tails, plain=plain, sip=sip_at, after_sip=after_sip
     )
 
 
@@ -354,10 +357,29 @@ def _ruling_columns(columns: DecisionColumns, phrases: _Phrases) -> NDArray[np.i
             columns.expires_at_ms,
             rulings.first,
             rulings.last,
-            (rulings.actions == Action.BLOCK) & ~rulings.simulated,
+            _answers(columns),
         ],
         np.int64,
     )
+
+
+def _answers(columns: DecisionColumns) -> NDArray[np.int64]:
+    """Return which SIP answer each ruling has, from 1; 0: none, as it does not block."""
+    rulings, sip = columns.rulings, columns.sip
+    blocks: NDArray[np.int64] = ((rulings.actions == Action.BLOCK) & ~rulings.simulated).astype(
+        np.int64
+    )
+    if not sip.trunks:
+        return blocks
+    names = [name for name, _ in sip.trunks]
+    which = [sip.codes.index(code) + 1 for _, code in sip.trunks]
+    # Rulings are not in the order of calls, which `places` needs.
+    order = np.argsort(rulings.calls)
+    found = np.empty(len(rulings), np.int64)
+    places = columns.batch.places("trunk", names, rulings.calls[order])
+    found[order] = np.array([*which, 1])[places]
+    blocks *= found
+    return blocks
 
 
 def _match_columns(rulings: Rulings) -> NDArray[np.int64]:

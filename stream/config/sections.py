@@ -3,7 +3,7 @@
 Limits of one value stand in its type, those between values in `__post_init__`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -16,7 +16,7 @@ from stream.calls.settings import (
     PublishSettings,
     TransactSettings,
 )
-from stream.core.model.decision import Action, SipAnswerSettings
+from stream.core.model.decision import PHRASES, Action, SipAnswerSettings
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX, PREFIX_DIGITS_MIN, PrefixRules
 from stream.core.policy.policy import ListPolicy, PolicySettings
@@ -250,13 +250,19 @@ class TrunkSection:
     """`[trunks.<name>]`: country and side of a trunk.
 
     `international_prefix` stands before international numbers in the switch's records.
-    `asserted_identity`: trust in P-Asserted-Identity and its like from there.
+    `asserted_identity`: trust in P-Asserted-Identity and its like from there. `sip_code` answers
+    blocked calls there; 0: as all.
     """
 
     country: Country
     ingress: Literal["international", "domestic", "unknown"] = "unknown"
     international_prefix: Annotated[str, Checked(checks.dial_prefix)] = ""
     asserted_identity: Literal["trusted", "untrusted"] = "untrusted"
+    sip_code: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sip_code and self.sip_code not in PHRASES:
+            _raise([Problem(("sip_code",), f"is 603, 607 or 608, not {self.sip_code}")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,24 +344,33 @@ class PolicySection:
     decision_ttl_s: Annotated[int, Between(1, 10 * 365 * 86_400)]
     redress_url: str
     sip_location: Literal["LN", "TN", "RLN", "LPN", "RPN"]
+    sip_code: int
     default: ListPolicy
     lists: dict[Annotated[str, Checked(checks.list_name)], ListPolicy]
     rules: RulesSection
     emergency: dict[Country, tuple[Annotated[str, Checked(checks.short)], ...]]
 
     def __post_init__(self) -> None:
+        if self.sip_code not in PHRASES:
+            _raise([Problem(("sip_code",), f"is 603, 607 or 608, not {self.sip_code}")])
         parts = urlsplit(self.redress_url)
         if parts.scheme not in ("https", "http") or not parts.hostname:
             _raise([Problem(("redress_url",), "must be an address, https://...")])
         try:
-            self.sip()
+            self.sip({})
         except ValueError as error:
             text = str(error).removeprefix("redress_url ")
             _raise([Problem(("redress_url",), text)])
 
-    def sip(self) -> SipAnswerSettings:
+    def sip(self, trunks: Mapping[str, "TrunkSection"]) -> SipAnswerSettings:
         """Return the settings of a block's SIP answer."""
-        return SipAnswerSettings(redress_url=self.redress_url, location=self.sip_location)
+        codes = ((name, trunk.sip_code) for name, trunk in trunks.items())
+        return SipAnswerSettings(
+            redress_url=self.redress_url,
+            location=self.sip_location,
+            code=self.sip_code,
+            trunks=tuple((name, code) for name, code in codes if code and code != self.sip_code),
+        )
 
     def settings(self) -> PolicySettings:
         """Return the settings of `core.policy`."""

@@ -109,7 +109,7 @@ def rules_for(
         policy=_policy(settings, blocklists, agreements, at_s),
         emergency=emergency_for(settings),
         trunks=settings.trunks_by_name(),
-        sip=settings.policy.sip(),
+        sip=settings.policy.sip(settings.trunks),
         emit_all=settings.calls.emit == "all",
     )
 

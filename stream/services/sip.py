@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from stream.config.settings import Settings
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.http.decision_store import DecisionStore
+from stream.edge.sip.card import RejectionCard
 from stream.edge.sip.responder import Responder, SipTransport
 from stream.edge.sip.response import Unanswered
 from stream.edge.sip.settings import SipSettings
@@ -16,6 +17,7 @@ from stream.edge.sip.udp import UdpServer, bound
 from stream.engine.decider import emergency_for
 from stream.engine.live_lookup import LiveLookup
 from stream.lists.store.redis_client import client
+from stream.ops.clock import now_s
 from stream.ops.metrics.catalogue import BoundedLabels
 from stream.ops.metrics.sip_catalogue import SipMetrics
 from stream.ops.renewed_tls import RenewedContext
@@ -45,6 +47,7 @@ class _Answering(Service):
             for reason in Unanswered:
                 metrics.unanswered.labels(transport, reason)
         self._live = LiveLookup(settings, metrics.lookups, metrics.followed, metrics.signatures)
+        card = RejectionCard.of(settings.sip.card, now_s)
         self._responder = Responder(
             settings.sip,
             self._live.lookup,
@@ -52,6 +55,7 @@ class _Answering(Service):
             emergency_for(settings),
             lambda: self._live.loaded,
             metrics,
+            None if card is None else card.call_info,
         )
         if not settings.sip.trunks and not settings.sip.host.startswith(LOOPBACK):
             log.warning(

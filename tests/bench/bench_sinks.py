@@ -160,7 +160,7 @@ def _decision(put: Put) -> bytes:
             caller=put.text,
             callee="+6621234567",
             reasons=[reason],
-            sip=sip_answer(put.decision_id, sip),
+            sip=sip_answer(put.decision_id, sip, 603),
             called_at=stamp(put.decided_at_ms / 1000),
             decided_at=stamp(put.decided_at_ms / 1000),
             expires_at=stamp(put.expires_at_s),

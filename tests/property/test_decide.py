@@ -57,7 +57,12 @@ GONE = blocklists(
 )
 TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
 EMERGENCY = EmergencyNumbers({})
-SIP = SipAnswerSettings("https://r.example/{decision_id}?a=\\é&again={decision_id}", "TN")
+SIP = SipAnswerSettings(
+    "https://r.example/{decision_id}?a=\\é&again={decision_id}",
+    "TN",
+    607,
+    (("gb", 603), ("border", 608)),
+)
 
 ODD_PARTIES = """KBank|sip:+447700900101@host|urn:service:sos|Ünknown|a"b\\c||+1234567890
 |+447700900100x|+4477009001000000|tel:+447700900102|+44770090010é|191|+66191|999|0812345678

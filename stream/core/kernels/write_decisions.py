@@ -275,12 +275,16 @@ def _put_time_or_null(out: Any, at: Any, phrases: Any, at_ms: Any) -> Any:
 def _put_sip(
     out: Any, at: Any, phrases: Any, places: Any, blocks: Any, ids: Any, place: Any
 ) -> Any:
-    """Write the answer to a blocked call's INVITE: phrases, the id between them; or null."""
-    _, first, last = places
+    """Write the answer to a blocked call's INVITE: phrases, the id between them; or null.
+
+    Answers lie behind one another, of as many phrases each; `blocks` says which, from 1.
+    """
+    _, sip, after_sip = places
     if blocks == 0:
         return _say(out, at, phrases, NO_SIP)
     at = _say(out, at, phrases, SIP)
-    for part in range(first, last):
+    first = sip + (blocks - 1) * (after_sip - sip)
+    for part in range(first, first + (after_sip - sip)):
         if part > first:
             copy16(out, at, ids, place * 16)
             at += ID_SIZE
@@ -330,7 +334,8 @@ def _bound(
         return size + sizes[plain] + sizes[plain + 1]
     size += sizes[rulings[HEAD, ruling]] + sizes[rulings[TAIL, ruling]]
     if rulings[BLOCKS, ruling] != 0:
-        for part in range(sip, after_sip):
+        behind = (rulings[BLOCKS, ruling] - 1) * (after_sip - sip)
+        for part in range(sip + behind, after_sip + behind):
             size += sizes[part] + ID_SIZE
     first, last = rulings[FIRST_MATCH, ruling], rulings[LAST_MATCH, ruling]
     # The fixed phrases of a reason; then confidence, generation, expiry, a prefix and two signs.
@@ -416,7 +421,7 @@ def write_decisions(
     """Write decisions as JSON, one behind the other. Return the bytes written, or a shortage.
 
     `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
-    (its tail follows), the first phrase of the SIP answer and the phrase after that answer's last
+    (its tail follows), the first phrase of the first SIP answer and the phrase after its last
     stand. `own`: the same of what only this batch says, an origin for each segment from `ORIGINS`
     on. `fields`: data, starts, sizes as in `call_batch.Located`. `numbers`: callers and callees,
     S16 as uint8[calls, 16], callees without rows where they were not read. `decisions`, a column

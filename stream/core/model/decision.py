@@ -62,7 +62,9 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class SipAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The answer for a blocked INVITE: 603+ (ATIS-1000099), ready for a proxy to send.
+    """The answer for a blocked INVITE, ready for a proxy to send.
+
+    603+ (ATIS-1000099), or 607 or 608 (RFC 8197, RFC 8688) where the settings say so.
 
     `reason` is the value of the Reason header field (RFC 3326) with the redress address in it.
     """
@@ -127,13 +129,25 @@ _decode = msgspec.json.Decoder(Decision).decode
 
 @dataclass(frozen=True, slots=True)
 class SipAnswerSettings:
-    """Settings of a block's SIP answer, besides its code.
+    """Settings of a block's SIP answer.
 
     `redress_url` holds `{decision_id}` where the id goes; `location` is the ATIS-1000099 location.
+    `code` is that of calls on trunks that `trunks` does not name.
     """
 
     redress_url: str
     location: str
+    code: int = 603
+    trunks: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """All codes, each once, the general one first."""
+        return tuple(dict.fromkeys((self.code, *(code for _, code in self.trunks))))
+
+    def code_on(self, trunk: str | None) -> int:
+        """Return the code for calls on a trunk."""
+        return next((code for name, code in self.trunks if name == trunk), self.code)
 
     def __post_init__(self) -> None:
         if self.location not in ("LN", "TN", "RLN", "LPN", "RPN"):
@@ -142,13 +156,17 @@ class SipAnswerSettings:
             raise ValueError("redress_url must hold {decision_id} and no quotation mark")
 
 
-def sip_answer(decision_id: str, settings: SipAnswerSettings) -> SipAnswer:
-    """The 603+ answer that lets a wrongly blocked caller reach the carrier that blocked it."""
+PHRASES = {603: "Network Blocked", 607: "Unwanted", 608: "Rejected"}
+"""The answers that a block may have, by code."""
+
+
+def sip_answer(decision_id: str, settings: SipAnswerSettings, code: int) -> SipAnswer:
+    """The answer that lets a wrongly blocked caller reach the carrier that blocked it."""
     url = settings.redress_url.replace("{decision_id}", decision_id)
     return SipAnswer(
-        code=603,
-        phrase="Network Blocked",
-        reason=f'SIP;cause=603;text="v=analytics1;url={url}";location={settings.location}',
+        code=code,
+        phrase=PHRASES[code],
+        reason=f'SIP;cause={code};text="v=analytics1;url={url}";location={settings.location}',
     )
 
 

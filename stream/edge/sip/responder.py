@@ -33,6 +33,7 @@ from stream.edge.sip.response import (
 from stream.edge.sip.settings import SipSettings
 from stream.ops.metrics.sip_catalogue import SipMetrics
 
+REJECTED: Final = 608
 RETRY_S: Final = 1
 """Of the 503 to a trunk beyond its rate: its allowance grows again each second."""
 LONGER_MAX: Final = 200
@@ -71,7 +72,7 @@ class Responder:
 
     A call to one of `emergency` continues to its destination: it is neither redirected nor refused
     for how its caller is written. Until `loaded` says that there are lists, every call continues,
-    and OPTIONS get 503.
+    and OPTIONS get 503. `card` gives the Call-Info of answers 608.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Responder:
         emergency: EmergencyNumbers,
         loaded: Callable[[], bool],
         metrics: SipMetrics,
+        card: Callable[[], str] | None = None,
     ) -> None:
         self._asking = QuestionReader(settings)
         self._hop = settings.hop
@@ -93,6 +95,7 @@ class Responder:
         self._trunks = trunks
         self._emergency = emergency
         self._loaded = loaded
+        self._card = card
         self.metrics = metrics
 
     def answers(
@@ -179,7 +182,8 @@ class Responder:
 
     def _status(self, refused: SipAnswer | None, call: _Call) -> SipStatus:
         if refused is not None:
-            return blocked(refused.code, refused.phrase, refused.reason)
+            card = self._card() if refused.code == REJECTED and self._card is not None else ""
+            return blocked(refused.code, refused.phrase, refused.reason, card)
         callee, unread = call.questions[0].callee, call.callers.unread
         if (self._hop or unread) and self._emergency.is_emergency(callee, call.country):
             return allowed(None, "")

@@ -220,9 +220,10 @@ def allowed(number: str | None, next_hop: str, scheme: str = "sip") -> SipStatus
     return SipStatus(302, "Moved Temporarily", (("Contact", f"<{scheme}:{number}@{next_hop}>"),))
 
 
-def blocked(code: int, phrase: str, reason: str) -> SipStatus:
-    """Block the call: 603+ (ATIS-1000099), with the way to appeal in the Reason."""
-    return SipStatus(code, phrase, (("Reason", reason),))
+def blocked(code: int, phrase: str, reason: str, call_info: str = "") -> SipStatus:
+    """Block the call: 603+ (ATIS-1000099), 607 or 608, with the way to appeal in the Reason."""
+    fields = [("Reason", reason), *([("Call-Info", call_info)] if call_info else [])]
+    return SipStatus(code, phrase, fields)
 
 
 def alive(retry_s: int | None) -> SipStatus:

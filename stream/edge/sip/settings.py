@@ -17,6 +17,44 @@ _HOP = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?:;[A-Za-
 _NAME = re.compile(r"[A-Za-z0-9!%*_+`'~.-]*")
 
 
+_CARD_CHARS_MAX: Final = 200
+"""Characters of one field: the card has to fit into a datagram."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardSettings:
+    """`[sip.card]`: who rejects calls with 608 (RFC 8688), and the key that signs it."""
+
+    key_file: str
+    certificate_url: str
+    name: str
+    email: str
+    tel: str
+    url: str
+
+    def __post_init__(self) -> None:
+        if not self.key_file:
+            return
+        found = []
+        if not Path(self.key_file).is_file():
+            found.append(Problem(("key_file",), f'names no file: "{self.key_file}"'))
+        if not self.certificate_url.startswith("https://"):
+            text = "must be the https:// address of the key's certificate, where callers find it"
+            found.append(Problem(("certificate_url",), text))
+        if not self.name:
+            found.append(
+                Problem(("name",), "is missing: callers are shown who rejected their call")
+            )
+        if not (self.email or self.tel or self.url):
+            found.append(Problem(("email",), "is missing: give email, tel or url to object at"))
+        for name in ("certificate_url", "name", "email", "tel", "url"):
+            if len(getattr(self, name)) > _CARD_CHARS_MAX:
+                text = f"is longer than {_CARD_CHARS_MAX} characters"
+                found.append(Problem((name,), text))
+        if found:
+            raise Problems(found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipSettings:
     """The settings of `ringfence serve-sip`. Sizes in bytes, times in seconds.
@@ -44,6 +82,7 @@ class SipSettings:
     message_s_max: Annotated[float, Between(0.1, 600)]
     idle_s_max: Annotated[float, Between(1, 86_400)]
     trunks: Mapping[str, str]
+    card: CardSettings
 
     def __post_init__(self) -> None:
         found = checks.tls_files("", self.cert_file, self.key_file)

@@ -44,7 +44,7 @@ DECISION_FIELDS: Final = {
     "caller": "The caller, E.164; null: withheld or not readable.",
     "callee": "The called number, E.164.",
     "reasons": "The lists that hold the number, or may hold it.",
-    "sip": "The answer for the INVITE of a blocked call (603+, ATIS-1000099).",
+    "sip": "The answer for the INVITE of a blocked call (603+, 607 or 608).",
     "called_at": "When the call started, as the record says; null: it does not say.",
     "decided_at": "When it was decided.",
     "expires_at": "From then on the decision does not count.",

@@ -70,7 +70,8 @@ def test_a_kernel_gives_the_same_ids():
 
 def test_the_sip_answer_is_603_plus():
     """The Reason header carries the redress address with the decision's id (ATIS-1000099)."""
-    answer = sip_answer("4F7K2M9QX1RZC", SipAnswerSettings("https://r.example/{decision_id}", "TN"))
+    settings = SipAnswerSettings("https://r.example/{decision_id}", "TN")
+    answer = sip_answer("4F7K2M9QX1RZC", settings, 603)
     assert msgspec.to_builtins(answer) == {
         "code": 603,
         "phrase": "Network Blocked",

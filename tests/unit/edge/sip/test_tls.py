@@ -39,8 +39,8 @@ async def serving(
     files: Path, *, clients: bool = False, **changed: Any
 ) -> AsyncIterator[tuple[TcpServer, int]]:
     """A server by TLS, and its port."""
-    names = [str(files / name) for name in ("server.pem", "server-key.pem")]
-    context = RenewedContext.of_server(*names, str(files / "ca.pem") if clients else "")
+    own, key = (str(files / name) for name in ("server.pem", "server-key.pem"))
+    context = RenewedContext.of_server(own, key, str(files / "ca.pem") if clients else "")
     server = TcpServer(responder(**changed), sip_settings(**changed), context)
     listening = bound(HOST, 0, socket.SOCK_STREAM)
     port = listening.getsockname()[1]
@@ -126,7 +126,7 @@ async def test_one_who_speaks_no_tls_is_cut_off(files: Path) -> None:
 
 async def test_handshakes_count_as_connections(files: Path) -> None:
     """Those who begin none are bounded in number and time, and leave room when they go."""
-    limits = {"connections_each_max": 3, "message_s_max": 0.5}
+    limits: dict[str, Any] = {"connections_each_max": 3, "message_s_max": 0.5}
     async with serving(files, **limits) as (server, port):
         idle = [await asyncio.open_connection(HOST, port) for _ in range(5)]
         await cut_off(server, "too_many", 2)
