@@ -180,7 +180,9 @@ def answering(redis_url: str, tmp_path) -> LiveLookup:
         'ops.kernels = "off"\n'
     )
     metrics = ServeMetrics(CollectorRegistry())
-    memory = LiveLookup(load_settings([file], {}), metrics.lookups, metrics.followed)
+    memory = LiveLookup(
+        load_settings([file], {}), metrics.lookups, metrics.followed, metrics.signatures
+    )
     memory.agreements.start()
     return memory
 

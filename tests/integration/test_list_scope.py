@@ -73,7 +73,7 @@ def settings_at(folder: Path, url: str) -> Settings:
 async def answering(settings: Settings) -> AsyncIterator[LiveLookup]:
     """Lists, agreements and lookup of a process, kept up."""
     metrics = ServeMetrics(CollectorRegistry())
-    memory = LiveLookup(settings, metrics.lookups, metrics.followed)
+    memory = LiveLookup(settings, metrics.lookups, metrics.followed, metrics.signatures)
     memory.agreements.start()
     async with running(memory.run(), "lists"):
         await until(lambda: memory.loaded)

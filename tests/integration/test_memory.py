@@ -54,7 +54,7 @@ async def test_a_list_that_can_not_be_loaded_is_not_followed(
     async with opened(redis_url) as register:
         await register.create(NAME, "plain", BY)
         await register.add(NAME, [entry(ONE)], BY)
-        memory = LiveLookup(settings, metrics.lookups, metrics.followed)
+        memory = LiveLookup(settings, metrics.lookups, metrics.followed, metrics.signatures)
         memory.agreements.start()
         async with running(memory.run(), "memory"), asyncio.timeout(60):
             said = await answers(memory, lists_followed=True)

@@ -4,6 +4,8 @@ import os
 import signal
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,11 @@ def by_stream(port: int, context: ssl.SSLContext | None) -> int:
             return int(secured.recv(65_535).split(b" ")[1])
 
 
+def reached(value: Callable[[], float], least: int) -> bool:
+    """Return whether a counter has come so far."""
+    return value() >= least
+
+
 def children(pid: int) -> list[int]:
     """The processes that a process has started."""
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -80,12 +87,10 @@ ops.kernels = "off"
         assert {by_stream(port, None) for _ in range(20)} == {603}
         assert {by_stream(tls_port, context) for _ in range(20)} == {603}
         for transport, count in (("udp", 40), ("tcp", 20), ("tls", 20)):
-            labels = {"transport": transport, "code": "603"}
-            serve.until(
-                lambda labels=labels, count=count: (
-                    serve.metric("ringfence_sip_answers_total", **labels) >= count
-                )
+            answered = partial(
+                serve.metric, "ringfence_sip_answers_total", transport=transport, code="603"
             )
+            serve.until(partial(reached, answered, count))
         assert serve.metric("ringfence_certificate_expires_timestamp_seconds", of="sip") > 0
         first, _ = children(serve.process.pid)
         os.kill(first, signal.SIGKILL)

@@ -1,8 +1,10 @@
 """Signed calls in real processes: certificates from a folder, results in answers and metrics."""
 
+import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.engine import Deployment
@@ -56,3 +58,41 @@ policy.rules.trunks.intl-1 = {{ attestation_missing = "block" }}
         assert serve.metric("ringfence_signed_calls_total", result="stale") == 1
         assert serve.metric("ringfence_signed_calls_total", result="wrong_signature") == 1
         assert serve.stop() == 0
+
+
+async def test_a_worker_verifies_passports_of_records(
+    tmp_path: Path, kafka: Any, redis_url: str
+) -> None:
+    """Genuine ones go on; forged and missing ones are blocked where the trunk's rules say so."""
+    root = Authority(time.time())
+    signer = root.signer()
+    (tmp_path / "authorities.pem").write_bytes(root.pem)
+    signer.put_into(tmp_path / "certificates")
+    text = f"""
+ops.kernels = "off"
+stir.trusted = "{tmp_path}/authorities.pem"
+stir.certificates = "{tmp_path}/certificates"
+policy.rules.trunks.intl-1 = {{ attestation_failed = "block", attestation_missing = "flag" }}
+"""
+    here = Deployment(tmp_path, kafka.bootstrap, redis_url, text)
+    at_s = time.time()
+    forged = root.signer().passport(at_s)
+    passports = {"genuine": signer.passport(at_s), "forged": forged, "missing": None}
+    records = [
+        {
+            "call_id": name,
+            "caller": CALLER,
+            "callee": "+66812345678",
+            "trunk": "intl-1",
+            "started_at": at_s,
+            "passport": passport,
+        }
+        for name, passport in passports.items()
+    ]
+    with here.engine() as engine:
+        engine.until_ready()
+        await here.send([json.dumps(record).encode() for record in records])
+        rules = {one["call_id"]: one["rule"] for one in await here.decided(2)}
+        assert rules == {"forged": "rule:attestation_failed", "missing": "rule:attestation_missing"}
+        engine.until(lambda: engine.metric("ringfence_signed_calls_total", result="valid") == 1)
+        assert engine.stop() == 0

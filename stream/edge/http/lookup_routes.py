@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stream.calls.lookup import TEXT_MAX, Question
 from stream.core.numbers.spelling import utf8_or_latin
-from stream.edge.http.api.answers import LookupAnswer, answered
 from stream.core.stir.passport import FIELD_MAX
+from stream.edge.http.api.answers import LookupAnswer, answered
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole

@@ -160,11 +160,12 @@ def test_a_mapping_names_the_fields():
 def test_a_passport_in_a_record_is_verified():
     """Against the record's numbers, and the time at which its call began."""
     root = Authority(NOW_S)
-    one, told = root.signer(), Counter()
+    one = root.signer()
+    told: Counter[str] = Counter()
     held = {ADDRESS: signer_of(one.pem, trust_of(root.pem), NOW_S)}
     verifier = Verifier(lambda: held, 60.0, 1000.0, lambda found: told.update([found]))
     passport = one.passport(NOW_S, attest="B")
-    found = [
+    found: list[dict[str, object]] = [
         {"passport": passport, "stage": "attempt"},
         {"passport": one.identity(NOW_S, attest="B"), "started_at": NOW_S + 30},
         {"passport": passport, "started_at": NOW_S + 90},
