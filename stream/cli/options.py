@@ -77,6 +77,10 @@ NumberColumn = Annotated[
         "--number", metavar="COLUMN", help="The numbers to block: a column's header, or its place."
     ),
 ]
+SheetName = Annotated[
+    str,
+    typer.Option("--sheet", metavar="SHEET", help="A workbook's sheet: its name, or its place."),
+]
 UntilTime = Annotated[str, typer.Option("--to", metavar="TIME", help="Until before then; or now.")]
 
 

@@ -98,6 +98,7 @@ class FeedFile:
     columns: dict[str, Any] = field(default_factory=dict)
     header: tuple[str, ...] = ()
     encoding: str = ""
+    sheet: str = ""
     unconfirmed: bool = False
     expires_in: Span = "10d"
     expires_from: Literal["report", "now"] = "report"
@@ -255,7 +256,7 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
     bounds = (read.gate, sorted(codes or ()), context.own, sorted(read.speaks_for), region)
     reading = (
         *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
-        *(read.dates, read.era, read.utc_offset),
+        *(read.dates, read.era, read.utc_offset, read.sheet),
     )
     # Another version of ours may read better what this one refused.
     verdict_depends_on = msgspec.json.encode((__version__, read.format, bounds, reading))
@@ -267,7 +268,10 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
         format=read.format,
         circle=read.circle,
         options=ReadOptions(
-            columns=read.columns, encoding=read.encoding or None, unconfirmed=read.unconfirmed
+            columns=read.columns,
+            encoding=read.encoding or None,
+            sheet=read.sheet,
+            unconfirmed=read.unconfirmed,
         ),
         header=read.header,
         reading=Defaults(
@@ -310,6 +314,8 @@ def _meaning(read: FeedFile, codes: frozenset[int] | None, context: FeedContext)
         *(sorted(read.columns.items()), read.header, read.encoding, read.unconfirmed),
         *(read.confidence, read.confidence_max, read.future, read.sources),
         *(sorted(read.speaks_for), read.samples, context.own, context.prefixes),
+        # Settings of later releases count where they are set: an upgrade changes no meaning.
+        *filter(None, (read.sheet,)),
     )
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
 

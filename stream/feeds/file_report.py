@@ -57,7 +57,7 @@ class FileReport:
     `sureness` is 0 to 100. Of the `rows` that were tried, `good` are entries; `rejected` counts the
     others by reason, and `rejected_rows` has the first of them. `table` has all columns; `columns`
     are those that a feed names, by field. With a `question` nothing may be read before an answer.
-    `feed` is a feed's file to be completed. `sheets` are those of a workbook.
+    `feed` is a feed's file to be completed. `sheet` is that of a workbook, "": its only one.
     """
 
     format: Format
@@ -65,6 +65,7 @@ class FileReport:
     why: str
     columns: Mapping[str, str | int]
     encoding: str | None
+    sheet: str
     unconfirmed: bool
     region: str | None
     dates: str
@@ -156,6 +157,7 @@ def file_report(one: FeedProposal, path: str) -> FileReport:
         why=one.why,
         columns=dict(one.options.columns),
         encoding=one.options.encoding,
+        sheet=one.options.sheet,
         unconfirmed=one.options.unconfirmed,
         region=one.region,
         dates=one.dates.order,

@@ -14,11 +14,12 @@ from pathlib import Path
 from stream.core.model.entry import Columns
 from stream.feeds.cleaning import CleanedRows
 from stream.feeds.detection.column_names import names_call_records
+from stream.feeds.detection.header_names import names_of
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
-from stream.feeds.formats.rows import Format, InputUnreadable, Wrong
-from stream.feeds.open import Rejects, read_rows, words_of
+from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions, Wrong
+from stream.feeds.open import read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
-from stream.feeds.read import names_of
+from stream.feeds.version_files import Rejects
 from stream.lists.snapshot.merge import empty_columns, held_in, merged
 from stream.lists.store.heads import By, EditOutcome, no_progress
 from stream.lists.store.list_content import CHANGES_MAX, head_of
@@ -30,7 +31,8 @@ from stream.lists.store.rewrite import BaseOrigin, Draft, Stage, rewrite
 class ImportRequest:
     """One file for one list. `replace`: the file is the whole list; else it is added to it.
 
-    `are_numbers`: a person says that they are numbers to list, whatever they look like.
+    `are_numbers`: a person says that they are numbers to list, whatever they look like. `options`
+    say how its format is read.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ImportRequest:
     key: bytes
     by: By
     are_numbers: bool = False
+    options: ReadOptions = ReadOptions()  # noqa: RUF009 -- frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,11 @@ def _read(request: ImportRequest, stage: Stage) -> _FileRead:
     gathered, tally, cleaned = ColumnBuilder(request.key), ColumnTally(), CleanedRows()
     with Rejects(request.rejects).open() as rejects:
         rows = read_rows(
-            request.path, request.kind, request.names, lambda d, w: stage("reading", d, w)
+            request.path,
+            request.kind,
+            request.names,
+            lambda done, whole: stage("reading", done, whole),
+            request.options,
         )
         for chunk in rows:
             parsed = parser.parse(chunk)
@@ -108,7 +115,7 @@ def _doubt(request: ImportRequest, tally: ColumnTally) -> str:
         return f"what is read as numbers looks like {looks[0].value} ({looks[1]})"
     if request.kind == "text" or request.names is not None:
         return ""
-    if names_call_records(names_of(request.path, request.kind)):
+    if names_call_records(names_of(request.path, request.kind, request.options)):
         return "its columns are those of call records, whose callers are everybody who called"
     return ""
 

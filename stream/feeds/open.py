@@ -1,32 +1,20 @@
-"""Open a file: find its encoding and format, and yield its rows; write rejected rows to a file."""
+"""Open a file: find its encoding and format, and yield its rows."""
 
 import codecs
-import os
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import get_args
 
-from stream.core.model import csv_cells
 from stream.core.model.entry import Category
 from stream.feeds.detection.text_encodings import encoding_of
 from stream.feeds.formats import change_file, ftc, line_formats, misp, phoneblock, stix
 from stream.feeds.formats import csv as csv_format
 from stream.feeds.formats.byte_columns import line_bytes
-from stream.feeds.formats.rows import (
-    Format,
-    InputUnreadable,
-    Lines,
-    ReadOptions,
-    RejectedRow,
-    Rows,
-    Wrong,
-)
+from stream.feeds.formats.rows import Format, InputUnreadable, Lines, ReadOptions, Rows
 from stream.feeds.transports.misp_folder import is_folder, read_folder
-from stream.lists.snapshot.durable_files import written
+from stream.feeds.workbooks import workbook
 from stream.lists.store.heads import Progress, no_progress
 
 FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind != "snapshot")
@@ -40,6 +28,7 @@ _WORDS: Mapping[Format, Mapping[str, Category]] = {
 }
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
+    **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "workbook"),
     ".tsv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -103,6 +92,8 @@ def _rows(
 
     if kind == "csv":
         yield from csv_format.read(text_lines(), names, options.columns)
+    elif kind == "workbook":
+        yield from workbook.read(path, options.sheet, names, options.columns)
     elif kind == "jsonl":
         yield from line_formats.read_jsonl(text_lines(), options.columns)
     elif kind == "text":
@@ -168,42 +159,3 @@ def _pieces(path: Path, encoding: str | None, progress: Progress) -> Iterator[by
         raise InputUnreadable(f"{path}: {error.strerror}") from error
     except (UnicodeError, LookupError) as error:  # UTF-16 cut short; an unknown encoding
         raise InputUnreadable(f"{path}: {error}") from error
-
-
-REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row", "cell")
-_ROW_END = "\r\n"
-
-
-class Rejects:
-    """Counts of rejected rows by reason, and a file of those rows."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.counts: Counter[Wrong] = Counter()
-        self._write: Callable[[str], object] | None = None
-
-    def add(self, rows: Sequence[RejectedRow]) -> None:
-        """Count rows, and write them if the file is open."""
-        for row in rows:
-            self.counts[row.wrong] += 1
-            if self._write is not None:
-                wrong, said = row.wrong, (row.detail, row.wrong.value, row.original, row.cell)
-                cells = (row.line, wrong.label, *said)
-                self._write(csv_cells.lines([map(csv_cells.cell, cells)], _ROW_END))
-
-    @contextmanager
-    def open(self) -> Iterator["Rejects"]:
-        """Write the rows added inside to the file. Without one there is no file afterwards."""
-        try:
-            with os.fdopen(
-                written(self.path), "w", encoding="utf-8", errors="surrogateescape", newline=""
-            ) as file:
-                file.write(csv_cells.lines([REJECTS_COLUMNS], _ROW_END))
-                self._write = file.write
-                yield self
-        except OSError as error:
-            raise InputUnreadable(f"{self.path}: {error.strerror}") from error
-        finally:
-            self._write = None
-        if not self.counts:
-            self.path.unlink()

@@ -29,9 +29,10 @@ from stream.feeds.feed import Feed
 from stream.feeds.formats import states
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
 from stream.feeds.gate import GateReason
-from stream.feeds.open import Rejects, lines_of
+from stream.feeds.open import lines_of
 from stream.feeds.parse import FUTURE_SLACK_S, Adjusted
 from stream.feeds.row_checks import Bounds, Masks, VersionRead, check_rows
+from stream.feeds.version_files import Rejects
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, in_order, merged
 

@@ -13,21 +13,19 @@ from numpy.typing import NDArray
 from stream.core.filters.bloom import check_members, read_filter
 from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
 from stream.feeds.detection.column_names import names_call_records, says, says_at
+from stream.feeds.detection.header_names import names_of
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
-from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
 from stream.feeds.formats.change_file import read_header
-from stream.feeds.formats.rows import LINE_CHARS_MAX, Format, InputUnreadable
+from stream.feeds.formats.rows import LINE_CHARS_MAX, InputUnreadable
 from stream.feeds.gate import GateReason
-from stream.feeds.open import Rejects, has_rows, lines_of, read_rows, words_of
+from stream.feeds.open import has_rows, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Parsed, Parser
 from stream.feeds.published import PublishedReader, is_whole_list
 from stream.feeds.row_checks import Bounds, VersionRead, check_rejected, check_rows, looks_of
+from stream.feeds.version_files import Rejects
 from stream.lists.snapshot.build import check_measured
-
-_HEAD_LINES = 100
-"""Lines of a table among which its header is: offices put titles above it."""
 
 
 def read_version(
@@ -104,8 +102,8 @@ def _looks(feed: Feed, path: Path, tally: ColumnTally) -> dict[GateReason, str]:
     """
     place = feed.options.columns.get("number", "")
     names: tuple[str, ...] = ()
-    if feed.format in {"csv", "jsonl"} and not feed.header:
-        names = names_of(path, feed.format, feed.options.encoding)
+    if feed.format in {"csv", "workbook", "jsonl"} and not feed.header:
+        names = names_of(path, feed.format, feed.options)
     are_calls = names_call_records(names)
     if feed.format == "jsonl":
         return looks_of(tally, str(place), says_at(str(place)), are_calls=are_calls)
@@ -156,12 +154,6 @@ def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
         return read_header(first.decode("utf-8", "replace")).whole
     except InputUnreadable:
         return said  # it will be told when it is read
-
-
-def names_of(path: Path, kind: Format, encoding: str | None = None) -> tuple[str, ...]:
-    """Return the names of a CSV's columns, or of the first JSON object's keys, as paths."""
-    lines = list(next(lines_of(path, encoding), [])[:_HEAD_LINES])
-    return keys_in(lines) if kind == "jsonl" else names_in(lines)
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:

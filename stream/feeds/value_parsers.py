@@ -20,7 +20,7 @@ from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import Kind
 from stream.core.numbers.parties import CallParty
 from stream.core.numbers.spelling import folded, unescaped
-from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD
+from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD, YEARS
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
 
@@ -89,7 +89,7 @@ class Dates:
     """The spelling of days and times in a file, besides seconds since the epoch.
 
     `order` "iso": ISO 8601 alone. Else also days as spreadsheets write them: 31/1/2026, or with
-    dots or dashes, with or without a time, the day or the month first. `buddhist`: years are of
+    dots or dashes, with or without a time, the day or the month first. `buddhist`: years may be of
     the Buddhist era (2569 is 2026). `zone` is that of times without one.
     """
 
@@ -123,7 +123,9 @@ class Dates:
 
     def _common(self, year: str) -> int:
         """Return the year of the common era. Leap days need it before the day is checked."""
-        return int(year) - BUDDHIST_AHEAD if self.buddhist else int(year)
+        # Files mix eras where a spreadsheet wrote some days by itself; no year is of both.
+        is_ahead = self.buddhist and int(year) >= YEARS.start + BUDDHIST_AHEAD
+        return int(year) - BUDDHIST_AHEAD if is_ahead else int(year)
 
 
 def _seconds_of(moment: datetime | None) -> int | Wrong:

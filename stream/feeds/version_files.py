@@ -1,4 +1,4 @@
-"""Keep the files of a feed's versions on this machine, each with its report. Blocks.
+"""Keep the files of a feed's versions on this machine, each with its report and rejected rows.
 
     <state_dir>/feeds/<name>/fetching.lock      held by the process that fetches
     <state_dir>/feeds/<name>/deciding.lock      held by the process that decides on a version
@@ -11,16 +11,19 @@ decided; others stay as long as the feed file says, and no more than `OTHERS_MAX
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from stream.core.model import csv_cells
 from stream.core.model.errors import UNREADABLE, FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
-from stream.lists.snapshot.durable_files import locked, write_synced
+from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
+from stream.lists.snapshot.durable_files import locked, write_synced, written
 from stream.ops import private_files
 
 OTHERS_MAX: Final = 50
@@ -163,6 +166,45 @@ class VersionFiles:
         for place in gone:
             shutil.rmtree(place, ignore_errors=True)
         return len(gone)
+
+
+REJECTS_COLUMNS = ("line", "reason", "value", "what_to_do", "row", "cell")
+_ROW_END = "\r\n"
+
+
+class Rejects:
+    """Counts of rejected rows by reason, and a file of those rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.counts: Counter[Wrong] = Counter()
+        self._write: Callable[[str], object] | None = None
+
+    def add(self, rows: Sequence[RejectedRow]) -> None:
+        """Count rows, and write them if the file is open."""
+        for row in rows:
+            self.counts[row.wrong] += 1
+            if self._write is not None:
+                wrong, said = row.wrong, (row.detail, row.wrong.value, row.original, row.cell)
+                cells = (row.line, wrong.label, *said)
+                self._write(csv_cells.lines([map(csv_cells.cell, cells)], _ROW_END))
+
+    @contextmanager
+    def open(self) -> Iterator["Rejects"]:
+        """Write the rows added inside to the file. Without one there is no file afterwards."""
+        try:
+            with os.fdopen(
+                written(self.path), "w", encoding="utf-8", errors="surrogateescape", newline=""
+            ) as file:
+                file.write(csv_cells.lines([REJECTS_COLUMNS], _ROW_END))
+                self._write = file.write
+                yield self
+        except OSError as error:
+            raise InputUnreadable(f"{self.path}: {error.strerror}") from error
+        finally:
+            self._write = None
+        if not self.counts:
+            self.path.unlink()
 
 
 def _read_report(path: Path) -> VersionRecord | None:

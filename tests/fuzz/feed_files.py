@@ -37,6 +37,14 @@ TOKENS = [
     *(b'"response":', b'"numbers":', b'"type":"phone-number"', b'"op":"remove"'),
     *(b"[phone-number:value = '1' OR ", b"\\ud83d\\ude00", b'"Sighting":[{}]', b'"value":[]'),
 ]
+XML_TOKENS = [
+    *TOKENS,
+    *(b'<c r="XFD1048576"><v>1</v></c>', b'<c r="A0"><v>1</v></c>', b'<c r="ZZZZZZ99999999999">'),
+    *(b'<c t="s"><v>99999999</v></c>', b'<c t="e"><v>#N/A</v></c>', b"<v>1e999</v>", b"<v>-1</v>"),
+    *(b"<v>NaN</v>", b's="99999"', b'<row r="0">', b"</row>", b"<!DOCTYPE x [<!ENTITY a 'b'>]>"),
+    *(b"&a;", b"&#0;", b"&#1114112;", b'table:number-columns-repeated="99999999"', b"<![CDATA["),
+    *(b'table:number-rows-repeated="99999999"', b'office:date-value="9999-99-99"', b"<!--"),
+]
 OPTIONS = (
     ReadOptions(),
     ReadOptions(unconfirmed=True),
@@ -75,7 +83,27 @@ def mutants(kind: Format, seed: int, count: int) -> Iterator[bytes]:
     pool = samples(kind)
     for _ in range(count):
         base = rng.choice(pool)
-        yield base if rng.random() < 0.15 else changed(base, pool, rng, TOKENS)
+        if rng.random() < 0.15:
+            yield base
+        elif kind == "workbook" and rng.random() < 0.8:
+            yield with_changed_part(base, rng)
+        else:
+            yield changed(base, pool, rng, TOKENS)
+
+
+def with_changed_part(data: bytes, rng: random.Random) -> bytes:
+    """A workbook of which one part is changed, and packed again: its checksum is right."""
+    with zipfile.ZipFile(BytesIO(data)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(
+        [name for name in parts if "sheet" in name or "content" in name] * 3 + [*parts]
+    )
+    parts[name] = changed(parts[name], tuple(parts.values()), rng, XML_TOKENS)
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as made:
+        for part, text in parts.items():
+            made.writestr(zipfile.ZipInfo(part), text)
+    return file.getvalue()
 
 
 def check(path: Path, kind: Format, options: ReadOptions, defaults: Defaults) -> int:

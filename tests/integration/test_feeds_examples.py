@@ -147,6 +147,19 @@ async def test_a_spreadsheets_csv_in_a_drop_folder(tmp_path, redis_url):
     assert not sheet.exists()
 
 
+async def test_a_workbook_in_a_drop_folder(tmp_path, redis_url):
+    """config/feeds/workbook-folder.toml: the police's XLSX, read within the limits of a feed."""
+    (tmp_path / "police").mkdir()
+    sheet = tmp_path / "police" / "november.xlsx"
+    shutil.copy(GOLDEN / "workbook" / "police-xlsx" / "input.xlsx", sheet)
+    example = Example("workbook-folder", tmp_path, redis_url, ("settle_s = 2", "settle_s = 0"))
+    record = await example.pulls()
+    assert record is not None
+    assert (record.good, record.cleaned) == (8, {"lost_zero": 1, "digits": 1, "apostrophe": 1})
+    rejects = (tmp_path / "state").glob("feeds/*/versions/*/rejects.csv")
+    assert ",B6" in next(rejects).read_text()
+
+
 @pytest.mark.parametrize(
     ("name", "sample", "login"),
     [

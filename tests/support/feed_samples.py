@@ -16,6 +16,7 @@ from stream.core.model.moments import rfc3339
 from stream.feeds.formats.rows import Format, ReadOptions, Rows
 from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
 from stream.feeds.parse import Defaults, Parser
+from stream.feeds.value_parsers import Dates
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "feeds"
 NOW_S = 1_795_564_800  # 2026-11-25T00:00:00Z
@@ -47,7 +48,8 @@ class Case:
     def defaults(self) -> Defaults:
         told = DEFAULTS | self._feed.get("defaults", {})
         words = {word: Category[name.upper()] for word, name in told.get("categories", {}).items()}
-        return Defaults(**{**told, "categories": words})
+        dates = Dates(**told.get("dates", {}))
+        return Defaults(**{**told, "categories": words, "dates": dates})
 
     @property
     def expected(self) -> Any:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Final, NoReturn
@@ -14,7 +14,15 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from stream.cli.common import one_line, region_of, say_comment, settings_of
-from stream.cli.options import ConfigFiles, FromPartner, NumberColumn, Output, Region, Strict
+from stream.cli.options import (
+    ConfigFiles,
+    FromPartner,
+    NumberColumn,
+    Output,
+    Region,
+    SheetName,
+    Strict,
+)
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, render, say, warn_of_rejected
 from stream.config.feed_files import around_of, feed_context, read_feed
 from stream.config.sections import feed_paths
@@ -51,6 +59,15 @@ NEIGHBOURS: Final = (
 """Regions that national numbers are tried in, after our own country."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Answers of a person about a file: --region, --number and --sheet."""
+
+    region: str | None = None
+    number: str = ""
+    sheet: str = ""
+
+
 def check(
     file: FromPartner,
     name: Annotated[
@@ -61,6 +78,7 @@ def check(
     ] = False,
     region: Region = None,
     number: NumberColumn = "",
+    sheet: SheetName = "",
     config: ConfigFiles = None,
     strict: Strict = False,
     form: Output = Format.TABLE,
@@ -68,28 +86,30 @@ def check(
     """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
 
     Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
-    (--region and --number answer its questions), and it is compared with no list; without Redis
-    too, and that is said. Exit code 0: it would go live, with a warning where rows are rejected
-    (with --strict 1), 1: it would not, 2: it cannot be read.
+    (--region, --number and --sheet answer its questions), and it is compared with no list; without
+    Redis too, and that is said. Exit code 0: it would go live, with a warning where rows are
+    rejected (with --strict 1), 1: it would not, 2: it cannot be read.
 
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
     settings = settings_of(config)
+    told = Told(region, number, sheet)
     proposal = None
     if name is None:
         try:
-            proposal = _recognised(settings, file, region, number)
+            proposal = _recognised(settings, file, told)
         except InputUnreadable as error:
             text = str(error)
             render(form, {"format": None, "unreadable": text}, lambda: note(text))
             raise typer.Exit(USAGE) from error
         if proposal.question is not None:
-            command = asking("feeds check", file, region, number)
+            command = asking("feeds check", file, told)
             _ask(file, proposal, command, form)
         feed = _feed_of(settings, proposal)
     else:
-        if region is not None or number:
-            fail("--region and --number are said by the feed's file: leave them out", USAGE)
+        if told != Told():
+            text = "--region, --number and --sheet are said by the feed's file: leave them out"
+            fail(text, USAGE)
         feed = setup_of(settings, name).feed
     with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
         versions = VersionFiles(Path(folder), feed.name)
@@ -104,8 +124,8 @@ def check(
             _print_reading(file, proposal)
         _print(file, feed, found, unknown, rejected)
 
-    told = asdict(check_report(feed, found, unknown, rejected))
-    render(form, told, draw, rows="rejected")
+    report = asdict(check_report(feed, found, unknown, rejected))
+    render(form, report, draw, rows="rejected")
     if found.read.unreadable:
         raise typer.Exit(USAGE)
     failed = warn_of_rejected(len(rejected), strict=strict)
@@ -152,11 +172,11 @@ def recognised_feed(settings: EngineSettings, file: Path) -> Feed:
     A file that has to be asked about is an error with the question.
     """
     try:
-        proposal = _recognised(settings, file, None, "")
+        proposal = _recognised(settings, file, Told())
     except InputUnreadable as error:
         fail(str(error), USAGE)
     if proposal.question is not None:
-        lines = question_lines(proposal, asking("feeds check", file, None, ""))
+        lines = question_lines(proposal, asking("feeds check", file, Told()))
         fail("\n  ".join((f"{file}: seems to be {proposal.kind}, but:", *lines)), USAGE)
     return _feed_of(settings, proposal)
 
@@ -181,15 +201,17 @@ def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
     )
 
 
-def _recognised(
-    settings: EngineSettings, file: Path, region: str | None, number: str
-) -> FeedProposal:
+def _recognised(settings: EngineSettings, file: Path, told: Told) -> FeedProposal:
     """Return the most likely reading of a file; by its name where no format is recognised.
 
     Raises InputUnreadable.
     """
-    found = detect(file, _regions(settings, region), now_s(), number)
+    found = _detected(settings, file, told)
     return found[0] if found else FeedProposal(format_of(file), 0, "")
+
+
+def _detected(settings: EngineSettings, file: Path, told: Told) -> tuple[FeedProposal, ...]:
+    return detect(file, _regions(settings, told.region), now_s(), told.number, told.sheet)
 
 
 def _arrival(file: Path, *, whole: bool) -> Arrival:
@@ -276,26 +298,28 @@ def detect_(
     file: FromPartner,
     region: Region = None,
     number: NumberColumn = "",
+    sheet: SheetName = "",
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Say what format a file is in, and propose a feed's file for it.
 
     Nothing is stored. With --region national numbers are tried there alone, else in our own country
-    and its neighbours. --number says which column has the numbers to block, where that is asked.
+    and its neighbours. --number and --sheet say where the numbers to block are, if that is asked.
     Exit code 1: it is nothing that is known, or something has to be said first; 2: it cannot be
     read.
 
     Example: ringfence feeds detect numbers.csv > config/feeds/kh-scam.toml
     """
     settings = settings_of(config)
+    told = Told(region, number, sheet)
     try:
-        found = detect(file, _regions(settings, region), now_s(), number)
+        found = _detected(settings, file, told)
     except InputUnreadable as error:
         fail(str(error), USAGE)
-    command = asking("feeds detect", file, region, number)
-    told = [file_report(one, str(file)) for one in found]
-    render(form, told, lambda: _print_proposals(file, found, command))
+    command = asking("feeds detect", file, told)
+    reports = [file_report(one, str(file)) for one in found]
+    render(form, reports, lambda: _print_proposals(file, found, command))
     if not found or found[0].question is not None:
         raise typer.Exit(NOTHING_DONE)
 
@@ -307,11 +331,11 @@ def _regions(settings: EngineSettings, region: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((settings.calls.home_country, *NEIGHBOURS)))
 
 
-def asking(command: str, file: Path, region: str | None, number: str) -> str:
+def asking(command: str, file: Path, told: Told) -> str:
     """Return a command as it was typed, so that an answer can be added to it."""
     words = ["ringfence", *command.split(), str(file)]
-    words += ["--region", region] if region else []
-    words += ["--number", number] if number else []
+    for option, said in zip(("--region", "--number", "--sheet"), astuple(told), strict=True):
+        words += [option, said] if said else []
     return " ".join(map(quote, words))
 
 

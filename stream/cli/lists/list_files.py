@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from stream.cli.common import expiry, key_of, region_of, settings_of, text_in
+from stream.cli.feeds.feed_check import Told, asking, question_lines
 from stream.cli.lazy_group import group
 from stream.cli.options import (
     OR_STDIN,
@@ -18,9 +19,11 @@ from stream.cli.options import (
     ConfigFiles,
     ExpiresIn,
     ListName,
+    NumberColumn,
     Output,
     Reason,
     Region,
+    SheetName,
     Strict,
     ToFile,
     file_or_piped,
@@ -42,8 +45,14 @@ from stream.cli.store_access import ROW_BYTES, behind_calls, by, category_of, wi
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Columns
 from stream.core.model.free_text import SOURCE_CHARS_MAX, cleaned
+from stream.feeds.detection.detect import detect, file_head
+from stream.feeds.detection.foreign_files import may_be_workbook
+from stream.feeds.detection.proposal import FeedProposal
+from stream.feeds.detection.text_encodings import legacy_encoding
 from stream.feeds.file_report import cleaned_lines, cleaned_seen
 from stream.feeds.formats.change_file import whole_list
+from stream.feeds.formats.rows import Format as ListFormat
+from stream.feeds.formats.rows import InputUnreadable, ReadOptions
 from stream.feeds.import_file import ImportReport, ImportRequest, import_file
 from stream.feeds.open import format_of
 from stream.feeds.parse import Defaults
@@ -57,6 +66,7 @@ from stream.ops.clock import now_s
 
 app = group()
 
+IMPORTED: Final = ("text", "csv", "workbook", "jsonl")
 FORMS: Final = ("text", "csv", "jsonl", "changes", "pybloom")
 
 Form = Annotated[
@@ -92,11 +102,14 @@ async def write_list(
 FileName = Annotated[
     Path,
     typer.Argument(
-        metavar="FILE", help="Text, CSV or JSON lines." + OR_STDIN, callback=file_or_piped
+        metavar="FILE",
+        help="Text, CSV, a workbook or JSON lines." + OR_STDIN,
+        callback=file_or_piped,
     ),
 ]
 ImportForm = Annotated[
-    str | None, typer.Option("--format", help="text, csv or jsonl; else by the file's name.")
+    str | None,
+    typer.Option("--format", help="text, csv, workbook or jsonl; else found from the file."),
 ]
 ColumnNames = Annotated[
     str | None,
@@ -126,6 +139,8 @@ def import_(
     confidence: Confidence = 100,
     rejects: RejectsFile = None,
     are_numbers: AreNumbers = False,
+    number: NumberColumn = "",
+    sheet: SheetName = "",
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
@@ -134,15 +149,14 @@ def import_(
 ) -> None:
     """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
 
-    What a row says of itself goes before the options. Exit codes: 0 loaded, with a warning where
-    rows were rejected (with --strict 1); 1 no row is good, and nothing was changed.
+    What a row says of itself goes before the options. --number and --sheet say where the numbers
+    are, if that is asked. Exit codes: 0 loaded, with a warning where rows were rejected (with
+    --strict 1); 1 no row is good, and nothing was changed.
 
     Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
     """
     settings = settings_of(config)
-    kind = kind or format_of(file)
-    if kind not in {"text", "csv", "jsonl"}:
-        fail(f"no format {kind}: text, csv or jsonl", USAGE)
+    reading = _reading(file, kind, columns, Told(region, number, sheet))
     kept = rejects or _rejects_of(file)
     defaults = Defaults(
         text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
@@ -152,6 +166,7 @@ def import_(
         expiry(expires_in),
         confidence,
         now_s=now_s(),
+        dates=reading.dates,
         prefixes=settings.lists.prefixes(),
     )
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
@@ -161,7 +176,7 @@ def import_(
         request = ImportRequest(
             name=name,
             path=file,
-            kind=kind,  # type: ignore[arg-type]
+            kind=reading.kind,
             names=tuple(part.strip() for part in columns.split(",")) if columns else None,
             defaults=defaults,
             rejects=kept,
@@ -169,6 +184,7 @@ def import_(
             key=key_of(settings, head.circle),
             by=by(actor, reason or f"import of {file.name}"),
             are_numbers=are_numbers,
+            options=reading.options,
         )
         with progress() as stage:
             return await import_file(store, request, now_s(), stage)
@@ -177,6 +193,44 @@ def import_(
     render(form, _report_json(name, report, kept), lambda: _print_report(name, report, kept))
     if warn_of_rejected(sum(report.rejected.values()), strict=strict) or not report.rows:
         raise typer.Exit(NOTHING_DONE)
+
+
+def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> FeedProposal:
+    """Return how the file is read: lines as their format is, others as `feeds detect` reads them.
+
+    Ends with 2 where the file cannot be read, and with the question where there is one.
+    """
+    if kind not in {None, *IMPORTED}:
+        fail(f"no format {kind}: {', '.join(IMPORTED)}", USAGE)
+    place: str | int = int(told.number) if told.number.isdecimal() else told.number
+    options = ReadOptions(columns={"number": place} if place else {}, sheet=told.sheet)
+    by_name: ListFormat = kind or format_of(file)  # type: ignore[assignment]
+    try:
+        head = file_head(file)
+        if not may_be_workbook(head) and kind != "workbook":
+            options = replace(options, encoding=legacy_encoding(head))
+            return FeedProposal(by_name, 0, "", options)
+        if kind is not None or names is not None:
+            return FeedProposal("workbook", 0, "", options)
+        only = region_of(told.region)
+        found = detect(file, (only,) if only else (), now_s(), told.number, told.sheet)
+    except InputUnreadable as error:
+        fail(str(error), USAGE)
+    if not found or found[0].question is not None:
+        command = asking("lists import LIST", file, told)
+        lines = question_lines(found[0], command) if found else ["nothing in it is a list"]
+        fail("\n  ".join((f"{file}: nothing was imported:", *lines)), USAGE)
+    return _without_unknown_words(found[0])
+
+
+def _without_unknown_words(one: FeedProposal) -> FeedProposal:
+    """Return a proposal without the column of categories if its words have no meaning here."""
+    if "category" not in one.options.columns or not one.unknown_words:
+        return one
+    words = ", ".join(map(repr, one.unknown_words[:3]))
+    note(f"column {one.options.columns['category']!r} is not read: {words} are no categories")
+    columns = {name: at for name, at in one.options.columns.items() if name != "category"}
+    return replace(one, options=replace(one.options, columns=columns))
 
 
 def _rejects_of(file: Path) -> Path:

@@ -59,6 +59,15 @@ def what_it_is(head: bytes) -> str:
     return ""
 
 
+def may_be_workbook(head: bytes) -> bool:
+    """Return whether a file that begins with `head` may be a workbook that we read."""
+    if head.startswith(_OFFICE):
+        return True
+    marks = (b"xl/", b"[Content_Types].xml", b"docProps/", b"opendocument.spreadsheet")
+    is_other = b"word/" in head or b"ppt/" in head
+    return head.startswith(_ZIP) and not is_other and any(mark in head for mark in marks)
+
+
 def _in_zip(head: bytes) -> str:
     if b"application/vnd.oasis.opendocument.spreadsheet" in head[:200]:
         return f"an OpenDocument spreadsheet (.ods): {_EXPORT}"

@@ -22,7 +22,7 @@ REGION_TO_NAME: Final = "??"
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer to a question: the value of `--number` or `--region`, and its meaning.
+    """One answer to a question: the value of its option, and its meaning.
 
     `against` is a reason against it; `is_likely`: it may be right nevertheless.
     """
@@ -37,8 +37,8 @@ class Choice:
 class FeedQuestion:
     """A question that a person must answer before a file is read.
 
-    `option` of the command takes the answer, `--number` or `--region`; "": there is no answer, the
-    file has to be repaired.
+    `option` of the command takes the answer (`--number`, `--region`, `--sheet`); "": there is no
+    answer, the file has to be repaired.
     """
 
     text: str
@@ -102,6 +102,10 @@ class FeedProposal:
             self._format_line(),
         ]
         lines += [f"encoding = {_quoted(self.options.encoding)}"] if self.options.encoding else []
+        if self._asks_sheet:
+            lines.append('sheet = ""  # -> the sheet of the numbers to block')
+        elif self.options.sheet:
+            lines.append(f"sheet = {_quoted(self.options.sheet)}")
         lines += self._region_lines()
         if self.dates != Dates():
             lines.append(f"dates = {_quoted(self.dates.order)}")
@@ -120,12 +124,17 @@ class FeedProposal:
 
     @property
     def _names_columns(self) -> bool:
-        return self.kind in {"csv", "jsonl"}
+        return self.kind in {"csv", "workbook", "jsonl"}
+
+    @property
+    def _asks_sheet(self) -> bool:
+        return self.question is not None and self.question.option == "--sheet"
 
     def _format_line(self) -> str:
         """Return the line of the format; empty if the question has no other place in the file."""
         asked = self.question
-        if asked is None or (asked.option and (self._names_columns or asked.option == "--region")):
+        has_line = self._names_columns or (asked is not None and asked.option == "--region")
+        if asked is None or (asked.option and has_line):
             return f"format = {_quoted(self.kind)}"
         return f'format = ""  # -> {_quoted(self.kind)}, if that is what it is'
 

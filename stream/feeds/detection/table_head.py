@@ -47,10 +47,13 @@ class TableHead:
         return f"{len(self.names)} columns between {self.delimiter!r}, {head}{title}"
 
 
-def head_of(lines: Sequence[str]) -> TableHead | None:
-    """Return the head of a table that begins with `lines`; None: it is no table."""
-    delimiter, rows = "", [line for line in lines if line.strip()]
-    if rows and rows[0].lower().startswith("sep=") and len(rows[0]) == 5:
+def head_of(lines: Sequence[str], delimiter: str = "") -> TableHead | None:
+    """Return the head of a table that begins with `lines`; None: it is no table.
+
+    `delimiter` "": found from the lines.
+    """
+    rows = [line for line in lines if line.strip()]
+    if not delimiter and rows and rows[0].lower().startswith("sep=") and len(rows[0]) == 5:
         delimiter, rows = rows[0][4], rows[1:]
     if not rows:
         return None
@@ -80,9 +83,9 @@ def head_of(lines: Sequence[str]) -> TableHead | None:
     )
 
 
-def names_in(lines: Sequence[str]) -> tuple[str, ...]:
+def names_in(lines: Sequence[str], delimiter: str = "") -> tuple[str, ...]:
     """Return the names of a table's columns; empty where `lines` are no table."""
-    head = head_of(lines)
+    head = head_of(lines, delimiter)
     return head.names if head is not None else ()
 
 

@@ -8,7 +8,7 @@ rest of the file.
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.core.model import csv_cells
@@ -49,7 +49,10 @@ class CsvShape:
 
 
 def shape_of(
-    lines: Lines, names: Sequence[str] | None = None, mapping: Mapping[str, str | int] | None = None
+    lines: Lines,
+    names: Sequence[str] | None = None,
+    mapping: Mapping[str, str | int] | None = None,
+    delimiter: str = "",
 ) -> CsvShape:
     """Return the layout of a file that begins with `lines`; `names` are its columns, if given.
 
@@ -58,8 +61,7 @@ def shape_of(
     InputUnreadable if no column can be the numbers, or if one that `mapping` names is absent.
     """
     skipped = 0
-    delimiter = ""
-    if lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
+    if not delimiter and lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
         delimiter, skipped = lines[0][4], 1  # Excel's own note of its delimiter
     while skipped < len(lines) and not lines[skipped].strip():
         skipped += 1
@@ -185,20 +187,35 @@ def read(
     chunks: Iterable[Lines],
     names: Sequence[str] | None = None,
     mapping: Mapping[str, str | int] | None = None,
+    *,
+    sheet: bool = False,
 ) -> Iterator[Rows]:
-    """Yield the rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises."""
+    """Yield the rows of a CSV file; `names` and `mapping` as for `shape_of`, which also raises.
+
+    `sheet`: the lines are the rows of a spreadsheet, with tabs between cells.
+    """
     source = iter(chunks)
     lines = head(source)
     if lines is None:
         return
-    shape = shape_of(lines, names, mapping)
+    shape = shape_of(lines, names, mapping, "\t" if sheet else "")
+    letters = {name: letters_of(place) for name, place in shape.columns.items()} if sheet else {}
     first = 1 + shape.skipped
     lines = lines[shape.skipped :]
     while lines is not None:
         rows, used = _read(lines, shape, first, source)
-        yield rows
+        yield replace(rows, letters=letters) if sheet else rows
         first += used
         lines = next(source, None)
+
+
+def letters_of(place: int) -> str:
+    """Return a spreadsheet's letters of a column counted from 0: A, Z, AA."""
+    text, place = "", place + 1
+    while place:
+        place, rest = divmod(place - 1, 26)
+        text = chr(ord("A") + rest) + text
+    return text
 
 
 def head(source: Iterator[Lines]) -> Lines | None:

@@ -16,6 +16,7 @@ from stream.core.numbers.prefix_entries import PrefixFault
 Format = Literal[
     "text",
     "csv",
+    "workbook",
     "jsonl",
     "pybloom",
     "misp",
@@ -148,12 +149,14 @@ class ReadOptions:
 
     `columns` maps fields of `FIELDS` to their places: in CSV a header's text or a column counted
     from 1, in JSON lines a path of keys ("caller.number"). `encoding` is Python's name, None: found
-    from the bytes. `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are
+    from the bytes. `sheet` is that of a workbook, by its name or its place from 1; "": the only
+    one. `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are
     rows too.
     """
 
     columns: Mapping[str, str | int] = field(default_factory=dict)
     encoding: str | None = None
+    sheet: str = ""
     unconfirmed: bool = False
 
 

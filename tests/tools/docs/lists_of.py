@@ -24,6 +24,7 @@ from tests.tools.write_metrics import table as metrics_table
 FORMATS = {
     "text": "a number a line; `#` begins a comment; prefixes (`+8552390*`) and ranges too",
     "csv": "with or without a header, any delimiter, UTF-8 or UTF-16; `[columns]` maps it",
+    "workbook": "a sheet of an XLSX, XLS or ODS file; `sheet` names it, `[columns]` maps it",
     "jsonl": "an object a line; `[columns]` maps paths of keys",
     "pybloom": "a bare pybloom-live file: its matches stay unconfirmed, so it needs its own list",
     "misp": "events of a MISP instance",

@@ -7,7 +7,8 @@ import pytest
 
 from stream.core.model import csv_cells
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
-from stream.feeds.open import Rejects, format_of, read_rows
+from stream.feeds.open import format_of, read_rows
+from stream.feeds.version_files import Rejects
 
 
 def numbers(path: Path) -> list[str | None]:

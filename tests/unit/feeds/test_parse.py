@@ -225,7 +225,7 @@ def test_every_reason_says_what_it_is():
         ("25/11-2026", Dates("day-month"), None),
         ("25/11/26", Dates("day-month"), None),
         ("29/2/2026", Dates("day-month"), None),
-        ("25/11/2026", Dates("day-month", buddhist=True), None),
+        ("25/11/2026", Dates("day-month", buddhist=True), "2026-11-25"),
         ("25/11/2569", Dates("day-month"), None),
     ],
 )

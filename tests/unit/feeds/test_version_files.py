@@ -8,9 +8,8 @@ import pytest
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.formats.rows import RejectedRow, Wrong
-from stream.feeds.open import Rejects
 from stream.feeds.transports.landing import landing
-from stream.feeds.version_files import OTHERS_MAX, VersionFiles
+from stream.feeds.version_files import OTHERS_MAX, Rejects, VersionFiles
 from stream.ops import private_files
 
 NOW_S = 1_800_000_000

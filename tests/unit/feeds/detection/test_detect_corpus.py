@@ -8,12 +8,12 @@ from stream.feeds.parse import Defaults, Parser
 from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
 
 CASES = feed_cases()
-_TOLD = ("number", "region", "dates", "era", "format", "encoding")
+_TOLD = ("number", "region", "dates", "era", "format", "encoding", "sheet")
 
 
 def listed(case: Case, one: FeedProposal) -> set[str]:
     """The numbers that a proposal would list."""
-    if one.kind not in {"text", "csv", "jsonl", "ftc"}:
+    if one.kind not in {"text", "csv", "workbook", "jsonl", "ftc"}:
         return set()
     known = Defaults("x", NOW_S, one.region, unknown_category="other", dates=one.dates)
     parser = Parser(known, words_of(one.kind))

@@ -1,0 +1,21 @@
+"""The names of a file's columns: of a table's header, or the paths of a JSON object's keys."""
+
+from pathlib import Path
+
+from stream.feeds.detection.table_head import keys_in, names_in
+from stream.feeds.formats.rows import Format, ReadOptions
+from stream.feeds.open import lines_of
+from stream.feeds.workbooks import workbook
+
+_HEAD_LINES = 100
+"""Lines of a table among which its header is: offices put titles above it."""
+
+
+def names_of(path: Path, kind: Format, options: ReadOptions | None = None) -> tuple[str, ...]:
+    """Return the names of a table's columns, or of the first JSON object's keys, as paths."""
+    options = options or ReadOptions()
+    if kind == "workbook":
+        lines = workbook.first_lines(path, options.sheet, _HEAD_LINES)
+        return names_in(lines, workbook.DELIMITER)
+    lines = list(next(lines_of(path, options.encoding), [])[:_HEAD_LINES])
+    return keys_in(lines) if kind == "jsonl" else names_in(lines)

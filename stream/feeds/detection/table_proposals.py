@@ -1,0 +1,146 @@
+"""Propose the columns of one table: which is read as what, and the question that is open. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from stream.core.model.entry import FIELDS
+from stream.feeds.detection.column_names import regions_hinted, says, says_at
+from stream.feeds.detection.guess_columns import EXAMPLES, ColumnCandidate, ColumnGuess, guess
+from stream.feeds.detection.lookalikes import style_of
+from stream.feeds.detection.proposal import Choice, ColumnSeen, FeedProposal, FeedQuestion
+from stream.feeds.detection.try_proposal import assigned_share
+from stream.feeds.formats.csv import folded_name
+from stream.feeds.formats.rows import InputUnreadable, Wrong
+from stream.feeds.value_parsers import Dates
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAnswers:
+    """The answers of a person: `regions` of national numbers, and where the numbers are.
+
+    `number` is their column: a header's text, a path of keys, or a place from 1; `sheet` that of a
+    workbook. "": no answer.
+    """
+
+    regions: Sequence[str]
+    number: str = ""
+    sheet: str = ""
+
+
+def guessed_columns(
+    one: FeedProposal,
+    names: Sequence[str],
+    names_in_file: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    asked: OperatorAnswers,
+) -> Iterator[FeedProposal]:
+    """Yield a proposal with the guessed columns, or with a question about them."""
+    said = _place_of(asked.number, names) if asked.number else None
+    reads = says_at if one.kind == "jsonl" else says
+    found = guess(names, columns, assigned_share(asked.regions), said, reads)
+    places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
+    fields = dict(found.fields)
+    dates, notes = Dates(), list(_notes(found))
+    if "reported_at" in fields:
+        texts = [text.strip() for text in columns[fields["reported_at"]] if text.strip()]
+        style = style_of(texts)
+        if style is not None:
+            dates = Dates(style.dates, style.era == "buddhist")  # type: ignore[arg-type]
+        read = sum(not isinstance(dates.reader(text), Wrong) for text in texts)
+        if 2 * read < len(texts):
+            del fields["reported_at"]
+            dates = Dates()
+            notes.append(f"days like {texts[0]!r} cannot be read: reports get the file's time")
+        elif style is not None and not style.is_sure:
+            notes.append(f"dates: day-month is a guess, no day of {texts[0]!r}... is above 12")
+    named = {name: places[fields[name]] for name in FIELDS if name in fields}
+    if one.kind == "jsonl" and all(name == place for name, place in named.items()):
+        named = {}
+    one = replace(
+        one,
+        options=replace(one.options, columns=named),
+        dates=dates,
+        notes=tuple(notes),
+        table=_table(names, columns, places, found),
+        languages=_languages(one, names, columns),
+    )
+    if "number" in found.fields:
+        yield one
+    elif columns_asked := found.asked or found.passed:
+        answers = {column.at: str(places[column.at]) for column in columns_asked}
+        yield replace(one, question=question_on(found, columns_asked, answers))
+
+
+_WRITTEN_IN: Final = {
+    "cp874": "TH",
+    "cp1258": "VN",
+    "cp932": "JP",
+    "cp949": "KR",
+    "gb18030": "CN",
+    "big5": "TW",
+}
+"""The region of each old encoding."""
+
+
+def _languages(
+    one: FeedProposal, names: Sequence[str], columns: Sequence[Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the countries that a table's encoding, names or else texts point to."""
+    home = _WRITTEN_IN.get(one.options.encoding or "")
+    if home is not None:
+        return (home, "HK") if home == "TW" else (home,)
+    return regions_hinted(names, [text for column in columns for text in column[:20]])
+
+
+def _place_of(said: str, names: Sequence[str]) -> int:
+    """Return the column that a person named by its header, its path or its place from 1."""
+    for at, name in enumerate(names):
+        if folded_name(name) == folded_name(said) and name.strip():
+            return at
+    if said.isdecimal() and 1 <= int(said) <= len(names):
+        return int(said) - 1
+    known = ", ".join(repr(name.strip()) for name in names if name.strip())
+    raise InputUnreadable(f"no column {said!r}: name one of {known or len(names)}, or its place")
+
+
+def question_on(
+    found: ColumnGuess, columns: Sequence[ColumnCandidate], answers: Mapping[int, str]
+) -> FeedQuestion:
+    """Return the question which of `columns` has the numbers; `answers` are their places."""
+    why = found.why or "no column looks like the numbers to block"
+    choices = tuple(
+        Choice(answers[one.at], one.shown, one.why_not, is_likely=one.is_likely) for one in columns
+    )
+    return FeedQuestion(why, "--number", choices)
+
+
+def _table(
+    names: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    places: Mapping[int, str | int],
+    found: ColumnGuess,
+) -> tuple[ColumnSeen, ...]:
+    """Return all columns with their first texts, for a person to check."""
+    fields = {at: name for name, at in found.fields.items()}
+    against = {one.at: one.why_not for one in (*found.passed, *found.asked)}
+    return tuple(
+        ColumnSeen(
+            places[at],
+            name.strip(),
+            fields.get(at, ""),
+            tuple(dict.fromkeys(text.strip() for text in columns[at] if text.strip()))[:EXAMPLES],
+            against.get(at, ""),
+        )
+        for at, name in enumerate(names)
+    )
+
+
+def _notes(found: ColumnGuess) -> Iterator[str]:
+    """Yield notes on columns of digits that are no numbers, so that a person can check."""
+    if "number" in found.fields:
+        for one in found.passed:
+            if one.at != found.fields["number"]:
+                yield f"not the number: {one.label}: {one.why_not}"
+            else:
+                yield f"you said that {one.label} is the number; {one.why_not}"
