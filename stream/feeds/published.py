@@ -7,6 +7,7 @@ live with them. Blocks, and takes memory in proportion to the file.
 
 import tarfile
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,9 +28,8 @@ from stream.core.numbers.codes import texts_of
 from stream.feeds.diff import REMOVED, rows_of
 from stream.feeds.feed import Feed
 from stream.feeds.formats import states
-from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
+from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Wrong
 from stream.feeds.gate import GateReason
-from stream.feeds.open import lines_of
 from stream.feeds.parse import FUTURE_SLACK_S, Adjusted
 from stream.feeds.row_checks import Bounds, Masks, VersionRead, check_rows
 from stream.feeds.version_files import Rejects
@@ -58,13 +58,16 @@ class PublishedReader:
         self._made = VersionRead()
         self._rejected: list[RejectedRow] = []
 
-    def read(self, path: Path, rejects: Path) -> VersionRead:
-        """Return the version in `path`. Raises InputUnreadable: then nothing of it may be used."""
+    def read(self, path: Path, rejects: Path, lines: Callable[[], Iterable[Lines]]) -> VersionRead:
+        """Return the version in `path`, whose `lines` are read where it has changes alone.
+
+        Raises InputUnreadable: then nothing of it may be used.
+        """
         try:
             if is_whole_list(path):
                 self._made.columns = self._whole(path)
             else:
-                self._made.columns = self._of_states(states.read(lambda: lines_of(path)))
+                self._made.columns = self._of_states(states.read(lines))
         except SnapshotUnreadable as error:
             raise InputUnreadable(str(error)) from error
         except (tarfile.TarError, EOFError) as error:

@@ -17,10 +17,9 @@ from stream.feeds.detection.header_names import names_of
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
-from stream.feeds.formats.change_file import read_header
-from stream.feeds.formats.rows import LINE_CHARS_MAX, InputUnreadable
+from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateReason
-from stream.feeds.open import has_rows, read_rows, words_of
+from stream.feeds.open import has_rows, lines_of, read_header, read_rows, words_of
 from stream.feeds.parse import ColumnBuilder, Parsed, Parser
 from stream.feeds.published import PublishedReader, is_whole_list
 from stream.feeds.row_checks import Bounds, VersionRead, check_rejected, check_rows, looks_of
@@ -46,7 +45,7 @@ def read_version(
     if feed.format == "snapshot":
         reader = PublishedReader(feed, key, bounds, now_s, released=released)
         try:
-            made = reader.read(path, rejects)
+            made = reader.read(path, rejects, lambda: lines_of(path))
             return _as_bare(feed, made.filter_data, key) if made.bare else made
         except InputUnreadable as error:
             return _unreadable(path, error)
@@ -148,10 +147,8 @@ def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
         return is_whole_list(path)
     if feed.format != "ringfence":
         return said
-    with path.open("rb") as file:
-        first = file.readline(LINE_CHARS_MAX)
     try:
-        return read_header(first.decode("utf-8", "replace")).whole
+        return read_header(path).whole
     except InputUnreadable:
         return said  # it will be told when it is read
 
