@@ -14,25 +14,34 @@ from stream.ops.tasks import running
 
 log = logging.getLogger(__name__)
 
+_NO_BUDGET = 1e9
+"""Signatures a second: more than any machine verifies."""
+
 
 class Signatures:
     """Certificates from files, and the verifier with those of the moment."""
 
-    def __init__(self, settings: EngineSettings, tell: Callable[[Finding], None]) -> None:
-        """Count findings by `tell`. Raises ConfigInvalid for files that cannot be used."""
+    def __init__(
+        self, settings: EngineSettings, tell: Callable[[Finding], None], *, is_live: bool = True
+    ) -> None:
+        """Count findings by `tell`. Raises ConfigInvalid for files that cannot be used.
+
+        Without `is_live` no call waits, so there is no budget.
+        """
         section = settings.stir
         self._reload_s = section.reload_s
         self._folder = SignerFolder(Path(section.trusted), Path(section.certificates))
         self._folder.start()
-        self.verifier = Verifier(
-            lambda: self._folder.signers, section.fresh_s, section.verifications_per_s, tell
-        )
+        per_s = section.verifications_per_s if is_live else _NO_BUDGET
+        self.verifier = Verifier(lambda: self._folder.signers, section.fresh_s, per_s, tell)
 
     @classmethod
-    def of(cls, settings: EngineSettings, tell: Callable[[Finding], None]) -> Self | None:
+    def of(
+        cls, settings: EngineSettings, tell: Callable[[Finding], None], *, is_live: bool = True
+    ) -> Self | None:
         """Return them where a rule goes by them and authorities are named; else None."""
         wanted = settings.stir.trusted and settings.policy.rules.settings().of_attestation
-        return cls(settings, tell) if wanted else None
+        return cls(settings, tell, is_live=is_live) if wanted else None
 
     async def watch(self) -> None:
         """Take up changed files, and log which certificates calls named in vain."""

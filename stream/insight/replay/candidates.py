@@ -17,6 +17,7 @@ from stream.core.model.on_trial import Target, TrialStatus, known
 from stream.core.numbers.emergency import EmergencyNumbers
 from stream.core.policy.list_scope import Scope
 from stream.engine.decider import rules_for
+from stream.engine.signatures import Signatures
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
 from stream.feeds.read import read_version
@@ -43,6 +44,9 @@ class ReplayWorld:
         bursts = None
         if held.is_on("short_bursts"):
             bursts = Bursts(held.bursts, self.settings.calls.topics)
+        signatures = Signatures.of(self.settings, lambda _: None, is_live=False)
+        if signatures is not None:
+            rules = replace(rules, verify=signatures.verifier.attested)
         return Side(self.blocklists, rules, bursts)
 
     def with_list(self, candidate: LiveList, folder: Path) -> "ReplayWorld":
