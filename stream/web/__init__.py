@@ -7,7 +7,8 @@ To add a page: a module here with `router = APIRouter(include_in_schema=False)`,
 `Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`, whose changes take
 `Annotated[FormChange, changes(Role...)]` and end with `change.done("/where", "what was done")`; a
 template in `stream/edge/http/pages` that extends base.html (macros: parts.html); a line in
-`ROUTERS` here and one in `ENTRIES` (session_deps.py); a test in tests/browser.
+`ROUTERS` here and one in `ENTRIES` (session_deps.py); a test in tests/browser, where
+test_buttons.py wants two clicks for each of its buttons.
 """
 
 from typing import Final

@@ -1,7 +1,8 @@
 """One Chromium, one site and one window of each role for all tests of the pages."""
 
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from tests.browser.pictures import Told
 from tests.integration.test_feeds_cli import Office
 from tests.support.browser import Person, chromium, person
 from tests.support.builders import fingerprint_of
+from tests.support.commands import Operator
 from tests.support.feeds import kh
 from tests.support.http_service import Served, parts_for, serve_settings, served
 
@@ -68,19 +70,66 @@ def site_settings(
     """The defaults, at a Redis database, with topics and in a folder of its own."""
     url = redis_server.url(next(_redis_databases) % redis_server.databases)
     office = Office(site_folder, url)
-    (site_folder / "agreements").mkdir()
-    extra = site_folder / "ringfence.toml"
-    with extra.open("a") as file:
-        file.write(f'[agreements]\ndir = "{site_folder}/agreements"\n[serve]\nwatchers_max = 3\n')
-        file.write(f'[kafka]\nbootstrap_servers = "{kafka.bootstrap}"\n')
-        file.write(f"idempotent = {str(kafka.supports_transactions).lower()}\n")
-        file.write(f'[calls]\ndecisions_topic = "decided.{uuid4().hex[:8]}"\n')
-        file.write('[policy.lists."KH/trial"]\nsimulate = true\n')
+    settings = settings_at(site_folder, kafka, "[serve]\nwatchers_max = 3\n")
     office.partner_says(*kh(*range(40)))
     office.types("feeds", "pull", "kh-scam")
     office.partner_says(*kh(*range(30, 45)))
     office.types("feeds", "pull", "kh-scam", code=1)  # it waits: too many would go
+    return settings
+
+
+def settings_at(folder: Path, kafka: EmbeddedBroker, more: str = "") -> Settings:
+    """Complete the settings file of an operator in `folder`; return all settings."""
+    (folder / "agreements").mkdir()
+    extra = folder / "ringfence.toml"
+    with extra.open("a") as file:
+        file.write(f'[agreements]\ndir = "{folder}/agreements"\n{more}')
+        file.write(f'[kafka]\nbootstrap_servers = "{kafka.bootstrap}"\n')
+        file.write(f"idempotent = {str(kafka.supports_transactions).lower()}\n")
+        file.write(f'[calls]\ndecisions_topic = "decided.{uuid4().hex[:8]}"\n')
+        file.write('[policy.lists."KH/trial"]\nsimulate = true\n')
     return load([extra], {})
+
+
+@pytest.fixture(scope="module")
+def own_settings(
+    kafka: EmbeddedBroker,
+    redis_server: RedisServer,
+    _redis_databases: Iterator[int],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Settings:
+    """Settings of a site that one file of tests has for itself; its folder is [feeds] dir's."""
+    folder = tmp_path_factory.mktemp("own")
+    url = redis_server.url(next(_redis_databases) % redis_server.databases)
+    Operator.at(folder, url, f'[feeds]\ndir = "{folder}/feeds"\n')
+    (folder / "feeds").mkdir()
+    return settings_at(folder, kafka)
+
+
+@asynccontextmanager
+async def site_over(settings: Settings, folder: Path) -> AsyncIterator[Site]:
+    """The pages over a list store and a configuration, until the block ends."""
+    parts = parts_for(serve_settings())
+    agreements = AgreementFolder(settings.agreements.folder())
+    async with (
+        redress_at(settings, settings.serve, parts.metrics, agreements) as redress,
+        opened(
+            settings,
+            settings.serve,
+            Told(),
+            parts.auth,
+            agreements,
+            redress,
+            lambda: EMPTY_BLOCKLISTS,
+            ["--config", str(folder / "ringfence.toml")],
+        ) as pages,
+        served(replace(parts, appeals=redress), more=lambda app: install(app, pages)) as http,
+    ):
+        pages.recent.idle_s = 3600.0  # one reader for all tests, which none leaves behind
+        await ensure_topics(settings.kafka_client(), settings.calls.names(1), lambda _: None)
+        await pages.recent.look()
+        yield Site(http, pages)
+        pages.live.close()
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
@@ -91,29 +140,8 @@ async def site(site_settings: Settings, site_folder: Path) -> AsyncIterator[Site
             await register.create(name, "plain", BY)
             entries = [listed_entry(f"+999{n:08d}") for n in range(count)]
             await register.add(name, entries, BY)
-        parts = parts_for(serve_settings())
-        agreements = AgreementFolder(site_settings.agreements.folder())
-        async with (
-            redress_at(site_settings, site_settings.serve, parts.metrics, agreements) as redress,
-            opened(
-                site_settings,
-                site_settings.serve,
-                Told(),
-                parts.auth,
-                agreements,
-                redress,
-                lambda: EMPTY_BLOCKLISTS,
-                ["--config", str(site_folder / "ringfence.toml")],
-            ) as pages,
-            served(parts, more=lambda app: install(app, pages)) as http,
-        ):
-            pages.recent.idle_s = 3600.0  # one reader for all tests, which none leaves behind
-            await ensure_topics(
-                site_settings.kafka_client(), site_settings.calls.names(1), lambda _: None
-            )
-            await pages.recent.look()
-            yield Site(http, pages)
-            pages.live.close()
+        async with site_over(site_settings, site_folder) as running:
+            yield running
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")

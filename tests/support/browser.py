@@ -90,6 +90,10 @@ class Person:
         await page.set_viewport_size(WIDE)  # type: ignore[arg-type]
         await self.settled(but=but)
 
+    async def judged(self, what: str) -> None:
+        """Have axe-core judge the page as it stands, but for its colours."""
+        await self._judge(what, _COLOURLESS)
+
     async def _judge(self, what: str, rules: dict[str, Any]) -> None:
         options: dict[str, Any] = {"resultTypes": ["violations"], **rules}
         found = await _AXE.run(self.page, options=options)
@@ -107,6 +111,15 @@ class Person:
         assert "<img src=x" not in html
         assert "<script>alert" not in html
         await self.settled()
+
+    async def tab_to(self, place: str, most: int = 200) -> None:
+        """Press Tab until the first element of `place` has the focus, as who has no mouse does."""
+        wanted = self.page.locator(place).first
+        for _ in range(most):
+            if await wanted.evaluate("one => one === document.activeElement"):
+                return
+            await self.page.keyboard.press("Tab")
+        raise AssertionError(f"{place} is not reached by {most} presses of Tab")
 
     async def tab_stops(self, count: int) -> list[str]:
         """The texts of what the first `count` presses of Tab lead to, from the page's beginning."""

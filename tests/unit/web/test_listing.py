@@ -9,7 +9,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from stream.edge.http.assets import ASSETS, SHA256, asset
-from stream.web.listing import ROWS, TableQuery, cut
+from stream.web.listing import ROWS, VIEWS_MAX, SavedViews, TableQuery, cut
 from stream.web.session_deps import way_back
 from tests.support.http_service import parts_for, serve_settings, served
 
@@ -93,3 +93,44 @@ async def test_assets_are_kept_for_ever_and_compressed() -> None:
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
             assert "frame-ancestors 'none'" in policy
+
+
+class Hashes:
+    """The three commands of Redis that views need."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[bytes, bytes]] = {}
+
+    async def hgetall(self, key: str) -> dict[bytes, bytes]:
+        if self.held is None:
+            raise ConnectionError("refused")
+        return self.held.get(key, {})
+
+    async def hset(self, key: str, name: str, query: str) -> None:
+        self.held.setdefault(key, {})[name.encode()] = query.encode()
+
+    async def hdel(self, key: str, name: str) -> None:
+        self.held.get(key, {}).pop(name.encode(), None)
+
+
+async def test_views_are_a_persons_and_bounded() -> None:
+    """Each has its own, in order; one more than may is refused, a known name is replaced."""
+    redis: Any = Hashes()
+    views = SavedViews(redis, "decisions")
+    for number in reversed(range(VIEWS_MAX)):
+        assert await views.save("somchai", f"v{number:02d}", "verdict=block")
+    assert not await views.save("somchai", "one more", "verdict=flag")
+    assert await views.save("somchai", "v00", "verdict=flag")
+    assert list(await views.of("somchai"))[:2] == ["v00", "v01"]
+    assert (await views.of("somchai"))["v00"] == "verdict=flag"
+    assert await views.of("malee") == {}
+    await views.remove("somchai", "v00")
+    await views.remove("somchai", "never there")
+    assert len(await views.of("somchai")) == VIEWS_MAX - 1
+
+
+async def test_without_redis_the_table_is_there() -> None:
+    """Views are left out while the list store is away; the page is of use without them."""
+    redis: Any = Hashes()
+    redis.held = None
+    assert await SavedViews(redis, "decisions").of("somchai") == {}
