@@ -92,7 +92,7 @@ dashboards: setup ## write the Grafana dashboards into deploy/grafana
 
 lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3.11 to 3.14)
 	@$(BIN)/python -m pip install -q uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --extra otel --extra msk --extra s3 --quiet --upgrade \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --extra otel --extra msk --extra s3 --extra registry --quiet --upgrade \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links -o requirements.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra otel --quiet -c requirements.txt \

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from stream.calls.call_batch import FIELDS, SIGNED, KeyFields
-from stream.calls.dialects.dialect import Dialect, NoCall, Value
+from stream.calls.dialects.dialect import Dialect, NoCall, Transcoded, Value, schema_number
 from stream.calls.dialects.json_form import DEPTH_MAX, brackets, too_deep
 from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import Texts
@@ -36,7 +36,17 @@ class SegmentDecoder:
     What is no call is left in `rejected`.
     """
 
-    __slots__ = ("_raw", "_settings", "dialect", "key_fields", "rejected", "rows", "start", "stop")
+    __slots__ = (
+        "_inner",
+        "_raw",
+        "_settings",
+        "dialect",
+        "key_fields",
+        "rejected",
+        "rows",
+        "start",
+        "stop",
+    )
 
     def __init__(
         self, raw: RawBatch, segment: Segment, dialect: Dialect, settings: DecodeSettings
@@ -46,6 +56,7 @@ class SegmentDecoder:
         self.start = segment.start
         self.stop = segment.stop
         self.dialect = dialect
+        self._inner = dialect.inner if isinstance(dialect, Transcoded) else dialect
         self.key_fields: list[KeyFields] = []
         self.rows: Sequence[int] = ()
         self.rejected: list[Rejected] = []
@@ -62,8 +73,10 @@ class SegmentDecoder:
             values: Sequence[Any] = list(share.views() if isinstance(share, Texts) else share)
         else:
             values = [held[row] for row in rows]
-        calls: Sequence[Value] = values
         self.rows = rows
+        if isinstance(self.dialect, Transcoded):
+            values = self._texts(self.dialect, values)
+        calls: Sequence[Value] = values
         limit = min(FIELD_LENGTH_MAX, self._settings.record_bytes_max)
         # The quick way decodes all in one `map`, without a look at each. One tombstone, long record
         # or exception sends the whole batch the slow way, which knows which record it is.
@@ -71,11 +84,26 @@ class SegmentDecoder:
             calls = self._decode_each(values)
         else:
             try:
-                self.key_fields = list(map(self.dialect.key_fields, values))
+                self.key_fields = list(map(self._inner.key_fields, values))
             except NO_CALL:
                 calls = self._decode_each(values)
-        if calls and not _sound(calls, self.dialect.json_keys):
+        if calls and not _sound(calls, self._inner.json_keys):
             self._sift(calls)
+
+    def _texts(self, dialect: Transcoded, values: Sequence[Value | None]) -> list[Value]:
+        """Return the records in the encoding of the inner dialect, and reject the others."""
+        texts: list[Value] = []
+        rows = []
+        for row, value in zip(self.rows, values, strict=True):
+            try:
+                text = dialect.text(self._within_limit(value))
+            except NoCall as error:
+                self._reject(row, *reason_of(error))
+            else:
+                texts.append(text)
+                rows.append(row)
+        self.rows = rows
+        return texts
 
     def _decode_each(self, values: Sequence[Value | None]) -> list[Value]:
         """Decode one by one; return the values that are calls."""
@@ -84,7 +112,7 @@ class SegmentDecoder:
             try:
                 call_fields = self._key_fields(value)
             except NO_CALL as error:
-                self._reject(row, value, *reason_of(error))
+                self._reject(row, *reason_of(error))
             else:
                 assert value is not None
                 self.key_fields.append(call_fields)
@@ -93,13 +121,17 @@ class SegmentDecoder:
         self.rows = rows
         return calls
 
-    def _key_fields(self, value: Value | None) -> KeyFields:
+    def _within_limit(self, value: Value | None) -> Value:
         if value is None:
             raise NoCall(RejectReason.TOMBSTONE, "the record has no value")
         limit = self._settings.record_bytes_max
         if len(value) > limit:
             raise NoCall(RejectReason.TOO_LARGE, f"{len(value)} bytes, at most {limit} are read")
-        call_fields = self.dialect.key_fields(value)
+        return value
+
+    def _key_fields(self, held: Value | None) -> KeyFields:
+        value = self._within_limit(held)
+        call_fields = self._inner.key_fields(value)
         if len(value) > FIELD_LENGTH_MAX:
             _refuse_long(call_fields)
         return call_fields
@@ -109,19 +141,27 @@ class SegmentDecoder:
         key_fields, rows = [], []
         for call_fields, row, value in zip(self.key_fields, self.rows, calls, strict=True):
             try:
-                refuse_unsound(value, self.dialect.json_keys)
+                refuse_unsound(value, self._inner.json_keys)
             except NO_CALL as error:
-                self._reject(row, value, *reason_of(error))
+                self._reject(row, *reason_of(error))
             else:
                 key_fields.append(call_fields)
                 rows.append(row)
         self.key_fields, self.rows = key_fields, rows
 
-    def _reject(self, row: int, value: Value | None, reason: RejectReason, detail: str) -> None:
+    def _reject(self, row: int, reason: RejectReason, detail: str) -> None:
+        value = self._raw.values[row]
         kept = None if value is None else bytes(value)
+        if kept is not None and reason in _NO_TEXT:
+            number = schema_number(kept)
+            if number is not None:
+                detail = (
+                    f"Confluent wire format, schema id {number}: use registry:{self.dialect.name}"
+                )
         self.rejected.append(Rejected(kept, reason, detail, self._raw.origin(row)))
 
 
+_NO_TEXT = (RejectReason.NOT_JSON, RejectReason.NOT_UTF8, RejectReason.NOT_CSV)
 NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that a dialect may raise for bytes that are no call. Any other exception is a bug."""
 

@@ -218,7 +218,7 @@ class CallsLoop:
             self._progress = CommitProgress(dict(self._source.starts))
         if self._before is not None:
             await self._before(raw)
-            if raw.epoch != self._source.epoch or self._source.revoking:
+            if raw.epoch != self._source.epoch or self._source.revoking or self._stopping:
                 return  # nothing of it is committed: the partitions' next reader has it
         taken_s = self._clock()
         batch = self._decode(raw)

@@ -18,6 +18,7 @@ from cattrs import Converter
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
 from stream.calls.dialects.mapping_settings import MappingSettings
+from stream.calls.encodings.registry import RegistryDialect
 from stream.calls.trunks import Trunk, Trunks
 from stream.config.bundled_files import location
 from stream.config.environment import NO_TABLES, filled, settings_in
@@ -49,6 +50,7 @@ from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
 from stream.feeds.settings import FeedsSection
+from stream.kafka.schema_registry import SchemaRegistry, SchemaRegistrySection, registry_of
 from stream.kafka.settings import AwsIamSettings, KafkaSettings, OAuthSettings, ServerWait
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
@@ -82,6 +84,7 @@ SECRETS = {
     "proxies_sentinel_username": "RINGFENCE_PROXIES_REDIS_SENTINEL_USERNAME",
     "proxies_sentinel_password": "RINGFENCE_PROXIES_REDIS_SENTINEL_PASSWORD",
     "ingest_sftp_password": "RINGFENCE_INGEST_SFTP_PASSWORD",
+    "schema_registry_password": "RINGFENCE_SCHEMA_REGISTRY_PASSWORD",
 }
 HTTP_TOKENS = "RINGFENCE_HTTP_TOKENS"
 # All that are no settings of their own: `environment` takes any other for a misspelt one.
@@ -110,6 +113,7 @@ class Secrets:
     proxies_sentinel_username: str = field(default="", repr=False)
     proxies_sentinel_password: str = field(default="", repr=False)
     ingest_sftp_password: str = field(default="", repr=False)
+    schema_registry_password: str = field(default="", repr=False)
     circle_keys: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     http_tokens: Tokens = field(default_factory=Tokens, repr=False)
     http_tokens_file: str = ""
@@ -141,12 +145,26 @@ class EngineSettings:
     agreements: AgreementsSection
     exchange: ExchangeSection
     ops: OpsSection
+    schema_registry: SchemaRegistrySection
     secrets: Secrets = field(default_factory=Secrets)
     asking: ServerWait = field(default_factory=ServerWait)
 
     def dialect(self, name: str) -> Dialect:
         """Return the dialect `name` of `[calls.topics]` or a command. Raises ValueError."""
-        return dialect_named(name, self.mappings, self.switches)
+        inner = dialect_named(name.removeprefix("registry:"), self.mappings, self.switches)
+        if not name.startswith("registry:"):
+            return inner
+        schemas = self.schemas()
+        if schemas is None:
+            raise ValueError("needs a schema registry: say where it is in [schema_registry] url")
+        return RegistryDialect(name, inner, schemas)
+
+    def schemas(self) -> SchemaRegistry | None:
+        """Return the schema registry's client; None where none is named."""
+        section = self.schema_registry
+        if not section.url:
+            return None
+        return registry_of(section, self.secrets.schema_registry_password)
 
     def trunks_by_name(self) -> Trunks:
         """Return the trunks for `calls.decide`."""
@@ -359,11 +377,15 @@ def _across(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(("switches", name, "trunk"), text)
     yield from _kinds(tables["mappings"])
     for topic, dialect in _table(tables["calls"], "topics").items():
-        kind, _, which = str(dialect).partition(":")
+        name = str(dialect).removeprefix("registry:")
+        if name != dialect and not _table(values, "schema_registry").get("url"):
+            text = "needs a schema registry: say where it is in [schema_registry] url"
+            yield Problem(("calls", "topics", topic), text)
+        kind, _, which = name.partition(":")
         if kind == "mapping" and which in tables["mappings"]:
             continue  # what is wrong in it is said there
         try:
-            dialect_named(str(dialect), {}, switches)
+            dialect_named(name, {}, switches)
         except ValueError as error:
             yield Problem(("calls", "topics", topic), str(error))
 

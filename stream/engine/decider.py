@@ -46,7 +46,9 @@ class Decider:
     def __post_init__(self) -> None:
         calls = self.settings.calls
         # Our own dialect's records are a carrier's mediation's, one a call.
-        topics = [topic for topic, dialect in calls.topics.items() if dialect != "ringfence"]
+        topics = [
+            topic for topic, dialect in calls.topics.items() if not dialect.endswith("ringfence")
+        ]
         self._repeats = Deduplicator(calls.repeat_window_s, topics)
         rules = self.settings.policy.rules.settings()
         if rules.is_on("short_bursts"):

@@ -7,7 +7,7 @@ call is read before the lists are there.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from uuid import uuid4
 from stream.calls.call_batch import CallBatch
 from stream.calls.crash_guard import CrashGuard
 from stream.calls.crash_notes import FOLDER, CrashLog
+from stream.calls.dialects.dialect import schema_number
 from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher, TransactionalPublisher
 from stream.calls.tracing import traced
@@ -27,6 +28,7 @@ from stream.engine.signatures import Signatures, watching
 from stream.engine.worker_metrics import WorkerMetrics
 from stream.kafka.batch import RawBatch
 from stream.kafka.consumer import KafkaSource
+from stream.kafka.schema_registry import SchemasAhead
 from stream.kafka.topics import check_topics
 from stream.ops.clock import monotonic_s, now_ms, now_s
 from stream.ops.metrics.catalogue import BoundedLabels
@@ -36,6 +38,8 @@ from stream.services import service
 from stream.services.service import STOP_S_MAX, Service, Words, WorkerPlace
 
 log = logging.getLogger(__name__)
+
+Before = Callable[[RawBatch], Awaitable[None]]
 
 
 def run(settings: Settings, place: WorkerPlace | None = None) -> int:
@@ -71,9 +75,13 @@ class _Worker(Service):
         self._lists = LiveLists(settings, metrics.list_event, self._traces)
         self._source: KafkaSource | None = None
         self._crashes: CrashLog | None = None
+        self._schemas: SchemasAhead | None = None
 
     def _missing(self) -> tuple[str, ...]:
-        return self._metrics.state.readiness.missing
+        missing = self._metrics.state.readiness.missing
+        if self._schemas is not None and self._schemas.down:
+            return (*missing, f"calls wait for a schema: {self._schemas.down}")
+        return missing
 
     async def _work(self) -> None:
         try:
@@ -147,14 +155,38 @@ class _Worker(Service):
         decode, decide, done = traced(
             self._traces, calls.group_id, self._counted(read), decider, counted
         )
-        before = None
+        before: Before | None = None
         if guard is not None:
             # A probe is no call: it is counted nowhere, and its span has no end.
             probe = traced(self._traces, calls.group_id, read, decider, counted)
             before = partial(guard.before, decode=probe[0], decide=probe[1])
             decode, decide = guard.noting(decode, decide)
+        before = self._after_schemas(source, before)
         steps = (source, decode, decide, sink, calls.loop(hold_s_max), monotonic_s, done)
         return CallsLoop(*steps, before=before)
+
+    def _after_schemas(self, source: KafkaSource, before: Before | None) -> Before | None:
+        """Return a `before` that fetches schemas first: a probe of the guard needs them too."""
+        registry = self.settings.schemas()
+        topics = [
+            topic
+            for topic, dialect in self.settings.calls.topics.items()
+            if dialect.startswith("registry:")
+        ]
+        if registry is None or not topics:
+            return before
+
+        def leaves(raw: RawBatch) -> bool:
+            return source.revoking or raw.epoch != source.epoch or self.stopping.is_set()
+
+        self._schemas = ahead = SchemasAhead(registry, topics, schema_number, leaves)
+
+        async def both(raw: RawBatch) -> None:
+            await ahead.before(raw)
+            if before is not None and not leaves(raw):
+                await before(raw)
+
+        return both
 
     def _guard(self, source: KafkaSource) -> CrashGuard | None:
         """Return the finder of a record that stops workers; None where no notes can be kept."""

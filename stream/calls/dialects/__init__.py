@@ -136,7 +136,7 @@ def framing_in(name: str) -> Framing:
 
 def has_own_ids(name: str) -> bool:
     """Return whether the ids in records of the dialect `name` are the switch's own."""
-    kind = name.partition(":")[0]
+    kind = name.removeprefix("registry:").partition(":")[0]
     return kind in KNOWN and KNOWN[kind].own_ids
 
 
@@ -153,7 +153,7 @@ def dialect_named(
     if kind == "mapping":
         return mapped(name, which, mappings)
     if kind not in KNOWN:
-        known = ", ".join([*KNOWN, "mapping:<name>"])
+        known = ", ".join([*KNOWN, "mapping:<name>", "registry:<one of them>"])
         raise ValueError(f"no dialect is called {name!r}; there are {known}")
     switch = UNSET
     if which:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from stream.calls.decode_one import NO_CALL
 from stream.calls.dialects import KNOWN, fields
 from stream.calls.dialects.columns import cells_of
-from stream.calls.dialects.dialect import SwitchSettings
+from stream.calls.dialects.dialect import SwitchSettings, schema_number
 from stream.calls.dialects.draft_mapping import mapping_draft
 from stream.calls.dialects.json_form import Members, raw_at
 from stream.calls.dialects.preview import Understood, understood
@@ -155,6 +155,9 @@ def find(records: Sequence[bytes], region: str) -> Detection:
 
 def likely(records: Sequence[bytes], region: str) -> str | None:
     """Return the dialect that `records` seem to be in, calls or not; None: no known one."""
+    framed = sum(schema_number(value) is not None for value in records)
+    if framed and 2 * framed >= len(records):
+        return "registry:<dialect>, the wire format of a schema registry"
     found = find(records, region)
     if found.proposals:
         return found.proposals[0].dialect

@@ -1,5 +1,6 @@
 """The promises of a dialect, and the settings of the switch whose records it reads."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -159,3 +160,48 @@ class Dialect(Protocol):
 
     def found(self, value: Value, /) -> Mapping[str, RecordField]:
         """Return the fields as they stand in `value`, for people; raise as `key_fields` does."""
+
+
+class Transcoded(ABC):
+    """A dialect whose records are those of `inner` in a binary encoding.
+
+    The decoder turns them into `text` first, and reads that as any record of `inner`.
+    """
+
+    json_keys = ()
+    layout = None
+
+    def __init__(self, name: str, inner: Dialect) -> None:
+        self.name = name
+        self.inner = inner
+
+    @abstractmethod
+    def text(self, value: Value, /) -> bytes:
+        """Return the record as `inner` reads it; the same for the same value. Raises NoCall."""
+
+    def key_fields(self, value: Value, /) -> KeyFields:
+        """See `Dialect`."""
+        return self.inner.key_fields(self.text(value))
+
+    def details(self, value: Value, /) -> Details:
+        """See `Dialect`."""
+        return self.inner.details(self.text(value))
+
+    def started_at_s(self, value: Value, /) -> float | None:
+        """See `Dialect`."""
+        return self.inner.started_at_s(self.text(value))
+
+    def found(self, value: Value, /) -> Mapping[str, RecordField]:
+        """See `Dialect`."""
+        return self.inner.found(self.text(value))
+
+
+WIRE_HEAD = 5
+"""Bytes before the data in the wire format of Confluent's schema registry."""
+
+
+def schema_number(value: Value) -> int | None:
+    """Return the id of the schema that a record names; None: it is not in the wire format."""
+    if len(value) <= WIRE_HEAD or value[0] != 0:
+        return None
+    return int.from_bytes(value[1:WIRE_HEAD])

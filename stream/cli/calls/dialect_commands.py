@@ -14,7 +14,7 @@ from stream.calls.dialects.detect_dialect import (
     find,
     settings_for,
 )
-from stream.calls.dialects.dialect import Dialect, SwitchSettings
+from stream.calls.dialects.dialect import Dialect, SwitchSettings, schema_number
 from stream.calls.dialects.preview import Understood, is_other_event, understood
 from stream.calls.submitted_records import records_in
 from stream.cli.common import say_comment, settings_of
@@ -29,6 +29,9 @@ HEAD_BYTES = 64 * 1024
 BYTES_MAX = 64 * 1024 * 1024
 """Of a file; its beginning says what it is."""
 RECORD = "record"
+_REGISTRY = (
+    "name its topic's dialect registry:<dialect>, and the schema registry in [schema_registry] url"
+)
 
 app = group()
 FileName = Annotated[
@@ -103,7 +106,10 @@ def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TAB
     Example: ringfence dialects detect Master.csv
     """
     settings = settings_of(config)
-    if what := what_it_is(_start(file, HEAD_BYTES)):
+    head = _start(file, HEAD_BYTES)
+    if (number := schema_number(head)) is not None:
+        fail(f"{file} is in Confluent's wire format, schema id {number}: {_REGISTRY}", USAGE)
+    if what := what_it_is(head):
         fail(f"{file} is {what}", USAGE)
     found = find(_records(file), settings.calls.home_country)
     told = {

@@ -116,6 +116,7 @@ names, ends the rendering.
 {{- if has "proxies" $about.uses }}{{ $taken = concat $taken $proxies }}{{ end -}}
 {{- if has "http" $about.uses }}{{ $_ := set $needed "RINGFENCE_HTTP_TOKENS" "without a token nobody may ask `ringfence serve`" }}{{ end -}}
 {{- if eq $service "ingest" }}{{ $taken = append $taken "RINGFENCE_INGEST_SFTP_PASSWORD" }}{{ end -}}
+{{- if has $service (list "worker" "ingest" "http") }}{{ $taken = append $taken "RINGFENCE_SCHEMA_REGISTRY_PASSWORD" }}{{ end -}}
 {{- if has $service (list "exchange" "enforcement") }}{{ $taken = append $taken "RINGFENCE_EXCHANGE_PASSPHRASE" }}{{ end -}}
 {{- if eq $service "sink-webhooks" -}}
 {{- range include "ringfence.webhooks" $root | fromYamlArray -}}
@@ -123,7 +124,7 @@ names, ends the rendering.
 {{- end -}}
 {{- end -}}
 {{- if eq $service "feeds" -}}
-{{- $known := list "RINGFENCE_KAFKA_PASSWORD" "RINGFENCE_HTTP_TOKENS" "RINGFENCE_EXCHANGE_PASSPHRASE" "RINGFENCE_INGEST_SFTP_PASSWORD" -}}
+{{- $known := list "RINGFENCE_KAFKA_PASSWORD" "RINGFENCE_HTTP_TOKENS" "RINGFENCE_EXCHANGE_PASSPHRASE" "RINGFENCE_INGEST_SFTP_PASSWORD" "RINGFENCE_SCHEMA_REGISTRY_PASSWORD" -}}
 {{- $known = concat $known $proxies (include "ringfence.webhooks" $root | fromYamlArray) -}}
 {{- range keys $root.Values.secrets }}{{ if not (has . $known) }}{{ $taken = append $taken . }}{{ end }}{{ end -}}
 {{- end -}}

@@ -1,0 +1,262 @@
+"""Dialects `registry:<dialect>`: records in the wire format of Confluent's schema registry.
+
+    byte 0, the schema's id in four bytes, for Protobuf the message's indexes, then the data
+
+Avro, Protobuf and JSON are read by the schema of their id, and the call is read from them as JSON:
+by a mapping or by a switch's own dialect. Numbers stay what they are (a timestamp of Avro is its
+milliseconds or microseconds), bytes are base64, members of Protobuf have the names of the .proto.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import msgspec
+
+from stream.calls.dialects.dialect import (
+    WIRE_HEAD,
+    Dialect,
+    NoCall,
+    Transcoded,
+    Value,
+    schema_number,
+)
+from stream.core.model.call import RejectReason
+from stream.core.model.schemas import RegisteredSchema, Schemas, SchemaUnknown
+
+_TYPES_MAX: Final = 10_000
+_SCHEMAS_MAX: Final = 1000
+"""Compiled schemas that are kept: a topic has some ten."""
+_INDEXES_MAX: Final = 64
+"""Messages within messages that an index may name."""
+_EXTRA: Final = "reading it needs an extra: pip install 'ringfence[registry]'"
+Decode = Callable[[memoryview], bytes]
+
+
+class RegistryDialect(Transcoded):
+    """Records of the dialect `inner`, written by schemas of a registry."""
+
+    def __init__(self, name: str, inner: Dialect, schemas: Schemas) -> None:
+        super().__init__(name, inner)
+        self._schemas = schemas
+        self._decoders: dict[int, Decode] = {}
+
+    def text(self, value: Value, /) -> bytes:
+        """Return the record as JSON. Raises NoCall, RegistryDown."""
+        number = schema_number(value)
+        if number is None:
+            text = f"no Confluent wire format: if it is plain, its dialect is {self.inner.name}"
+            raise NoCall(RejectReason.WRONG_ENCODING, text)
+        decode = self._decoders.get(number)
+        if decode is None:
+            decode = self._decoder(number)
+        try:
+            return decode(memoryview(value)[WIRE_HEAD:])
+        except _Wrong as wrong:
+            text = f"schema {number}: {wrong}"
+            raise NoCall(RejectReason.WRONG_ENCODING, text) from None
+
+    def _decoder(self, number: int) -> Decode:
+        try:
+            found = _decoder_of(self._schemas.schema(number))
+        except SchemaUnknown as unknown:
+            raise NoCall(RejectReason.UNKNOWN_SCHEMA, str(unknown)) from None
+        except _Wrong as wrong:
+            text = f"schema {number} cannot be used: {wrong}"
+            raise NoCall(RejectReason.UNKNOWN_SCHEMA, text) from None
+        if len(self._decoders) >= _SCHEMAS_MAX:
+            self._decoders.clear()
+        self._decoders[number] = found
+        return found
+
+
+class _Wrong(ValueError):
+    """A schema or a record that cannot be read; its text quotes neither."""
+
+
+def _decoder_of(schema: RegisteredSchema) -> Decode:
+    match schema.kind:
+        case "AVRO":
+            return _avro(schema)
+        case "PROTOBUF":
+            return _protobuf(schema)
+        case "JSON":
+            return bytes
+    raise _Wrong(f"it is of the type {schema.kind[:20]}, not AVRO, PROTOBUF or JSON")
+
+
+def _avro(schema: RegisteredSchema) -> Decode:
+    try:
+        fastavro: Any = import_module("fastavro")
+    except ModuleNotFoundError as error:
+        raise _Wrong(_EXTRA) from error
+    named: dict[str, Any] = {}
+    try:
+        for _, text in schema.references:
+            fastavro.parse_schema(_plain(json.loads(text)), named)
+        parsed = fastavro.parse_schema(_plain(json.loads(schema.text)), named)
+        _refuse_endless(parsed, named, (), iter(range(_TYPES_MAX)))
+    except _Wrong:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _Wrong(f"it is no Avro schema ({type(error).__name__})") from error
+    except fastavro.schema.SchemaParseException as error:
+        raise _Wrong(f"it is no Avro schema ({type(error).__name__})") from error
+    read, encode = fastavro.schemaless_reader, msgspec.json.encode
+
+    def decode(data: memoryview) -> bytes:
+        file = io.BytesIO(data)
+        try:
+            record = read(file, parsed, None)
+        except _AVRO_FAULTS as error:
+            raise _Wrong(f"the data is not of it ({type(error).__name__})") from None
+        if file.tell() != len(data):
+            raise _Wrong(f"{len(data) - file.tell()} bytes are left over: it is of another schema")
+        return encode(record)
+
+    return decode
+
+
+_AVRO_FAULTS = (EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError)
+
+
+def _plain(schema: Any) -> Any:
+    """Return an Avro schema without logical types: a time beyond all calendars is no fault here."""
+    if isinstance(schema, dict):
+        return {key: _plain(value) for key, value in schema.items() if key != "logicalType"}
+    return [_plain(one) for one in schema] if isinstance(schema, list) else schema
+
+
+def _refuse_endless(
+    schema: Any, named: Mapping[str, Any], within: tuple[str, ...], budget: Iterator[int]
+) -> bool:
+    """Return whether a value of `schema` takes at least a byte. Raises _Wrong.
+
+    Ten bytes may say that an array has 2^60 items of none. A type that holds itself may be nested
+    as deep as the record is long, and fastavro's stack is C's.
+    """
+    if next(budget, None) is None:
+        raise _Wrong(f"it has more than {_TYPES_MAX:,} types within types")
+    if isinstance(schema, str) and schema in named:
+        schema = named[schema]
+    if isinstance(schema, list):
+        for one in schema:
+            _refuse_endless(one, named, within, budget)
+        return True
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if kind in {"array", "map"}:
+        inside = _refuse_endless(
+            schema["items" if kind == "array" else "values"], named, within, budget
+        )
+        if kind == "array" and not inside:
+            raise _Wrong("it has an array of items without a byte")
+        return True
+    if kind in {"record", "error"}:
+        if schema["name"] in within:
+            raise _Wrong("it has a type that holds itself")
+        below = (*within, schema["name"])
+        # All of them first: each has to be looked at.
+        takes = [_refuse_endless(one["type"], named, below, budget) for one in schema["fields"]]
+        return any(takes)
+    if kind == "fixed":
+        return bool(schema["size"] > 0)
+    if isinstance(kind, dict | list):
+        return _refuse_endless(kind, named, within, budget)
+    return bool(kind != "null")
+
+
+def _protobuf(schema: RegisteredSchema) -> Decode:
+    try:
+        names = ("descriptor_pb2", "descriptor_pool", "json_format", "message", "message_factory")
+        descriptors, pools, forms, messages, factory = (
+            import_module(f"google.protobuf.{name}") for name in names
+        )
+    except ModuleNotFoundError as error:
+        raise _Wrong(_EXTRA) from error
+    pool = pools.DescriptorPool()
+    own = "ringfence.proto"
+    try:
+        for name, text in (*_well_known(schema), *schema.references, (own, schema.text)):
+            file = descriptors.FileDescriptorProto()
+            file.ParseFromString(base64.b64decode(text, validate=True))
+            file.name = name
+            pool.Add(file)
+        top = list(pool.FindFileByName(own).message_types_by_name.values())
+    except messages.DecodeError as error:
+        raise _Wrong(_SERIALIZED) from error
+    except ValueError as error:
+        raise _Wrong(_SERIALIZED) from error
+    except (KeyError, TypeError) as error:
+        text = "it imports what the registry does not give, or is no Protobuf schema"
+        raise _Wrong(text) from error
+    classes: dict[tuple[int, ...], Any] = {}
+
+    def decode(data: memoryview) -> bytes:
+        indexes, at = _indexes(data)
+        made = classes.get(indexes)
+        if made is None:
+            made = classes[indexes] = factory.GetMessageClass(_message_at(top, indexes))
+        message = made()
+        try:
+            message.ParseFromString(bytes(data[at:]))
+            members = forms.MessageToDict(
+                message, preserving_proto_field_name=True, descriptor_pool=pool
+            )
+        except (messages.DecodeError, ValueError, TypeError, RecursionError) as error:
+            raise _Wrong(f"the data is not of it ({type(error).__name__})") from None
+        return msgspec.json.encode(members)
+
+    return decode
+
+
+_SERIALIZED: Final = "the registry does not give it with `format=serialized`, as Confluent's does"
+_WELL_KNOWN: Final = (
+    "any", "duration", "empty", "field_mask", "source_context", "struct", "timestamp", "wrappers",
+)  # fmt: skip
+
+
+def _well_known(schema: RegisteredSchema) -> Iterator[tuple[str, str]]:
+    """Yield Google's own files, which registries do not keep."""
+    there = {name for name, _ in schema.references}
+    for short in _WELL_KNOWN:
+        name = f"google/protobuf/{short}.proto"
+        if name not in there:
+            module: Any = import_module(f"google.protobuf.{short}_pb2")
+            yield name, base64.b64encode(module.DESCRIPTOR.serialized_pb).decode()
+
+
+def _indexes(data: memoryview) -> tuple[tuple[int, ...], int]:
+    """Return the message's indexes, zigzag varints, and where its data begins."""
+    count, at = _varint(data, 0)
+    if count == 0:
+        return (0,), at
+    if not 0 < count <= _INDEXES_MAX:
+        raise _Wrong("the list of message indexes is no list")
+    found = []
+    for _ in range(count):
+        index, at = _varint(data, at)
+        found.append(index)
+    return tuple(found), at
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift, byte in zip(range(0, 63, 7), data[at : at + 9], strict=False):
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+    raise _Wrong("the list of message indexes is no list")
+
+
+def _message_at(top: list[Any], indexes: tuple[int, ...]) -> Any:
+    there, found = top, None
+    for index in indexes:
+        if not 0 <= index < len(there):
+            raise _Wrong("no message has these indexes")
+        found = there[index]
+        there = list(found.nested_types)
+    return found

@@ -1,0 +1,248 @@
+"""A client of a Confluent-compatible schema registry, and the wait for its schemas.
+
+The client blocks; what it answered is kept for good.
+
+An id names one schema for ever, so the answer is asked for once. An id that the registry does not
+know is asked for again after `UNKNOWN_S`: somebody may restore a registry.
+"""
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Final
+from urllib.parse import quote, urlsplit
+
+import urllib3
+
+from stream.core.model.schemas import RegisteredSchema, RegistryDown, SchemaUnknown
+from stream.kafka.batch import RawBatch
+from stream.ops.clock import monotonic_s
+from stream.ops.retry import Backoff
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked, Problem, Problems
+
+log = logging.getLogger(__name__)
+
+ANSWER_BYTES_MAX: Final = 8 << 20
+REFERENCES_MAX: Final = 100
+"""Schemas that one schema may refer to, directly or not."""
+UNKNOWN_S: Final = 60.0
+UNKNOWN_MAX: Final = 10_000
+"""Ids kept as unknown: a record may name any of four billion."""
+_WAITS_S: Final = (0.5, 15.0)
+"""The first and the longest wait for a registry that is away."""
+_LOOK_S: Final = 0.05
+_JSON: Final = "application/vnd.schemaregistry.v1+json, application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaRegistrySection:
+    """`[schema_registry]`: address and access of a Confluent-compatible schema registry."""
+
+    url: Annotated[str, Checked(checks.maybe(checks.web_url))]
+    username: str
+    ca_file: str
+    cert_file: str
+    key_file: str
+    timeout_s: Annotated[float, Between(0.1, 300)]
+
+    def __post_init__(self) -> None:
+        found = checks.tls_files(self.ca_file, self.cert_file, self.key_file)
+        if urlsplit(self.url).username or urlsplit(self.url).password:
+            text = "must hold no login: username, and RINGFENCE_SCHEMA_REGISTRY_PASSWORD"
+            found.append(Problem(("url",), text))
+        if found:
+            raise Problems(found)
+
+
+@lru_cache(maxsize=8)
+def registry_of(section: SchemaRegistrySection, password: str) -> "SchemaRegistry":
+    """Return the process' one client of a registry: its answers serve all topics."""
+    return SchemaRegistry(section, password)
+
+
+class SchemaRegistry:
+    """The schemas of one registry. See `Schemas`."""
+
+    def __init__(self, section: SchemaRegistrySection, password: str) -> None:
+        self._url = section.url.rstrip("/")
+        self._timeout_s = section.timeout_s
+        self._headers = {"Accept": _JSON}
+        if section.username:
+            login = f"{section.username}:{password}"
+            self._headers |= urllib3.make_headers(basic_auth=login)
+        self._pool = _pool(section)
+        self._known: dict[int, RegisteredSchema] = {}
+        self._unknown: dict[int, tuple[float, str]] = {}
+
+    def missing(self, numbers: Iterable[int]) -> list[int]:
+        """Return those of `numbers` that were not asked for yet."""
+        now_s = monotonic_s()
+        return [
+            number
+            for number in dict.fromkeys(numbers)
+            if number not in self._known and self._unknown.get(number, (now_s,))[0] <= now_s
+        ]
+
+    def schema(self, number: int) -> RegisteredSchema:
+        """Return the schema of an id. Raises SchemaUnknown, RegistryDown."""
+        if (known := self._known.get(number)) is not None:
+            return known
+        until_s, why = self._unknown.get(number, (0.0, ""))
+        if until_s > monotonic_s():
+            raise SchemaUnknown(why)
+        try:
+            found = self._whole(f"/schemas/ids/{number}", f"schema {number}")
+        except SchemaUnknown as unknown:
+            if len(self._unknown) >= UNKNOWN_MAX:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[number] = (monotonic_s() + UNKNOWN_S, str(unknown))
+            raise
+        self._known[number] = found
+        return found
+
+    def _whole(self, path: str, what: str) -> RegisteredSchema:
+        answer = self._answer(path, what)
+        kind = str(answer.get("schemaType") or "AVRO")
+        references: dict[str, str] = {}
+        if kind == "PROTOBUF":
+            # Its text would need a compiler; the registry has it parsed already.
+            answer = self._answer(f"{path}?format=serialized", what)
+        self._refer(answer, kind, references, what)
+        return RegisteredSchema(kind, _text(answer, what), tuple(references.items()))
+
+    def _refer(
+        self, answer: Mapping[str, Any], kind: str, found: dict[str, str], what: str
+    ) -> None:
+        """Add what a schema refers to, each after its own references."""
+        for one in answer.get("references") or ():
+            try:
+                name, subject, version = str(one["name"]), str(one["subject"]), int(one["version"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise SchemaUnknown(f"{what} has a reference that cannot be read") from error
+            if name in found:
+                continue
+            if len(found) >= REFERENCES_MAX:
+                raise SchemaUnknown(f"{what} refers to more than {REFERENCES_MAX} schemas")
+            found[name] = ""  # a circle ends here
+            path = f"/subjects/{quote(subject, safe='')}/versions/{version}"
+            more = "?format=serialized" if kind == "PROTOBUF" else ""
+            its = self._answer(path + more, f"{what}: {name}")
+            self._refer(its, kind, found, what)
+            del found[name]
+            found[name] = _text(its, what)
+
+    def _answer(self, path: str, what: str) -> Mapping[str, Any]:
+        try:
+            with self._pool.request(
+                "GET",
+                self._url + path,
+                headers=self._headers,
+                preload_content=False,
+                retries=False,
+                redirect=False,
+                timeout=urllib3.Timeout(total=self._timeout_s),
+            ) as response:
+                body = response.read(ANSWER_BYTES_MAX + 1)
+                status = response.status
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            # Its text may hold the whole address.
+            raise RegistryDown(f"{self._url} does not answer ({type(error).__name__})") from None
+        if status == 404:
+            raise SchemaUnknown(f"the schema registry has no {what}")
+        if status in {401, 403}:
+            text = "look at [schema_registry] username and RINGFENCE_SCHEMA_REGISTRY_PASSWORD"
+            raise RegistryDown(f"{self._url} answers {status}: {text}")
+        if status != 200:
+            raise RegistryDown(f"{self._url} answers {status} for {what}")
+        if len(body) > ANSWER_BYTES_MAX:
+            raise SchemaUnknown(f"{what} has more than {ANSWER_BYTES_MAX >> 20} MB")
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise RegistryDown(f"{self._url} does not answer as a schema registry does")
+        return answer
+
+
+def _text(answer: Mapping[str, Any], what: str) -> str:
+    text = answer.get("schema")
+    if not isinstance(text, str):
+        raise SchemaUnknown(f"{what} has no text in the registry's answer")
+    return text
+
+
+def _pool(section: SchemaRegistrySection) -> urllib3.PoolManager:
+    if not section.url.startswith("https:"):
+        return urllib3.PoolManager(maxsize=2)
+    context = ssl.create_default_context(cafile=section.ca_file or None)
+    if section.cert_file:
+        context.load_cert_chain(section.cert_file, section.key_file, password="")
+    return urllib3.PoolManager(maxsize=2, ssl_context=context)
+
+
+class SchemasAhead:
+    """Fetches the schemas of a batch before it is decoded, however long the registry is away.
+
+    `number_of` gives the id in a record of `topics`. `leaves`: the batch is not ours any more, or
+    the process stops, so it is waited for no longer.
+    """
+
+    def __init__(
+        self,
+        registry: SchemaRegistry,
+        topics: Collection[str],
+        number_of: Callable[[bytes], int | None],
+        leaves: Callable[[RawBatch], bool],
+    ) -> None:
+        self._registry, self._topics = registry, frozenset(topics)
+        self._number_of, self._leaves = number_of, leaves
+        self.down = ""
+
+    async def before(self, raw: RawBatch) -> None:
+        """Return once all schemas of the batch were asked for, or nobody waits for it any more."""
+        numbers = self._numbers(raw)
+        backoff = Backoff(*_WAITS_S)
+        while wanted := self._registry.missing(numbers):
+            try:
+                await asyncio.to_thread(self._fetch, wanted)
+            except RegistryDown as down:
+                wait_s = backoff.next_s()
+                self.down = str(down)
+                log.warning("calls wait for a schema: %s: again in %.1f s", down, wait_s)
+                if await self._left(raw, wait_s):
+                    return
+        if self.down:
+            log.info("schema registry recovered")
+            self.down = ""
+
+    def _numbers(self, raw: RawBatch) -> set[int]:
+        found = set()
+        for segment in raw.segments:
+            if segment.partition.topic in self._topics:
+                for row in range(segment.start, segment.stop):
+                    value = raw.values[row]
+                    number = None if value is None else self._number_of(value)
+                    if number is not None:
+                        found.add(number)
+        return found
+
+    def _fetch(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            try:
+                self._registry.schema(number)
+            except SchemaUnknown:
+                continue  # kept as unknown: the decoder rejects its records
+
+    async def _left(self, raw: RawBatch, wait_s: float) -> bool:
+        until_s = monotonic_s() + wait_s
+        while monotonic_s() < until_s:
+            if self._leaves(raw):
+                return True
+            await asyncio.sleep(_LOOK_S)
+        return False

@@ -1,0 +1,172 @@
+"""Records in the wire format of a schema registry, and whatever else stands on such a topic."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream.calls.decode import decode
+from stream.calls.dialects import dialect_named
+from stream.calls.dialects.dialect import Dialect, NoCall, schema_number
+from stream.calls.dialects.mapping_settings import MappingSettings
+from stream.calls.encodings.registry import RegistryDialect
+from stream.calls.trunks import Trunks
+from stream.core.model.call import RejectReason
+from stream.core.model.schemas import RegisteredSchema, SchemaUnknown
+from tests.support.builders import DECODING, raw_of
+from tests.support.schema_registry import AVRO, AVRO_SCHEMA, JSON, PLAIN, PROTOBUF, SCHEMAS
+
+ACME = MappingSettings(
+    "json",
+    {
+        "call_id": "id",
+        "caller": "from",
+        "callee": "to.number",
+        "started_at": "started",
+        "duration_s": "seconds",
+    },
+)
+
+
+class Held:
+    """Schemas that a registry has given."""
+
+    def __init__(self, **more: RegisteredSchema) -> None:
+        self.schemas = {
+            number: RegisteredSchema(one.get("schemaType", "AVRO"), one["schema"])
+            for number, one in SCHEMAS.items()
+        } | {int(name[1:]): schema for name, schema in more.items()}
+
+    def schema(self, number: int) -> RegisteredSchema:
+        if number not in self.schemas:
+            raise SchemaUnknown(f"the schema registry has no schema {number}")
+        return self.schemas[number]
+
+
+def dialect(inner: str = "ringfence", **more: RegisteredSchema) -> Dialect:
+    return RegistryDialect(f"registry:{inner}", dialect_named(inner, {"acme": ACME}), Held(**more))
+
+
+def framed(number: int, data: bytes) -> bytes:
+    return b"\0" + number.to_bytes(4) + data
+
+
+def refused(value: bytes, inner: str = "ringfence", **more: RegisteredSchema) -> NoCall:
+    with pytest.raises(NoCall) as caught:
+        dialect(inner, **more).key_fields(value)
+    return caught.value
+
+
+def test_avro_is_read_by_a_mapping() -> None:
+    """Members in records, unions, and times as milliseconds."""
+    read = dialect("mapping:acme")
+    fields = read.key_fields(AVRO)
+    assert fields.call_id == "9f2c0000-0000-4000-8000-000000000001"
+    assert (fields.caller, fields.callee) == ("+447700900101", "+66812345678")
+    details = read.details(AVRO)
+    assert (details.started_at_s, details.duration_s) == (1795593723.0, 61.5)
+    assert read.found(AVRO)["callee"].raw == "+66812345678"
+
+
+@pytest.mark.parametrize(("value", "call_id"), [(PROTOBUF, "p-1"), (PLAIN, "p-2"), (JSON, "j-1")])
+def test_protobuf_and_json_are_read_too(value: bytes, call_id: str) -> None:
+    """A message within a message, one at the top, and plain JSON behind the schema's id."""
+    fields = dialect().key_fields(value)
+    assert (fields.call_id, fields.callee) == (call_id, "+66812345678")
+
+
+def test_what_is_rejected_keeps_its_own_bytes() -> None:
+    """Damaged records, unknown schemas and other formats are named, and calls beside them count."""
+    values = [
+        AVRO,
+        framed(99, b"x" * 9),
+        AVRO[:-3],
+        AVRO + b"more",
+        b'{"call_id":"plain"}',
+        framed(4, b'{"call_id":"a","call_id":"b","caller":"+447700900101","callee":"+1"}'),
+        framed(4, b"\xff\xfe{}"),
+        None,
+    ]
+    raw = raw_of(*values)
+    for inner, calls in (("mapping:acme", 1), ("ringfence", 0)):
+        batch = decode(raw, {"calls": dialect(inner)}, Trunks("TH", {}), DECODING)
+        assert len(batch) == calls
+        first = int(raw.offsets[0])
+        kept = {one.origin.offset - first: one for one in batch.rejected}
+        assert all(one.value == values[offset] for offset, one in kept.items())
+        assert kept[1].reason is RejectReason.UNKNOWN_SCHEMA
+        assert kept[2].reason is kept[3].reason is kept[4].reason is RejectReason.WRONG_ENCODING
+        assert "left over" in kept[3].detail
+    assert kept[5].reason is RejectReason.DUPLICATE_KEY
+    assert kept[6].reason in {RejectReason.NOT_UTF8, RejectReason.NOT_JSON}
+    assert kept[7].reason is RejectReason.TOMBSTONE
+
+
+def test_the_wire_format_is_named_on_other_topics() -> None:
+    """A topic in a plain dialect says which schema its records name, and what to write."""
+    raw = raw_of(AVRO)
+    batch = decode(raw, {"calls": dialect_named("kamailio", {})}, Trunks("TH", {}), DECODING)
+    (one,) = batch.rejected
+    assert one.detail == "Confluent wire format, schema id 1: use registry:kamailio"
+
+
+def test_schemas_that_cannot_be_used_are_named() -> None:
+    """Another type, no schema, a descriptor that is a text; each keeps its records for later."""
+    cases = {
+        "THRIFT": RegisteredSchema("THRIFT", ""),
+        "no Avro": RegisteredSchema("AVRO", '{"type": "rec"}'),
+        "no Avro schema": RegisteredSchema("AVRO", "[1, 2"),
+        "serialized": RegisteredSchema("PROTOBUF", 'syntax = "proto3";'),
+        "without a byte": RegisteredSchema("AVRO", '{"type": "array", "items": "null"}'),
+        "holds itself": RegisteredSchema(
+            "AVRO",
+            json.dumps(
+                {"type": "record", "name": "A", "fields": [{"name": "a", "type": ["null", "A"]}]}
+            ),
+        ),
+    }
+    for words, schema in cases.items():
+        found = refused(framed(7, b"\0\0"), _7=schema)
+        assert (found.reason, words in found.detail) == (RejectReason.UNKNOWN_SCHEMA, True), found
+
+
+def test_types_within_types_are_bounded() -> None:
+    """A small schema that stands for a million types ends as a reason."""
+    inner: Any = "string"
+    for level in range(20):
+        fields = [{"name": name, "type": inner} for name in ("a", "b")]
+        fields[1]["type"] = f"N{level - 1}" if level else "string"
+        inner = {"type": "record", "name": f"N{level}", "fields": fields}
+    found = refused(framed(7, b"\0"), _7=RegisteredSchema("AVRO", json.dumps(inner)))
+    assert "types within types" in found.detail
+
+
+def test_references_are_schemas_of_their_own() -> None:
+    """An Avro type and a Protobuf file of another subject."""
+    party = AVRO_SCHEMA["fields"][2]["type"] | {"namespace": "carrier"}
+    fields = [dict(one) for one in AVRO_SCHEMA["fields"]]
+    fields[2]["type"] = "carrier.Party"
+    whole = json.dumps({**AVRO_SCHEMA, "fields": fields})
+    schema = RegisteredSchema("AVRO", whole, (("carrier.Party", json.dumps(party)),))
+    assert dialect("mapping:acme", _1=schema).key_fields(AVRO).callee == "+66812345678"
+    missing = base64.b64encode(b"\x0a\x01a\x1a\x07b.proto").decode()
+    found = refused(framed(7, b"\0"), _7=RegisteredSchema("PROTOBUF", missing))
+    assert "imports what the registry does not give" in found.detail
+
+
+@given(st.sampled_from([1, 2, 4]), st.binary(max_size=200))
+def test_any_bytes_are_a_call_or_a_reason(number: int, data: bytes) -> None:
+    """Nothing that a producer writes behind an id ends otherwise."""
+    read = dialect("mapping:acme")
+    raw = raw_of(framed(number, data))
+    batch = decode(raw, {"calls": read}, Trunks("TH", {}), DECODING)
+    assert len(batch) + len(batch.rejected) == 1
+
+
+def test_an_id_is_read_only_where_data_follows() -> None:
+    """Empty records, other first bytes and a head alone name no schema."""
+    assert schema_number(AVRO) == 1
+    assert [schema_number(value) for value in (b"", b"\0\0\0\0\1", b"{}" * 9)] == [None] * 3

@@ -1,0 +1,112 @@
+"""The client of a schema registry: asked once, named faults, no login in any of them."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stream.calls.dialects.dialect import schema_number
+from stream.core.model.schemas import RegistryDown, SchemaUnknown
+from stream.kafka import schema_registry as module
+from stream.kafka.schema_registry import SchemaRegistry, SchemaRegistrySection, SchemasAhead
+from stream.ops.schema.toml import Problems
+from tests.support.builders import raw_of
+from tests.support.schema_registry import AVRO, DESCRIPTOR, ScriptedRegistry, scripted_registry
+from tests.support.waiting import until
+
+NO_TLS = {"ca_file": "", "cert_file": "", "key_file": ""}
+LEAST: dict[str, Any] = {"username": "", **NO_TLS, "timeout_s": 5.0}
+
+
+@pytest.fixture
+def server() -> Iterator[ScriptedRegistry]:
+    with scripted_registry() as registry:
+        yield registry
+
+
+def client(url: str, password: str = "", **fields) -> SchemaRegistry:
+    return SchemaRegistry(SchemaRegistrySection(url=url, **{**LEAST, **fields}), password)
+
+
+def test_each_schema_is_asked_for_once(server: ScriptedRegistry) -> None:
+    """With the login; of Protobuf the parsed form; unknown ids are not asked for again at once."""
+    registry = client(f"{server.url}/", "word", username="me")
+    for _ in range(2):
+        assert registry.schema(1).kind == "AVRO"
+        assert registry.schema(2) == ("PROTOBUF", DESCRIPTOR, ())
+        with pytest.raises(SchemaUnknown, match="no schema 9"):
+            registry.schema(9)
+    paths = ["/schemas/ids/1", "/schemas/ids/2", "/schemas/ids/2?format=serialized"]
+    assert server.asked == [*paths, "/schemas/ids/9"]
+    assert set(server.logins) == {"Basic " + base64.b64encode(b"me:word").decode()}
+    assert registry.missing([1, 2, 9, 7, 7]) == [7]
+
+
+def test_references_come_before_what_needs_them(server: ScriptedRegistry) -> None:
+    """Also those of references; a circle ends."""
+    one = {"name": "one", "subject": "a/b", "version": 1}
+    two = {"name": "two", "subject": "two", "version": 3}
+    server.schemas[7] = {"schema": "whole", "references": [one]}
+    server.subjects["a%2Fb", "1"] = {"schema": "first", "references": [two]}
+    server.subjects["two", "3"] = {"schema": "second", "references": [one]}
+    assert client(server.url).schema(7).references == (("two", "second"), ("one", "first"))
+    server.schemas[8] = {"schema": "whole", "references": [{"name": "x"}]}
+    with pytest.raises(SchemaUnknown, match="reference"):
+        client(server.url).schema(8)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(401, "RINGFENCE_SCHEMA_REGISTRY_PASSWORD"), (500, "answers 500")]
+)
+def test_outages_say_what_to_look_at(server: ScriptedRegistry, status: int, words: str) -> None:
+    """And nothing is taken for unknown meanwhile."""
+    registry = client(server.url, "secret words", username="me")
+    server.status = status
+    with pytest.raises(RegistryDown, match=words) as caught:
+        registry.schema(1)
+    assert "secret words" not in str(caught.value)
+    server.status = 200
+    assert registry.schema(1).kind == "AVRO"
+
+
+def test_a_server_that_is_away_or_no_registry_is_an_outage(
+    server: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listens, or another service does; an answer without end is none."""
+    with pytest.raises(RegistryDown, match="does not answer"):
+        client("http://127.0.0.1:9").schema(1)
+    monkeypatch.setattr(server, "answer", lambda _: (200, ["no registry"]))
+    with pytest.raises(RegistryDown, match="as a schema registry does"):
+        client(server.url).schema(1)
+    monkeypatch.setattr(module, "ANSWER_BYTES_MAX", 5)
+    with pytest.raises(SchemaUnknown, match="MB"):
+        client(server.url).schema(1)
+
+
+def test_a_login_in_the_address_is_refused() -> None:
+    """It would stand in logs and in `config show`."""
+    with pytest.raises(Problems):
+        SchemaRegistrySection(url="https://me:word@registry.example", **LEAST)
+
+
+async def test_a_batch_waits_for_its_schemas(
+    server: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through an outage, and no longer than the batch is ours; other topics wait for nothing."""
+    monkeypatch.setattr(module, "_WAITS_S", (0.01, 0.01))
+    registry, leaves = client(server.url), False
+    ahead = SchemasAhead(registry, ["calls"], schema_number, lambda _: leaves)
+    await ahead.before(raw_of(AVRO, topics=("others",)))
+    assert server.asked == []
+    server.status = 503
+    waiting = asyncio.create_task(ahead.before(raw_of(AVRO, b"plain", None)))
+    await until(lambda: ahead.down, "the outage is told")
+    assert "answers 503" in ahead.down
+    server.status = 200
+    await waiting
+    assert (ahead.down, registry.missing([1])) == ("", [])
+    server.status, leaves = 503, True
+    await ahead.before(raw_of(b"\0\0\0\0\x07data"))
+    assert registry.missing([7]) == [7]
