@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
+import msgspec
+
 from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Details, NoCall, RecordField, SwitchSettings, Value
@@ -35,7 +37,10 @@ def read_object(
     if not record:
         raise NoCall(RejectReason.WRONG_TYPE, "no JSON object with something in it")
     held = bytes(value)
-    found = {name: fields.read(raw) for name, raw in record.items() if name in wanted}
+    # What cannot be kept, such as 1e999, is not null: a number that is called might be hidden so.
+    found = {
+        name: fields.read(raw, msgspec.UNSET) for name, raw in record.items() if name in wanted
+    }
     if _ESCAPED in held or any(held.count(b'"%b"' % name.encode()) > 1 for name in found):
         _refuse_twice(held, wanted - many)
     return found
@@ -211,6 +216,6 @@ class FlatDialect:
 
 def _found(record: Attributes, names: Names) -> RecordField:
     for name in names:
-        if record.get(name) not in (None, ""):
+        if record.get(name) not in (None, "", msgspec.UNSET):
             return RecordField(name, record[name])
     return RecordField(" or ".join(names), None)

@@ -65,11 +65,11 @@ def _read(value: Value) -> ChannelRecord:
     except expat.ExpatError as error:
         place = f"line {error.lineno}, column {error.offset}"
         detail = f"{place}: {expat.ErrorString(error.code)}"
-        mended = _mended(data)
+        wanted = _of_wanted(data)
         try:
-            if mended is None:
+            if wanted is None:
                 raise NoCall(RejectReason.NOT_XML, detail) from error
-            document = _Document(mended)
+            document = _Document(wanted)
         except expat.ExpatError:
             raise NoCall(RejectReason.NOT_XML, detail) from error
     if not document.variables:
@@ -78,7 +78,7 @@ def _read(value: Value) -> ChannelRecord:
     return ChannelRecord(Variables(**document.variables), Flow(Profile(**document.profile)))
 
 
-def _mended(data: bytes) -> bytes | None:
+def _of_wanted(data: bytes) -> bytes | None:
     """Return the document with nothing but wanted variables; None: it is none of this module.
 
     A caller's header may hold what looks like variables. So one that is given twice is left out,
