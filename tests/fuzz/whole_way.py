@@ -38,7 +38,6 @@ from tests.fuzz.json_records import changed
 from tests.fuzz.json_records import mutants as mapped_mutants
 from tests.fuzz.scan import DIALECTS as MAPPED
 from tests.fuzz.scan import KERNELS_DIR
-from tests.fuzz.switch_records import SETTINGS
 from tests.support.builders import NOW_S, blocklists, live, raw_of
 
 HOSTILE = (
@@ -55,6 +54,7 @@ TRUNKS = Trunks(
 DIALECTS: dict[str, tuple[Dialect, ...]] = switch_records.DIALECTS | {
     f"mapping:{name}": (dialect,) for name, dialect in MAPPED.items()
 }
+SETTINGS = replace(switch_records.SETTINGS, attestation=True)  # a rule asks for it
 ROUND, BATCH = 600, 30
 Seen = list[object]
 
