@@ -163,7 +163,9 @@ class Applier:
     async def _known(self, state: FeedState, arrival: Arrival) -> VersionRecord | None:
         """Return the verdict on these very bytes from before; None: assess them (again)."""
         feed, accepted, fetched = self.feed, state.accepted, arrival.fetched
-        same = accepted is not None and accepted.sha256 == fetched.sha256
+        same = accepted is not None and (
+            (accepted.sha256, accepted.read_as) == (fetched.sha256, arrival.read_as)
+        )
         if accepted is not None and same and accepted.is_meant_as(feed):
             # Reports without dates are renewed in time, unless the gate stopped that before.
             is_due = accepted.whole and self.now_s - accepted.renewed_at_s >= feed.renew_s
@@ -175,6 +177,8 @@ class Applier:
                 )
         for record in (state.held, state.refused):
             if record is None or (record.sha256, record.settings) != (fetched.sha256, feed.digest):
+                continue
+            if record.read_as != arrival.read_as:
                 continue
             if record.is_meant_as(feed):
                 over = record.reason == GateReason.AGREEMENT_EXPIRED.value
@@ -270,4 +274,5 @@ class Applier:
             meaning=feed.meaning,
             sent_by=arrival.sent_by,
             sent_why=arrival.sent.reason if arrival.sent is not None else "",
+            read_as=arrival.read_as,
         )

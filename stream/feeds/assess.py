@@ -14,7 +14,7 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.entry import Columns
 from stream.core.model.errors import ListUnknown
 from stream.feeds.diff import FeedDifference, difference, owned_by
-from stream.feeds.feed import ID_CHARS, Feed, FeedState, VersionRecord
+from stream.feeds.feed import ID_CHARS, Feed, FeedState, ReadAs, VersionRecord
 from stream.feeds.gate import GateDecision, Last, VersionFacts, decide
 from stream.feeds.read import read_version
 from stream.feeds.row_checks import Surroundings, VersionRead
@@ -29,11 +29,15 @@ from stream.lists.store.rewrite import Move, rehashed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A version: its file, and when it came. `sent` handed it in, None: it was fetched."""
+    """A version: its file, and when it came. `sent` handed it in, None: it was fetched.
+
+    `read_as` is how it is read, None: as the feed's file says.
+    """
 
     fetched: Fetched
     at_s: int
     sent: By | None = None
+    read_as: ReadAs | None = None
 
     @property
     def id(self) -> str:
@@ -59,7 +63,7 @@ class Arrival:
             published_ms=record.published_ms,
         )
         sent = By(record.sent_by, record.sent_why) if record.sent_by else None
-        return cls(fetched=fetched, at_s=record.at_s, sent=sent)
+        return cls(fetched=fetched, at_s=record.at_s, sent=sent, read_as=record.read_as)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ async def assess(
     Without a list store it is compared with nothing. `move` takes the list to another key: what is
     a fingerprint alone can then not be compared, and counts as new. `released`: a person let it in.
     """
+    feed = feed if arrival.read_as is None else arrival.read_as.over(feed)
     fetched, circle = arrival.fetched, feed.circle
     allowed: Sequence[AllowEntry] = ()
     if list_store is not None:
@@ -125,14 +130,21 @@ async def assess(
             renew_s=feed.renew_s,
             states=feed.format == "snapshot",
         )
-    seen = VersionFacts(
-        sha256=fetched.sha256,
-        whole=fetched.whole,
+    seen = _facts(arrival, around.agreement_over(feed.list_name, now_s), read, change)
+    return Assessed(read, seen, decide(seen, last, feed.gate), change)
+
+
+def _facts(
+    arrival: Arrival, agreement_over: str, read: VersionRead, change: FeedDifference | None
+) -> VersionFacts:
+    return VersionFacts(
+        sha256=arrival.fetched.sha256,
+        whole=arrival.fetched.whole,
         unreadable=read.unreadable,
         too_coarse=read.too_coarse,
-        agreement_over=around.agreement_over(feed.list_name, now_s),
+        agreement_over=agreement_over,
         sent_by=arrival.sent_by,
-        as_of_s=fetched.as_of_s,
+        as_of_s=arrival.fetched.as_of_s,
         good=read.good,
         bad=read.bad,
         expired=read.expired,
@@ -141,7 +153,6 @@ async def assess(
         rows=dict(read.found),
         looks=dict(read.looks),
     )
-    return Assessed(read, seen, decide(seen, last, feed.gate), change)
 
 
 def _sizes(last: Last | None, read: VersionRead) -> FeedDifference:

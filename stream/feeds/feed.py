@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -74,6 +74,27 @@ class Feed:
         )
 
 
+class ReadAs(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """A way to read one version, in place of the feed file's: a person chose it on the page.
+
+    `dates` and `buddhist` are as in `Dates`, `region` is the country of national numbers.
+    """
+
+    format: Format
+    options: ReadOptions = msgspec.field(default_factory=ReadOptions)
+    region: str | None = None
+    dates: Literal["iso", "day-month", "month-day"] = "iso"
+    buddhist: bool = False
+
+    def over(self, feed: Feed) -> Feed:
+        """Return the feed as this version is read. Categories and limits stay the feed's."""
+        dates = replace(feed.reading.dates, order=self.dates, buddhist=self.buddhist)
+        reading = replace(feed.reading, region=self.region, dates=dates, unknown_category="other")
+        return replace(feed, format=self.format, options=self.options, header=(), reading=reading)
+
+
 class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One version of a feed: its content in figures, and the verdict on it.
 
@@ -85,7 +106,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     it. `list_name` and `meaning` are those of the feed's file at that time, "" in old records.
     `to_leave` are lists that the feed filled before; they may have its reports until a whole
     version comes. `sent_by` and `sent_why` are those of the person or client who handed it in, "":
-    it was fetched.
+    it was fetched. `read_as` is how it is read, None: as the feed's file says.
     """
 
     id: str
@@ -125,6 +146,7 @@ class VersionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     to_leave: tuple[str, ...] = ()
     sent_by: str = ""
     sent_why: str = ""
+    read_as: ReadAs | None = None
 
     def is_meant_as(self, feed: Feed) -> bool:
         """Return whether the feed's file still gives it the same meaning."""

@@ -157,6 +157,7 @@ class _Serving(Service):
     def _parts(self, redress: AppealService, pages: PageParts) -> Parts:
         """Return the parts that the routes share."""
         settings = self.settings
+        pages.push.told = lambda verdict: self._metrics.versions.labels(verdict).inc()
         return Parts(
             settings=settings.serve,
             auth=self._auth,

@@ -90,10 +90,12 @@ class NavEntry:
 
 _ALL: Final = frozenset({ClientRole.VIEWER, ClientRole.PARTNER, ClientRole.OPERATOR})
 _INSIDE: Final = frozenset({ClientRole.VIEWER, ClientRole.OPERATOR})
+_HANDING: Final = frozenset({ClientRole.PARTNER, ClientRole.OPERATOR})
 ENTRIES: Final = (
     NavEntry("Overview", "/", _INSIDE),
     NavEntry("Lists", "/lists", _ALL),
     NavEntry("Feeds", "/feeds", _INSIDE),
+    NavEntry("Hand in", "/files", _HANDING),
     NavEntry("Agreements", "/agreements", _ALL),
     NavEntry("One number", "/number", _INSIDE),
     NavEntry("Decisions", "/decisions", _INSIDE),

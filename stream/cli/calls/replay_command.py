@@ -17,6 +17,7 @@ from rich.text import Text
 
 from stream.cli.common import key_of, moment_in, say_waiting, seconds_in, settings_of, until_ms
 from stream.cli.feeds.feed_check import recognised_feed, setup_of
+from stream.cli.feeds.feed_preview import ReadAsJson, read_as
 from stream.cli.options import Actor, ConfigFiles, Reason, UntilTime
 from stream.cli.output import STDOUT, USAGE, fail, note, print_table, say, write_out
 from stream.cli.progress_bars import progress
@@ -28,6 +29,7 @@ from stream.core.model.errors import FilterUnreadable, SnapshotUnreadable
 from stream.core.model.on_trial import Target
 from stream.engine.decider import decoder_for
 from stream.engine.live_lists import lists_now
+from stream.feeds.feed import ReadAs
 from stream.insight.replay.candidates import ReplayWorld, content_of, file_read, key_for, live_list
 from stream.insight.replay.recording import (
     ReplaySpan,
@@ -92,6 +94,7 @@ class Wanted:
     feed: str | None
     policy: Path | None
     enforce_trials: bool
+    read_as: ReadAs | None = None
 
 
 def replay_command(
@@ -103,6 +106,7 @@ def replay_command(
     feed: Annotated[
         str | None, typer.Option(help="Read the file as this feed's file says.")
     ] = None,
+    reading: ReadAsJson = "",
     policy: PolicyFile = None,
     enforce_trials: Trials = False,
     at: At = None,
@@ -126,7 +130,7 @@ def replay_command(
     Example: ringfence replay --from 1d --candidate KH/scam@412 --out replay.html
     """
     settings = settings_of(config)
-    wanted = Wanted(candidate or (), as_list, feed, policy, enforce_trials)
+    wanted = Wanted(candidate or (), as_list, feed, policy, enforce_trials, read_as(reading))
     asked = _asked(settings, topic, since, until, rate)
     at_s = now_s() if at is None else moment_in(at) // 1000
     if full:
@@ -287,6 +291,7 @@ def _file(
     settings = world.settings
     if wanted.feed is not None:
         feed = setup_of(settings, wanted.feed).feed
+        feed = feed if wanted.read_as is None else wanted.read_as.over(feed)
     else:
         feed = recognised_feed(settings, path)
     name = wanted.as_list or feed.list_name

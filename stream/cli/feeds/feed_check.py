@@ -32,7 +32,7 @@ from stream.core.model.errors import ConfigInvalid, ListStoreDown, ListStoreUnsa
 from stream.feeds.assess import Arrival, Assessed, assess, last_of
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.proposal import FeedProposal
-from stream.feeds.feed import READING, Feed
+from stream.feeds.feed import READING, Feed, ReadAs
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.file_report import (
     RejectedSeen,
@@ -48,6 +48,7 @@ from stream.feeds.read import is_whole
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import VersionFiles
+from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
 
@@ -111,13 +112,9 @@ def check(
             text = "--region, --number and --sheet are said by the feed's file: leave them out"
             fail(text, USAGE)
         feed = setup_of(settings, name).feed
-    with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
-        versions = VersionFiles(Path(folder), feed.name)
-        whole = is_whole(feed, file, said=not increment)
-        arrival = _arrival(file, whole=whole)
-        versions.place(arrival.id).mkdir(parents=True)
-        found, unknown = asyncio.run(_assessed(settings, feed, arrival, versions, name is not None))
-        rejected = _rejected(versions.rejects(arrival.id))
+    found, unknown, rejected = looked_at(
+        settings, feed, file, whole=not increment, compared=name is not None
+    )
 
     def draw() -> None:
         if proposal is not None:
@@ -206,12 +203,33 @@ def _recognised(settings: EngineSettings, file: Path, told: Told) -> FeedProposa
 
     Raises InputUnreadable.
     """
-    found = _detected(settings, file, told)
+    found = detected(settings, file, told)
     return found[0] if found else FeedProposal(format_of(file), 0, "")
 
 
-def _detected(settings: EngineSettings, file: Path, told: Told) -> tuple[FeedProposal, ...]:
+def detected(settings: EngineSettings, file: Path, told: Told) -> tuple[FeedProposal, ...]:
+    """Return the ways to read a file, with the answers that a person gave."""
     return detect(file, _regions(settings, told.region), now_s(), told.number, told.sheet)
+
+
+def looked_at(
+    settings: EngineSettings,
+    feed: Feed,
+    file: Path,
+    *,
+    whole: bool = True,
+    compared: bool = True,
+    sent: By | None = None,
+    read_as: ReadAs | None = None,
+) -> tuple[Assessed, str, tuple[RejectedSeen, ...]]:
+    """Return the findings on a file, why it was compared with nothing ("": it was), bad rows."""
+    with tempfile.TemporaryDirectory(prefix="ringfence-check-") as folder:
+        versions = VersionFiles(Path(folder), feed.name)
+        arrival = _arrival(file, whole=is_whole(feed, file, said=whole))
+        arrival = replace(arrival, sent=sent, read_as=read_as)
+        versions.place(arrival.id).mkdir(parents=True)
+        found, unknown = asyncio.run(_assessed(settings, feed, arrival, versions, compared))
+        return found, unknown, _rejected(versions.rejects(arrival.id))
 
 
 def _arrival(file: Path, *, whole: bool) -> Arrival:
@@ -314,7 +332,7 @@ def detect_(
     settings = settings_of(config)
     told = Told(region, number, sheet)
     try:
-        found = _detected(settings, file, told)
+        found = detected(settings, file, told)
     except InputUnreadable as error:
         fail(str(error), USAGE)
     command = asking("feeds detect", file, told)

@@ -11,6 +11,7 @@ import typer
 
 from stream.cli.common import own, settings_of, words_of
 from stream.cli.feeds.feed_check import check, detect_, setup_of
+from stream.cli.feeds.feed_preview import preview
 from stream.cli.feeds.feed_push import push, with_states
 from stream.cli.feeds.version_output import record_json, told_version
 from stream.cli.lazy_group import group
@@ -58,6 +59,7 @@ app = group()
 app.command("check")(check)
 app.command("detect")(detect_)
 app.command("push")(push)
+app.command("preview")(preview)
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
 VersionId = Annotated[

@@ -8,6 +8,7 @@ import typer
 
 from stream.cli.common import own, settings_of, text_in
 from stream.cli.feeds.feed_check import setup_of
+from stream.cli.feeds.feed_preview import ReadAsJson, read_as
 from stream.cli.feeds.version_output import told_version
 from stream.cli.options import Actor, ConfigFiles, FromPartner, Output, Reason, Strict, is_piped
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, render, say, warn_of_rejected
@@ -39,6 +40,7 @@ def push(
     called: Annotated[
         str, typer.Option("--called", help="The file's name where it comes from.")
     ] = "",
+    reading: ReadAsJson = "",
     actor: Actor = None,
     strict: Strict = False,
     config: ConfigFiles = None,
@@ -57,13 +59,14 @@ def push(
     if not setup.source.is_pushed:
         text = f'is fetched from {setup.source.kind}; only [from] kind = "push" takes a file'
         fail(f"feed {name} {text}", USAGE)
+    how = read_as(reading)
     prepare(_PRELOADED)
     said = text_in(called or ("stdin" if is_piped(file) else file.name), "--called", NAME_CHARS_MAX)
     of_file = replace(setup, source=setup.source.of_file(file))
 
     async def work(_: ListStore, feed_states: FeedStateStore) -> VersionRecord | Unusable:
         place = workplace_of(settings, feed_states)
-        follower = Follower(of_file, place, quiet=True, sent=HandedIn(said, who))
+        follower = Follower(of_file, place, quiet=True, sent=HandedIn(said, who, how))
         try:
             record = await follower.pull()
         except (FeedDown, WorkFailed) as fault:

@@ -45,7 +45,7 @@ _FIXED_HEADERS: Final = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 RETRY_S: Final = 1
-_FILES: Final = re.compile(r"/v1/feeds/[^/]+/versions|/files/(?:look|submit)")
+_FILES: Final = re.compile(r"/v1/feeds/[^/]+/versions|/files/(?:look|calls|submit)")
 """Addresses whose body is a file: it is written to disk as it comes, so no memory holds it."""
 _PROCESS: Final = secrets.token_hex(4)
 _count = count()

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 
 from stream.core.model.errors import ChangeConflict, Fault, FeedDown, FeedFault, ListStoreDown
 from stream.feeds.assess import Arrival
-from stream.feeds.feed import FeedState, VersionRecord, in_words
+from stream.feeds.feed import FeedState, ReadAs, VersionRecord, in_words
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.follow.feed_fetcher import Drop, FeedFetcher, put_away
 from stream.feeds.follow.subprocess_job import FeedJob, WorkFailed, done_apart
@@ -49,10 +49,11 @@ second, and a fork for each would be most of the work. Else it ends, and its mem
 
 @dataclass(frozen=True, slots=True)
 class HandedIn:
-    """A file that was handed in: its name where it comes from, and the person or client."""
+    """A file that was handed in: its name where it comes from, by whom, and how it is read."""
 
     name: str
     by: By
+    read_as: ReadAs | None = None
 
 
 class Follower:
@@ -201,7 +202,7 @@ class Follower:
             return Arrival(fetched=got, at_s=at_s)
         # Its path is that of a temporary file, and nothing is fetched from there again.
         got = replace(got, origin=self._sent.name, remember={}, as_of_s=at_s)
-        return Arrival(fetched=got, at_s=at_s, sent=self._sent.by)
+        return Arrival(fetched=got, at_s=at_s, sent=self._sent.by, read_as=self._sent.read_as)
 
     async def _bind(self) -> None:
         """Write the feed's scope at its list from time to time, if the feed brings hashes.

@@ -20,6 +20,7 @@ from stream.ops.clock import now_s
 
 PIECE: Final = 1 << 20
 """Bytes that are written at once, in a thread: a slow disk must not hold up lookups."""
+FIELDS_BYTES_MAX: Final = 32 * 1024
 _RETRY_S: Final = 5
 _FOLDER: Final = "handed-in"
 _LEFT_S: Final = 6 * 3600
@@ -28,11 +29,12 @@ _LEFT_S: Final = 6 * 3600
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A file of a request, its size, and the SHA-256 of its bytes."""
+    """A file of a request, its size, and the SHA-256 of its bytes. `fields` came before it."""
 
     path: Path
     size: int
     sha256: bytes
+    fields: bytes = b""
 
 
 @dataclass(slots=True)
@@ -47,15 +49,20 @@ class FileIntake:
         self._places = asyncio.Semaphore(self.at_once)
 
     @contextlib.asynccontextmanager
-    async def received(self, request: Request) -> AsyncIterator[ReceivedFile]:
-        """Write the body into a file that is there within the block. Raises ProblemError."""
+    async def received(
+        self, request: Request, *, with_fields: bool = False
+    ) -> AsyncIterator[ReceivedFile]:
+        """Write the body into a file that is there within the block. Raises ProblemError.
+
+        `with_fields`: the first line of the body is no part of the file.
+        """
         if self._places.locked():
             text = f"{self.at_once} files are worked on, which is the most; come again"
             raise ProblemError(ProblemKind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._places:
             folder = await asyncio.to_thread(self._made)
             try:
-                yield await _written(request, folder / "file")
+                yield await _written(request, folder / "file", with_fields=with_fields)
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
@@ -73,8 +80,8 @@ class FileIntake:
             raise ProblemError(ProblemKind.NOT_READY, text, retry_after_s=_RETRY_S) from error
 
 
-async def _written(request: Request, path: Path) -> ReceivedFile:
-    digest, size, held = hashlib.sha256(), 0, bytearray()
+async def _written(request: Request, path: Path, *, with_fields: bool) -> ReceivedFile:
+    digest, held, fields = hashlib.sha256(), bytearray(), b""
     with path.open("xb") as file:
 
         def write(data: bytes) -> None:
@@ -84,7 +91,15 @@ async def _written(request: Request, path: Path) -> ReceivedFile:
         try:
             async for piece in request.stream():
                 held += piece
-                size += len(piece)
+                if with_fields:
+                    fields, found, _ = bytes(held).partition(b"\n")
+                    if len(fields) > FIELDS_BYTES_MAX:
+                        text = f"the fields may have {FIELDS_BYTES_MAX} bytes"
+                        raise ProblemError(ProblemKind.TOO_LARGE, text)
+                    if not found:
+                        continue
+                    del held[: len(fields) + 1]
+                    with_fields = False
                 if len(held) >= PIECE:
                     await asyncio.to_thread(write, bytes(held))
                     held.clear()
@@ -92,6 +107,9 @@ async def _written(request: Request, path: Path) -> ReceivedFile:
         except OSError as error:
             text = f"[lists] state_dir takes no more: {error.strerror}"
             raise ProblemError(ProblemKind.NOT_READY, text, retry_after_s=_RETRY_S) from error
+        size = file.tell()
+    if with_fields:
+        raise ProblemError(ProblemKind.MALFORMED, "the body has no line with the form's fields")
     if not size:
         raise ProblemError(ProblemKind.MALFORMED, "the body is empty: it has to be the file")
-    return ReceivedFile(path, size, digest.digest())
+    return ReceivedFile(path, size, digest.digest(), fields)

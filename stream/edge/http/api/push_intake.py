@@ -20,7 +20,7 @@ from stream.feeds.feed_sources import FeedSetup
 class PushIntake:
     """The parts of handing in: the feeds of this moment, files, kept answers, our commands.
 
-    `home` is the country whose lists are ours.
+    `home` is the country whose lists are ours. `told` gets each verdict, for metrics.
     """
 
     feeds: Callable[[], Awaitable[Mapping[str, FeedSetup]]]
@@ -29,6 +29,7 @@ class PushIntake:
     commands: OwnCommands
     changer: ListChanger
     home: str
+    told: Callable[[str], object] = lambda _: None
 
     async def feed_of(self, client: Client, name: str) -> FeedSetup:
         """Return the feed that `client` may hand in. Raises ProblemError."""

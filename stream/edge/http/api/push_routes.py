@@ -7,11 +7,11 @@ differ. The process that answers lookups reads none of it.
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
 from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
-from prometheus_client import Counter
 
 from stream.core.model.errors import UNREADABLE
 from stream.edge.http.api.answers import answered
@@ -151,8 +151,7 @@ async def hand_in(
     async with push.files.received(request) as received:
 
         async def work() -> KeptAnswer:
-            verdicts = parts.metrics.versions
-            return await _decided(push, setup, received, by, reason_of(file, ""), verdicts)
+            return await _answered(push, setup, received, by, reason_of(file, ""))
 
         if not once:
             return response_of(await work())
@@ -161,24 +160,12 @@ async def hand_in(
     return response_of(kept, again=again)
 
 
-async def _decided(
-    push: PushIntake,
-    setup: FeedSetup,
-    received: ReceivedFile,
-    by: By,
-    called: str,
-    verdicts: Counter,
+async def _answered(
+    push: PushIntake, setup: FeedSetup, received: ReceivedFile, by: By, called: str
 ) -> KeptAnswer:
     """Have the command work on the file, and return the answer. Raises ProblemError."""
     feed = setup.feed
-    words = ["feeds", "push", feed.name, str(received.path), "--json"]
-    ran = await push.commands.take([*words, f"--called={called or 'by HTTP'}"], by)
-    try:
-        record = await asyncio.to_thread(_record_in, ran)
-    except ProblemError:
-        verdicts.labels("failed").inc()
-        raise
-    verdicts.labels(record["verdict"]).inc()
+    record = await decided(push, setup, received.path, by, called or "by HTTP")
     if record["verdict"] == GateVerdict.REFUSED:
         errors = [msgspec.to_builtins(one) for one in _findings(record)]
         text = "the gate refuses this version; the last good one stays"
@@ -187,6 +174,26 @@ async def _decided(
         )
     answer = answer_of(setup, record)
     return KeptAnswer("", _STATUS.get(GateVerdict(answer.verdict), 200), _encode(answer))
+
+
+async def decided(
+    push: PushIntake,
+    setup: FeedSetup,
+    path: FilePath,
+    by: By,
+    called: str,
+    more: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return the verdict of `ringfence feeds push`, as its JSON says it. Raises ProblemError."""
+    words = ["feeds", "push", setup.feed.name, str(path), "--json", f"--called={called}", *more]
+    ran = await push.commands.take(words, by)
+    try:
+        record = await asyncio.to_thread(_record_in, ran)
+    except ProblemError:
+        push.told("failed")
+        raise
+    push.told(record["verdict"])
+    return record
 
 
 def _record_in(ran: Ran) -> dict[str, Any]:

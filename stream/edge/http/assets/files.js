@@ -1,0 +1,118 @@
+/* Hand in a file. The browser keeps the file and sends it with each step; the server keeps nothing. */
+"use strict";
+(() => {
+  const intake = document.getElementById("intake");
+  if (intake === null) return;
+  const by = (id) => document.getElementById(id);
+  const [feed, input, drop, dropped] = ["feed", "file", "drop", "dropped"].map(by);
+  const [working, progress, step, trouble, seen] = ["working", "progress", "step", "trouble", "seen"].map(by);
+  let file = null;
+  let request = null;
+
+  function say(text) {
+    trouble.textContent = text;
+    trouble.hidden = text === "";
+  }
+
+  function busy(text) {
+    working.hidden = text === "";
+    step.textContent = text;
+    progress.removeAttribute("value");
+    seen.setAttribute("aria-busy", String(text !== ""));
+  }
+
+  /* XMLHttpRequest, since fetch does not say how much of a file was sent. */
+  function send(address, fields, text, then) {
+    if (request !== null) request.abort();
+    const mine = (request = new XMLHttpRequest());
+    const form = { csrf: intake.dataset.csrf, feed: feed.value, name: file.name, ...fields };
+    mine.open("POST", address);
+    mine.setRequestHeader("Accept", "application/json");
+    mine.setRequestHeader("Content-Type", "application/octet-stream");
+    mine.upload.addEventListener("progress", (event) => {
+      progress.value = (100 * event.loaded) / event.total;
+      step.textContent = `Sending: ${Math.round(progress.value)} %`;
+    });
+    mine.upload.addEventListener("load", () => busy(text));
+    mine.addEventListener("load", () => {
+      busy("");
+      if (mine.status === 200 && mine.responseURL.endsWith(address)) then(mine.responseText);
+      else say(problem(mine));
+    });
+    mine.addEventListener("error", () => {
+      busy("");
+      say("The server does not answer, or the file changed since you chose it. Choose it again.");
+    });
+    say("");
+    busy("Sending");
+    mine.send(new Blob([`${JSON.stringify(form)}\n`, file]));
+  }
+
+  function problem(answer) {
+    try {
+      return JSON.parse(answer.responseText).detail;
+    } catch {
+      return "You are signed out: reload the page, and sign in again.";
+    }
+  }
+
+  function reading() {
+    const held = seen.querySelector("[data-read-as]");
+    const whole = held === null ? null : JSON.parse(held.dataset.readAs);
+    if (whole === null || by("reading") === null) return whole;
+    const places = {};
+    for (const one of by("reading").querySelectorAll("select[data-place]")) {
+      if (one.value !== "") places[one.value] = JSON.parse(one.dataset.place);
+    }
+    if (Object.keys(places).length > 0) whole.options = { ...whole.options, columns: places };
+    if (by("sheet") !== null) whole.options = { ...whole.options, sheet: by("sheet").value };
+    whole.region = by("region").value || null;
+    whole.dates = by("dates").value;
+    whole.buddhist = by("era").value === "buddhist";
+    return whole;
+  }
+
+  function show(html) {
+    seen.innerHTML = html;
+    seen.querySelector("h2").focus();
+    const on = (id, what, act) => by(id)?.addEventListener(what, (event) => {
+      event.preventDefault();
+      act();
+    });
+    const of_file = { read_as: reading() };
+    on("reading", "submit", () => look(reading()));
+    on("look-at-calls", "click", () =>
+      send("/files/calls", of_file, "Deciding the last day's calls again", (more) => {
+        by("calls").innerHTML = more;
+      }));
+    on("submit", "submit", () =>
+      send("/files/submit", { ...of_file, reason: by("reason").value }, "Taking it in", (done) => show(done)));
+  }
+
+  function look(how) {
+    if (file === null) return;
+    send("/files/look", how === null ? {} : { read_as: how }, "Reading it, and comparing it with the list", show);
+  }
+
+  function take(chosen) {
+    if (chosen === undefined) return;
+    file = chosen;
+    dropped.textContent = `${file.name}, ${file.size.toLocaleString("en")} bytes`;
+    look(null);
+  }
+
+  input.addEventListener("change", () => take(input.files[0]));
+  feed.addEventListener("change", () => look(reading()));
+  intake.addEventListener("submit", (event) => event.preventDefault());
+  for (const name of ["dragenter", "dragover"]) {
+    drop.addEventListener(name, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files[0]);
+  });
+})();
