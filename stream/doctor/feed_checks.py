@@ -38,6 +38,8 @@ def same_source(setups: Iterable[FeedSetup]) -> Iterator[CheckLine]:
     held: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for setup in setups:
         source = setup.source
+        if source.is_pushed:  # it has no place: partners may share a list
+            continue
         held[setup.feed.list_name, source.kind, place_of(source)].append(setup.feed.name)
     for (name, _, place), feeds in held.items():
         if len(feeds) > 1:

@@ -43,7 +43,7 @@ async def test_feeds_say_how_they_stand(viewer: Person) -> None:
     assert "kh-broken.toml: gate.shrink: is no setting" in wrong
     await viewer.harmless("did you mean gate.shrink_few?")
     rows = page.locator("tbody tr")
-    assert "not fetched yet" in await rows.filter(has_text="kh-new").inner_text()
+    assert "no version yet" in await rows.filter(has_text="kh-new").inner_text()
     await page.select_option("#which", "down")
     await page.click("button:text('Show')")
     await expect(rows).to_have_count(1)

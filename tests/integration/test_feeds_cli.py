@@ -39,7 +39,7 @@ def test_from_a_file_to_a_live_list_and_back(office: Office):
     assert "'nonsense'" in said
     assert "would go live" in said
     assert not office.asks("lists", "show")
-    assert "not fetched yet" in office.types("feeds", "ls")
+    assert "no version yet" in office.types("feeds", "ls")
     assert "+40 -0 numbers" in office.types("feeds", "pull", "kh-scam")
     assert "nothing new" in office.types("feeds", "pull", "kh-scam")
     office.partner_says(*kh(*range(5)))
@@ -142,7 +142,7 @@ def test_another_user_makes_no_file_and_is_told_how_to_run_it(office: Office):
         assert f"sudo -u {whose} " in said
         assert "Traceback" not in said
     assert state == Path("/") or not list(state.iterdir())
-    assert "not fetched yet" in office.types("feeds", "ls")
+    assert "no version yet" in office.types("feeds", "ls")
 
 
 def test_files_of_another_user_are_shown(office: Office):

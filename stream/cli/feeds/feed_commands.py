@@ -487,7 +487,7 @@ def _status(state: FeedState) -> str:
         said.append(f"held: {state.held.reason}")
     if not said and state.accepted is None:
         refused = state.refused
-        said.append("not fetched yet" if refused is None else f"refused: {refused.reason}")
+        said.append("no version yet" if refused is None else f"refused: {refused.reason}")
     return ", ".join(said) or "ok"
 
 
@@ -496,6 +496,8 @@ def _print_feed(setup: FeedSetup, state: FeedState, versions: VersionFiles, at_s
     feed = setup.feed
     say(f"{feed.name}: fills {feed.list_name}; owner {feed.owner}, {feed.contact}")
     every = f"every {spelled(setup.every_s)}, up to {spelled(setup.jitter_s)} later"
+    if setup.source.is_pushed:
+        every = "handed in by its owner"
     say(f"  from {setup.source.kind}, {feed.format}, {every}; {setup.path}")
     heard = f"last heard {_ago(state.confirmed_at_s, at_s)}"
     say(f"  {_status(state)}; {heard}, last tried {_ago(state.tried_at_s, at_s)}")

@@ -30,6 +30,7 @@ from stream.lists.store.store_codec import OPS, Op, Step, change_of, followed, h
 
 LEFT_OUT: Final[Mapping[str, str]] = {
     "rf:session:": "people sign in again",
+    "rf:once": "answers to requests of the last day, kept for their repetition",
     "rf:decided:": "a copy of the decisions topic, which is the record",
 }
 """Keys that no backup has, by how they begin, and why. Bases that are being written are left out

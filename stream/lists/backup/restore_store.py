@@ -29,7 +29,7 @@ from stream.lists.store.redis_client import renamed
 T = TypeVar("T")
 
 PREFIX: Final = b"rf:restoring:"
-STAYS: Final = ("rf:restoring:", "rf:session:", "rf:decided:", redis_keys.PUT_BACK)
+STAYS: Final = (*("rf:restoring:", "rf:session:", "rf:decided:", "rf:once"), redis_keys.PUT_BACK)
 """Keys that a restore leaves alone: no backup has them, and they are no part of the lists."""
 STAGED_TTL_S: Final = 12 * 3600
 """Memory that a killed restore left is free after so long; a restore takes minutes."""
