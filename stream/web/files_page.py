@@ -132,8 +132,11 @@ async def look(request: Request, visit: Annotated[Visit, Sees]) -> Response:
 
 
 @router.post("/files/calls")
-async def calls(request: Request, visit: Annotated[Visit, Sees]) -> Response:
-    """Show the calls of the last day that the file would have blocked: `ringfence replay`."""
+async def calls(request: Request, visit: Annotated[Visit, sees()]) -> Response:
+    """Show the calls of the last day that the file would have blocked: `ringfence replay`.
+
+    Only to an operator: a partner could ask for the calls of any number by listing it.
+    """
     async with _step(request, visit) as step:
         feed = step.setup.feed
         words = ["replay", "--from=1d", f"--candidate={step.path}", f"--feed={feed.name}"]

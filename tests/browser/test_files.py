@@ -146,6 +146,7 @@ async def test_a_partner_hands_in_its_own_lists(
         }"""
     )
     await expect(page.locator("#submit")).to_be_visible()
+    assert await page.locator("#look-at-calls").count() == 0, "calls are the carrier's"
     await page.fill("#reason", "ours")
     await page.click("#submit button")
     await expect(page.locator("#done")).to_have_text("It is live")
