@@ -7,9 +7,13 @@ import subprocess
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from redis.asyncio import Redis
 
 from stream.core.numbers.number import masked
@@ -135,6 +139,45 @@ def cuts_off(serve: Engine, port: int) -> None:
     for one in many:
         one.close()
     serve.until(lambda: serve.metric("ringfence_sip_connections") == 0)
+
+
+async def test_a_trunk_is_answered_608_with_a_signed_card(tmp_path: Path, redis_url: str) -> None:
+    """As sipp reads it: listed callers alone, with the decision's address and who rejected them."""
+    here, port, health = deployment(tmp_path, redis_url)
+    key = ec.generate_private_key(ec.SECP256R1())
+    text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "reject-key.pem").write_bytes(text)
+    settings = here.config.read_text().replace(f'"{HOST}" = "intl-1"', f'"{HOST}" = "edge"')
+    card = f"""
+[trunks.edge]
+country = "TH"
+sip_code = 608
+[sip.card]
+key_file = "{tmp_path}/reject-key.pem"
+certificate_url = "https://certs.example.net/reject.pem"
+name = "Example Carrier"
+email = "unblock@carrier.example"
+"""
+    here.config.write_text(settings + card)
+    async with opened(redis_url) as register:
+        await register.create(NAME, "plain", BY)
+        await register.add(NAME, [entry(number) for number in LISTED], BY)
+    with here.engine(command=("serve-sip",), port=health) as serve:
+        serve.until_ready()
+        calls = pairs(200)
+        answers = ask(tmp_path, port, calls)
+        assert Counter(one[:2] for one in answers) == Counter(calls)
+        for caller, called, status, said in answers:
+            is_blocked = caller in LISTED and called != HELP
+            assert status == ("608" if is_blocked else "404"), (caller, called)
+            if is_blocked:
+                reason, _, info = said.partition("|")
+                assert reason.strip().startswith("SIP;cause=608;")
+                token = info.strip().removeprefix("<data:application/jose,").partition(">")[0]
+                options: Any = {"verify_iat": False}
+                held = jwt.decode(token, key.public_key(), algorithms=["ES256"], options=options)
+                assert held["jcard"][1][1][3] == "Example Carrier"
+        assert serve.stop() == 0
 
 
 async def test_it_answers_switches(tmp_path: Path, redis_url: str) -> None:
