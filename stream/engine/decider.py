@@ -65,8 +65,8 @@ class Decider:
         same = agreed is self._agreed and self._from_ms <= at_ms < self._until_ms
         # Lists change every second, and compiling takes milliseconds: only if the rules differ.
         if not same or self._seen is None or not _alike(blocklists, self._seen):
-            found = rules_for(self.settings, blocklists, agreed, at_ms // 1000)
-            self._rules = replace(found, verify=self.verify)
+            at_s = at_ms // 1000
+            self._rules = rules_for(self.settings, blocklists, agreed, at_s, self.verify)
             from_s, until_s = agreed.unchanged(at_ms // 1000)
             self._from_ms, self._until_ms = from_s * 1000, until_s * 1000
         self._seen, self._agreed = blocklists, agreed
@@ -104,7 +104,11 @@ def fields_reader_for(
 
 
 def rules_for(
-    settings: EngineSettings, blocklists: Blocklists, agreements: Agreements, at_s: int
+    settings: EngineSettings,
+    blocklists: Blocklists,
+    agreements: Agreements,
+    at_s: int,
+    verify: Verify | None = None,
 ) -> Rules:
     """Return all that deciding needs besides batch and lists, at that moment."""
     return Rules(
@@ -113,6 +117,7 @@ def rules_for(
         trunks=settings.trunks_by_name(),
         sip=settings.policy.sip(settings.trunks),
         emit_all=settings.calls.emit == "all",
+        verify=verify,
     )
 
 

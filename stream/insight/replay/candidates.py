@@ -39,14 +39,13 @@ class ReplayWorld:
 
     def side(self, at_s: int) -> Side:
         """Return the same, compiled for that moment."""
-        rules = rules_for(self.settings, self.blocklists, self.agreements, at_s)
+        signatures = Signatures.of(self.settings, lambda _: None, is_live=False)
+        verify = None if signatures is None else signatures.verifier.attested
+        rules = rules_for(self.settings, self.blocklists, self.agreements, at_s, verify)
         held = rules.policy.settings.rules
         bursts = None
         if held.is_on("short_bursts"):
             bursts = Bursts(held.bursts, self.settings.calls.topics)
-        signatures = Signatures.of(self.settings, lambda _: None, is_live=False)
-        if signatures is not None:
-            rules = replace(rules, verify=signatures.verifier.attested)
         return Side(self.blocklists, rules, bursts)
 
     def with_list(self, candidate: LiveList, folder: Path) -> "ReplayWorld":
