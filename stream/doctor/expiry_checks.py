@@ -11,6 +11,7 @@ from stream.config.agreement_files import AgreementFolder
 from stream.config.placeholders import placeholders
 from stream.config.sections import ExchangeSection
 from stream.config.settings import Settings
+from stream.config.signer_files import SignerFolder
 from stream.core.model.errors import ExchangeFault, SecretUnsafe
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.edge.http.tokens import Tokens
@@ -109,6 +110,9 @@ def check_certificates(settings: Settings, now_s: int) -> Iterator[CheckLine]:
         "sinks.redis.ca_file": settings.sinks.redis.ca_file,
         "sinks.redis.cert_file": settings.sinks.redis.cert_file,
         "serve.cert_file": settings.serve.cert_file,
+        "sip.cert_file": settings.sip.cert_file,
+        "sip.client_ca_file": settings.sip.client_ca_file,
+        "stir.trusted": settings.stir.trusted,
     }
     for name, section in settings.sinks.webhooks.endpoints.items():
         named[f"sinks.webhooks.endpoints.{name}.ca_file"] = section.ca_file
@@ -129,6 +133,27 @@ def certificate_line(setting: str, path: Path, now_s: int) -> CheckLine:
     if left_s < CERTIFICATE_SOON_S:
         return warn(setting, f"expires in {spelled(left_s)}", f"a new certificate in {path}")
     return ok(setting, f"good for {spelled(left_s)}")
+
+
+def check_signers(settings: Settings, now_s: int) -> Iterator[CheckLine]:
+    """Yield the certificates by which signed calls are verified; nothing where none are."""
+    section = settings.stir
+    if not section.trusted:
+        return
+    if not settings.policy.rules.settings().of_attestation:
+        what = "authorities are named, and no rule goes by signatures"
+        yield warn("stir", what, 'policy.rules.attestation_failed = "observe"')
+    held = SignerFolder(Path(section.trusted), Path(section.certificates))
+    held.start()
+    bad = sorted(address for address, one in held.signers.items() if not one.good_at(now_s))
+    said = f"{len(held.signers)} certificates of signers"
+    if bad:
+        why = held.signers[bad[0]].wrong or "expired"
+        said = f"{said}, {len(bad)} not usable: {bad[0]}: {why}"
+    if bad or not held.signers:
+        yield warn("stir.certificates", said, "fetch them: docs/how-to/decide/signatures.md")
+    else:
+        yield ok("stir.certificates", said)
 
 
 def check_tokens(tokens: Tokens, now_s: int) -> Iterator[CheckLine]:

@@ -56,6 +56,7 @@ async def examine(settings: Settings) -> list[CheckLine]:
         "keys": _apart(lambda: expiry_checks.check_keys(exchange, circles, os.environ)),
         "what we publish": _apart(lambda: expiry_checks.check_roles(Path(exchange.dir), now_s())),
         "certificates": _apart(lambda: expiry_checks.check_certificates(settings, now_s())),
+        "signatures": _apart(lambda: expiry_checks.check_signers(settings, now_s())),
         "tokens": _apart(lambda: expiry_checks.check_tokens(settings.secrets.http_tokens, now_s())),
         "secret files": _apart(lambda: expiry_checks.check_secret_files(os.environ)),
         "versions": _apart(lambda: machine_checks.check_versions(settings.ops, state_dir)),

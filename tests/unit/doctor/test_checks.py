@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,7 @@ from stream.cli.main import app
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import fresh
 from stream.core.model.errors import ListStoreDown
+from stream.core.policy.rules import RuleState
 from stream.doctor import expiry_checks, machine_checks, process_checks, redis_checks
 from stream.doctor.kafka_checks import replica_lines, right, topic_lines
 from stream.doctor.result import CheckLine, Grade, fail, ok, warn
@@ -30,6 +32,7 @@ from stream.ops.monitor.scrape import ScrapeAnswer
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 from tests.support import certificates
 from tests.support.builders import bare
+from tests.support.signed_calls import Authority
 
 NOW_S = 1_764_104_645
 DAY_S = 86_400
@@ -198,6 +201,33 @@ def test_certificates(tmp_path: Path) -> None:
     broken.write_text("x")
     now_s = int(datetime.now(UTC).timestamp())
     assert expiry_checks.certificate_line("x", broken, now_s).grade is Grade.FAIL
+
+
+@pytest.mark.expects_errors("a signer's certificate is not trusted")
+def test_certificates_of_signers(settings: Settings, tmp_path: Path) -> None:
+    """Nothing where none are used; none, good and useless ones; authorities that no rule needs."""
+    now_s = int(datetime.now(UTC).timestamp())
+    assert grades(expiry_checks.check_signers(settings, now_s)) == []
+    root = Authority(now_s)
+    (tmp_path / "roots.pem").write_bytes(root.pem)
+    (tmp_path / "signers").mkdir()
+    roots, signers = (str(tmp_path / name) for name in ("roots.pem", "signers"))
+    rules = replace(settings.policy.rules, attestation_failed=RuleState.BLOCK)
+    here = replace(
+        settings,
+        stir=replace(settings.stir, trusted=roots, certificates=signers),
+        policy=replace(settings.policy, rules=rules),
+    )
+    assert grades(expiry_checks.check_signers(here, now_s)) == ["warn"]
+    root.signer().put_into(tmp_path / "signers")
+    assert grades(expiry_checks.check_signers(here, now_s)) == ["ok"]
+    (late,) = expiry_checks.check_signers(here, now_s + 3 * 86_400)
+    assert late.said.endswith("expired")
+    Authority(now_s).signer().put_into(tmp_path / "signers", "https://x.example/y.pem")
+    (line,) = expiry_checks.check_signers(here, now_s)
+    assert line.said.startswith("2 certificates of signers, 1 not usable: https://x.example/y.pem")
+    unused = replace(here, policy=settings.policy)
+    assert grades(expiry_checks.check_signers(unused, now_s)) == ["warn", "warn"]
 
 
 def test_files_of_secrets(tmp_path: Path) -> None:
