@@ -39,7 +39,8 @@ _NAMES: Final[Mapping[str, re.Pattern[str]]] = {
         re.IGNORECASE,
     ),
     "callee": re.compile(
-        r"callee|called|\bdst|dest|\bto\b|\bb.?(?:number|party)|diall?ed|recipient|term",
+        r"callee|called|\bdst|dest|\bto\b|\bb.?(?:number|party)|diall?ed|recipient|term|dnis|\bcld\b"
+        r"|\bdid\b|\bddi\b",
         re.IGNORECASE,
     ),
     "started_at": re.compile(r"start|begin|created|setup|seiz|time|date", re.IGNORECASE),
@@ -47,9 +48,15 @@ _NAMES: Final[Mapping[str, re.Pattern[str]]] = {
     "trunk": re.compile(r"trunk|gateway|carrier|ingress|route", re.IGNORECASE),
 }
 _BEGINS: Final = re.compile(r"start|begin|creat|setup|seiz|orig", re.IGNORECASE)
-_OURS: Final = re.compile(r"exten|\bext\b|user|\bown|local|agent|station|subscriber", re.IGNORECASE)
+_OURS: Final = re.compile(
+    r"exten|\bext\b|user|\bown|local|agent|station|subscriber|served|msisdn", re.IGNORECASE
+)
 _THEIRS: Final = re.compile(r"party|remote|external|peer|other|customer|contact", re.IGNORECASE)
 """Names of the columns of one's own side of a call, and of the other side."""
+_CLEAR: Final = re.compile(
+    r"call(?:er|ing|ed|ee)|dial|src|dst|source|dest|\bfrom\b|\bto\b", re.IGNORECASE
+)
+"""Names that say who called, whatever the direction is."""
 _EXTENSION: Final = re.compile(r"\d{2,6}\Z")
 _NUMBERS: Final = ("caller", "callee")
 _NEEDED: Final = ("call_id", "caller", "callee")
@@ -136,6 +143,12 @@ class _Draft:
         }
         for field, able in fitting.items():
             self._choose(field, able)
+        if direction:
+            for key in _NUMBERS:
+                # The number of a switch's own user is the caller's in half of the records only.
+                place = self._known.get(key, "")
+                if _OURS.search(place) and not _CLEAR.search(place):
+                    del self._known[key]
         chosen = sides if not self._known.keys() >= {*_NUMBERS} else {}
         if chosen:
             for key in _NUMBERS:
