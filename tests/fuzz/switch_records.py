@@ -85,6 +85,10 @@ MAPPED = {
         b"type||node||id||io||cli||extension||number||dialled||started",
         b'CALL||1||42||I||+447700900101||215||"0812""345678"||||1795593723000',
         b"CALL||1||43||O||||215||||0812345678||1795593723000",
+        *(
+            b"CALL||1||%d||I||+447700900101||215||0812345678||||1795593723000" % number
+            for number in range(50, 58)
+        ),
         b"END||1||44||O||||215||||0812345678||",
         b"# 2026-11-25",
     ],
@@ -95,11 +99,20 @@ MAPPED = {
     "mapping:json": [
         b'{"kind":"call","id":"a","from":{"number":"+447700900101"},"to":{"number":"081"},"at":1}',
         b'{"kind":1,"uuid":7,"from":{"number":null},"dialled":"081","at":"2026-11-25T08:02:03Z"}',
+        *(
+            b'{"id":"%d","a":1,"b":2,"c":3,"d":4,"e":5,"f":6,"kind":"call",'
+            b'"from":{"number":"+447700900101"},"to":{"number":"081"},"g":7,"h":8}' % number
+            for number in range(12)
+        ),
         b'{"kind":"leg","id":"a","from":{"number":"+447700900101"},"to":{"number":"081"}}',
     ],
     "mapping:chosen": [
         b'{"kind":"leg","id":"a","io":"in","cli":"+447700900101","to":"081","gw":"t"}',
         b'{"kind":"leg","id":8,"io":"out","ext":215,"to":"+447700900101","at":1795593723}',
+        *(
+            b'{"kind":"leg","id":"%d","io":"in","cli":"+447700900101","to":"081"}' % number
+            for number in range(8)
+        ),
     ],
 }
 MAPPED["mapping:kinds"] = [*MAPPED["mapping:json"], *MAPPED["mapping:chosen"]]
