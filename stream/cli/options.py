@@ -81,6 +81,10 @@ SheetName = Annotated[
     str,
     typer.Option("--sheet", metavar="SHEET", help="A workbook's sheet: its name, or its place."),
 ]
+ItemsPath = Annotated[
+    str,
+    typer.Option("--items", metavar="PATH", help="The path of the rows in JSON or XML: data.list."),
+]
 UntilTime = Annotated[str, typer.Option("--to", metavar="TIME", help="Until before then; or now.")]
 
 

@@ -20,14 +20,14 @@ from stream.config.agreement_files import agreements_of
 from stream.config.sections import Filled, feed_paths
 from stream.config.settings import EngineSettings
 from stream.core.model.agreement import Agreements
-from stream.core.model.entry import FIELDS, Category
+from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.core.policy.list_scope import codes_of_countries
 from stream.feeds.feed import Feed
 from stream.feeds.feed_sources import FeedSetup, KafkaOf, source_of
-from stream.feeds.formats.rows import Format, ReadOptions
+from stream.feeds.formats.rows import COLUMN_FIELDS, Format, ReadOptions
 from stream.feeds.gate import GateLimits
 from stream.feeds.parse import Defaults
 from stream.feeds.row_checks import Surroundings
@@ -99,9 +99,10 @@ class FeedFile:
     header: tuple[str, ...] = ()
     encoding: str = ""
     sheet: str = ""
+    items: str = ""
     unconfirmed: bool = False
     expires_in: Span = "10d"
-    expires_from: Literal["report", "now"] = "report"
+    expires_from: Literal["report", "now", "never"] = "report"
     renew_in: Span = "1d"
     confidence: Annotated[int, Between(0, 100)] = 100
     confidence_max: Annotated[int, Between(0, 100)] = 100
@@ -123,8 +124,8 @@ class FeedFile:
         ]
         for name, place in self.columns.items():
             key = ("columns", name)
-            if name not in FIELDS:
-                found.append(Problem(key, f"is no field; fields: {', '.join(FIELDS)}"))
+            if name not in COLUMN_FIELDS:
+                found.append(Problem(key, f"is no field; fields: {', '.join(COLUMN_FIELDS)}"))
             elif type(place) not in (str, int):
                 found.append(Problem(key, "must be a header's text or a number from 1"))
             elif not place:
@@ -256,7 +257,7 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
     bounds = (read.gate, sorted(codes or ()), context.own, sorted(read.speaks_for), region)
     reading = (
         *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
-        *(read.dates, read.era, read.utc_offset, read.sheet),
+        *(read.dates, read.era, read.utc_offset, read.sheet, read.items),
     )
     # Another version of ours may read better what this one refused.
     verdict_depends_on = msgspec.json.encode((__version__, read.format, bounds, reading))
@@ -271,6 +272,7 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
             columns=read.columns,
             encoding=read.encoding or None,
             sheet=read.sheet,
+            items=read.items,
             unconfirmed=read.unconfirmed,
         ),
         header=read.header,
@@ -315,7 +317,7 @@ def _meaning(read: FeedFile, codes: frozenset[int] | None, context: FeedContext)
         *(read.confidence, read.confidence_max, read.future, read.sources),
         *(sorted(read.speaks_for), read.samples, context.own, context.prefixes),
         # Settings of later releases count where they are set: an upgrade changes no meaning.
-        *filter(None, (read.sheet,)),
+        *filter(None, (read.sheet, read.items)),
     )
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
 

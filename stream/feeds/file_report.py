@@ -57,7 +57,8 @@ class FileReport:
     `sureness` is 0 to 100. Of the `rows` that were tried, `good` are entries; `rejected` counts the
     others by reason, and `rejected_rows` has the first of them. `table` has all columns; `columns`
     are those that a feed names, by field. With a `question` nothing may be read before an answer.
-    `feed` is a feed's file to be completed. `sheet` is that of a workbook, "": its only one.
+    `feed` is a feed's file to be completed. `sheet` is that of a workbook, "": its only one;
+    `items` is the path of the rows in JSON or XML.
     """
 
     format: Format
@@ -66,10 +67,12 @@ class FileReport:
     columns: Mapping[str, str | int]
     encoding: str | None
     sheet: str
+    items: str
     unconfirmed: bool
     region: str | None
     dates: str
     era: str
+    expires_from: str
     rows: int
     good: int
     rejected: Mapping[str, int]
@@ -158,10 +161,12 @@ def file_report(one: FeedProposal, path: str) -> FileReport:
         columns=dict(one.options.columns),
         encoding=one.options.encoding,
         sheet=one.options.sheet,
+        items=one.options.items,
         unconfirmed=one.options.unconfirmed,
         region=one.region,
         dates=one.dates.order,
         era=one.era,
+        expires_from=one.expires_from,
         rows=one.rows,
         good=one.good,
         rejected=dict(one.wrong),

@@ -16,8 +16,9 @@ from stream.feeds.cleaning import CleanedRows
 from stream.feeds.detection.column_names import names_call_records
 from stream.feeds.detection.header_names import names_of
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
+from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions, Wrong
-from stream.feeds.open import read_rows, words_of
+from stream.feeds.open import read_rows
 from stream.feeds.parse import ColumnBuilder, Defaults, Parser
 from stream.feeds.version_files import Rejects
 from stream.lists.snapshot.merge import empty_columns, held_in, merged

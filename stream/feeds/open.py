@@ -1,15 +1,23 @@
 """Open a file: find its encoding and format, and yield its rows."""
 
 import codecs
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import get_args
 
-from stream.core.model.entry import Category
-from stream.feeds.detection.text_encodings import encoding_of
-from stream.feeds.formats import change_file, ftc, line_formats, misp, phoneblock, stix
+from stream.feeds.detection.text_encodings import declared_encoding, encoding_of
+from stream.feeds.formats import (
+    change_file,
+    ftc,
+    json_array,
+    line_formats,
+    misp,
+    phoneblock,
+    stix,
+    xml_elements,
+)
 from stream.feeds.formats import csv as csv_format
 from stream.feeds.formats.byte_columns import line_bytes
 from stream.feeds.formats.rows import Format, InputUnreadable, Lines, ReadOptions, Rows
@@ -21,11 +29,6 @@ FORMATS: tuple[Format, ...] = tuple(kind for kind in get_args(Format) if kind !=
 """Formats that people and programs write as files; a snapshot comes from a repository alone."""
 PIECE = 2 << 20
 """Bytes read at a time: some 50,000 rows, which take about 40 MB as Python objects."""
-_WORDS: Mapping[Format, Mapping[str, Category]] = {
-    "stix": stix.WORDS,
-    "phoneblock": phoneblock.WORDS,
-    "ftc": ftc.WORDS,
-}
 _SUFFIXES: dict[str, Format] = {
     ".csv": "csv",
     **dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), "workbook"),
@@ -33,6 +36,7 @@ _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
+    ".xml": "xml",
     ".txt": "text",
     ".list": "text",
 }
@@ -50,11 +54,6 @@ def has_rows(kind: Format) -> bool:
     matches stay unconfirmed. `read.py` reads a published list.
     """
     return kind not in {"pybloom", "snapshot"}
-
-
-def words_of(kind: Format) -> Mapping[str, Category]:
-    """Return the words for categories that the format itself defines, for `Parser`."""
-    return _WORDS.get(kind, {})
 
 
 def read_rows(
@@ -96,6 +95,12 @@ def _rows(
         yield from workbook.read(path, options.sheet, names, options.columns)
     elif kind == "jsonl":
         yield from line_formats.read_jsonl(text_lines(), options.columns)
+    elif kind == "json":
+        pieces = _pieces(path, options.encoding, progress)
+        yield from json_array.read(pieces, options.items, options.columns)
+    elif kind == "xml":
+        pieces = _pieces(path, options.encoding or _declared(path), progress)
+        yield from xml_elements.read(pieces, options.items, options.columns)
     elif kind == "text":
         yield from line_formats.read_text(text_lines())
     elif kind == "ftc":
@@ -110,6 +115,14 @@ def _rows(
         packed = kind == "misp-feed" and is_folder(path)
         documents = read_folder(path) if packed else iter([raw()])
         yield from misp.read(documents, unconfirmed=options.unconfirmed)
+
+
+def _declared(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return declared_encoding(file.read(200))
+    except OSError as error:
+        raise InputUnreadable(f"{path}: {error.strerror}") from error
 
 
 def read_header(path: Path) -> change_file.Header:

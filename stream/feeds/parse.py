@@ -36,6 +36,7 @@ from stream.feeds.value_parsers import (
     read_category,
     read_confidence,
     rejected_row,
+    several_in,
     trunk_zero,
     why_no_number,
 )
@@ -69,7 +70,8 @@ class Defaults:
     `expires_after_s` (0: off) is the life of a report whose row names no end, instead of
     `expires_at_s`. It counts from the report. Numbers get new owners, so the age of the complaint
     matters, and fetching a file again must not renew it. `expires_from` "now" counts from `now_s`,
-    for feeds whose dates are those of a number's first report.
+    for feeds whose dates are those of a number's first report; "never": not at all, for lists
+    whose entries stay until the list drops them.
 
     `source` is the name of the feed or of the file. `sources` decides on the source of a report.
     "row": the one that the row names, else `source`. "both": `source/the one of the row`. "feed":
@@ -86,7 +88,7 @@ class Defaults:
     confidence: int = 100
     now_s: int = 0
     expires_after_s: int = 0
-    expires_from: Literal["report", "now"] = "report"
+    expires_from: Literal["report", "now", "never"] = "report"
     confidence_max: int = 100
     future: Literal["clamp", "reject"] = "clamp"
     sources: Literal["row", "feed", "both"] = "row"
@@ -148,7 +150,7 @@ class _ReadNumbers:
 class Parser:
     """A parser for the rows of one file. It keeps the sources seen, and the meaning of texts.
 
-    `words` are the words for categories that the file's format defines (`open.words_of`).
+    `words` are the words for categories that the file's format defines (`format_words.words_of`).
     """
 
     def __init__(self, defaults: Defaults, words: Mapping[str, Category] | None = None) -> None:
@@ -270,6 +272,12 @@ class Parser:
         # extension only the number before it.
         if (damage := damage_of(text) or after_number(text)) is not None:
             wrong[row] = damage
+        elif (several := several_in(text, self._defaults.region)) is not None:
+            if isinstance(several, Wrong):
+                wrong[row] = several
+            else:
+                ranges[row] = several
+                wrong.pop(row, None)
         elif is_date(text):
             # 20/11/2569 is a possible number of Bangkok, once its strokes are gone.
             wrong[row] = Wrong.DATE
@@ -313,7 +321,7 @@ class Parser:
     ) -> None:
         """Set the end of reports that name none; reject what is over, or not yet valid."""
         settings, reported, expires = self._defaults, values["reported_at"], values["expires_at"]
-        if settings.expires_after_s:
+        if settings.expires_after_s and settings.expires_from != "never":
             since = np.minimum(reported, settings.now_s) if settings.now_s else reported
             if settings.expires_from == "now":
                 since = np.full_like(reported, settings.now_s or settings.reported_at_s)

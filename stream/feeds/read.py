@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from stream.core.filters.bloom import check_members, read_filter
 from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
-from stream.feeds.detection.column_names import names_call_records, says, says_at
-from stream.feeds.detection.header_names import names_of
+from stream.feeds.detection.header_names import number_name
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
+from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.gate import GateReason
-from stream.feeds.open import has_rows, lines_of, read_header, read_rows, words_of
+from stream.feeds.open import has_rows, lines_of, read_header, read_rows
 from stream.feeds.parse import ColumnBuilder, Parsed, Parser
 from stream.feeds.published import PublishedReader, is_whole_list
 from stream.feeds.row_checks import Bounds, VersionRead, check_rejected, check_rows, looks_of
@@ -95,19 +95,9 @@ def _let_through(
 
 
 def _looks(feed: Feed, path: Path, tally: ColumnTally) -> dict[GateReason, str]:
-    """Return what the column of the numbers looks like, by its texts and by the header's names.
-
-    The header is that of the partner's file: a column that is given by its place has a name too.
-    """
-    place = feed.options.columns.get("number", "")
-    names: tuple[str, ...] = ()
-    if feed.format in {"csv", "workbook", "jsonl"} and not feed.header:
-        names = names_of(path, feed.format, feed.options)
-    are_calls = names_call_records(names)
-    if feed.format == "jsonl":
-        return looks_of(tally, str(place), says_at(str(place)), are_calls=are_calls)
-    name = place if isinstance(place, str) else dict(enumerate(names, 1)).get(place, "")
-    return looks_of(tally, name, says(name), are_calls=are_calls)
+    """Return what the column of the numbers looks like, by its texts and by the header's names."""
+    name, said, are_calls = number_name(path, feed.format, feed.options, has_names=not feed.header)
+    return looks_of(tally, name, said, are_calls=are_calls)
 
 
 def _read_bare(feed: Feed, path: Path, key: bytes) -> VersionRead:

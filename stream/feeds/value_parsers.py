@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from stream.core.model.byte_strings import Texts as ByteTexts
 from stream.core.model.entry import Category
 from stream.core.model.moments import read_rfc3339
-from stream.core.numbers.number import Kind
+from stream.core.numbers.dialled import is_assigned
+from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.parties import CallParty
 from stream.core.numbers.spelling import folded, unescaped
 from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD, YEARS
@@ -30,6 +31,7 @@ TIME_MAX_S = 2**32 - 1
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
+_STROKE = re.compile(r"(\+?[0-9][0-9 ().-]{5,23})/ ?([0-9]{1,4})\Z")
 _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
 _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
 """Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""
@@ -159,6 +161,22 @@ def after_number(text: str) -> Wrong | None:
     if found is None or not CallParty(number[: found.start()].rpartition(":")[2].strip()).dialled:
         return None
     return _extension_or_another(number[found.start() :])
+
+
+def several_in(text: str, region: str | None) -> tuple[str, ...] | Wrong | None:
+    """Return the two numbers of `0812345670/1`; a reason where the end means anything else.
+
+    None: no few digits stand behind a stroke after a whole number. A stroke may separate an area
+    code too: `089/12345678` is one number.
+    """
+    found = _STROKE.match(text)
+    first = parse(found[1], region) if found else None
+    if not found or first is None or first.kind is not Kind.E164 or not is_assigned(first.text):
+        return None
+    last = parse(found[1].rstrip()[: -len(found[2])] + found[2], region)
+    if len(found[2]) == 1 and last.kind is Kind.E164 and last.text > first.text:
+        return first.text, last.text
+    return Wrong.SEVERAL_NUMBERS
 
 
 def _extension_or_another(text: str) -> Wrong | None:

@@ -16,8 +16,9 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
-from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
+from stream.feeds.open import FORMATS, has_rows, read_rows
 from stream.feeds.parse import Defaults, Parser
 from stream.feeds.read import read_bare
 from tests.fuzz.harness import fuzz
@@ -35,6 +36,8 @@ TOKENS = [
     *(b"+447700900100-+447700900199", b'="', b"sep=;\n", b'"deleted":true', b'"revoked":true'),
     *(b'"votes":0', b'"to_ids":"1"', b'"removed":true', b'"objects":', b'"Event":', b" AND "),
     *(b'"response":', b'"numbers":', b'"type":"phone-number"', b'"op":"remove"'),
+    *(b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"<![CDATA[", b"<!--", b"</phone>", b"<a b='c'>"),
+    *(b" to ", b"0812345670/1", b"0812345000 to 0812345999", b"\xe0\xb8\x96\xe0\xb8\xb6"),
     *(b"[phone-number:value = '1' OR ", b"\\ud83d\\ude00", b'"Sighting":[{}]', b'"value":[]'),
 ]
 XML_TOKENS = [
@@ -52,6 +55,10 @@ OPTIONS = (
     ReadOptions(columns={"number": "number", "category": "a.b"}),
     ReadOptions(encoding="utf-16"),
     ReadOptions(encoding="cp874"),
+    ReadOptions(items="data.numbers", columns={"number": "phone.e164"}),
+    ReadOptions(items="phonebooks.phonebook.contact", columns={"number": "telephony.number"}),
+    ReadOptions(items="numbers.phone", columns={"number": "@from", "number_to": "@to"}),
+    ReadOptions(columns={"number": "Range Start", "number_to": "Range End"}),
 )
 DEFAULTS = (
     Defaults("feed", NOW_S),

@@ -21,7 +21,7 @@ def test_no_record_of_a_hundred_thousand_is_read_in_two_ways(dialect, seed):
 def test_no_feed_file_is_read_otherwise_than_promised(tmp_path, kind):
     """Samples of each format, broken at random, end in rows and rejected rows or in a refusal."""
     # Each look at a workbook is a process of its own.
-    rounds, least = (30, 5) if kind == "workbook" else (150, 50)
+    rounds, least = {"workbook": (30, 5), "json": (150, 10), "xml": (150, 10)}.get(kind, (150, 50))
     assert feed_files.run(kind, 1000, rounds, tmp_path) > least
 
 

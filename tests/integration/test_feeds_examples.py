@@ -164,6 +164,7 @@ async def test_a_workbook_in_a_drop_folder(tmp_path, redis_url):
     ("name", "sample", "login"),
     [
         ("jsonl-http", "jsonl/nested/input.jsonl", "Bearer"),
+        ("json-http", "json/wrapped/input.json", ""),
         ("misp-http", "misp/pymisp-response/input.json", SECRETS["MISP_KEY"]),
         ("phoneblock-http", "phoneblock/whole/input.json", "Bearer"),
         ("ftc-http", "ftc/day/input.csv", ""),
@@ -179,6 +180,12 @@ async def test_feeds_of_web_servers(name, sample, login, tmp_path, redis_url, se
     assert await example.accepted() > 0
     assert partner.asked[-1][1].startswith(login)
     assert await example.pulls() is None or name == "phoneblock-http"
+
+
+async def test_a_phone_book_in_xml(tmp_path, redis_url):
+    """config/feeds/xml-file.toml: a phone book, its contacts by their path."""
+    shutil.copy(GOLDEN / "xml" / "phonebook" / "input.xml", tmp_path / "phonebook.xml")
+    assert await Example("xml-file", tmp_path, redis_url).accepted() == 2
 
 
 async def test_a_misp_feed_in_an_archive(tmp_path, redis_url):

@@ -13,8 +13,9 @@ from typing import Any
 
 from stream.core.model.entry import Category
 from stream.core.model.moments import rfc3339
+from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import Format, ReadOptions, Rows
-from stream.feeds.open import FORMATS, has_rows, read_rows, words_of
+from stream.feeds.open import FORMATS, has_rows, read_rows
 from stream.feeds.parse import Defaults, Parser
 from stream.feeds.value_parsers import Dates
 

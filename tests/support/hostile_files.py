@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import Format, InputUnreadable
-from stream.feeds.open import read_rows, words_of
+from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parser
 
 MB = 1 << 20

@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Final, NoReturn
@@ -17,6 +17,7 @@ from stream.cli.common import one_line, region_of, say_comment, settings_of
 from stream.cli.options import (
     ConfigFiles,
     FromPartner,
+    ItemsPath,
     NumberColumn,
     Output,
     Region,
@@ -62,11 +63,16 @@ NEIGHBOURS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Answers of a person about a file: --region, --number and --sheet."""
+    """Answers of a person about a file: --region, --number, --sheet and --items."""
 
     region: str | None = None
     number: str = ""
     sheet: str = ""
+    items: str = ""
+
+    def found(self, file: Path, regions: Sequence[str]) -> tuple[FeedProposal, ...]:
+        """Return the ways to read a file with these answers. Raises InputUnreadable."""
+        return detect(file, regions, now_s(), self.number, self.sheet, self.items)
 
 
 def check(
@@ -80,6 +86,7 @@ def check(
     region: Region = None,
     number: NumberColumn = "",
     sheet: SheetName = "",
+    items: ItemsPath = "",
     config: ConfigFiles = None,
     strict: Strict = False,
     form: Output = Format.TABLE,
@@ -87,14 +94,14 @@ def check(
     """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
 
     Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
-    (--region, --number and --sheet answer its questions), and it is compared with no list; without
-    Redis too, and that is said. Exit code 0: it would go live, with a warning where rows are
-    rejected (with --strict 1), 1: it would not, 2: it cannot be read.
+    (--region, --number, --sheet and --items answer its questions), and it is compared with no list;
+    without Redis too, and that is said. Exit code 0: it would go live, with a warning where rows
+    are rejected (with --strict 1), 1: it would not, 2: it cannot be read.
 
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
     settings = settings_of(config)
-    told = Told(region, number, sheet)
+    told = Told(region, number, sheet, items)
     proposal = None
     if name is None:
         try:
@@ -109,8 +116,8 @@ def check(
         feed = _feed_of(settings, proposal)
     else:
         if told != Told():
-            text = "--region, --number and --sheet are said by the feed's file: leave them out"
-            fail(text, USAGE)
+            names = ", ".join(f"--{name}" for name in asdict(told))
+            fail(f"{names} are said by the feed's file: leave them out", USAGE)
         feed = setup_of(settings, name).feed
     found, unknown, rejected = looked_at(
         settings, feed, file, whole=not increment, compared=name is not None
@@ -191,6 +198,7 @@ def _feed_of(settings: EngineSettings, found: FeedProposal) -> Feed:
             READING,
             region=found.region,
             dates=found.dates,
+            expires_from=found.expires_from,
             unknown_category="other",
             prefixes=context.prefixes,
         ),
@@ -204,12 +212,13 @@ def _recognised(settings: EngineSettings, file: Path, told: Told) -> FeedProposa
     Raises InputUnreadable.
     """
     found = detected(settings, file, told)
-    return found[0] if found else FeedProposal(format_of(file), 0, "")
+    region = region_of(told.region)
+    return found[0] if found else FeedProposal(format_of(file), 0, "", region=region)
 
 
 def detected(settings: EngineSettings, file: Path, told: Told) -> tuple[FeedProposal, ...]:
     """Return the ways to read a file, with the answers that a person gave."""
-    return detect(file, _regions(settings, told.region), now_s(), told.number, told.sheet)
+    return told.found(file, _regions(settings, told.region))
 
 
 def looked_at(
@@ -317,20 +326,21 @@ def detect_(
     region: Region = None,
     number: NumberColumn = "",
     sheet: SheetName = "",
+    items: ItemsPath = "",
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Say what format a file is in, and propose a feed's file for it.
 
     Nothing is stored. With --region national numbers are tried there alone, else in our own country
-    and its neighbours. --number and --sheet say where the numbers to block are, if that is asked.
+    and its neighbours. --number, --sheet and --items say where the numbers to block are.
     Exit code 1: it is nothing that is known, or something has to be said first; 2: it cannot be
     read.
 
     Example: ringfence feeds detect numbers.csv > config/feeds/kh-scam.toml
     """
     settings = settings_of(config)
-    told = Told(region, number, sheet)
+    told = Told(region, number, sheet, items)
     try:
         found = detected(settings, file, told)
     except InputUnreadable as error:
@@ -352,8 +362,8 @@ def _regions(settings: EngineSettings, region: str | None) -> tuple[str, ...]:
 def asking(command: str, file: Path, told: Told) -> str:
     """Return a command as it was typed, so that an answer can be added to it."""
     words = ["ringfence", *command.split(), str(file)]
-    for option, said in zip(("--region", "--number", "--sheet"), astuple(told), strict=True):
-        words += [option, said] if said else []
+    for name, said in asdict(told).items():
+        words += [f"--{name}", said] if said else []
     return " ".join(map(quote, words))
 
 

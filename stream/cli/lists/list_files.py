@@ -18,6 +18,7 @@ from stream.cli.options import (
     Confidence,
     ConfigFiles,
     ExpiresIn,
+    ItemsPath,
     ListName,
     NumberColumn,
     Output,
@@ -45,8 +46,9 @@ from stream.cli.store_access import ROW_BYTES, behind_calls, by, category_of, wi
 from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.entry import Columns
 from stream.core.model.free_text import SOURCE_CHARS_MAX, cleaned
-from stream.feeds.detection.detect import detect, file_head
+from stream.feeds.detection.detect import file_head
 from stream.feeds.detection.foreign_files import may_be_workbook
+from stream.feeds.detection.format_candidates import is_document
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.detection.text_encodings import legacy_encoding
 from stream.feeds.file_report import cleaned_lines, cleaned_seen
@@ -66,7 +68,8 @@ from stream.ops.clock import now_s
 
 app = group()
 
-IMPORTED: Final = ("text", "csv", "workbook", "jsonl")
+IMPORTED: Final = ("text", "csv", "workbook", "jsonl", "json", "xml")
+_LINES: Final = frozenset({"text", "csv", "jsonl"})
 FORMS: Final = ("text", "csv", "jsonl", "changes", "pybloom")
 
 Form = Annotated[
@@ -103,13 +106,13 @@ FileName = Annotated[
     Path,
     typer.Argument(
         metavar="FILE",
-        help="Text, CSV, a workbook or JSON lines." + OR_STDIN,
+        help="Text, CSV, a workbook, JSON or XML." + OR_STDIN,
         callback=file_or_piped,
     ),
 ]
 ImportForm = Annotated[
     str | None,
-    typer.Option("--format", help="text, csv, workbook or jsonl; else found from the file."),
+    typer.Option("--format", help="text, csv, workbook, jsonl, json or xml; else found."),
 ]
 ColumnNames = Annotated[
     str | None,
@@ -141,6 +144,7 @@ def import_(
     are_numbers: AreNumbers = False,
     number: NumberColumn = "",
     sheet: SheetName = "",
+    items: ItemsPath = "",
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
@@ -149,14 +153,14 @@ def import_(
 ) -> None:
     """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
 
-    What a row says of itself goes before the options. --number and --sheet say where the numbers
-    are, if that is asked. Exit codes: 0 loaded, with a warning where rows were rejected (with
-    --strict 1); 1 no row is good, and nothing was changed.
+    What a row says of itself goes before the options. --number, --sheet and --items say where
+    the numbers are, if that is asked. Exit codes: 0 loaded, with a warning where rows were
+    rejected (with --strict 1); 1 no row is good, and nothing was changed.
 
     Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
     """
     settings = settings_of(config)
-    reading = _reading(file, kind, columns, Told(region, number, sheet))
+    reading = _reading(file, kind, columns, Told(region, number, sheet, items))
     kept = rejects or _rejects_of(file)
     defaults = Defaults(
         text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
@@ -203,23 +207,26 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
     if kind not in {None, *IMPORTED}:
         fail(f"no format {kind}: {', '.join(IMPORTED)}", USAGE)
     place: str | int = int(told.number) if told.number.isdecimal() else told.number
-    options = ReadOptions(columns={"number": place} if place else {}, sheet=told.sheet)
+    options = ReadOptions({"number": place} if place else {}, sheet=told.sheet, items=told.items)
     by_name: ListFormat = kind or format_of(file)  # type: ignore[assignment]
     try:
         head = file_head(file)
-        if not may_be_workbook(head) and kind != "workbook":
+        is_other = may_be_workbook(head) or is_document(head)
+        if kind in _LINES or (kind is None and not is_other and by_name in _LINES):
             options = replace(options, encoding=legacy_encoding(head))
             return FeedProposal(by_name, 0, "", options)
         if kind is not None or names is not None:
-            return FeedProposal("workbook", 0, "", options)
+            return FeedProposal(kind or "workbook", 0, "", options)  # type: ignore[arg-type]
         only = region_of(told.region)
-        found = detect(file, (only,) if only else (), now_s(), told.number, told.sheet)
+        found = told.found(file, (only,) if only else ())
     except InputUnreadable as error:
         fail(str(error), USAGE)
     if not found or found[0].question is not None:
         command = asking("lists import LIST", file, told)
         lines = question_lines(found[0], command) if found else ["nothing in it is a list"]
         fail("\n  ".join((f"{file}: nothing was imported:", *lines)), USAGE)
+    if found[0].kind not in IMPORTED:
+        fail(f"{file} is {found[0].kind}: a feed reads it, or --format says how to read it", USAGE)
     return _without_unknown_words(found[0])
 
 

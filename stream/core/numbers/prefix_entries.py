@@ -30,6 +30,11 @@ PREFIX_DIGITS_MIN: Final = 9
 """Where nothing else is said: 10,000 numbers at most, even where they have 13 digits."""
 
 _PATTERN = re.compile(r"(.*\d[ \-.()/]*)(\*|[#xX]+)\Z", re.DOTALL)
+_WORDS: Final = (
+    *(" to ", " until ", " through ", " bis ", " a ", " \u00e0 ", " au ", " al ", "~", ".."),
+    *("\u0e16\u0e36\u0e07", " \u0111\u1ebfn ", " sampai ", " hingga ", " s/d "),
+)
+"""Words between the ends of a range, of offices of the region and of numbering plans."""
 _FILL = "5"
 """The digit that fills a prefix up, to see how a whole number of it would be read."""
 
@@ -127,10 +132,11 @@ def read_entries(
     """The entries that a prefix or range means; None: `text` is neither, but a number or nothing.
 
     A prefix ends with `*`, or with a `#` or `x` for each digit that is open; it is written
-    internationally, or as dialled in `region`. A range is two numbers with a dash between them.
+    internationally, or as dialled in `region`. A range is two numbers with a dash or a word such as
+    `to` between them.
     """
     text = folded(text.strip())
-    ends = _ends(text)
+    ends = range_ends(text)
     if ends is not None:
         return _range(*ends, region, rules)
     pattern = _PATTERN.match(text)
@@ -146,6 +152,21 @@ def read_entries(
     if len(prefix) - 2 > PREFIX_DIGITS_MAX or not _lengths(prefix[1:-1]):
         return PrefixFault.BAD_PREFIX
     return (prefix,)
+
+
+def range_ends(text: str) -> tuple[str, str] | None:
+    """The two ends of a range, in one text folded to ASCII; None: it is none."""
+    return _ends_by_word(text) or _ends(text)
+
+
+def _ends_by_word(text: str) -> tuple[str, str] | None:
+    """The two ends of a range with a word between them; None: there is none."""
+    text = text.casefold()
+    for word in _WORDS:
+        first, found, last = text.partition(word)
+        if found and any(map(str.isdigit, first)) and any(map(str.isdigit, last)):
+            return first.strip(), last.strip()
+    return None
 
 
 def _ends(text: str) -> tuple[str, str] | None:

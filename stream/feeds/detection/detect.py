@@ -13,7 +13,7 @@ from pathlib import Path
 from stream.feeds.detection.foreign_files import may_be_workbook, what_it_is
 from stream.feeds.detection.format_candidates import candidates, sheet_candidates
 from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
-from stream.feeds.detection.table_proposals import OperatorAnswers
+from stream.feeds.detection.table_proposals import OperatorAnswers, with_life
 from stream.feeds.detection.try_proposal import tried
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.transports.misp_folder import MANIFEST, is_folder, read_folder
@@ -23,22 +23,26 @@ HEAD_BYTES = 256 << 10
 
 
 def detect(
-    path: Path, regions: Sequence[str], now_s: int, number: str = "", sheet: str = ""
+    path: Path,
+    regions: Sequence[str],
+    now_s: int,
+    number: str = "",
+    sheet: str = "",
+    items: str = "",
 ) -> tuple[FeedProposal, ...]:
     """Return the ways to read a file, the likeliest first; (): no known format.
 
-    `regions` are tried for national numbers in their order, our own country first. `number` and
-    `sheet` are as in `OperatorAnswers`. Raises InputUnreadable if the file cannot be read, or is of
-    a known kind that is no feed.
+    `regions` are tried for national numbers in their order, our own country first. `number`,
+    `sheet` and `items` are as in `OperatorAnswers`. Raises InputUnreadable if the file cannot be
+    read, or is of a known kind that is no feed.
     """
-    asked = OperatorAnswers(regions, number, sheet)
+    asked = OperatorAnswers(regions, number, sheet, items)
     try:
         head = b"" if path.is_dir() else file_head(path)
         if may_be_workbook(head):
-            found = [
-                tried(path, one, regions, now_s) for one in sheet_candidates(path, head, asked)
-            ]
-            return _one_sheet(found)
+            sheets = [with_life(path, one) for one in sheet_candidates(path, head, asked)]
+            found = [tried(path, one, regions, now_s) for one in sheets]
+            return _one_part(found, "--sheet")
         if what := what_it_is(head):
             _refuse(path, head, what)
         if is_folder(path):
@@ -46,22 +50,32 @@ def detect(
         found = candidates(head, path.stat().st_size, asked)
     except OSError as error:
         raise InputUnreadable(f"{path}: {error.strerror}") from error
-    good = [tried(path, one, regions, now_s) for one in found]
-    return tuple(sorted(good, key=lambda one: (one.question is not None, -one.sureness)))
+    good = [tried(path, with_life(path, one), regions, now_s) for one in found]
+    return _one_part(good, "--items")
 
 
-def _one_sheet(found: Sequence[FeedProposal]) -> tuple[FeedProposal, ...]:
-    """Return the sheet of the numbers first, or a question where several may have them."""
-    clear = [one for one in found if one.question is None]
-    if len(clear) < 2:
-        return tuple(sorted(found, key=lambda one: (one.question is not None, -one.sureness)))
-    choices = tuple(
-        Choice(one.options.sheet, f"{one.options.sheet!r} ({_examples(one)})") for one in clear
-    )
-    asks = FeedQuestion("more than one sheet may have the numbers to block", "--sheet", choices)
-    best = max(clear, key=lambda one: one.sureness)
-    options = replace(best.options, sheet="")
-    return (replace(best, options=options, question=asks),)
+def _one_part(found: Sequence[FeedProposal], option: str) -> tuple[FeedProposal, ...]:
+    """Return the likeliest first, or a question where several parts of a file have numbers.
+
+    Parts are a workbook's sheets and a document's arrays. Elements of XML lie in each other: the
+    outermost that has the numbers is one part with those in it.
+    """
+    ranked = tuple(sorted(found, key=lambda one: (one.question is not None, -one.sureness)))
+    clear = [one for one in ranked if one.question is None and _part_of(one)]
+    if len(clear) < 2 or clear[0] is not ranked[0]:
+        return ranked
+    if clear[0].kind == "xml":
+        best = max(clear, key=lambda one: (one.good, -len(_part_of(one))))
+        return (best, *(one for one in ranked if one is not best))
+    what = "sheet" if option == "--sheet" else "array"
+    choices = tuple(Choice(_part_of(one), f"{_part_of(one)!r} ({_examples(one)})") for one in clear)
+    asks = FeedQuestion(f"more than one {what} may have the numbers to block", option, choices)
+    options = replace(clear[0].options, sheet="", items="")
+    return (replace(clear[0], options=options, question=asks),)
+
+
+def _part_of(one: FeedProposal) -> str:
+    return one.options.sheet or one.options.items
 
 
 def _examples(one: FeedProposal) -> str:

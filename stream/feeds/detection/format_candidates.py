@@ -17,11 +17,16 @@ from stream.feeds.detection.table_head import head_of, leaves
 from stream.feeds.detection.table_proposals import OperatorAnswers, guessed_columns, question_on
 from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.detection.try_proposal import assigned_share
+from stream.feeds.formats.element_rows import ITSELF
+from stream.feeds.formats.json_array import arrays_in
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
+from stream.feeds.formats.xml_elements import elements_in
 from stream.feeds.workbooks import workbook
 
 _LINES = 200
+_RECORDS: Final = 100
+_PATHS: Final = 30
 SHEETS_MAX: Final = 10
 """Sheets that are looked at; a workbook with more is read with `--sheet`."""
 _STIX = re.compile(r'"type"\s*:\s*"(bundle|indicator|phone-number|identity|observed-data)"')
@@ -67,8 +72,13 @@ def candidates(head: bytes, size: int, asked: OperatorAnswers) -> list[FeedPropo
     lines = [line for line in text.splitlines()[:_LINES] if line.strip()]
     if len(head) < size and len(lines) > 1:
         lines.pop()  # it is cut
-    if text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
-        return [*_documents(text), *_json_lines(lines, options, asked)]
+    start = text.lstrip("\ufeff \t\r\n")[:1]
+    if start in {"{", "["}:
+        known = [*_documents(text)]
+        arrays = [] if known else _arrays(text.encode(errors="replace"), options, asked)
+        return [*known, *arrays, *_json_lines(lines, options, asked)]
+    if start == "<":
+        return [*_elements(text.encode(errors="replace"), options, asked)]
     return [*_tables(lines, options, asked)] or [*_texts(lines, options, asked)]
 
 
@@ -87,6 +97,70 @@ def _documents(text: str) -> Iterator[FeedProposal]:
     for kind, (pattern, why) in _KINDS.items():
         if pattern.search(text) and (kind != "stix" or _STIX.search(text)):
             yield FeedProposal(kind, 95 if kind != "misp" else 90, why)
+
+
+def is_document(head: bytes) -> bool:
+    """Return whether a file that begins with `head` is XML, or JSON that is no object a line."""
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith((b"[", b"<")):
+        return True
+    first, _, more = text.partition(b"\n")
+    if not text.startswith(b"{") or not arrays_in(text, 1):
+        return False
+    try:
+        msgspec.json.decode(first)
+    except BROKEN:
+        return True
+    return not more.strip()
+
+
+def _arrays(head: bytes, options: ReadOptions, asked: OperatorAnswers) -> Iterator[FeedProposal]:
+    """Yield a proposal for each array of a JSON document."""
+    for items, elements in arrays_in(head, _RECORDS).items():
+        if asked.items not in {"", items}:
+            continue
+        where = f"a JSON array at {items!r}" if items else "a JSON array"
+        one = FeedProposal("json", 84, where, replace(options, items=items))
+        records = []
+        for raw in elements:
+            try:
+                records.append(_record(msgspec.json.decode(raw)))
+            except BROKEN:
+                continue
+        yield from _of_records(one, records, asked)
+
+
+def _record(value: object) -> dict[str, str]:
+    """Return the texts of an element by their paths; by their places for an array."""
+    if isinstance(value, dict):
+        return dict(leaves(value))
+    if isinstance(value, list):
+        return {str(at): str(text) for at, text in enumerate(value, 1)}
+    return {} if value is None or isinstance(value, bool) else {ITSELF: str(value)}
+
+
+def _elements(head: bytes, options: ReadOptions, asked: OperatorAnswers) -> Iterator[FeedProposal]:
+    """Yield a proposal for the elements of XML that have the numbers: the outermost that do."""
+    for items, elements in elements_in(head, _RECORDS, _PATHS).items():
+        if asked.items in {"", items}:
+            one = FeedProposal("xml", 84, f"XML elements {items!r}", replace(options, items=items))
+            yield from _of_records(one, elements, asked)
+
+
+def _of_records(
+    one: FeedProposal, records: Sequence[Mapping[str, str]], asked: OperatorAnswers
+) -> Iterator[FeedProposal]:
+    paths = list(dict.fromkeys(path for record in records for path in record))
+    if not paths or not any(map(str.strip, (text for one in records for text in one.values()))):
+        return
+    columns = [[record.get(path, "") for record in records] for path in paths]
+    own = one.options.items.rpartition(".")[2]
+    names = [own if path == ITSELF else path.replace("@", "") for path in paths]
+    are_places = all(path.isdecimal() for path in paths)
+    in_file = [""] * len(paths) if are_places else paths
+    yield from guessed_columns(
+        one, [""] * len(paths) if are_places else names, in_file, columns, asked
+    )
 
 
 def _json_lines(

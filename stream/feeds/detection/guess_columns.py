@@ -5,7 +5,7 @@ only if its name or its looks say so, and no other column is as likely.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -111,15 +111,84 @@ def guess(
         _candidate(at, names[at], said(names[at]), column) for at, column in enumerate(columns)
     ]
     passed = tuple(one for one in candidates if one.why_not and _is_numeric(one))
+    pair = _range_pair(candidates, columns)
     if number is not None:
-        return ColumnGuess({"number": number, **_others(candidates, number)}, passed=passed)
+        is_pair = pair is not None and pair["number"] == number
+        found = pair if pair is not None and is_pair else {"number": number}
+        return ColumnGuess({**found, **_others(candidates, *found.values())}, passed=passed)
+    if pair is not None:
+        return _ranges(candidates, pair, passed)
     chosen, asked, why = _choose(candidates, assigned)
     if chosen is not None and names_call_records(names):
         asked = (replace(chosen, why_not="everybody who calls is in it"),)
         chosen, why = None, "call records, and no list: `ringfence dialects detect` reads them"
     fields = {} if chosen is None else {"number": chosen.at}
-    at = chosen.at if chosen is not None else None
-    return ColumnGuess({**fields, **_others(candidates, at)}, asked, why, passed)
+    return ColumnGuess({**fields, **_others(candidates, *fields.values())}, asked, why, passed)
+
+
+_BEGINS: Final = {
+    **dict.fromkeys(("start", "begin", "beginning", "debut"), ("end", "fin", "stop")),
+    **dict.fromkeys(("from", "du", "de"), ("to", "au", "a")),
+    "first": ("last",),
+    "low": ("high",),
+    "lower": ("upper",),
+    "min": ("max",),
+    "เริ่มต้น": ("สิ้นสุด",),
+    "từ": ("đến",),
+    "tu": ("den",),
+    "dari": ("sampai", "ke"),
+}
+"""Words that name the first number of a range, and those of the last one."""
+
+
+def _range_pair(
+    candidates: Sequence[ColumnCandidate], columns: Sequence[Column]
+) -> dict[str, int] | None:
+    """Return the columns of the first and last numbers of ranges; None: there are none."""
+    names = {one.at: tuple(folded_name(one.name).split("_")) for one in candidates}
+    for one in candidates:
+        for at, word in enumerate(names[one.at]):
+            for end in _BEGINS.get(word, ()):
+                wanted = (*names[one.at][:at], end, *names[one.at][at + 1 :])
+                for other in candidates:
+                    rows = zip(columns[one.at], columns[other.at], strict=True)
+                    if names[other.at] == wanted and _are_ranges(rows):
+                        return {"number": one.at, "number_to": other.at}
+    return None
+
+
+def _are_ranges(rows: Iterable[tuple[str, str]]) -> bool:
+    """Return whether two columns have the ends of ranges: as many digits, the smaller one first."""
+    both = [(first, last) for first, last in rows if first.strip() and last.strip()]
+    pairs = [
+        ("".join(c for c in first if c.isdigit()), "".join(c for c in last if c.isdigit()))
+        for first, last in both
+        if looks_like_number(first) and looks_like_number(last)
+    ]
+    right = sum(len(first) == len(last) and first <= last for first, last in pairs)
+    wide = sum(first < last for first, last in pairs)
+    return wide > 0 and right >= _MOST * len(both)
+
+
+def _ranges(
+    candidates: Sequence[ColumnCandidate], pair: dict[str, int], passed: tuple[ColumnCandidate, ...]
+) -> ColumnGuess:
+    """Return the guess for a table of ranges. A column of single numbers beside them is asked."""
+    taken = set(pair.values())
+    others = [
+        one
+        for one in candidates
+        if one.at not in taken
+        and one.says in {Says.NUMBER, Says.UNSURE}
+        and not one.why_not
+        and one.share >= _HALF
+    ]
+    passed = tuple(one for one in passed if one.at not in taken)
+    if not others:
+        return ColumnGuess({**pair, **_others(candidates, *taken)}, passed=passed)
+    asked = tuple(replace(one, why_not="") for one in candidates if one.at == pair["number"])
+    why = "ranges, and a column of single numbers: one of them is to block"
+    return ColumnGuess(_others(candidates, *taken), (*asked, *others), why, passed)
 
 
 def _candidate(at: int, name: str, said: Says, column: Column) -> ColumnCandidate:
@@ -220,13 +289,17 @@ def _is_evident(one: ColumnCandidate, assigned: Assigned) -> bool:
     return is_diverse and assigned(numbers) >= _NEARLY_ALL
 
 
-def _others(candidates: Sequence[ColumnCandidate], number: int | None) -> dict[str, int]:
-    """Return the columns of the other fields."""
+def _others(candidates: Sequence[ColumnCandidate], *taken: int) -> dict[str, int]:
+    """Return the columns of the other fields; `taken` have the numbers."""
     found: dict[str, int] = {}
-    free = [one for one in candidates if one.at != number and one.texts]
+    free = [one for one in candidates if one.at not in taken and one.texts]
     for one in free:
         name = NAMES.get(folded_name(one.name))
-        if name not in {None, "number"} and name not in found and _fits(str(name), one.texts):
+        if (
+            name not in {None, "number", "number_to"}
+            and name not in found
+            and _fits(str(name), one.texts)
+        ):
             found[str(name)] = one.at
     dated = [one for one in free if _is_dated(one)]
     dated.sort(key=lambda one: one.says is not Says.DATE)

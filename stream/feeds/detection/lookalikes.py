@@ -13,6 +13,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Final
 
+from stream.core.numbers.prefix_entries import range_ends
 from stream.core.numbers.spelling import folded
 
 YEARS: Final = range(1900, 2101)
@@ -166,6 +167,12 @@ def _era(years: Sequence[int]) -> str:
 def looks_like_number(text: str) -> bool:
     """Return whether a text could be a telephone number and is no date, IP address or fraction."""
     text = folded(text).strip()
+    if len(text) <= 2 * _NUMBER_CHARS_MAX and (ends := range_ends(text)) is not None:
+        return all(map(_looks_like_one, ends))
+    return _looks_like_one(text)
+
+
+def _looks_like_one(text: str) -> bool:
     if text[:5].lower().startswith(_SCHEMES):
         text = text[text.index(":") + 1 :].partition("@")[0].partition(";")[0]
     return (

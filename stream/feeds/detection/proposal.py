@@ -7,11 +7,10 @@ answer, and every command refuses a feed file that still has one.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
-from stream.core.model.entry import FIELDS
 from stream.feeds.cleaning import CleanedRows
-from stream.feeds.formats.rows import Format, ReadOptions, RejectedRow
+from stream.feeds.formats.rows import COLUMN_FIELDS, Format, ReadOptions, RejectedRow
 from stream.feeds.value_parsers import Dates
 
 LIST_TO_NAME: Final = "XX/partner"
@@ -37,8 +36,8 @@ class Choice:
 class FeedQuestion:
     """A question that a person must answer before a file is read.
 
-    `option` of the command takes the answer (`--number`, `--region`, `--sheet`); "": there is no
-    answer, the file has to be repaired.
+    `option` of the command takes the answer (`--number`, `--region`, `--sheet`, `--items`); "":
+    there is no answer, the file has to be repaired.
     """
 
     text: str
@@ -78,6 +77,7 @@ class FeedProposal:
     options: ReadOptions = field(default_factory=ReadOptions)
     region: str | None = None
     dates: Dates = Dates()  # noqa: RUF009 -- frozen
+    expires_from: Literal["report", "never"] = "report"
     rows: int = 0
     good: int = 0
     examples: tuple[Mapping[str, str], ...] = ()
@@ -102,14 +102,13 @@ class FeedProposal:
             self._format_line(),
         ]
         lines += [f"encoding = {_quoted(self.options.encoding)}"] if self.options.encoding else []
-        if self._asks_sheet:
-            lines.append('sheet = ""  # -> the sheet of the numbers to block')
-        elif self.options.sheet:
-            lines.append(f"sheet = {_quoted(self.options.sheet)}")
+        lines += self._part_lines()
         lines += self._region_lines()
         if self.dates != Dates():
             lines.append(f"dates = {_quoted(self.dates.order)}")
             lines.append(f"era = {_quoted(self.era)}")
+        if self.expires_from == "never":
+            lines.append('expires_from = "never"  # entries stay until the list drops them')
         lines += ["", "[owner]"]
         lines += [
             f"name = {_quoted(OWNER_TO_NAME)}  # -> country or organisation",
@@ -124,11 +123,17 @@ class FeedProposal:
 
     @property
     def _names_columns(self) -> bool:
-        return self.kind in {"csv", "workbook", "jsonl"}
+        return self.kind in {"csv", "workbook", "jsonl", "json", "xml"}
 
-    @property
-    def _asks_sheet(self) -> bool:
-        return self.question is not None and self.question.option == "--sheet"
+    def _part_lines(self) -> list[str]:
+        """Return the line of a workbook's sheet, or of the rows' path in JSON or XML."""
+        parts = (("sheet", self.options.sheet), ("items", self.options.items))
+        option = "" if self.question is None else self.question.option
+        return [
+            f"{name} = {_quoted(part)}" + "  # -> where the numbers to block are" * (not part)
+            for name, part in parts
+            if part or option == f"--{name}"
+        ]
 
     def _format_line(self) -> str:
         """Return the line of the format; empty if the question has no other place in the file."""
@@ -157,7 +162,7 @@ class FeedProposal:
             which = [one.shown for one in self.question.choices if one.is_likely]
             said = _one_line(" or ".join(which)) or "no column looks like them"
             lines.append(f'number = ""  # -> the numbers to block: {said}')
-        for name in FIELDS:
+        for name in COLUMN_FIELDS:
             if name in columns:
                 place = columns[name]
                 lines.append(f"{name} = {place if isinstance(place, int) else _quoted(place)}")

@@ -1,17 +1,18 @@
 """Propose the columns of one table: which is read as what, and the question that is open. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
-from stream.core.model.entry import FIELDS
 from stream.feeds.detection.column_names import regions_hinted, says, says_at
 from stream.feeds.detection.guess_columns import EXAMPLES, ColumnCandidate, ColumnGuess, guess
 from stream.feeds.detection.lookalikes import style_of
 from stream.feeds.detection.proposal import Choice, ColumnSeen, FeedProposal, FeedQuestion
 from stream.feeds.detection.try_proposal import assigned_share
 from stream.feeds.formats.csv import folded_name
-from stream.feeds.formats.rows import InputUnreadable, Wrong
+from stream.feeds.formats.rows import COLUMN_FIELDS, InputUnreadable, Wrong
 from stream.feeds.value_parsers import Dates
 
 
@@ -20,12 +21,13 @@ class OperatorAnswers:
     """The answers of a person: `regions` of national numbers, and where the numbers are.
 
     `number` is their column: a header's text, a path of keys, or a place from 1; `sheet` that of a
-    workbook. "": no answer.
+    workbook; `items` the path of the rows in JSON or XML. "": no answer.
     """
 
     regions: Sequence[str]
     number: str = ""
     sheet: str = ""
+    items: str = ""
 
 
 def guessed_columns(
@@ -36,8 +38,9 @@ def guessed_columns(
     asked: OperatorAnswers,
 ) -> Iterator[FeedProposal]:
     """Yield a proposal with the guessed columns, or with a question about them."""
-    said = _place_of(asked.number, names) if asked.number else None
-    reads = says_at if one.kind == "jsonl" else says
+    said = _place_of(asked.number, names, names_in_file) if asked.number else None
+    has_paths = one.kind in {"jsonl", "json", "xml"}
+    reads = says_at if has_paths else says
     found = guess(names, columns, assigned_share(asked.regions), said, reads)
     places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
     fields = dict(found.fields)
@@ -54,8 +57,8 @@ def guessed_columns(
             notes.append(f"days like {texts[0]!r} cannot be read: reports get the file's time")
         elif style is not None and not style.is_sure:
             notes.append(f"dates: day-month is a guess, no day of {texts[0]!r}... is above 12")
-    named = {name: places[fields[name]] for name in FIELDS if name in fields}
-    if one.kind == "jsonl" and all(name == place for name, place in named.items()):
+    named = {name: places[fields[name]] for name in COLUMN_FIELDS if name in fields}
+    if has_paths and all(name == place for name, place in named.items()):
         named = {}
     one = replace(
         one,
@@ -93,15 +96,52 @@ def _languages(
     return regions_hinted(names, [text for column in columns for text in column[:20]])
 
 
-def _place_of(said: str, names: Sequence[str]) -> int:
+def _place_of(said: str, names: Sequence[str], in_file: Sequence[str]) -> int:
     """Return the column that a person named by its header, its path or its place from 1."""
     for at, name in enumerate(names):
-        if folded_name(name) == folded_name(said) and name.strip():
+        if said == in_file[at] or (folded_name(name) == folded_name(said) and name.strip()):
             return at
     if said.isdecimal() and 1 <= int(said) <= len(names):
         return int(said) - 1
     known = ", ".join(repr(name.strip()) for name in names if name.strip())
     raise InputUnreadable(f"no column {said!r}: name one of {known or len(names)}, or its place")
+
+
+_STAYS: Final = re.compile(
+    r"\bdno\b|do[ _-]not[ _-]originate|never[ _-]originate|unallocated|unassigned"
+    r"|not[ _-]in[ _-]use|inbound[ _-]only|invalid[ _-]numbers?|attribution|allocat|numbering",
+    re.IGNORECASE,
+)
+"""Words of lists of numbers that may never call: these have no end, and their dates report none."""
+
+
+def with_life(path: Path, one: FeedProposal) -> FeedProposal:
+    """Return a proposal whose entries stay if the file is a numbering plan's, or a DNO list.
+
+    The words stand in the file's name, in its header or in its first texts.
+    """
+    columns = one.options.columns
+    if "expires_at" in columns or not one.table:
+        return one
+    texts = [path.stem, one.why]
+    texts += [text for column in one.table for text in (column.name, *column.examples)]
+    is_plan = "number_to" in columns and "reported_at" not in columns
+    if not is_plan and not any(_STAYS.search(text[:200]) for text in texts):
+        return one
+    note = "no end dates: entries stay until the list drops them (expires_from)"
+    kept = {name: place for name, place in columns.items() if name != "reported_at"}
+    table = tuple(
+        replace(column, field="") if column.field == "reported_at" else column
+        for column in one.table
+    )
+    return replace(
+        one,
+        options=replace(one.options, columns=kept),
+        dates=Dates(),
+        expires_from="never",
+        notes=(*one.notes, note),
+        table=table,
+    )
 
 
 def question_on(

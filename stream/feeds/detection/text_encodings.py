@@ -24,6 +24,7 @@ _THAI: Final = frozenset(range(0xA1, 0xDB)) | frozenset(range(0xDF, 0xFC))
 _LEGACY: Final = ("cp874", "gb18030", "big5", "cp932", "cp949", "cp1252", "cp1258")
 """Old encodings besides UTF-8 and UTF-16. Of two that read the same words the first counts."""
 _RUN = re.compile(rb"[\x80-\xff]{2,}")
+_DECLARED = re.compile(rb"<\?xml[^>]{0,100}?encoding\s?=\s?[\"']([A-Za-z0-9._-]{1,40})")
 _LINES: Final = 10
 _TEXT_SHARE: Final = 0.95
 _RUN_SHARE: Final = 0.8
@@ -64,6 +65,17 @@ def _plain_in(head: bytes, encoding: str) -> int:
     is_text = plain + letters >= _TEXT_SHARE * len(text) and "\ufffd" not in text[:-1]
     # Text in Chinese has few ASCII signs, but line ends and digits.
     return plain if is_text and plain * 20 >= len(text) else 0
+
+
+def declared_encoding(head: bytes) -> str | None:
+    """Return the encoding that an XML declaration names; None: it names none that is known."""
+    found = _DECLARED.match(head.removeprefix(codecs.BOM_UTF8))
+    if found is None:
+        return None
+    try:
+        return codecs.lookup(found[1].decode()).name
+    except LookupError:
+        return None
 
 
 def legacy_encoding(head: bytes) -> str | None:

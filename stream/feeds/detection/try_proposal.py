@@ -11,8 +11,9 @@ from stream.core.model.entry import FIELDS
 from stream.core.numbers.number import Kind, parse
 from stream.feeds.cleaning import CleanedRows, bare_number
 from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
+from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Rows, Wrong
-from stream.feeds.open import has_rows, read_rows, words_of
+from stream.feeds.open import has_rows, read_rows
 from stream.feeds.parse import Defaults, Parser
 
 ROWS_MAX = 5_000

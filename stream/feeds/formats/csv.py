@@ -12,12 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stream.core.model import csv_cells
-from stream.core.model.entry import FIELDS
 from stream.core.numbers.spelling import folded
 from stream.feeds.detection.column_names import NEVER, Says, says
 from stream.feeds.detection.lookalikes import ColumnTally, looks_like_number
 from stream.feeds.formats.byte_columns import ByteColumn, LineBytes, fields_of
-from stream.feeds.formats.rows import InputUnreadable, Lines, RejectedRow, Rows, Wrong
+from stream.feeds.formats.rows import (
+    COLUMN_FIELDS,
+    InputUnreadable,
+    Lines,
+    RejectedRow,
+    Rows,
+    Wrong,
+    range_text,
+)
 
 DELIMITERS = ",;\t|"
 _LOOKED_AT = 100
@@ -26,7 +33,7 @@ SPAN_MAX = 20
 """Lines of one quoted field: an open quote must not swallow the file."""
 
 NAMES: Mapping[str, str] = {
-    **{field: field for field in FIELDS},
+    **{field: field for field in COLUMN_FIELDS},
     **dict.fromkeys(("phone", "phone_number", "phonenumber", "telephone", "tel"), "number"),
     **dict.fromkeys(("msisdn", "e164", "caller", "caller_id", "cli"), "number"),
     **dict.fromkeys(("company_phone_number", "telephone_number", "mobile"), "number"),
@@ -237,6 +244,7 @@ def _read(lines: Lines, shape: CsvShape, first: int, source: Iterator[Lines]) ->
     fields: dict[str, Any] | None = fields_of(lines, shape.delimiter, shape.columns)
     if fields is not None:
         whole = fields.pop("")
+        _join_ranges(fields)
         for name in _WORDS & fields.keys():
             fields[name] = _unmarked(fields[name])
         return Rows(range(first, first + len(whole)), whole, **fields), len(whole)
@@ -322,9 +330,18 @@ def _rows(
         lines, records = [lines[i] for i in kept], [records[i] for i in kept]
         records = [record + [""] * (width - len(record)) for record in records]
     found: dict[str, Any] = {name: [record[i] for record in records] for name, i in columns.items()}
+    _join_ranges(found)
     for name in _WORDS & found.keys():
         found[name] = [csv_cells.plain(text) for text in found[name]]
     return Rows(lines=lines, originals=records, unreadable=tuple(rejected), **found)
+
+
+def _join_ranges(fields: dict[str, Any]) -> None:
+    """Make one column of the two ends of ranges. Rows with one number keep its text."""
+    if "number_to" in fields:
+        ends = fields.pop("number_to")
+        pairs = zip(fields["number"], ends, strict=True)
+        fields["number"] = [range_text(first, last) for first, last in pairs]
 
 
 _WORDS = frozenset({"category", "source"})

@@ -77,7 +77,7 @@ def read_jsonl(
             except UNREADABLE as error:
                 detail = str(error)
                 if text.lstrip().startswith("["):
-                    detail = "a JSON array; one object a line is needed (jq -c '.[]')"
+                    detail = 'a JSON array, which format = "json" reads'
                 unreadable.append(RejectedRow(line, Wrong.UNREADABLE, detail, text))
         yield Rows(
             lines,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from stream.core.model.entry import Category
+from stream.core.model.entry import FIELDS, Category
 from stream.core.model.errors import CONFIG_WRONG, Fault
 from stream.core.numbers.prefix_entries import PrefixFault
 
@@ -18,6 +18,8 @@ Format = Literal[
     "csv",
     "workbook",
     "jsonl",
+    "json",
+    "xml",
     "pybloom",
     "misp",
     "misp-feed",
@@ -27,6 +29,8 @@ Format = Literal[
     "ringfence",
     "snapshot",
 ]
+COLUMN_FIELDS = ("number", "number_to", *FIELDS[1:])
+"""Fields that `columns` may place. `number_to`: the last number of a range that `number` begins."""
 LINE_CHARS_MAX = 65_536
 """Longer lines are cut: no entry is so long, and a file of one line must not fill memory."""
 
@@ -147,17 +151,25 @@ class Rows:
 class ReadOptions:
     """Options of a feed's files, beyond their format.
 
-    `columns` maps fields of `FIELDS` to their places: in CSV a header's text or a column counted
-    from 1, in JSON lines a path of keys ("caller.number"). `encoding` is Python's name, None: found
-    from the bytes. `sheet` is that of a workbook, by its name or its place from 1; "": the only
-    one. `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are
-    rows too.
+    `columns` maps fields of `COLUMN_FIELDS` to their places: in CSV a header's text or a column
+    counted from 1, in JSON a path of keys ("caller.number"). `encoding` is Python's name, None:
+    found from the bytes. `sheet` is that of a workbook, by its name or its place from 1; "": the
+    only one. `items` is the path of the array or the elements that are rows, in JSON and XML.
+    `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are rows
+    too.
     """
 
     columns: Mapping[str, str | int] = field(default_factory=dict)
     encoding: str | None = None
     sheet: str = ""
+    items: str = ""
     unconfirmed: bool = False
+
+
+def range_text(first: str | None, last: str | None) -> str | None:
+    """Return a range of two columns as one text. Without a second number it is the first alone."""
+    first, last = (first or "").strip(), (last or "").strip()
+    return first if not last or last == first else f"{first} to {last}"
 
 
 ROWS_MAX = 20_000

@@ -25,6 +25,8 @@ FORMATS = {
     "text": "a number a line; `#` begins a comment; prefixes (`+8552390*`) and ranges too",
     "csv": "with or without a header, any delimiter, UTF-8 or UTF-16; `[columns]` maps it",
     "workbook": "a sheet of an XLSX, XLS or ODS file; `sheet` names it, `[columns]` maps it",
+    "json": "an array of objects or numbers, alone or wrapped; `items` is its path",
+    "xml": "an element for each number; `items` is their path, `[columns]` maps what is in them",
     "jsonl": "an object a line; `[columns]` maps paths of keys",
     "pybloom": "a bare pybloom-live file: its matches stay unconfirmed, so it needs its own list",
     "misp": "events of a MISP instance",

@@ -3,7 +3,8 @@
 import pytest
 
 from stream.feeds.detection.proposal import FeedProposal
-from stream.feeds.open import read_rows, words_of
+from stream.feeds.formats.format_words import words_of
+from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parser
 from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
 

@@ -32,7 +32,7 @@ def test_jsonl_rejects_lines_that_are_no_objects():
     assert list(rows.number) == ["+66812345678"]
     assert [row.line for row in rows.unreadable] == [2, 3, 4]
     assert all(row.wrong is Wrong.UNREADABLE for row in rows.unreadable)
-    assert "jq" in rows.unreadable[1].detail
+    assert "json" in rows.unreadable[1].detail
 
 
 def test_a_line_without_end_does_not_fill_memory():
