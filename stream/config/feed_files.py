@@ -135,6 +135,9 @@ class FeedFile:
             for country in self.may_list
             if country != EVERY_COUNTRY and (wrong := checks.country(country)) is not None
         ]
+        if self.format == "pybloom" and not self.samples:
+            text = "a bare filter needs numbers that are on it: nothing else shows how it hashes"
+            found.append(Problem(("samples",), text))
         if self.samples and self.format != "pybloom":
             found.append(Problem(("samples",), 'are for format = "pybloom"'))
         if self.speaks_for and self.sources != "both":

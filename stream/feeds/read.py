@@ -158,7 +158,19 @@ def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None)
         if samples is not None:
             check_members(held, key, samples)
     except FilterUnreadable as error:
-        raise InputUnreadable(f"{path}: not a filter that can be used: {error}") from error
+        why = str(error)
+        if samples is not None and _lacks_plus(path, key, samples):
+            why = "its elements are numbers without the +: have them written as +66812345678"
+        raise InputUnreadable(f"{path}: not a filter that can be used: {why}") from error
     if not held.count:
         raise InputUnreadable(f"{path}: the filter says that it is empty")
     return data
+
+
+def _lacks_plus(path: Path, key: bytes, samples: NDArray[np.bytes_]) -> bool:
+    """Return whether a filter holds the samples without their `+`."""
+    try:
+        check_members(read_filter(path.read_bytes()), key, np.char.lstrip(samples, b"+"))
+    except (FilterUnreadable, OSError):
+        return False
+    return True

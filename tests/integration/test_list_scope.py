@@ -287,6 +287,7 @@ def test_a_feed_file_says_what_its_hashes_may_name(tmp_path):
     ):
         file.write_text(
             f'list = "{owner}/x"\nformat = "pybloom"\n{may_list}\n'
+            f'samples = ["+85523900001"]\n'
             f'[owner]\nname = "{owner}"\ncontact = "noc@trc.gov.kh"\n'
             f'[from]\nkind = "file"\npath = "{tmp_path}/x"\n'
         )

@@ -5,7 +5,7 @@
     about     what the file is, and what the trap in it
     expect    "proposal", "question", "unreadable" or "nothing"
     numbers   who may be listed, in E.164; everybody else in the file is innocent
-    number, region, dates, era, format, encoding, sheet   what is proposed, or after the answer
+    number, region, dates, era, format, encoding, sheet, items, expires   what is proposed
     asked     the likely answers that are offered; answer: the right one
     owner     whose file it is (TH); home: the country where it is looked at (TH)
     held      the gate holds it, for this reason; live: what it may do after a person's release
@@ -69,9 +69,9 @@ def outcome(case: Case, *answer: str) -> tuple[str, FeedProposal | None, str]:
     """What is said of a case: "proposal", "question"...; the proposal, or the error's words."""
     said = dict(zip(answer[::2], answer[1::2], strict=True))
     regions = (said["--region"],) if "--region" in said else case.regions
-    number, sheet = said.get("--number", ""), said.get("--sheet", "")
+    words = [said.get(f"--{name}", "") for name in ("number", "sheet", "items")]
     try:
-        found = detect(case.path, regions, NOW_S, number, sheet)
+        found = detect(case.path, regions, NOW_S, *words)
     except InputUnreadable as error:
         return "unreadable", None, str(error)
     if not found:
@@ -91,5 +91,7 @@ def said_of(one: FeedProposal) -> dict[str, Any]:
         "format": one.kind,
         "encoding": one.options.encoding,
         "sheet": one.options.sheet or None,
+        "items": one.options.items or None,
+        "expires": one.expires_from if one.expires_from != "report" else None,
     }
     return {name: value for name, value in said.items() if value is not None}

@@ -85,7 +85,7 @@ def _proposal(
     told = Told(usual)
     if how is not None:
         number = str(how.options.columns.get("number", ""))
-        told = Told(how.region or usual, number, how.options.sheet)
+        told = Told(how.region or usual, number, how.options.sheet, how.options.items)
     found = detected(settings, file, told)
     return found[0] if found else None
 

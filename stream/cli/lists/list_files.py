@@ -50,8 +50,9 @@ from stream.feeds.detection.detect import file_head
 from stream.feeds.detection.foreign_files import may_be_workbook
 from stream.feeds.detection.format_candidates import is_document
 from stream.feeds.detection.proposal import FeedProposal
-from stream.feeds.detection.text_encodings import legacy_encoding
+from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.file_report import cleaned_lines, cleaned_seen
+from stream.feeds.formats import csv
 from stream.feeds.formats.change_file import whole_list
 from stream.feeds.formats.rows import Format as ListFormat
 from stream.feeds.formats.rows import InputUnreadable, ReadOptions
@@ -69,6 +70,7 @@ from stream.ops.clock import now_s
 app = group()
 
 IMPORTED: Final = ("text", "csv", "workbook", "jsonl", "json", "xml")
+_HEAD_LINES: Final = 100
 _LINES: Final = frozenset({"text", "csv", "jsonl"})
 FORMS: Final = ("text", "csv", "jsonl", "changes", "pybloom")
 
@@ -214,8 +216,9 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
         is_other = may_be_workbook(head) or is_document(head)
         if kind in _LINES or (kind is None and not is_other and by_name in _LINES):
             options = replace(options, encoding=legacy_encoding(head))
-            return FeedProposal(by_name, 0, "", options)
-        if kind is not None or names is not None:
+            if by_name != "csv" or names is not None or place or _is_plain(head, options.encoding):
+                return FeedProposal(by_name, 0, "", options)
+        elif kind is not None or names is not None:
             return FeedProposal(kind or "workbook", 0, "", options)  # type: ignore[arg-type]
         only = region_of(told.region)
         found = told.found(file, (only,) if only else ())
@@ -228,6 +231,16 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
     if found[0].kind not in IMPORTED:
         fail(f"{file} is {found[0].kind}: a feed reads it, or --format says how to read it", USAGE)
     return _without_unknown_words(found[0])
+
+
+def _is_plain(head: bytes, encoding: str | None) -> bool:
+    """Return whether a CSV's header names its columns as we do, or nothing but numbers is in it."""
+    text = head.decode(encoding or encoding_of(head, Path("the file")), "replace")
+    try:
+        csv.shape_of(text.removeprefix("\ufeff").splitlines()[:_HEAD_LINES])
+    except InputUnreadable:
+        return False
+    return True
 
 
 def _without_unknown_words(one: FeedProposal) -> FeedProposal:

@@ -75,7 +75,9 @@ def candidates(head: bytes, size: int, asked: OperatorAnswers) -> list[FeedPropo
     start = text.lstrip("\ufeff \t\r\n")[:1]
     if start in {"{", "["}:
         known = [*_documents(text)]
-        arrays = [] if known else _arrays(text.encode(errors="replace"), options, asked)
+        # PhoneBlock's mark, votes, is in the answers of others too.
+        is_sure = any(one.kind != "phoneblock" for one in known)
+        arrays = [] if is_sure else _arrays(text.encode(errors="replace"), options, asked)
         return [*known, *arrays, *_json_lines(lines, options, asked)]
     if start == "<":
         return [*_elements(text.encode(errors="replace"), options, asked)]

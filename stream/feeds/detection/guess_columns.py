@@ -179,7 +179,7 @@ def _ranges(
         one
         for one in candidates
         if one.at not in taken
-        and one.says in {Says.NUMBER, Says.UNSURE}
+        and one.says in {Says.NUMBER, Says.UNSURE, Says.GENERIC}
         and not one.why_not
         and one.share >= _HALF
     ]

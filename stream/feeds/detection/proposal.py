@@ -101,6 +101,10 @@ class FeedProposal:
             f"list = {_quoted(LIST_TO_NAME)}  # -> the list that it fills",
             self._format_line(),
         ]
+        if self.kind == "pybloom":
+            lines.append(
+                "samples = []  # -> numbers that are on it, as +66812345678: they prove it"
+            )
         lines += [f"encoding = {_quoted(self.options.encoding)}"] if self.options.encoding else []
         lines += self._part_lines()
         lines += self._region_lines()

@@ -120,6 +120,9 @@ def _chosen(one: FeedProposal, tries: Sequence[_Try], regions: Sequence[str]) ->
         and tried.proposal.good >= _CLOSE * most
         and tried.assigned >= _CLOSE * assigned
     ]
+    # Where the region that reads most rows is not that of assigned numbers, these count: a text
+    # with two numbers in it is one long number elsewhere.
+    able = able or [tried for tried in tries if tried.region and tried.assigned >= assigned]
     # 13812345678 is China's, or America's without its +: who dials it at home is likelier.
     own = [tried for tried in able if tried.own >= _CLOSE * len(tried.numbers)]
     likely = {tried.region: tried for tried in own or able}

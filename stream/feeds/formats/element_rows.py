@@ -51,7 +51,16 @@ class ElementRows:
                 return
             found[name] = as_text(value)
         number = range_text(found.pop("number", None), found.pop("number_to", None))
-        self.rows.add(line, original, number, **found)
+        self.rows.add(
+            line,
+            original,
+            number,
+            category=found.get("category"),
+            source=found.get("source"),
+            reported_at=found.get("reported_at"),
+            expires_at=found.get("expires_at"),
+            confidence=found.get("confidence"),
+        )
 
 
 def _at(value: Any, place: int | Sequence[str]) -> Any:

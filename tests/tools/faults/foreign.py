@@ -67,7 +67,6 @@ def _share(place: Place, name: str, rate: float) -> None:
     with path.with_suffix(".new").open("wb") as file:
         made.tofile(file)
     path.with_suffix(".new").rename(path)
-    text = (
-        FEED.format(path=path).replace('"KH/scam"', f'"KH/{name}"').replace('"text"', '"pybloom"')
-    )
+    kind = '"pybloom"\nsamples = ["+855310000001"]'
+    text = FEED.format(path=path).replace('"KH/scam"', f'"KH/{name}"').replace('"text"', kind)
     (place.folder / "feeds" / f"{name}.toml").write_text(text)

@@ -6,15 +6,23 @@ from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.formats.format_words import words_of
 from stream.feeds.open import read_rows
 from stream.feeds.parse import Defaults, Parser
-from tests.support.detect_corpus import NOW_S, Case, feed_cases, outcome, said_of
+from tests.support.detect_corpus import (
+    GOLDEN,
+    NOW_S,
+    Case,
+    call_cases,
+    feed_cases,
+    outcome,
+    said_of,
+)
 
 CASES = feed_cases()
-_TOLD = ("number", "region", "dates", "era", "format", "encoding", "sheet")
+_TOLD = ("number", "region", "dates", "era", "format", "encoding", "sheet", "items", "expires")
 
 
 def listed(case: Case, one: FeedProposal) -> set[str]:
     """The numbers that a proposal would list."""
-    if one.kind not in {"text", "csv", "workbook", "jsonl", "ftc"}:
+    if one.kind not in {"text", "csv", "workbook", "jsonl", "json", "xml", "ftc"}:
         return set()
     known = Defaults("x", NOW_S, one.region, unknown_category="other", dates=one.dates)
     parser = Parser(known, words_of(one.kind))
@@ -65,5 +73,11 @@ def test_the_right_answer_leads_to_the_right_numbers(case: Case) -> None:
 
 
 def test_the_corpus_is_large() -> None:
-    """At least 80 files, each with its own test above: no innocent number is proposed in any."""
-    assert len(CASES) >= 80
+    """At least 140 lists, each with its own test above: no innocent number is proposed in any.
+
+    With switches' records, and samples with all that must come of them, there are some 300 files.
+    """
+    assert len(CASES) >= 140
+    samples = list((GOLDEN.parent / "feeds").glob("*/*/input*"))
+    records = [path for path in (GOLDEN.parent / "cdr").glob("*/*") if path.is_file()]
+    assert len(CASES) + len(call_cases()) + len(samples) + len(records) >= 250
