@@ -1,5 +1,6 @@
 """The parts that all pages share, and how a process puts them together."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -55,12 +56,14 @@ class PageParts:
     counting: TrialCounting
     now_s: Callable[[], int]
     _list_store: ListStore | None = field(init=False, default=None)
+    _connecting: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     async def list_store(self) -> ListStore:
         """Return the list store, connected once. Raises ListStoreDown, ListStoreUnsafe."""
-        if self._list_store is None:
-            self._list_store = await ListStore.connect(self.settings.list_store())
-        return self._list_store
+        async with self._connecting:  # two at once would each connect, and one stay open
+            if self._list_store is None:
+                self._list_store = await ListStore.connect(self.settings.list_store())
+            return self._list_store
 
     async def close(self) -> None:
         """Close the connection to the list store."""

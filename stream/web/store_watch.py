@@ -62,7 +62,7 @@ class StoreWatch:
         """Return them as of now, or why they cannot be read."""
         try:
             async with asyncio.timeout(STORE_S_MAX):
-                feeds, standing = await self._feeds(), await self.appeals.standing()
+                standing, feeds = await self.appeals.standing(), await self._feeds()
                 states = {state.value: count for state, count in standing.by_state.items()}
                 return StoreFigures(feeds, states, standing.overdue, await self._changes())
         except TimeoutError:

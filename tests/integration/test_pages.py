@@ -22,7 +22,7 @@ from stream.ops.monitor.collect import Monitor
 from stream.web import install
 from stream.web.page_context import PageParts, opened
 from stream.web.sessions import TOUCH_S, Sessions
-from tests.support.http_service import TOKENS, Served, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, NoAppeals, Served, parts_for, serve_settings, served
 from tests.support.lists import BY
 from tests.support.lists import opened as register_at
 
@@ -132,7 +132,7 @@ async def test_a_notice_is_told_once(office: Office) -> None:
 @asynccontextmanager
 async def viewing(settings: Settings) -> AsyncIterator[tuple[PageParts, Served, dict[str, str]]]:
     """The pages with no list and no appeals, over HTTP; and the header of a viewer."""
-    parts, nobody = parts_for(serve_settings()), cast("AppealService", None)
+    parts, nobody = parts_for(serve_settings()), cast("AppealService", NoAppeals())
     async with (
         opened(
             settings,

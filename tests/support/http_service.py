@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.config.bundled_files import location
 from stream.config.settings import load
+from stream.core.model.errors import ListStoreDown
 from stream.edge.http.app import framework
 from stream.edge.http.auth import Auth
 from stream.edge.http.dependencies import Parts
@@ -36,6 +37,17 @@ def serve_settings(**changed: Any) -> ServeSettings:
     assert location("settings").is_file()
     base = replace(load([], {}).serve, port=0, health_port=0, header_s_max=5.0, body_s_max=5.0)
     return replace(base, **changed)
+
+
+class NoAppeals:
+    """Appeals of a list store that does not answer, for pages that need none."""
+
+    @property
+    def store(self) -> "NoAppeals":
+        return self
+
+    async def standing(self) -> Any:
+        raise ListStoreDown("counting appeals: there is no list store")
 
 
 def parts_for(settings: ServeSettings, **given: Any) -> Parts:

@@ -18,7 +18,7 @@ from stream.edge.sinks.number_policy import NumberPolicy
 from stream.ops.monitor.collect import Monitor
 from stream.web import install
 from stream.web.page_context import opened
-from tests.support.http_service import TOKENS, bearer, parts_for, serve_settings, served
+from tests.support.http_service import TOKENS, NoAppeals, bearer, parts_for, serve_settings, served
 from tests.support.lookups import LISTS, lookup_rules
 from tests.unit.edge.http.test_limits import head, raw, router, until
 
@@ -67,7 +67,7 @@ async def port() -> AsyncIterator[int]:
             "RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": nobody,
         },
     )
-    redress: Any = None  # nothing here gets as far
+    redress: Any = NoAppeals()  # nothing here gets as far
     async with (
         opened(
             settings,
