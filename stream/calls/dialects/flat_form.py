@@ -26,10 +26,21 @@ _ESCAPED = b"\\u00"
 """May hide a letter of a key."""
 
 
+def read_member(raw: msgspec.Raw) -> Any:
+    """Read a member; UNSET for what cannot be kept, such as 1e999.
+
+    It is not null: a called number that is hidden so is not withheld.
+    """
+    return fields.read(raw, msgspec.UNSET)
+
+
 def read_object(
-    value: Value, wanted: frozenset[str], many: frozenset[str] = frozenset()
+    value: Value,
+    wanted: frozenset[str],
+    many: frozenset[str] = frozenset(),
+    read: Callable[[msgspec.Raw], Any] = read_member,
 ) -> dict[str, Any]:
-    """Read the wanted members of a JSON object.
+    """Read the wanted members of a JSON object, each by `read`.
 
     A wanted one that is given twice is refused, but for those of `many`: of them the last counts.
     """
@@ -37,10 +48,7 @@ def read_object(
     if not record:
         raise NoCall(RejectReason.WRONG_TYPE, "no JSON object with something in it")
     held = bytes(value)
-    # What cannot be kept, such as 1e999, is not null: a number that is called might be hidden so.
-    found = {
-        name: fields.read(raw, msgspec.UNSET) for name, raw in record.items() if name in wanted
-    }
+    found = {name: read(raw) for name, raw in record.items() if name in wanted}
     if _ESCAPED in held or any(held.count(b'"%b"' % name.encode()) > 1 for name in found):
         _refuse_twice(held, wanted - many)
     return found

@@ -24,9 +24,18 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
+import msgspec
+
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import NoCall, Value
-from stream.calls.dialects.flat_form import Attributes, FlatForm, first_text, read_object, text_of
+from stream.calls.dialects.flat_form import (
+    Attributes,
+    FlatForm,
+    first_text,
+    read_member,
+    read_object,
+    text_of,
+)
 from stream.core.model.call import RejectReason, Stage
 
 _STATUS = "Acct-Status-Type"
@@ -58,14 +67,14 @@ _UTC_NAMES = ("UTC", "GMT", "Z")
 def _read(value: Value, wanted: frozenset[str]) -> Attributes:
     """Read the wanted attributes of a record in either form."""
     if bytes(value[:64]).lstrip()[:1] == b"{":
-        record = read_object(value, wanted, frozenset((_PAIRS,)))
-        return _cleaned({name: _plain(said) for name, said in record.items()}, wanted)
+        return _cleaned(read_object(value, wanted, frozenset((_PAIRS,)), _attribute), wanted)
     return _cleaned(_detail(str(value, "utf-8"), wanted), wanted)
 
 
-def _plain(said: Any) -> Any:
-    """Return the value of a JSON attribute, also of `{"value": ...}`; several are a list."""
-    said = said.get("value") if isinstance(said, dict) else said
+def _attribute(raw: msgspec.Raw) -> Any:
+    """Read a JSON attribute, also `{"value": ...}`; several values are a list."""
+    within = fields.members(raw)
+    said = read_member(within.get("value", raw))
     return said[0] if isinstance(said, list) and len(said) == 1 else said
 
 

@@ -84,6 +84,14 @@ def test_ids_are_those_that_all_records_of_a_call_share(
     assert RADIUS.key_fields(record(**more)).call_id == expected
 
 
+def test_an_attributes_other_members_hide_nothing() -> None:
+    """A type or flag that nobody wants may be what it likes."""
+    odd = record().replace(b'"0812345678"', b'{"type": 1e999, "value": ["0812345678"]}')
+    assert RADIUS.key_fields(odd).callee == "0812345678"
+    with pytest.raises(NoCall, match="Called-Station-Id is neither text nor null"):
+        RADIUS.key_fields(record().replace(b'"0812345678"', b'{"value": 1e999}'))
+
+
 def test_pairs_name_no_numbers() -> None:
     """A pair may hold what a caller chose, so only Cisco's `h323-` attributes count in it."""
     pairs = ["Calling-Station-Id=+66811111111", "Called-Station-Id=1"]
