@@ -74,7 +74,7 @@ stir.trusted = "{tmp_path}/authorities.pem"
 stir.certificates = "{tmp_path}/certificates"
 policy.rules.trunks.intl-1 = {{ attestation_failed = "block", attestation_missing = "flag" }}
 """
-    here = Deployment(tmp_path, kafka.bootstrap, redis_url, text)
+    here = Deployment(tmp_path, kafka, redis_url, text).made()
     at_s = time.time()
     forged = root.signer().passport(at_s)
     passports = {"genuine": signer.passport(at_s), "forged": forged, "missing": None}
