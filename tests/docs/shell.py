@@ -60,6 +60,7 @@ class Places:
             (PROXIES, proxies),
             *((f"{host}:{port}", f"{host}:{mine}") for port, mine in self.ports.items()),
             *((f"{port}/", f"{self.ports[port]}/") for port in OTHERS),
+            *((f"-p {port}", f"-p {self.ports[port]}") for port in OTHERS),
             *((f"http.server {port}", f"http.server {self.ports[port]}") for port in OTHERS),
         ]
         self.folder = str(folder)
