@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from cattrs import Converter
@@ -50,8 +50,13 @@ from stream.edge.http.tokens import Tokens, read_tokens
 from stream.edge.sinks.settings import SinksSection
 from stream.edge.sip.settings import SipSettings
 from stream.feeds.settings import FeedsSection
-from stream.kafka.schema_registry import SchemaRegistry, SchemaRegistrySection, registry_of
-from stream.kafka.settings import AwsIamSettings, KafkaSettings, OAuthSettings, ServerWait
+from stream.kafka.settings import (
+    AwsIamSettings,
+    KafkaSettings,
+    OAuthSettings,
+    SchemaRegistrySection,
+    ServerWait,
+)
 from stream.lists.snapshot.circle_keys import CircleKeys, keys_in
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind, address, other
@@ -72,6 +77,9 @@ from stream.ops.schema.toml import (
     strict_converter,
     structured,
 )
+
+if TYPE_CHECKING:
+    from stream.kafka.schema_registry import SchemaRegistry
 
 SECRETS = {
     "kafka_password": "RINGFENCE_KAFKA_PASSWORD",
@@ -159,11 +167,14 @@ class EngineSettings:
             raise ValueError("needs a schema registry: say where it is in [schema_registry] url")
         return RegistryDialect(name, inner, schemas)
 
-    def schemas(self) -> SchemaRegistry | None:
+    def schemas(self) -> "SchemaRegistry | None":
         """Return the schema registry's client; None where none is named."""
         section = self.schema_registry
         if not section.url:
             return None
+        # Its HTTP client takes 40 ms to import: for deployments that have a registry.
+        from stream.kafka.schema_registry import registry_of  # noqa: PLC0415
+
         return registry_of(section, self.secrets.schema_registry_password)
 
     def trunks_by_name(self) -> Trunks:

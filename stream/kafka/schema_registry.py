@@ -11,19 +11,17 @@ import json
 import logging
 import ssl
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final
+from urllib.parse import quote
 
 import urllib3
 
 from stream.core.model.schemas import RegisteredSchema, RegistryDown, SchemaUnknown
 from stream.kafka.batch import RawBatch
+from stream.kafka.settings import SchemaRegistrySection
 from stream.ops.clock import monotonic_s
 from stream.ops.retry import Backoff
-from stream.ops.schema import checks
-from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 log = logging.getLogger(__name__)
 
@@ -37,26 +35,6 @@ _WAITS_S: Final = (0.5, 15.0)
 """The first and the longest wait for a registry that is away."""
 _LOOK_S: Final = 0.05
 _JSON: Final = "application/vnd.schemaregistry.v1+json, application/json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchemaRegistrySection:
-    """`[schema_registry]`: address and access of a Confluent-compatible schema registry."""
-
-    url: Annotated[str, Checked(checks.maybe(checks.web_url))]
-    username: str
-    ca_file: str
-    cert_file: str
-    key_file: str
-    timeout_s: Annotated[float, Between(0.1, 300)]
-
-    def __post_init__(self) -> None:
-        found = checks.tls_files(self.ca_file, self.cert_file, self.key_file)
-        if urlsplit(self.url).username or urlsplit(self.url).password:
-            text = "must hold no login: username, and RINGFENCE_SCHEMA_REGISTRY_PASSWORD"
-            found.append(Problem(("url",), text))
-        if found:
-            raise Problems(found)
 
 
 @lru_cache(maxsize=8)

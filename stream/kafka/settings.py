@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from stream.core.model.errors import KafkaAway
 from stream.ops.renewed_secret import RenewedSecret, Secret
+from stream.ops.schema import checks
+from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,3 +209,23 @@ class TopicLimits:
 
     decision_bytes_max: int
     rejected_bytes_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaRegistrySection:
+    """`[schema_registry]`: address and access of a Confluent-compatible schema registry."""
+
+    url: Annotated[str, Checked(checks.maybe(checks.web_url))]
+    username: str
+    ca_file: str
+    cert_file: str
+    key_file: str
+    timeout_s: Annotated[float, Between(0.1, 300)]
+
+    def __post_init__(self) -> None:
+        found = checks.tls_files(self.ca_file, self.cert_file, self.key_file)
+        if urlsplit(self.url).username or urlsplit(self.url).password:
+            text = "must hold no login: username, and RINGFENCE_SCHEMA_REGISTRY_PASSWORD"
+            found.append(Problem(("url",), text))
+        if found:
+            raise Problems(found)

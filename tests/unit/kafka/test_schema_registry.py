@@ -10,7 +10,8 @@ import pytest
 from stream.calls.dialects.dialect import schema_number
 from stream.core.model.schemas import RegistryDown, SchemaUnknown
 from stream.kafka import schema_registry as module
-from stream.kafka.schema_registry import SchemaRegistry, SchemaRegistrySection, SchemasAhead
+from stream.kafka.schema_registry import SchemaRegistry, SchemasAhead
+from stream.kafka.settings import SchemaRegistrySection
 from stream.ops.schema.toml import Problems
 from tests.support.builders import raw_of
 from tests.support.schema_registry import AVRO, DESCRIPTOR, ScriptedRegistry, scripted_registry
