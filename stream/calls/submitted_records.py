@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream.calls.call_batch import CallBatch
+from stream.core.model.ber import FILLING, FileUnit, begins_ber, next_unit
 from stream.core.model.call import RejectReason
 from stream.kafka.batch import Partition, RawBatch
 
@@ -26,6 +27,8 @@ Unreadable = tuple[int, RejectReason, str]
 """The index of a record that is no call, and why."""
 _BOM: Final = b"\xef\xbb\xbf"
 _XML_END: Final = b"</cdr>"
+_HEADERS: Final = 1 << 17
+"""Bytes of a file's header that are held beside a record."""
 _TAIL: Final = 64
 """Bytes of a line's end that are kept to find an end of a record in it."""
 _SNIFFED: Final = 4096
@@ -44,6 +47,8 @@ class Framing(Enum):
     """An empty line ends a record; a line that is a JSON object is one by itself."""
     XML = "</cdr>"
     """The line that ends with `</cdr>` ends a record."""
+    BER = "its length"
+    """Charging records in BER, one after the other or behind the headers of TS 32.297."""
 
 
 class CutRecord(NamedTuple):
@@ -60,6 +65,8 @@ class CutRecord(NamedTuple):
 
 def framing_of(start: bytes) -> Framing:
     """Return the framing of a file that begins with `start`, by its look."""
+    if begins_ber(start):
+        return Framing.BER
     head = start[:_SNIFFED].removeprefix(_BOM).lstrip()
     # As mod_xml_cdr posts it, where `encode` is false.
     if head.removeprefix(b"cdr=").startswith((b"<?xml", b"<cdr")):
@@ -74,6 +81,8 @@ def cut(data: bytes, framing: Framing) -> list[bytes]:
     splitter = RecordSplitter(0, 1, len(data), framing)
     found = splitter.feed(data)
     last = splitter.rest()
+    if framing is Framing.BER:
+        return [record.value for record in (*found, *((last,) if last else ()))]
     return [record.value.strip() for record in (*found, *((last,) if last else ()))]
 
 
@@ -94,6 +103,7 @@ class RecordSplitter:
         self._lines = 0
         self._tail = b""
         self._line_size = 0
+        self._owed: FileUnit | None = None
 
     @property
     def read_to(self) -> int:
@@ -107,6 +117,8 @@ class RecordSplitter:
 
     def feed(self, piece: bytes) -> list[CutRecord]:
         """Return the records that end in `piece`."""
+        if self._framing is Framing.BER:
+            return self._feed_ber(piece)
         *ends, rest = piece.split(b"\n")
         found = []
         for part in ends:
@@ -124,7 +136,54 @@ class RecordSplitter:
 
     def rest(self) -> CutRecord | None:
         """Return the last record of a finished file if it has no end; None: it has one."""
+        if self._framing is Framing.BER and self._size:
+            is_skipped = self._owed is not None and not self._owed.size
+            if is_skipped or (self._owed is None and not self._held.strip(FILLING)):
+                return None
+            skip = self._owed.skip if self._owed is not None else 0
+            last = self._cut_ber(self._held, FileUnit(skip, self._size - skip), 0)
+            self._held, self._size = b"", 0
+            return last
         return self._cut(end=0) if self._size else None
+
+    def _feed_ber(self, piece: bytes) -> list[CutRecord]:
+        found: list[CutRecord] = []
+        if self._owed is not None:
+            self._size += len(piece)
+            self._held += piece[: max(0, self._owed.skip + self._bytes_max - len(self._held))]
+            behind = self._size - self._owed.skip - self._owed.size
+            if behind < 0:
+                return found
+            if self._owed.size:
+                found.append(self._cut_ber(self._held, self._owed, 0))
+            else:
+                self.at, self._owed = self.at + self._owed.skip, None
+            piece, self._held = piece[len(piece) - behind :], b""
+        data, at, begin = self._held + piece, 0, self.at
+        most = self._bytes_max + _HEADERS
+        while at < len(data):
+            unit = next_unit(data, at, most, first=begin + at == 0)
+            if unit is None or at + unit.skip + unit.size > len(data):
+                break
+            if unit.size:
+                found.append(self._cut_ber(data, unit, at))
+            at += unit.skip + unit.size
+            self.at = begin + at
+        self._held, self._size = data[at:], len(data) - at
+        unit = next_unit(self._held, 0, most, first=self.at == 0) if self._held else None
+        if unit is not None and unit.skip + unit.size > self._bytes_max:
+            self._owed = unit
+            self._held = self._held[: unit.skip + self._bytes_max]
+        return found
+
+    def _cut_ber(self, data: bytes, unit: FileUnit, at: int) -> CutRecord:
+        """Return a record of `data`, which has `at` bytes before it; move on behind it."""
+        begin = at + unit.skip
+        value = data[begin : begin + min(unit.size, self._bytes_max)]
+        record = CutRecord(self.at + unit.skip, self.number, value, unit.size)
+        self.at, self.number = self.at + unit.skip + unit.size, self.number + 1
+        self._owed = None
+        return record
 
     def _is_end(self) -> bool:
         """Return whether the line that is held last ends a record."""

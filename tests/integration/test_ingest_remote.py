@@ -13,7 +13,7 @@ from stream.config.settings import load
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import free_ports
 from tests.integration.test_ingest import call, taken
-from tests.support.engine import Deployment
+from tests.support.engine import ROOT, Deployment
 from tests.support.remote_servers import (
     AWS,
     PASSWORD,
@@ -25,6 +25,7 @@ from tests.support.remote_servers import (
 )
 from tests.support.topics import read
 
+BER = ROOT / "tests" / "golden" / "ber" / "ts32297.ber"
 MORE = """
 [switches.bkk]
 time_zone = "Asia/Bangkok"
@@ -71,7 +72,9 @@ async def here(
     for name, value in {**AWS, "RINGFENCE_INGEST_SFTP_PASSWORD": PASSWORD}.items():
         monkeypatch.setenv(name, value)
     more = MORE.format(tmp_path / "places", s3.endpoint, REGION, sftp.fingerprint)
-    site = Deployment(tmp_path, kafka, redis_url, more, {"": "asterisk-csv:bkk"})
+    site = Deployment(
+        tmp_path, kafka, redis_url, more, {"": "asterisk-csv:bkk", ".msc": "3gpp-ber"}
+    )
     settings = load([site.config], {})
     await ensure_topics(settings.kafka_client(), settings.calls.names(1), lambda _: None)
     return site
@@ -119,7 +122,9 @@ async def test_every_object_comes_once_over_kills(here: Deployment, s3: S3Server
 async def test_files_come_over_sftp_though_it_breaks_off(
     here: Deployment, sftp: SftpServer
 ) -> None:
-    """A server that ends its connections is asked again; a wrong host key gets no login."""
+    """A server that ends its connections is asked again; binary records come packed too; a wrong
+    host key gets no login.
+    """
     folder = sftp.root / "cdr"
     lines = [call(number) for number in range(2000)]
     (folder / "1.csv").write_bytes(b"".join(lines[:1000]))
@@ -138,6 +143,13 @@ async def test_files_come_over_sftp_though_it_breaks_off(
     assert Counter(record.value for record in records) == Counter(
         line.rstrip(b"\n") for line in lines
     )
+    (sftp.root / "msc").mkdir()
+    (sftp.root / "msc" / "ts32297.ber.gz").write_bytes(gzip.compress(BER.read_bytes()))
+    os.utime(sftp.root / "msc" / "ts32297.ber.gz", (1_700_000_000, 1_700_000_000))
+    binary = here.invokes("ingest", sftp.url("/msc/"), "--dialect", "3gpp-ber", "--json")
+    assert binary.code == 0, binary.output
+    assert json.loads(binary.out)["calls"] == 3
+    assert len(await read(here.bootstrap, f"{here.calls}.msc")) == 3
     sftp.sessions = 0
     settings = here.config.read_text().replace(sftp.fingerprint, "SHA256:b3RoZXI")
     here.config.write_text(settings)

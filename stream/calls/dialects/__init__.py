@@ -125,6 +125,9 @@ KNOWN: Mapping[str, KnownDialect] = {
     "kazoo": _flat("Kazoo CDRs and webhooks as JSON", platforms.KAZOO),
     **{name: _table(name) for name in vendor_tables.TABLES},
     "3gpp": KnownDialect("3GPP TS 32.298 as JSON: MO, MT, gateways, IMS", threegpp.ThreeGpp),
+    "3gpp-ber": KnownDialect(
+        "3GPP TS 32.298 and TAP3 in BER", threegpp.ThreeGppBer, framing=Framing.BER
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from stream.calls.call_batch import SIGNED
 from stream.calls.decode_one import NO_CALL, reason_of, refuse_unsound
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Dialect, RecordField, whole
+from stream.calls.dialects.dialect import Dialect, RecordField, Transcoded, whole
 from stream.calls.dialects.mapping_settings import OPTIONAL
 from stream.core.model.call import Call, RejectReason
 from stream.core.model.moments import read_rfc3339, rfc3339
@@ -78,20 +78,22 @@ def understood(
     are not looked at.
     """
     told = Understood()
+    coded, inner = (dialect, dialect.inner) if isinstance(dialect, Transcoded) else (None, dialect)
     for number, value in enumerate(records, 1):
         told.records += 1
         try:
-            call_fields = dialect.key_fields(value)
-            refuse_unsound(value, dialect.json_keys)
+            text = value if coded is None else coded.text(value)
+            call_fields = inner.key_fields(text)
+            refuse_unsound(text, inner.json_keys)
         except NO_CALL as error:
             reason = ": ".join(reason_of(error))
             told.rejected[reason] += 1
             told.first.setdefault(reason, number)
             continue
         told.calls += 1
-        call = whole(call_fields, dialect.details(value))
+        call = whole(call_fields, inner.details(text))
         signed = {name: getattr(call_fields, name) for name in SIGNED}
-        _add(told.columns, call, signed, dialect.found(value), region, now_s)
+        _add(told.columns, call, signed, inner.found(text), region, now_s)
     return told
 
 

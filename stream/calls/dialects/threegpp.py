@@ -9,21 +9,33 @@ form {digits, ton, npi} is InovaFiscaliza/teleparser's. A record lies under one 
     incGateway        callingNumber -> calledNumber, by mscIncomingTKGP: what comes from abroad
     IMS (sCSCF, mgcf, as, ibcf...)  list-Of-Calling-Party-Address -> called-Party-Address
 
+In BER (dialect `3gpp-ber`) a record becomes that JSON, by its tags (TS 32.298; TS 24.008 10.5.4 for
+numbers), and so do calls of TAP3 (GSMA TD.57, TAP-0312). Vendors add members and leave out the
+outer choice: a record that is a set of its own says its kind by `recordType`.
+
 The type of number decides: `international` gets its `+`, any other is read as dialled in the
 trunk's country. A served MSISDN is international (TS 23.003). A call's id is networkCallReference,
 which all its records share, or else what its exchange calls it.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
-from stream.calls.dialects.dialect import Details, NoCall, RecordField, SwitchSettings, Value
+from stream.calls.dialects.dialect import (
+    Details,
+    NoCall,
+    RecordField,
+    SwitchSettings,
+    Transcoded,
+    Value,
+)
 from stream.calls.dialects.json_form import Members
+from stream.core.model.ber import Damaged, Element, elements, whole_element
 from stream.core.model.call import RejectReason, Stage
 from stream.core.numbers.parties import party_of
 
@@ -333,3 +345,237 @@ def _clock(value: Any) -> Any:
     plus = "-" if sign in ("-", "2d", "2D") else "+"
     clock = f"{minutes[6:8]}:{minutes[8:10]}:{seconds}"
     return f"{day}T{clock}{plus}{hours_away}:{minutes_away}"
+
+
+_DIGITS: Final = "0123456789*#abc"
+_FILLER: Final = 15
+_TEXT_MAX: Final = 4096
+"""Bytes of one member: an id, a number or a URI."""
+Read = Callable[[bytes, Element], Any]
+_BerMembers = Mapping[int, tuple[str, Read]]
+
+
+def _ber_bytes(data: bytes, element: Element) -> bytes:
+    if element.is_constructed:
+        raise Damaged(f"member {element.number} is made of elements, and has to be plain")
+    if element.end - element.start > _TEXT_MAX:
+        raise Damaged(f"member {element.number} has more than {_TEXT_MAX} bytes")
+    return data[element.start : element.end]
+
+
+def _integer(data: bytes, element: Element) -> int:
+    content = _ber_bytes(data, element)
+    if not 0 < len(content) <= 8:
+        raise Damaged(f"member {element.number} is no number")
+    return int.from_bytes(content, signed=True)
+
+
+def _octets(data: bytes, element: Element) -> str:
+    return _ber_bytes(data, element).hex()
+
+
+def _chars(data: bytes, element: Element) -> str:
+    return _ber_bytes(data, element).decode("utf-8", "backslashreplace")
+
+
+def _charging_id(data: bytes, element: Element) -> str:
+    """Return an id that is text at some vendors and bytes at others."""
+    content = _ber_bytes(data, element)
+    return content.decode() if content.isascii() and content.isalnum() else content.hex()
+
+
+def _tbcd(content: bytes) -> str:
+    """Return the digits of a TBCD string: the first of each byte stands in its lower half."""
+    halves = (half for byte in content for half in (byte & 15, byte >> 4))
+    found = []
+    for half in halves:
+        if half == _FILLER:
+            break
+        found.append(_DIGITS[half])
+    return "".join(found)
+
+
+def _dialled(data: bytes, element: Element) -> dict[str, str] | None:
+    """Return a number of TS 24.008: octet 3, perhaps 3a (presentation and screening), digits."""
+    content = _ber_bytes(data, element)
+    if not content:
+        return None
+    digits = _tbcd(content[1:] if content[0] & 0x80 else content[2:])
+    kind = content[0] >> 4 & 7
+    return {"natureOfAddress": "international" if kind == 1 else "unknown", "address": digits}
+
+
+def _group(data: bytes, element: Element) -> dict[str, Any]:
+    group: dict[str, Any] = {}
+    for inside in elements(data, element):
+        if inside.number == 0:
+            group["tkgpNumber"] = _integer(data, inside)
+        elif inside.number == 1:
+            group["tkgpName"] = _chars(data, inside)
+    return group
+
+
+_URIS: Final = {0: "sIP-URI", 1: "tEL-URI", 3: "iSDN-E164"}
+
+
+def _ber_party(data: bytes, element: Element) -> dict[str, str]:
+    """Return an InvolvedParty: it is a choice, so it lies within its member."""
+    found = {}
+    for inside in elements(data, element) if element.is_constructed else ():
+        if inside.number in _URIS and not inside.is_constructed:
+            found[_URIS[inside.number]] = _chars(data, inside)
+    return found
+
+
+def _all_involved(data: bytes, element: Element) -> list[dict[str, str]]:
+    parties = []
+    for inside in elements(data, element):
+        if inside.number in _URIS and not inside.is_constructed:
+            parties.append({_URIS[inside.number]: _chars(data, inside)})
+        else:
+            parties.append(_ber_party(data, inside))
+    return parties
+
+
+_MO: Final[_BerMembers] = {
+    3: ("servedMSISDN", _dialled), 4: ("callingNumber", _dialled), 5: ("calledNumber", _dialled),
+    9: ("recordingEntity", _dialled), 10: ("mscIncomingTKGP", _group), 22: ("seizureTime", _octets),
+    23: ("answerTime", _octets), 25: ("callDuration", _integer), 32: ("callReference", _octets),
+    38: ("networkCallReference", _octets),
+}  # fmt: skip
+_MT: Final[_BerMembers] = {
+    3: ("servedMSISDN", _dialled), 4: ("callingNumber", _dialled), 6: ("recordingEntity", _dialled),
+    7: ("mscIncomingTKGP", _group), 19: ("seizureTime", _octets), 20: ("answerTime", _octets),
+    22: ("callDuration", _integer), 29: ("callReference", _octets),
+    33: ("networkCallReference", _octets),
+}  # fmt: skip
+_GATEWAY: Final[_BerMembers] = {
+    1: ("callingNumber", _dialled), 2: ("calledNumber", _dialled), 3: ("recordingEntity", _dialled),
+    4: ("mscIncomingTKGP", _group), 6: ("seizureTime", _octets), 7: ("answerTime", _octets),
+    9: ("callDuration", _integer), 13: ("callReference", _octets),
+}  # fmt: skip
+_TRANSIT: Final[_BerMembers] = {
+    1: ("recordingEntity", _dialled), 2: ("mscIncomingTKGP", _group),
+    4: ("callingNumber", _dialled),
+    5: ("calledNumber", _dialled), 7: ("seizureTime", _octets), 8: ("answerTime", _octets),
+    10: ("callDuration", _integer), 14: ("callReference", _octets),
+}  # fmt: skip
+_BER_IMS: Final[_BerMembers] = {
+    2: ("sIP-Method", _chars), 5: ("session-Id", _chars),
+    6: ("list-Of-Calling-Party-Address", _all_involved), 7: ("called-Party-Address", _ber_party),
+    9: ("serviceRequestTimeStamp", _octets), 10: ("serviceDeliveryStartTimeStamp", _octets),
+    19: ("iMS-Charging-Identifier", _charging_id),
+}  # fmt: skip
+_BER_RECORDS: Final[Mapping[int, tuple[str, _BerMembers]]] = {
+    0: ("moCallRecord", _MO), 1: ("mtCallRecord", _MT), 3: ("incGatewayRecord", _GATEWAY),
+    4: ("outGatewayRecord", _GATEWAY), 5: ("incGatewayRecord", _TRANSIT),
+    **{number: (f"{name}Record", _BER_IMS) for number, name in (
+        (63, "sCSCF"), (64, "pCSCF"), (65, "iCSCF"), (67, "mgcf"), (68, "bgcf"), (69, "as"),
+        (70, "eCSCF"), (82, "ibcf"), (89, "trf"), (91, "atcf"),
+    )},
+}  # fmt: skip
+"""Kinds of records by their tag, which is their recordType too."""
+_APPLICATION: Final = 1
+_CONTEXT: Final = 2
+_SETS: Final = (16, 17)
+
+
+class ThreeGppBer(Transcoded):
+    """The dialect `3gpp-ber`."""
+
+    def __init__(self, name: str, switch: SwitchSettings) -> None:
+        super().__init__(name, ThreeGpp(name, switch))
+
+    def text(self, value: Value, /) -> bytes:
+        """Return the record as the JSON of dialect `3gpp`. Raises NoCall."""
+        try:
+            return self._text(bytes(value))
+        except Damaged as damaged:
+            raise NoCall(RejectReason.WRONG_ENCODING, f"no BER: {damaged}") from None
+
+    def _text(self, data: bytes) -> bytes:
+        record = whole_element(data)
+        if not record.is_constructed:
+            raise Damaged("a record is made of elements")
+        if record.kind == _APPLICATION:
+            return msgspec.json.encode(_tap(data, record))
+        number = record.number
+        if record.kind == 0 and number in _SETS:
+            number = _ber_kind(data, record)
+        if number not in _BER_RECORDS or record.kind not in (0, _CONTEXT):
+            text = f"record {number} is of no call: send only call records"
+            raise NoCall(RejectReason.OTHER_EVENT, text)
+        name, members = _BER_RECORDS[number]
+        return msgspec.json.encode({name: _ber_members(data, record, members)})
+
+
+def _ber_kind(data: bytes, record: Element) -> int:
+    for member in elements(data, record):
+        if (member.kind, member.number) == (_CONTEXT, 0):
+            return _integer(data, member)
+    raise NoCall(RejectReason.MISSING_FIELD, "recordType missing: it says what a record is of")
+
+
+def _ber_members(data: bytes, record: Element, members: _BerMembers) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for member in elements(data, record):
+        if member.kind == _CONTEXT and member.number in members:
+            name, read = members[member.number]
+            if name in found:
+                raise NoCall(RejectReason.DUPLICATE_KEY, f"{name} is given twice")
+            found[name] = read(data, member)
+    return found
+
+
+_TAP_KINDS: Final = {9: "moCallRecord", 10: "mtCallRecord"}
+_TAP_AROUND: Final = frozenset({
+    # Basic information of both kinds, subscriber (a choice) and SIM, destination, originator,
+    # location, its network, the time of the call.
+    147, 153, 427, 199, 89, 41, 138, 156, 44,
+})  # fmt: skip
+
+
+def _tap(data: bytes, record: Element) -> dict[str, Any]:
+    """Return a call of a TAP3 batch, in the members of TS 32.298."""
+    if record.number not in _TAP_KINDS:
+        text = f"TAP event {record.number} is of no call: send only calls"
+        raise NoCall(RejectReason.OTHER_EVENT, text)
+    kind = _TAP_KINDS[record.number]
+    found: dict[str, Any] = {}
+    for member in _tap_members(data, record, 0):
+        if member.number == 152:
+            found.setdefault("servedMSISDN", _tap_party(data, member))
+        elif member.number == 405:
+            found.setdefault("callingNumber", _tap_party(data, member))
+        elif member.number == 407:
+            found.setdefault("calledNumber", _tap_party(data, member))
+        elif member.number == 16:
+            found.setdefault("seizureTime", _tap_time(data, member))
+        elif member.number == 45:
+            found.setdefault("callReference", _octets(data, member))
+        elif member.number == 223:
+            found.setdefault("callDuration", _integer(data, member))
+    return {kind: found}
+
+
+def _tap_members(data: bytes, record: Element, depth: int) -> Iterator[Element]:
+    for member in elements(data, record):
+        if member.is_constructed and member.number in _TAP_AROUND and depth < 8:
+            yield from _tap_members(data, member, depth + 1)
+        else:
+            yield member
+
+
+def _tap_party(data: bytes, element: Element) -> dict[str, str]:
+    """Return a number of TAP3: BCD from left to right, international."""
+    digits = _ber_bytes(data, element).hex().partition("f")[0]
+    return {"natureOfAddress": "international", "address": digits}
+
+
+def _tap_time(data: bytes, element: Element) -> str:
+    """Return a local time of TAP3, `YYYYMMDDhhmmss`; the switch's zone counts."""
+    text = _chars(data, element)
+    if len(text) != 14 or not text.isdigit():
+        return text
+    day = f"{text[:4]}-{text[4:6]}-{text[6:8]}"
+    return f"{day} {text[8:10]}:{text[10:12]}:{text[12:]}"

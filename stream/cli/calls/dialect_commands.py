@@ -16,7 +16,7 @@ from stream.calls.dialects.detect_dialect import (
 )
 from stream.calls.dialects.dialect import Dialect, SwitchSettings, schema_number
 from stream.calls.dialects.preview import Understood, is_other_event, understood
-from stream.calls.submitted_records import records_in
+from stream.calls.submitted_records import Framing, framing_of, records_in
 from stream.cli.common import say_comment, settings_of
 from stream.cli.lazy_group import group
 from stream.cli.options import OR_STDIN, ConfigFiles, Output, file_or_piped
@@ -107,10 +107,11 @@ def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TAB
     """
     settings = settings_of(config)
     head = _start(file, HEAD_BYTES)
-    if (number := schema_number(head)) is not None:
-        fail(f"{file} is in Confluent's wire format, schema id {number}: {_REGISTRY}", USAGE)
-    if what := what_it_is(head):
-        fail(f"{file} is {what}", USAGE)
+    if framing_of(head) is not Framing.BER:
+        if (number := schema_number(head)) is not None:
+            fail(f"{file} is in Confluent's wire format, schema id {number}: {_REGISTRY}", USAGE)
+        if what := what_it_is(head):
+            fail(f"{file} is {what}", USAGE)
     found = find(_records(file), settings.calls.home_country)
     told = {
         "proposals": [_proposal_json(one) for one in found.proposals],

@@ -40,6 +40,7 @@ def test_ls_says_how_each_is_decoded(dialects):
     assert {name for name, row in rows.items() if row["decoded"] == "record"} == {
         "freeswitch", "freeswitch-xml", "freeswitch-csv", "asterisk-csv", "asterisk-custom",
         "asterisk-ami-text", "asterisk-cel", "freepbx", "radius", "kazoo", "3gpp",
+        "3gpp-ber",
         "cucm", "broadworks", "avaya-ipo", "sansay",
     }  # fmt: skip
     assert rows["ringfence"]["topics"] == ["calls"]

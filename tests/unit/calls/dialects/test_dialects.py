@@ -28,6 +28,7 @@ FAR = ["1899-12-31 23:59:59", "1970-01-01T00:00:00Z", "9999-12-31 23:59:59", "0"
 CUT_SHORT = {
     RejectReason.NOT_JSON, RejectReason.NOT_CSV, RejectReason.NOT_XML, RejectReason.MISSING_FIELD,
     RejectReason.WRONG_TYPE, RejectReason.NOT_UTF8, RejectReason.OTHER_EVENT,
+    RejectReason.WRONG_ENCODING,
 }  # fmt: skip
 
 
