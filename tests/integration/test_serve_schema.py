@@ -59,7 +59,8 @@ async def test_the_server_is_what_its_document_says(redis_url: str, tmp_path: Pa
             rate_limit=RateLimit(100_000),
         )
         parts = parts_for(
-            serve_settings(refusals_per_minute=100_000),
+            # A PASSporT of the most characters has to come in, so that one more can be refused.
+            serve_settings(refusals_per_minute=100_000, header_bytes_max=64 * 1024),
             intake=intake,
             appeals=redress,
             lookup=lookup_in(LISTS),
