@@ -227,6 +227,7 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
     if not found or found[0].question is not None:
         command = asking("lists import LIST", file, told)
         lines = question_lines(found[0], command) if found else ["nothing in it is a list"]
+        lines += ["or name the columns of a table: --columns number,,category"]
         fail("\n  ".join((f"{file}: nothing was imported:", *lines)), USAGE)
     if found[0].kind not in IMPORTED:
         fail(f"{file} is {found[0].kind}: a feed reads it, or --format says how to read it", USAGE)

@@ -142,8 +142,9 @@ class FeedProposal:
     def _format_line(self) -> str:
         """Return the line of the format; empty if the question has no other place in the file."""
         asked = self.question
-        has_line = self._names_columns or (asked is not None and asked.option == "--region")
-        if asked is None or (asked.option and has_line):
+        # Without a line of its own that nobody may leave open, the format is left open.
+        option = "" if asked is None else asked.option
+        if asked is None or option == "--region" or (option == "--number" and self._names_columns):
             return f"format = {_quoted(self.kind)}"
         return f'format = ""  # -> {_quoted(self.kind)}, if that is what it is'
 
