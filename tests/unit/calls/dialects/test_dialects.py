@@ -4,6 +4,7 @@ import base64
 import json
 import tomllib
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -300,7 +301,7 @@ def test_half_a_record_is_no_call_and_says_what_is_missing(kind: str) -> None:
         assert "447700900" not in one.detail
 
 
-@pytest.mark.parametrize("value", calls_in("radius"), ids=lambda value: str(hash(value)))
+@pytest.mark.parametrize("value", calls_in("radius"), ids=count())
 def test_a_torn_detail_record_never_has_other_numbers(value: bytes) -> None:
     """A detail record has no end that its reader could miss: cut anywhere it is no call, or has the
     numbers and the id of the whole one, but for what is not there.
