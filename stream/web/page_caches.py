@@ -53,14 +53,17 @@ class FeedFolder:
     list_store: ListStoreSettings
     _feeds: Feeds = field(init=False, default_factory=Feeds)
     _looked_s: float | None = field(init=False, default=None)
+    _reading: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     async def now(self) -> Feeds:
         """Return the feeds that are there now."""
-        now_s = monotonic_s()
-        if self._looked_s is None or now_s - self._looked_s > LOOK_S:
-            self._looked_s = now_s
-            self._feeds = await asyncio.to_thread(_read, self.folder, self.context)
-        return self._feeds
+        # While one reads, others wait: the reading before may lack a feed, the first has none.
+        async with self._reading:
+            now_s = monotonic_s()
+            if self._looked_s is None or now_s - self._looked_s > LOOK_S:
+                self._looked_s = now_s
+                self._feeds = await asyncio.to_thread(_read, self.folder, self.context)
+            return self._feeds
 
     async def setups(self) -> Mapping[str, FeedSetup]:
         """Return those of them that can be used, by name."""

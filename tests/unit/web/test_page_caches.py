@@ -1,7 +1,12 @@
-"""What pages share: the newest decisions, while Kafka is slow."""
+"""Data that pages share: the newest decisions while Kafka is slow, feeds while they are read."""
 
+import asyncio
+from pathlib import Path
+
+from stream.config.feed_files import feed_context
+from stream.config.settings import load
 from stream.kafka.settings import KafkaSettings
-from stream.web.page_caches import STILL_READING, RecentDecisions
+from stream.web.page_caches import STILL_READING, FeedFolder, RecentDecisions
 
 
 async def test_a_slow_topic_is_no_empty_one() -> None:
@@ -9,3 +14,13 @@ async def test_a_slow_topic_is_no_empty_one() -> None:
     recent = RecentDecisions(KafkaSettings("localhost:9092", "test"), "calls.decisions")
     assert await recent.look(0.001) == []
     assert recent.trouble == STILL_READING
+
+
+async def test_two_that_ask_for_feeds_at_once_get_the_same(tmp_path: Path) -> None:
+    """A page that comes while the folder is read waits for that reading."""
+    (tmp_path / "broken.toml").write_text("list = 1\n")
+    settings = load([], {})
+    folder = FeedFolder(tmp_path, feed_context(settings), settings.list_store())
+    first, second = await asyncio.gather(folder.now(), folder.now())
+    assert [*first.wrong] == ["broken"]
+    assert second is first
