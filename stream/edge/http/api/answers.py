@@ -163,7 +163,9 @@ def add_schemas(app: FastAPI) -> None:
     def whole() -> dict[str, Any]:
         document = made()
         _, parts = msgspec.json.schema_components(_named.values(), ref_template=_REF)
-        document.setdefault("components", {}).setdefault("schemas", {}).update(_plain(parts))
+        # By name: the order in which modules are imported differs from process to process.
+        by_name = dict(sorted(_plain(parts).items()))
+        document.setdefault("components", {}).setdefault("schemas", {}).update(by_name)
         return document
 
     app.openapi = whole  # type: ignore[method-assign]
