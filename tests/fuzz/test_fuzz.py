@@ -30,7 +30,7 @@ def test_no_record_of_a_switch_is_read_otherwise_than_promised(kind):
     """Samples of each dialect, broken at random, halved and with odd times, end in calls and in
     rejects with their reasons, the same with kernels and without.
     """
-    assert switch_records.run(kind, 1000, 120) > 2
+    assert switch_records.run(kind, 1000, 120) >= 2
 
 
 @pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
@@ -39,7 +39,7 @@ def test_no_record_leaves_its_batch_as_an_exception(kind):
     """With every rule on, hostile records end in decisions and rejects, the same with kernels and
     without; a member that nobody uses changes nothing.
     """
-    assert whole_way.run(kind, 1000, 150) > 2
+    assert whole_way.run(kind, 1000, 150) >= 2
 
 
 def test_no_message_of_sip_is_lost_or_ends_a_door():

@@ -313,5 +313,5 @@ async def test_an_sftp_server(tmp_path, redis_url):
 
 def test_every_kind_of_transport_is_run_here():
     """No transport is shipped whose example was never run."""
-    others = {"kafka", "misp-feed", "s3", "sftp", "taxii", "tuf"}
+    others = {"kafka", "misp-feed", "push", "s3", "sftp", "taxii", "tuf"}
     assert set(KINDS) == {"file", "folder", "http", *others}

@@ -81,6 +81,8 @@ class Partner:
         feeds = self.folder / "feeds"
         feeds.mkdir(exist_ok=True)
         file = feeds / f"{name}.toml"
+        if self.form == "pybloom":  # a bare filter shows by samples how it hashes
+            extra += f'\nsamples = ["{kh(0)[0]}"]'
         file.write_text(HEAD.format(format=self.form, extra=extra, path=self.path, tail=tail))
         self.setup = read_feed(file, {}, CONTEXT)
         return self.setup

@@ -25,10 +25,13 @@ BOUNDS = Bounds(codes=None, own=(), speaks_for=frozenset(), emergency=EmergencyN
 NOT_SEEN = {
     "asterisk-master": "callers under no name",
     "brunei-unnamed-ids": "ids at random under no known name",
+    "france-arcep-cp1252": "names of operators and the ends of ranges",
     "headerless-ids-and-names": "ids with gaps of 31 under no name",
     "headerless-two-numbers": "two columns of numbers under no name",
+    "irsf-test-ranges": "the ends of ranges",
     "number-and-unnamed-ids": "ids at random under no known name",
     "phone-and-mobile": "two columns of numbers",
+    "ranges-and-test-numbers": "the ends of ranges",
     "thai-two-telephones": "two columns of numbers",
     "totals-only": "counts with gaps of 917 under no known name",
     "yymmdd-tickets": "ids with gaps under no known name",
