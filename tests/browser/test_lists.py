@@ -71,7 +71,7 @@ async def test_a_partner_sees_its_own(browser, site) -> None:
     names = await page.locator("tbody tr td:first-child").all_inner_texts()
     assert [name for name in names if not name.startswith("partner/")] == []
     places = await page.locator(".bar nav a").all_inner_texts()
-    assert places == ["Lists", "Agreements", "Appeals"]
+    assert places == ["Lists", "Hand in", "Agreements", "Appeals"]
     await who.open("/lists/KH/scam")
     await who.settled(but="404")
     await who.open("/health")
