@@ -77,8 +77,8 @@ async def lists_of(settings: Settings) -> set[str]:
 async def test_a_file_is_understood_corrected_and_submitted(
     desk: Operator, operator: Person, site_settings: Settings, site_folder: Path
 ) -> None:
-    """What cannot be told is asked; a click corrects it; examples, rejected rows and changes are
-    shown; nothing is stored before the submission; the audit names person and reason.
+    """The page asks what it cannot tell; a click corrects it; examples, rejected rows and changes
+    are shown; nothing is stored before the submission; the audit names person and reason.
     """
     page = await chosen(operator, "desk", SHEET)
     assert "more than one column may be the number" in await page.inner_text("#seen")
@@ -111,7 +111,7 @@ async def test_a_file_is_understood_corrected_and_submitted(
 
 
 async def test_a_second_person_releases(desk: Operator, operator: Person) -> None:
-    """Who submitted a file cannot release it, by no way; another person can."""
+    """The person who submitted a file cannot release it in any way; another person can."""
     page = await chosen(operator, "two", "number\n+66812345671\n+66812345672\n")
     assert "waits for a second person" in await page.inner_text("#seen")
     await page.fill("#reason", "two of us")

@@ -60,7 +60,7 @@ SCHEMAS: dict[int, dict[str, Any]] = {
     3: {"schema": DESCRIPTOR, "schemaType": "PROTOBUF"},
     4: {"schema": '{"type": "object"}', "schemaType": "JSON"},
 }
-"""What the registry answers for each id, Protobuf with `format=serialized`."""
+"""The registry's answer for each id, Protobuf with `format=serialized`."""
 MAPPING = """
 [mappings.acme]
 format = "json"

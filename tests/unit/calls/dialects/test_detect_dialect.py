@@ -67,7 +67,7 @@ def test_a_draft_says_what_it_knows_and_leaves_open_what_it_does_not(case: Case)
 
 
 def is_complete(table: dict[str, Any]) -> bool:
-    """Whether a draft asks nothing."""
+    """Return whether a draft asks nothing."""
     is_said = all(table["fields"].values()) and all(table.get("only", {"": "x"}).values())
     return is_said and table.get("time_zone") != ""
 

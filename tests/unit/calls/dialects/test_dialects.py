@@ -67,7 +67,7 @@ def test_golden_samples(case):
 
 @pytest.mark.parametrize("case", REJECTED, ids=lambda case: f"{case.parent.name}/{case.name}")
 def test_golden_samples_of_no_call(case):
-    """What a switch writes besides calls, and what is torn, is refused as `rejected.json` says."""
+    """Records besides calls, and torn ones, are refused as `rejected.json` says."""
     (sample,) = case.glob("input.*")
     value = sample.read_bytes().rstrip(b"\n")
     read = {"calls": dialect_of(case)}

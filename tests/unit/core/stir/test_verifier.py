@@ -113,7 +113,7 @@ def test_a_certificate_that_is_not_there_leaves_the_call_unsigned():
     ids=["another authority", "no TNAuthList"],
 )
 def test_a_certificate_that_is_not_trusted_fails(signer, finding):
-    """Whoever made it: a web server's certificate under a trusted authority signs no call."""
+    """A web server's certificate under a trusted authority signs no call."""
     made, told = verifier(signer_of(signer.pem, TRUSTED, NOW_S))
     assert made.attested(signer.passport(NOW_S), CALL, NOW_S) is Attested.FAILED
     assert told == {finding: 1}

@@ -50,7 +50,7 @@ class Store:
 
 
 class Reading:
-    """What a reader of `store` returns, and what a restart would know."""
+    """The records that a reader of `store` returns, and what a restart would know."""
 
     def __init__(self, store: Store, *, patient: bool = True) -> None:
         self.store, self.patient = store, patient
@@ -144,7 +144,7 @@ def test_a_server_that_is_away_is_asked_again_or_its_fault_is_raised() -> None:
 
 @pytest.mark.expects_errors("left alone")
 def test_damaged_files_and_bombs_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What came before the damage is sent; they are counted, and not read again and again."""
+    """Records before the damage are sent; damaged files are counted, and not read again."""
     monkeypatch.setattr(folders, "UNPACKED_MIN", 500_000)
     packed = gzip.compress(b"\n".join(LINES) + b"\n" + b"".join(LINES)[::-1], 0)
     store = Store(half=packed[:30_000], bomb=gzip.compress(b"0" * 5_000_000), right=b"right\n")

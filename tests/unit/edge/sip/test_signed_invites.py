@@ -47,7 +47,7 @@ def test_an_identity_that_is_genuine_lets_the_call_go_on() -> None:
 
 
 def test_an_identity_that_is_forged_stale_or_another_calls_is_blocked() -> None:
-    """Whoever sends it, also a network that vouches."""
+    """The rule holds for every sender, also a network that vouches."""
     wrong = [
         ROOT.signer().identity(NOW_S),
         ONE.identity(NOW_S - 3600),
