@@ -75,6 +75,28 @@ def value_at(record: Members, path: Sequence[str], unreadable: Any = None) -> An
     return None if raw is None else fields.read(raw, unreadable)
 
 
+def text_at(
+    record: Members, paths: Iterable[tuple[str, ...]], key: str
+) -> str | msgspec.UnsetType | None:
+    """Return a required field by the first of `paths` that is there; of an int its digits.
+
+    A call id that is null is not there; UNSET: none is. Raises NoCall for another type.
+    """
+    for path in paths:
+        raw = raw_at(record, path)
+        if raw is None:
+            continue
+        value = fields.read(raw, msgspec.UNSET)
+        if value is None and key == "call_id":
+            continue
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        raise NoCall(RejectReason.WRONG_TYPE, f"{written(path)} is neither text nor null")
+    return msgspec.UNSET
+
+
 def keys_of(paths: Iterable[Path]) -> tuple[str, ...]:
     """Return every key on the ways to `paths`; one that several share counts once."""
     ways = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
@@ -236,22 +258,10 @@ class JsonDialect:
         return KeyFields(found["call_id"], found["caller"], found["callee"], trunk, **signed)
 
     def _text(self, record: Members, key: str) -> str | None:
-        """Read a required field by the first of its paths that is there; of an int its digits.
-
-        A call id that is null is not there.
-        """
-        for path in self._ways[key]:
-            raw = raw_at(record, path)
-            if raw is None:
-                continue
-            value = fields.read(raw, msgspec.UNSET)
-            if value is None and key == "call_id":
-                continue
-            if value is None or isinstance(value, str):
-                return value
-            if isinstance(value, int) and not isinstance(value, bool):
-                return str(value)
-            raise NoCall(RejectReason.WRONG_TYPE, f"{written(path)} is neither text nor null")
+        """Read a required field; see `text_at`. Raises NoCall where it is not there."""
+        found = text_at(record, self._ways[key], key)
+        if found is not msgspec.UNSET:
+            return found
         places = " and ".join(written(path) for path in self._ways[key])
         raise NoCall(RejectReason.MISSING_FIELD, f"{places} missing{self._help(key)}")
 

@@ -22,7 +22,7 @@ from stream.calls.dialects.dialect import (
     RecordField,
     Value,
 )
-from stream.calls.dialects.json_form import Members, PathReader, keys_of, raw_at, value_at, written
+from stream.calls.dialects.json_form import Members, PathReader, keys_of, text_at, value_at, written
 from stream.calls.dialects.linear_patterns import cutter
 from stream.calls.dialects.mapping_settings import UNITS, MappingSettings, steps
 from stream.core.model.call import RejectReason
@@ -223,19 +223,9 @@ class JsonMapping:
                 return "-".join(parts)
             places = tuple(path for path, part in zip(places, parts, strict=True) if not part)
         else:
-            for path in places:
-                raw = raw_at(record, path)
-                if raw is None:
-                    continue
-                value = fields.read(raw, msgspec.UNSET)
-                if value is None and key == "call_id":
-                    continue
-                if value is None or isinstance(value, str):
-                    return value
-                if isinstance(value, int) and not isinstance(value, bool):
-                    return str(value)
-                text = f"{written(path)} is neither text nor null"
-                raise NoCall(RejectReason.WRONG_TYPE, text)
+            found = text_at(record, places, key)
+            if found is not msgspec.UNSET:
+                return found
         missing = " and ".join(map(written, places))
         raise NoCall(RejectReason.MISSING_FIELD, f"{missing} missing: {key} is there")
 
