@@ -201,6 +201,7 @@ async def filled(register_at: Any, redress: AppealService) -> dict[str, str]:
         decision(
             NUMBERS[owner],
             f"{LISTED[owner]}=th-{owner.lower()}=call_centre",
+            rule=f"agreement:th-{owner.lower()}",
             at_ms=now_ms(),
             decision_id=DECISIONS[owner],
         )
