@@ -32,6 +32,8 @@ _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
 _STROKE = re.compile(r"(\+?[0-9][0-9 ().-]{5,23})/ ?([0-9]{1,4})\Z")
+_MARKS_AFTER = " ().-"
+"""Marks that may stand between a number and its stroke; none of them is the digit replaced."""
 _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
 _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
 """Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""
@@ -170,10 +172,11 @@ def several_in(text: str, region: str | None) -> tuple[str, ...] | Wrong | None:
     code too: `089/12345678` is one number.
     """
     found = _STROKE.match(text)
-    first = parse(found[1], region) if found else None
+    whole = found[1].rstrip(_MARKS_AFTER) if found else ""
+    first = parse(whole, region) if whole else None
     if not found or first is None or first.kind is not Kind.E164 or not is_assigned(first.text):
         return None
-    last = parse(found[1].rstrip()[: -len(found[2])] + found[2], region)
+    last = parse(whole[: -len(found[2])] + found[2], region)
     if len(found[2]) == 1 and last.kind is Kind.E164 and last.text > first.text:
         return first.text, last.text
     return Wrong.SEVERAL_NUMBERS

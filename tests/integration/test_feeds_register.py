@@ -265,8 +265,7 @@ async def test_a_large_difference_becomes_a_base(partner):
 
 async def test_a_bare_filter_is_a_list_of_its_own(tmp_path, redis_url):
     """A pybloom-live file becomes its list whole; one of half the size waits; rows make no list."""
-    samples = f"samples = {BASE[:2]}"
-    async with Partner(tmp_path, redis_url, samples, form="pybloom") as partner:
+    async with Partner(tmp_path, redis_url, form="pybloom") as partner:
         partner.says_bytes(bloom_of(kh(*range(2000))))
         record = await partner.pull()
         assert (record.verdict, record.numbers, record.rebuilt) == ("accepted", 2000, True)

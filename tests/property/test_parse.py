@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.core.model.entry import Columns, Entry
@@ -89,11 +89,24 @@ def test_what_is_exported_is_imported_again(listed, kind):
     assert entries(after) == entries(before)
 
 
+@example("/4", "")
+@example("./0", "")
 @given(st.text(";,xXpPwW#.-/() 0123456789", max_size=8), st.sampled_from(["", "tel:", "sip:", "<"]))
 def test_digits_after_a_number_are_never_dropped(tail: str, before: str) -> None:
-    """A row lists its number only where nothing after it was left out."""
+    """A row lists its number only where nothing after it was left out.
+
+    `+66811111143/4` says two numbers, and both are listed.
+    """
     row = Rows([1], [""], [f"{before}+66811111143{tail}"])
-    for number in Parser(DEFAULTS).parse(row).numbers.tolist():
-        listed = re.sub(rb"\D", b"", number).decode()
-        assert re.sub(r"\D", "", f"66811111143{tail}").startswith(listed)
-        assert listed != "66811111143" or not any(map(str.isdigit, tail))
+    listed = [
+        re.sub(rb"\D", b"", number).decode()
+        for number in Parser(DEFAULTS).parse(row).numbers.tolist()
+    ]
+    if len(listed) == 2:
+        first, last = (re.sub(r"\D", "", part) for part in f"66811111143{tail}".split("/"))
+        assert listed == [first, first[:-1] + last]
+        assert last > first[-1]
+        return
+    for number in listed:
+        assert re.sub(r"\D", "", f"66811111143{tail}").startswith(number)
+        assert number != "66811111143" or not any(map(str.isdigit, tail))
