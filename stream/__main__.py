@@ -1,5 +1,6 @@
 """`ringfence` and `python -m stream`."""
 
+import gc
 import os
 import signal
 import sys
@@ -42,6 +43,9 @@ def main() -> None:
         # A second Ctrl-C while Python takes itself down would end in a traceback, or by the signal.
         # typer makes an exit code of the first one, so this has to be in every way out.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # The process gives all its memory back at once. Looking for garbage in it first, as Python
+        # does at its end, takes 0.1 s of CPU after the imports of a command.
+        gc.freeze()
 
 
 def lacked() -> frozenset[str]:
