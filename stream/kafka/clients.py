@@ -21,8 +21,8 @@ from aiokafka.errors import (
 )
 
 from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
+from stream.kafka.aiokafka_patches import pace_metadata
 from stream.kafka.call_events import CallEvent, Observe
-from stream.kafka.metadata_pace import pace_metadata
 from stream.kafka.settings import AwsIamSettings, KafkaSettings
 from stream.ops.clock import monotonic_s
 

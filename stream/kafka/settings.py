@@ -69,16 +69,15 @@ class KafkaSettings:
             "sasl_plain_password": self.sasl_password,
         }
         if isinstance(self.sasl_password, RenewedSecret):
-            from stream.kafka.renewed_password import RenewedPassword
+            from stream.kafka.aiokafka_patches import RenewedPassword
 
             shared["sasl_plain_password"] = RenewedPassword(self.sasl_password)
         if isinstance(self.oauth, AwsIamSettings):
-            from stream.kafka.msk_iam import AwsIam
+            from stream.kafka.oauth_tokens import AwsIam
 
             shared["sasl_oauth_token_provider"] = AwsIam(self.oauth)
         elif self.oauth is not None:
-            # aiohttp takes 0.2 s to import, and few brokers ask for tokens.
-            from stream.kafka.oauth import ClientCredentials
+            from stream.kafka.oauth_tokens import ClientCredentials
 
             shared["sasl_oauth_token_provider"] = ClientCredentials(self.oauth)
         # aiokafka waits 40 s for a leader that cannot be reached, whatever our own limit is.

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 
 from stream.core.model.errors import KafkaRefuses
-from stream.kafka.oauth import ClientCredentials
+from stream.kafka.oauth_tokens import ClientCredentials
 from stream.kafka.settings import KafkaSettings, OAuthSettings, TopicsSettings
 from stream.kafka.topics import check_topics
 from stream.ops.renewed_secret import RenewedSecret

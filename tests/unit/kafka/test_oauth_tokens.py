@@ -13,9 +13,9 @@ from botocore.exceptions import ConnectTimeoutError, ProfileNotFound
 
 from stream.config.settings import load
 from stream.core.model.errors import ConfigInvalid
-from stream.kafka.msk_iam import AwsIam
+from stream.kafka.oauth_tokens import AwsIam
 from stream.kafka.settings import AwsIamSettings
-from stream.ops.clock import now_ms
+from stream.ops.clock import monotonic_s
 
 REGION = "ap-southeast-1"
 
@@ -56,8 +56,8 @@ async def test_a_token_is_a_signed_address(monkeypatch: pytest.MonkeyPatch) -> N
     assert (said["X-Amz-Expires"], len(said["X-Amz-Signature"][0])) == (["900"], 64)
     assert "secret" not in str(said)
     assert await tokens.token() == token
-    after_ms = now_ms() + 900_000
-    monkeypatch.setattr("stream.kafka.msk_iam.now_ms", lambda: after_ms)
+    after_s = monotonic_s() + 900
+    monkeypatch.setattr("stream.kafka.oauth_tokens.monotonic_s", lambda: after_s)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAANOTHER")
     assert _told(await tokens.token())[1]["X-Amz-Credential"][0].startswith("AKIAANOTHER/")
 

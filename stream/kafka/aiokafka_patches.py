@@ -1,12 +1,21 @@
-"""A pace for aiokafka's questions for metadata.
+"""Two changes to aiokafka 0.14, each where it has no option for it.
 
-The fetcher of aiokafka 0.14 asks again as soon as it is answered while a partition has no leader.
-Of a cluster that was there, that were as many requests as it answers; of a broker that had gone in
-order, 4,000 connections a second, and a core of each worker.
+Metadata: the fetcher of aiokafka asks again as soon as it is answered while a partition has no
+leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
+gone in order, 4,000 connections a second, and a core of each worker.
+
+Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
+connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
+a connection is replaced by one that reads the file first; it does nothing for any other password.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Self
+
+import aiokafka.client
+from aiokafka.conn import create_conn
+
+from stream.ops.renewed_secret import RenewedSecret
 
 PACE_S = 0.1
 """Between two questions: as `retry.backoff.ms` of Kafka's own clients."""
@@ -48,3 +57,28 @@ class _PacedClient:
 def pace_metadata(consumer: Any) -> None:
     """Give the fetcher of a consumer that was started a client with a pace."""
     consumer._fetcher._client = _PacedClient(consumer._client)  # noqa: SLF001 - no option has it
+
+
+class RenewedPassword(str):
+    """The password of now, as text for aiokafka's checks, and its file."""
+
+    __slots__ = ("secret",)
+
+    secret: RenewedSecret[str]
+
+    def __new__(cls, secret: RenewedSecret[str]) -> Self:
+        """Take the file's text of now."""
+        made = super().__new__(cls, secret.now())
+        made.secret = secret
+        return made
+
+
+async def _create_conn(*place: Any, **options: Any) -> Any:
+    password = options.get("sasl_plain_password")
+    if isinstance(password, RenewedPassword):
+        options["sasl_plain_password"] = password.secret.now()
+    return await create_conn(*place, **options)
+
+
+# Clients look the name up in their module at each connection.
+aiokafka.client.create_conn = _create_conn  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 import asyncio
 from types import SimpleNamespace
 
-from stream.kafka.metadata_pace import PACE_S, pace_metadata
+from stream.kafka.aiokafka_patches import PACE_S, pace_metadata
 
 
 async def test_metadata_are_asked_for_at_a_pace_and_none_is_dropped() -> None:
