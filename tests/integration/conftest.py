@@ -13,6 +13,7 @@ from stream.feeds.parse import Defaults
 from stream.lab.embedded.choose import RedisServer
 from stream.lists.store.list_store import ListStore
 from tests.support.builders import NOW_S
+from tests.support.kafka_secured import Secured, secured_broker
 from tests.support.lists import BY, NAME, Worker, opened, request
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ def priorities(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     asked: list[int] = []
     monkeypatch.setattr(os, "setpriority", lambda _which, _who, nice: asked.append(nice))
     return asked
+
+
+@pytest.fixture(scope="session")
+def secured() -> Iterator[Secured]:
+    """An Apache Kafka with all ways in, for the files that `side_by_side` keeps together."""
+    with secured_broker() as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from stream.kafka.topics import check_topics
 from stream.ops.renewed_secret import RenewedSecret
 from tests.fault.site import Site
 from tests.fault.traffic import Load, decides, judge
-from tests.support.kafka_secured import PASSWORD, USER, Secured, secured_broker
+from tests.support.kafka_secured import PASSWORD, USER
 
 BROKER = [
     pytest.mark.apache_kafka,
@@ -72,13 +72,6 @@ async def provider() -> AsyncIterator[Provider]:
     made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/token"
     yield made
     await runner.cleanup()
-
-
-@pytest.fixture(scope="module")
-def secured() -> Iterator[Secured]:
-    """The broker of the tests here."""
-    with secured_broker() as made:
-        yield made
 
 
 async def test_a_token_is_asked_for_once_in_its_life(provider: Provider) -> None:

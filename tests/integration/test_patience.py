@@ -11,7 +11,7 @@ from stream.lab.embedded import RedisServer, best_redis
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.commands import command
 from tests.support.engine import Deployment
-from tests.support.kafka_secured import Secured, secured_broker
+from tests.support.kafka_secured import Secured
 
 PASSWORD = "a pass phrase"
 pytestmark = pytest.mark.expects_errors(
@@ -38,12 +38,6 @@ def hole() -> Iterator[str]:
         listening.bind(("127.0.0.1", 0))
         listening.listen(64)
         yield f"127.0.0.1:{listening.getsockname()[1]}"
-
-
-@pytest.fixture(scope="module")
-def secured() -> Iterator[Secured]:
-    with secured_broker() as made:
-        yield made
 
 
 def deployed(tmp_path: Path, kafka: str, redis_url: str) -> Path:

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -19,7 +18,7 @@ from stream.kafka.topics import check_topics
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import Load, decided, decides, judge
 from tests.support.engine import toml
-from tests.support.kafka_secured import PASSWORD, USER, Secured, secured_broker
+from tests.support.kafka_secured import PASSWORD, USER, Secured
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -27,13 +26,6 @@ pytestmark = [
     # aiokafka logs as an error what it could not connect to.
     pytest.mark.expects_errors("Group Coordinator Request failed|Unable connect to"),
 ]
-
-
-@pytest.fixture(scope="module")
-def secured() -> Iterator[Secured]:
-    """The broker of the tests here."""
-    with secured_broker() as made:
-        yield made
 
 
 @pytest.fixture
