@@ -8,6 +8,7 @@ its last good version stays in force.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -338,6 +339,7 @@ def _completed(values: Mapping[str, Any]) -> tuple[dict[str, Any], set[tuple[str
     return {**values, "lists": whole}, inherited
 
 
+@cache
 def _converter() -> Converter:
     converter = strict_converter()
     converter.register_structure_hook(Start, lambda value, _: Start(_moment(value, days=0)))

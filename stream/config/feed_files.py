@@ -42,8 +42,8 @@ from stream.ops.schema.toml import (
     Tables,
     dotted,
     one_of,
+    plain_converter,
     shown,
-    strict_converter,
     structured,
 )
 
@@ -232,7 +232,7 @@ def read_feed(path: Path, environ: Mapping[str, str], context: FeedContext) -> F
         raise ConfigInvalid(tuple(tables.errors))
     values = dict(tables.values)
     place = values.pop("from", None)
-    read, problems = structured(strict_converter(), values, FeedFile, {})
+    read, problems = structured(plain_converter(), values, FeedFile, {})
     errors = [f"{path}: {dotted(key)}: {text}" for key, text in problems]
     if (wrong := checks.feed_name(path.stem)) is not None:
         errors.insert(0, f"{path}: a feed {wrong}")

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import urlsplit
@@ -487,6 +487,7 @@ def _is_inherited(key: Key, tables: Tables) -> bool:
     return key[3] in _table(policy, "default") and key[3] not in own
 
 
+@cache
 def _converter() -> Converter:
     converter = strict_converter()
 

@@ -13,7 +13,7 @@ from stream.feeds.transports.transport import Transport
 from stream.feeds.transports.transport import shown as shown_url
 from stream.kafka.settings import KafkaSettings
 from stream.ops.renewed_secret import Secret, SecretValues, held
-from stream.ops.schema.toml import dotted, one_of, secret, shown, strict_converter, structured
+from stream.ops.schema.toml import dotted, one_of, plain_converter, secret, shown, structured
 
 KafkaOf = Callable[[], KafkaSettings]
 
@@ -114,7 +114,7 @@ def source_of(
     if not isinstance(kind, str) or kind not in KINDS:
         wrong(f".kind: must be {one_of(tuple(KINDS))}, not {shown(kind)}")
         return None
-    settings, problems = structured(strict_converter(), values, shape_of(kind), {})
+    settings, problems = structured(plain_converter(), values, shape_of(kind), {})
     for key, text in problems:
         wrong(f"{'.' if key else ''}{dotted(key)}: {text}")
     if settings is None:

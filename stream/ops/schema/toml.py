@@ -11,6 +11,7 @@ from copy import deepcopy
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -142,7 +143,10 @@ def _is_bare(part: str) -> bool:
 
 
 def strict_converter() -> cattrs.Converter:
-    """Return a converter whose structuring takes nothing but what the annotations say."""
+    """Return a new converter whose structuring takes nothing but what the annotations say.
+
+    It writes code for each kind when it first meets it, 60 ms of CPU for all settings: keep it.
+    """
     # Detailed: all errors are reported at once, each with its key. cattrs' own hooks would convert
     # ("5" to 5, 1 to true); a person who wrote that meant something else.
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
@@ -163,6 +167,12 @@ def strict_converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(lambda kind: _is_made_with(tuple, kind), _tuple_hook)
     converter.register_structure_hook_factory(is_mapping, _mapping_hook)
     return converter
+
+
+@cache
+def plain_converter() -> cattrs.Converter:
+    """Return the strict converter of those that add no hook of their own."""
+    return strict_converter()
 
 
 def _is_made_with(form: object, kind: object) -> bool:
