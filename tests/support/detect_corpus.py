@@ -15,6 +15,7 @@
 import tomllib
 import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def call_cases() -> list[Case]:
     return [Case(folder) for folder in sorted((GOLDEN / "calls").iterdir())]
 
 
+@cache
 def outcome(case: Case, *answer: str) -> tuple[str, FeedProposal | None, str]:
     """What is said of a case: "proposal", "question"...; the proposal, or the error's words."""
     said = dict(zip(answer[::2], answer[1::2], strict=True))

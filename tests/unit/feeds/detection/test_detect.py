@@ -20,17 +20,15 @@ SAMPLES = [*cases(rows=True), *cases(rows=False)]
 
 @pytest.mark.parametrize("case", SAMPLES, ids=lambda case: case.name)
 def test_each_sample_is_recognised(case: Case):
-    """The first proposal for each golden sample is its format, and its rows are tried."""
-    first = detect(case.path, REGIONS, NOW_S)[0]
-    assert first.kind == case.kind
-    assert first.sureness > 50
-    assert first.good * 3 >= first.rows
+    """The first proposal for each golden sample is its format, and its rows are tried.
 
-
-@pytest.mark.parametrize("case", SAMPLES, ids=lambda case: case.name)
-def test_a_proposal_is_toml(case: Case):
-    """The snippet can be read, names format and columns, and marks what is for the operator."""
-    for one in detect(case.path, REGIONS, NOW_S):
+    The snippet can be read, names format and columns, and marks what is for the operator.
+    """
+    found = detect(case.path, REGIONS, NOW_S)
+    assert found[0].kind == case.kind
+    assert found[0].sureness > 50
+    assert found[0].good * 3 >= found[0].rows
+    for one in found:
         table = tomllib.loads(one.toml("inbox/x.csv"))
         assert table["format"] == one.kind
         assert table.get("columns", {}) == dict(one.options.columns)
