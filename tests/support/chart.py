@@ -43,7 +43,7 @@ def rendered(*words: str, chart: Path = CHART) -> list[dict[str, Any]]:
     """Each object that Helm renders with the values that `words` give."""
     code, out, said = template(*words, chart=chart)
     assert code == 0, said
-    return [one for one in yaml.safe_load_all(out) if one]
+    return [one for one in yaml.load_all(out, yaml.CSafeLoader) if one]
 
 
 def of_kind(things: Sequence[Thing], kind: str) -> dict[str, Any]:

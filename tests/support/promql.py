@@ -4,7 +4,7 @@ A misspelt metric is no error to Prometheus: the panel is empty, the alert never
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,13 @@ _OF_OTHERS = {"up", "scrape_duration_seconds", "ALERTS"} | {
 }
 
 
-def rules() -> Iterator[dict[str, Any]]:
+@cache
+def rules() -> tuple[dict[str, Any], ...]:
     """Every rule of deploy/prometheus: with `record` or `alert`, and `expr`."""
-    for name in RULE_FILES:
-        for group in yaml.safe_load((RULES / name).read_text())["groups"]:
-            yield from group["rules"]
+    files = ((RULES / name).read_text() for name in RULE_FILES)
+    # In C: the safe loader's own Python takes 0.1 s of CPU for them.
+    groups = (yaml.load(text, yaml.CSafeLoader)["groups"] for text in files)
+    return tuple(rule for each in groups for group in each for rule in group["rules"])
 
 
 def alerts() -> dict[str, dict[str, Any]]:

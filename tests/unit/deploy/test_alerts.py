@@ -38,7 +38,7 @@ def test_the_configuration_reads_every_rule_file() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", list(rules()), ids=lambda rule: rule.get("alert") or rule["record"]
+    "rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"]
 )
 def test_a_rule_reads_what_is_there(rule: dict[str, Any]) -> None:
     """Each metric is in the catalogue or recorded by another rule, and has the labels asked for."""
