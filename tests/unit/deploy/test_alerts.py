@@ -37,9 +37,7 @@ def test_the_configuration_reads_every_rule_file() -> None:
     assert set(read) == set(RULE_FILES)
 
 
-@pytest.mark.parametrize(
-    "rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"]
-)
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.get("alert") or rule["record"])
 def test_a_rule_reads_what_is_there(rule: dict[str, Any]) -> None:
     """Each metric is in the catalogue or recorded by another rule, and has the labels asked for."""
     assert not unknown(rule["expr"])
