@@ -1,0 +1,121 @@
+"""A seal between a simulation and the real world: its clock, chance, sockets, threads, processes.
+
+Clocks show virtual time and chance comes from the seed. What cannot be simulated is refused, and
+kept: product code may swallow the error, but the history fails all the same.
+"""
+
+import gc
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any, NoReturn
+from unittest.mock import patch
+
+from tests.simulation.loop import VirtualLoop
+
+_CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+_ORIGINALS = {name: getattr(time, name) for name in (*_CLOCKS, "sleep")} | {
+    "urandom": os.urandom,
+    "socket": socket.socket,
+}
+_OURS = ("stream", "aiokafka")
+"""Packages whose modules may hold none of the originals by name: such a name is not replaced."""
+
+
+class RealWorld(Exception):
+    """Code in a simulation reached for the real world."""
+
+
+class Seal:
+    """What was refused within one simulation."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+
+    def refuse(self, what: str) -> NoReturn:
+        """Keep and raise it."""
+        self.broken.append(what)
+        raise RealWorld(what)
+
+
+@contextmanager
+def sealed(loop: VirtualLoop) -> Iterator[Seal]:
+    """Run the block with the loop's time and chance. Raises RealWorld at its end if it was broken.
+
+    Garbage is collected before it and after it, so that no finalizer runs at a moment of its own.
+    """
+    seal = Seal()
+    seal.broken += originals_held()
+    chance = Random(loop.seed)
+    state = random.getstate()
+    gc.collect()
+    gc.disable()
+    random.seed(loop.seed)
+    try:
+        with patch.multiple(time, **_clocks(loop, seal)), _closed(seal, chance):
+            yield seal
+    finally:
+        random.setstate(state)
+        gc.enable()
+    if seal.broken:
+        raise RealWorld("; ".join(dict.fromkeys(seal.broken)))
+
+
+def originals_held() -> list[str]:
+    """Return which modules of ours hold a function of the real world under a name of their own."""
+    known = {id(one): name for name, one in _ORIGINALS.items()}
+    return [
+        f"{module.__name__} holds {known[id(value)]} as {name}: import the module instead"
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").partition(".")[0] in _OURS
+        for name, value in list(vars(module).items())
+        if id(value) in known
+    ]
+
+
+def _clocks(loop: VirtualLoop, seal: Seal) -> dict[str, Any]:
+    def seconds() -> float:
+        return loop.wall_s
+
+    def since() -> float:
+        return loop.time()
+
+    def sleep(_: float) -> None:
+        seal.refuse("time.sleep would stop the world")
+
+    clocks: dict[str, Any] = {"sleep": sleep}
+    for name in _CLOCKS:
+        read = seconds if name.startswith("time") else since
+        clocks[name] = (lambda read=read: int(read() * 1e9)) if name.endswith("_ns") else read
+    return clocks
+
+
+@contextmanager
+def _closed(seal: Seal, chance: Random) -> Iterator[None]:
+    """Take chance from `chance`; refuse sockets, threads and processes."""
+
+    class Forbidden(socket.socket):
+        def __init__(self, *_: object, **__: object) -> None:
+            seal.refuse("a real socket was opened")
+
+    def thread(_: threading.Thread) -> None:
+        seal.refuse("a real thread was started")
+
+    def process(*_: object, **__: object) -> None:
+        seal.refuse("a real process was started")
+
+    with (
+        patch.object(os, "urandom", chance.randbytes),
+        patch.object(random, "_urandom", chance.randbytes),
+        patch.object(socket, "socket", Forbidden),
+        patch.object(threading.Thread, "start", thread),
+        patch.object(subprocess.Popen, "__init__", process),
+    ):
+        yield

@@ -1,0 +1,280 @@
+"""An asyncio event loop in virtual time: one seed, one history.
+
+Time moves only when nothing is left to do. Where asyncio leaves an order open, the seed decides: of
+events at one moment, and of futures in a set. Processes are groups of callbacks: one can be killed
+between any two of them, or paused.
+"""
+
+import asyncio
+import hashlib
+import heapq
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+BEGIN_S = 1_795_564_428.0
+"""The time at which every history begins, in seconds since the epoch."""
+_MONOTONIC_S = 1000.0
+"""What a monotonic clock shows then."""
+_TURNS_MAX = 100_000
+"""Turns within one virtual second. A loop that takes more waits for something that never comes."""
+
+PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
+"""The process whose code runs now. Tasks, timers and connections inherit it from their maker."""
+
+
+_LONGEST_S = 7200.0
+"""No history is meant to last so long: something waits that will never come."""
+
+
+class Deadlock(Exception):
+    """Nothing will ever happen again."""
+
+
+class Livelock(Exception):
+    """Callbacks follow one another while time hardly moves."""
+
+
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set is the seed's, not the memory's."""
+
+    def __init__(self, coro: Any, loop: "VirtualLoop", **more: Any) -> None:
+        self.order = loop.rng.getrandbits(32)
+        super().__init__(coro, loop=loop, **more)
+
+    def __hash__(self) -> int:
+        return self.order
+
+
+class _Future(asyncio.Future[Any]):
+    """A future whose place in a set is the seed's, not the memory's."""
+
+    def __init__(self, loop: "VirtualLoop") -> None:
+        self.order = loop.rng.getrandbits(32)
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.order
+
+
+@dataclass(eq=False)
+class Process:
+    """A process of the simulated world, on a host of its own name.
+
+    `ends` are called when it is killed: its connections break. `reset` says whether their other
+    ends learn of it, as from a kernel that lives on, or hear nothing, as after a loss of power.
+    `tasks` keeps its tasks in memory to the end: collected, they would run their `finally`.
+    """
+
+    loop: "VirtualLoop"
+    name: str
+    alive: bool = True
+    paused: bool = False
+    ends: dict[Callable[[bool], None], None] = field(default_factory=dict)
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    _waiting: list[asyncio.Handle] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.loop.processes.append(self)
+
+    def context(self) -> Context:
+        """Return a context in which code belongs to this process."""
+        context = copy_context()
+        context.run(PROCESS.set, self)
+        return context
+
+    def run(self, job: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Start a task of this process."""
+        return self.loop.create_task(job, name=self.name, context=self.context())
+
+    def kill(self, *, reset: bool = True) -> None:
+        """End it between two callbacks; no line of its code runs any more, no `finally` either."""
+        if not self.alive:
+            return
+        self.loop.note("kill" if reset else "power off", self.name)
+        self.alive = False
+        self._waiting.clear()
+        for end in list(self.ends):
+            end(reset)
+        self.ends.clear()
+
+    def pause(self) -> None:
+        """Stop it where it is; the world goes on."""
+        self.loop.note("pause", self.name)
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let it go on. Whatever came due meanwhile comes now."""
+        self.loop.note("resume", self.name)
+        self.paused = False
+        waiting, self._waiting = self._waiting, []
+        self.loop.adopt(waiting)
+
+    def holds_back(self, handle: asyncio.Handle) -> bool:
+        """Return whether `handle` is not to run now."""
+        if self.alive and self.paused:
+            self._waiting.append(handle)
+        return not self.alive or self.paused
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """The loop of one history. `turn_s` is what one turn costs of virtual time."""
+
+    def __init__(self, seed: int, turn_s: float = 0.0) -> None:
+        super().__init__()
+        self.seed, self.turn_s = seed, turn_s
+        self.rng = Random(seed)
+        self.network: Any = None
+        self.timeline: list[tuple[float, str]] = []
+        self.unhandled: list[str] = []
+        self.processes: list[Process] = []
+        self._now = self._since_s = _MONOTONIC_S
+        self._turns = 0
+        self._hash = hashlib.blake2b(digest_size=8)
+        self.set_task_factory(self._new_task)
+        self.set_exception_handler(self._failed)
+
+    def note(self, *what: object) -> None:
+        """Put an event into the history: it counts for the trace, and is printed for a person."""
+        text = " ".join(map(str, what))
+        self.timeline.append((self.past_s, text))
+        self._hash.update(f"{self._now:.9f} {text}\n".encode())
+
+    @property
+    def trace(self) -> str:
+        """The hash of the history so far. The same seed gives the same, in every process."""
+        return self._hash.hexdigest()
+
+    @property
+    def past_s(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self._now - _MONOTONIC_S
+
+    def time(self) -> float:
+        """Return the virtual time of monotonic clocks, in seconds."""
+        return self._now
+
+    @property
+    def wall_s(self) -> float:
+        """The virtual time of day, in seconds since the epoch."""
+        return BEGIN_S + self.past_s
+
+    def adopt(self, handles: list[asyncio.Handle]) -> None:
+        """Run `handles` next, in their order."""
+        self._ready.extend(handles)  # type: ignore[attr-defined]
+
+    # What asyncio asks of a loop.
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        return _Future(self)
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
+        return self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Any, *args: Any
+    ) -> Any:
+        """Run `func` here and now; its caller learns of it later, as of a thread."""
+        future = self.create_future()
+        tell: Callable[[], None]
+        try:
+            result = func(*args)
+        except Exception as error:  # noqa: BLE001 - as a thread hands it on
+            failure = error
+
+            def tell() -> None:
+                if not future.done():
+                    future.set_exception(failure)
+        else:
+
+            def tell() -> None:
+                if not future.done():
+                    future.set_result(result)
+
+        self.call_later(self.rng.expovariate(1000), tell)
+        return future
+
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any
+    ) -> Any:
+        assert not more.get("ssl"), "the simulated network has no TLS"
+        return await self.network.connect(protocol_factory, host, port)
+
+    async def create_server(
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
+    ) -> Any:
+        return self.network.listen(protocol_factory, port)
+
+    def _new_task(self, loop: Any, coro: Any, **more: Any) -> "asyncio.Task[Any]":
+        task = _Task(coro, self, **more)
+        context = more.get("context")
+        process = (context or copy_context()).get(PROCESS)
+        if process is not None:
+            process.tasks.append(task)
+        return task
+
+    def _failed(self, loop: Any, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        self.unhandled.append(f"{context.get('message')}: {error!r}")
+
+    def _write_to_self(self) -> None:
+        """Nothing sleeps: there is nobody to wake."""
+
+    def _process_events(self, event_list: object) -> None:
+        """Events of the network are timers."""
+
+    def _run_once(self) -> None:
+        scheduled, ready = self._scheduled, self._ready  # type: ignore[attr-defined]
+        while scheduled and scheduled[0]._cancelled:
+            heapq.heappop(scheduled)._scheduled = False
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            if not scheduled:
+                raise Deadlock("nothing will ever happen again")
+            self._now = max(self._now, scheduled[0]._when)
+        self._count_turn()
+        due = []
+        while scheduled and scheduled[0]._when <= self._now:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            due.append(handle)
+        if len(due) > 1:  # in their order; of one moment, in the seed's
+            due.sort(key=lambda handle: (handle._when, self.rng.random()))
+        ready.extend(due)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(PROCESS)
+            if process is None or not process.holds_back(handle):
+                handle._run()
+        self._now += self.turn_s
+
+    def _count_turn(self) -> None:
+        self._turns += 1
+        if self._now - self._since_s > 1.0:
+            self._turns, self._since_s = 0, self._now
+        if self.past_s > _LONGEST_S:
+            raise Deadlock(f"nothing has ended it within {_LONGEST_S:g} s")
+        if self._turns > _TURNS_MAX:
+            raise Livelock(f"{_TURNS_MAX} turns within a second, at {self.past_s:.3f} s")
+
+    def leave_behind(self) -> None:
+        """Forget what is still pending: histories end in the middle of things."""
+        pending = [*asyncio.all_tasks(self)]
+        for process in self.processes:
+            pending += process.tasks
+            process.tasks.clear()
+        for task in pending:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            # Here, while what it holds is there; and not when garbage is collected, at any time.
+            with suppress(BaseException):
+                task.get_coro().close()
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._scheduled.clear()  # type: ignore[attr-defined]

@@ -1,0 +1,336 @@
+"""The network of a simulation: connections in memory that misbehave as real ones do.
+
+Bytes arrive late, in pieces and in order; a connection is cut at any byte. A link between two hosts
+can be blocked: what is sent waits, as TCP sends it again, and arrives when the link is back.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+
+from tests.simulation.loop import PROCESS, Process, VirtualLoop
+
+_NEXT_S = 1e-9
+"""Between two pieces of one connection: they arrive in order."""
+_SYN_S = 127.0
+"""So long a kernel tries to reach a host that does not answer (Linux, tcp_syn_retries = 6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """The usual behaviour of the network.
+
+    `delay_s`: mean delay of a piece. `pieces`: chance that a write arrives in several.
+    `cut`: chance that a connection breaks at a write, with what is on its way. `bytes_s`: speed.
+    """
+
+    delay_s: float = 0.0005
+    pieces: float = 0.3
+    cut: float = 0.0
+    bytes_s: float = 1e9
+
+
+class _Sign(Enum):
+    END = auto()
+    RESET = auto()
+
+
+class _Socket:
+    """As much of a socket as clients look at."""
+
+    def __init__(self, name: tuple[str, int]) -> None:
+        self._name = name
+
+    def getsockname(self) -> tuple[str, int]:
+        return self._name
+
+    def setsockopt(self, *_: object) -> None:
+        """Options change nothing here."""
+
+    def fileno(self) -> int:
+        return -1
+
+
+class Pipe(asyncio.Transport):
+    """One end of a connection. `context` is that of the process to which it belongs."""
+
+    peer: "Pipe"
+
+    def __init__(
+        self, network: "Network", protocol: Any, ours: tuple[str, int], theirs: tuple[str, int]
+    ) -> None:
+        super().__init__({"peername": theirs, "sockname": ours, "socket": _Socket(ours)})
+        self.network, self.loop, self.protocol = network, network.loop, protocol
+        self.host, self.port = ours[0], ours[1]
+        self.link = _link(ours[0], theirs[0])
+        self.context: Context = copy_context()
+        self.process: Process | None = self.context.get(PROCESS)
+        self.closing = self.dead = self.silent = False
+        self._arrives_s = 0.0
+        self._paused = False
+        self._unread: list[bytes | _Sign] = []
+        self.held: list[bytes | _Sign] = []
+        network.pipes[self] = None
+        if self.process is not None:
+            self.process.ends[self.crash] = None
+
+    # The side that sends.
+
+    def write(self, data: Any) -> None:
+        if self.closing or self.dead or not data:
+            return
+        weather, rng, rest = self.network.weather, self.loop.rng, bytes(data)
+        while rest:
+            size = rng.randint(1, len(rest)) if rng.random() < weather.pieces else len(rest)
+            piece, rest = rest[:size], rest[size:]
+            self._send(piece)
+        if weather.cut and rng.random() < weather.cut:
+            self.loop.note("cut", f"{self.host}:{self.port}-{self.peer.host}:{self.peer.port}")
+            self.cut()
+
+    def _send(self, what: bytes | _Sign) -> None:
+        weather = self.network.weather
+        at_s = self.loop.time() + self.loop.rng.expovariate(1 / weather.delay_s)
+        if isinstance(what, bytes):
+            at_s += len(what) / weather.bytes_s
+        self._arrives_s = max(self._arrives_s + _NEXT_S, at_s)
+        self.loop.call_at(self._arrives_s, self.peer.arrive, what, context=Context())
+
+    def write_eof(self) -> None:
+        self._send(_Sign.END)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    # The side that receives.
+
+    def arrive(self, what: bytes | _Sign) -> None:
+        """Take what the link brings, unless it is blocked or nobody lives here any more."""
+        if self.link in self.network.blocked or self.held:
+            self.held.append(what)
+        elif self.dead:
+            return
+        elif self.process is not None and not self.process.alive:
+            # Silent after a loss of power; a host that is up again answers with a reset.
+            if what is not _Sign.RESET and (not self.silent or self.network.answers(self.host)):
+                self.dead = True
+                self._send(_Sign.RESET)
+        else:
+            self.loop.call_soon(self._take, what, context=self.context)
+
+    def released(self) -> None:
+        """Take what waited behind a blocked link."""
+        held, self.held = self.held, []
+        for what in held:
+            self.arrive(what)
+
+    def _take(self, what: bytes | _Sign) -> None:
+        if self.dead:
+            return
+        if what is _Sign.RESET:
+            self._lose(ConnectionResetError("simulated"))
+        elif self._paused:
+            self._unread.append(what)
+        elif what is _Sign.END:
+            if not self.protocol.eof_received():
+                self.close()
+        elif isinstance(self.protocol, asyncio.BufferedProtocol):
+            self._fill(what)
+        else:
+            self.protocol.data_received(what)
+
+    def _fill(self, piece: bytes) -> None:
+        while piece and not self.dead:
+            room = self.protocol.get_buffer(-1)
+            part, piece = piece[: len(room)], piece[len(room) :]
+            room[: len(part)] = part
+            self.protocol.buffer_updated(len(part))
+
+    # How it ends.
+
+    def cut(self) -> None:
+        """Break the connection for both, with what is on its way."""
+        for end in (self, self.peer):
+            self.loop.call_soon(end._lose, ConnectionResetError("cut"), context=end.context)
+
+    def crash(self, reset: bool) -> None:
+        """Its process is gone: its kernel tells the other side, or nobody does."""
+        self.silent = not reset
+        if reset and not self.dead:
+            self._send(_Sign.RESET)
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self.dead:
+            self.dead = self.closing = True
+            self._forget()
+            self.protocol.connection_lost(error)
+
+    def _forget(self) -> None:
+        self.network.pipes.pop(self, None)
+        if self.process is not None:
+            self.process.ends.pop(self.crash, None)
+
+    def close(self) -> None:
+        if not self.closing and not self.dead:
+            self.closing = True
+            self._send(_Sign.END)
+            self.loop.call_soon(self._lose, None, context=self.context)
+
+    def abort(self) -> None:
+        if not self.dead:
+            self.closing = True
+            self._send(_Sign.RESET)
+            self.loop.call_soon(self._lose, None, context=self.context)
+
+    def is_closing(self) -> bool:
+        return self.closing or self.dead
+
+    def set_protocol(self, protocol: Any) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> Any:
+        return self.protocol
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        unread, self._unread = self._unread, []
+        for what in unread:
+            self.loop.call_soon(self._take, what, context=self.context)
+
+    def is_reading(self) -> bool:
+        return not self._paused
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """What is written is on its way at once: the limits are never met."""
+
+
+class Listening(asyncio.AbstractServer):
+    """A server of one process; it is gone with it. It serves from the beginning to its end."""
+
+    def __init__(self, network: "Network", factory: Callable[[], Any], address: tuple[str, int]):
+        self.network, self.factory, self.address = network, factory, address
+        self.context = copy_context()
+        self.sockets = [_Socket(address)]
+        network.listening[address] = self
+        process = self.context.get(PROCESS)
+        if process is not None:
+            process.ends[self._gone] = None
+
+    def _gone(self, reset: bool) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.network.listening.get(self.address) is self:
+            del self.network.listening[self.address]
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self.network.loop
+
+    def is_serving(self) -> bool:
+        return self.network.listening.get(self.address) is self
+
+    async def start_serving(self) -> None:
+        """It does already."""
+
+    async def serve_forever(self) -> None:
+        await self.network.loop.create_future()
+
+    async def wait_closed(self) -> None:
+        """Closing takes no time."""
+
+
+class Network:
+    """All links and connections of one history."""
+
+    def __init__(self, loop: VirtualLoop, weather: Weather) -> None:
+        self.loop, self.weather = loop, weather
+        self.listening: dict[tuple[str, int], Listening] = {}
+        self.blocked: dict[tuple[str, str], asyncio.Future[None]] = {}
+        self.off: set[str] = set()
+        self.pipes: dict[Pipe, None] = {}
+        self._port = 20_000
+        loop.network = self
+
+    def listen(self, factory: Callable[[], Any], port: int | None) -> Listening:
+        """Listen for the process that runs now, on its host."""
+        process = PROCESS.get()
+        return Listening(self, factory, (process.name if process else "here", port or self._next()))
+
+    async def connect(self, factory: Callable[[], Any], host: str, port: int) -> tuple[Pipe, Any]:
+        """Connect the process that runs now. Raises ConnectionRefusedError, TimeoutError."""
+        process = PROCESS.get()
+        ours = (process.name if process else "here", self._next())
+        try:
+            async with asyncio.timeout(_SYN_S):
+                # There and back, again where the way is blocked or the host is off.
+                await asyncio.sleep(self.loop.rng.expovariate(0.5 / self.weather.delay_s))
+                while (way := self.blocked.get(_link(ours[0], host))) is not None:
+                    await asyncio.wait([way])
+                if host in self.off:
+                    await asyncio.sleep(_SYN_S)
+        except TimeoutError as error:
+            raise TimeoutError(f"{host}:{port} does not answer") from error
+        listening = self.listening.get((host, port))
+        if listening is None:
+            raise ConnectionRefusedError(f"nobody listens at {host}:{port}")
+        here = factory()
+        there = listening.context.run(listening.factory)
+        client = Pipe(self, here, ours, (host, port))
+        server = listening.context.run(Pipe, self, there, (host, port), ours)
+        client.peer, server.peer = server, client
+        self.loop.call_soon(there.connection_made, server, context=server.context)
+        here.connection_made(client)
+        return client, here
+
+    def block(self, one: str, other: str) -> None:
+        """Let nothing pass between two hosts."""
+        self.loop.note("block", one, other)
+        self.blocked.setdefault(_link(one, other), self.loop.create_future())
+
+    def heal(self, one: str, other: str) -> None:
+        """Let pass what was held back, and what comes."""
+        way = self.blocked.pop(_link(one, other), None)
+        if way is None:
+            return
+        self.loop.note("heal", one, other)
+        way.set_result(None)
+        for pipe in [pipe for pipe in self.pipes if pipe.link == _link(one, other)]:
+            pipe.released()
+
+    def answers(self, host: str) -> bool:
+        """Return whether a kernel answers at `host`."""
+        return host not in self.off
+
+    def connections(self, host: str) -> Iterable[Pipe]:
+        """Return the ends of connections at `host`."""
+        return [pipe for pipe in self.pipes if pipe.host == host]
+
+    def calm(self) -> None:
+        """End all misbehaviour; what is broken stays broken."""
+        self.weather = replace(self.weather, cut=0.0, bytes_s=1e9)
+        for one, other in list(self.blocked):
+            self.heal(one, other)
+        self.off.clear()
+
+    def leave_behind(self) -> None:
+        """Forget all connections: histories end in the middle of things."""
+        for pipe in self.pipes:
+            pipe.closing = pipe.dead = True
+        self.pipes.clear()
+
+    def _next(self) -> int:
+        self._port += 1
+        return self._port
+
+
+def _link(one: str, other: str) -> tuple[str, str]:
+    return (one, other) if one <= other else (other, one)
