@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -84,6 +84,15 @@ SheetName = Annotated[
 ItemsPath = Annotated[
     str,
     typer.Option("--items", metavar="PATH", help="The path of the rows in JSON or XML: data.list."),
+]
+_Order = Literal["iso", "day-month", "month-day"]  # `lookalikes.DateOrder`, without its load time
+DayOrder = Annotated[
+    _Order | None,
+    typer.Option("--dates", help="The order of days like 01/02/2026: day-month or month-day."),
+]
+ExpiresOrder = Annotated[
+    _Order | None,
+    typer.Option("--expires-dates", help="The same in the column of ends, where it differs."),
 ]
 UntilTime = Annotated[str, typer.Option("--to", metavar="TIME", help="Until before then; or now.")]
 

@@ -25,6 +25,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.core.model.time_zones import zone_of
 from stream.core.numbers.prefix_entries import PrefixRules
 from stream.core.policy.list_scope import codes_of_countries
+from stream.feeds.detection.lookalikes import DateOrder, MaybeOrder
 from stream.feeds.feed import Feed
 from stream.feeds.feed_sources import FeedSetup, KafkaOf, source_of
 from stream.feeds.formats.rows import COLUMN_FIELDS, Format, ReadOptions
@@ -92,7 +93,8 @@ class FeedFile:
     category: str = "other"
     categories: dict[str, str] = field(default_factory=dict)
     unknown_category: Literal["reject", "other"] = "reject"
-    dates: Literal["iso", "day-month", "month-day"] = "iso"
+    dates: DateOrder = "iso"
+    expires_dates: MaybeOrder = ""
     era: Literal["common", "buddhist"] = "common"
     utc_offset: Annotated[str, Checked(checks.utc_offset)] = "Z"
     columns: dict[str, Any] = field(default_factory=dict)
@@ -260,7 +262,7 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
     bounds = (read.gate, sorted(codes or ()), context.own, sorted(read.speaks_for), region)
     reading = (
         *(read.columns, read.header, read.encoding, read.categories, read.unknown_category),
-        *(read.dates, read.era, read.utc_offset, read.sheet, read.items),
+        *(read.dates, read.expires_dates, read.era, read.utc_offset, read.sheet, read.items),
     )
     # Another version of ours may read better what this one refused.
     verdict_depends_on = msgspec.json.encode((__version__, read.format, bounds, reading))
@@ -286,7 +288,9 @@ def _feed(path: Path, read: FeedFile, context: FeedContext) -> Feed:
             category=Category[read.category.upper()],
             categories={word: Category[label.upper()] for word, label in read.categories.items()},
             unknown_category=read.unknown_category,
-            dates=Dates(read.dates, read.era == "buddhist", zone_of(read.utc_offset)),
+            dates=Dates(
+                read.dates, read.era == "buddhist", zone_of(read.utc_offset), read.expires_dates
+            ),
             expires_after_s=_seconds(read.expires_in),
             expires_from=read.expires_from,
             confidence=read.confidence,
@@ -320,7 +324,7 @@ def _meaning(read: FeedFile, codes: frozenset[int] | None, context: FeedContext)
         *(read.confidence, read.confidence_max, read.future, read.sources),
         *(sorted(read.speaks_for), read.samples, context.own, context.prefixes),
         # Settings of later releases count where they are set: an upgrade changes no meaning.
-        *filter(None, (read.sheet, read.items)),
+        *filter(None, (read.sheet, read.items, read.expires_dates)),
     )
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:12]
 

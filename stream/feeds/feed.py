@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.free_text import SOURCE_CHARS_MAX
 from stream.core.policy.list_scope import Scope
+from stream.feeds.detection.lookalikes import DateOrder, MaybeOrder
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.gate import GateLimits, GateVerdict
 from stream.feeds.parse import Defaults
@@ -79,18 +80,22 @@ class ReadAs(
 ):
     """A way to read one version, in place of the feed file's: a person chose it on the page.
 
-    `dates` and `buddhist` are as in `Dates`, `region` is the country of national numbers.
+    `dates`, `expires_dates` and `buddhist` are as `order`, `expires` and `buddhist` in `Dates`;
+    `region` is the country of national numbers.
     """
 
     format: Format
     options: ReadOptions = msgspec.field(default_factory=ReadOptions)
     region: str | None = None
-    dates: Literal["iso", "day-month", "month-day"] = "iso"
+    dates: DateOrder = "iso"
+    expires_dates: MaybeOrder = ""
     buddhist: bool = False
 
     def over(self, feed: Feed) -> Feed:
         """Return the feed as this version is read. Categories and limits stay the feed's."""
-        dates = replace(feed.reading.dates, order=self.dates, buddhist=self.buddhist)
+        dates = replace(
+            feed.reading.dates, order=self.dates, expires=self.expires_dates, buddhist=self.buddhist
+        )
         reading = replace(feed.reading, region=self.region, dates=dates, unknown_category="other")
         return replace(feed, format=self.format, options=self.options, header=(), reading=reading)
 

@@ -71,6 +71,7 @@ class FileReport:
     unconfirmed: bool
     region: str | None
     dates: str
+    expires_dates: str
     era: str
     expires_from: str
     rows: int
@@ -165,6 +166,7 @@ def file_report(one: FeedProposal, path: str) -> FileReport:
         unconfirmed=one.options.unconfirmed,
         region=one.region,
         dates=one.dates.order,
+        expires_dates=one.dates.expires,
         era=one.era,
         expires_from=one.expires_from,
         rows=one.rows,

@@ -160,10 +160,15 @@ class Parser:
         self._sources: dict[str, int] = {defaults.source: 0}
         # Where reports get a life, 0 marks for now the rows that name no end of their own.
         ends = 0 if defaults.expires_after_s else defaults.expires_at_s
-        dates = self._dates = defaults.dates.reader
+        dates = defaults.dates
         self._columns = (
-            FieldReader("reported_at", np.dtype(np.uint32), dates, defaults.reported_at_s),
-            FieldReader("expires_at", np.dtype(np.uint32), dates, ends),
+            FieldReader(
+                "reported_at",
+                np.dtype(np.uint32),
+                dates.of("reported_at").reader,
+                defaults.reported_at_s,
+            ),
+            FieldReader("expires_at", np.dtype(np.uint32), dates.of("expires_at").reader, ends),
             FieldReader(
                 "category", np.dtype(np.uint8), self._read_category, int(defaults.category)
             ),
@@ -210,7 +215,8 @@ class Parser:
         for row in ranges.keys() - wrong.keys():
             listed[ends[row] - entries[row] : ends[row]] = ranges[row]
         arrays: dict[str, Any] = {name: np.repeat(array, entries) for name, array in values.items()}
-        rejected = [rejected_row(rows, row, why, self._dates) for row, why in wrong.items()]
+        dates = self._defaults.dates
+        rejected = [rejected_row(rows, row, why, dates) for row, why in wrong.items()]
         rejected += rows.unreadable
         rejected.sort(key=lambda row: row.line)
         return Parsed(

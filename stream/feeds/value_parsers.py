@@ -5,10 +5,10 @@ A text that means nothing becomes a reason (`Wrong`), never a guess.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timezone
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import phonenumbers
@@ -21,7 +21,7 @@ from stream.core.numbers.dialled import is_assigned
 from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.parties import CallParty
 from stream.core.numbers.spelling import folded, unescaped
-from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD, YEARS
+from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD, YEARS, DateOrder, MaybeOrder
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
 
@@ -94,12 +94,19 @@ class Dates:
 
     `order` "iso": ISO 8601 alone. Else also days as spreadsheets write them: 31/1/2026, or with
     dots or dashes, with or without a time, the day or the month first. `buddhist`: years may be of
-    the Buddhist era (2569 is 2026). `zone` is that of times without one.
+    the Buddhist era (2569 is 2026). `zone` is that of times without one. `expires` is the order in
+    the column `expires_at`, "": as in the others.
     """
 
-    order: Literal["iso", "day-month", "month-day"] = "iso"
+    order: DateOrder = "iso"
     buddhist: bool = False
     zone: timezone = UTC
+    expires: MaybeOrder = ""
+
+    def of(self, field: str) -> "Dates":
+        """Return the spelling in the column of one field."""
+        order = self.expires or self.order if field == "expires_at" else self.order
+        return replace(self, order=order, expires="")
 
     @property
     def reader(self) -> "Callable[[str], int | Wrong]":
@@ -355,9 +362,9 @@ _FIELDS_OF = {
 """The fields that a reason may be about; of several the first that has a text."""
 
 
-def rejected_row(rows: Rows, row: int, why: Wrong, read_date: Read) -> RejectedRow:
-    """Return a row with its reason and the wrong text; `read_date` parses the file's times."""
-    field, text = _wrong_text(rows, row, why, read_date)
+def rejected_row(rows: Rows, row: int, why: Wrong, dates: Dates) -> RejectedRow:
+    """Return a row with its reason and the wrong text; `dates` is the spelling of its times."""
+    field, text = _wrong_text(rows, row, why, dates)
     return RejectedRow(
         rows.lines[row], why, text, _original_of(rows, row), cell_of(rows, row, field)
     )
@@ -369,12 +376,16 @@ def cell_of(rows: Rows, row: int, field: str) -> str:
     return f"{letters}{rows.lines[row]}" if letters else ""
 
 
-def _wrong_text(rows: Rows, row: int, why: Wrong, read_date: Read) -> tuple[str, str]:
+def _wrong_text(rows: Rows, row: int, why: Wrong, dates: Dates) -> tuple[str, str]:
     """Return the field that is wrong, and its text as the file has it."""
     named = _FIELDS_OF.get(why, ("number",))
     held = [(name, text) for name in named if (text := _text_of(rows, row, name))]
     if why is Wrong.BAD_DATE:
-        held = [one for one in held if isinstance(read_date(one[1].strip()), Wrong)]
+        held = [
+            (name, text)
+            for name, text in held
+            if isinstance(dates.of(name).reader(text.strip()), Wrong)
+        ]
     return held[0] if held else (named[0], "")
 
 

@@ -191,6 +191,34 @@ async def test_a_workbook_asks_for_its_sheet(
     await operator.settled()
 
 
+ARRAYS = """{"block": [{"tel": "+66812345691", "seen": "01/02/2046", "ends": "03/04/2046"},
+                       {"tel": "+66812345692", "seen": "02/02/2046", "ends": "05/06/2046"}],
+           "allow": [{"id": "+66812345693"}, {"id": "+66812345694"}]}"""
+
+
+async def test_a_document_asks_for_its_array_and_its_days(desk: Operator, operator: Person) -> None:
+    """Of two arrays the page asks which one; a day that is two is asked too, and nothing can be
+    submitted before both answers.
+    """
+    page = await chosen(operator, "desk", ARRAYS.replace("ends", "valid until"), "answer.json")
+    await expect(page.locator("#items")).to_be_visible()
+    assert await page.locator("#submit").count() == 0
+    await page.select_option("#items", "block")
+    await page.click("#again")
+    await expect(page.locator("#seen")).to_contain_text("'01/02/2046' is 2046-02-01 or 2046-01-02")
+    assert await page.locator("#submit").count() == 0
+    assert await page.input_value("#dates") == ""
+    await operator.look("files-days")
+    await page.select_option("#dates", "month-day")
+    await page.select_option("#expires-dates", "day-month")
+    await page.click("#again")
+    await expect(page.locator("#submit")).to_be_visible()
+    assert await page.input_value("#dates") == "month-day"
+    assert await page.input_value("#expires-dates") == "day-month"
+    assert "+66812345691" in await page.inner_text("#seen")
+    await operator.settled()
+
+
 @pytest.mark.campaign
 async def test_a_first_list_of_200_000_rows(
     desk: Operator, operator: Person, tmp_path: Path, measured: Callable[[str], None]

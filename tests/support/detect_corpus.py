@@ -5,7 +5,7 @@
     about     what the file is, and what the trap in it
     expect    "proposal", "question", "unreadable" or "nothing"
     numbers   who may be listed, in E.164; everybody else in the file is innocent
-    number, region, dates, era, format, encoding, sheet, items, expires   what is proposed
+    number, region, dates, expires_dates, era, format, encoding, sheet, items, expires   as proposed
     asked     the likely answers that are offered; answer: the right one
     owner     whose file it is (TH); home: the country where it is looked at (TH)
     held      the gate holds it, for this reason; live: what it may do after a person's release
@@ -71,7 +71,7 @@ def outcome(case: Case, *answer: str) -> tuple[str, FeedProposal | None, str]:
     """What is said of a case: "proposal", "question"...; the proposal, or the error's words."""
     said = dict(zip(answer[::2], answer[1::2], strict=True))
     regions = (said["--region"],) if "--region" in said else case.regions
-    words = [said.get(f"--{name}", "") for name in ("number", "sheet", "items")]
+    words: list[Any] = [said.get(f"--{name}", "") for name in ("number", "sheet", "items", "dates")]
     try:
         found = detect(case.path, regions, NOW_S, *words)
     except InputUnreadable as error:
@@ -89,6 +89,7 @@ def said_of(one: FeedProposal) -> dict[str, Any]:
         "number": unicodedata.normalize("NFC", number) if isinstance(number, str) else number,
         "region": one.region,
         "dates": one.dates.order if one.dates.order != "iso" else None,
+        "expires_dates": one.dates.expires or None,
         "era": one.era if one.dates.buddhist else None,
         "format": one.kind,
         "encoding": one.options.encoding,

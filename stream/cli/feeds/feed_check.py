@@ -16,6 +16,8 @@ import typer
 from stream.cli.common import one_line, region_of, say_comment, settings_of
 from stream.cli.options import (
     ConfigFiles,
+    DayOrder,
+    ExpiresOrder,
     FromPartner,
     ItemsPath,
     NumberColumn,
@@ -32,6 +34,7 @@ from stream.core.model import csv_cells
 from stream.core.model.errors import ConfigInvalid, ListStoreDown, ListStoreUnsafe, ListUnknown
 from stream.feeds.assess import Arrival, Assessed, assess, last_of
 from stream.feeds.detection.detect import detect
+from stream.feeds.detection.lookalikes import DateOrder
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.feed import READING, Feed, ReadAs
 from stream.feeds.feed_sources import FeedSetup
@@ -48,6 +51,7 @@ from stream.feeds.open import format_of
 from stream.feeds.read import is_whole
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.transports.transport import Fetched
+from stream.feeds.value_parsers import Dates
 from stream.feeds.version_files import VersionFiles
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -63,16 +67,24 @@ NEIGHBOURS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Answers of a person about a file: --region, --number, --sheet and --items."""
+    """Answers of a person about a file, by the options' names."""
 
     region: str | None = None
     number: str = ""
     sheet: str = ""
     items: str = ""
+    dates: DateOrder | None = None
+    expires_dates: DateOrder | None = None
+
+    @property
+    def spelling(self) -> Dates:
+        """The spelling of days that was said."""
+        return Dates(self.dates or "iso", expires=self.expires_dates or "")
 
     def found(self, file: Path, regions: Sequence[str]) -> tuple[FeedProposal, ...]:
         """Return the ways to read a file with these answers. Raises InputUnreadable."""
-        return detect(file, regions, now_s(), self.number, self.sheet, self.items)
+        orders = (self.dates or "", self.expires_dates or "")
+        return detect(file, regions, now_s(), self.number, self.sheet, self.items, *orders)
 
 
 def check(
@@ -87,6 +99,8 @@ def check(
     number: NumberColumn = "",
     sheet: SheetName = "",
     items: ItemsPath = "",
+    dates: DayOrder = None,
+    expires_dates: ExpiresOrder = None,
     config: ConfigFiles = None,
     strict: Strict = False,
     form: Output = Format.TABLE,
@@ -94,14 +108,14 @@ def check(
     """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
 
     Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
-    (--region, --number, --sheet and --items answer its questions), and it is compared with no list;
-    without Redis too, and that is said. Exit code 0: it would go live, with a warning where rows
-    are rejected (with --strict 1), 1: it would not, 2: it cannot be read.
+    (--region, --number, --sheet, --items and --dates answer its questions), and it is compared with
+    no list; without Redis too, and that is said. Exit code 0: it would go live, with a warning
+    where rows are rejected (with --strict 1), 1: it would not, 2: it cannot be read.
 
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
     settings = settings_of(config)
-    told = Told(region, number, sheet, items)
+    told = Told(region, number, sheet, items, dates, expires_dates)
     proposal = None
     if name is None:
         try:
@@ -116,7 +130,7 @@ def check(
         feed = _feed_of(settings, proposal)
     else:
         if told != Told():
-            names = ", ".join(f"--{name}" for name in asdict(told))
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in asdict(told))
             fail(f"{names} are said by the feed's file: leave them out", USAGE)
         feed = setup_of(settings, name).feed
     found, unknown, rejected = looked_at(
@@ -327,20 +341,22 @@ def detect_(
     number: NumberColumn = "",
     sheet: SheetName = "",
     items: ItemsPath = "",
+    dates: DayOrder = None,
+    expires_dates: ExpiresOrder = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Say what format a file is in, and propose a feed's file for it.
 
     Nothing is stored. With --region national numbers are tried there alone, else in our own country
-    and its neighbours. --number, --sheet and --items say where the numbers to block are.
-    Exit code 1: it is nothing that is known, or something has to be said first; 2: it cannot be
-    read.
+    and its neighbours. --number, --sheet and --items say where the numbers to block are, --dates
+    what 01/02/2026 is. Exit code 1: it is nothing that is known, or something has to be said
+    first; 2: it cannot be read.
 
     Example: ringfence feeds detect numbers.csv > config/feeds/kh-scam.toml
     """
     settings = settings_of(config)
-    told = Told(region, number, sheet, items)
+    told = Told(region, number, sheet, items, dates, expires_dates)
     try:
         found = detected(settings, file, told)
     except InputUnreadable as error:
@@ -363,7 +379,7 @@ def asking(command: str, file: Path, told: Told) -> str:
     """Return a command as it was typed, so that an answer can be added to it."""
     words = ["ringfence", *command.split(), str(file)]
     for name, said in asdict(told).items():
-        words += [f"--{name}", said] if said else []
+        words += [f"--{name.replace('_', '-')}", said] if said else []
     return " ".join(map(quote, words))
 
 

@@ -5,6 +5,7 @@ one that reads a version.
 """
 
 import resource
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ from stream.cli.store_access import by
 from stream.config.settings import EngineSettings
 from stream.core.model.entry import Columns
 from stream.feeds.assess import Assessed
+from stream.feeds.detection.lookalikes import DateOrder
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.feed import Feed, ReadAs
 from stream.feeds.file_report import check_report, file_report
@@ -29,6 +31,7 @@ EXAMPLES: Final = 8
 """Numbers that would come or go, as examples."""
 ROWS: Final = 50
 """Rejected rows that are listed; the counts have all."""
+_DATED: Final = frozenset({"reported_at", "expires_at"})
 ReadAsJson = Annotated[
     str, typer.Option("--read-as", help="How to read it, as `feeds preview` proposes it, JSON.")
 ]
@@ -53,7 +56,7 @@ def preview(
     how = read_as(reading)
     found: dict[str, Any] = {"file": None, "check": None, "read_as": how, "unreadable": ""}
     try:
-        proposal = _proposal(settings, file, how, setup.feed.reading.region)
+        proposal = _proposal(settings, file, how, setup.feed)
     except InputUnreadable as error:
         proposal = None
         found["unreadable"] = str(error).replace(str(file), "the file")
@@ -76,29 +79,48 @@ def read_as(text: str) -> ReadAs | None:
 
 
 def _proposal(
-    settings: EngineSettings, file: Path, how: ReadAs | None, usual: str | None
+    settings: EngineSettings, file: Path, how: ReadAs | None, feed: Feed
 ) -> FeedProposal | None:
     """Return the likeliest reading, with the answers that `how` has. Raises InputUnreadable.
 
-    `usual` is the country of national numbers in the feed's own files.
+    Where it has none, those of the feed's file count: whose national numbers, and which days.
     """
-    told = Told(usual)
+    usual = feed.reading
+    told = Told(usual.region, dates=_said(usual.dates.order))
     if how is not None:
         number = str(how.options.columns.get("number", ""))
-        told = Told(how.region or usual, number, how.options.sheet, how.options.items)
+        told = Told(
+            *(how.region or usual.region, number, how.options.sheet, how.options.items),
+            *(_said(how.dates) or told.dates, how.expires_dates or None),
+        )
     found = detected(settings, file, told)
-    return found[0] if found else None
+    if not found:
+        return None
+    columns = how.options.columns if how is not None else {}
+    asked = found[0].question
+    if columns and asked is not None and asked.is_of_dates and not _DATED & columns.keys():
+        return replace(found[0], question=None)  # the person reads no column of days
+    return found[0]
+
+
+def _said(order: DateOrder) -> DateOrder | None:
+    """Return an order as an answer. "iso" is none: it is what nobody changed."""
+    return None if order == "iso" else order
 
 
 def _completed(how: ReadAs | None, one: FeedProposal) -> ReadAs:
-    """Return the person's reading; where it names no columns yet, with those of the proposal."""
-    if how is not None and (how.options.columns or not one.options.columns):
+    """Return the person's reading; where it names no columns yet, that of the proposal."""
+    if how is not None and how.options.columns:
         return how
+    asked = one.question.option if one.question is not None else ""
+    # Each sheet or array has columns of its own: these are found once it is chosen.
+    options = replace(one.options, columns={}) if asked in {"--sheet", "--items"} else one.options
     return ReadAs(
         format=one.kind,
-        options=one.options,
+        options=options,
         region=one.region,
         dates=one.dates.order,
+        expires_dates=one.dates.expires,
         buddhist=one.dates.buddhist,
     )
 

@@ -17,7 +17,9 @@ from stream.cli.options import (
     CategoryName,
     Confidence,
     ConfigFiles,
+    DayOrder,
     ExpiresIn,
+    ExpiresOrder,
     ItemsPath,
     ListName,
     NumberColumn,
@@ -49,6 +51,7 @@ from stream.core.model.free_text import SOURCE_CHARS_MAX, cleaned
 from stream.feeds.detection.detect import file_head
 from stream.feeds.detection.foreign_files import may_be_workbook
 from stream.feeds.detection.format_candidates import is_document
+from stream.feeds.detection.lookalikes import style_of
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.file_report import cleaned_lines, cleaned_seen
@@ -59,6 +62,7 @@ from stream.feeds.formats.rows import InputUnreadable, ReadOptions
 from stream.feeds.import_file import ImportReport, ImportRequest, import_file
 from stream.feeds.open import format_of
 from stream.feeds.parse import Defaults
+from stream.feeds.value_parsers import Dates
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.list_text import export as exported
@@ -147,6 +151,8 @@ def import_(
     number: NumberColumn = "",
     sheet: SheetName = "",
     items: ItemsPath = "",
+    dates: DayOrder = None,
+    expires_dates: ExpiresOrder = None,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
@@ -156,13 +162,14 @@ def import_(
     """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
 
     What a row says of itself goes before the options. --number, --sheet and --items say where
-    the numbers are, if that is asked. Exit codes: 0 loaded, with a warning where rows were
-    rejected (with --strict 1); 1 no row is good, and nothing was changed.
+    the numbers are, --dates what 01/02/2026 is, if that is asked. Exit codes: 0 loaded, with a
+    warning where rows were rejected (with --strict 1); 1 no row is good, and nothing was changed.
 
     Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
     """
     settings = settings_of(config)
-    reading = _reading(file, kind, columns, Told(region, number, sheet, items))
+    told = Told(region, number, sheet, items, dates, expires_dates)
+    reading = _reading(file, kind, columns, told)
     kept = rejects or _rejects_of(file)
     defaults = Defaults(
         text_in(source or cleaned(file.name)[:SOURCE_CHARS_MAX], "--source", SOURCE_CHARS_MAX),
@@ -216,32 +223,45 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
         is_other = may_be_workbook(head) or is_document(head)
         if kind in _LINES or (kind is None and not is_other and by_name in _LINES):
             options = replace(options, encoding=legacy_encoding(head))
-            if by_name != "csv" or names is not None or place or _is_plain(head, options.encoding):
-                return FeedProposal(by_name, 0, "", options)
+            plain = FeedProposal(by_name, 0, "", options, dates=told.spelling)
+            if by_name != "csv" or names is not None or place or _is_plain(head, plain):
+                return plain
         elif kind is not None or names is not None:
-            return FeedProposal(kind or "workbook", 0, "", options)  # type: ignore[arg-type]
+            form: ListFormat = kind or "workbook"  # type: ignore[assignment]
+            return FeedProposal(form, 0, "", options, dates=told.spelling)
         only = region_of(told.region)
         found = told.found(file, (only,) if only else ())
     except InputUnreadable as error:
         fail(str(error), USAGE)
-    if not found or found[0].question is not None:
+    asked = found[0].question if found else None
+    if not found or asked is not None:
         command = asking("lists import LIST", file, told)
         lines = question_lines(found[0], command) if found else ["nothing in it is a list"]
-        lines += ["or name the columns of a table: --columns number,,category"]
+        if asked is None or not asked.is_of_dates:
+            lines += ["or name the columns of a table: --columns number,,category"]
         fail("\n  ".join((f"{file}: nothing was imported:", *lines)), USAGE)
     if found[0].kind not in IMPORTED:
         fail(f"{file} is {found[0].kind}: a feed reads it, or --format says how to read it", USAGE)
     return _without_unknown_words(found[0])
 
 
-def _is_plain(head: bytes, encoding: str | None) -> bool:
-    """Return whether a CSV's header names its columns as we do, or nothing but numbers is in it."""
-    text = head.decode(encoding or encoding_of(head, Path("the file")), "replace")
+def _is_plain(head: bytes, plain: FeedProposal) -> bool:
+    """Return whether a CSV's header names its columns as we do, or nothing but numbers is in it.
+
+    Days whose order has to be found first make it a file like any other.
+    """
+    text = head.decode(plain.options.encoding or encoding_of(head, Path("the file")), "replace")
+    lines = text.removeprefix("\ufeff").splitlines()[:_HEAD_LINES]
     try:
-        csv.shape_of(text.removeprefix("\ufeff").splitlines()[:_HEAD_LINES])
+        shape = csv.shape_of(lines)
     except InputUnreadable:
         return False
-    return True
+    dated = [at for name, at in shape.columns.items() if name in {"reported_at", "expires_at"}]
+    if plain.dates != Dates() or not dated:
+        return True
+    rows = [line.split(shape.delimiter) for line in lines[shape.skipped :]]
+    styles = (style_of([row[at].strip(' "') for row in rows if at < len(row)]) for at in dated)
+    return all(style is None or style.dates == "iso" for style in styles)
 
 
 def _without_unknown_words(one: FeedProposal) -> FeedProposal:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from stream.feeds.detection.foreign_files import may_be_workbook, what_it_is
 from stream.feeds.detection.format_candidates import candidates, sheet_candidates
-from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
-from stream.feeds.detection.table_proposals import OperatorAnswers, with_life
+from stream.feeds.detection.lookalikes import MaybeOrder
+from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion, OperatorAnswers
+from stream.feeds.detection.table_proposals import with_life
 from stream.feeds.detection.try_proposal import tried
 from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.transports.misp_folder import MANIFEST, is_folder, read_folder
@@ -29,19 +30,21 @@ def detect(
     number: str = "",
     sheet: str = "",
     items: str = "",
+    dates: MaybeOrder = "",
+    expires_dates: MaybeOrder = "",
 ) -> tuple[FeedProposal, ...]:
     """Return the ways to read a file, the likeliest first; (): no known format.
 
-    `regions` are tried for national numbers in their order, our own country first. `number`,
-    `sheet` and `items` are as in `OperatorAnswers`. Raises InputUnreadable if the file cannot be
-    read, or is of a known kind that is no feed.
+    `regions` are tried for national numbers in their order, our own country first. The answers are
+    as in `OperatorAnswers`. Raises InputUnreadable if the file cannot be read, or is of a known
+    kind that is no feed.
     """
-    asked = OperatorAnswers(regions, number, sheet, items)
+    asked = OperatorAnswers(regions, number, sheet, items, dates, expires_dates)
     try:
         head = b"" if path.is_dir() else file_head(path)
         if may_be_workbook(head):
             sheets = [with_life(path, one) for one in sheet_candidates(path, head, asked)]
-            found = [tried(path, one, regions, now_s) for one in sheets]
+            found = [tried(path, one, asked, now_s) for one in sheets]
             return _one_part(found, "--sheet")
         if what := what_it_is(head):
             _refuse(path, head, what)
@@ -50,7 +53,7 @@ def detect(
         found = candidates(head, path.stat().st_size, asked)
     except OSError as error:
         raise InputUnreadable(f"{path}: {error.strerror}") from error
-    good = [tried(path, with_life(path, one), regions, now_s) for one in found]
+    good = [tried(path, with_life(path, one), asked, now_s) for one in found]
     return _one_part(good, "--items")
 
 
@@ -60,8 +63,8 @@ def _one_part(found: Sequence[FeedProposal], option: str) -> tuple[FeedProposal,
     Parts are a workbook's sheets and a document's arrays. Elements of XML lie in each other: the
     outermost that has the numbers is one part with those in it.
     """
-    ranked = tuple(sorted(found, key=lambda one: (one.question is not None, -one.sureness)))
-    clear = [one for one in ranked if one.question is None and _part_of(one)]
+    ranked = tuple(sorted(found, key=lambda one: (_is_unclear(one), -one.sureness)))
+    clear = [one for one in ranked if not _is_unclear(one) and _part_of(one)]
     if len(clear) < 2 or clear[0] is not ranked[0]:
         return ranked
     if clear[0].kind == "xml":
@@ -72,6 +75,11 @@ def _one_part(found: Sequence[FeedProposal], option: str) -> tuple[FeedProposal,
     asks = FeedQuestion(f"more than one {what} may have the numbers to block", option, choices)
     options = replace(clear[0].options, sheet="", items="")
     return (replace(clear[0], options=options, question=asks),)
+
+
+def _is_unclear(one: FeedProposal) -> bool:
+    """Return whether a person may still find that the file is something else."""
+    return one.question is not None and not one.question.is_of_dates
 
 
 def _part_of(one: FeedProposal) -> str:

@@ -12,9 +12,9 @@ from stream.core.filters.bloom import HEADER, FilterShape
 from stream.feeds.detection.column_names import regions_hinted, words_known
 from stream.feeds.detection.foreign_files import what_it_is
 from stream.feeds.detection.guess_columns import guess
-from stream.feeds.detection.proposal import FeedProposal
+from stream.feeds.detection.proposal import FeedProposal, OperatorAnswers
 from stream.feeds.detection.table_head import head_of, leaves
-from stream.feeds.detection.table_proposals import OperatorAnswers, guessed_columns, question_on
+from stream.feeds.detection.table_proposals import guessed_columns, question_on
 from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.detection.try_proposal import assigned_share
 from stream.feeds.formats.element_rows import ITSELF

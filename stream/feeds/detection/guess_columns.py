@@ -301,9 +301,9 @@ def _others(candidates: Sequence[ColumnCandidate], *taken: int) -> dict[str, int
             and _fits(str(name), one.texts)
         ):
             found[str(name)] = one.at
-    dated = [one for one in free if _is_dated(one)]
+    dated = [one for one in free if _is_dated(one) and one.at not in found.values()]
     dated.sort(key=lambda one: one.says is not Says.DATE)
-    if "reported_at" not in found and dated and dated[0].at not in found.values():
+    if "reported_at" not in found and dated:
         found["reported_at"] = dated[0].at
     kinds = [one for one in free if _are_categories(one)]
     kinds.sort(key=lambda one: not names_category(one.name))

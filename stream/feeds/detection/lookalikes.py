@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from itertools import pairwise
-from typing import Final
+from typing import Final, Literal
 
 from stream.core.numbers.prefix_entries import range_ends
 from stream.core.numbers.spelling import folded
 
+DateOrder = Literal["iso", "day-month", "month-day"]
+"""The order of day and month in a column of days; "iso": the year comes first."""
+MaybeOrder = Literal["", "iso", "day-month", "month-day"]
+"""The same; "": not said."""
 YEARS: Final = range(1900, 2101)
 _COMPACT_YEARS: Final = range(1990, 2041)
 """Fewer years where a date is digits alone: by chance one number in 3,000 is such a date."""
@@ -134,12 +138,13 @@ def _is_month_and_day(one: int, two: int) -> bool:
 class Style:
     """The style of days in a column, by the names of a feed's `dates` and `era`.
 
-    `is_sure`: a day above 12 tells the order of day and month.
+    `unclear` are texts that are another day in the other order. There are none where a day above
+    12 tells the order of all, or where each text is one day in both.
     """
 
-    dates: str
+    dates: DateOrder
     era: str
-    is_sure: bool
+    unclear: tuple[str, ...] = ()
 
 
 def style_of(texts: Sequence[str]) -> Style | None:
@@ -151,12 +156,19 @@ def style_of(texts: Sequence[str]) -> Style | None:
         years = [int(found[4]) for found in last]
         days = sum(int(found[1]) > 12 for found in last)
         months = sum(int(found[3]) > 12 for found in last)
-        dates = "month-day" if months > days else "day-month"
-        return Style(dates, _era(years), days != months)
+        found_unclear = tuple(one[0] for one in last if _is_unclear(one))
+        # Where some days speak for each order, they prove nothing.
+        unclear = found_unclear if bool(days) == bool(months) else ()
+        return Style("month-day" if months > days else "day-month", _era(years), unclear)
     dashed = [found for found in first if found[2] == "-"]
     if 2 * len(dashed) >= len(texts) > 0:
-        return Style("iso", _era([int(found[1]) for found in dashed]), is_sure=True)
+        return Style("iso", _era([int(found[1]) for found in dashed]))
     return None
+
+
+def _is_unclear(found: re.Match[str]) -> bool:
+    one, two = int(found[1]), int(found[3])
+    return one != two and 0 < one <= 12 and 0 < two <= 12
 
 
 def _era(years: Sequence[int]) -> str:

@@ -5,11 +5,12 @@ answer, and every command refuses a feed file that still has one.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from stream.feeds.cleaning import CleanedRows
+from stream.feeds.detection.lookalikes import MaybeOrder
 from stream.feeds.formats.rows import COLUMN_FIELDS, Format, ReadOptions, RejectedRow
 from stream.feeds.value_parsers import Dates
 
@@ -17,6 +18,24 @@ LIST_TO_NAME: Final = "XX/partner"
 OWNER_TO_NAME: Final = "XX"
 CONTACT_TO_NAME: Final = "abuse@example.org"
 REGION_TO_NAME: Final = "??"
+ORDER_TO_NAME: Final = "??"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAnswers:
+    """The answers of a person: `regions` of national numbers, and where the numbers are.
+
+    `number` is their column: a header's text, a path of keys, or a place from 1; `sheet` that of a
+    workbook; `items` the path of the rows in JSON or XML. `dates` and `expires_dates` are the
+    orders of days, as in a feed's file. "": no answer.
+    """
+
+    regions: Sequence[str]
+    number: str = ""
+    sheet: str = ""
+    items: str = ""
+    dates: MaybeOrder = ""
+    expires_dates: MaybeOrder = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +55,18 @@ class Choice:
 class FeedQuestion:
     """A question that a person must answer before a file is read.
 
-    `option` of the command takes the answer (`--number`, `--region`, `--sheet`, `--items`); "":
-    there is no answer, the file has to be repaired.
+    `option` of the command takes the answer (`--number`, `--region`, `--sheet`, `--items`,
+    `--dates`, `--expires-dates`); "": there is no answer, the file has to be repaired.
     """
 
     text: str
     option: str = ""
     choices: tuple[Choice, ...] = ()
+
+    @property
+    def is_of_dates(self) -> bool:
+        """Return whether the order of days is asked: all else is known by then."""
+        return self.option in {"--dates", "--expires-dates"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +132,7 @@ class FeedProposal:
         lines += [f"encoding = {_quoted(self.options.encoding)}"] if self.options.encoding else []
         lines += self._part_lines()
         lines += self._region_lines()
-        if self.dates != Dates():
-            lines.append(f"dates = {_quoted(self.dates.order)}")
-            lines.append(f"era = {_quoted(self.era)}")
+        lines += self._date_lines()
         if self.expires_from == "never":
             lines.append('expires_from = "never"  # entries stay until the list drops them')
         lines += ["", "[owner]"]
@@ -144,7 +166,8 @@ class FeedProposal:
         asked = self.question
         # Without a line of its own that nobody may leave open, the format is left open.
         option = "" if asked is None else asked.option
-        if asked is None or option == "--region" or (option == "--number" and self._names_columns):
+        has_line = option == "--region" or (asked is not None and asked.is_of_dates)
+        if asked is None or has_line or (option == "--number" and self._names_columns):
             return f"format = {_quoted(self.kind)}"
         return f'format = ""  # -> {_quoted(self.kind)}, if that is what it is'
 
@@ -155,6 +178,19 @@ class FeedProposal:
         if self.region is None:
             return []
         return [f"region = {_quoted(self.region)}  # whose national numbers these are"]
+
+    def _date_lines(self) -> list[str]:
+        """Return the lines on days, with a placeholder for the order that is asked."""
+        asked = self.question if self.question is not None and self.question.is_of_dates else None
+        if self.dates == Dates() and asked is None:
+            return []
+        values = {"dates": self.dates.order, "expires_dates": self.dates.expires, "era": self.era}
+        lines = {name: f"{name} = {_quoted(value)}" for name, value in values.items() if value}
+        if asked is not None:
+            name = asked.option.removeprefix("--").replace("-", "_")
+            which = " or ".join(f"{one.answer} ({one.shown})" for one in asked.choices)
+            lines[name] = f"{name} = {_quoted(ORDER_TO_NAME)}  # -> {_one_line(which)}"
+        return list(lines.values())
 
     def _column_lines(self) -> list[str]:
         columns = dict(self.options.columns)

@@ -2,32 +2,24 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from stream.feeds.detection.column_names import regions_hinted, says, says_at
 from stream.feeds.detection.guess_columns import EXAMPLES, ColumnCandidate, ColumnGuess, guess
 from stream.feeds.detection.lookalikes import style_of
-from stream.feeds.detection.proposal import Choice, ColumnSeen, FeedProposal, FeedQuestion
+from stream.feeds.detection.proposal import (
+    Choice,
+    ColumnSeen,
+    FeedProposal,
+    FeedQuestion,
+    OperatorAnswers,
+)
 from stream.feeds.detection.try_proposal import assigned_share
 from stream.feeds.formats.csv import folded_name
 from stream.feeds.formats.rows import COLUMN_FIELDS, InputUnreadable, Wrong
 from stream.feeds.value_parsers import Dates
-
-
-@dataclass(frozen=True, slots=True)
-class OperatorAnswers:
-    """The answers of a person: `regions` of national numbers, and where the numbers are.
-
-    `number` is their column: a header's text, a path of keys, or a place from 1; `sheet` that of a
-    workbook; `items` the path of the rows in JSON or XML. "": no answer.
-    """
-
-    regions: Sequence[str]
-    number: str = ""
-    sheet: str = ""
-    items: str = ""
 
 
 def guessed_columns(
@@ -44,26 +36,21 @@ def guessed_columns(
     found = guess(names, columns, assigned_share(asked.regions), said, reads)
     places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
     fields = dict(found.fields)
-    dates, notes = Dates(), list(_notes(found))
+    notes = list(_notes(found))
     if "reported_at" in fields:
         texts = [text.strip() for text in columns[fields["reported_at"]] if text.strip()]
         style = style_of(texts)
-        if style is not None:
-            dates = Dates(style.dates, style.era == "buddhist")  # type: ignore[arg-type]
+        dates = Dates(style.dates, style.era == "buddhist") if style is not None else Dates()
         read = sum(not isinstance(dates.reader(text), Wrong) for text in texts)
         if 2 * read < len(texts):
             del fields["reported_at"]
-            dates = Dates()
             notes.append(f"days like {texts[0]!r} cannot be read: reports get the file's time")
-        elif style is not None and not style.is_sure:
-            notes.append(f"dates: day-month is a guess, no day of {texts[0]!r}... is above 12")
     named = {name: places[fields[name]] for name in COLUMN_FIELDS if name in fields}
     if has_paths and all(name == place for name, place in named.items()):
         named = {}
     one = replace(
         one,
         options=replace(one.options, columns=named),
-        dates=dates,
         notes=tuple(notes),
         table=_table(names, columns, places, found),
         languages=_languages(one, names, columns),
@@ -137,7 +124,6 @@ def with_life(path: Path, one: FeedProposal) -> FeedProposal:
     return replace(
         one,
         options=replace(one.options, columns=kept),
-        dates=Dates(),
         expires_from="never",
         notes=(*one.notes, note),
         table=table,

@@ -2,25 +2,31 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 import phonenumbers
 
 from stream.core.model.entry import FIELDS
 from stream.core.numbers.number import Kind, parse
 from stream.feeds.cleaning import CleanedRows, bare_number
-from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion
+from stream.feeds.detection.lookalikes import DateOrder, style_of
+from stream.feeds.detection.proposal import Choice, FeedProposal, FeedQuestion, OperatorAnswers
 from stream.feeds.formats.format_words import words_of
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Rows, Wrong
 from stream.feeds.open import has_rows, read_rows
 from stream.feeds.parse import Defaults, Parser
+from stream.feeds.value_parsers import Dates
 
 ROWS_MAX = 5_000
 """Rows that a candidate is tried on."""
 REJECTED_MAX = 100
 """Rejected rows kept, for a person to look at."""
 _NUMBERS = 200
+_TIMES: Final = ("reported_at", "expires_at")
+_ORDERS: Final[dict[DateOrder, str]] = {"day-month": "day first", "month-day": "month first"}
 _CLOSE = 0.9
 """A region that reads this share of the best one's numbers is as likely."""
 
@@ -71,7 +77,7 @@ def _is_assigned(number: str) -> bool:
         return False
 
 
-def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> FeedProposal:
+def tried(path: Path, one: FeedProposal, asked: OperatorAnswers, now_s: int) -> FeedProposal:
     """Return a candidate with figures, examples and region of its file, or with a question."""
     if one.question is not None or not has_rows(one.kind):
         return one
@@ -80,10 +86,11 @@ def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> 
     except InputUnreadable as error:
         text = str(error).removeprefix(f"{path}: ")
         return replace(one, sureness=10, question=FeedQuestion(f"it cannot be read so: {text}"))
-    asked = regions
+    one, of_dates = _with_dates(one, chunks, asked)
+    regions = asked.regions
     if len(regions) > 1:
-        asked = tuple(dict.fromkeys((*regions, *one.languages)))
-    tries = [_with_region(one, chunks, region, now_s) for region in (None, *asked)]
+        regions = tuple(dict.fromkeys((*regions, *one.languages)))
+    tries = [_with_region(one, chunks, region, now_s) for region in (None, *regions)]
     best = max(tries, key=lambda tried: tried.proposal.good).proposal
     if not best.good:
         text = f"none of its {best.rows:,} rows has a number" if best.rows else "it has no rows"
@@ -97,9 +104,65 @@ def tried(path: Path, one: FeedProposal, regions: Sequence[str], now_s: int) -> 
             wrong=best.wrong,
             rejected=best.rejected,
         )
-    chosen = _chosen(one, tries, asked)
+    chosen = _chosen(one, tries, regions)
     rows, good = chosen.rows, chosen.good
-    return replace(chosen, sureness=one.sureness * (rows + good) // (2 * rows))
+    sureness = one.sureness * (rows + good) // (2 * rows)
+    return replace(chosen, sureness=sureness, question=chosen.question or of_dates)
+
+
+def _with_dates(
+    one: FeedProposal, chunks: Sequence[Rows], asked: OperatorAnswers
+) -> tuple[FeedProposal, FeedQuestion | None]:
+    """Return the candidate with the orders of its days, and a question where one is not clear.
+
+    A wrong order moves a report by up to eleven months, and with it the day on which a block ends.
+    """
+    styles = {name: style_of(texts) for name in _TIMES if (texts := _texts_of(chunks, name))}
+    known = [style for style in styles.values() if style is not None]
+    if not known:
+        return one, None
+    begins, ends = (styles.get(name) for name in _TIMES)
+    is_only = "reported_at" not in styles
+    order: DateOrder = "iso" if begins is None else begins.dates
+    if is_only and ends is not None:
+        order = ends.dates
+    order = asked.dates or order
+    last = asked.expires_dates or asked.dates or (ends.dates if ends is not None else order)
+    buddhist = any(style.era == "buddhist" for style in known)
+    one = replace(one, dates=Dates(order, buddhist, expires="" if last == order else last))
+    asks = None
+    if begins is not None and not asked.dates:
+        asks = _question_of_dates(one, "reported_at", begins.unclear, "--dates")
+    if asks is None and ends is not None and not (asked.dates or asked.expires_dates):
+        option = "--dates" if is_only else "--expires-dates"
+        asks = _question_of_dates(one, "expires_at", ends.unclear, option)
+    return one, asks
+
+
+def _texts_of(chunks: Sequence[Rows], field: str) -> list[str]:
+    columns = (getattr(chunk, field) for chunk in chunks)
+    return [bare for column in columns for text in column or () if (bare := (text or "").strip())]
+
+
+def _question_of_dates(
+    one: FeedProposal, field: str, unclear: Sequence[str], option: str
+) -> FeedQuestion | None:
+    """Return the question which of two days the first text is; None: none can be read."""
+    for text in unclear:
+        read = {order: _day(one.dates, order, text) for order in _ORDERS}
+        if all(read.values()):
+            shown = f"column {one.options.columns.get(field, field)!r}: {text!r}"
+            choices = tuple(
+                Choice(order, f"{_ORDERS[order]}: {day}") for order, day in read.items()
+            )
+            return FeedQuestion(f"{shown} is {' or '.join(read.values())}", option, choices)
+    return None
+
+
+def _day(dates: Dates, order: DateOrder, text: str) -> str:
+    """Return the day that a text is in an order; "": none that can be read."""
+    seconds = Dates(order, dates.buddhist).read(text)
+    return "" if isinstance(seconds, Wrong) else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d}"
 
 
 def _chosen(one: FeedProposal, tries: Sequence[_Try], regions: Sequence[str]) -> FeedProposal:

@@ -76,7 +76,8 @@ class Wrong(Enum):
     BAD_SOURCE = "a source's name has at most 64 characters, and one file at most 60,000 names"
     BAD_DATE = (
         "not a time: write 2026-01-31, 2026-01-31T12:00:00Z or seconds since 1970; "
-        "01/02/2026 can be two days: `dates` in a feed's file says which, `era` whose years"
+        "01/02/2026 can be two days: `dates` in a feed's file, or --dates, says which, `era` in "
+        "a feed's file whose years"
     )
     BAD_CONFIDENCE = "confidence is a whole number from 0 to 100"
     EXPIRED = "the report has expired already: it would not count; nothing needs to be done"

@@ -90,3 +90,46 @@ def test_json_and_what_is_nothing(tmp_path):
     path.write_bytes(b"\xd0\xcf\x11\xe0\0\1\0\0\0\2")
     assert run(str(path)).exit_code == 2
     assert run(str(path), "--region", "Thailand").exit_code == 2
+
+
+WAYS = "Number,Last complaint,ends\n+447700900120,01/02/2026,03/04/2046\n"
+
+
+def test_a_day_that_is_two_is_asked_for_each_column(tmp_path):
+    """Each column of days without a proof is a question; the answers make a feed's file."""
+    file, path = tmp_path / "x.csv", tmp_path / "partner.toml"
+    file.write_text(WAYS.replace("ends", "valid until"))
+    said = run(str(file))
+    assert said.exit_code == 1
+    assert "column 'Last complaint': '01/02/2026' is 2026-02-01 or 2026-01-02" in said.output
+    path.write_text(completed(said.output))
+    with pytest.raises(ConfigInvalid, match="dates"):
+        read_feed(path, {}, CONTEXT)
+    file.write_text(WAYS.replace("ends", "valid until") + "+447700900121,25/02/2026,05/06/2046\n")
+    said = run(str(file))
+    assert (said.exit_code, "--expires-dates month-day" in said.output) == (1, True)
+    path.write_text(completed(said.output))
+    with pytest.raises(ConfigInvalid, match="expires_dates"):
+        read_feed(path, {}, CONTEXT)
+    said = run(str(file), "--expires-dates", "month-day")
+    assert said.exit_code == 0, said.output
+    path.write_text(completed(said.output))
+    dates = read_feed(path, {}, CONTEXT).feed.reading.dates
+    assert (dates.order, dates.of("expires_at").order) == ("day-month", "month-day")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("feeds", "check"), WAYS),
+        (("lists", "import", "TH/x"), "number,reported_at\n+447700900120,01/02/2026\n"),
+    ],
+)
+def test_nothing_is_checked_or_imported_by_a_guess(tmp_path, words, text):
+    """The command ends with the column, both days, and the options that say which."""
+    file = tmp_path / "x.csv"
+    file.write_text(text)
+    said = CliRunner().invoke(app, [*words, str(file)], env={"COLUMNS": "200"})
+    assert said.exit_code in {1, 2}
+    for part in ("'01/02/2026' is 2026-02-01 or 2026-01-02", "--dates day-month", "--dates month"):
+        assert part in said.output

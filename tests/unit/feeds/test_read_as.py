@@ -18,6 +18,7 @@ def test_it_replaces_how_rows_are_read_and_nothing_else() -> None:
         options=ReadOptions(columns={"number": "phone"}),
         region="TH",
         dates="day-month",
+        expires_dates="month-day",
         buddhist=True,
     )
     read = how.over(FEED)
@@ -26,6 +27,7 @@ def test_it_replaces_how_rows_are_read_and_nothing_else() -> None:
         *("TH", "day-month"),
         True,
     )
+    assert read.reading.dates.of("expires_at").order == "month-day"
     assert read.reading.expires_after_s == FEED.reading.expires_after_s
     assert (read.list_name, read.gate, read.name) == (FEED.list_name, FEED.gate, FEED.name)
 

@@ -65,9 +65,12 @@
       if (one.value !== "") places[one.value] = JSON.parse(one.dataset.place);
     }
     if (Object.keys(places).length > 0) whole.options = { ...whole.options, columns: places };
-    if (by("sheet") !== null) whole.options = { ...whole.options, sheet: by("sheet").value };
+    for (const part of ["sheet", "items"]) {
+      if (by(part) !== null) whole.options = { ...whole.options, [part]: by(part).value };
+    }
     whole.region = by("region").value || null;
-    whole.dates = by("dates").value;
+    whole.dates = by("dates").value || "iso";
+    whole.expires_dates = by("expires-dates")?.value ?? "";
     whole.buddhist = by("era").value === "buddhist";
     return whole;
   }

@@ -17,7 +17,18 @@ from tests.support.detect_corpus import (
 )
 
 CASES = feed_cases()
-_TOLD = ("number", "region", "dates", "era", "format", "encoding", "sheet", "items", "expires")
+_TOLD = (
+    "number",
+    "region",
+    "dates",
+    "expires_dates",
+    "era",
+    "format",
+    "encoding",
+    "sheet",
+    "items",
+    "expires",
+)
 
 
 def listed(case: Case, one: FeedProposal) -> set[str]:

@@ -131,13 +131,19 @@ def test_a_long_list_is_sampled():
     assert LOOKED_MAX <= tally.texts < 2 * LOOKED_MAX
 
 
+BOTH = ("1/2/2026", "3/4/2026")
+
+
 @pytest.mark.parametrize(
     ("texts", "style"),
     [
-        (["20/11/2569", "3/12/2569"], Style("day-month", "buddhist", is_sure=True)),
-        (["11/20/2026", "1/2/2026"], Style("month-day", "common", is_sure=True)),
-        (["1/2/2026", "3/4/2026"], Style("day-month", "common", is_sure=False)),
-        (["2569-11-20", "2569-11-21 10:00"], Style("iso", "buddhist", is_sure=True)),
+        (["20/11/2569", "3/12/2569"], Style("day-month", "buddhist")),
+        (["11/20/2026", "1/2/2026"], Style("month-day", "common")),
+        (["5/5/2026", "1/2/2026", "3/4/2026"], Style("day-month", "common", BOTH)),
+        (["13/1/2026", "1/13/2026", "1/2/2026", "3/4/2026"], Style("day-month", "common", BOTH)),
+        (["5/5/2026", "6/6/2026"], Style("day-month", "common")),
+        (["13/1/2026", "1/13/2026", "1/14/2026"], Style("month-day", "common")),
+        (["2569-11-20", "2569-11-21 10:00"], Style("iso", "buddhist")),
         (["2026/11/20"], None),
         (["20 พ.ย. 2569"], None),
         ([], None),
