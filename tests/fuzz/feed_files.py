@@ -35,8 +35,15 @@ TOKENS = [
     *(b"2026-13-45", b"9999-12-31", b"-0001-01-01", b"99999999999999999999", b"x" * 70_000),
     *(b"+447700900100-+447700900199", b'="', b"sep=;\n", b'"deleted":true', b'"revoked":true'),
     *(b'"votes":0', b'"to_ids":"1"', b'"removed":true', b'"objects":', b'"Event":', b" AND "),
-    *(b'"response":', b'"numbers":', b'"type":"phone-number"', b'"op":"remove"'),
+    *(
+        b'"response":',
+        b'"numbers":',
+        b'"type":"phone-number"',
+        b'"op":"remove"',
+        b'"+4477009001":{',
+    ),
     *(b"<!DOCTYPE a [<!ENTITY b 'c'>]>", b"&b;", b"<![CDATA[", b"<!--", b"</phone>", b"<a b='c'>"),
+    *(b'"+4477009001":{', b'"+447700900101":null,'),
     *(b" to ", b"0812345670/1", b"0812345000 to 0812345999", b"\xe0\xb8\x96\xe0\xb8\xb6"),
     *(b"[phone-number:value = '1' OR ", b"\\ud83d\\ude00", b'"Sighting":[{}]', b'"value":[]'),
 ]
@@ -59,6 +66,8 @@ OPTIONS = (
     ReadOptions(items="phonebooks.phonebook.contact", columns={"number": "telephony.number"}),
     ReadOptions(items="numbers.phone", columns={"number": "@from", "number_to": "@to"}),
     ReadOptions(columns={"number": "Range Start", "number_to": "Range End"}),
+    ReadOptions(items="*"),
+    ReadOptions(items="data.*", columns={"number": "@key", "category": "why", "source": "."}),
 )
 DEFAULTS = (
     Defaults("feed", NOW_S),

@@ -18,7 +18,7 @@ from stream.feeds.detection.table_proposals import guessed_columns, question_on
 from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.detection.try_proposal import assigned_share
 from stream.feeds.formats.element_rows import ITSELF
-from stream.feeds.formats.json_array import arrays_in
+from stream.feeds.formats.json_array import KEY, MEMBERS, arrays_in, of_member
 from stream.feeds.formats.json_objects import BROKEN
 from stream.feeds.formats.rows import Format, InputUnreadable, ReadOptions
 from stream.feeds.formats.xml_elements import elements_in
@@ -77,7 +77,9 @@ def candidates(head: bytes, size: int, asked: OperatorAnswers) -> list[FeedPropo
         known = [*_documents(text)]
         # PhoneBlock's mark, votes, is in the answers of others too.
         is_sure = any(one.kind != "phoneblock" for one in known)
-        arrays = [] if is_sure else _arrays(text.encode(errors="replace"), options, asked)
+        arrays = [] if is_sure else [*_arrays(text.encode(errors="replace"), options, asked)]
+        if any(one.options.items.endswith(MEMBERS) for one in arrays):
+            return [*known, *arrays]  # as a line it would be one row of many columns
         return [*known, *arrays, *_json_lines(lines, options, asked)]
     if start == "<":
         return [*_elements(text.encode(errors="replace"), options, asked)]
@@ -117,18 +119,20 @@ def is_document(head: bytes) -> bool:
 
 
 def _arrays(head: bytes, options: ReadOptions, asked: OperatorAnswers) -> Iterator[FeedProposal]:
-    """Yield a proposal for each array of a JSON document."""
+    """Yield a proposal for each array of a JSON document, or object with numbers as names."""
     for items, elements in arrays_in(head, _RECORDS).items():
         if asked.items not in {"", items}:
             continue
-        where = f"a JSON array at {items!r}" if items else "a JSON array"
+        what = "JSON members" if items.endswith(MEMBERS) else "a JSON array"
+        where = f"{what} at {items!r}" if items else what
         one = FeedProposal("json", 84, where, replace(options, items=items))
         records = []
-        for raw in elements:
+        for key, raw in elements:
             try:
-                records.append(_record(msgspec.json.decode(raw)))
+                value = msgspec.json.decode(raw)
             except BROKEN:
                 continue
+            records.append(_record(value if key is None else of_member(key, value)))
         yield from _of_records(one, records, asked)
 
 
@@ -157,7 +161,8 @@ def _of_records(
         return
     columns = [[record.get(path, "") for record in records] for path in paths]
     own = one.options.items.rpartition(".")[2]
-    names = [own if path == ITSELF else path.replace("@", "") for path in paths]
+    own_names = {ITSELF: own.replace(MEMBERS, ""), KEY: ""}
+    names = [own_names.get(path, path.replace("@", "")) for path in paths]
     are_places = all(path.isdecimal() for path in paths)
     in_file = [""] * len(paths) if are_places else paths
     yield from guessed_columns(

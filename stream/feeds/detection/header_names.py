@@ -4,6 +4,7 @@ from pathlib import Path
 
 from stream.feeds.detection.column_names import Says, names_call_records, says, says_at
 from stream.feeds.detection.table_head import keys_in, names_in
+from stream.feeds.formats.json_array import KEY
 from stream.feeds.formats.rows import Format, ReadOptions
 from stream.feeds.open import lines_of
 from stream.feeds.workbooks import workbook
@@ -35,7 +36,8 @@ def number_name(
         names = names_of(path, kind, options)
     are_calls = names_call_records(names)
     if kind in {"jsonl", "json", "xml"}:
-        name = str(place).replace("@", "")
+        # Members have their numbers for names: that place names nothing.
+        name = "" if kind == "json" and place == KEY else str(place).replace("@", "")
         return str(place), says_at(name), are_calls
     name = place if isinstance(place, str) else dict(enumerate(names, 1)).get(place, "")
     return name, says(name), are_calls

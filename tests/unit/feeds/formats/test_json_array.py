@@ -43,6 +43,19 @@ def test_fields_at_their_paths():
     assert rows('["+447700900123", 447700900124]').number == ["+447700900123", "447700900124"]
 
 
+def test_members_of_an_object_are_rows():
+    """A star at the path's end reads members; `@key` is the name, `.` a single value."""
+    text = '{"x": {"+447700900123": "loan", "+447700900124": {"category": "parcel"}}, "y": 1}'
+    found = rows(text, "x.*")
+    assert list(found.number) == ["+447700900123", "+447700900124"]
+    assert list(found.category or ()) == [None, "parcel"]
+    found = rows(text, "x.*", number="@key", category=".")
+    assert list(found.category or ()) == ["loan", None]
+    assert found.originals[0] == '+447700900123: "loan"'
+    with pytest.raises(InputUnreadable, match="no object at"):
+        rows(text, "y.*")
+
+
 @pytest.mark.parametrize(
     "element",
     ["null", "true", '{"number": ["+447700900123"]}', '{"number": {"a": 1}}', "{x}", "7."],
