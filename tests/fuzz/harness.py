@@ -1,6 +1,7 @@
 """The command line of the fuzz targets: rounds with the next seed until the time is over."""
 
 import argparse
+import resource
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -14,7 +15,8 @@ def fuzz(
 ) -> None:
     """Run `one_round(kind, seed)` for each kind, again and again, and print what it counted.
 
-    `said` names what is counted; `option` chooses kinds. The first failure ends it, as an error.
+    `said` names what is counted; `option` chooses kinds. The first failure ends it, as an error
+    whose note has the input. The memory's peak and the slowest round show what has no bound.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument(option, choices=sorted(kinds), action="append", dest="kinds")
@@ -22,8 +24,15 @@ def fuzz(
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     until, seed, count = time.monotonic() + arguments.seconds, arguments.seed, 0
+    rounds, slowest_s = 0, 0.0
     while time.monotonic() < until:
         for kind in arguments.kinds or kinds:
+            began_s = time.monotonic()
             count += one_round(kind, seed)
+            rounds, slowest_s = rounds + 1, max(slowest_s, time.monotonic() - began_s)
         seed += 1
-    sys.stdout.write(f"{count} {said}; next seed {seed}\n")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    sys.stdout.write(
+        f"{count} {said} in {rounds} rounds, the slowest took {slowest_s:.1f} s; "
+        f"{peak} MB at most; next seed {seed}\n"
+    )

@@ -4,7 +4,15 @@ import pytest
 
 from stream.core import kernels
 from stream.feeds.open import FORMATS
-from tests.fuzz import feed_files, sip_messages, switch_records, whole_way
+from tests.fuzz import (
+    feed_files,
+    passports,
+    push_bodies,
+    registry_frames,
+    sip_messages,
+    switch_records,
+    whole_way,
+)
 from tests.fuzz.json_records import mutants
 from tests.fuzz.scan import DIALECTS, compare
 
@@ -31,6 +39,24 @@ def test_no_record_of_a_switch_is_read_otherwise_than_promised(kind):
     rejects with their reasons, the same with kernels and without.
     """
     assert switch_records.run(kind, 1000, 120) >= 2
+
+
+@pytest.mark.parametrize("kind", registry_frames.KINDS)
+def test_no_record_of_a_schema_registry_is_lost(kind):
+    """Records and schemas, broken at random, end in calls and in rejects with their own bytes."""
+    assert registry_frames.run(kind, 1000, 200) >= (1 if kind == "schema" else 10)
+
+
+@pytest.mark.parametrize("kind", passports.KINDS)
+def test_no_passport_is_believed_that_nobody_signed(kind):
+    """Identity fields, broken at random, are found wrong; only what our key signed has a level."""
+    assert passports.run(kind, 1000, 100) >= 10
+
+
+@pytest.mark.parametrize("kind", push_bodies.KINDS)
+def test_no_body_changes_a_list_but_by_numbers(tmp_path, kind):
+    """Bodies that change lists, broken at random, end as changes of numbers or with a problem."""
+    assert push_bodies.run(kind, 1000, 60, tmp_path) >= 5
 
 
 @pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")

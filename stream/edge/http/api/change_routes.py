@@ -67,7 +67,7 @@ async def change(
     push, once = parts.push, key_in(key)
     feed = await _feed_for(push, client, f"{owner}/{name}")
     body = await request.body()
-    asked = _asked(request, body)
+    asked = asked_in(request, body)
     by = By(f"http:{client.name}", asked.reason)
 
     async def work() -> KeptAnswer:
@@ -104,7 +104,7 @@ async def _feed_for(push: PushIntake, client: Client, name: str) -> Feed | None:
     return mine[0]
 
 
-def _asked(request: Request, body: bytes) -> ListChange:
+def asked_in(request: Request, body: bytes) -> ListChange:
     """Return the change of a body. Raises ProblemError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise ProblemError(ProblemKind.UNSUPPORTED, f"takes {JSON}")
