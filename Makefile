@@ -95,7 +95,7 @@ lock: setup ## write requirements.txt anew from pyproject.toml (hashes, Python 3
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra demo --extra otel --extra msk --extra s3 --extra registry --quiet --upgrade \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links -o requirements.txt
-	@$(BIN)/uv pip compile pyproject.toml --extra otel --quiet -c requirements.txt \
+	@$(BIN)/uv pip compile pyproject.toml --extra otel --extra s3 --extra registry --quiet -c requirements.txt \
 		--universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links -o deploy/requirements.txt
 	@echo "hatchling cyclonedx-bom" | tr ' ' '\n' | $(BIN)/uv pip compile - --quiet -c requirements.txt \

@@ -28,6 +28,12 @@ REMOVED = (
     "pygments/lexers/_*_builtins.py",
     "pygments/lexers/[a-z]*.py",
 )
+ONLY = {
+    # What AWS' client knows of its 400 services: 27 MB. Files lie in one of them, and credentials
+    # come from four.
+    "botocore/data": ("*.json", "s3", "signin", "sso", "sso-oidc", "sts")
+}
+"""Folders of which only these entries are loaded."""
 SOURCES = frozenset({".a", ".c", ".cpp", ".h", ".hpp", ".pxd", ".pxi", ".pyi", ".pyx"})
 """Endings of what compilers and type checkers read."""
 
@@ -35,6 +41,8 @@ SOURCES = frozenset({".a", ".c", ".cpp", ".h", ".hpp", ".pxd", ".pxi", ".pyi", "
 def trim(site: Path) -> int:
     """Remove it from a site-packages folder; return its bytes."""
     found = [path for pattern in REMOVED for path in site.glob(pattern)]
+    for folder, kept in ONLY.items():
+        found += {*(site / folder).glob("*")}.difference(*((site / folder).glob(k) for k in kept))
     found += [path for path in site.rglob("*") if path.suffix in SOURCES and path.is_file()]
     return sum(remove(path) for path in found)
 
