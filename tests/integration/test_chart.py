@@ -50,7 +50,8 @@ def environment(container: Any, folder: Path) -> dict[str, str]:
     for name, value in found.items():
         if value.startswith("/run/ringfence/"):
             variable = name.removesuffix("_FILE")
-            assert value.endswith(f"/secrets/{variable}") or "/certificates/" in value
+            is_secret = value.endswith(f"/secrets/{variable}")
+            assert is_secret or "/certificates/" in value or "/aws/" in value
             found[name] = str(folder / variable)
             (folder / variable).write_text(CONTENTS.get(variable, ""))
     return found
@@ -123,7 +124,24 @@ def test_each_file_that_a_variable_names_is_mounted(everything: list[dict[str, A
             for one in container["env"]
             if str(one.get("value", "")).startswith("/run/ringfence/")
         }
-        assert named == held
+        files = {"/run/ringfence/keys/th_key"} if container["name"] == "feeds" else set()
+        assert named | files == held
+
+
+def test_records_come_from_a_server_without_a_volume(tmp_path: Path) -> None:
+    """With ingest.url the command has it, the key is mounted, and the network lets it out."""
+    url = "sftp://ringfence@sbc.example/cdr/"
+    given = f"ingest.enabled=true,ingest.dialect=ringfence,ingest.url={url}"
+    key = "certificates.sftp.secret=sbc-key,certificates.sftp.key=id_ed25519"
+    host = "config.ingest.sftp.host_keys[0]=SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"
+    things = rendered("--set", given, "--set", key, "--set", host)
+    (container,) = (one for name, _, one in containers(things) if name == "ingest")
+    assert container["args"][-1] == url
+    assert "records" not in {mount["name"] for mount in container["volumeMounts"]}
+    settings = settings_of(things, container, tmp_path)
+    assert settings.ingest.sftp.key_file.endswith("RINGFENCE_INGEST__SFTP__KEY")
+    policy = of_kind(things, "NetworkPolicy")["rf-ringfence-ingest"]
+    assert {} in policy["spec"]["egress"]
 
 
 def test_no_two_pods_share_an_instance_id(everything: list[dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 TEMPLATES = {path.name: path.read_text() for path in (CHART / "templates").iterdir()}
 DEFAULTS = tomllib.loads(location("settings").read_text())
 FREE = {"config", "secrets", "agreements", "roots", "resources", "annotations", "labels"}
-FREE |= {"nodeSelector", "affinity", "files"}
+FREE |= {"nodeSelector", "affinity", "files", "keys"}
 """Values whose keys are the installer's."""
 
 

@@ -5,7 +5,7 @@
 {{- $parts := splitList "." . -}}
 {{- range initial $parts }}{{ $at = default dict (get $at .) }}{{ end -}}
 {{- if hasKey $at (last $parts) -}}
-{{- fail (printf "config.%s is the chart's own: take it out%s" . (get (dict "calls.instance_id" "; each pod's name is its instance id, so that no two have one" "kafka.ca_file" "; certificates.kafka names the Secret" "redis.ca_file" "; certificates.redis names the Secret" "serve.cert_file" "; certificates.http names the Secret" "sip.cert_file" "; certificates.sip names the Secret") .)) -}}
+{{- fail (printf "config.%s is the chart's own: take it out%s" . (get (dict "calls.instance_id" "; each pod's name is its instance id, so that no two have one" "kafka.ca_file" "; certificates.kafka names the Secret" "redis.ca_file" "; certificates.redis names the Secret" "serve.cert_file" "; certificates.http names the Secret" "sip.cert_file" "; certificates.sip names the Secret" "sip.card.key_file" "; certificates.card names the Secret" "stir.trusted" "; certificates.stir names the Secret" "stir.certificates" "; stir.claim names the volume" "ingest.sftp.key_file" "; certificates.sftp names the Secret") .)) -}}
 {{- end -}}
 {{- end -}}
 {{- $partitions := include "ringfence.partitions" . | int -}}
@@ -58,15 +58,21 @@
 {{- fail "feeds.files is empty: name a feed file (examples are in config/feeds), e.g. feeds: {files: {kh.toml: \"...\"}}" -}}
 {{- end -}}
 {{- if .Values.ingest.enabled -}}
-{{- range list "claim" "path" "dialect" -}}
-{{- if not (get $.Values.ingest .) }}{{ fail (printf "ingest.%s is missing: ingest.enabled needs claim, path and dialect" .) }}{{ end -}}
+{{- range ternary (list "dialect") (list "claim" "path" "dialect") (ne .Values.ingest.url "") -}}
+{{- if not (get $.Values.ingest .) }}{{ fail (printf "ingest.%s is missing: ingest.enabled needs dialect, and claim and path or url" .) }}{{ end -}}
+{{- end -}}
+{{- if and .Values.ingest.url (or .Values.ingest.claim .Values.ingest.path) -}}
+{{- fail "ingest.url: records come from there or from a volume: take url out, or claim and path" -}}
+{{- end -}}
+{{- if and (hasPrefix "sftp:" .Values.ingest.url) (not (get (default dict (get (default dict (get .Values.config "ingest")) "sftp")) "host_keys")) -}}
+{{- fail "config.ingest.sftp.host_keys is missing: ingest.url names a server, and its key says that it is the right one (`ssh-keyscan HOST`)" -}}
 {{- end -}}
 {{- end -}}
 {{- if and (index .Values "sink-webhooks").enabled (not (include "ringfence.webhooks" . | fromYamlArray)) -}}
 {{- fail "config.sinks.webhooks.endpoints is empty: sink-webhooks.enabled needs one" -}}
 {{- end -}}
 {{- range $use, $one := .Values.certificates -}}
-{{- if and (or (get $one "ca") (and (not (has $use (list "http" "sip"))) (get $one "cert"))) (not $one.secret) -}}
+{{- if and (or (get $one "ca") (and (not (has $use (list "http" "sip" "card"))) (get $one "cert"))) (not $one.secret) -}}
 {{- fail (printf "certificates.%s.secret is missing: its keys are named, and no Secret that has them" $use) -}}
 {{- end -}}
 {{- end -}}

@@ -53,8 +53,12 @@ integer setting takes; JSON's texts, numbers and lists are TOML's too.
 - sip.cert_file
 - sip.key_file
 - sip.health_port
+- sip.card.key_file
+- stir.trusted
+- stir.certificates
 - ingest.state_dir
 - ingest.http_port
+- ingest.sftp.key_file
 - sinks.redis.ca_file
 - sinks.redis.cert_file
 - sinks.redis.key_file

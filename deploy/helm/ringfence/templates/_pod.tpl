@@ -41,10 +41,18 @@
 - {name: {{ $variable }}_FILE, value: /run/ringfence/secrets/{{ $variable }}}
 {{- end }}
 {{- range $use, $files := include "ringfence.certificates" . | fromYaml }}
-{{- $section := get (dict "kafka" "KAFKA" "redis" "REDIS" "proxies" "SINKS__REDIS" "http" "SERVE" "sip" "SIP") $use }}
+{{- $section := get (dict "kafka" "KAFKA" "redis" "REDIS" "proxies" "SINKS__REDIS" "http" "SERVE" "sip" "SIP" "card" "SIP__CARD" "sftp" "INGEST__SFTP") $use }}
 {{- range $part, $_ := $files }}
-- {name: RINGFENCE_{{ $section }}__{{ upper $part }}_FILE, value: /run/ringfence/certificates/{{ $use }}/{{ $part }}.pem}
+- name: {{ if eq $use "stir" }}RINGFENCE_STIR__TRUSTED{{ else }}RINGFENCE_{{ $section }}__{{ upper $part }}_FILE{{ end }}
+  value: /run/ringfence/certificates/{{ $use }}/{{ $part }}.pem
 {{- end }}
+{{- end }}
+{{- if and (has "stir" $about.uses) $root.Values.stir.claim }}
+- {name: RINGFENCE_STIR__CERTIFICATES, value: /srv/certificates}
+{{- end }}
+{{- if and (has $service (list "feeds" "ingest")) $root.Values.aws.credentials.name }}
+# AWS' own client reads them, and it knows no other variables.
+- {name: AWS_SHARED_CREDENTIALS_FILE, value: /run/ringfence/aws/credentials}
 {{- end }}
 {{- if eq $service "http" }}
 - {name: RINGFENCE_SERVE__HOST, value: "0.0.0.0"}
@@ -127,9 +135,18 @@
 {{- with $root.Values.feeds.claim }}
 - {name: drop, mountPath: /srv/feeds}
 {{- end }}
-{{- else if eq $service "ingest" }}
+{{- else if and (eq $service "ingest") $root.Values.ingest.claim }}
 - {name: records, mountPath: /srv/records, readOnly: true}
 {{- end }}
+{{- if include "ringfence.signers" . }}
+- {name: signers, mountPath: /srv/certificates, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* "true" where a service reads the volume of signers' certificates: (list $ "worker"). */}}
+{{- define "ringfence.signers" -}}
+{{- $about := get (include "ringfence.services" (index . 0) | fromYaml) (index . 1) -}}
+{{- if and (has "stir" $about.uses) (index . 0).Values.stir.claim }}true{{ end -}}
 {{- end -}}
 
 {{/* Secrets and certificates of a container, as sources of one volume: (list $ "worker"). "": it has none. */}}
@@ -144,6 +161,16 @@
 {{- range $use, $parts := include "ringfence.certificates" . | fromYaml }}
 {{- range $part, $one := $parts }}
 - secret: {name: {{ $one.secret }}, items: [{key: {{ $one.key }}, path: certificates/{{ $use }}/{{ $part }}.pem}]}
+{{- end }}
+{{- end }}
+{{- if eq (index . 1) "feeds" }}
+{{- range $file, $one := $root.Values.feeds.keys }}
+- secret: {name: {{ $one.name }}, items: [{key: {{ default $file $one.key }}, path: keys/{{ $file }}}]}
+{{- end }}
+{{- end }}
+{{- with $root.Values.aws.credentials }}
+{{- if and .name (has (index $ 1) (list "feeds" "ingest")) }}
+- secret: {name: {{ .name }}, items: [{key: {{ .key }}, path: aws/credentials}]}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -171,8 +198,11 @@
 {{- else if and (eq $service (first (index $ 1))) (has $service (list "exchange" "enforcement")) $root.Values.exchange.web.enabled }}
 - {name: web, configMap: {name: {{ $name }}-web}}
 - {name: web-tmp, emptyDir: {}}
-{{- else if eq $service "ingest" }}
+{{- else if and (eq $service "ingest") $root.Values.ingest.claim }}
 - {name: records, persistentVolumeClaim: {claimName: {{ $root.Values.ingest.claim }}, readOnly: true}}
+{{- end }}
+{{- if include "ringfence.signers" (list $root $service) }}
+- {name: signers, persistentVolumeClaim: {claimName: {{ $root.Values.stir.claim }}, readOnly: true}}
 {{- end }}
 {{- end }}
 {{- if $root.Values.agreements }}
@@ -207,7 +237,7 @@ capabilities: {drop: [ALL]}
 {{- $words := (get (include "ringfence.services" $root | fromYaml) $service).command -}}
 {{- $values := default dict (get $root.Values $service) -}}
 {{- if gt (int (default 1 $values.processes)) 1 }}{{ $words = concat $words (list "--workers" (toString $values.processes)) }}{{ end -}}
-{{- if eq $service "ingest" }}{{ $words = concat $words (list "--dialect" $values.dialect (printf "/srv/records/%s" $values.path)) }}{{ end -}}
+{{- if eq $service "ingest" }}{{ $words = concat $words (list "--dialect" $values.dialect (default (printf "/srv/records/%s" $values.path) $values.url)) }}{{ end -}}
 {{- toJson $words -}}
 {{- end -}}
 
