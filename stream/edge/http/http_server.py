@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from ssl import SSLContext
 from typing import Any, Final, cast
 
 import httptools
@@ -310,6 +311,85 @@ def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
     return "takes no Transfer-Encoding but chunked" if codings not in ([], [b"chunked"]) else ""
 
 
+class Handshakes:
+    """The TLS handshakes that are under way, bounded in time and, with open connections, in number.
+
+    asyncio's own server begins one for each connection that it accepts, gives each a minute, and
+    tells nobody: peers that say nothing would take all files that this process may open.
+    """
+
+    def __init__(self, context: SSLContext, settings: ServeSettings, metrics: ServeMetrics) -> None:
+        self._context, self._settings = context, settings
+        self._failed = metrics.handshakes_failed
+        for reason in ("too_many", "slow", "failed"):
+            self._failed.labels(reason)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, raw: asyncio.Transport, connection: Connection) -> None:
+        """Begin the handshake of an accepted connection, or close it where there are too many."""
+        if len(connection.connections) + len(self._tasks) >= self._settings.connections_max:
+            self._failed.labels("too_many").inc()
+            raw.abort()
+            return
+        raw.pause_reading()  # the handshake reads from the first byte
+        task = asyncio.create_task(self._run(raw, connection), name="handshake")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """End those under way."""
+        await cancelled(*self._tasks)
+
+    async def _run(self, raw: asyncio.Transport, connection: Connection) -> None:
+        early = _Early()
+        within_s = self._settings.header_s_max
+        try:
+            secured = await asyncio.get_running_loop().start_tls(
+                raw,
+                early,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=within_s,
+                ssl_shutdown_timeout=within_s,
+            )
+        except OSError as error:  # SSLError and ConnectionError are such
+            is_slow = isinstance(error, ConnectionAbortedError)  # asyncio's word for the time limit
+            self._failed.labels("slow" if is_slow else "failed").inc()
+            raw.abort()
+            return
+        if secured is None or early.is_lost:
+            return
+        secured.set_protocol(connection)
+        connection.connection_made(secured)
+        if early.data:
+            connection.data_received(bytes(early.data))
+
+
+class _Early(asyncio.Protocol):
+    """Keeps what comes with the end of a handshake, until the connection takes it."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.is_lost = False
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.is_lost = True
+
+
+class _Accepted(asyncio.Protocol):
+    """A connection that was accepted, before its handshake."""
+
+    def __init__(self, handshakes: Handshakes, connection: Connection) -> None:
+        self._handshakes, self._connection = handshakes, connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._handshakes.begin(cast("asyncio.Transport", transport), self._connection)
+
+
 OTHER_FILES: Final = 512
 """Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
 BACKLOG: Final = 2048
@@ -356,10 +436,18 @@ async def serving(
     _make_room(settings.connections_max)
     listening = _listening(settings, shared=shared)
     proxies = settings.trusted_proxies
+    connection = partial(Connection, settings, metrics)
+    made: Callable[..., asyncio.Protocol] = connection
+    handshakes: Handshakes | None = None
     try:
+        if settings.cert_file:
+            # In place of uvicorn's own, which reads the files once.
+            context = RenewedContext.of_server(settings.cert_file, settings.key_file)
+            handshakes = Handshakes(context, settings, metrics)
+            made = partial(_accepted, handshakes, connection)
         config = uvicorn.Config(
             app,
-            http=cast("Any", partial(Connection, settings, metrics)),
+            http=cast("Any", made),
             ws="none",
             lifespan="off",
             loop="asyncio",
@@ -373,9 +461,6 @@ async def serving(
             timeout_graceful_shutdown=max(1, round(shutdown_s)),
         )
         config.load()
-        if settings.cert_file:
-            # In place of uvicorn's own, which reads the files once.
-            config.ssl = RenewedContext.of_server(settings.cert_file, settings.key_file)
     except OSError as error:  # ssl.SSLError is one
         listening.close()
         raise ConfigInvalid((f"serve: cert_file and key_file: {error}",)) from error
@@ -391,7 +476,15 @@ async def serving(
         running.result()
     finally:
         await cancelled(running)
+        if handshakes is not None:
+            await handshakes.stop()
         listening.close()
+
+
+def _accepted(
+    handshakes: Handshakes, made: Callable[..., Connection], **given: Any
+) -> asyncio.Protocol:
+    return _Accepted(handshakes, made(**given))
 
 
 def _make_room(connections: int) -> None:

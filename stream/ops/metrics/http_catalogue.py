@@ -22,6 +22,7 @@ class ServeMetrics(Catalogue):
         self.request = self._histogram("ringfence_http_request_duration_seconds", REQUEST_BUCKETS_S)
         self.problems = self._counter("ringfence_http_problems")
         self.connections = self._gauge("ringfence_http_connections")
+        self.handshakes_failed = self._counter("ringfence_http_handshakes_failed")
         self.bodies = self._gauge("ringfence_http_bodies_bytes")
         self.records = self._counter("ringfence_http_records")
         self.versions = self._counter("ringfence_http_versions")
