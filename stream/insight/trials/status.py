@@ -45,13 +45,16 @@ class Here:
 def standings(here: Here) -> tuple[Stands, ...]:
     """Return the status of everything that can be on trial, and of what was turned and is gone."""
     by_settings = dict(known(here.policy, here.names, here.agreements))
+    listed = frozenset(here.names)  # each of 10,000 lists on trial looks for its name
     found = []
     for target, set_on_trial in by_settings.items():
         standing = here.trials.standing(target, set_on_trial=set_on_trial)
         turned = here.trials.turned.get(target)
         one = Stands(target, standing, set_on_trial, turned, ())
         # Of 10,000 lists in force there is nothing to say, and nothing to compile.
-        found.append(replace(one, remarks=tuple(_remarks(here, one))) if one.is_told else one)
+        found.append(
+            replace(one, remarks=tuple(_remarks(here, listed, one))) if one.is_told else one
+        )
     for target, turned in here.trials.turned.items():
         if target not in by_settings:
             gone = (f"there is no {target.kind} {target.name} here: it counts once there is",)
@@ -59,7 +62,7 @@ def standings(here: Here) -> tuple[Stands, ...]:
     return tuple(sorted(found, key=lambda one: one.target))
 
 
-def _remarks(here: Here, one: Stands) -> Iterator[str]:
+def _remarks(here: Here, listed: frozenset[str], one: Stands) -> Iterator[str]:
     step = "promotion" if one.standing is TrialStatus.FORCE else "demotion"
     said = TrialStatus.TRIAL if one.set_on_trial else TrialStatus.FORCE
     if one.turned is not None and said is one.standing:
@@ -67,7 +70,7 @@ def _remarks(here: Here, one: Stands) -> Iterator[str]:
     elif one.turned is not None:
         yield f"the settings say {said}; the {step} goes before them"
     if one.target.kind is TrialKind.LIST:
-        if one.target.name in here.names:
+        if one.target.name in listed:
             yield from _of_list(here, one.target.name, one.standing)
         else:
             yield "the list store has no such list"
