@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from stream.feeds.assess import Arrival, Assessed, assess, last_of, quick_head
+from stream.feeds.assess import Arrival, Assessed, assess, is_handed_in_again, last_of, quick_head
 from stream.feeds.diff import as_versions
 from stream.feeds.feed import Feed, FeedState, VersionRecord
 from stream.feeds.formats.rows import InputUnreadable
@@ -169,7 +169,9 @@ class Applier:
         if accepted is not None and same and accepted.is_meant_as(feed):
             # Reports without dates are renewed in time, unless the gate stopped that before.
             is_due = accepted.whole and self.now_s - accepted.renewed_at_s >= feed.renew_s
-            if not is_due:
+            if not is_due and not await is_handed_in_again(
+                self.list_store, feed, accepted, arrival
+            ):
                 self._forget(arrival)
                 await self.states.confirmed(feed.name, arrival.at_s, fetched.remember)
                 return msgspec.structs.replace(

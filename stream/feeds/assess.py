@@ -189,6 +189,23 @@ async def quick_head(list_store: ListStore, name: str) -> ListHead:
     return head
 
 
+async def is_handed_in_again(
+    list_store: ListStore, feed: Feed, accepted: VersionRecord | None, arrival: Arrival
+) -> bool:
+    """Return whether somebody hands in the last accepted file, and the list changed after it.
+
+    Changes of a few numbers, and removals, gave way to the file that is handed in now: to say that
+    it is live already would be wrong. Where two persons are needed, nothing changes the list apart
+    from its versions.
+    """
+    if accepted is None or arrival.sent is None or feed.gate.second_person:
+        return False
+    if accepted.sha256 != arrival.fetched.sha256 or not accepted.whole:
+        return False
+    head = (await list_store.heads()).lists.get(feed.list_name)
+    return head is not None and head.generation != accepted.generation
+
+
 def last_of(state: FeedState, list_name: str, *, renewal: bool = False) -> Last | None:
     """Return the last accepted version as the gate compares it; `renewal`: the same bytes may come.
 

@@ -220,6 +220,34 @@ async def test_a_few_numbers_at_once(door: Door) -> None:
     assert door.listed().keys() == {*kh(2, 5)}
 
 
+async def test_the_same_file_takes_the_place_of_changes(door: Door) -> None:
+    """A partner that hands its last file in again gets the list of that file, and is told so; with
+    no change between it is the same.
+    """
+    await door.puts("KH", *kh(1, 2))
+    assert (await door.puts("KH", *kh(1, 2)))[1]["verdict"] == "same"
+    await door.changes("KH", add=[{"number": kh(9)[0]}], remove=kh(1))
+    assert door.listed().keys() == {*kh(2, 9)}
+    status, said = await door.puts("KH", *kh(1, 2))
+    assert (status, said["verdict"], said["added"], said["removed"]) == (200, "accepted", 1, 1)
+    assert door.listed().keys() == {*kh(1, 2)}
+    assert (await door.puts("KH", *kh(1, 2)))[1]["verdict"] == "same"
+
+
+async def test_what_is_sent_in_another_way_is_told_how(door: Door) -> None:
+    """A form in place of the file, no JSON, and a change of nothing: each says what to send."""
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, said = await door.sends("PUT", VERSIONS, "KH", b"--x", **form)
+    assert (status, "curl -T FILE" in said["detail"]) == (415, True)
+    await door.puts("KH", *kh(1, 2))
+    status, said = await door.sends("POST", CHANGES, "KH", b"{}")
+    assert (status, "Content-Type: application/json" in said["detail"]) == (415, True)
+    status, said = await door.changes("KH")
+    assert (status, said["detail"]) == (400, "give numbers to add, to remove, or both")
+    status, said = await door.changes("KH", add=[{"number": "023900123"}])
+    assert '"region": "TH"' in said["errors"][0]["what_to_do"]
+
+
 async def test_changes_that_are_refused(door: Door) -> None:
     """Another's list, no reason, no number that can be used, wrong fields; our own is changed."""
     door.shell.types("lists", "create", "KH/scam")

@@ -32,7 +32,7 @@ from stream.config.sections import feed_paths
 from stream.config.settings import EngineSettings
 from stream.core.model import csv_cells
 from stream.core.model.errors import ConfigInvalid, ListStoreDown, ListStoreUnsafe, ListUnknown
-from stream.feeds.assess import Arrival, Assessed, assess, last_of
+from stream.feeds.assess import Arrival, Assessed, assess, is_handed_in_again, last_of
 from stream.feeds.detection.detect import detect
 from stream.feeds.detection.lookalikes import DateOrder
 from stream.feeds.detection.proposal import FeedProposal
@@ -279,7 +279,9 @@ async def _assessed(
                 await ListStore.connect(settings.list_store()) as store,
                 FeedStateStore.open(settings.list_store()) as feed_states,
             ):
-                last = last_of(await feed_states.state(feed.name), feed.list_name)
+                state = await feed_states.state(feed.name)
+                again = await is_handed_in_again(store, feed, state.accepted, arrival)
+                last = last_of(state, feed.list_name, renewal=again)
                 found = await assess(store, feed, arrival, around, last, now_s(), rejects)
                 return found, ""
         except ListUnknown:

@@ -107,13 +107,16 @@ async def _feed_for(push: PushIntake, client: Client, name: str) -> Feed | None:
 def asked_in(request: Request, body: bytes) -> ListChange:
     """Return the change of a body. Raises ProblemError."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
-        raise ProblemError(ProblemKind.UNSUPPORTED, f"takes {JSON}")
+        text = f"takes {JSON}: send it with the header Content-Type: {JSON}"
+        raise ProblemError(ProblemKind.UNSUPPORTED, text)
     try:
         asked = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         where = str(error) if isinstance(error, msgspec.ValidationError) else "it is no JSON"
         text = f"takes reason, add and remove: {where}"
         raise ProblemError(ProblemKind.MALFORMED, text) from error
+    if not asked.add and not asked.remove:
+        raise ProblemError(ProblemKind.MALFORMED, "give numbers to add, to remove, or both")
     if len(asked.add) + len(asked.remove) > NUMBERS_MAX:
         text = f"takes {NUMBERS_MAX} numbers; more are a file"
         raise ProblemError(ProblemKind.TOO_LARGE, text)

@@ -20,6 +20,7 @@ from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.prefix_entries import PrefixFault, PrefixRules, read_entries
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.feeds.feed import Feed
+from stream.feeds.formats.rows import Wrong
 from stream.feeds.gate import GateReason
 from stream.feeds.row_checks import Bounds, Surroundings, check_rows
 from stream.feeds.value_parsers import after_number, why_no_number
@@ -31,6 +32,7 @@ from stream.ops.schema.durations import seconds_of
 
 NUMBERS_MAX: Final = 1_000
 """Numbers of one request: each is a change of its own in Redis. More are a file."""
+_WHOSE: Final = 'a national number, or one without its +: give "region": "TH" beside it, or write +'
 _DO: Final[Mapping[GateReason, str]] = {
     GateReason.COUNTRY_NOT_ALLOWED: "the feed may list other countries' numbers only by may_list",
     GateReason.EMERGENCY_NUMBER: "people dial it for help: no list holds it",
@@ -204,7 +206,8 @@ def _texts(text: str, region: str | None, rules: PrefixRules) -> tuple[str, ...]
         return RejectedChange("", more.label, more.value)
     if number.kind is not Kind.E164:
         wrong = why_no_number(text, number.kind, region)
-        return RejectedChange("", wrong.label, wrong.value)
+        do = _WHOSE if wrong is Wrong.NO_COUNTRY else wrong.value
+        return RejectedChange("", wrong.label, do)
     return (number.text,)
 
 

@@ -111,6 +111,7 @@ class VersionAnswer(msgspec.Struct):
         },
         404: {"description": "There is no such feed, or it is not yours."},
         409: {"description": "The feed is fetched, not handed in; or it is worked on just now."},
+        415: {"description": "It is a form, not the file itself."},
         422: {
             "description": "The gate refuses it: `findings` in the problem say why. Or the "
             "Idempotency-Key came with another file."
@@ -146,6 +147,10 @@ async def hand_in(
     """
     push = parts.push
     setup = await push.feed_of(client, name)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        text = "takes the file itself as the body, no form: curl -T FILE, not -F"
+        raise ProblemError(ProblemKind.UNSUPPORTED, text)
     by = By(f"http:{client.name}", reason_of(reason, "handed in by HTTP"))
     once = key_in(key)
     async with push.files.received(request) as received:
@@ -165,7 +170,7 @@ async def _answered(
 ) -> KeptAnswer:
     """Have the command work on the file, and return the answer. Raises ProblemError."""
     feed = setup.feed
-    record = await decided(push, setup, received.path, by, called or "by HTTP")
+    record = await decided(push, setup, received.path, by, called or "a file by HTTP")
     if record["verdict"] == GateVerdict.REFUSED:
         errors = [msgspec.to_builtins(one) for one in _findings(record)]
         text = "the gate refuses this version; the last good one stays"
