@@ -20,7 +20,6 @@ from stream.core.numbers.number import Kind, parse
 from stream.core.numbers.prefix_entries import PrefixFault, PrefixRules, read_entries
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.feeds.feed import Feed
-from stream.feeds.formats.rows import Wrong
 from stream.feeds.gate import GateReason
 from stream.feeds.row_checks import Bounds, Surroundings, check_rows
 from stream.feeds.value_parsers import after_number, why_no_number
@@ -206,7 +205,7 @@ def _texts(text: str, region: str | None, rules: PrefixRules) -> tuple[str, ...]
         return RejectedChange("", more.label, more.value)
     if number.kind is not Kind.E164:
         wrong = why_no_number(text, number.kind, region)
-        do = _WHOSE if wrong is Wrong.NO_COUNTRY else wrong.value
+        do = _WHOSE if wrong.name == "NO_COUNTRY" else wrong.value
         return RejectedChange("", wrong.label, do)
     return (number.text,)
 
