@@ -193,7 +193,7 @@ async def test_a_workbook_asks_for_its_sheet(
 
 ARRAYS = """{"block": [{"tel": "+66812345691", "seen": "01/02/2046", "ends": "03/04/2046"},
                        {"tel": "+66812345692", "seen": "02/02/2046", "ends": "05/06/2046"}],
-           "allow": [{"id": "+66812345693"}, {"id": "+66812345694"}]}"""
+           "allow": [{"tel": "+66812345693"}, {"tel": "+66812345694"}]}"""
 
 
 async def test_a_document_asks_for_its_array_and_its_days(desk: Operator, operator: Person) -> None:

@@ -8,7 +8,6 @@ from typing import Final
 
 from stream.feeds.detection.column_names import regions_hinted, says, says_at
 from stream.feeds.detection.guess_columns import EXAMPLES, ColumnCandidate, ColumnGuess, guess
-from stream.feeds.detection.lookalikes import style_of
 from stream.feeds.detection.proposal import (
     Choice,
     ColumnSeen,
@@ -16,10 +15,9 @@ from stream.feeds.detection.proposal import (
     FeedQuestion,
     OperatorAnswers,
 )
-from stream.feeds.detection.try_proposal import assigned_share
+from stream.feeds.detection.try_proposal import assigned_share, dates_in, without_guess
 from stream.feeds.formats.csv import folded_name
 from stream.feeds.formats.rows import COLUMN_FIELDS, InputUnreadable, Wrong
-from stream.feeds.value_parsers import Dates
 
 
 def guessed_columns(
@@ -37,20 +35,26 @@ def guessed_columns(
     places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
     fields = dict(found.fields)
     notes = list(_notes(found))
-    if "reported_at" in fields:
-        texts = [text.strip() for text in columns[fields["reported_at"]] if text.strip()]
-        style = style_of(texts)
-        dates = Dates(style.dates, style.era == "buddhist") if style is not None else Dates()
-        read = sum(not isinstance(dates.reader(text), Wrong) for text in texts)
-        if 2 * read < len(texts):
+    texts: dict[str, list[str]] = {
+        name: [text.strip() for text in columns[fields[name]] if text.strip()]
+        for name in ("reported_at", "expires_at")
+        if name in fields
+    }
+    dates, unclear = dates_in(texts, asked, {name: places[at] for name, at in fields.items()})
+    if days := texts.get("reported_at"):
+        reader = dates.of("reported_at").reader
+        if 2 * sum(not isinstance(reader(text), Wrong) for text in days) < len(days):
             del fields["reported_at"]
-            notes.append(f"days like {texts[0]!r} cannot be read: reports get the file's time")
+            notes.append(f"days like {days[0]!r} cannot be read: reports get the file's time")
+    if unclear is not None:  # it is asked once the numbers are known
+        dates = without_guess(dates, unclear)
     named = {name: places[fields[name]] for name in COLUMN_FIELDS if name in fields}
     if has_paths and all(name == place for name, place in named.items()):
         named = {}
     one = replace(
         one,
         options=replace(one.options, columns=named),
+        dates=dates,
         notes=tuple(notes),
         table=_table(names, columns, places, found),
         languages=_languages(one, names, columns),

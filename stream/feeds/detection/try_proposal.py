@@ -1,6 +1,6 @@
 """Try a proposal on its file: count good rows, and find the region of national numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -86,7 +86,9 @@ def tried(path: Path, one: FeedProposal, asked: OperatorAnswers, now_s: int) -> 
     except InputUnreadable as error:
         text = str(error).removeprefix(f"{path}: ")
         return replace(one, sureness=10, question=FeedQuestion(f"it cannot be read so: {text}"))
-    one, of_dates = _with_dates(one, chunks, asked)
+    texts = {name: _texts_of(chunks, name) for name in _TIMES}
+    dates, of_dates = dates_in(texts, asked, one.options.columns)
+    one = replace(one, dates=dates)
     regions = asked.regions
     if len(regions) > 1:
         regions = tuple(dict.fromkeys((*regions, *one.languages)))
@@ -107,36 +109,45 @@ def tried(path: Path, one: FeedProposal, asked: OperatorAnswers, now_s: int) -> 
     chosen = _chosen(one, tries, regions)
     rows, good = chosen.rows, chosen.good
     sureness = one.sureness * (rows + good) // (2 * rows)
+    if of_dates is not None:  # the order was a guess, to count good rows
+        chosen = replace(chosen, dates=without_guess(dates, of_dates))
     return replace(chosen, sureness=sureness, question=chosen.question or of_dates)
 
 
-def _with_dates(
-    one: FeedProposal, chunks: Sequence[Rows], asked: OperatorAnswers
-) -> tuple[FeedProposal, FeedQuestion | None]:
-    """Return the candidate with the orders of its days, and a question where one is not clear.
+def dates_in(
+    texts: Mapping[str, Sequence[str]], asked: OperatorAnswers, columns: Mapping[str, str | int]
+) -> tuple[Dates, FeedQuestion | None]:
+    """Return the orders of days in the columns of times, and a question where one is not clear.
 
-    A wrong order moves a report by up to eleven months, and with it the day on which a block ends.
+    `texts` are those of each field, `columns` the fields' places. A wrong order moves a report by
+    up to eleven months, and with it the day on which a block ends. `--dates` answers for both
+    columns, but not for the second where the first is clear by itself.
     """
-    styles = {name: style_of(texts) for name in _TIMES if (texts := _texts_of(chunks, name))}
-    known = [style for style in styles.values() if style is not None]
+    begins, ends = (style_of(texts.get(name, ())) for name in _TIMES)
+    known = [style for style in (begins, ends) if style is not None]
     if not known:
-        return one, None
-    begins, ends = (styles.get(name) for name in _TIMES)
-    is_only = "reported_at" not in styles
+        return Dates(), None
+    is_only = not texts.get("reported_at")
     order: DateOrder = "iso" if begins is None else begins.dates
     if is_only and ends is not None:
         order = ends.dates
     order = asked.dates or order
-    last = asked.expires_dates or asked.dates or (ends.dates if ends is not None else order)
+    for_both = asked.dates if begins is None or begins.unclear else ""
+    last = asked.expires_dates or for_both or (ends.dates if ends is not None else order)
     buddhist = any(style.era == "buddhist" for style in known)
-    one = replace(one, dates=Dates(order, buddhist, expires="" if last == order else last))
+    dates = Dates(order, buddhist, expires="" if last == order else last)
     asks = None
     if begins is not None and not asked.dates:
-        asks = _question_of_dates(one, "reported_at", begins.unclear, "--dates")
-    if asks is None and ends is not None and not (asked.dates or asked.expires_dates):
+        asks = _question_of_dates(dates, "reported_at", columns, begins.unclear, "--dates")
+    if asks is None and ends is not None and not (for_both or asked.expires_dates):
         option = "--dates" if is_only else "--expires-dates"
-        asks = _question_of_dates(one, "expires_at", ends.unclear, option)
-    return one, asks
+        asks = _question_of_dates(dates, "expires_at", columns, ends.unclear, option)
+    return dates, asks
+
+
+def without_guess(dates: Dates, asked: FeedQuestion) -> Dates:
+    """Return the spelling without the order that a question asks for."""
+    return replace(dates, order="iso" if asked.option == "--dates" else dates.order, expires="")
 
 
 def _texts_of(chunks: Sequence[Rows], field: str) -> list[str]:
@@ -145,13 +156,13 @@ def _texts_of(chunks: Sequence[Rows], field: str) -> list[str]:
 
 
 def _question_of_dates(
-    one: FeedProposal, field: str, unclear: Sequence[str], option: str
+    dates: Dates, field: str, columns: Mapping[str, str | int], unclear: Sequence[str], option: str
 ) -> FeedQuestion | None:
     """Return the question which of two days the first text is; None: none can be read."""
     for text in unclear:
-        read = {order: _day(one.dates, order, text) for order in _ORDERS}
+        read = {order: _day(dates, order, text) for order in _ORDERS}
         if all(read.values()):
-            shown = f"column {one.options.columns.get(field, field)!r}: {text!r}"
+            shown = f"column {columns.get(field, field)!r}: {text!r}"
             choices = tuple(
                 Choice(order, f"{_ORDERS[order]}: {day}") for order, day in read.items()
             )

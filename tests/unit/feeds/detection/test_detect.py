@@ -140,3 +140,22 @@ def test_files_that_are_no_feed_say_what_they_are(tmp_path, data, said):
     path.write_bytes(data)
     with pytest.raises(InputUnreadable, match=re.escape(said)):
         detect(path, REGIONS, NOW_S)
+
+
+def test_days_are_proposed_though_the_number_is_asked(tmp_path):
+    """The page reads by a proposal whose number a person chose: its days go with it where they are
+    clear, and are asked then where they are not.
+    """
+    path = tmp_path / "x.csv"
+    head = "date,phone,contact phone\n"
+    path.write_text(head + "20/11/2026,0812345678,0812345111\n21/11/2026,0812345679,0812345111\n")
+    (one,) = detect(path, ("TH",), NOW_S)
+    assert one.question is not None
+    assert (one.question.option, one.dates.order) == ("--number", "day-month")
+    path.write_text(head + "01/02/2026,0812345678,0812345111\n03/02/2026,0812345679,0812345111\n")
+    (one,) = detect(path, ("TH",), NOW_S)
+    assert one.question is not None
+    assert (one.question.option, one.dates.order) == ("--number", "iso")
+    (one,) = detect(path, ("TH",), NOW_S, "phone")
+    assert one.question is not None
+    assert one.question.option == "--dates"
