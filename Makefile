@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign matrix check lint fast bench bench-peers run fmt docs docs-reference docs-metrics picture dashboards lock deb release clean
+.PHONY: help setup demo exercise test campaign matrix check lint fast bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -80,6 +80,9 @@ docs: setup ## build the documentation into build/docs; a broken link or a warni
 
 docs-reference: setup ## write what partners fetch: JSON Schema, AsyncAPI, OpenAPI (docs/reference)
 	@$(BIN)/python -m tests.tools.docs --schemas
+
+catalogues: setup ## bring the page's translations up to date with its texts (stream/edge/http/languages)
+	@$(BIN)/python -m tests.tools.catalogues
 
 docs-metrics: setup ## write the metrics' catalogue into deploy/METRICS.md
 	@$(BIN)/python -m tests.tools.write_metrics

@@ -36,11 +36,12 @@ from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)
 
-_SHOWN: Final = (
+SHOWN: Final = (
     *(Key.DAYS_TOLD, Key.LISTED, Key.BLOCKED, Key.FLAGGED, Key.SIMULATED, Key.CHANGES),
     *(Key.IN_TIME, Key.IN_FORCE_P50, Key.HELD, Key.REFUSED, Key.SIGHTINGS, Key.PENDING),
     Key.OVERDUE,
 )
+"""Figures of a report that the page has; the whole report has all."""
 _LINES_MAX: Final = 500_000
 """Lines of a report that are read: more than one of 400 days has."""
 _PERIOD_CHARS: Final = 30
@@ -128,7 +129,7 @@ async def agreement(
         period=period,
         months=[month, month.before()],
         figures=await _figures(visit, held, period) if inside and period else PeriodFigures(),
-        keys=[(key, FIGURES[key]) for key in _SHOWN],
+        keys=[(key, FIGURES[key]) for key in SHOWN],
         shown=shown,
         now_s=at_s,
     )

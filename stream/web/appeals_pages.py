@@ -9,6 +9,7 @@ from stream.core.model.agreement import owner_of
 from stream.core.model.appeal import OPEN, Appeal, AppealState
 from stream.core.model.errors import AppealUnknown
 from stream.edge.http.appeal_routes import STATES, AppealAnswer
+from stream.edge.http.languages import noted
 from stream.edge.http.tokens import ClientRole
 from stream.web.listing import TableQuery, cut
 from stream.web.session_deps import FormChange, Visit, changes, sees
@@ -23,9 +24,11 @@ _ORDERS: Final[Mapping[str, Callable[[Appeal], Any]]] = {
     "state": lambda one: (one.state, one.deadline_at_s),
 }
 _DONE: Final[Mapping[AppealAnswer, str]] = {
-    AppealAnswer.FORWARD: "Its owner is asked; the number stays blocked until somebody answers.",
-    AppealAnswer.REDRESS: "Redressed: the number is not blocked any more, within a second.",
-    AppealAnswer.REJECT: "Rejected: the block stays.",
+    AppealAnswer.FORWARD: noted(
+        "Its owner is asked; the number stays blocked until somebody answers."
+    ),
+    AppealAnswer.REDRESS: noted("Redressed: the number is not blocked any more, within a second."),
+    AppealAnswer.REJECT: noted("Rejected: the block stays."),
 }
 _Id = Annotated[str, Path(max_length=32)]
 

@@ -11,6 +11,8 @@ from fastapi.responses import StreamingResponse
 from stream.core.model import csv_cells
 from stream.core.model.decision import Decision
 from stream.core.numbers.number import masked
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import see_other
 from stream.edge.http.tokens import ClientRole
@@ -81,11 +83,13 @@ async def save_view(request: Request, visit: Annotated[Visit, sees(ClientRole.VI
     name = text_in(fields, "name", VIEW_NAME_CHARS_MAX)
     view = _view_of(dict(parse_qsl(fields.get("view", "")[:_VIEW_CHARS_MAX])))
     if not name or not view:
-        raise ProblemError(ProblemKind.MALFORMED, "choose a filter, then name the view")
+        raise ProblemError(ProblemKind.MALFORMED, noted("choose a filter, then name the view"))
     if not await _views(visit).save(visit.client.name, name, view):
         text = f"you have {VIEWS_MAX} views; remove one first"
         raise ProblemError(ProblemKind.CONFLICT, text)
-    await visit.parts.sessions.tell(visit.cookie, visit.session, f"View saved: {name}")
+    await visit.parts.sessions.tell(
+        visit.cookie, visit.session, _("View saved: %(name)s", name=name)
+    )
     return see_other(f"/decisions?{view}")
 
 

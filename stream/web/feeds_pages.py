@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.feeds.feed import FeedState
@@ -80,7 +82,7 @@ async def feed(visit: Annotated[Visit, sees(ClientRole.VIEWER)], name: _Name) ->
     """Show one feed: its settings, its last versions, and why one was held or refused."""
     known = await visit.parts.feeds.now()
     if name not in known.setups and name not in known.wrong:
-        raise ProblemError(ProblemKind.NOT_FOUND, "there is no such feed")
+        raise ProblemError(ProblemKind.NOT_FOUND, noted("there is no such feed"))
     state = (await visit.parts.feeds.states([name]))[name]
     setup = known.setups.get(name)
     return visit.page(
@@ -92,9 +94,9 @@ async def feed(visit: Annotated[Visit, sees(ClientRole.VIEWER)], name: _Name) ->
         versions=[
             (what, record)
             for what, record in (
-                ("Waits for a person", state.held),
-                ("Last accepted", state.accepted),
-                ("Last refused", state.refused),
+                (noted("Waits for a person"), state.held),
+                (noted("Last accepted"), state.accepted),
+                (noted("Last refused"), state.refused),
             )
             if record is not None
         ],
@@ -107,7 +109,9 @@ async def feed(visit: Annotated[Visit, sees(ClientRole.VIEWER)], name: _Name) ->
 async def pull(change: Annotated[FormChange, changes()], name: _Name) -> Response:
     """Fetch it once, now: `ringfence feeds pull`. Its page shows the outcome."""
     if name not in (await change.visit.parts.feeds.now()).setups:
-        raise ProblemError(ProblemKind.NOT_FOUND, "there is no feed of this name that can be used")
+        raise ProblemError(
+            ProblemKind.NOT_FOUND, noted("there is no feed of this name that can be used")
+        )
     ran = await change.run(["feeds", "pull", name], "fetched", _FETCHED)
     said = " ".join(line.strip() for line in ran.lines) or ran.said
-    return await change.done(f"/feeds/{name}", f"Fetched: {said}"[:_NOTICE_CHARS])
+    return await change.done(f"/feeds/{name}", _("Fetched: %(text)s", text=said)[:_NOTICE_CHARS])

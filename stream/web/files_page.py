@@ -21,6 +21,7 @@ from stream.core.model.free_text import line_of
 from stream.edge.http.api.commands import Ran
 from stream.edge.http.api.push_intake import may_push
 from stream.edge.http.api.push_routes import NAME_CHARS_MAX, decided
+from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.feeds.feed_sources import FeedSetup
@@ -33,12 +34,12 @@ router = APIRouter(include_in_schema=False)
 LINES_MAX: Final = 200_000
 """Lines of a command's JSON: some hundred rejected rows, formatted for people."""
 _MEANINGS: Final = {
-    "number": "the number to block",
-    "category": "category",
-    "reported_at": "when it was reported",
-    "expires_at": "when it ends",
-    "confidence": "confidence, 0 to 100",
-    "source": "who reported it",
+    "number": noted("the number to block"),
+    "category": noted("category"),
+    "reported_at": noted("when it was reported"),
+    "expires_at": noted("when it ends"),
+    "confidence": noted("confidence, 0 to 100"),
+    "source": noted("who reported it"),
 }
 assert set(_MEANINGS) == set(FIELDS)
 _REGIONS: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
@@ -90,7 +91,7 @@ async def _step(request: Request, visit: Visit) -> AsyncIterator[FileStep]:
         try:
             form = msgspec.json.decode(received.fields, type=FileForm)
         except (*UNREADABLE, ValueError) as error:
-            raise ProblemError(ProblemKind.MALFORMED, "the form cannot be read") from error
+            raise ProblemError(ProblemKind.MALFORMED, noted("the form cannot be read")) from error
         check_origin(request, {"csrf": form.csrf}, visit.session.csrf)
         setup = await push.feed_of(visit.client, form.feed)
         yield FileStep(visit, form, setup, received.path)
@@ -163,4 +164,4 @@ def _json_in(ran: Ran, fine: set[int]) -> dict[str, Any]:
         found = None
     if isinstance(found, dict):
         return found
-    raise ProblemError(ProblemKind.CONFLICT, ran.said or "the log says why")
+    raise ProblemError(ProblemKind.CONFLICT, ran.said or noted("the log says why"))

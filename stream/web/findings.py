@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.core.filters.bloom import RATE_MAX
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import lasting, many, ngettext
 from stream.ops.monitor.dashboard import Overview, ProcessState, ProcessStatus
 from stream.ops.monitor.targets import STARTED_BY, ProcessKind
-from stream.ops.schema.durations import spelled
 from stream.web.live_figures import BEHIND_S, STALE_S
 
 REGISTER: Final = "RegisterLostData"
@@ -75,49 +76,59 @@ def _processes(seen: Overview) -> Iterator[HealthFinding]:
         started = STARTED_BY.get(one.kind, "")
         heading = _OF_KIND.get(one.kind, PROCESS)
         if one.state is ProcessState.NOT_READY:
-            means = f"missing: {'; '.join(one.missing) or 'it does not say what'}"
+            missing = "; ".join(one.missing) or _("it does not say what")
+            means = _("missing: %(what)s", what=missing)
             yield HealthFinding(
-                "warn", f"{one.place.name} is not ready", means, "its log says more", heading
+                "warn",
+                _("%(process)s is not ready", process=one.place.name),
+                means,
+                _("its log says more"),
+                heading,
             )
         elif one.state is ProcessState.AWAY:
-            since = f" for {spelled(seen.at_s - one.since_s)}" if one.since_s else ""
-            what = f"{one.place.name} does not answer{since}"
-            yield HealthFinding(
-                "bad", what, one.why, f"start it: {started}" if started else "", heading
-            )
+            name, since_s = one.place.name, one.since_s
+            what = _("%(process)s does not answer", process=name)
+            if since_s:
+                time = lasting(seen.at_s - since_s)
+                what = _("%(process)s does not answer for %(time)s", process=name, time=time)
+            yield HealthFinding("bad", what, one.why, _started(started), heading)
         elif one.state is ProcessState.UNHEARD and one.kind is ProcessKind.ENGINE:
-            means = f"no call is decided by it ({one.why})"
+            means = _("no call is decided by it (%(why)s)", why=one.why)
             yield HealthFinding(
-                "bad", "the engine was never heard", means, f"start it: {started}", ENGINE
+                "bad", _("the engine was never heard"), means, _started(started), ENGINE
             )
         if one.restarts > 1:
-            what = f"{one.place.name} restarted {one.restarts} times"
+            what = _(
+                "%(process)s restarted %(count)s times",
+                process=one.place.name,
+                count=many(one.restarts),
+            )
             yield HealthFinding(
                 "warn",
                 what,
-                "it crashes and the supervisor restarts it",
-                "its log says why",
+                _("it crashes and the supervisor restarts it"),
+                _("its log says why"),
                 RESTARTS,
             )
 
 
 def _servers(seen: Overview) -> Iterator[HealthFinding]:
     if seen.kafka_up is False:
-        means = "calls wait undecided; none is lost, and they are decided once it is back"
-        yield HealthFinding("bad", "Kafka does not answer", means, "look at the brokers", KAFKA)
+        means = _("calls wait undecided; none is lost, and they are decided once it is back")
+        what = _("Kafka does not answer")
+        yield HealthFinding("bad", what, means, _("look at the brokers"), KAFKA)
     if seen.register_up is False:
-        means = "decisions go on from the last good lists; changes wait"
-        yield HealthFinding(
-            "bad", "the list store (Redis) does not answer", means, "look at it", REGISTER
-        )
+        means = _("decisions go on from the last good lists; changes wait")
+        what = _("the list store (Redis) does not answer")
+        yield HealthFinding("bad", what, means, _("look at it"), REGISTER)
     if seen.sinks.redis_up is False:
-        means = "proxies go on with the keys that they have"
-        yield HealthFinding("bad", "the proxies' Redis does not answer", means, "look at it", KEYS)
+        means = _("proxies go on with the keys that they have")
+        what = _("the proxies' Redis does not answer")
+        yield HealthFinding("bad", what, means, _("look at it"), KEYS)
     for endpoint in seen.sinks.webhooks_failing:
-        means = "what it should be told waits"
-        yield HealthFinding(
-            "warn", f"webhook {endpoint} fails", means, "the sink's log has its answers", WEBHOOK
-        )
+        what = _("webhook %(endpoint)s fails", endpoint=endpoint)
+        means, do = _("what it should be told waits"), _("the sink's log has its answers")
+        yield HealthFinding("warn", what, means, do, WEBHOOK)
 
 
 def _calls(seen: Overview) -> Iterator[HealthFinding]:
@@ -126,61 +137,73 @@ def _calls(seen: Overview) -> Iterator[HealthFinding]:
         wait_s = count / per_s if per_s else 0.0
         if wait_s > BEHIND_S[0]:
             mark = "bad" if wait_s > BEHIND_S[1] else "warn"
-            means = f"{count:,} calls, {spelled(wait_s)}: blocks come late"
-            yield HealthFinding(
-                mark, f"topic {topic} is behind", means, "more workers or partitions", LAG
-            )
+            time = lasting(wait_s)
+            means = _("%(count)s calls, %(time)s: blocks come late", count=many(count), time=time)
+            what = _("topic %(topic)s is behind", topic=topic)
+            yield HealthFinding(mark, what, means, _("more workers or partitions"), LAG)
     if seen.partitions_stopped:
-        what = f"{seen.partitions_stopped} partitions have stopped"
-        yield HealthFinding(
-            "bad", what, "their calls wait", "the engine's log names the record", STOPPED
-        )
+        count = seen.partitions_stopped
+        what = ngettext("%(num)s partition has stopped", "%(num)s partitions have stopped", count)
+        do = _("the engine's log names the record")
+        yield HealthFinding("bad", what, _("their calls wait"), do, STOPPED)
 
 
 def _lists(seen: Overview) -> Iterator[HealthFinding]:
     for one in seen.lists:
         if one.out_of_scope:
-            what = f"{one.name} matched {one.out_of_scope:,} numbers that it may not name"
-            means = "they were only observed; its hashes name other countries' numbers, or ours"
-            do = f"ask its owner; ringfence lists show {one.name} says what it may name"
+            what = _(
+                "%(list)s matched %(count)s numbers that it may not name",
+                list=one.name,
+                count=many(one.out_of_scope),
+            )
+            means = _("they were only observed; its hashes name other countries' numbers, or ours")
+            do = _(
+                "ask its owner; ringfence lists show %(list)s says what it may name", list=one.name
+            )
             yield HealthFinding("warn", what, means, do, SCOPE)
         if one.age_s is not None and one.age_s > STALE_S:
-            means = f"not compared with the list store for {spelled(one.age_s)}"
-            yield HealthFinding(
-                "warn", f"{one.name} is old in the engine", means, "its log says why", STALE
-            )
+            means = _("not compared with the list store for %(time)s", time=lasting(one.age_s))
+            what = _("%(list)s is old in the engine", list=one.name)
+            yield HealthFinding("warn", what, means, _("its log says why"), STALE)
     if seen.bare_chance is not None and seen.bare_chance > RATE_MAX:
-        what = f"lists without entries match {seen.bare_chance:.1%} of all numbers by chance"
-        means = "nothing confirms such a match, and innocent callers are among them"
-        do = "ask their owners for fingerprints, or for filters with a smaller error rate"
+        share = f"{seen.bare_chance:.1%}"
+        what = _("lists without entries match %(share)s of all numbers by chance", share=share)
+        means = _("nothing confirms such a match, and innocent callers are among them")
+        do = _("ask their owners for fingerprints, or for filters with a smaller error rate")
         yield HealthFinding("warn", what, means, do, COARSE)
     for feed in seen.feeds:
         if feed.held:
-            means = "the last good version stays in force"
-            what = f"a version of feed {feed.name} waits for a person"
+            means = _("the last good version stays in force")
+            what = _("a version of feed %(feed)s waits for a person", feed=feed.name)
             yield HealthFinding("warn", what, means, f"ringfence feeds held {feed.name}", HELD)
         if feed.failures:
-            what = f"feed {feed.name} failed {feed.failures} times"
+            count = many(feed.failures)
+            what = _("feed %(feed)s failed %(count)s times", feed=feed.name, count=count)
             do = f"ringfence feeds show {feed.name}"
-            yield HealthFinding("warn", what, "its entries end with their time", do, FEED_DOWN)
+            yield HealthFinding("warn", what, _("its entries end with their time"), do, FEED_DOWN)
         if feed.file_wrong:
-            what = f"the file of feed {feed.name} is wrong"
+            what = _("the file of feed %(feed)s is wrong", feed=feed.name)
             do = "ringfence feeds check"
-            yield HealthFinding("warn", what, "it is followed as before", do, FEED_FILE)
+            yield HealthFinding("warn", what, _("it is followed as before"), do, FEED_FILE)
 
 
 def _people(seen: Overview) -> Iterator[HealthFinding]:
     if seen.appeals_overdue:
         late = seen.appeals_overdue
-        what = "an appeal is overdue" if late == 1 else f"{late:,} appeals are overdue"
-        means = "somebody was promised an answer"
+        what = ngettext("an appeal is overdue", "%(num)s appeals are overdue", late)
+        means = _("somebody was promised an answer")
         yield HealthFinding("bad", what, means, "ringfence appeals list --overdue", OVERDUE)
     for role, left_s in seen.roles_left_s.items():
         if left_s < _ROLE_LEFT_S:
-            what = f"the signature of role {role} ends in {spelled(max(left_s, 0.0))}"
+            time = lasting(max(left_s, 0.0))
+            what = _("the signature of role %(role)s ends in %(time)s", role=role, time=time)
             mark = "bad" if left_s <= 0 else "warn"
-            means = "partners refuse what we publish from then on"
+            means = _("partners refuse what we publish from then on")
             yield HealthFinding(mark, what, means, "ringfence exchange resign", SIGNATURE)
+
+
+def _started(command: str) -> str:
+    return _("start it: %(command)s", command=command) if command else ""
 
 
 def state_mark(process: ProcessStatus) -> str:

@@ -16,6 +16,8 @@ from stream.core.filters.blocklists import LiveList
 from stream.core.model.agreement import owner_of
 from stream.core.model.entry import Category
 from stream.edge.http.api.commands import Ran
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.feeds.feed import FeedState
@@ -126,7 +128,7 @@ async def _head(visit: Visit, name: str) -> ListHead:
     if visit.owns(owner_of(name)):
         head = await (await visit.parts.list_store()).past.head(name)
     if head is None:
-        raise ProblemError(ProblemKind.NOT_FOUND, "there is no such list")
+        raise ProblemError(ProblemKind.NOT_FOUND, noted("there is no such list"))
     return head
 
 
@@ -187,7 +189,9 @@ async def diff(
     head = await _head(visit, f"{owner}/{name}")
     words = ["lists", "diff", head.name, str(old), str(new), "--format", "json"]
     ran = await visit.parts.commands.look(words, (page - 1) * DIFF_ROWS, DIFF_ROWS)
-    return _diff_page(visit, head, ran, page, title=f"Generation {old} to {new}")
+    return _diff_page(
+        visit, head, ran, page, title=_("Generation %(old)s to %(new)s", old=old, new=new)
+    )
 
 
 @router.get("/lists/{owner}/{name}/held/{feed}")
@@ -202,7 +206,7 @@ async def held(
     head = await _head(visit, f"{owner}/{name}")
     words = ["feeds", "diff", _feed_of(feed), "--format", "json"]
     ran = await visit.parts.commands.look(words, (page - 1) * DIFF_ROWS, DIFF_ROWS)
-    return _diff_page(visit, head, ran, page, title=f"Held version of feed {feed}")
+    return _diff_page(visit, head, ran, page, title=_("Held version of feed %(feed)s", feed=feed))
 
 
 def _diff_page(visit: Visit, head: ListHead, ran: Ran, page: int, *, title: str) -> Response:
@@ -239,7 +243,9 @@ async def rollback(
     head = await _head(change.visit, f"{owner}/{name}")
     generation = change.fields.get("generation", "")
     if not generation.isascii() or not generation.isdigit() or len(generation) > 12:
-        raise ProblemError(ProblemKind.MALFORMED, "name the generation to go back to, a number")
+        raise ProblemError(
+            ProblemKind.MALFORMED, noted("name the generation to go back to, a number")
+        )
     return await _done(change, head, ["lists", "rollback", head.name, generation])
 
 
@@ -263,7 +269,7 @@ async def _waiting(change: FormChange, head: ListHead) -> list[str]:
     known = {one.feed.name for one in (await change.visit.parts.feeds.now()).of_list(head.name)}
     if feed not in known or not version.isalnum():
         raise ProblemError(
-            ProblemKind.MALFORMED, "the form names no version of a feed of this list"
+            ProblemKind.MALFORMED, noted("the form names no version of a feed of this list")
         )
     return [feed, f"--version={version}"]
 
@@ -271,10 +277,12 @@ async def _waiting(change: FormChange, head: ListHead) -> list[str]:
 def _feed_of(name: str) -> str:
     """Return a feed's name as a word of a command: none that begins like an option."""
     if name.startswith("-"):
-        raise ProblemError(ProblemKind.NOT_FOUND, "there is no such feed")
+        raise ProblemError(ProblemKind.NOT_FOUND, noted("there is no such feed"))
     return name
 
 
 async def _done(change: FormChange, head: ListHead, words: list[str]) -> Response:
     ran = await change.run(words)
-    return await change.done(f"/lists/{head.name}", f"Done: {' '.join(ran.lines)[:300]}")
+    return await change.done(
+        f"/lists/{head.name}", _("Done: %(text)s", text=" ".join(ran.lines)[:300])
+    )

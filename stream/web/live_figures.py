@@ -14,12 +14,13 @@ from typing import Any, Final
 import msgspec
 
 from stream.core.model.appeal import OPEN
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import lasting, many, ngettext, reader, word
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
 from stream.ops.monitor.collect import Monitor, TrailPoint
 from stream.ops.monitor.dashboard import ListOverview, Overview, ProcessState
-from stream.ops.schema.durations import spelled
 from stream.web.chart_history import ChartHistory, ChartSpan
 from stream.web.store_watch import StoreFigures, no_store
 
@@ -56,14 +57,21 @@ def tiles(seen: Overview, store_fault: str = "") -> tuple[Tile, ...]:
     `store_fault` says why feeds and appeals could not be read from the list store.
     """
     found = (
-        Tile("calls", "Calls", _rate(seen.calls_per_s), "/s", _rejected(seen), link="/decisions"),
+        Tile(
+            "calls", _("Calls"), _rate(seen.calls_per_s), "/s", _rejected(seen), link="/decisions"
+        ),
         _decided(seen),
         _blocked(seen),
         _latency(seen),
         _lag(seen),
         _lists(seen),
-        _up("kafka", "Kafka", seen.kafka_up, "calls wait; none is lost"),
-        _up("register", "List store", seen.register_up, "decisions go on from the last good lists"),
+        _up("kafka", "Kafka", seen.kafka_up, _("calls wait; none is lost")),
+        _up(
+            "register",
+            _("List store"),
+            seen.register_up,
+            _("decisions go on from the last good lists"),
+        ),
         _feeds(seen, store_fault),
         _appeals(seen, store_fault),
     )
@@ -76,10 +84,10 @@ def _explained(tile: Tile, seen: Overview) -> Tile:
         return tile
     ready = [one for one in seen.engine if one.state is not ProcessState.UNHEARD]
     if not ready:
-        return replace(tile, more="no engine answers", link="/health")
+        return replace(tile, more=_("no engine answers"), link="/health")
     if tile.key in {"latency", "decisions", "blocked"} and seen.calls_per_s is not None:
-        return replace(tile, more="no call was decided just now")
-    return replace(tile, more="known after the next look, in a few seconds", link="/health")
+        return replace(tile, more=_("no call was decided just now"))
+    return replace(tile, more=_("known after the next look, in a few seconds"), link="/health")
 
 
 def behind(lists: Iterable[ListOverview]) -> list[ListOverview]:
@@ -127,7 +135,7 @@ def event(at_s: float, html: str, drawn: list[list[float | None]]) -> bytes:
 def _rate(value: float | None) -> str:
     if value is None:
         return _NOT_KNOWN
-    return f"{value:,.1f}" if 0 < value < 10 else f"{value:,.0f}"
+    return many(value)
 
 
 def _short(value: float | None) -> float | None:
@@ -140,82 +148,93 @@ def _ms(value: float | None) -> float | None:
 
 def _rejected(seen: Overview) -> str:
     rejected = sum(seen.rejected_per_s.values())
-    return f"{_rate(rejected)} a second cannot be read" if rejected else ""
+    return _("%(rate)s a second cannot be read", rate=_rate(rejected)) if rejected else ""
 
 
 def _decided(seen: Overview) -> Tile:
     verdicts = seen.decisions_per_s
     whole = sum(verdicts.values()) if verdicts else None
-    more = ", ".join(f"{_rate(rate)} {verdict}" for verdict, rate in sorted(verdicts.items()))
-    return Tile("decisions", "Decisions", _rate(whole), "/s", more, link="/decisions")
+    more = ", ".join(f"{_rate(rate)} {word(verdict)}" for verdict, rate in sorted(verdicts.items()))
+    return Tile("decisions", _("Decisions"), _rate(whole), "/s", more, link="/decisions")
 
 
 def _blocked(seen: Overview) -> Tile:
     verdicts = seen.decisions_per_s
     whole, blocked = sum(verdicts.values()), verdicts.get("block", 0.0)
-    share = f"{blocked / whole * 100:.2f} % of decisions" if whole else ""
+    part = f"{blocked / whole * 100:.2f} %" if whole else ""
+    share = _("%(share)s of decisions", share=part) if whole else ""
     simulated = sum(seen.simulated_per_s.values())
-    tried = f"; {_rate(simulated)} a second on trial" if simulated else ""
+    tried = "; " + _("%(rate)s a second on trial", rate=_rate(simulated)) if simulated else ""
     value = _rate(blocked if verdicts else None)
-    return Tile("blocked", "Blocked", value, "/s", share + tried, link="/decisions?verdict=block")
+    return Tile(
+        "blocked", _("Blocked"), value, "/s", share + tried, link="/decisions?verdict=block"
+    )
 
 
 def _latency(seen: Overview) -> Tile:
     p50_s, p99_s = seen.latency_p50_s, seen.latency_p99_s
-    more = "half within " + spelled(p50_s) if p50_s is not None else ""
+    more = _("half within %(time)s", time=lasting(p50_s)) if p50_s is not None else ""
     mark = "warn" if p99_s is not None and p99_s > LATE_S else ""
     value = _NOT_KNOWN if p99_s is None else f"{p99_s * 1000:,.3g}"
-    return Tile("latency", "99 % decided within", value, "ms", more, mark, "/health")
+    return Tile("latency", _("99 % decided within"), value, "ms", more, mark, "/health")
 
 
 def _lag(seen: Overview) -> Tile:
+    name, unit = _("Waiting for a decision"), _("calls")
     if not seen.lag:
-        return Tile("lag", "Waiting for a decision", _NOT_KNOWN, "calls", link="/health")
+        return Tile("lag", name, _NOT_KNOWN, unit, link="/health")
     whole = sum(seen.lag.values())
     wait_s = whole / seen.calls_per_s if seen.calls_per_s else 0.0
     mark = "bad" if wait_s > BEHIND_S[1] else "warn" if wait_s > BEHIND_S[0] else ""
-    more = f"{spelled(wait_s)} behind" if wait_s >= 1 else "up to date" if not whole else ""
+    more = _("%(time)s behind", time=lasting(wait_s)) if wait_s >= 1 else ""
+    more = more or ("" if whole else _("up to date"))
     if seen.partitions_stopped:
-        more, mark = f"{seen.partitions_stopped} partitions have stopped", "bad"
-    return Tile("lag", "Waiting for a decision", f"{whole:,}", "calls", more, mark, "/health")
+        count = seen.partitions_stopped
+        more = ngettext("%(num)s partition has stopped", "%(num)s partitions have stopped", count)
+        mark = "bad"
+    return Tile("lag", name, many(whole), unit, more, mark, "/health")
 
 
 def _lists(seen: Overview) -> Tile:
     ages = [one.age_s for one in seen.lists if one.age_s is not None]
-    oldest_s = max(ages, default=None)
-    more = f"the oldest compared {spelled(oldest_s)} ago" if oldest_s is not None else ""
-    mark = "warn" if oldest_s is not None and oldest_s > STALE_S else ""
-    value = f"{len(seen.lists):,}" if seen.engine else _NOT_KNOWN
-    return Tile("lists", "Lists in force", value, "", more, mark, "/lists")
+    oldest_s = max(ages, default=0.0)
+    more = _("the oldest compared %(time)s ago", time=lasting(oldest_s)) if ages else ""
+    mark = "warn" if oldest_s > STALE_S else ""
+    value = many(len(seen.lists)) if seen.engine else _NOT_KNOWN
+    return Tile("lists", _("Lists in force"), value, "", more, mark, "/lists")
 
 
 def _up(key: str, name: str, up: bool | None, meanwhile: str) -> Tile:
     if up is None:
         return Tile(key, name, _NOT_KNOWN, link="/health")
-    value, more, mark = ("up", "", "") if up else ("away", meanwhile, "bad")
+    value, more, mark = (_("up"), "", "") if up else (_("away"), meanwhile, "bad")
     return Tile(key, name, value, "", more, mark, "/health")
 
 
 def _feeds(seen: Overview, store_fault: str) -> Tile:
     held = sum(feed.held for feed in seen.feeds)
     failing = sum(bool(feed.failures or feed.file_wrong) for feed in seen.feeds)
-    more = [f"{held} {'has' if held == 1 else 'have'} a held version"] if held else []
-    more += [f"{failing} {'is' if failing == 1 else 'are'} down"] if failing else []
+    name, more = _("Feeds"), []
+    if held:
+        more += [ngettext("%(num)s has a held version", "%(num)s have a held version", held)]
+    if failing:
+        more += [ngettext("%(num)s is down", "%(num)s are down", failing)]
     if not seen.feeds and store_fault:
-        return Tile("feeds", "Feeds", _NOT_KNOWN, "", store_fault, "", "/health")
+        return Tile("feeds", name, _NOT_KNOWN, "", _(store_fault), "", "/health")
     link = "/feeds?which=down" if failing else "/feeds?which=waits" if held else "/feeds"
-    text, mark = ", ".join(more) or ("" if seen.feeds else "none is set up"), "warn" if more else ""
-    return Tile("feeds", "Feeds", f"{len(seen.feeds):,}", "", text, mark, link)
+    text = ", ".join(more) or ("" if seen.feeds else _("none is set up"))
+    return Tile("feeds", name, many(len(seen.feeds)), "", text, "warn" if more else "", link)
 
 
 def _appeals(seen: Overview, store_fault: str) -> Tile:
+    name = _("Appeals open")
     if not seen.appeals and store_fault:
-        return Tile("appeals", "Appeals open", _NOT_KNOWN, "", store_fault, "", "/health")
+        return Tile("appeals", name, _NOT_KNOWN, "", _(store_fault), "", "/health")
     waiting = sum(seen.appeals.get(state, 0) for state in OPEN)
     late = seen.appeals_overdue or 0
-    more, mark = (f"{late:,} overdue", "bad") if late else ("", "")
+    more, mark = (_("%(num)s overdue", num=many(late)), "bad") if late else ("", "")
     link = "/appeals?overdue=1" if late else "/appeals"
-    return Tile("appeals", "Appeals open", f"{waiting:,}", "", more, mark, link)
+    return Tile("appeals", name, many(waiting), "", more, mark, link)
 
 
 LOOK_S: Final = 5.0
@@ -243,7 +262,7 @@ class LiveFigures:
     watchers: int = field(init=False, default=0)
     _store_fault: str = field(init=False, default="")
     _before_s: float = field(init=False, default=0.0)
-    _events: dict[ChartSpan, bytes] = field(init=False, default_factory=dict)
+    _events: dict[tuple[ChartSpan, str], bytes] = field(init=False, default_factory=dict)
     _next: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _closed: bool = field(init=False, default=False)
 
@@ -313,14 +332,14 @@ class LiveFigures:
             after_s = seen.at_s
 
     def _event(self, seen: Overview, span: ChartSpan, after_s: float) -> bytes:
-        """Return the event of a viewer with all up to `after_s`: mostly the same for everybody."""
-        newest = after_s == self._before_s
-        if newest and span in self._events:
-            return self._events[span]
+        """Return the event of a viewer with all up to `after_s`: one for each span and language."""
+        newest, key = after_s == self._before_s, (span, reader())
+        if newest and key in self._events:
+            return self._events[key]
         html = fragment("figures.html", **self.given(span))
         made = event(seen.at_s, html, points(self.history.points(span), after_s=after_s))
         if newest:
-            self._events[span] = made
+            self._events[key] = made
         return made
 
     def close(self) -> None:

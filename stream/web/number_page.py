@@ -16,6 +16,8 @@ from stream.core.model.decision import Decision
 from stream.core.model.entry import Category
 from stream.core.numbers.number import Kind as NumberKind
 from stream.core.numbers.number import parse
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import noted, word
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.web.session_deps import (
@@ -84,7 +86,7 @@ async def answer(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWE
         return await _form(visit, asked, str(error))
     ran = await visit.parts.commands.look([*words, number])
     if ran.code not in _FOUND:
-        return await _form(visit, asked, ran.said or "the log says why")
+        return await _form(visit, asked, ran.said or noted("the log says why"))
     why: dict[str, Any] = msgspec.json.decode("\n".join(ran.lines))
     settings = visit.parts.settings
     home = settings.calls.home_country
@@ -113,16 +115,16 @@ async def allow(change: Annotated[FormChange, changes()]) -> Response:
     days = change.fields.get("days", "")
     if days:
         if not days.isascii() or not days.isdigit() or len(days) > 4:
-            raise ProblemError(ProblemKind.MALFORMED, "days must be a number, or empty")
+            raise ProblemError(ProblemKind.MALFORMED, noted("days must be a number, or empty"))
         words.append(f"--expires-in={days}d")
-    return await _done(change, words, "It is not blocked any more, within a second.")
+    return await _done(change, words, noted("It is not blocked any more, within a second."))
 
 
 @router.post("/number/disallow")
 async def disallow(change: Annotated[FormChange, changes()]) -> Response:
     """Remove its allow entry: `ringfence allow remove`."""
     words = ["allow", "remove", _number(change.visit, change.fields)]
-    return await _done(change, words, "It is not allowed any more; lists decide again.")
+    return await _done(change, words, noted("It is not allowed any more; lists decide again."))
 
 
 @router.post("/number/appeal")
@@ -130,7 +132,7 @@ async def appeal(change: Annotated[FormChange, changes()]) -> Response:
     """Open an appeal: `ringfence appeals create`."""
     contact = text_in(change.fields, "contact", APPELLANT_CHARS_MAX)
     words = ["appeals", "create", _number(change.visit, change.fields), f"--appellant={contact}"]
-    return await _done(change, words, "The appeal is open.", "/appeals?sort=-received")
+    return await _done(change, words, noted("The appeal is open."), "/appeals?sort=-received")
 
 
 @router.post("/number/list")
@@ -138,17 +140,17 @@ async def listed(change: Annotated[FormChange, changes()]) -> Response:
     """Add it to a list of ours: `ringfence lists add`."""
     category = change.fields.get("category", "")
     if category not in {one.label for one in Category}:
-        raise ProblemError(ProblemKind.MALFORMED, "name a category")
+        raise ProblemError(ProblemKind.MALFORMED, noted("name a category"))
     number = _number(change.visit, change.fields)
     words = ["lists", "add", await _ours(change), number, f"--category={category}"]
-    return await _done(change, words, "The number is on the list.")
+    return await _done(change, words, noted("The number is on the list."))
 
 
 @router.post("/number/unlist")
 async def unlisted(change: Annotated[FormChange, changes()]) -> Response:
     """Remove it from a list of ours: `ringfence lists remove`."""
     words = ["lists", "remove", await _ours(change), _number(change.visit, change.fields)]
-    return await _done(change, words, "The number is off the list.")
+    return await _done(change, words, noted("The number is off the list."))
 
 
 def _number(visit: Visit, fields: Fields) -> str:
@@ -223,9 +225,12 @@ def chains(why: Mapping[str, Any]) -> list[Chain]:
     end = [_decided(why), _switch(why)]
     held = [one for one in why["lists"] if one["state"] in _HOLDS][:CHAINS_MAX]
     if not held:
-        return [Chain("No list holds the number", end)]
+        return [Chain(_("No list holds the number"), end)]
     return [
-        Chain(f"From a report to the switch, by {one['list']}", [*_listed(one, why), *end])
+        Chain(
+            _("From a report to the switch, by %(list)s", list=one["list"]),
+            [*_listed(one, why), *end],
+        )
         for one in held
     ]
 
@@ -233,7 +238,7 @@ def chains(why: Mapping[str, Any]) -> list[Chain]:
 def _listed(held: Mapping[str, Any], why: Mapping[str, Any]) -> list[ChainBox]:
     reports = [one for one in held["reports"] if one["live"]] or held["reports"]
     sources = list(dict.fromkeys(str(one["source"]) for one in reports))
-    category = (held["category"] or "").replace("_", " ")
+    category = word(held["category"] or "")
     turns = [
         turn
         for turn in why.get("history", [])
@@ -242,41 +247,44 @@ def _listed(held: Mapping[str, Any], why: Mapping[str, Any]) -> list[ChainBox]:
     agreement = held["agreement"]
     return [
         ChainBox(
-            "Reported by",
-            _first_of(sources) or "unknown",
+            _("Reported by"),
+            _first_of(sources) or _("unknown"),
             category,
             str(max((one["reported_at"] or "" for one in reports), default="")),
         ),
         ChainBox(
-            "On list",
+            _("On list"),
             held["list"],
-            "unconfirmed" if held["state"] == "unconfirmed" else "",
+            word("unconfirmed") if held["state"] == "unconfirmed" else "",
             str(max((turn["at"] for turn in turns), default="")),
         ),
         ChainBox(
-            "Allowed by",
+            _("Allowed by"),
             agreement["title"]
             if agreement
-            else ("no agreement" if held["needs_agreement"] else "settings"),
-            f"at most {held['may']}",
+            else (_("no agreement") if held["needs_agreement"] else _("settings")),
+            _("at most %(action)s", action=word(held["may"])),
         ),
     ]
 
 
 def _decided(why: Mapping[str, Any]) -> ChainBox:
     call, made = why["call"], why["decided"]["decisions"]
-    told = (f"by {call['rule']}" if call["rule"] else "", f"would {call['would']}")
+    would = _("would %(action)s", action=word(call["would"] or ""))
+    told = (_("by %(source)s", source=call["rule"]) if call["rule"] else "", would)
     more = ", ".join(filter(None, told if call["would"] else told[:1]))
     at = str(made[0]["decided_at"]) if made else ""
-    return ChainBox("Decision", call["verdict"], more, at, _MARKS.get(call["verdict"], ""))
+    return ChainBox(_("Decision"), word(call["verdict"]), more, at, _MARKS.get(call["verdict"], ""))
 
 
 def _switch(why: Mapping[str, Any]) -> ChainBox:
     held, made = why["sinks"]["key"]["held"], why["decided"]["decisions"]
     if held:
-        return ChainBox("Switch", f"{held['action']} by key", f"bl:{held['entry']}")
+        return ChainBox(
+            _("Switch"), _("%(action)s by key", action=word(held["action"])), f"bl:{held['entry']}"
+        )
     did = ", ".join(f"{name} {what}" for name, what in made[0]["sinks"].items()) if made else ""
-    return ChainBox("Switch", "asked with each call", did or "no key in SIP proxies")
+    return ChainBox(_("Switch"), _("asked with each call"), did or _("no key in SIP proxies"))
 
 
 def _first_of(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from stream.config.feed_files import FeedContext, read_each
 from stream.config.settings import InsightSettings
 from stream.core.model.decision import Decision, read_decision
 from stream.core.model.errors import ConfigInvalid, Fault
+from stream.edge.http.languages import noted
 from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.state_store import FeedStateStore
@@ -101,7 +102,9 @@ _AGAIN_S: Final = 5.0
 """Seconds until the next try after a fault."""
 _FIRST_S: Final = 5.0
 """Seconds that the first look waits for the topic; then it shows what there is."""
-STILL_READING: Final = "the newest decisions are still being read from Kafka; reload the page"
+STILL_READING: Final = noted(
+    "the newest decisions are still being read from Kafka; reload the page"
+)
 
 
 @dataclass(slots=True)

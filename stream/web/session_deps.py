@@ -13,6 +13,7 @@ from stream.core.numbers.number import masked
 from stream.edge.http.api.commands import Ran
 from stream.edge.http.auth import from_elsewhere
 from stream.edge.http.bodies import FORM
+from stream.edge.http.languages import noted, read_by
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import page, see_other
 from stream.edge.http.tokens import Client, ClientRole
@@ -40,7 +41,7 @@ async def fields_of(request: Request) -> Fields:
     try:
         return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:
-        raise ProblemError(ProblemKind.MALFORMED, "the form cannot be read") from error
+        raise ProblemError(ProblemKind.MALFORMED, noted("the form cannot be read")) from error
 
 
 def check_origin(request: Request, fields: Fields, csrf: str) -> None:
@@ -52,7 +53,7 @@ def check_origin(request: Request, fields: Fields, csrf: str) -> None:
     if from_elsewhere(request.scope["headers"]) or not compare_digest(
         given.encode(), csrf.encode()
     ):
-        text = "this form did not come from a page of yours, or is too old: reload the page"
+        text = noted("this form did not come from a page of yours, or is too old: reload the page")
         raise ProblemError(ProblemKind.FORGED, text)
 
 
@@ -60,7 +61,7 @@ def reason_in(fields: Fields) -> str:
     """Return the reason of a change. Raises ProblemError where there is none."""
     reason = text_in(fields, "reason", REASON_CHARS_MAX)
     if not reason:
-        text = "give a reason: it is recorded in the audit log; nothing was changed"
+        text = noted("give a reason: it is recorded in the audit log; nothing was changed")
         raise ProblemError(ProblemKind.MALFORMED, text)
     return reason
 
@@ -81,7 +82,7 @@ def way_back(address: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NavEntry:
-    """A place in the navigation; operators see all of them."""
+    """A place in the navigation, by its English name; operators see all of them."""
 
     name: str
     address: str
@@ -92,18 +93,18 @@ _ALL: Final = frozenset({ClientRole.VIEWER, ClientRole.PARTNER, ClientRole.OPERA
 _INSIDE: Final = frozenset({ClientRole.VIEWER, ClientRole.OPERATOR})
 _HANDING: Final = frozenset({ClientRole.PARTNER, ClientRole.OPERATOR})
 ENTRIES: Final = (
-    NavEntry("Overview", "/", _INSIDE),
-    NavEntry("Lists", "/lists", _ALL),
-    NavEntry("Feeds", "/feeds", _INSIDE),
-    NavEntry("Hand in", "/files", _HANDING),
-    NavEntry("Agreements", "/agreements", _ALL),
-    NavEntry("One number", "/number", _INSIDE),
-    NavEntry("Decisions", "/decisions", _INSIDE),
-    NavEntry("Trials", "/trials", _INSIDE),
-    NavEntry("Appeals", "/appeals", _ALL),
-    NavEntry("Audit", "/audit", _INSIDE),
-    NavEntry("Health", "/health", _INSIDE),
-    NavEntry("Runbook", "/runbook", _INSIDE),
+    NavEntry(noted("Overview"), "/", _INSIDE),
+    NavEntry(noted("Lists"), "/lists", _ALL),
+    NavEntry(noted("Feeds"), "/feeds", _INSIDE),
+    NavEntry(noted("Hand in"), "/files", _HANDING),
+    NavEntry(noted("Agreements"), "/agreements", _ALL),
+    NavEntry(noted("One number"), "/number", _INSIDE),
+    NavEntry(noted("Decisions"), "/decisions", _INSIDE),
+    NavEntry(noted("Trials"), "/trials", _INSIDE),
+    NavEntry(noted("Appeals"), "/appeals", _ALL),
+    NavEntry(noted("Audit"), "/audit", _INSIDE),
+    NavEntry(noted("Health"), "/health", _INSIDE),
+    NavEntry(noted("Runbook"), "/runbook", _INSIDE),
 )
 
 
@@ -185,6 +186,7 @@ async def visit_of(request: Request) -> Visit:
 
     Raises ElsewhereError to the sign-in, AgainError.
     """
+    read_by(request)
     parts, cookie = page_parts_of(request), request.cookies.get(cookie_name(request), "")
     found = await parts.sessions.find(cookie)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
@@ -238,6 +240,7 @@ async def watcher(request: Request) -> Callable[[], bool]:
     Return a check that the token is still good: a stream would outlast it. Raises ProblemError:
     a script asks, which cannot be sent to the sign-in.
     """
+    read_by(request)
     cookie, sessions = (
         request.cookies.get(cookie_name(request), ""),
         page_parts_of(request).sessions,

@@ -1,4 +1,4 @@
-"""Sign in by an API token, sign out, and choose the colours."""
+"""Sign in by an API token, sign out, and choose the colours and the language."""
 
 import logging
 import secrets
@@ -6,7 +6,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
+from stream.edge.http.auth import from_elsewhere
 from stream.edge.http.dependencies import parts_of
+from stream.edge.http.languages import LANGUAGE_COOKIE, LANGUAGES, noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import THEME_COOKIE, THEMES, page, see_other
 from stream.edge.http.tokens import TOKEN_CHARACTERS_MAX, ClientRole
@@ -44,7 +46,9 @@ async def sign_in(request: Request) -> Response:
         request.scope["state"]["problem"] = problem.kind
         return _form(request, back, problem)
     if client.role is ClientRole.SWITCH:
-        text = "this token is for a switch; the page takes the role viewer, partner or operator"
+        text = noted(
+            "this token is for a switch; the page takes the role viewer, partner or operator"
+        )
         return _form(request, back, ProblemError(ProblemKind.WRONG_ROLE, text))
     parts = page_parts_of(request)
     cookie = await parts.sessions.begin(token)
@@ -91,6 +95,23 @@ async def theme(request: Request) -> Response:
         )
     else:
         answer.delete_cookie(THEME_COOKIE, path="/")
+    return answer
+
+
+@router.post("/language")
+async def language(request: Request) -> Response:
+    """Keep the language in the browser, or take that of the browser's settings. No session."""
+    fields = await fields_of(request)
+    if from_elsewhere(request.scope["headers"]):
+        raise ProblemError(ProblemKind.FORGED, noted("this form did not come from a page of ours"))
+    answer = see_other(way_back(fields.get("back", "/")))
+    wanted = fields.get("language", "")
+    if wanted in LANGUAGES:
+        answer.set_cookie(
+            LANGUAGE_COOKIE, wanted, max_age=_YEAR_S, path="/", httponly=True, samesite="lax"
+        )
+    else:
+        answer.delete_cookie(LANGUAGE_COOKIE, path="/")
     return answer
 
 

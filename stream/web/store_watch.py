@@ -7,6 +7,7 @@ from typing import Final
 
 from stream.appeals.appeal_store import AppealStore
 from stream.core.model.errors import Fault
+from stream.edge.http.languages import noted
 from stream.feeds.feed import FeedState
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.list_store import ListStore
@@ -39,7 +40,7 @@ class StoreFigures:
 
 async def no_store() -> StoreFigures:
     """Return no figures of a list store."""
-    return StoreFigures(fault="there is no list store")
+    return StoreFigures(fault=noted("there is no list store"))
 
 
 STORE_S_MAX: Final = 2.0
@@ -66,9 +67,9 @@ class StoreWatch:
                 states = {state.value: count for state, count in standing.by_state.items()}
                 return StoreFigures(feeds, states, standing.overdue, await self._changes())
         except TimeoutError:
-            return StoreFigures(fault="the list store does not answer in time")
+            return StoreFigures(fault=noted("the list store does not answer in time"))
         except Fault:
-            return StoreFigures(fault="the list store does not answer")
+            return StoreFigures(fault=noted("the list store does not answer"))
 
     async def _feeds(self) -> tuple[FeedOverview, ...]:
         known = await self.feeds.now()

@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request, Response
 
 from stream.core.model.errors import ChangeConflict
 from stream.core.model.on_trial import Target, TrialStatus
+from stream.edge.http.languages import gettext as _
+from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.insight.trials.promote import appeals_about, standings_now, turn
@@ -74,7 +76,7 @@ async def turned(change: Annotated[FormChange, changes()]) -> Response:
     target = Target.read(change.fields.get("thing", ""))
     wanted = change.fields.get("standing", "")
     if target is None or wanted not in frozenset(TrialStatus):
-        raise ProblemError(ProblemKind.MALFORMED, "the form names no target, or no standing")
+        raise ProblemError(ProblemKind.MALFORMED, noted("the form names no target, or no standing"))
     now_s = parts.now_s()
     figures = parts.counting.fresh(now_s)
     try:
@@ -90,5 +92,8 @@ async def turned(change: Annotated[FormChange, changes()]) -> Response:
         )
     except ChangeConflict as conflict:
         raise ProblemError(ProblemKind.CONFLICT, str(conflict)) from conflict
-    how = "in force" if wanted == TrialStatus.FORCE else "on trial"
-    return await change.done("/trials", f"{target} is {how}, in every engine within seconds.")
+    if wanted == TrialStatus.FORCE:
+        text = _("%(what)s is in force, in every engine within seconds.", what=target)
+    else:
+        text = _("%(what)s is on trial, in every engine within seconds.", what=target)
+    return await change.done("/trials", text)

@@ -35,6 +35,8 @@ _BUTTON: Final = re.compile(r"<button\b([^>]*)>(.*?)</button>", re.DOTALL)
 _CHANGE: Final = re.compile(r'parts\.change\([^,]*, "[^"]*", (.*?), "([^"]*)"')
 _ACTION: Final = re.compile(r'\b(?:form)?action="([^"]*)"')
 _VALUE: Final = re.compile(r"\{\{.*?\}\}")
+_MARKED: Final = re.compile(r'\{\{ _\("([^"]*)"\) \}\}|\{% (?:end)?trans.*?%\}|_\(("[^"]*")\)')
+"""Marks of a text that is translated; the text is in the first or the second group."""
 NUMBER, LISTED, ALLOWED = "+447700900160", "+447700900161", "+447700900162"
 LIST: Final = "TH/buttons"
 BY: Final = By("somchai", "a test")
@@ -42,6 +44,7 @@ BY: Final = By("somchai", "a test")
 
 def buttons(name: str, text: str) -> Iterator[str]:
     """Yield the buttons of a template, each by where its form leads and by its label."""
+    text = _MARKED.sub(lambda marked: marked[1] or marked[2] or "", text)
     for attributes, inside in _FORM.findall(text):
         of_form = _ACTION.findall(attributes)
         if of_form == ["{{ address }}"]:
@@ -171,6 +174,8 @@ ELSEWHERE: Final = {
     "file_look: Read it again": "test_files.py",
     "file_look: Look at the last day's calls": "test_files.py",
     "file_look: Submit * rows": "test_files.py",
+    "/language: Browser's language": "test_languages.py",
+    "/language: *": "test_languages.py",
 }
 """Buttons of pages that scripts drive, step by step: the file of tests that walks through them."""
 
@@ -184,10 +189,10 @@ def test_every_button_has_its_clicks() -> None:
 
 def test_buttons_are_found() -> None:
     """In forms, at their own address, and where a macro makes the form."""
-    text = """<form action="/a/{{ x }}"><button class="b">Go</button>
+    text = """<form action="/a/{{ x }}"><button class="b">{{ _("Go") }}</button>
     <button formaction="/b">{{ n }}</button></form><button id="x">Look</button>
     <form class="c"><button>Show</button></form>
-    {% call parts.change("p" ~ x, "T", "/l/" ~ h.name ~ "/release", "Release", danger=true) %}"""
+    {% call parts.change("p" ~ x, "T", "/l/" ~ h.name ~ "/release", _("Release"), danger=true) %}"""
     found = ["/a/*: Go", "/b: *", "page: Show", "page: Look", "/l/*/release: Release"]
     assert list(buttons("page", text)) == found
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import Client, ClientRole, Tokens
 from stream.ops.clock import monotonic_s, now_s
@@ -96,7 +97,7 @@ class Auth:
         client = self._tokens.client_of(token.strip())
         if client is not None and not client.expired(self._clock()):
             return client
-        text = "the token has expired" if client is not None else _unknown(1)
+        text = noted("the token has expired") if client is not None else _unknown(1)
         problem = ProblemError(ProblemKind.NOT_AUTHENTICATED, text)
         raise self._refused(problem, address, "", address, route, request_id)
 
@@ -113,7 +114,7 @@ class Auth:
         if wait_s:
             return ProblemError(
                 ProblemKind.TOO_MANY_REFUSALS,
-                "too many requests without a right token or role; wait, then try with one",
+                noted("too many requests without a right token or role; wait, then try with one"),
                 retry_after_s=int(wait_s) + 1,
             )
         audit.warning(
@@ -144,8 +145,8 @@ def from_elsewhere(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 def _unknown(count: int) -> str:
     """Return the fault of so many `Authorization` fields without a client."""
     if count > 1:
-        return "Authorization came more than once"  # a proxy may have checked the other one
-    return "the token is unknown" if count else "no token came"
+        return noted("Authorization came more than once")  # a proxy may have checked the other one
+    return noted("the token is unknown") if count else noted("no token came")
 
 
 def _token_in(header: bytes) -> str:

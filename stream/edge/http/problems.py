@@ -24,6 +24,7 @@ from stream.core.model.errors import (
     ListStoreUnsafe,
     ListUnknown,
 )
+from stream.edge.http.languages import noted
 from stream.edge.http.rendering import page, wants_page
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -178,7 +179,7 @@ def handle_problems(app: FastAPI) -> None:
             {"field": ".".join(map(str, one["loc"])), "reason": one["msg"]}
             for one in error.errors()
         ]
-        text = "the request does not have the fields that this address takes"
+        text = noted("the request does not have the fields that this address takes")
         return await ours(request, ProblemError(ProblemKind.MALFORMED, text, errors=errors))
 
     async def others(request: Request, error: Exception) -> Response:
@@ -188,24 +189,26 @@ def handle_problems(app: FastAPI) -> None:
             return await ours(request, refusal)
         kind = _KIND_OF.get(error.status_code, ProblemKind.MALFORMED)
         text = {
-            ProblemKind.NOT_FOUND: "there is nothing at this address; /docs lists what there is",
-            ProblemKind.METHOD: "this address does not take that method",
-        }.get(kind, "the request cannot be read")
+            ProblemKind.NOT_FOUND: noted(
+                "there is nothing at this address; /docs lists what there is"
+            ),
+            ProblemKind.METHOD: noted("this address does not take that method"),
+        }.get(kind, noted("the request cannot be read"))
         headers = dict(error.headers or {})
         if kind is ProblemKind.METHOD and (allowed := _allowed(request)):
             headers["Allow"] = ", ".join(allowed)
         return await ours(request, ProblemError(kind, text, headers=headers))
 
     async def bug(request: Request, _: Exception) -> Response:
-        text = "this is a fault of Ringfence; its log has the same request_id"
+        text = noted("this is a fault of Ringfence; its log has the same request_id")
         return await ours(request, ProblemError(ProblemKind.BUG, text))
 
     async def fault(request: Request, error: Exception) -> Response:
         kind = next(kind for known, kind in _FAULTS.items() if isinstance(error, known))
         wait_s = 1 if kind is ProblemKind.REGISTER_DOWN else None
         text = {
-            ProblemKind.REGISTER_DOWN: "the list store does not answer",
-            ProblemKind.NOT_FOUND: "there is nothing of this id",
+            ProblemKind.REGISTER_DOWN: noted("the list store does not answer"),
+            ProblemKind.NOT_FOUND: noted("there is nothing of this id"),
         }.get(kind, str(error))
         return await ours(request, ProblemError(kind, text, retry_after_s=wait_s))
 

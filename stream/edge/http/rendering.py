@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 
 from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import masked
+from stream.edge.http import languages
 from stream.edge.http.assets import asset
-from stream.ops.schema.durations import spelled
 
 THEME_COOKIE: Final = "ringfence-theme"
 THEMES: Final = ("light", "dark")
@@ -25,7 +25,9 @@ _PAGES: Final = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    extensions=["jinja2.ext.i18n"],
 )
+_PAGES.policies["ext.i18n.trimmed"] = True
 _URL_SAFE: Final = "/%:?#[]@!$&'()*+,;=~"
 """Characters with a meaning in an address, and % of what is encoded already (RFC 3986)."""
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -36,7 +38,7 @@ def when(at: str | float | None) -> Markup | str:
 
     All times are elements `time`: `local_times.js` shows them in the reader's zone.
     """
-    return "unknown" if at is None else _time(at, "%Y-%m-%d %H:%M UTC", "minute")
+    return languages.gettext("unknown") if at is None else _time(at, "%Y-%m-%d %H:%M UTC", "minute")
 
 
 def to_second(at: str | float) -> Markup:
@@ -65,11 +67,6 @@ def coded(text: str) -> Markup:
     return Markup("".join(marks))  # noqa: S704 - every part was escaped
 
 
-def many(count: float) -> str:
-    """Return a count with separated thousands; small ones with a decimal."""
-    return f"{count:,.1f}" if count < 10 and count != int(count) else f"{count:,.0f}"
-
-
 def bytes_in(count: float) -> str:
     """Return a size for people: `12 MiB`."""
     power = min(int(max(count, 1)).bit_length() - 1, 49) // 10
@@ -82,24 +79,43 @@ _PAGES.filters.update(
     to_second=to_second,
     clock=clock,
     coded=coded,
-    many=many,
-    lasting=spelled,
+    many=languages.many,
+    lasting=languages.lasting,
+    month=languages.month,
+    word=languages.word,
+    reason=languages.reason,
+    said=languages.gettext,
     bytes_in=bytes_in,
 )
-_PAGES.globals.update(asset=asset)
+_PAGES.globals.update(asset=asset, languages=languages.LANGUAGES, tag=languages.tag)
+_PAGES.install_gettext_callables(  # type: ignore[attr-defined] # by the extension
+    languages.gettext, languages.ngettext, newstyle=True
+)
 
 
 def page(request: Request, name: str, status: int = 200, **given: Any) -> Response:
     """Return a rendered template, in the frame of the signed-in person, if any."""
-    theme = request.cookies.get(THEME_COOKIE, "")
+    theme, language = request.cookies.get(THEME_COOKIE, ""), languages.read_by(request)
     text = _PAGES.get_template(name).render(
-        frame=request.scope["state"].get("frame"), theme=theme if theme in THEMES else "", **given
+        frame=request.scope["state"].get("frame"),
+        theme=theme if theme in THEMES else "",
+        language=language,
+        language_chosen=request.cookies.get(languages.LANGUAGE_COOKIE, ""),
+        language_back=_address(request),
+        **given,
     )
-    return Response(text, status_code=status, media_type="text/html")
+    headers = {"Content-Language": languages.tag(language), "Vary": "Accept-Language, Cookie"}
+    return Response(text, status_code=status, headers=headers, media_type="text/html")
+
+
+def _address(request: Request) -> str:
+    """Return the page that a choice of language leads back to: none that a form made."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return request.url.path + query if request.method in {"GET", "HEAD"} else "/"
 
 
 def fragment(name: str, **given: Any) -> str:
-    """Render a part of a page, the same for everybody."""
+    """Render a part of a page, the same for everybody who reads its language."""
     return _PAGES.get_template(name).render(**given)
 
 

@@ -24,7 +24,13 @@ def wait_of(span: str) -> float | None:
 
 def spelled(seconds: float) -> str:
     """Return a span for people: `45 s`, `12 min`, `3 h`, `9 days`."""
-    for unit, word in ((86_400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * unit:
-            return f"{seconds / unit:.0f} {word}"
-    return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{seconds * 1000:.0f} ms"
+    value, unit = largest_unit(seconds)
+    return f"{value} {unit}"
+
+
+def largest_unit(seconds: float) -> tuple[int, str]:
+    """Return a span as a rounded count of its largest unit: days, h, min, s or ms."""
+    for length, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return round(seconds / length), unit
+    return (round(seconds), "s") if seconds >= 1 or not seconds else (round(seconds * 1000), "ms")

@@ -6,6 +6,7 @@
   const by = (id) => document.getElementById(id);
   const [feed, input, drop, dropped] = ["feed", "file", "drop", "dropped"].map(by);
   const [working, progress, step, trouble, seen] = ["working", "progress", "step", "trouble", "seen"].map(by);
+  const words = intake.dataset;
   let file = null;
   let request = null;
 
@@ -31,7 +32,7 @@
     mine.setRequestHeader("Content-Type", "application/octet-stream");
     mine.upload.addEventListener("progress", (event) => {
       progress.value = (100 * event.loaded) / event.total;
-      step.textContent = `Sending: ${Math.round(progress.value)} %`;
+      step.textContent = words.sent.replace("{percent}", String(Math.round(progress.value)));
     });
     mine.upload.addEventListener("load", () => busy(text));
     mine.addEventListener("load", () => {
@@ -41,10 +42,10 @@
     });
     mine.addEventListener("error", () => {
       busy("");
-      say("The server does not answer, or the file changed since you chose it. Choose it again.");
+      say(words.lost);
     });
     say("");
-    busy("Sending");
+    busy(words.sending);
     mine.send(new Blob([`${JSON.stringify(form)}\n`, file]));
   }
 
@@ -52,7 +53,7 @@
     try {
       return JSON.parse(answer.responseText).detail;
     } catch {
-      return "You are signed out: reload the page, and sign in again.";
+      return words.out;
     }
   }
 
@@ -85,22 +86,23 @@
     const of_file = { read_as: reading() };
     on("reading", "submit", () => look(reading()));
     on("look-at-calls", "click", () =>
-      send("/files/calls", of_file, "Deciding the last day's calls again", (more) => {
+      send("/files/calls", of_file, words.deciding, (more) => {
         by("calls").innerHTML = more;
       }));
     on("submit", "submit", () =>
-      send("/files/submit", { ...of_file, reason: by("reason").value }, "Taking it in", (done) => show(done)));
+      send("/files/submit", { ...of_file, reason: by("reason").value }, words.taking, (done) => show(done)));
   }
 
   function look(how) {
     if (file === null) return;
-    send("/files/look", how === null ? {} : { read_as: how }, "Reading it, and comparing it with the list", show);
+    send("/files/look", how === null ? {} : { read_as: how }, words.reading, show);
   }
 
   function take(chosen) {
     if (chosen === undefined) return;
     file = chosen;
-    dropped.textContent = `${file.name}, ${file.size.toLocaleString("en")} bytes`;
+    const size = file.size.toLocaleString(`${document.documentElement.lang}-u-nu-latn`);
+    dropped.textContent = words.size.replace("{count}", size).replace("{name}", () => file.name);
     look(null);
   }
 

@@ -19,9 +19,9 @@
         if (!answer.ok) throw new Error(answer.status);
         const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("rows");
         if (next !== null && next.innerHTML !== rows.innerHTML) rows.innerHTML = next.innerHTML;
-        say("following", "ok");
+        say(said.dataset.ok, "ok");
       } catch {
-        say("no answer, still trying", "warn");
+        say(said.dataset.lost, "warn");
       }
     }
     setTimeout(again, EVERY_MS);

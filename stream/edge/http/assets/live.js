@@ -65,7 +65,7 @@
     return [Math.max(points[0][0], last - SPAN_S), last];
   }
 
-  const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+  const short = new Intl.NumberFormat(`${document.documentElement.lang}-u-nu-latn`, { notation: "compact", maximumSignificantDigits: 3 });
 
   function draw(place, rows, colours) {
     const axis = { stroke: colour("--dim"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
@@ -120,14 +120,14 @@
       const said = JSON.parse(event.data);
       replace(said.html);
       take(said.points);
-      say("live", "ok");
+      say(standing.dataset.live, "ok");
     });
     source.addEventListener("error", () => {
       if (source.readyState === EventSource.CLOSED) {
-        say("not live: signed out, or too many watch; reload the page", "warn");
+        say(standing.dataset.closed, "warn");
         setTimeout(listen, AGAIN_MS);
       } else {
-        say("not live: trying again", "warn");
+        say(standing.dataset.again, "warn");
       }
     });
   }

@@ -40,7 +40,8 @@
   const zone = document.getElementById("zone");
   const now = new Date();
   if (zone !== null && now.getTimezoneOffset() !== 0) {
-    zone.textContent = `Times in ${Intl.DateTimeFormat().resolvedOptions().timeZone} (${offset(now)}); point at one for UTC`;
+    const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    zone.textContent = zone.dataset.local.replace("{zone}", name).replace("{offset}", offset(now));
   }
   show(document);
   showIn(document);
