@@ -1,4 +1,4 @@
-"""Publish outcomes to Kafka: decisions, and the records that were no calls.
+"""Publish outcomes to Kafka: decisions, and the records that nobody could read as calls.
 
 `Publisher` publishes at least once, `TransactionalPublisher` exactly once.
 
@@ -155,8 +155,8 @@ class OutcomeProducer:
         now_ms = time.time_ns() // 1_000_000
         if len(outcome.ids):
             await self._send_decisions(outcome, now_ms, waiting)
-        if outcome.rejected:
-            await self._send_rejected(outcome.rejected, now_ms, waiting)
+        if kept := [one for one in outcome.rejected if one.is_kept]:
+            await self._send_rejected(kept, now_ms, waiting)
         return asyncio.ensure_future(_acknowledgement(waiting))
 
     async def _send_decisions(

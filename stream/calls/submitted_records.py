@@ -277,6 +277,11 @@ def keyed(
     return keys, tuple(sorted(found))
 
 
+def other_events(unreadable: Sequence[Unreadable]) -> int:
+    """Return how many of `unreadable` are valid records of other events."""
+    return sum(reason is RejectReason.OTHER_EVENT for _, reason, _ in unreadable)
+
+
 def topics_of(topics: dict[str, str], dialect: str) -> list[str]:
     """Return the topics of `[calls.topics]` in `dialect`, with or without its switch."""
     return [

@@ -84,6 +84,7 @@ class WorkerMetrics:
         self.state = WorkerState()
         self._dialects = topics
         self._suspicion = Suspicion(region)
+        self._others_told: set[str] = set()
         self._one_id = OneIdWatch()
         self._region, self._trunks = region, frozenset(trunks)
         self._look_due_s = self._trunks_told_s = -TELL_S
@@ -142,10 +143,21 @@ class WorkerMetrics:
         for topic in cleared:
             self.metrics.wrong_dialect.labels(topic).set(0)
             log.info("topic %s has calls in its dialect again", topic)
+        self._tell_others(batch)
         began_s = monotonic_s()
         if began_s >= self._look_due_s:
             self._look_closer(batch, began_s)
             self._look_due_s = began_s + LOOK_SHARE * (monotonic_s() - began_s)
+
+    def _tell_others(self, batch: CallBatch) -> None:
+        """Log once for each topic why a record was left out as another event."""
+        for one in batch.rejected:
+            if not one.is_kept and one.origin.topic not in self._others_told:
+                self._others_told.add(one.origin.topic)
+                log.info(
+                    "topic %s: records of other events are counted and not kept: %s",
+                    *(one.origin.topic, one.detail),
+                )
 
     def _kind_of(self, topic: str) -> str:
         """Return the dialect of a topic, without its switch's name."""

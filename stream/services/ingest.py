@@ -195,7 +195,7 @@ class IngestJob:
         self._metrics = metrics = IngestMetrics(registry)
         for happening in FileEvent:
             metrics.files.labels(happening)
-        for outcome in ("taken", "unreadable", "too_long"):
+        for outcome in ("taken", "unreadable", "other_event", "too_long"):
             metrics.records.labels(request.dialect, outcome)
         self._reader = reader_for(
             settings, request, state, lambda happening: metrics.files.labels(happening).inc()

@@ -10,11 +10,15 @@ from aiokafka import AIOKafkaProducer
 
 from stream.calls.dialects import KNOWN
 from tests.support.engine import ROOT, Deployment
+from tests.support.topics import read
 
 GOLDEN = ROOT / "tests" / "golden" / "cdr"
 LISTED = "+447700900125"
 CASES = [
     path.parent for path in sorted(GOLDEN.glob("*/*/expected.json")) if path.parts[-3] in KNOWN
+]
+NO_CALLS = [
+    path.parent for path in sorted(GOLDEN.glob("*/*/rejected.json")) if path.parts[-3] in KNOWN
 ]
 SWITCHES = """
 [trunks.pbx-1]
@@ -82,3 +86,30 @@ async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
         assert len(repeats) == expected["freeswitch"] - 1
         engine.until(lambda: engine.metric("ringfence_decisions_repeated_total") >= len(repeats))
         assert engine.stop() == 0
+
+
+async def test_records_of_other_events_are_counted_and_not_kept(carrier: Deployment) -> None:
+    """A BYE, an interim update or a line of names is no work for anybody; what is damaged is on
+    the topic of rejected records, each with its bytes and its reason.
+    """
+    records, reasons, kept = [], Counter[str](), Counter[tuple[bytes, str]]()
+    for case in NO_CALLS:
+        (sample,) = case.glob("input.*")
+        value = sample.read_bytes().rstrip(b"\n")
+        reason = json.loads((case / "rejected.json").read_text())["reason"]
+        records.append((case.parent.name, case.name, value))
+        reasons[reason] += 1
+        if reason != "other_event":
+            kept[value, reason] += 1
+    with carrier.engine() as engine:
+        engine.until_ready()
+        await send(carrier, records)
+        engine.until(lambda: engine.metric("ringfence_records_rejected_total") == len(records))
+        for reason, times in reasons.items():
+            assert engine.metric("ringfence_records_rejected_total", reason=reason) == times
+        assert "records of other events are counted and not kept" in engine.log()
+        assert engine.stop() == 0
+    found = await read(carrier.bootstrap, carrier.calls.replace("calls", "rejected"))
+    assert Counter((one.value, dict(one.headers)["reason"].decode()) for one in found) == kept
+    assert reasons["other_event"] >= 10
+    assert kept

@@ -154,6 +154,15 @@ _CEL_COLUMNS = (
 _CEL_TYPE = ("eventtype", "EventName")
 _UNIQUE_ID, _LINKED_ID = ("uniqueid", "UniqueID"), ("linkedid", "LinkedID")
 _CHAN_START = ("CHAN_START", "1")
+_CEL_OTHERS = frozenset((
+    *("CHAN_END", "ANSWER", "HANGUP", "APP_START", "APP_END", "BRIDGE_ENTER", "BRIDGE_EXIT"),
+    *("BRIDGE_START", "BRIDGE_END", "CONF_START", "CONF_END", "CONF_ENTER", "CONF_EXIT"),
+    *("PARK_START", "PARK_END", "BLINDTRANSFER", "ATTENDEDTRANSFER", "TRANSFER", "FORWARD"),
+    *("PICKUP", "HOOKFLASH", "3WAY_START", "3WAY_END", "LINKEDID_END", "USER_DEFINED"),
+    *("LOCAL_OPTIMIZE", "LOCAL_OPTIMIZE_BEGIN", "STREAM_BEGIN", "STREAM_END", "DTMF"),
+    *map(str, range(2, 25)),
+))  # fmt: skip
+"""Names and numbers of Asterisk's other events; another text may be another column's."""
 
 
 def _read_cel(value: Value, wanted: frozenset[str]) -> Attributes:
@@ -175,11 +184,13 @@ def _check_cel(record: Attributes) -> None:
         raise NoCall(RejectReason.MISSING_FIELD, text)
     if kind not in _CHAN_START:
         text = "eventtype is not CHAN_START: set events=CHAN_START in cel.conf"
-        raise NoCall(RejectReason.OTHER_EVENT, text)
+        other = kind in _CEL_OTHERS
+        raise NoCall(RejectReason.OTHER_EVENT if other else RejectReason.WRONG_TYPE, text)
     unique, linked = first_text(record, _UNIQUE_ID), first_text(record, _LINKED_ID)
     if linked is not None and unique != linked:
         text = "uniqueid is not linkedid: this channel is another leg of a call that has begun"
-        raise NoCall(RejectReason.OTHER_EVENT, text)
+        torn = unique is None or unique.startswith(linked)
+        raise NoCall(RejectReason.WRONG_TYPE if torn else RejectReason.OTHER_EVENT, text)
 
 
 def _attempt(_: Attributes) -> Stage:
@@ -206,7 +217,11 @@ CEL = FlatForm(
 
 
 def _read_ami(value: Value, wanted: frozenset[str]) -> Attributes:
-    return read_block(value, wanted, ": ")
+    found = read_block(value, wanted, ": ")
+    if found and b"\n" not in bytes(value):
+        # Torn in its first line, which says the event.
+        raise NoCall(RejectReason.MISSING_FIELD, "one line alone is no event of AMI as text")
+    return found
 
 
 def _check_ami(record: Attributes) -> None:

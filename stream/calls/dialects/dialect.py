@@ -39,6 +39,7 @@ class Only:
     """Only records with one of the texts `allowed` at `path` are calls.
 
     `may_be_absent`: so are those without it. `otherwise` says of others what to do about them.
+    A record is of another event if it says so by a text; else it may be a call that is damaged.
     """
 
     path: tuple[str, ...]
@@ -50,9 +51,12 @@ class Only:
         """Raise NoCall unless `said` is what a call says there."""
         if said in self.allowed if isinstance(said, str) else said is None and self.may_be_absent:
             return
-        where = ".".join(self.path)
-        what = "is missing" if said is None else f"is not {' or '.join(self.allowed)}"
-        raise NoCall(RejectReason.OTHER_EVENT, f"{where} {what}: {self.otherwise}")
+        reason, what = RejectReason.OTHER_EVENT, f"is not {' or '.join(self.allowed)}"
+        if said is None:
+            reason, what = RejectReason.MISSING_FIELD, "is missing"
+        elif not isinstance(said, str):
+            reason = RejectReason.WRONG_TYPE
+        raise NoCall(reason, f"{'.'.join(self.path)} {what}: {self.otherwise}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -347,7 +347,11 @@ class ColumnsMapping:
             if said not in allowed:
                 wanted = " or ".join(text or "empty" for text in sorted(allowed))
                 text = f"column {name} is not {wanted}: {_FILTERED}"
-                raise NoCall(RejectReason.OTHER_EVENT, text)
+                # The last cell of too short a line may be torn.
+                whole = place < len(cells) - 1 or len(cells) >= self._least
+                raise NoCall(
+                    RejectReason.OTHER_EVENT if whole else RejectReason.MISSING_FIELD, text
+                )
         if len(cells) < self._least:
             text = f"{len(cells)} columns where {self._least} are needed"
             raise NoCall(RejectReason.MISSING_FIELD, text)
@@ -405,7 +409,7 @@ class KindsMapping:
         dialect = self._kinds.get(said)
         if dialect is None:
             text = f"{self._place} is not {' or '.join(self._kinds)}: `kinds` says which are calls"
-            raise NoCall(RejectReason.OTHER_EVENT, text)
+            raise NoCall(RejectReason.OTHER_EVENT if said else RejectReason.MISSING_FIELD, text)
         return dialect
 
     def key_fields(self, value: Value, /) -> KeyFields:

@@ -43,7 +43,17 @@ _STAGES: Mapping[str, Stage] = {
     "Start": Stage.ATTEMPT, "1": Stage.ATTEMPT, "Stop": Stage.END, "2": Stage.END,
     "Failed": Stage.END, "15": Stage.END,
 }  # fmt: skip
+_OTHERS = frozenset((
+    "Interim-Update", "Alive", "3", "Accounting-On", "7", "Accounting-Off", "8",
+    *("Tunnel-Start", "Tunnel-Stop", "Tunnel-Reject", "9", "10", "11"),
+    *("Tunnel-Link-Start", "Tunnel-Link-Stop", "Tunnel-Link-Reject", "12", "13", "14"),
+))  # fmt: skip
+"""The other values of RFC 2866 and 2867; a vendor's own may be a call, so its record is kept."""
 _INVITE = (None, "INVITE", "Invite", "1")
+_METHODS = frozenset((
+    *("ACK", "BYE", "CANCEL", "INFO", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER"),
+    *("REGISTER", "SUBSCRIBE", "UPDATE", "KDMQ"),
+))  # fmt: skip
 _PAIRS = "Cisco-AVPair"
 _CONFERENCE, _ORIGIN, _REMOTE = "h323-conf-id", "h323-call-origin", "h323-remote-address"
 _MULTI, _SESSION = "Acct-Multi-Session-Id", "Acct-Session-Id"
@@ -144,11 +154,14 @@ def _check(record: Attributes) -> None:
         raise NoCall(RejectReason.MISSING_FIELD, text)
     if status not in _STAGES:
         text = f"{_STATUS} is not Start or Stop: a call counts by those two"
-        raise NoCall(RejectReason.OTHER_EVENT, text)
+        other = status in _OTHERS
+        raise NoCall(RejectReason.OTHER_EVENT if other else RejectReason.WRONG_TYPE, text)
     # At a call's end the request is the BYE, whose caller may be the one who was called.
-    if text_of(record.get("Sip-Method")) not in _INVITE:
+    method = text_of(record.get("Sip-Method"))
+    if method not in _INVITE:
         text = "Sip-Method is not INVITE: only an INVITE says who calls whom"
-        raise NoCall(RejectReason.OTHER_EVENT, text)
+        other = method.upper() in _METHODS or method.isdecimal()
+        raise NoCall(RejectReason.OTHER_EVENT if other else RejectReason.WRONG_TYPE, text)
 
 
 def _stage(record: Attributes) -> Stage:

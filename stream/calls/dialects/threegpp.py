@@ -238,7 +238,8 @@ def _record(value: Value) -> tuple[Members, str]:
             method = _at(record, "sIP-Method", msgspec.UNSET)
             if method not in (None, "INVITE"):
                 text = "sIP-Method is not INVITE: only that says who calls whom"
-                raise NoCall(RejectReason.OTHER_EVENT, text)
+                told = isinstance(method, str)
+                raise NoCall(RejectReason.OTHER_EVENT if told else RejectReason.WRONG_TYPE, text)
             return record, kind
     raise NoCall(RejectReason.MISSING_FIELD, f"no 3GPP record: {_HELP}")
 
@@ -478,6 +479,8 @@ _BER_RECORDS: Final[Mapping[int, tuple[str, _BerMembers]]] = {
 _APPLICATION: Final = 1
 _CONTEXT: Final = 2
 _SETS: Final = (16, 17)
+_KINDS_MAX: Final = 500
+"""Above the kinds of records in TS 32.298 and of events in TAP3."""
 
 
 class ThreeGppBer(Transcoded):
@@ -503,10 +506,19 @@ class ThreeGppBer(Transcoded):
         if record.kind == 0 and number in _SETS:
             number = _ber_kind(data, record)
         if number not in _BER_RECORDS or record.kind not in (0, _CONTEXT):
-            text = f"record {number} is of no call: send only call records"
-            raise NoCall(RejectReason.OTHER_EVENT, text)
+            raise _of_no_call(data, record, "record", number)
         name, members = _BER_RECORDS[number]
         return msgspec.json.encode({name: _ber_members(data, record, members)})
+
+
+def _of_no_call(data: bytes, record: Element, what: str, number: int) -> NoCall:
+    """Return why a record of another kind is no call: it is of another event if it is whole."""
+    for _ in elements(data, record):
+        pass  # raises Damaged
+    if number > _KINDS_MAX:
+        raise Damaged(f"{what} {number} is of no known kind")
+    text = f"{what} {number} is of no call: send only call records"
+    return NoCall(RejectReason.OTHER_EVENT, text)
 
 
 def _ber_kind(data: bytes, record: Element) -> int:
@@ -538,8 +550,7 @@ _TAP_AROUND: Final = frozenset({
 def _tap(data: bytes, record: Element) -> dict[str, Any]:
     """Return a call of a TAP3 batch, in the members of TS 32.298."""
     if record.number not in _TAP_KINDS:
-        text = f"TAP event {record.number} is of no call: send only calls"
-        raise NoCall(RejectReason.OTHER_EVENT, text)
+        raise _of_no_call(data, record, "TAP event", record.number)
     kind = _TAP_KINDS[record.number]
     found: dict[str, Any] = {}
     for member in _tap_members(data, record, 0):

@@ -113,6 +113,7 @@ def _tell(done: IngestJob, request: IngestRequest, form: Format) -> None:
         "topic": request.topic,
         "calls": sent.taken,
         "unreadable": sent.unreadable,
+        "other_events": sent.other_events,
         "too_long": sent.too_long,
         "waiting_bytes": waiting.size if waiting else 0,
         "reasons": dict(sent.reasons.most_common(REASONS_SHOWN)),
@@ -128,6 +129,9 @@ def _print_done(done: IngestJob, request: IngestRequest) -> None:
             f"{sent.unreadable} records are no calls, the first is {sent.first}; they were sent "
             "too, and the engine keeps them on the topic of rejected records:"
         )
+    if sent.other_events:
+        say(f"{sent.other_events} records are of other events, which the engine counts alone:")
+    if sent.reasons:
         for reason, count in sent.reasons.most_common(REASONS_SHOWN):
             say(f"  {count} x {reason}")
     if sent.too_long:

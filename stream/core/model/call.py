@@ -52,7 +52,10 @@ class Call:
 
 
 class RejectReason(StrEnum):
-    """Reason for which a record is no call: a metric label and a header of `calls.rejected`."""
+    """Reason for which a record is no call: a metric label and a header of `calls.rejected`.
+
+    Records of `OTHER_EVENT` are whole, so `calls.rejected` does not have them.
+    """
 
     TOMBSTONE = "tombstone"
     TOO_LARGE = "too_large"
@@ -69,7 +72,9 @@ class RejectReason(StrEnum):
     MISSING_FIELD = "missing_field"
     WRONG_TYPE = "wrong_type"
     OTHER_EVENT = "other_event"
-    """It is the switch's, but of something else: a BYE, an event that is neither begin nor end."""
+    """A valid record of something else: a BYE, a line of names, what a mapping leaves out.
+
+    A record that only may be one is no such: what is damaged has to stay where somebody looks."""
     STOPPED_WORKER = "stopped_worker"
     """Workers stopped while they worked on it alone: a bug of ours; see `calls.crash_notes`."""
 
@@ -82,3 +87,8 @@ class Rejected:
     reason: RejectReason
     detail: str
     origin: Origin
+
+    @property
+    def is_kept(self) -> bool:
+        """True but for a valid record of another event: that is counted alone."""
+        return self.reason is not RejectReason.OTHER_EVENT

@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from stream.calls.call_batch import CallBatch
-from stream.calls.submitted_records import Unreadable, keyed, topics_of
+from stream.calls.submitted_records import Unreadable, keyed, other_events, topics_of
 from stream.core.model.errors import KafkaRefuses, SinkDown
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.kafka.batch import RawBatch
@@ -94,7 +94,8 @@ class RecordIntake:
     ) -> tuple[Unreadable, ...]:
         """Hand `records` to Kafka, and wait until it has all of them. Raises ProblemError.
 
-        Return the records that are no calls; the worker puts them on `calls.rejected` later.
+        Return the records that are no calls; the worker puts them on `calls.rejected` later, but
+        for those of another event.
         """
         waited_s = monotonic_s() - min(self._sending.values(), default=monotonic_s())
         if self._producer is None or waited_s > self.wait_s_max:
@@ -115,7 +116,7 @@ class RecordIntake:
         if done:
             error = sending.exception()
             if error is None:
-                self._count(topic, len(records), len(unreadable))
+                self._count(topic, len(records), unreadable)
                 return unreadable
             if isinstance(error, MessageSizeTooLargeError):
                 text = f"a record is larger than topic {topic} takes"
@@ -161,7 +162,8 @@ class RecordIntake:
         self._bytes += more
         self.metrics.on_their_way.set(self._bytes)
 
-    def _count(self, topic: str, records: int, unreadable: int) -> None:
-        dialect = self.topics[topic]
-        self.metrics.records.labels(dialect, "taken").inc(records - unreadable)
-        self.metrics.records.labels(dialect, "unreadable").inc(unreadable)
+    def _count(self, topic: str, records: int, unreadable: Sequence[Unreadable]) -> None:
+        dialect, others = self.topics[topic], other_events(unreadable)
+        self.metrics.records.labels(dialect, "taken").inc(records - len(unreadable))
+        self.metrics.records.labels(dialect, "unreadable").inc(len(unreadable) - others)
+        self.metrics.records.labels(dialect, "other_event").inc(others)

@@ -55,6 +55,7 @@ async def take(
 
     Records go as they are to the dialect's topic, with headers that say where from. Those that are
     no calls are taken too, and named in `unreadable`: they end on the topic of rejected records.
+    Valid records of other events (`other_event`) are counted, and not kept there.
     """
     intake = parts.intake
     where = intake.topic_of(dialect, topic)

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 from stream.calls.call_batch import CallBatch
 from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.topic_watch import RECORDS_MIN, SAMPLES_MAX
-from stream.calls.submitted_records import Unreadable, keyed
+from stream.calls.submitted_records import Unreadable, keyed, other_events
 from stream.core.model.call import RejectReason
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.file_lines import FileLine
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 TURN: Final = 200
 """Records handed over in one go; then the health pages get a turn."""
+_OTHER: Final = RejectReason.OTHER_EVENT
 STOP_S_MAX: Final = 5.0
 """Time that a producer gets to close; the records that it still holds are read again."""
 
@@ -42,10 +43,11 @@ class IngestTarget:
 
 @dataclass(slots=True)
 class Sent:
-    """Counts of all lines so far; `first` is the place of the first that is no call."""
+    """Counts of all lines so far; `first` is the place of the first that cannot be read."""
 
     taken: int = 0
     unreadable: int = 0
+    other_events: int = 0
     too_long: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     first: str = ""
@@ -164,7 +166,7 @@ class RecordSender:
             return
         for index, reason, detail in unreadable:
             # Other events of the switch are no calls either, and no sign of another dialect.
-            if reason is not RejectReason.OTHER_EVENT and len(self._streak) < SAMPLES_MAX:
+            if reason is not _OTHER and len(self._streak) < SAMPLES_MAX:
                 self._streak.append((whole[index], f"{reason}: {detail}"))
         if len(self._streak) < RECORDS_MIN:
             return
@@ -185,14 +187,18 @@ class RecordSender:
     ) -> None:
         sent, count = self.sent, self._metrics.records
         too_long, calls = len(lines) - len(whole), len(whole) - len(unreadable)
+        others = other_events(unreadable)
         sent.taken += calls
-        sent.unreadable += len(unreadable)
+        sent.unreadable += len(unreadable) - others
+        sent.other_events += others
         sent.too_long += too_long
         sent.reasons.update(f"{reason}: {detail}" for _, reason, detail in unreadable)
-        if unreadable and not sent.first:
-            sent.first = whole[unreadable[0][0]].place
+        if not sent.first:
+            broken = (whole[at] for at, reason, _ in unreadable if reason is not _OTHER)
+            sent.first = next((line.place for line in broken), "")
         count.labels(self._way.dialect, "taken").inc(calls)
-        count.labels(self._way.dialect, "unreadable").inc(len(unreadable))
+        count.labels(self._way.dialect, "unreadable").inc(len(unreadable) - others)
+        count.labels(self._way.dialect, "other_event").inc(others)
         count.labels(self._way.dialect, "too_long").inc(too_long)
 
 

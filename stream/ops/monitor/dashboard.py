@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from stream.core.model.call import RejectReason
 from stream.ops.monitor import metric_names, rates
 from stream.ops.monitor.rates import MetricsReading, ReadingPair
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind
@@ -157,7 +158,11 @@ def overview(
         calls_by_topic=rates.rates(both, metric_names.CALLS, "topic"),
         decisions_per_s=rates.rates(both, metric_names.DECISIONS, "verdict", simulated="false"),
         simulated_per_s=rates.rates(both, metric_names.DECISIONS, "list", simulated="true"),
-        rejected_per_s=rates.rates(both, metric_names.REJECTED, "reason"),
+        rejected_per_s={
+            reason: rate
+            for reason, rate in rates.rates(both, metric_names.REJECTED, "reason").items()
+            if reason != RejectReason.OTHER_EVENT
+        },
         unasked_per_s=rates.rates(both, metric_names.UNASKED).get(""),
         latency_p50_s=latency[0],
         latency_p99_s=latency[1],

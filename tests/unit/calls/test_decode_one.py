@@ -105,8 +105,8 @@ def test_a_short_burst_of_3gpp_records_with_an_odd_member_is_ruled_on():
 @pytest.mark.parametrize(
     ("kind", "said", "odd", "reason"),
     [
-        ("kamailio", b'"method":"INVITE"', b'"method":1e400', "other_event"),
-        ("3gpp", b'"sIP-Method":"INVITE"', b'"sIP-Method":1e400', "other_event"),
+        ("kamailio", b'"method":"INVITE"', b'"method":1e400', "wrong_type"),
+        ("3gpp", b'"sIP-Method":"INVITE"', b'"sIP-Method":1e400', "wrong_type"),
         ("kamailio", b'"src_user":"+447700900125"', b'"src_user":1e400', "wrong_type"),
         ("asterisk-kafka", b'"src":"+447700900125"', b'"src":1e400', "wrong_type"),
     ],

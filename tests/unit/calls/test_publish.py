@@ -5,6 +5,7 @@ import hashlib
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from aiokafka.errors import ConcurrentTransactions
 from aiokafka.producer.sender import (
@@ -13,8 +14,10 @@ from aiokafka.producer.sender import (
     AddPartitionsToTxnHandler,
 )
 
-from stream.calls.publish import TransactionalPublisher, rejected_form
+from stream.calls.call_batch import Outcome
+from stream.calls.publish import OutcomeProducer, TransactionalPublisher, rejected_form
 from stream.calls.settings import PublishSettings, TransactSettings
+from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Origin, Rejected, RejectReason
 from stream.core.model.errors import SinkDown
 from stream.kafka.batch import Partition
@@ -37,6 +40,47 @@ def test_a_reject_keeps_its_bytes_and_says_why_and_whence():
         "detail": b"JSON is malformed",
         "origin": b"calls/3/1048577",
     }
+
+
+class Topics:
+    """A producer of which only the values it gets are asked for."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes]] = []
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return {0}
+
+    def create_batch(self) -> Any:
+        values: list[bytes] = []
+
+        def append(*, value, **_):
+            values.append(value)
+            return len(values)
+
+        return SimpleNamespace(values=values, append=append)
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> "asyncio.Future[None]":
+        self.sent += [(topic, value) for value in batch.values]
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+async def test_only_what_somebody_has_to_look_at_is_kept():
+    """Records of other events are counted alone; a batch of nothing else publishes nothing."""
+    other = Rejected(b"bye", RejectReason.OTHER_EVENT, "method is not INVITE", ORIGIN)
+    out = Topics()
+    producer = OutcomeProducer(
+        out,
+        PublishSettings("decisions", "calls.rejected", "/ringfence", 1000),
+        lambda _: None,
+        transactional=False,
+    )
+    none, no_texts = np.zeros(0, "S16"), Texts.of(())
+    for rejects in ([other], [other, rejected(b"torn"), other]):
+        await (await producer.send(Outcome(none, none, no_texts, rejects)))
+    assert out.sent == [("calls.rejected", b"torn")]
 
 
 def test_a_tombstone_stays_one():

@@ -234,6 +234,19 @@ def test_a_topic_in_a_wrong_dialect_is_reported_once(watched, caplog) -> None:
     assert value(watched, "ringfence_wrong_dialect", topic="calls") == 0
 
 
+def test_a_topic_with_other_events_is_told_once_with_the_reason(watched, caplog) -> None:
+    """They are on no topic of rejected records, so the log says why they are no calls."""
+    caplog.set_level("INFO")
+    bye = b'{"method":"BYE","callid":"x","src_user":"1","dst_user":"2"}'
+    for _ in range(2):
+        watched.decoded(*batch_of(bye, bye, dialect="kamailio"))
+    told = [one.message for one in caplog.records if "other events" in one.message]
+    (one,) = told
+    assert one.startswith(
+        "topic calls: records of other events are counted and not kept: method is not INVITE: only"
+    )
+
+
 @pytest.mark.expects_errors("wrong dialect")
 def test_a_switch_that_writes_no_numbers_is_not_told_to_be_another(caplog) -> None:
     """The error for records that lack numbers names the line to add, and no other dialect."""

@@ -78,6 +78,38 @@ def test_golden_samples_of_no_call(case):
     assert (one.value, "447700900" in one.detail) == (value, False)
 
 
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}/{case.name}")
+def test_a_torn_call_is_no_other_event(case):
+    """A call that was cut off anywhere is still a call, or stays where somebody looks at it."""
+    (sample,) = case.glob("input.*")
+    value, read = sample.read_bytes().rstrip(b"\n"), {"calls": dialect_of(case)}
+    torn = [value[: len(value) * part // 40] for part in range(2, 40)]
+    batch = decode(raw_of(*torn), read, HOME, DECODING)
+    assert len(batch) + len(batch.rejected) == len(torn)
+    assert all(one.is_kept for one in batch.rejected)
+
+
+@pytest.mark.parametrize(
+    ("case", "said", "odd"),
+    [
+        ("radius/interim", b"Interim-Update", b"Attempt"),
+        ("radius/bye-of-a-proxy", b"= BYE", b"= BY\xc3\xa9"),
+        ("asterisk-cel/hangup", b"HANGUP", b"2026-11-25"),
+        ("3gpp-ber/sms", b"\xa6", b"\xbf\xff\x7f"),
+    ],
+)
+def test_what_no_standard_names_is_kept(case, said, odd):
+    """A kind of record that nobody knows may be a call: its bytes stay where somebody looks."""
+    (sample,) = (GOLDEN / case).glob("input.*")
+    value = sample.read_bytes().rstrip(b"\n")
+    read = {"calls": dialect_of(GOLDEN / case)}
+    changed = [value, value.replace(said, odd, 1)]
+    assert [one.is_kept for one in decode(raw_of(*changed), read, HOME, DECODING).rejected] == [
+        False,
+        True,
+    ]
+
+
 def test_every_dialect_has_samples():
     """No dialect is known by its table alone: each was tried with its switch's records."""
     assert KNOWN.keys() <= {case.parent.name for case in CASES}
@@ -130,7 +162,7 @@ REFUSED = {
         'params.src_user missing: add to opensips.cfg: modparam("acc", "extra_fields"',
     ),
     "opensips, another event": (
-        "opensips", b'{"method":"E_UL_CONTACT_INSERT","params":{"aor":"x"}}', OTHER,
+        "opensips", b'{"method":"E_UL_CONTACT_INSERT","params":{"aor":"x"}}', MISSING,
         "params.method is missing",
     ),
     "a heartbeat": (

@@ -140,13 +140,18 @@ def test_lines_that_are_no_calls_are_events_of_another_kind():
 
 
 def test_a_json_record_is_a_call_by_its_values():
-    """A number or a boolean counts as it is written; what is not named is another event."""
+    """A number or a boolean counts as it is written; what is not named is another event. What says
+    nothing, or no value, may be a damaged call, and is kept.
+    """
     one = MappingSettings("json", PATHS, only={"kind": ("1", "true", "call")})
     call = b'{"id":"c","from":"1","to":"2","kind":%b}'
     said = (b'"call"', b"1", b"true", b"2", b'"sms"', b"null", b"[1]")
     batch = read(one, *(call % text for text in said), b'{"id":"c","from":"1","to":"2"}')
     assert batch.rows.tolist() == [0, 1, 2]
-    assert {reason for reason, _ in refused(batch)} == {RejectReason.OTHER_EVENT}
+    other, missing = RejectReason.OTHER_EVENT, RejectReason.MISSING_FIELD
+    assert [reason for reason, _ in refused(batch)] == [
+        *(other, other, missing, RejectReason.WRONG_TYPE, missing)
+    ]
     two = MappingSettings("json", PATHS, only={"kind": ("call", ""), "leg": ("a",)})
     batch = read(
         two, b'{"id":"c","from":"1","to":"2","leg":"a"}', b'{"id":"c","from":"1","to":"2"}'
