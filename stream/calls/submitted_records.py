@@ -22,6 +22,7 @@ from stream.core.model.call import RejectReason
 from stream.kafka.batch import Partition, RawBatch
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _SPACE = " \t\r\n"
 Unreadable = tuple[int, RejectReason, str]
 """The index of a record that is no call, and why."""
@@ -44,7 +45,7 @@ class Framing(Enum):
     LINES = "a line"
     """Each line is a record."""
     BLOCKS = "an empty line"
-    """An empty line ends a record; a line that is a JSON object is one by itself."""
+    """An empty line ends a record; a line that is JSON is one by itself."""
     XML = "</cdr>"
     """The line that ends with `</cdr>` ends a record."""
     BER = "its length"
@@ -194,7 +195,8 @@ class RecordSplitter:
             return self._framing is Framing.BLOCKS or not self._lines
         if self._framing is Framing.XML:
             return line.endswith(_XML_END)
-        return not self._lines and self._held.lstrip()[:1] == b"{" and line.endswith(b"}")
+        first, last = self._held.lstrip()[:1], line[-1:]
+        return not self._lines and (first, last) in ((b"{", b"}"), (b"[", b"]"))
 
     def _hold(self, part: bytes) -> None:
         if not part:
@@ -232,9 +234,10 @@ def records_in(data: bytes) -> list[bytes]:
     text = data.removeprefix(b"\xef\xbb\xbf").strip()
     if text[:1] == b"[":
         try:
-            return [bytes(raw) for raw in _decode_array(text)]
+            several = [bytes(raw) for raw in _decode_array(text)]
         except msgspec.DecodeError:
             return _lines(text)
+        return [text] if several and _is_attribute(several[0]) else several
     if text[:1] == b"{":
         lines = _lines(text)
         if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
@@ -244,6 +247,15 @@ def records_in(data: bytes) -> list[bytes]:
         except ValueError:  # UnicodeDecodeError and JSONDecodeError are
             return lines
     return _lines(text)
+
+
+def _is_attribute(member: bytes) -> bool:
+    """Return whether an array is one record of RADIUS: its attributes, each with its name."""
+    try:
+        keys = _decode_object(member).keys()
+    except msgspec.DecodeError:
+        return False
+    return "name" in keys and keys <= {"name", "type", "op", "value"}
 
 
 def _lines(text: bytes) -> list[bytes]:

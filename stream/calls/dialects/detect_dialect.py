@@ -59,8 +59,10 @@ _TEXTS: Mapping[str, re.Pattern[bytes]] = {
     ),
     "asterisk-ami-text": re.compile(rb"Event: [A-Za-z]"),
     "radius": re.compile(
-        rb"(?:[^\n=]{10,40}\n)?[\t ]{1,8}(?:Acct|NAS|User|Call(?:ed|ing)|Cisco|h323|NET|Acme)-"
+        rb'(?:\[\{"name": ?"|(?:[^\n=]{10,40}\n)?[\t ]{1,8})'
+        rb"(?:Acct|NAS|User|Call(?:ed|ing)|Cisco|h323|NET|Acme)-"
     ),
+    "ribbon": re.compile(rb"(?:START|STOP|ATTEMPT),[^,\n]{0,40},0x[0-9A-Fa-f]{8,20},"),
     "asterisk-cel": re.compile(
         rb'"?(?:CHAN_(?:START|END)|ANSWER|HANGUP|APP_(?:START|END)|BRIDGE_(?:ENTER|EXIT)|'
         rb'LINKEDID_END)"?,'
@@ -72,7 +74,7 @@ _COLUMNS_MIN = 6
 OF_COLUMNS = frozenset(
     {
         *("freeswitch-csv", "asterisk-csv", "asterisk-custom"),
-        *("cucm", "broadworks", "avaya-ipo", "sansay"),
+        *("cucm", "broadworks", "avaya-ipo", "sansay", "ribbon"),
     }
 )
 """Dialects in which nothing but its column says what a field is."""

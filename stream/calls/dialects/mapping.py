@@ -24,7 +24,7 @@ from stream.calls.dialects.dialect import (
 )
 from stream.calls.dialects.json_form import Members, PathReader, keys_of, text_at, value_at, written
 from stream.calls.dialects.linear_patterns import cutter
-from stream.calls.dialects.mapping_settings import UNITS, MappingSettings, steps
+from stream.calls.dialects.mapping_settings import DURATIONS, UNITS, MappingSettings, steps
 from stream.core.model.call import RejectReason
 
 Mappings = Mapping[str, MappingSettings]
@@ -41,7 +41,7 @@ def _details(found: Mapping[str, Any], settings: MappingSettings) -> Details:
         started_at_s=_started_at_s(found.get("started_at"), settings),
         stage=fields.stage(found.get("stage")),
         carrier=fields.text(found.get("carrier")),
-        duration_s=fields.duration_s(found.get("duration_s"), UNITS[settings.duration]),
+        duration_s=fields.duration_s(found.get("duration_s"), DURATIONS[settings.duration]),
     )
 
 
@@ -403,13 +403,16 @@ class KindsMapping:
     def _dialect(self, value: Value) -> Dialect:
         if self._cut is None:
             said = _said(value_at(fields.members(value), self._path))
+            whole = bool(said)
         else:
             cells = self._cut(value)
             said = cells[self._column] if self._column < len(cells) else ""
+            whole = self._column < len(cells) - 1  # the last cell may be torn
         dialect = self._kinds.get(said)
         if dialect is None:
-            text = f"{self._place} is not {' or '.join(self._kinds)}: `kinds` says which are calls"
-            raise NoCall(RejectReason.OTHER_EVENT if said else RejectReason.MISSING_FIELD, text)
+            where = self._place if self._cut is None else f"column {self._place}"
+            text = f"{where} is not {' or '.join(self._kinds)}: `kinds` says which are calls"
+            raise NoCall(RejectReason.OTHER_EVENT if whole else RejectReason.MISSING_FIELD, text)
         return dialect
 
     def key_fields(self, value: Value, /) -> KeyFields:

@@ -40,6 +40,8 @@ from stream.core.model.time_zones import zone_named
 OPTIONAL = ("started_at", "stage", "ingress", "trunk", "carrier", "duration_s", *SIGNED)
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 """Of each unit, the number that is a second."""
+DURATIONS = {**UNITS, "cs": 100.0}
+"""Those of durations; `cs` are hundredths of a second, the ticks of some switches."""
 _ZONED = re.compile(r"%(?:z|:z|Z|s)")
 """In a time format: the times say their zone."""
 _FORMATS = ("json", "csv", "fixed")
@@ -183,8 +185,8 @@ class MappingSettings:
                     yield f"{key}: {error}"
         if self.time and self.time not in UNITS and "%" not in self.time:
             yield f"time is s, ms, us or a format such as %Y-%m-%d %H:%M:%S, not {self.time!r}"
-        if self.duration not in UNITS:
-            yield f"duration is in s, ms or us, not {self.duration!r}"
+        if self.duration not in DURATIONS:
+            yield f"duration is in s, cs, ms or us, not {self.duration!r}"
         written = "%" in self.time and not _ZONED.search(self.time)
         if written and "started_at" in self.placed and not (self.time_zone or self.utc_offset):
             yield f"time {self.time!r} has no zone: time_zone says which, e.g. Asia/Bangkok"

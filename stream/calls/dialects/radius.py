@@ -2,7 +2,8 @@ r"""RADIUS accounting of gateways and SBCs: detail files, and JSON as FreeRADIUS
 
     detail    a date, then lines `\tAttribute = value`, and an empty line (rlm_detail, Radiator)
     JSON      {"Attribute": "value"} or {"Attribute": {"type": ..., "value": ...}} (rlm_json,
-              rlm_rest, linelog); a list where an attribute is given several times
+              rlm_rest, linelog); a list where an attribute is given several times; or
+              [{"name": "Attribute", "type": ..., "value": ...}] (output_mode = "array")
 
 Start is the call (RFC 2866), Stop its end with `Acct-Session-Time`; `Failed` is Kamailio's call
 that nobody answered. Interim-Update, Accounting-On and -Off are other events.
@@ -19,6 +20,7 @@ puts others into `Cisco-AVPair`; its clock has a zone by a name that means many,
 before it where it was never set; a BYE that a SIP proxy accounts may have the numbers exchanged.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -76,8 +78,11 @@ _UTC_NAMES = ("UTC", "GMT", "Z")
 
 def _read(value: Value, wanted: frozenset[str]) -> Attributes:
     """Read the wanted attributes of a record in either form."""
-    if bytes(value[:64]).lstrip()[:1] == b"{":
+    first = bytes(value[:64]).lstrip()[:1]
+    if first == b"{":
         return _cleaned(read_object(value, wanted, frozenset((_PAIRS,)), _attribute), wanted)
+    if first == b"[":
+        return _cleaned(_listed(bytes(value), wanted), wanted)
     return _cleaned(_detail(str(value, "utf-8"), wanted), wanted)
 
 
@@ -86,6 +91,46 @@ def _attribute(raw: msgspec.Raw) -> Any:
     within = fields.members(raw)
     said = read_member(within.get("value", raw))
     return said[0] if isinstance(said, list) and len(said) == 1 else said
+
+
+class _Named(msgspec.Struct, gc=False):
+    """One attribute of rlm_json's `array`."""
+
+    name: str
+    value: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_named = msgspec.json.Decoder(list[_Named]).decode
+
+
+def _listed(record: bytes, wanted: frozenset[str]) -> dict[str, Any]:
+    """Read an array of attributes, each an object with its name."""
+    listed, found = _decode_named(record), dict[str, Any]()
+    # An attribute with two names would have one for each reader.
+    if b"\\u00" in record or record.count(b'"name"') > len(listed):
+        _refuse_two_names(record)
+    for one in listed:
+        if one.name not in wanted:
+            continue
+        said = read_member(one.value)
+        if one.name == _PAIRS:
+            found.setdefault(one.name, []).append(said)
+        elif one.name in found and found[one.name] != said:
+            raise NoCall(RejectReason.DUPLICATE_KEY, f"{one.name} is given twice")
+        else:
+            found[one.name] = said
+    if not found:
+        raise NoCall(RejectReason.WRONG_TYPE, "no RADIUS record: none of its attributes is known")
+    return found
+
+
+def _refuse_two_names(record: bytes) -> None:
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise NoCall(RejectReason.DUPLICATE_KEY, "an attribute has a member twice")
+
+    # `len` reads numbers: Python refuses integers of more than 4,300 digits, and none is needed.
+    json.loads(record.decode(), object_pairs_hook=look, parse_int=len, parse_float=len)
 
 
 def _detail(record: str, wanted: frozenset[str]) -> dict[str, Any]:

@@ -1,24 +1,26 @@
 r"""Switches whose records are read by a mapping that comes with the product: CSV, and cloud JSON.
 
 Sources: Cisco "Call Reporting and Billing Administration Guide", BroadSoft "Accounting Call Detail
-Record Interface Specification" R22, Avaya IP Office "SMDR", freeside's `FS/cdr/sansay.pm`,
-Microsoft Graph `directRoutingLogRow` and `pstnCallLogRow`, Twilio's Call resource and Event
-Streams.
+Record Interface Specification" R22, Avaya IP Office "SMDR", freeside's `FS/cdr/sansay.pm`, Ribbon
+SBC Core "CDR Field Descriptions" 7.1 to 12.1, Microsoft Graph `directRoutingLogRow` and
+`pstnCallLogRow`, Twilio's Call resource and Event Streams.
 
 Traps: CUCM's files begin with a line of names and one of types, and its call ids are two columns.
 BroadWorks has a record for each side of a call: in a terminating one the user is called, and an
 empty calling number is a withheld one, never the user's. It writes `\,` for a comma in a text, and
 quotation marks are text. Avaya counts call ids from 1,000,000 again after a restart, so the start
 of the call belongs to its id. Its called number is the extension that rings; who called dialled the
-number behind it. Sansay writes a record for each route that it tried, with one session id. Graph
-hides digits of foreign numbers (`+4477009***`) in tenants that ask for it: no list holds those.
+number behind it. Sansay writes a record for each route that it tried, with one session id. Ribbon's
+columns depend on the kind of record, its durations are hundredths of a second, its times GMT or
+local by release; an accounting id is unique within its gateway alone. Graph hides digits of foreign
+numbers (`+4477009***`) in tenants that ask for it: no list holds those.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from stream.calls.dialects.dialect import Dialect, SwitchSettings
-from stream.calls.dialects.mapping import made
+from stream.calls.dialects.mapping import KindsMapping, made
 from stream.calls.dialects.mapping_settings import MappingSettings
 
 _LOCAL = "+00:00"
@@ -159,11 +161,39 @@ TWILIO_EVENTS = MappingSettings(
 """Call summaries of Event Streams; other events say nothing of both parties."""
 
 
-TABLES: Mapping[str, tuple[str, MappingSettings]] = {
+def _ribbon(
+    stage: str, calling: int, trunk: int, columns: int, duration: int = 0
+) -> MappingSettings:
+    """Return the table of one kind of Ribbon's records; a number is a column's, from 0."""
+    fields = {"caller": str(calling), "callee": str(calling + 1), "trunk": str(trunk)}
+    return MappingSettings(
+        "csv",
+        {**fields, "duration_s": str(duration)} if duration else fields,
+        joined={"call_id": ("1", "2"), "started_at": ("5", "6")},
+        constants={"stage": stage},
+        columns_min=columns,
+        time="%m/%d/%Y-%H:%M:%S.%f",
+        time_zone=_LOCAL,
+        duration="cs",
+    )
+
+
+RIBBON = {
+    "START": _ribbon("attempt", 14, 28, 100),
+    "STOP": _ribbon("end", 19, 33, 150, duration=13),
+    "ATTEMPT": _ribbon("end", 16, 30, 110),
+}
+"""By the kind of record. 1 gateway, 2 accounting id, 5 and 6 start, 13 duration; then the calling
+number, the called number behind it, and the ingress trunk group. Other kinds are of no call."""
+
+Table = MappingSettings | Mapping[str, MappingSettings]
+"""One table, or one for each kind of record, by the text of the first column."""
+TABLES: Mapping[str, tuple[str, Table]] = {
     "cucm": ("Cisco CUCM CDR files", CUCM),
     "broadworks": ("BroadWorks accounting CSV", BROADWORKS),
     "avaya-ipo": ("Avaya IP Office SMDR", AVAYA_IPO),
     "sansay": ("Sansay VSX CDR files", SANSAY),
+    "ribbon": ("Ribbon SBC Core, GSX accounting (ACT)", RIBBON),
     "teams": ("Microsoft Graph call logs of Teams", TEAMS),
     "twilio": ("Twilio Call resources", TWILIO),
     "twilio-events": ("Twilio Event Streams summaries", TWILIO_EVENTS),
@@ -171,16 +201,28 @@ TABLES: Mapping[str, tuple[str, MappingSettings]] = {
 """By the dialect's name, its records in a few words and the table."""
 
 
-def is_local(table: MappingSettings) -> bool:
+def is_local(table: Table) -> bool:
     """Return whether the times of a table are in the switch's own zone."""
-    return table.time_zone == _LOCAL
+    return all(one.time_zone == _LOCAL for one in _kinds(table).values())
 
 
-def for_switch(name: str, table: MappingSettings, switch: SwitchSettings) -> Dialect:
+def _kinds(table: Table) -> Mapping[str, MappingSettings]:
+    return {"": table} if isinstance(table, MappingSettings) else table
+
+
+def for_switch(name: str, table: Table, switch: SwitchSettings) -> Dialect:
     """Return the dialect of a table, with the zone and the trunk of the switch."""
-    if is_local(table):
+    tables = {kind: _of_switch(one, switch) for kind, one in _kinds(table).items()}
+    if isinstance(table, MappingSettings):
+        return made(name, tables[""])
+    kinds = MappingSettings("csv", kinds={"0": {kind: kind for kind in tables}})
+    return KindsMapping(name, kinds, tables)
+
+
+def _of_switch(table: MappingSettings, switch: SwitchSettings) -> MappingSettings:
+    if table.time_zone == _LOCAL:
         table = replace(table, time_zone=switch.time_zone)
     if switch.trunk:
         fields = {key: place for key, place in table.fields.items() if key != "trunk"}
-        table = replace(table, fields=fields, constants={"trunk": switch.trunk})
-    return made(name, table)
+        table = replace(table, fields=fields, constants={**table.constants, "trunk": switch.trunk})
+    return table
