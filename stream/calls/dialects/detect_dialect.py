@@ -21,7 +21,7 @@ from stream.calls.dialects.threegpp import RECORDS
 from stream.core.numbers.number import Kind, parse
 
 TRIED_MAX = 200
-"""Records that are looked at; a file's first ones say what it is."""
+"""Records that are looked at: half of them a file's first, a quarter of its middle and its end."""
 _PAIRS_MIN = 4
 """With fewer pairs of numbers one id for all may be chance."""
 _CALLS_AN_ID = 3
@@ -119,11 +119,14 @@ class NearMiss:
 class Detection:
     """The dialects that fit some records, best first; where none does, what the records
     are nearly, and a mapping to begin with ("": nothing like two numbers is in them).
+
+    `looked_at` is the number of records that it was judged by.
     """
 
     proposals: tuple[DialectProposal, ...]
     near: tuple[NearMiss, ...] = ()
     mapping: str = ""
+    looked_at: int = 0
 
 
 def find(records: Sequence[bytes], region: str) -> Detection:
@@ -131,7 +134,7 @@ def find(records: Sequence[bytes], region: str) -> Detection:
 
     Half of them must be calls, and look so: an id for each, and numbers where numbers belong.
     """
-    looked_at = records[:TRIED_MAX]
+    looked_at = spread(records)
     tried, fitting, doubts = {}, [], {}
     for name, known in KNOWN.items():
         result = understood(known.make(name, _SWITCH), looked_at, region, None)
@@ -147,12 +150,23 @@ def find(records: Sequence[bytes], region: str) -> Detection:
                 fitting.append((_weight(result), name, result))
     fitting.sort(key=lambda each: each[0], reverse=True)
     if fitting:
-        return Detection(tuple(_proposal(name, result) for _, name, result in fitting))
+        proposals = tuple(_proposal(name, result) for _, name, result in fitting)
+        return Detection(proposals, looked_at=len(looked_at))
     near = near_misses(looked_at, tried, doubts)
     # A known switch needs another configuration; only another order of columns is to be mapped.
     is_other_order = any(one.dialect in OTHER_ORDERS for one in near)
     mapping = mapping_draft(looked_at, region) if is_other_order or not near else ""
-    return Detection((), tuple(near), mapping)
+    return Detection((), tuple(near), mapping, len(looked_at))
+
+
+def spread(records: Sequence[bytes]) -> Sequence[bytes]:
+    """Return at most `TRIED_MAX` of `records`, in their order: of the start, middle and end."""
+    if len(records) <= TRIED_MAX:
+        return records
+    half, quarter = TRIED_MAX // 2, TRIED_MAX // 4
+    middle = max(half, len(records) // 2 - quarter // 2)
+    middle = min(middle, len(records) - 2 * quarter)
+    return [*records[:half], *records[middle : middle + quarter], *records[-quarter:]]
 
 
 def likely(records: Sequence[bytes], region: str) -> str | None:

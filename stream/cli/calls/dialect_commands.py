@@ -16,7 +16,7 @@ from stream.calls.dialects.detect_dialect import (
 )
 from stream.calls.dialects.dialect import Dialect, SwitchSettings, schema_number
 from stream.calls.dialects.preview import Understood, is_other_event, understood
-from stream.calls.submitted_records import Framing, framing_of, records_in
+from stream.calls.submitted_records import Framing, cut, framing_of, records_in
 from stream.cli.common import say_comment, settings_of
 from stream.cli.lazy_group import group
 from stream.cli.options import OR_STDIN, ConfigFiles, Output, file_or_piped
@@ -27,7 +27,9 @@ from stream.ops.clock import now_s
 
 HEAD_BYTES = 64 * 1024
 BYTES_MAX = 64 * 1024 * 1024
-"""Of a file; its beginning says what it is."""
+"""Of a file that `test` reads, or whose records are too long for a piece."""
+PIECE_BYTES = 1024 * 1024
+"""Read of a larger file's start, middle and end: its records are as many as are looked at."""
 RECORD = "record"
 _REGISTRY = (
     "name its topic's dialect registry:<dialect>, and the schema registry in [schema_registry] url"
@@ -101,7 +103,8 @@ def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TAB
 
     Where none fits, it names the switch whose records they nearly are, what they lack and how to
     fix it. For records of no known switch it proposes a table [mappings.NAME] to begin with, and
-    leaves open what it cannot know. Exit code 1: nothing fits as it is.
+    leaves open what it cannot know. It looks at 200 records at most, of the file's start, middle and
+    end. Exit code 1: nothing fits as it is.
 
     Example: ringfence dialects detect Master.csv
     """
@@ -112,14 +115,24 @@ def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TAB
             fail(f"{file} is in Confluent's wire format, schema id {number}: {_REGISTRY}", USAGE)
         if what := what_it_is(head):
             fail(f"{file} is {what}", USAGE)
-    found = find(_records(file), settings.calls.home_country)
+    records, whole = _sample(file)
+    found = find(records, settings.calls.home_country)
+    whole = whole and found.looked_at == len(records)
     told = {
+        "records_looked_at": found.looked_at,
+        "whole_file": whole,
         "proposals": [_proposal_json(one) for one in found.proposals],
         "near": [_near_json(one) for one in found.near],
         "mapping": found.mapping or None,
     }
-    draw = _print_proposals if found.proposals else _print_near
-    render(form, told, lambda: draw(file, found), rows="proposals")
+
+    def draw() -> None:
+        if not whole:
+            parts = f"{found.looked_at} records of its start, middle and end were looked at"
+            say_comment(f"{file}: {parts}")
+        (_print_proposals if found.proposals else _print_near)(file, found)
+
+    render(form, told, draw, rows="proposals")
     if not found.proposals:
         raise typer.Exit(NOTHING_DONE)
 
@@ -256,9 +269,34 @@ def _records(file: Path) -> list[bytes]:
     return records_in(_start(file, BYTES_MAX))
 
 
-def _start(file: Path, size: int) -> bytes:
+def _sample(file: Path) -> tuple[list[bytes], bool]:
+    """Return records of a file's start, middle and end, and whether they are all it has.
+
+    Where nothing marks the end of a record within a file (BER, JSON over many lines), they are of
+    its start. Records that a piece cuts are left out.
+    """
+    head = _start(file, 3 * PIECE_BYTES + 1)
+    if len(head) <= 3 * PIECE_BYTES:
+        return records_in(head), True
+    framing, size = framing_of(head), file.stat().st_size
+    first = head.lstrip()[:1]
+    line = head.lstrip().partition(b"\n")[0].rstrip()
+    is_ended = framing in (Framing.BLOCKS, Framing.XML) or (
+        framing is Framing.LINES and (first not in b"{[" or line[-1:] == b"}")
+    )
+    starts = (0, size // 2, size - PIECE_BYTES) if is_ended else (0,)
+    found: list[bytes] = []
+    for at in starts:
+        piece = _start(file, PIECE_BYTES, at)
+        records = cut(piece, framing) if is_ended else records_in(piece)
+        found += records[bool(at) : None if at + PIECE_BYTES >= size else -1]
+    return (found, False) if found else (_records(file), False)
+
+
+def _start(file: Path, size: int, at: int = 0) -> bytes:
     try:
         with file.open("rb") as source:
+            source.seek(at)
             return source.read(size)
     except OSError as error:
         fail(f"{file}: cannot be read: {error.strerror}", USAGE)

@@ -41,7 +41,7 @@ def test_ls_says_how_each_is_decoded(dialects):
         "freeswitch", "freeswitch-xml", "freeswitch-csv", "asterisk-csv", "asterisk-custom",
         "asterisk-ami-text", "asterisk-cel", "freepbx", "radius", "kazoo", "3gpp",
         "3gpp-ber",
-        "cucm", "broadworks", "avaya-ipo", "sansay",
+        "cucm", "broadworks", "avaya-ipo", "sansay", "ribbon",
     }  # fmt: skip
     assert rows["ringfence"]["topics"] == ["calls"]
     assert rows["asterisk-csv"]["needs"] == "time_zone"
@@ -52,6 +52,42 @@ def test_ls_says_how_each_is_decoded(dialects):
 def test_each_switchs_records_are_recognised(path):
     """Every documented record is proposed as its own switch's before any other."""
     assert likely(records_in(path.read_bytes()), "TH") == path.parts[-3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "case", "end"),
+    [
+        ("asterisk-csv", "newcdrcolumns", b"\n"),
+        ("kamailio", "transaction", b"\n"),
+        ("radius", "cisco-stop", b"\n\n"),
+        ("freeswitch-xml", "a-leg", b"\n"),
+        ("3gpp-ber", "mo", b""),
+    ],
+)
+def test_a_large_file_is_judged_by_some_records(dialects, tmp_path, kind, case, end):
+    """Of a file of any size at most 200 records are looked at, and it says so."""
+    (path,) = (GOLDEN / kind / case).glob("input.*")
+    record = path.read_bytes().rstrip(b"\n")
+    large = tmp_path / f"large{path.suffix}"
+    large.write_bytes((record + end) * (4_000_000 // len(record)))
+    code, output = dialects("detect", large)
+    assert code == 0
+    assert f"{kind} (" in output
+    assert "200 records of its start, middle and end were looked at" in " ".join(output.split())
+    told = json.loads(dialects("detect", large, "--json")[1])
+    assert (told["records_looked_at"], told["whole_file"]) == (200, False)
+    assert (told["proposals"][0]["calls"], told["proposals"][0]["records"]) == (200, 200)
+
+
+def test_the_middle_and_the_end_of_a_file_count(dialects, tmp_path):
+    """A file whose later records are of another kind is no file of calls alone."""
+    call = (GOLDEN / "kamailio" / "transaction" / "input.json").read_bytes().rstrip(b"\n")
+    other = call.replace(b'"method":"INVITE"', b'"method":"BYE"')
+    assert other != call
+    large = tmp_path / "acc.json"
+    large.write_bytes((call + b"\n") * 7_000 + (other + b"\n") * 14_000)
+    proposal = json.loads(dialects("detect", large, "--json")[1])["proposals"][0]
+    assert (proposal["calls"], proposal["records"]) == (100, 200)
 
 
 def test_detect_gives_reasons_and_what_to_configure(dialects):
