@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from stream.calls.call_batch import CallBatch, KeyFields, Located, ScannedKeyFields
 from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
-from stream.calls.dialects.dialect import Details, Dialect, Value, whole
+from stream.calls.dialects.dialect import Details, Dialect, Transcoded, Value, whole
+from stream.calls.encodings.schema_ids import with_header_ids
 from stream.calls.key_fields import locate
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunks
@@ -34,6 +35,13 @@ def decode(
     raw: RawBatch, dialect_of: Mapping[str, Dialect], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
     """Read the calls in `raw`, and reject the rest. `dialect_of` has a dialect for each topic."""
+    in_headers = {
+        topic
+        for topic, dialect in dialect_of.items()
+        if isinstance(dialect, Transcoded) and dialect.has_ids
+    }
+    if in_headers:
+        raw = with_header_ids(raw, in_headers)
     parts = [
         SegmentDecoder(raw, segment, dialect_of[segment.partition.topic], settings)
         for segment in raw.segments

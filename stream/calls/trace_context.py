@@ -46,7 +46,7 @@ class TraceContext(NamedTuple):
 
 def contexts_of(raw: RawBatch, rows: Iterable[int]) -> list[TraceContext | None]:
     """Return the contexts of the records in `rows`; None where a record has no sound one."""
-    return [context_in(_headers_of(raw, row)) for row in rows]
+    return [context_in(headers_of(raw, row)) for row in rows]
 
 
 def rows_with_headers(raw: RawBatch, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,11 +85,11 @@ def context_in(headers: Iterable[tuple[str | bytes, bytes | None]]) -> TraceCont
     return TraceContext(trace_id, span_id, int(flags, 16) & _KNOWN_FLAGS, state if kept else b"")
 
 
-def _headers_of(raw: RawBatch, row: int) -> Iterable[tuple[str | bytes, bytes | None]]:
+def headers_of(raw: RawBatch, row: int) -> Iterable[tuple[str | bytes, bytes | None]]:
+    """Return the headers of one record; a tombstone's are of no interest."""
     values = raw.values
     if raw.headers_follow and isinstance(values, Texts):
         size = int(values.sizes[row])
-        # A tombstone is no call: nobody goes on with it.
         return _on_the_wire(values.data.data, int(values.starts[row]) + size) if size >= 0 else ()
     held: Sequence[Headers] = raw.headers
     return held[row] if held else ()

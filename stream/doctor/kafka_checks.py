@@ -1,4 +1,4 @@
-"""Kafka: is it there, are the topics as they should be, and what may we do there?
+"""Kafka and its schema registry: are they there, are topics as they should be, what may we do?
 
 What our principal may write is tried with a batch whose checksum is wrong: a broker looks at rights
 first and at the batch then, so it refuses it for the one reason or the other, and keeps nothing.
@@ -20,8 +20,11 @@ from aiokafka.errors import (
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from stream.calls.dialects.dialect import NoCall
+from stream.calls.encodings.registry import RegistryDialect
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
+from stream.core.model.schemas import RegistryDown, SchemaUnknown
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.kafka.broker_versions import LEAST, lacking, named, request_versions
 from stream.kafka.clients import ask_why, listens
@@ -31,6 +34,8 @@ ANSWER_MS = 5000
 """Of one request: a broker that takes longer is not well, and each check has its limit too."""
 _CRC = slice(17, 21)
 """The checksum's place in a record batch of format 2."""
+_REGISTRY = "schema registry"
+_REGISTRY_FIX = "[schema_registry] url, username and RINGFENCE_SCHEMA_REGISTRY_PASSWORD"
 
 
 async def check_kafka(settings: Settings) -> list[CheckLine]:
@@ -171,3 +176,32 @@ def damaged_batch() -> bytes:
     batch = bytearray(builder.build())
     batch[_CRC] = bytes(byte ^ 0xFF for byte in batch[_CRC])
     return bytes(batch)
+
+
+def check_registry(settings: Settings) -> Iterator[CheckLine]:
+    """Ask for the newest schema of each topic that has one; no line without a registry. Blocks."""
+    registry = settings.schemas()
+    if registry is None:
+        return
+    for topic, name in settings.calls.topics.items():
+        dialect = settings.dialect(name)
+        if not isinstance(dialect, RegistryDialect):
+            continue
+        subject = f"{topic}-value"
+        try:
+            number = registry.newest(subject)
+            dialect.decoder(number)
+        except RegistryDown as down:
+            # Of one that is away each further question takes its whole time.
+            yield fail(_REGISTRY, str(down), _REGISTRY_FIX)
+            return
+        except SchemaUnknown:
+            said = f"{settings.schema_registry.url} answers, and has no subject {subject}"
+            yield warn(_REGISTRY, said, "none is needed if the producer names subjects otherwise")
+        except NoCall as wrong:
+            yield fail(
+                _REGISTRY, f"{subject}: {wrong.detail}", "correct the schema in the registry"
+            )
+        else:
+            kind = registry.schema(number).kind
+            yield ok(_REGISTRY, f"{subject}: schema {number} ({kind}) can be used")

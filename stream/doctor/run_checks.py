@@ -38,6 +38,7 @@ async def examine(settings: Settings) -> list[CheckLine]:
         "kafka": partial(kafka_checks.check_kafka, settings),
         "redis": partial(redis_checks.check_list_store, settings.list_store()),
         "proxies' redis": partial(_proxies, settings),
+        "schema registry": _apart(lambda: kafka_checks.check_registry(settings)),
         "clock": redis_checks.check_clock,
         "state directory": _apart(lambda: machine_checks.check_state(state_dir)),
         "records that stop workers": _apart(

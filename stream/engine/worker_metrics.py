@@ -20,6 +20,7 @@ from stream.config.agreement_files import AgreementReading
 from stream.core.filters.blocklists import Blocklists, chance_of
 from stream.core.model.agreement import AgreementState as Standing
 from stream.core.model.call import RejectReason
+from stream.core.model.schemas import RegistryAnswer
 from stream.core.policy.list_scope import OUTSIDE
 from stream.engine.live_lists import tell
 from stream.kafka.batch import Partition, RawBatch
@@ -67,6 +68,8 @@ class WorkerMetrics:
             metrics.list_events.labels(kind)
         for reason in RejectReason:
             metrics.rejected.labels(reason)
+        for answer in RegistryAnswer:
+            metrics.schema_registry.labels(answer)
         for what in ("marked", "left_out"):
             metrics.repeats.labels(what)
         for topic in topics:
@@ -104,6 +107,10 @@ class WorkerMetrics:
         self.metrics.call_events.labels(event).inc()
         self.state.kafka_up = event not in _KAFKA_AWAY
         self.metrics.kafka_up.set(self.state.kafka_up)
+
+    def registry_answered(self, answer: RegistryAnswer) -> None:
+        """Count a request to the schema registry; any thread may."""
+        self.metrics.schema_registry.labels(answer).inc()
 
     def reached_kafka(self) -> None:
         """Show that Kafka answered, and has our topics."""

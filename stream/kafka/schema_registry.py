@@ -10,14 +10,20 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
 import urllib3
 
-from stream.core.model.schemas import RegisteredSchema, RegistryDown, SchemaUnknown
+from stream.core.model.schemas import (
+    RegisteredSchema,
+    RegistryAnswer,
+    RegistryDown,
+    SchemaKey,
+    SchemaUnknown,
+)
 from stream.kafka.batch import RawBatch
 from stream.kafka.settings import SchemaRegistrySection
 from stream.ops.clock import monotonic_s
@@ -37,6 +43,14 @@ _LOOK_S: Final = 0.05
 _JSON: Final = "application/vnd.schemaregistry.v1+json, application/json"
 
 
+_ANSWERS: Final = {
+    200: RegistryAnswer.FOUND,
+    404: RegistryAnswer.UNKNOWN,
+    401: RegistryAnswer.REFUSED,
+    403: RegistryAnswer.REFUSED,
+}
+
+
 @lru_cache(maxsize=8)
 def registry_of(section: SchemaRegistrySection, password: str) -> "SchemaRegistry":
     """Return the process' one client of a registry: its answers serve all topics."""
@@ -44,7 +58,7 @@ def registry_of(section: SchemaRegistrySection, password: str) -> "SchemaRegistr
 
 
 class SchemaRegistry:
-    """The schemas of one registry. See `Schemas`."""
+    """The schemas of one registry. See `Schemas`. `observe` is told of each request."""
 
     def __init__(self, section: SchemaRegistrySection, password: str) -> None:
         self._url = section.url.rstrip("/")
@@ -54,33 +68,43 @@ class SchemaRegistry:
             login = f"{section.username}:{password}"
             self._headers |= urllib3.make_headers(basic_auth=login)
         self._pool = _pool(section)
-        self._known: dict[int, RegisteredSchema] = {}
-        self._unknown: dict[int, tuple[float, str]] = {}
+        self._known: dict[SchemaKey, RegisteredSchema] = {}
+        self._unknown: dict[SchemaKey, tuple[float, str]] = {}
+        self.observe: Callable[[RegistryAnswer], None] = lambda _: None
 
-    def missing(self, numbers: Iterable[int]) -> list[int]:
-        """Return those of `numbers` that were not asked for yet."""
+    def missing(self, keys: Iterable[SchemaKey]) -> list[SchemaKey]:
+        """Return those of `keys` that were not asked for yet."""
         now_s = monotonic_s()
         return [
-            number
-            for number in dict.fromkeys(numbers)
-            if number not in self._known and self._unknown.get(number, (now_s,))[0] <= now_s
+            key
+            for key in dict.fromkeys(keys)
+            if key not in self._known and self._unknown.get(key, (now_s,))[0] <= now_s
         ]
 
-    def schema(self, number: int) -> RegisteredSchema:
-        """Return the schema of an id. Raises SchemaUnknown, RegistryDown."""
-        if (known := self._known.get(number)) is not None:
+    def newest(self, subject: str) -> int:
+        """Return the id of a subject's newest schema. Raises SchemaUnknown, RegistryDown."""
+        answer = self._answer(f"/subjects/{quote(subject, safe='')}/versions/latest", subject)
+        number = answer.get("id")
+        if not isinstance(number, int):
+            raise RegistryDown(f"{self._url} does not answer as a schema registry does")
+        return number
+
+    def schema(self, key: SchemaKey) -> RegisteredSchema:
+        """Return the schema of an id or a GUID. Raises SchemaUnknown, RegistryDown."""
+        if (known := self._known.get(key)) is not None:
             return known
-        until_s, why = self._unknown.get(number, (0.0, ""))
+        until_s, why = self._unknown.get(key, (0.0, ""))
         if until_s > monotonic_s():
             raise SchemaUnknown(why)
+        kind = "guids" if isinstance(key, str) else "ids"
         try:
-            found = self._whole(f"/schemas/ids/{number}", f"schema {number}")
+            found = self._whole(f"/schemas/{kind}/{key}", f"schema {key}")
         except SchemaUnknown as unknown:
             if len(self._unknown) >= UNKNOWN_MAX:
                 del self._unknown[next(iter(self._unknown))]
-            self._unknown[number] = (monotonic_s() + UNKNOWN_S, str(unknown))
+            self._unknown[key] = (monotonic_s() + UNKNOWN_S, str(unknown))
             raise
-        self._known[number] = found
+        self._known[key] = found
         return found
 
     def _whole(self, path: str, what: str) -> RegisteredSchema:
@@ -128,8 +152,12 @@ class SchemaRegistry:
                 body = response.read(ANSWER_BYTES_MAX + 1)
                 status = response.status
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            self.observe(RegistryAnswer.UNREACHABLE)
             # Its text may hold the whole address.
             raise RegistryDown(f"{self._url} does not answer ({type(error).__name__})") from None
+        told = _ANSWERS.get(status, RegistryAnswer.FAILED)
+        if told is not RegistryAnswer.FOUND:
+            self.observe(told)
         if status == 404:
             raise SchemaUnknown(f"the schema registry has no {what}")
         if status in {401, 403}:
@@ -138,13 +166,16 @@ class SchemaRegistry:
         if status != 200:
             raise RegistryDown(f"{self._url} answers {status} for {what}")
         if len(body) > ANSWER_BYTES_MAX:
+            self.observe(RegistryAnswer.FAILED)
             raise SchemaUnknown(f"{what} has more than {ANSWER_BYTES_MAX >> 20} MB")
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
+            self.observe(RegistryAnswer.FAILED)
             raise RegistryDown(f"{self._url} does not answer as a schema registry does")
+        self.observe(RegistryAnswer.FOUND)
         return answer
 
 
@@ -167,26 +198,24 @@ def _pool(section: SchemaRegistrySection) -> urllib3.PoolManager:
 class SchemasAhead:
     """Fetches the schemas of a batch before it is decoded, however long the registry is away.
 
-    `number_of` gives the id in a record of `topics`. `leaves`: the batch is not ours any more, or
-    the process stops, so it is waited for no longer.
+    `keys_in` gives the ids in a batch. `leaves`: the batch is not ours any more, or the process
+    stops, so it is waited for no longer.
     """
 
     def __init__(
         self,
         registry: SchemaRegistry,
-        topics: Collection[str],
-        number_of: Callable[[bytes], int | None],
+        keys_in: Callable[[RawBatch], Iterable[SchemaKey]],
         leaves: Callable[[RawBatch], bool],
     ) -> None:
-        self._registry, self._topics = registry, frozenset(topics)
-        self._number_of, self._leaves = number_of, leaves
+        self._registry, self._keys_in, self._leaves = registry, keys_in, leaves
         self.down = ""
 
     async def before(self, raw: RawBatch) -> None:
         """Return once all schemas of the batch were asked for, or nobody waits for it any more."""
-        numbers = self._numbers(raw)
+        keys = self._keys_in(raw)
         backoff = Backoff(*_WAITS_S)
-        while wanted := self._registry.missing(numbers):
+        while wanted := self._registry.missing(keys):
             try:
                 await asyncio.to_thread(self._fetch, wanted)
             except RegistryDown as down:
@@ -199,21 +228,10 @@ class SchemasAhead:
             log.info("schema registry recovered")
             self.down = ""
 
-    def _numbers(self, raw: RawBatch) -> set[int]:
-        found = set()
-        for segment in raw.segments:
-            if segment.partition.topic in self._topics:
-                for row in range(segment.start, segment.stop):
-                    value = raw.values[row]
-                    number = None if value is None else self._number_of(value)
-                    if number is not None:
-                        found.add(number)
-        return found
-
-    def _fetch(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
+    def _fetch(self, keys: Iterable[SchemaKey]) -> None:
+        for key in keys:
             try:
-                self._registry.schema(number)
+                self._registry.schema(key)
             except SchemaUnknown:
                 continue  # kept as unknown: the decoder rejects its records
 

@@ -17,7 +17,7 @@ from uuid import uuid4
 from stream.calls.call_batch import CallBatch
 from stream.calls.crash_guard import CrashGuard
 from stream.calls.crash_notes import FOLDER, CrashLog
-from stream.calls.dialects.dialect import schema_number
+from stream.calls.encodings.schema_ids import schema_keys
 from stream.calls.loop import CallsLoop
 from stream.calls.publish import Publisher, TransactionalPublisher
 from stream.calls.tracing import traced
@@ -168,18 +168,20 @@ class _Worker(Service):
     def _after_schemas(self, source: KafkaSource, before: Before | None) -> Before | None:
         """Return a `before` that fetches schemas first: a probe of the guard needs them too."""
         registry = self.settings.schemas()
-        topics = [
+        topics = frozenset(
             topic
             for topic, dialect in self.settings.calls.topics.items()
             if dialect.startswith("registry:")
-        ]
+        )
         if registry is None or not topics:
             return before
 
         def leaves(raw: RawBatch) -> bool:
             return source.revoking or raw.epoch != source.epoch or self.stopping.is_set()
 
-        self._schemas = ahead = SchemasAhead(registry, topics, schema_number, leaves)
+        registry.observe = self._metrics.registry_answered
+        keys_in = partial(schema_keys, topics=topics)
+        self._schemas = ahead = SchemasAhead(registry, keys_in, leaves)
 
         async def both(raw: RawBatch) -> None:
             await ahead.before(raw)

@@ -2,10 +2,13 @@
 
 import io
 from pathlib import Path
+from uuid import UUID
 
 import fastavro
 import pytest
+from aiokafka import AIOKafkaProducer
 
+from stream.calls.encodings.schema_ids import HEADER
 from tests.support.engine import LISTED, Deployment
 from tests.support.schema_registry import AVRO_SCHEMA, MAPPING, ScriptedRegistry, scripted_registry
 from tests.support.topics import read
@@ -62,6 +65,34 @@ async def test_calls_wait_for_a_registry_and_are_decided(
     (kept,) = await read(here.bootstrap, here.calls.replace("calls", "rejected"))
     assert kept.value == unknown
     assert dict(kept.headers)["reason"] == b"unknown_schema"
+
+
+async def test_ids_in_headers_are_read_by_the_fetcher(
+    tmp_path: Path, kafka, redis_url: str
+) -> None:
+    """A newer client writes the schema's GUID into a header; its calls are decided as any other,
+    and the requests to the registry are counted.
+    """
+    guid = UUID("4bb5ed0a-2e3b-4c1f-9d9c-3b3a4dfd1d1e")
+    with scripted_registry() as registry:
+        registry.guids[str(guid)] = 1
+        more = MORE.format(registry.url) + MAPPING
+        here = Deployment(tmp_path, kafka, redis_url, more, {"": "registry:mapping:acme"})
+        here.made("TH/national")
+        with here.engine() as engine:
+            engine.until_ready()
+            async with AIOKafkaProducer(bootstrap_servers=here.bootstrap) as producer:
+                for number, caller in enumerate((LISTED, "+66890000001")):
+                    value = record(number, caller)[5:]
+                    headers = [(HEADER, b"\1" + guid.bytes)]
+                    await producer.send_and_wait(here.calls, value, headers=headers)
+            (decision,) = await here.decided(1)
+            answered = "ringfence_schema_registry_requests_total"
+            engine.until(lambda: engine.metric(answered, outcome="found") == 1)
+            assert engine.metric("ringfence_records_rejected_total") == 0
+            assert engine.stop() == 0
+    assert (decision["number"], decision["verdict"]) == (LISTED, "block")
+    assert registry.asked == [f"/schemas/guids/{guid}"]
 
 
 def _waits(engine, registry: ScriptedRegistry) -> None:

@@ -75,10 +75,13 @@ duration_s = "seconds"
 
 
 class ScriptedRegistry:
-    """A registry; `schemas` by id, `subjects` by name and version. `status`: it answers that."""
+    """A registry; `schemas` by id, `guids` of ids, `subjects` by name and version. `status`: it
+    answers that.
+    """
 
     def __init__(self) -> None:
         self.schemas = dict(SCHEMAS)
+        self.guids: dict[str, int] = {}
         self.subjects: dict[tuple[str, str], dict[str, Any]] = {}
         self.asked: list[str] = []
         self.logins: list[str | None] = []
@@ -113,11 +116,12 @@ class ScriptedRegistry:
             return self.status, {"error_code": self.status * 100 + 1, "message": "away"}
         parts = urlsplit(path)
         words = parts.path.strip("/").split("/")
-        found = (
-            self.schemas.get(int(words[2]))
-            if words[0] == "schemas"
-            else self.subjects.get((words[1], words[3]))
-        )
+        if words[:2] == ["schemas", "guids"]:
+            found = self.schemas.get(self.guids.get(words[2], 0))
+        elif words[0] == "schemas":
+            found = self.schemas.get(int(words[2]))
+        else:
+            found = self.subjects.get((words[1], words[3]))
         if found is None:
             return 404, {"error_code": 40403, "message": "Schema not found"}
         serialized = parse_qs(parts.query).get("format") == ["serialized"]

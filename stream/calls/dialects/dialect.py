@@ -169,9 +169,11 @@ class Dialect(Protocol):
 class Transcoded(ABC):
     """A dialect whose records are those of `inner` in a binary encoding.
 
-    The decoder turns them into `text` first, and reads that as any record of `inner`.
+    The decoder turns them into `text` first, and reads that as any record of `inner`. `has_ids`:
+    records name a schema, perhaps in a header (`encodings.schema_ids`).
     """
 
+    has_ids = False
     json_keys = ()
     layout = None
 

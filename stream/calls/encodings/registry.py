@@ -1,6 +1,6 @@
 """Dialects `registry:<dialect>`: records in the wire format of Confluent's schema registry.
 
-    byte 0, the schema's id in four bytes, for Protobuf the message's indexes, then the data
+    the schema's id (see `schema_ids`), for Protobuf the message's indexes, then the data
 
 Avro, Protobuf and JSON are read by the schema of their id, and the call is read from them as JSON:
 by a mapping or by a switch's own dialect. Numbers stay what they are (a timestamp of Avro is its
@@ -16,16 +16,10 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.calls.dialects.dialect import (
-    WIRE_HEAD,
-    Dialect,
-    NoCall,
-    Transcoded,
-    Value,
-    schema_number,
-)
+from stream.calls.dialects.dialect import Dialect, NoCall, Transcoded, Value
+from stream.calls.encodings.schema_ids import schema_key
 from stream.core.model.call import RejectReason
-from stream.core.model.schemas import RegisteredSchema, Schemas, SchemaUnknown
+from stream.core.model.schemas import RegisteredSchema, SchemaKey, Schemas, SchemaUnknown
 
 _TYPES_MAX: Final = 10_000
 _SCHEMAS_MAX: Final = 1000
@@ -39,37 +33,39 @@ Decode = Callable[[memoryview], bytes]
 class RegistryDialect(Transcoded):
     """Records of the dialect `inner`, written by schemas of a registry."""
 
+    has_ids = True
+
     def __init__(self, name: str, inner: Dialect, schemas: Schemas) -> None:
         super().__init__(name, inner)
         self._schemas = schemas
-        self._decoders: dict[int, Decode] = {}
+        self._decoders: dict[SchemaKey, Decode] = {}
 
     def text(self, value: Value, /) -> bytes:
         """Return the record as JSON. Raises NoCall, RegistryDown."""
-        number = schema_number(value)
-        if number is None:
+        found = schema_key(value)
+        if found is None:
             text = f"no Confluent wire format: if it is plain, its dialect is {self.inner.name}"
             raise NoCall(RejectReason.WRONG_ENCODING, text)
-        decode = self._decoders.get(number)
-        if decode is None:
-            decode = self._decoder(number)
+        key, begin = found
+        decode = self._decoders.get(key) or self.decoder(key)
         try:
-            return decode(memoryview(value)[WIRE_HEAD:])
+            return decode(memoryview(value)[begin:])
         except _Wrong as wrong:
-            text = f"schema {number}: {wrong}"
+            text = f"schema {key}: {wrong}"
             raise NoCall(RejectReason.WRONG_ENCODING, text) from None
 
-    def _decoder(self, number: int) -> Decode:
+    def decoder(self, key: SchemaKey) -> Decode:
+        """Return the decoder by one schema. Raises NoCall: it cannot be used; RegistryDown."""
         try:
-            found = _decoder_of(self._schemas.schema(number))
+            found = _decoder_of(self._schemas.schema(key))
         except SchemaUnknown as unknown:
             raise NoCall(RejectReason.UNKNOWN_SCHEMA, str(unknown)) from None
         except _Wrong as wrong:
-            text = f"schema {number} cannot be used: {wrong}"
+            text = f"schema {key} cannot be used: {wrong}"
             raise NoCall(RejectReason.UNKNOWN_SCHEMA, text) from None
         if len(self._decoders) >= _SCHEMAS_MAX:
             self._decoders.clear()
-        self._decoders[number] = found
+        self._decoders[key] = found
         return found
 
 

@@ -103,7 +103,7 @@ def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TAB
 
     Where none fits, it names the switch whose records they nearly are, what they lack and how to
     fix it. For records of no known switch it proposes a table [mappings.NAME] to begin with, and
-    leaves open what it cannot know. It looks at 200 records at most, of the file's start, middle and
+    leaves open what it cannot know. It looks at 200 records at most, of a file's start, middle and
     end. Exit code 1: nothing fits as it is.
 
     Example: ringfence dialects detect Master.csv

@@ -1,8 +1,12 @@
 """Schemas as a schema registry gives them."""
 
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from stream.core.model.errors import Fault
+
+SchemaKey = int | str
+"""The id of a schema in its registry, or its GUID."""
 
 
 class RegisteredSchema(NamedTuple):
@@ -17,6 +21,19 @@ class RegisteredSchema(NamedTuple):
     references: tuple[tuple[str, str], ...] = ()
 
 
+class RegistryAnswer(StrEnum):
+    """How a request to a registry ended; each is a metric label."""
+
+    FOUND = "found"
+    UNKNOWN = "unknown"
+    """It has no such schema."""
+    REFUSED = "refused"
+    """Our login, or its rights, are wrong."""
+    FAILED = "failed"
+    """Another status, or no answer of a registry."""
+    UNREACHABLE = "unreachable"
+
+
 class SchemaUnknown(Exception):
     """The registry answers that it has no schema of this id, or none that can be read."""
 
@@ -28,7 +45,7 @@ class RegistryDown(Fault):
 
 
 class Schemas(Protocol):
-    """The schemas of a registry, by id."""
+    """The schemas of a registry, by id or GUID."""
 
-    def schema(self, number: int) -> RegisteredSchema:
+    def schema(self, key: SchemaKey) -> RegisteredSchema:
         """Return a schema. Raises SchemaUnknown, RegistryDown."""

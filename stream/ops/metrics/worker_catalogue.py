@@ -76,6 +76,7 @@ class WorkerCatalogue(Catalogue):
         self.stopped = self._gauge("ringfence_partitions_stopped")
         self.ordinary = self._gauge("ringfence_partitions_ordinary")
         self.call_events = self._counter("ringfence_call_events")
+        self.schema_registry = self._counter("ringfence_schema_registry_requests")
         self.kafka_up = self._gauge("ringfence_kafka_up")
         self.list_events = self._counter("ringfence_list_events")
         self.register_up = self._gauge("ringfence_register_up")

@@ -21,7 +21,7 @@ from stream.core.filters.blocklists import fresh
 from stream.core.model.errors import ListStoreDown
 from stream.core.policy.rules import RuleState
 from stream.doctor import expiry_checks, machine_checks, process_checks, redis_checks
-from stream.doctor.kafka_checks import replica_lines, right, topic_lines
+from stream.doctor.kafka_checks import check_registry, replica_lines, right, topic_lines
 from stream.doctor.result import CheckLine, Grade, fail, ok, warn
 from stream.doctor.run_checks import _apart, sound, within
 from stream.edge.http.tokens import Client, ClientRole, line_of, read_tokens
@@ -32,6 +32,7 @@ from stream.ops.monitor.scrape import ScrapeAnswer
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 from tests.support import certificates
 from tests.support.builders import bare
+from tests.support.schema_registry import MAPPING, scripted_registry
 from tests.support.signed_calls import Authority
 
 NOW_S = 1_764_104_645
@@ -60,6 +61,42 @@ keys_dir = "{tmp_path}/keys"
 """
     )
     return load([config], {})
+
+
+def test_the_schema_registry_and_the_schemas_of_topics(tmp_path: Path) -> None:
+    """A subject that can be used, one that cannot, one by another name; and a registry that is
+    away, of which no second topic is asked.
+    """
+    with scripted_registry() as registry:
+        config = tmp_path / "registry.toml"
+        config.write_text(
+            f"""
+[schema_registry]
+url = "{registry.url}"
+[calls.topics]
+"calls.a" = "registry:mapping:acme"
+"calls.b" = "registry:mapping:acme"
+"calls.c" = "registry:ringfence"
+"calls.d" = "ringfence"
+{MAPPING}"""
+        )
+        settings = load([config], {})
+        registry.subjects["calls.a-value", "latest"] = {"id": 1, **registry.schemas[1]}
+        registry.schemas[7] = {"schema": "no schema"}
+        registry.subjects["calls.b-value", "latest"] = {"id": 7, **registry.schemas[7]}
+        lines = [*check_registry(settings)]
+        assert grades(lines) == ["ok", "fail", "warn"]
+        assert lines[0].said == "calls.a-value: schema 1 (AVRO) can be used"
+        assert "schema 7 cannot be used" in lines[1].said
+        assert "no subject calls.c-value" in lines[2].said
+        registry.status = 503
+        (away,) = check_registry(settings)
+        assert (str(away.grade), "answers 503" in away.said) == ("fail", True)
+
+
+def test_without_a_schema_registry_nothing_is_said_of_one(settings: Settings) -> None:
+    """Most carriers have none."""
+    assert [*check_registry(settings)] == []
 
 
 def test_topics_and_their_replicas() -> None:

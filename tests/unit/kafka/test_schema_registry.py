@@ -3,11 +3,12 @@
 import asyncio
 import base64
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from stream.calls.dialects.dialect import schema_number
+from stream.calls.encodings.schema_ids import schema_keys
 from stream.core.model.schemas import RegistryDown, SchemaUnknown
 from stream.kafka import schema_registry as module
 from stream.kafka.schema_registry import SchemaRegistry, SchemasAhead
@@ -43,6 +44,35 @@ def test_each_schema_is_asked_for_once(server: ScriptedRegistry) -> None:
     assert server.asked == [*paths, "/schemas/ids/9"]
     assert set(server.logins) == {"Basic " + base64.b64encode(b"me:word").decode()}
     assert registry.missing([1, 2, 9, 7, 7]) == [7]
+
+
+def test_each_request_is_observed_by_its_outcome(server: ScriptedRegistry) -> None:
+    """An operator sees how often it was asked, and what came of it."""
+    registry, seen = client(server.url), list[str]()
+    registry.observe = seen.append
+    registry.schema(1)
+    with pytest.raises(SchemaUnknown):
+        registry.schema(9)
+    for server.status in (403, 500):
+        with pytest.raises(RegistryDown):
+            registry.schema(3)
+    away = client("http://127.0.0.1:9")
+    away.observe = seen.append
+    with pytest.raises(RegistryDown):
+        away.schema(1)
+    assert seen == ["found", "unknown", "refused", "failed", "unreachable"]
+
+
+def test_a_guid_names_a_schema_as_an_id_does(server: ScriptedRegistry) -> None:
+    """Newer clients write it; a subject's newest schema is asked for by the doctor."""
+    guid = "4bb5ed0a-2e3b-4c1f-9d9c-3b3a4dfd1d1e"
+    server.guids[guid] = 2
+    assert client(server.url).schema(guid) == ("PROTOBUF", DESCRIPTOR, ())
+    server.subjects["calls-value", "latest"] = {"id": 1, **server.schemas[1]}
+    assert client(server.url).newest("calls-value") == 1
+    server.subjects["other-value", "latest"] = {"id": "?"}
+    with pytest.raises(RegistryDown, match="as a schema registry does"):
+        client(server.url).newest("other-value")
 
 
 def test_references_come_before_what_needs_them(server: ScriptedRegistry) -> None:
@@ -98,7 +128,8 @@ async def test_a_batch_waits_for_its_schemas(
     """Through an outage, and no longer than the batch is ours; other topics wait for nothing."""
     monkeypatch.setattr(module, "_WAITS_S", (0.01, 0.01))
     registry, leaves = client(server.url), False
-    ahead = SchemasAhead(registry, ["calls"], schema_number, lambda _: leaves)
+    keys_in = partial(schema_keys, topics={"calls"})
+    ahead = SchemasAhead(registry, keys_in, lambda _: leaves)
     await ahead.before(raw_of(AVRO, topics=("others",)))
     assert server.asked == []
     server.status = 503

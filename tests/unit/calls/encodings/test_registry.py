@@ -15,7 +15,7 @@ from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.encodings.registry import RegistryDialect
 from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
-from stream.core.model.schemas import RegisteredSchema, SchemaUnknown
+from stream.core.model.schemas import RegisteredSchema, SchemaKey, SchemaUnknown
 from tests.support.builders import DECODING, raw_of
 from tests.support.schema_registry import AVRO, AVRO_SCHEMA, JSON, PLAIN, PROTOBUF, SCHEMAS
 
@@ -40,10 +40,10 @@ class Held:
             for number, one in SCHEMAS.items()
         } | {int(name[1:]): schema for name, schema in more.items()}
 
-    def schema(self, number: int) -> RegisteredSchema:
-        if number not in self.schemas:
-            raise SchemaUnknown(f"the schema registry has no schema {number}")
-        return self.schemas[number]
+    def schema(self, key: SchemaKey) -> RegisteredSchema:
+        if key not in self.schemas:
+            raise SchemaUnknown(f"the schema registry has no schema {key}")
+        return self.schemas[int(key)]
 
 
 def dialect(inner: str = "ringfence", **more: RegisteredSchema) -> Dialect:
