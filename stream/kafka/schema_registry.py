@@ -58,7 +58,7 @@ def registry_of(section: SchemaRegistrySection, password: str) -> "SchemaRegistr
 
 
 class SchemaRegistry:
-    """The schemas of one registry. See `Schemas`. `observe` is told of each request."""
+    """The schemas of one registry. See `Schemas`. `observe` gets the outcome of each request."""
 
     def __init__(self, section: SchemaRegistrySection, password: str) -> None:
         self._url = section.url.rstrip("/")

@@ -76,6 +76,7 @@ class _Worker(Service):
         self._source: KafkaSource | None = None
         self._crashes: CrashLog | None = None
         self._schemas: SchemasAhead | None = None
+        self._ending = False
 
     def _missing(self) -> tuple[str, ...]:
         missing = self._metrics.state.readiness.missing
@@ -136,9 +137,13 @@ class _Worker(Service):
         # The source closes first: nothing is read any more that the sink could not publish.
         async with self._started(sink), self._started(source), watching(signatures):
             self._source = source
-            self.ends_by(loop.stop)
+            self.ends_by(partial(self._end, loop))
             log.info("reading calls from %s", ", ".join(settings.calls.topics))
             await loop.run()
+
+    def _end(self, loop: CallsLoop) -> None:
+        self._ending = True
+        loop.stop()
 
     def _new_loop(
         self,
@@ -177,7 +182,8 @@ class _Worker(Service):
             return before
 
         def leaves(raw: RawBatch) -> bool:
-            return source.revoking or raw.epoch != source.epoch or self.stopping.is_set()
+            # Not `stopping`: it is set before the loop is asked to end, which would decode still.
+            return source.revoking or raw.epoch != source.epoch or self._ending
 
         registry.observe = self._metrics.registry_answered
         keys_in = partial(schema_keys, topics=topics)

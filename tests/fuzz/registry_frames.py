@@ -21,7 +21,7 @@ from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.encodings.registry import RegistryDialect
 from stream.calls.trunks import Trunks
-from stream.core.model.schemas import RegisteredSchema, SchemaUnknown
+from stream.core.model.schemas import RegisteredSchema, SchemaKey, SchemaUnknown
 from tests.fuzz.harness import fuzz
 from tests.fuzz.json_records import changed
 from tests.fuzz.switch_records import REASONS, SETTINGS
@@ -68,10 +68,10 @@ class Held:
     def __init__(self, schemas: Mapping[int, RegisteredSchema]) -> None:
         self._schemas = schemas
 
-    def schema(self, number: int) -> RegisteredSchema:
-        if number not in self._schemas:
-            raise SchemaUnknown(f"the schema registry has no schema {number}")
-        return self._schemas[number]
+    def schema(self, key: SchemaKey) -> RegisteredSchema:
+        if key not in self._schemas:
+            raise SchemaUnknown(f"the schema registry has no schema {key}")
+        return self._schemas[int(key)]
 
 
 @cache

@@ -54,7 +54,7 @@ _OTHERS = frozenset((
 _INVITE = (None, "INVITE", "Invite", "1")
 _METHODS = frozenset((
     *("ACK", "BYE", "CANCEL", "INFO", "MESSAGE", "NOTIFY", "OPTIONS", "PRACK", "PUBLISH", "REFER"),
-    *("REGISTER", "SUBSCRIBE", "UPDATE", "KDMQ"),
+    *("SUBSCRIBE", "UPDATE", "KDMQ"),
 ))  # fmt: skip
 _PAIRS = "Cisco-AVPair"
 _CONFERENCE, _ORIGIN, _REMOTE = "h323-conf-id", "h323-call-origin", "h323-remote-address"

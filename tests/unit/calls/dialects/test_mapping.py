@@ -140,8 +140,8 @@ def test_lines_that_are_no_calls_are_events_of_another_kind():
 
 
 def test_a_json_record_is_a_call_by_its_values():
-    """A number or a boolean counts as it is written; what is not named is another event. What says
-    nothing, or no value, may be a damaged call, and is kept.
+    """A number or a boolean counts as it is written; what is not named is another event. One
+    that says nothing, or no value, may be a damaged call, and is kept.
     """
     one = MappingSettings("json", PATHS, only={"kind": ("1", "true", "call")})
     call = b'{"id":"c","from":"1","to":"2","kind":%b}'
