@@ -44,7 +44,7 @@ UNWORKABLE = {
         "has no zone: time_zone says which",
     ),
     "no time": ({"time": "epoch"}, "time is s, ms, us or a format"),
-    "no unit": ({"duration": "min"}, "duration is in s, ms or us"),
+    "no unit": ({"duration": "min"}, "duration is in s, cs, ms or us"),
     "pattern of nothing": ({"patterns": {"trunk": "x"}}, "patterns: 'trunk' is not in fields"),
     "no pattern": ({"patterns": {"caller": "("}}, "patterns: caller: .* is no regular expression"),
 }  # fmt: skip
