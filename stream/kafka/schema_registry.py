@@ -112,7 +112,7 @@ class SchemaRegistry:
         kind = str(answer.get("schemaType") or "AVRO")
         references: dict[str, str] = {}
         if kind == "PROTOBUF":
-            # Its text would need a compiler; the registry has it parsed already.
+            # Confluent's registry has it parsed already; Apicurio gives the text once more.
             answer = self._answer(f"{path}?format=serialized", what)
         self._refer(answer, kind, references, what)
         return RegisteredSchema(kind, _text(answer, what), tuple(references.items()))

@@ -1,7 +1,8 @@
 """A scripted schema registry, and records in its wire format as Confluent's own client writes them.
 
-PyPI has no registry that others wrote. The records are what the serializers of confluent-kafka 2.16
-wrote for these schemas; the answers are as its client reads them.
+A registry that others wrote is Apicurio, in tests/integration/test_registry_of_others.py. The
+records are what the serializers of confluent-kafka 2.16 wrote for these schemas; the answers are as
+its client reads them.
 """
 
 import json
@@ -39,6 +40,23 @@ DESCRIPTOR = (
     "BmNhbGxlchgCIAEoCRIOCgZjYWxsZWUYAyABKAliBnByb3RvMw=="
 )
 """A FileDescriptorProto: carrier.Envelope with messages Ignored and Call within, carrier.Plain."""
+PROTO = """syntax = "proto3";
+package carrier;
+import "google/protobuf/timestamp.proto";
+message Envelope {
+  message Ignored { string x = 1; }
+  message Call {
+    string call_id = 1;
+    string caller = 2;
+    string callee = 3;
+    google.protobuf.Timestamp started_at = 4;
+    sint64 started_ms = 5;
+    double duration_s = 6;
+  }
+}
+message Plain { string call_id = 1; string caller = 2; string callee = 3; }
+"""
+"""The same as its `.proto` text."""
 AVRO = bytes.fromhex(
     "00000000014839663263303030302d303030302d343030302d383030302d303030303030303030303031021a"
     "2b343437373030393030313031182b3636383132333435363738f0f1ce9bc2680000000000c04e40"

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from stream.calls.dialects.dialect import Dialect, NoCall, Transcoded, Value
+from stream.calls.encodings.proto_text import TextInvalid, descriptor_of
 from stream.calls.encodings.schema_ids import schema_key
 from stream.core.model.call import RejectReason
 from stream.core.model.schemas import RegisteredSchema, SchemaKey, Schemas, SchemaUnknown
@@ -176,16 +177,15 @@ def _protobuf(schema: RegisteredSchema) -> Decode:
     own = "ringfence.proto"
     try:
         for name, text in (*_well_known(schema), *schema.references, (own, schema.text)):
-            file = descriptors.FileDescriptorProto()
-            file.ParseFromString(base64.b64decode(text, validate=True))
+            file = _file(descriptors, text)
             file.name = name
             pool.Add(file)
         top = list(pool.FindFileByName(own).message_types_by_name.values())
-    except messages.DecodeError as error:
-        raise _Wrong(_SERIALIZED) from error
-    except ValueError as error:
-        raise _Wrong(_SERIALIZED) from error
-    except (KeyError, TypeError) as error:
+    except TextInvalid as error:
+        raise _Wrong(str(error)) from error
+    except ModuleNotFoundError as error:
+        raise _Wrong(_EXTRA) from error
+    except (KeyError, TypeError, ValueError, messages.DecodeError) as error:
         text = "it imports what the registry does not give, or is no Protobuf schema"
         raise _Wrong(text) from error
     classes: dict[tuple[int, ...], Any] = {}
@@ -208,7 +208,17 @@ def _protobuf(schema: RegisteredSchema) -> Decode:
     return decode
 
 
-_SERIALIZED: Final = "the registry does not give it with `format=serialized`, as Confluent's does"
+def _file(descriptors: Any, text: str) -> Any:
+    """Return a schema's file: parsed by the registry, in base64, or as its `.proto` text."""
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        return descriptor_of(text)
+    file = descriptors.FileDescriptorProto()
+    file.ParseFromString(data)
+    return file
+
+
 _WELL_KNOWN: Final = (
     "any", "duration", "empty", "field_mask", "source_context", "struct", "timestamp", "wrappers",
 )  # fmt: skip

@@ -119,7 +119,8 @@ def test_schemas_that_cannot_be_used_are_named() -> None:
         "THRIFT": RegisteredSchema("THRIFT", ""),
         "no Avro": RegisteredSchema("AVRO", '{"type": "rec"}'),
         "no Avro schema": RegisteredSchema("AVRO", "[1, 2"),
-        "serialized": RegisteredSchema("PROTOBUF", 'syntax = "proto3";'),
+        "line 1": RegisteredSchema("PROTOBUF", "message"),
+        "imports": RegisteredSchema("PROTOBUF", 'import "b.proto"; message A {}'),
         "without a byte": RegisteredSchema("AVRO", '{"type": "array", "items": "null"}'),
         "holds itself": RegisteredSchema(
             "AVRO",
