@@ -42,7 +42,10 @@ class Use(NamedTuple):
 
 
 class _Module(NamedTuple):
-    """A file's tree: each node's parent, what is imported by name, and methods called of names."""
+    """A file's tree, what it imports by name, and methods called of names.
+
+    `parents` has each node's; it is empty where the file can have no expression.
+    """
 
     tree: ast.Module
     parents: Mapping[ast.AST, ast.AST]
@@ -55,8 +58,10 @@ class _Module(NamedTuple):
         parents: dict[ast.AST, ast.AST] = {}
         imports: set[tuple[str, str]] = set()
         calls: dict[str, set[str]] = {}
+        has_expressions = "re." in text
         for node in ast.walk(tree):
-            parents |= dict.fromkeys(ast.iter_child_nodes(node), node)
+            if has_expressions:
+                parents |= dict.fromkeys(ast.iter_child_nodes(node), node)
             if isinstance(node, ast.ImportFrom):
                 imports |= {(node.module or "", alias.name) for alias in node.names}
             elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -69,7 +74,7 @@ def uses(sources: Mapping[str, str]) -> Iterator[Use]:
     """Every expression of `sources` (path -> text)."""
     modules = {path: _Module.of(text) for path, text in sources.items()}
     for path, module in modules.items():
-        for node in ast.walk(module.tree):
+        for node in ast.walk(module.tree) if module.parents else ():
             if _is_expression(node):
                 assert isinstance(node, ast.Call)
                 yield _use(path, node, modules)

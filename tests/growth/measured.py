@@ -1,7 +1,7 @@
 """Measure how the time of an expression grows: CPU time only, and only where there is some.
 
 A load beside it cannot fail this. What takes less than `ENOUGH_S` for 64 KB is linear, or as good:
-a quadratic one takes seconds. What takes more is measured at n and 2n, the least of several each.
+a quadratic one takes seconds. What takes more is measured at n and 2n, the least of two and more.
 An expression that never ends is interrupted by a timer of the process's own CPU time; while that
 runs, `process_time` is told in ticks, and `thread_time` is exact.
 """
@@ -20,7 +20,7 @@ SMALL, LARGE = 1024, 65_536
 ENOUGH_S = 0.01
 GUARD_S = 10.0
 FACTOR_MAX = 3.0
-ROUNDS, ROUNDS_MAX = 5, 20
+ROUNDS, ROUNDS_MAX = 2, 20
 WORST = 4
 
 
