@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 from stream.config.settings import EngineSettings
-from stream.config.signer_files import SignerFolder
 from stream.core.stir.verifier import Finding, Verifier
 from stream.ops.tasks import running
 
@@ -28,6 +27,9 @@ class Signatures:
 
         Without `is_live` no call waits, so there is no budget.
         """
+        # It loads what reads certificates and verifies, 0.05 s of CPU: for processes that do so.
+        from stream.config.signer_files import SignerFolder  # noqa: PLC0415
+
         section = settings.stir
         self._reload_s = section.reload_s
         self._folder = SignerFolder(Path(section.trusted), Path(section.certificates))

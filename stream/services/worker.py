@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from socket import gethostname
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from stream.calls.call_batch import CallBatch
@@ -28,7 +29,6 @@ from stream.engine.signatures import Signatures, watching
 from stream.engine.worker_metrics import WorkerMetrics
 from stream.kafka.batch import RawBatch
 from stream.kafka.consumer import KafkaSource
-from stream.kafka.schema_registry import SchemasAhead
 from stream.kafka.topics import check_topics
 from stream.ops.clock import monotonic_s, now_ms, now_s
 from stream.ops.metrics.catalogue import BoundedLabels
@@ -36,6 +36,9 @@ from stream.ops.tasks import supervised
 from stream.ops.traces import traces_to
 from stream.services import service
 from stream.services.service import STOP_S_MAX, Service, Words, WorkerPlace
+
+if TYPE_CHECKING:
+    from stream.kafka.schema_registry import SchemasAhead
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +183,7 @@ class _Worker(Service):
         )
         if registry is None or not topics:
             return before
+        from stream.kafka.schema_registry import SchemasAhead
 
         def leaves(raw: RawBatch) -> bool:
             # Not `stopping`: it is set before the loop is asked to end, which would decode still.
