@@ -41,6 +41,7 @@ _KEYWORDS: Final = {"_": None, "gettext": None, "noted": None, "ngettext": (1, 2
 _PLACES: Final = (
     ("stream/edge/http/pages", "*.html", "jinja2.ext:babel_extract"),
     ("stream/edge/http", "*.py", "python"),
+    ("stream/edge/http/languages", "*.py", "python"),
     ("stream/web", "*.py", "python"),
 )
 _PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^<>]*>|<|>|\"|&\w+;")
@@ -81,6 +82,8 @@ def texts() -> Catalog:
         found.add(code.replace("_", " "), locations=[("codes", 0)])
     for kind in Cleaned:
         found.add(kind.value, locations=[("stream/feeds/cleaning.py", 0)])
+    for wrong_row in Wrong:
+        found.add(wrong_row.value, locations=[("stream/feeds/formats/rows.py", 0)])
     for key in SHOWN:
         found.add(FIGURES[key].label, locations=[("stream/insight/report/figures.toml", 0)])
     for status in sorted({ProblemError(kind, "").status for kind in ProblemKind}):

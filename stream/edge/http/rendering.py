@@ -85,6 +85,8 @@ _PAGES.filters.update(
     word=languages.word,
     reason=languages.reason,
     said=languages.gettext,
+    capital=languages.capital,
+    sentence=languages.sentence,
     bytes_in=bytes_in,
 )
 _PAGES.globals.update(asset=asset, languages=languages.LANGUAGES, tag=languages.tag)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from stream.config.bundled_files import location
+from stream.edge.http.languages import reading
 from stream.edge.http.problems import ProblemError
 from stream.ops.monitor.collect import Monitor
 from stream.ops.monitor.dashboard import (
@@ -64,6 +65,22 @@ async def test_two_hundred_watch_and_one_asks(quick) -> None:
         for stream in streams:
             await stream.aclose()
     assert live.watchers == 0
+
+
+async def test_each_language_has_its_own_figures(quick) -> None:
+    """Viewers of one language get the same bytes; a viewer of another one gets other texts."""
+    live = LiveFigures(Slow(), 3)
+    async with running(live.run(), "live"):
+        await until(lambda: live.seen is not None)
+        made = []
+        for language in ("en", "th", "th"):
+            with reading(language):
+                stream = live.events("", ChartSpan.HOUR)
+                await anext(stream)
+                made.append((await anext(stream)).decode())
+                await stream.aclose()
+    assert ["Waiting for a decision" in one for one in made] == [True, False, False]
+    assert ["รอคำตัดสิน" in one for one in made] == [False, True, True]
 
 
 async def test_who_is_slow_gets_the_newest_only(quick) -> None:

@@ -146,10 +146,20 @@ def reason(code: str, begins: bool = False) -> Markup | str:
     english, shown = code.replace("_", " "), word(code)
     translated = shown != english
     if begins:
-        shown = shown[:1].upper() + shown[1:]
+        shown = capital(shown)
     if not translated:
         return shown
     return Markup('{} <code class="dim">{}</code>').format(escape(shown), code)
+
+
+def capital(text: str) -> str:
+    """Return a text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence, with the language's own mark at its end."""
+    return gettext("%(sentence)s.", sentence=capital(text))
 
 
 def many(count: float) -> str:

@@ -71,7 +71,7 @@ def test_a_page_says_its_language() -> None:
     for accepted, tag, shown in (
         ("th", "th", "ไม่มีสิ่งที่ใช้รหัสนี้"),
         ("zh-CN", "zh-Hans", "没有此编号的内容"),
-        ("fr", "en", "there is nothing of this id."),
+        ("fr", "en", "There is nothing of this id."),
     ):
         answer = page(request(accepted), "problem.html", 404, **given_)
         html = bytes(answer.body).decode()
@@ -101,6 +101,16 @@ def test_texts_are_in_the_readers_language() -> None:
         assert languages.reason("emergency_number") == f"số khẩn cấp {code}"
     assert languages.ngettext("%(num)s is down", "%(num)s are down", 1) == "1 is down"
     assert languages.word("") == ""
+
+
+def test_a_sentence_ends_as_the_language_does() -> None:
+    """Thai has no mark, Chinese and Khmer have their own; values in braces stay as they are."""
+    ends = {}
+    for code in LANGUAGES:
+        with reading(code):
+            ends[code] = languages.sentence("50 % of it")[len("50 % of it") :]
+    assert ends == {"en": ".", "th": "", "km": "។", "my": "။", "vi": ".", "zh": "。"}
+    assert languages.sentence("") == "."
 
 
 def test_numbers_and_spans_are_the_readers() -> None:
