@@ -1,8 +1,13 @@
-"""Two changes to aiokafka 0.14, each where it has no option for it.
+"""Three changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: the fetcher of aiokafka asks again as soon as it is answered while a partition has no
 leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
 gone in order, 4,000 connections a second, and a core of each worker.
+
+Positions: Kafka answers a question for them with one error for the group and no partition, for
+example while a new coordinator loads (since version 2 of the request, KIP-88). aiokafka looks at
+partitions alone. It takes it that nothing was ever committed, and begins at `auto_offset_reset`:
+with "latest" calls are lost, with "earliest" all are decided again, in transactions too.
 
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
 connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
@@ -14,6 +19,8 @@ from typing import Any, Self
 
 import aiokafka.client
 from aiokafka.conn import create_conn
+from aiokafka.errors import CoordinatorNotAvailableError, NotCoordinatorError, for_code
+from aiokafka.protocol.commit import OffsetFetchRequest
 
 from stream.ops.renewed_secret import RenewedSecret
 
@@ -57,6 +64,26 @@ class _PacedClient:
 def pace_metadata(consumer: Any) -> None:
     """Give the fetcher of a consumer that was started a client with a pace."""
     consumer._fetcher._client = _PacedClient(consumer._client)  # noqa: SLF001 - no option has it
+
+
+def heed_group_errors(consumer: Any) -> None:
+    """Let a started consumer ask again where its coordinator cannot say what is committed."""
+    coordinator = consumer._coordinator  # noqa: SLF001 - no option has it
+    ask = getattr(coordinator, "_send_req", None)
+    if ask is None:  # a consumer in no group
+        return
+
+    async def heeding(request: Any) -> Any:
+        answer = await ask(request)
+        code = answer.error_code if isinstance(request, OffsetFetchRequest) else 0
+        if code:
+            error = for_code(code)
+            if error in {CoordinatorNotAvailableError, NotCoordinatorError}:
+                coordinator.coordinator_dead()
+            raise error("committed positions cannot be asked")
+        return answer
+
+    coordinator._send_req = heeding  # noqa: SLF001
 
 
 class RenewedPassword(str):
