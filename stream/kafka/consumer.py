@@ -23,7 +23,7 @@ from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
 from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, reader_for
-from stream.kafka.instance_ids import forgotten, other_holder, shared
+from stream.kafka.instance_ids import forgotten, given_to_nobody, other_holder, shared
 from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from stream.kafka.topic_ids import topic_ids
@@ -397,8 +397,10 @@ class KafkaSource:
 
         What was read amid it meanwhile is decided twice, with the same ids; nothing is passed over.
         """
+        left = frozenset[TopicPartition]()
         while True:
             await asyncio.sleep(METADATA_AGE_MS / 1000)
+            left = await self._read_all(left)
             assigned, epoch = self._assigned, self._epoch
             if not assigned or self._starts is None or self._revoking:
                 continue
@@ -413,6 +415,18 @@ class KafkaSource:
                 self._back = {_named(tp): offset for tp, offset in begins.items()}
                 self._revoking = True
                 self._changed.set()
+
+    async def _read_all(self, left: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
+        """Join again where partitions of `left` still are nobody's; return those that are now.
+
+        Not at once: a leader that knows that it leads gives them away within the time of a look.
+        """
+        now = await given_to_nobody(self._consumer, self._settings)
+        if left & now and self._assigned is not None and not self._revoking:
+            log.warning("the group gave %s to nobody: joining again", _texts(left & now))
+            # Where we lead the group it begins a rebalance, else it gives us what we had.
+            self._consumer._coordinator.request_rejoin()  # noqa: SLF001 - nothing public does
+        return now
 
     async def _begins_of_others(
         self, tps: Iterable[TopicPartition], ids: Mapping[str, UUID]
@@ -511,6 +525,10 @@ class KafkaSource:
         self._confirmed_s = time.monotonic()
         self._observe(CallEvent.ASSIGNED)
         self._changed.set()
+
+
+def _texts(tps: Iterable[TopicPartition]) -> str:
+    return ", ".join(f"{tp.topic}/{tp.partition}" for tp in sorted(tps))
 
 
 def _named(tp: TopicPartition) -> Partition:
