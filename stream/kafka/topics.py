@@ -1,7 +1,7 @@
 """Our topics: made by `ringfence topics create`, looked at when a worker starts."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -100,7 +100,7 @@ async def ensure_topics(
             else:
                 reports.append(TopicReport(topic.name, TopicState.CREATED, ()))
         # Until every broker knows them: a worker that starts now would not find its topic.
-        await _lacking(admin, [report.name for report in reports])
+        await _found(admin, {report.name for report in reports})
     except KafkaError as error:
         raise down(kafka, "topics cannot be made", error) from error
     else:
@@ -120,12 +120,14 @@ async def check_topics(
     """
     admin = await _admin(kafka, observe)
     try:
-        if lacking := await _lacking(admin, [topic.name for topic in wanted(settings)]):
+        names = {topic.name for topic in wanted(settings)}
+        # Of one look: the next one may ask a broker that has not heard of a topic yet.
+        existing = await _found(admin, names)
+        if lacking := sorted(names - existing.keys()):
             raise TopicMissing(
                 f"no topic {', '.join(lacking)} at {kafka.bootstrap_servers}: "
                 "`ringfence topics create` makes what is missing"
             )
-        existing = await _partitions(admin)
         partitions = sum(existing[name] for name in settings.calls)
         if partitions < partitions_min:
             raise TopicMissing(
@@ -172,14 +174,14 @@ async def _partitions(admin: Any) -> dict[str, int]:
     }
 
 
-async def _lacking(admin: Any, names: Collection[str]) -> list[str]:
-    """Return which of `names` no broker knows; ask a few times, as news takes a moment."""
+async def _found(admin: Any, names: set[str]) -> dict[str, int]:
+    """Return the partitions of all topics; ask a few times for `names`, as news takes a moment."""
     for wait_s in (0.2, 0.5, 1.0, 0.0):
-        lacking = sorted(set(names) - (await _partitions(admin)).keys())
-        if not lacking:
+        found = await _partitions(admin)
+        if names <= found.keys():
             break
         await asyncio.sleep(wait_s)
-    return lacking
+    return found
 
 
 async def _create(admin: Any, topic: WantedTopic, replicas: int) -> bool:
