@@ -1,9 +1,9 @@
 # Every task of this repository; `make` alone lists them. Needs make and Python 3.11 or newer.
-# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, MATRIX_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
+# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, SIMULATE_ARGS, MATRIX_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign matrix check lint fast bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
+.PHONY: help setup demo exercise test campaign simulate matrix check lint fast bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -12,6 +12,8 @@ READY := .venv/.ready
 unexport PYTHONDONTWRITEBYTECODE
 # How long each target of the fuzzing is tried in `make campaign`.
 FUZZ_S ?= 60
+# How long fresh seeds are played in `make campaign`; the first seed is printed.
+SIMULATE_S ?= 900
 # The first Python that is new enough and can make environments; PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -46,6 +48,10 @@ campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, ben
 		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
 	@for target in scan switch_records whole_way feed_files sip_messages; do \
 		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
+	@$(BIN)/python -m tests.simulation --first $$(date +%s) --seconds $(SIMULATE_S)
+
+simulate: setup ## play seeds: client, workers and Kafka in virtual time (SIMULATE_ARGS="--first 7 --seeds 1")
+	@$(BIN)/python -m tests.simulation $(or $(SIMULATE_ARGS),--seconds 60)
 
 matrix: setup ## the main tests on other versions of Kafka, Redis and Python; writes their table (MATRIX_ARGS)
 	@$(BIN)/python -m tests.tools.matrix $(MATRIX_ARGS)

@@ -21,8 +21,10 @@ BEGIN_S = 1_795_564_428.0
 """The time at which every history begins, in seconds since the epoch."""
 _MONOTONIC_S = 1000.0
 """What a monotonic clock shows then."""
-_TURNS_MAX = 100_000
+_TURNS_MAX = 50_000
 """Turns within one virtual second. A loop that takes more waits for something that never comes."""
+_ALL_TURNS_MAX = 500_000
+"""Turns of a history, which takes some 20,000: more are a storm, of restarts or of questions."""
 
 PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
 """The process whose code runs now. Tasks, timers and connections inherit it from their maker."""
@@ -134,7 +136,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.unhandled: list[str] = []
         self.processes: list[Process] = []
         self._now = self._since_s = _MONOTONIC_S
-        self._turns = 0
+        self._turns = self._all_turns = 0
         self._hash = hashlib.blake2b(digest_size=8)
         self.set_task_factory(self._new_task)
         self.set_exception_handler(self._failed)
@@ -258,10 +260,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _count_turn(self) -> None:
         self._turns += 1
+        self._all_turns += 1
         if self._now - self._since_s > 1.0:
             self._turns, self._since_s = 0, self._now
         if self.past_s > _LONGEST_S:
             raise Deadlock(f"nothing has ended it within {_LONGEST_S:g} s")
+        if self._all_turns > _ALL_TURNS_MAX:
+            raise Livelock(f"{_ALL_TURNS_MAX} turns in {self.past_s:.0f} s")
         if self._turns > _TURNS_MAX:
             raise Livelock(f"{_TURNS_MAX} turns within a second, at {self.past_s:.3f} s")
 

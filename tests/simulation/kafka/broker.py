@@ -331,7 +331,7 @@ class Broker:
                 for one in found.members.values()
             ]
             code = self._not_coordinated(name)
-            rows.append((code, name, found.state.name, "consumer", found.protocol, members))
+            rows.append((code, name, found.state.value, "consumer", found.protocol, members))
         throttle = (0,) if asked.API_VERSION else ()
         return asked.RESPONSE_TYPE(*throttle, rows)
 

@@ -185,10 +185,9 @@ class Cluster:
 
     def move_slot(self, slot: int, node: int) -> None:
         """Let another broker coordinate."""
-        led = self.slots[slot]
-        if self._runs(node) and led.leader != node:
+        if self._runs(node):  # also to where it is: then it is only read again
             self.loop.note("move coordinator", slot, "to", host_of(node))
-            self._lead(led, node)
+            self._lead(self.slots[slot], node)
 
     def _elect(self, led: Led) -> None:
         nodes = [node for node in self.alive() if node != led.leader or node in self.registered]

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -19,12 +19,12 @@ Offsets = dict[tuple[str, int], tuple[int, str]]
 
 
 class State(Enum):
-    """Where a group stands."""
+    """Where a group stands, in Kafka's words."""
 
-    EMPTY = auto()
-    PREPARING = auto()
-    COMPLETING = auto()
-    STABLE = auto()
+    EMPTY = "Empty"
+    PREPARING = "PreparingRebalance"
+    COMPLETING = "CompletingRebalance"
+    STABLE = "Stable"
 
 
 @dataclass(eq=False)

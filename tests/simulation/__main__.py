@@ -1,0 +1,51 @@
+"""Play seeds: `python -m tests.simulation [--first N] [--seeds N] [--seconds S] [--kernels DIR]`.
+
+Prints the timeline of the first seed that breaks, with the fewest kinds of fault that break it, and
+ends with 1. Runs with PYTHONHASHSEED=0: a seed is the same history in every process.
+"""
+
+import argparse
+import gc
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    """Play them; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=10**9, help="how many at most")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="how much CPU at most")
+    parser.add_argument("--kernels", type=Path, default=Path("state/kernels"), help="their folder")
+    parser.add_argument("--whole", action="store_true", help="do not reduce a seed that breaks")
+    options = parser.parse_args()
+
+    from stream.ops.kernels import warm_up
+    from tests.simulation.history import Broken, Plan, played, reduced, timeline
+
+    warm_up(options.kernels)
+    # What is imported now stays: each history's garbage is found without looking at it.
+    gc.collect()
+    gc.freeze()
+    began_s, virtual_s, seed = time.process_time(), 0.0, options.first
+    print(f"first seed {seed}", flush=True)
+    while seed < options.first + options.seeds and time.process_time() - began_s < options.seconds:
+        try:
+            virtual_s += played(seed).past_s
+        except Broken as broken:
+            print(broken if options.whole else timeline(reduced(Plan.of(seed))))
+            print(f"seed {seed} breaks: python -m tests.simulation --first {seed} --seeds 1")
+            return 1
+        seed += 1
+    took_s = time.process_time() - began_s
+    print(f"{seed - options.first} seeds, {virtual_s:.0f} virtual seconds in {took_s:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        again = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | {"PYTHONHASHSEED": "0"})  # noqa: S606
+    sys.exit(main())

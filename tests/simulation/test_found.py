@@ -1,0 +1,114 @@
+"""Faults of the product that the simulation found, each alone and by hand."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream.kafka.batch import Partition
+from stream.kafka.consumer import KafkaSource
+from stream.kafka.settings import TopicsSettings
+from stream.kafka.topics import check_topics
+from tests.simulation.kafka.cluster import View, slot_of
+from tests.simulation.worker import settings_for
+from tests.simulation.world import World
+from tests.support.record_batches import Row, batch
+
+GROUP = "ringfence"
+
+
+def source(world: World, **changes: Any) -> KafkaSource:
+    """A member of the workers' group."""
+    settings = settings_for(world.cluster.bootstrap, Path("unused"))
+    chosen = replace(settings.calls.source(""), **changes)
+    return KafkaSource(settings.kafka_client(), chosen, lambda _: None)
+
+
+async def begun(member: KafkaSource, partitions: int) -> dict[Partition, int]:
+    """Wait until it reads so many partitions; where it began."""
+    while len(member.starts) < partitions:
+        if member.revoking:
+            member.released()
+        await member.next_batch(100, 50)
+    return dict(member.starts)
+
+
+@pytest.mark.parametrize("start_at", ["earliest", "latest"])
+def test_a_coordinator_that_loads_does_not_make_a_group_begin_again(start_at):
+    """Positions are asked for until there is an answer: none is passed over, none repeated."""
+
+    async def main(world: World) -> dict[Partition, int]:
+        await world.start()
+        world.cluster.create("calls", 1)
+        for _ in range(5):
+            rows = [Row(delta, b"{}") for delta in range(10)]
+            world.cluster.log("calls", 0).append(batch(0, rows))
+        group = world.cluster.group(GROUP)
+        group.offsets["calls", 0] = (30, "")
+        member = source(world, start_at=start_at)
+        await member.start()
+        while not group.assignments:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.0001)
+        world.cluster.loading_s[slot_of(GROUP)] = world.loop.time() + 0.5
+        starts = await begun(member, 1)
+        await member.stop()
+        return starts
+
+    assert World(1).run(main) == {Partition("calls", 0): 30}
+
+
+def test_added_partitions_are_read_though_the_leader_was_restarted():
+    """A static member that led its group does not learn that it leads: it looks all the same."""
+
+    async def main(world: World) -> tuple[int, float]:
+        await world.start()
+        world.cluster.create("calls", 2)
+        process = world.process("worker")
+
+        async def life() -> None:
+            member = source(world, instance_id="worker")
+            await member.start()
+            await begun(member, 2)
+            await asyncio.sleep(1000)
+
+        process.run(life())
+        await asyncio.sleep(2)
+        assert world.cluster.group(GROUP).generation == 1
+        process.kill()
+        again = source(world, instance_id="worker")
+        await again.start()
+        await begun(again, 2)
+        assert world.cluster.group(GROUP).generation == 1, "it was given back what it had"
+        added_s = world.loop.past_s
+        world.cluster.add_partitions("calls", 3)
+        starts = await begun(again, 3)
+        await again.stop()
+        return len(starts), world.loop.past_s - added_s
+
+    partitions, took_s = World(1).run(main)
+    assert partitions == 3
+    assert took_s < 60
+
+
+def test_a_topic_that_the_next_broker_does_not_know_yet_stops_no_start():
+    """News takes a moment: the answer that names all topics counts, not the one after it."""
+
+    async def main(world: World) -> int:
+        await world.start()
+        for topic in ("calls", "decisions", "rejected"):
+            world.cluster.create(topic, 2)
+        await asyncio.sleep(1)
+        views = world.cluster.views
+        known = views[0]
+        kafka = settings_for(world.cluster.bootstrap, Path("unused")).kafka_client()
+        topics = TopicsSettings(("calls",), "decisions", "rejected", 2, 1)
+        for seed in range(20):
+            views[seed % 3] = View(known.brokers)
+            world.loop.call_later(0.4, views.__setitem__, seed % 3, known)
+            await check_topics(kafka, topics, 1, lambda _: None)
+            await asyncio.sleep(1)
+        return seed
+
+    assert World(1).run(main) == 19

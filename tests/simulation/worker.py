@@ -1,0 +1,167 @@
+"""The product in a simulation: the worker's own code, from its topics to its last commit.
+
+Of the process only the shell is left out: signals, health pages, logs. The follower of the list
+store is replaced by lists that do not change. A worker that ends by a fault is started again, as
+systemd does it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stream.config.agreement_files import AgreementFolder
+from stream.config.settings import Settings, load
+from stream.core.filters.blocklists import Blocklists
+from stream.core.model.agreement import Agreements
+from stream.core.model.errors import Fault
+from stream.ops.kernels import KernelStatus
+from stream.services.worker import _Worker
+from tests.simulation.loop import Process
+from tests.simulation.world import World
+
+AGAIN_S = 1.0
+"""Until a worker that ended is started again: systemd's `RestartSec` in our unit."""
+_DEFAULTS = load([], {})
+
+
+def settings_for(bootstrap: str, state_dir: Path, **calls: Any) -> Settings:
+    """Return the default settings for a simulated cluster; `calls` are of the section `[calls]`.
+
+    Sessions are the shortest that transactions allow: a history is to see many of them end.
+    """
+    short = {"session_timeout_ms": 13_000, "rebalance_timeout_ms": 13_000, "emit": "all"}
+    return replace(
+        _DEFAULTS,
+        kafka=replace(_DEFAULTS.kafka, bootstrap_servers=bootstrap),
+        calls=replace(_DEFAULTS.calls, **{**short, **calls}),
+        lists=replace(_DEFAULTS.lists, state_dir=str(state_dir)),
+    )
+
+
+class FixedLists:
+    """Lists that are there from the beginning and stay as they are."""
+
+    def __init__(self, blocklists: Blocklists) -> None:
+        self._blocklists = blocklists
+        self.agreements = AgreementFolder(None)
+
+    def current(self) -> Blocklists:
+        """Return the lists."""
+        return self._blocklists
+
+    def agreed(self) -> Agreements:
+        """Return the agreements: none are needed."""
+        return self.agreements.reading.agreements
+
+    async def load(self) -> KernelStatus:
+        """Return that the kernels are in use: the tests have switched them on."""
+        return KernelStatus("", 0.0)
+
+    async def run(self) -> None:
+        """Follow nothing."""
+        await asyncio.Event().wait()
+
+    async def wait_loaded(self) -> None:
+        """They are there."""
+
+    async def watch_agreements(self) -> None:
+        """Watch nothing."""
+        await asyncio.Event().wait()
+
+
+class Worker:
+    """One worker on a host of its own, over all its lives.
+
+    `bug` is called with what no fault of the world explains. `ended` counts lives that ended by a
+    Fault, which is allowed: the next life goes on.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        settings: Settings,
+        blocklists: Blocklists,
+        bug: Callable[[str], None],
+    ) -> None:
+        self.world, self.name, self.settings = world, name, settings
+        self.ended = 0
+        self._blocklists, self._bug = blocklists, bug
+        self._process: Process | None = None
+        self._service: _Worker | None = None
+        self._wanted = False
+
+    @property
+    def runs(self) -> bool:
+        """True if its process is there, paused or not."""
+        return self._process is not None and self._process.alive
+
+    @property
+    def paused(self) -> bool:
+        """True if its process is stopped where it is."""
+        return self._process is not None and self._process.alive and self._process.paused
+
+    def start(self) -> None:
+        """Start its process, unless there is one."""
+        self._wanted = True
+        if self.runs:
+            return
+        self.world.loop.note("start", self.name)
+        self._process = process = self.world.process(self.name)
+        process.run(self._life(process))
+
+    def stop(self) -> None:
+        """Ask it to end in order, as SIGTERM does."""
+        self._wanted = False
+        if self.runs and self._service is not None:
+            self._service.stop("SIGTERM")
+
+    def kill(self, *, reset: bool = True) -> None:
+        """End it between two callbacks; `reset` False: with its host."""
+        self._wanted = False
+        if self._process is not None and self._process.alive:
+            if not reset:
+                self.world.network.off.add(self.name)
+            self._process.kill(reset=reset)
+            # Its kernel lets go of the lock on its crash notes; the note stays as it is.
+            if self._service is not None and self._service._crashes is not None:
+                self._service._crashes.close()
+                self._service._crashes = None
+
+    def pause(self) -> None:
+        """Stop it where it is."""
+        if self._process is not None and self.runs and not self.paused:
+            self._process.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        if self._process is not None and self.paused:
+            self._process.resume()
+
+    async def _life(self, process: Process) -> None:
+        service = self._service = _Worker(self.settings, None)
+        service._lists = FixedLists(self._blocklists)  # type: ignore[assignment]
+        try:
+            await service._until_stopped()
+        except Fault as fault:
+            self.ended += 1
+            self.world.loop.note(self.name, "ended:", type(fault).__name__, fault)
+        except Exception as error:  # noqa: BLE001 - a bug of any kind is what we look for
+            if self.world.loop.is_running():  # else the history is over, and is put away
+                self._bug(f"{self.name} crashed: {error!r}")
+        else:
+            self.world.loop.note(self.name, "ended in order")
+        # From outside of it, as its supervisor: the process is gone with all its connections.
+        self.world.loop.call_soon(self._gone, process, context=Context())
+
+    def _gone(self, process: Process) -> None:
+        process.kill()
+        if self._wanted:
+            self.world.loop.call_later(AGAIN_S, self._again)
+
+    def _again(self) -> None:
+        if self._wanted:
+            self.start()
