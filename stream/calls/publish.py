@@ -89,7 +89,7 @@ class Publisher:
     async def stop(self) -> None:
         """Close; what the broker has not acknowledged by now may be lost, and was not committed."""
         if self._out is not None:
-            await self._out.producer.stop()
+            await self._out.stop()
 
     async def send(
         self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
@@ -148,6 +148,16 @@ class OutcomeProducer:
                 await self.producer.partitions_for(topic)
             except KafkaError as error:
                 raise SinkDown(f"topic {topic}: {error!r}") from error
+
+    async def stop(self) -> None:
+        """Close the producer and its connections."""
+        try:
+            await self.producer.stop()
+        except KafkaError as error:
+            # Of a request that was under way, as of a producer that was fenced off meanwhile:
+            # aiokafka raises it here, and leaves its connections open.
+            log.warning("the producer did not close in order: %r", error)
+            await self.producer.client.close()
 
     async def send(self, outcome: Outcome) -> Awaitable[None]:
         """See `Publisher.send`."""
@@ -310,7 +320,7 @@ class TransactionalPublisher:
     async def stop(self) -> None:
         """Close; a transaction that is still open is aborted by the broker in its time."""
         if self._out is not None:
-            await self._out.producer.stop()
+            await self._out.stop()
 
     async def send(
         self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiokafka.errors import ConcurrentTransactions
+from aiokafka.errors import ConcurrentTransactions, ProducerFenced
 from aiokafka.producer.sender import (
     BACKOFF_OVERRIDE,
     AddOffsetsToTxnHandler,
@@ -161,3 +161,34 @@ async def test_a_transaction_that_never_ends_ends_the_worker(monkeypatch):
     ended = await publisher.send(None, {Partition("calls", 0): 1}, lambda: True)
     with pytest.raises(SinkDown, match="did not end within"):
         await ended
+
+
+async def test_a_producer_that_was_fenced_off_closes_all_the_same(monkeypatch):
+    """Its error comes out of its stop: the worker ends by its first fault, and keeps no sockets."""
+    closed: list[str] = []
+
+    class Fenced(Silent):
+        async def partitions_for(self, _: str) -> set[int]:
+            return {0}
+
+        async def stop(self) -> None:
+            raise ProducerFenced
+
+        @property
+        def client(self) -> Any:
+            async def close() -> None:
+                closed.append("client")
+
+            return SimpleNamespace(close=close)
+
+    async def started(*_: Any, **__: Any) -> Any:
+        return Fenced()
+
+    monkeypatch.setattr("stream.calls.publish.started_producer", started)
+    settings = PublishSettings("decisions", "rejected", "/test", 1000)
+    transact = TransactSettings("group", "id", 30_000)
+    kafka: Any = None
+    publisher = TransactionalPublisher(kafka, settings, transact, lambda _: None)
+    await publisher.start()
+    await publisher.stop()
+    assert closed == ["client"]
