@@ -17,7 +17,7 @@ from markupsafe import Markup
 from stream.config.bundled_files import location
 from stream.edge.http.tokens import ClientRole
 from stream.lists.store.audit_entries import AuditEntry
-from stream.lists.store.history import detail_of, place_of
+from stream.lists.store.history import AuditRun, detail_of_run, place_of
 from stream.ops.monitor.targets import STARTED_BY
 from stream.web.chart_history import ChartSpan
 from stream.web.findings import findings, state_mark
@@ -120,19 +120,24 @@ async def audit(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER
     asked = TableQuery.of(request, ["list", "actor", "what", "before"], ["newest"])
     wanted, before = asked.filters, asked.filters["before"]
     past = (await visit.parts.list_store()).past
-    entries: list[AuditEntry] = []
+    runs: list[AuditRun] = []
     last, looked_at = "", 0
     async for entry in past.audit(before=before if _ID.fullmatch(before) else ""):
-        looked_at += 1
-        if _asked_for(entry, wanted["list"], wanted["actor"], wanted["what"]):
-            entries.append(entry)
-        if len(entries) == ROWS or looked_at == LOOKED_AT_MAX:
-            last = entry.id
+        if looked_at == LOOKED_AT_MAX:
             break
+        is_wanted = _asked_for(entry, wanted["list"], wanted["actor"], wanted["what"])
+        if is_wanted and not (runs and runs[-1].takes(entry)):
+            if len(runs) == ROWS:
+                break
+            runs.append(AuditRun(entry, entry))
+        looked_at += 1
+        last = entry.id
+    else:
+        last = ""  # there are no older ones
     return visit.page(
         "audit.html",
         asked=asked,
-        entries=[(entry, place_of(entry), detail_of(entry)) for entry in entries],
+        runs=[(run, place_of(run.newest), detail_of_run(run)) for run in runs],
         head=await past.audit_head(),
         older=asked.address(before=last) if last else "",
         newest=asked.address(before="") if before else "",

@@ -11,7 +11,7 @@ from stream.cli.output import NOTHING_DONE, Format, render, say
 from stream.cli.store_access import with_list_store
 from stream.core.model.moments import rfc3339
 from stream.lists.store.audit_entries import AuditEntry, Verification
-from stream.lists.store.history import detail_of, place_of
+from stream.lists.store.history import AuditRun, detail_of_run, place_of
 from stream.lists.store.list_store import AUDIT_MAX, ListStore
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
@@ -28,10 +28,15 @@ def audit(
         str | None, typer.Option(metavar="TIME", help="2026-11-25T14:00:00Z, or 2h: so long ago.")
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0: all.")] = 50,
+    each: Annotated[
+        bool, typer.Option("--each", help="A line for each number of a change of many.")
+    ] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Show who changed what, when and why, newest first. Numbers are masked.
+
+    Numbers that one person added or removed together are one line; JSON and CSV have each entry.
 
     Example: ringfence audit --list TH/national --since 2d
     """
@@ -40,28 +45,36 @@ def audit(
     settings = settings_of(config)
     since_ms = moment_in(since) if since else 0
 
-    async def work(store: ListStore) -> list[AuditEntry]:
-        found: list[AuditEntry] = []
+    joined = form is Format.TABLE and not each
+
+    async def work(store: ListStore) -> list[AuditRun]:
+        found: list[AuditRun] = []
         async for entry in store.past.audit(since_ms):
-            if name in (None, entry.list_name) and who in (None, entry.actor):
-                found.append(entry)
-                if len(found) == limit:
-                    break
+            if name not in (None, entry.list_name) or who not in (None, entry.actor):
+                continue
+            if joined and found and found[-1].takes(entry):
+                continue
+            if limit and len(found) == limit:
+                break
+            found.append(AuditRun(entry, entry))
         return found
 
-    entries = with_list_store(settings, work)
+    runs = with_list_store(settings, work)
 
     def draw() -> None:
-        for entry in entries:
-            say(_line(entry))
+        for run in runs:
+            say(_line(run))
 
-    render(form, [_entry_json(entry) for entry in entries], draw)
+    render(form, [_entry_json(run.newest) for run in runs], draw)
 
 
-def _line(entry: AuditEntry) -> str:
-    """Return an entry as a line: number, time, actor, change of which list, and reason."""
+def _line(run: AuditRun) -> str:
+    """Return a run as a line: number, time, actor, change of which list, and reason."""
+    entry, first = run.newest, run.oldest.generation
     at = f" generation {entry.generation}" if entry.generation else ""
-    detail, why = detail_of(entry), f" ({entry.reason})" if entry.reason else ""
+    if run.entries > 1:
+        at = f" generations {first} to {entry.generation}"
+    detail, why = detail_of_run(run), f" ({entry.reason})" if entry.reason else ""
     return (
         f"{entry.number or '-':>6}  {rfc3339(entry.at_s)}  {entry.actor}: {entry.op} "
         f"{place_of(entry)}{at}{': ' * bool(detail)}{detail}{why}"

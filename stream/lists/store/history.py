@@ -21,6 +21,8 @@ RECENT_ENTRIES = 10_000
 TOGETHER_S = 60
 """Changes of one kind by one actor for one reason within this time are one row."""
 
+_SHOWN_MAX = 3
+"""Masked numbers that a run names."""
 FEED_PULLED = "pull"
 """The audit's word for a feed that a person had fetched."""
 _OF_ALLOWLIST = {Op.ALLOW, Op.DISALLOW, "repair"}
@@ -166,6 +168,49 @@ def detail_of(entry: AuditEntry) -> str:
         return entry.detail
     of = f" to {record.of}" if record.of else ""
     return f"{record.what}{of}: {record.count:,} entries"
+
+
+@dataclass(slots=True)
+class AuditRun:
+    """Entries of the audit that follow each other and are alike: one change of many numbers.
+
+    An import of 5,000 numbers writes as many entries: each is a change of its own, and names its
+    generation. People read it as one. `entries` counts them, `shown` are the newest details.
+    """
+
+    newest: AuditEntry
+    oldest: AuditEntry
+    entries: int = 1
+    shown: tuple[str, ...] = ()
+
+    def takes(self, older: AuditEntry) -> bool:
+        """Take the next older entry into the run; return False where it begins another one."""
+        last = self.oldest
+        if (
+            older.op not in {Op.ADD, Op.REMOVE}
+            or older.number != last.number - 1
+            or _said_by(older) != _said_by(last)
+            or last.at_s - older.at_s > TOGETHER_S
+        ):
+            return False
+        self.oldest, self.entries = older, self.entries + 1
+        if not self.shown:
+            self.shown = (last.detail,)
+        if self.entries <= _SHOWN_MAX:
+            self.shown = (older.detail, *self.shown)
+        return True
+
+
+def _said_by(entry: AuditEntry) -> tuple[str, str, str, str]:
+    return entry.list_name, entry.op, entry.actor, entry.reason
+
+
+def detail_of_run(run: AuditRun) -> str:
+    """Return the details of a run for people. Numbers are masked."""
+    if run.entries == 1:
+        return detail_of(run.newest)
+    more = ", ..." if run.entries > len(run.shown) else ""
+    return f"{run.entries:,} numbers: {', '.join(filter(None, run.shown))}{more}"
 
 
 Said = dict[int, tuple[Entry, ...]]
