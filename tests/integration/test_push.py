@@ -235,7 +235,9 @@ async def test_the_same_file_takes_the_place_of_changes(door: Door) -> None:
 
 
 async def test_what_is_sent_in_another_way_is_told_how(door: Door) -> None:
-    """A form in place of the file, no JSON, and a change of nothing: each says what to send."""
+    """Another method, a form in place of the file, no JSON, a change of nothing: each says how."""
+    status, said = await door.sends("POST", VERSIONS, "KH", b"number\n")
+    assert (status, said["detail"]) == (405, "this address takes PUT")
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     status, said = await door.sends("PUT", VERSIONS, "KH", b"--x", **form)
     assert (status, "curl -T FILE" in said["detail"]) == (415, True)

@@ -197,6 +197,7 @@ def handle_problems(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if kind is ProblemKind.METHOD and (allowed := _allowed(request)):
             headers["Allow"] = ", ".join(allowed)
+            text = f"this address takes {headers['Allow']}"
         return await ours(request, ProblemError(kind, text, headers=headers))
 
     async def bug(request: Request, _: Exception) -> Response:
