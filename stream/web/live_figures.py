@@ -15,7 +15,7 @@ import msgspec
 
 from stream.core.model.appeal import OPEN
 from stream.edge.http.languages import gettext as _
-from stream.edge.http.languages import lasting, many, ngettext, reader, word
+from stream.edge.http.languages import lasting, many, ngettext, reader, separated, word
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
@@ -161,7 +161,7 @@ def _decided(seen: Overview) -> Tile:
 def _blocked(seen: Overview) -> Tile:
     verdicts = seen.decisions_per_s
     whole, blocked = sum(verdicts.values()), verdicts.get("block", 0.0)
-    part = f"{blocked / whole * 100:.2f} %" if whole else ""
+    part = separated(f"{blocked / whole * 100:.2f}") + " %" if whole else ""
     share = _("%(share)s of decisions", share=part) if whole else ""
     simulated = sum(seen.simulated_per_s.values())
     tried = "; " + _("%(rate)s a second on trial", rate=_rate(simulated)) if simulated else ""
@@ -175,7 +175,7 @@ def _latency(seen: Overview) -> Tile:
     p50_s, p99_s = seen.latency_p50_s, seen.latency_p99_s
     more = _("half within %(time)s", time=lasting(p50_s)) if p50_s is not None else ""
     mark = "warn" if p99_s is not None and p99_s > LATE_S else ""
-    value = _NOT_KNOWN if p99_s is None else f"{p99_s * 1000:,.3g}"
+    value = _NOT_KNOWN if p99_s is None else separated(f"{p99_s * 1000:,.3g}")
     return Tile("latency", _("99 % decided within"), value, "ms", more, mark, "/health")
 
 

@@ -70,7 +70,8 @@ def coded(text: str) -> Markup:
 def bytes_in(count: float) -> str:
     """Return a size for people: `12 MiB`."""
     power = min(int(max(count, 1)).bit_length() - 1, 49) // 10
-    return f"{count / 1024**power:,.3g} {_SIZES[power]}" if power else f"{count:.0f} B"
+    shown = languages.separated(f"{count / 1024**power:,.3g}" if power else f"{count:.0f}")
+    return f"{shown} {_SIZES[power]}"
 
 
 _PAGES.filters.update(

@@ -53,6 +53,7 @@ def test_the_wheel_works_without_the_repository(copies: list[Path], tmp_path: Pa
         names = packed.namelist()
         packed.extractall(tmp_path / "site")
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert "stream/edge/http/languages/th.po" in names
     assert not [name for name in names if name.startswith(("tests/", "config/", "deploy/"))]
     environ = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "RINGFENCE_CONFIG": ""}
 

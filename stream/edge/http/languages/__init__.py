@@ -20,7 +20,7 @@ from typing import Final
 from babel.dates import format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import get_decimal_symbol, get_group_symbol
 from babel.support import Translations
 from babel.units import format_unit
 from fastapi import Request
@@ -165,9 +165,17 @@ def sentence(text: str) -> str:
 def many(count: float) -> str:
     """Return a count with separated thousands; small ones with a decimal. Digits are Latin."""
     small = count < 10 and count != int(count)
-    if reader() == ENGLISH:
-        return f"{count:,.1f}" if small else f"{count:,.0f}"
-    return format_decimal(count, "#,##0.0" if small else "#,##0", locale=reader())
+    return separated(f"{count:,.1f}" if small else f"{count:,.0f}")
+
+
+def separated(figure: str) -> str:
+    """Return a figure as Python writes it (`1,234.5`) with the language's separators."""
+    return figure.translate(_separators(reader()))
+
+
+@cache
+def _separators(language: str) -> dict[int, str]:
+    return {ord(","): get_group_symbol(language), ord("."): get_decimal_symbol(language)}
 
 
 def lasting(seconds: float) -> str:

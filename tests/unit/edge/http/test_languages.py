@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream.edge.http import languages
 from stream.edge.http.languages import LANGUAGE_COOKIE, LANGUAGES, preferred, reading
-from stream.edge.http.rendering import page
+from stream.edge.http.rendering import bytes_in, page
 from tests.tools import catalogues
 
 PAGES = Path(__file__).parents[4] / "stream/edge/http/pages"
@@ -121,6 +121,9 @@ def test_numbers_and_spans_are_the_readers() -> None:
             shown[code] = (languages.many(1234567), languages.many(4.25), languages.lasting(7200))
     assert shown["en"] == ("1,234,567", "4.2", "2 h")
     assert shown["vi"][:2] == ("1.234.567", "4,2")
+    with reading("vi"):
+        assert bytes_in(5_500_000) == "5,25 MiB"
+    assert bytes_in(5_500_000) == "5.25 MiB"
     assert shown["th"] == ("1,234,567", "4.2", "2 ชั่วโมง")
     assert all(re.search("[0-9]", text) for texts in shown.values() for text in texts)
 
