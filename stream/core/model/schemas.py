@@ -23,7 +23,7 @@ class RegisteredSchema(NamedTuple):
 
 
 class RegistryAnswer(StrEnum):
-    """How a request to a registry ended; each is a metric label."""
+    """Outcome of a request to a registry; each is a metric label."""
 
     FOUND = "found"
     UNKNOWN = "unknown"
