@@ -1,0 +1,51 @@
+"""Faults of the project's own history, put back one by one: the simulation finds each."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.needs_git
+PLANTED = sorted((Path(__file__).parent / "planted").glob("*.patch"))
+CPU_S = 120
+"""Each is found within so much of one core, from seed 1 on."""
+
+
+def planted(patch: Path, tree: Path) -> None:
+    """Copy what the simulation needs, and put the fault back in the copy."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    for folder in ("stream", "config", "tests/simulation", "tests/support"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
+    shutil.copy(ROOT / "tests" / "__init__.py", tree / "tests")
+    # Outside of any repository: git would else apply it there.
+    environ = os.environ | {"GIT_CEILING_DIRECTORIES": str(tree.parent)}
+    subprocess.run(["git", "apply", str(patch)], cwd=tree, env=environ, check=True)
+
+
+@pytest.mark.parametrize("patch", PLANTED, ids=lambda patch: patch.stem)
+def test_each_fault_can_still_be_put_back(patch, tmp_path):
+    """A patch that no longer fits is written again, not forgotten."""
+    planted(patch, tmp_path)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("patch", PLANTED, ids=lambda patch: patch.stem)
+def test_each_fault_is_found(patch, tmp_path):
+    """A seed breaks, within two minutes of one core."""
+    planted(patch, tmp_path)
+    kernels = ROOT / "state" / "kernels"
+    command = [sys.executable, "-m", "tests.simulation", "--whole", "--kernels", str(kernels)]
+    found = subprocess.run(
+        [*command, "--seconds", str(CPU_S)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 1, found.stdout[-2000:] + found.stderr[-2000:]
+    assert "BROKEN" in found.stdout, found.stderr[-2000:]
