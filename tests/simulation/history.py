@@ -54,11 +54,7 @@ class Swarm:
     @classmethod
     def drawn(cls, rng: Random) -> "Swarm":
         """Draw about a third of the kinds. Topics change rarely, as they do."""
-        means = {
-            one.name: rng.uniform(1.0, 8.0)
-            for one in fields(cls)
-            if rng.random() < 0.33
-        }
+        means = {one.name: rng.uniform(1.0, 8.0) for one in fields(cls) if rng.random() < 0.33}
         if rng.random() < 0.7:
             means.pop("topic_again", None)
         return cls(**means)
@@ -163,16 +159,12 @@ class History:
                 raise Broken(self._told(f"{type(error).__name__}: {error}")) from error
         if self.broken:
             raise Broken(self._told(self.broken[0]))
-        return Result(
-            self.world.loop.trace, self.world.loop.past_s, self._calls, self.worst_s
-        )
+        return Result(self.world.loop.trace, self.world.loop.past_s, self._calls, self.worst_s)
 
     def _told(self, what: str) -> str:
         loop = self.world.loop
         lines = [f"{at_s:9.3f}  {text}" for at_s, text in loop.timeline]
-        return "\n".join(
-            [f"{self.plan}", *lines, f"{loop.past_s:9.3f}  BROKEN: {what}"]
-        )
+        return "\n".join([f"{self.plan}", *lines, f"{loop.past_s:9.3f}  BROKEN: {what}"])
 
     async def _play(self, folder: Path, lists: Blocklists) -> None:
         world, plan = self.world, self.plan
@@ -194,9 +186,7 @@ class History:
         watch = asyncio.create_task(self._watch())
         load = asyncio.create_task(self._load())
         self._faulty = [
-            asyncio.create_task(
-                self._repeat(getattr(plan.swarm, kind), getattr(self, f"_{kind}"))
-            )
+            asyncio.create_task(self._repeat(getattr(plan.swarm, kind), getattr(self, f"_{kind}")))
             for kind in plan.swarm.kinds
         ]
         await asyncio.sleep(plan.faults_s)
@@ -230,9 +220,7 @@ class History:
             call = (f"c{self._calls}", rng.choice(CALLERS))
             fields_ = {"call_id": call[0], "caller": call[1], "callee": None}
             garbage = rng.random() < 0.02
-            rows.append(
-                Row(delta, b"no call" if garbage else json.dumps(fields_).encode())
-            )
+            rows.append(Row(delta, b"no call" if garbage else json.dumps(fields_).encode()))
             if not aborted:
                 self.reference.written[origin] = None if garbage else call
                 self.born[origin] = world.loop.time()
@@ -249,9 +237,7 @@ class History:
 
     # Faults.
 
-    async def _repeat(
-        self, mean_s: float, fault: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def _repeat(self, mean_s: float, fault: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(self.world.rng.expovariate(1 / mean_s))
             await fault()
@@ -277,15 +263,13 @@ class History:
 
     async def _coordinator_move(self) -> None:
         rng = self.world.rng
-        self.world.cluster.move_slot(
-            rng.randrange(4), rng.choice(list(self.world.nodes))
-        )
+        self.world.cluster.move_slot(rng.randrange(4), rng.choice(list(self.world.nodes)))
 
     async def _hang_up(self) -> None:
         rng = self.world.rng
-        self.world.cluster.upset[
-            rng.choice((0, 1, 2, 3, 3, 3, 8, 9, 10, 11, 14, 24, 26, 28))
-        ] += rng.randrange(1, 5)
+        self.world.cluster.upset[rng.choice((0, 1, 2, 3, 3, 3, 8, 9, 10, 11, 14, 24, 26, 28))] += (
+            rng.randrange(1, 5)
+        )
 
     async def _link_block(self) -> None:
         rng = self.world.rng
@@ -324,17 +308,13 @@ class History:
     async def _topic_again(self) -> None:
         """Delete the topic and make it again: calls of the former that were not read are gone."""
         self._gone = True
-        for (topic, number), (offset, _) in self.world.cluster.group(
-            GROUP
-        ).offsets.items():
+        for (topic, number), (offset, _) in self.world.cluster.group(GROUP).offsets.items():
             if topic == CALLS:
                 self._former[number] = max(offset, self._former.get(number, 0))
         self._lives = sum(worker.lives for worker in self.workers)
         self.reference.written.clear()
         self.born.clear()
-        self.world.cluster.create(
-            CALLS, len(self.world.cluster.topics[CALLS].partitions)
-        )
+        self.world.cluster.create(CALLS, len(self.world.cluster.topics[CALLS].partitions))
 
     async def _calm(self) -> None:
         """End all faults: brokers and workers run, links are open, nobody hangs up."""
@@ -364,9 +344,7 @@ class History:
         while self._left():
             if loop.time() > ends_s:
                 left = self._left()
-                self._bug(
-                    f"{len(left)} calls undecided {LAG_S_MAX:g} s after calm: {left[:3]}"
-                )
+                self._bug(f"{len(left)} calls undecided {LAG_S_MAX:g} s after calm: {left[:3]}")
                 return
             await asyncio.sleep(_LOOK_S)
 
@@ -418,9 +396,7 @@ class History:
             self.worst_s = max(self.worst_s, now_s - self.born.pop(origin))
         if self._gone:  # decisions about the former topic's calls are there as well
             return
-        faults = self.reference.faults(
-            decided, rejected, exactly_once=self.plan.exactly_once
-        )
+        faults = self.reference.faults(decided, rejected, exactly_once=self.plan.exactly_once)
         if fault := next(faults, ""):
             self._bug(fault)
         self._check_positions(offsets)

@@ -32,11 +32,7 @@ def settings_for(bootstrap: str, state_dir: Path, **calls: Any) -> Settings:
 
     Sessions are the shortest that transactions allow: a history is to see many of them end.
     """
-    short = {
-        "session_timeout_ms": 13_000,
-        "rebalance_timeout_ms": 13_000,
-        "emit": "all",
-    }
+    short = {"session_timeout_ms": 13_000, "rebalance_timeout_ms": 13_000, "emit": "all"}
     return replace(
         _DEFAULTS,
         kafka=replace(_DEFAULTS.kafka, bootstrap_servers=bootstrap),
@@ -106,9 +102,7 @@ class Worker:
     @property
     def paused(self) -> bool:
         """True if its process is stopped where it is."""
-        return (
-            self._process is not None and self._process.alive and self._process.paused
-        )
+        return self._process is not None and self._process.alive and self._process.paused
 
     def start(self) -> None:
         """Start its process, unless there is one."""
@@ -157,9 +151,7 @@ class Worker:
             self.ended += 1
             self.world.loop.note(self.name, "ended:", type(fault).__name__, fault)
         except Exception as error:  # noqa: BLE001 - a bug of any kind is what we look for
-            if (
-                self.world.loop.is_running()
-            ):  # else the history is over, and is put away
+            if self.world.loop.is_running():  # else the history is over, and is put away
                 self._bug(f"{self.name} crashed: {error!r}")
         else:
             self.world.loop.note(self.name, "ended in order")
