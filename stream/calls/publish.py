@@ -23,7 +23,8 @@ fetched before, or fetches now, and only its next heartbeat is refused. And the 
 transaction that stays open for `transaction_timeout_ms`, which it looks for every 10 s
 (transaction.abort.timed.out.transaction.cleanup.interval.ms): timeout plus 10 s stay below the
 session timeout, so what a paused worker had open is dead before its partitions can be read by
-another.
+another. A worker that leaves in order loses its partitions at once: who takes them over waits until
+its transaction has ended (`kafka.aiokafka_patches`).
 
 Speed: after a commit the broker takes a moment to write its markers, and may refuse to add
 partitions to the next transaction until then; aiokafka then sleeps 20 ms, a constant. Had the

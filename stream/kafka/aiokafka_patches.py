@@ -8,6 +8,10 @@ Positions: Kafka answers a question for them with one error for the group and no
 example while a new coordinator loads (since version 2 of the request, KIP-88). aiokafka looks at
 partitions alone. It takes it that nothing was ever committed, and begins at `auto_offset_reset`:
 with "latest" calls are lost, with "earliest" all are decided again, in transactions too.
+And it asks in version 3, which answers with the last committed positions also while a transaction
+with newer ones is open. If that is committed afterwards, what it holds was read twice. Version 7
+waits for its end (KIP-447, Kafka 2.5; protocol guide, "OffsetFetch API", key 9), so it is asked
+where the broker knows it.
 
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
 connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
@@ -15,12 +19,29 @@ a connection is replaced by one that reads the file first; it does nothing for a
 """
 
 import asyncio
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Final, Self
 
 import aiokafka.client
 from aiokafka.conn import create_conn
-from aiokafka.errors import CoordinatorNotAvailableError, NotCoordinatorError, for_code
+from aiokafka.errors import (
+    CoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorError,
+    for_code,
+)
+from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
 
 from stream.ops.renewed_secret import RenewedSecret
 
@@ -66,24 +87,103 @@ def pace_metadata(consumer: Any) -> None:
     consumer._fetcher._client = _PacedClient(consumer._client)  # noqa: SLF001 - no option has it
 
 
-def heed_group_errors(consumer: Any) -> None:
-    """Let a started consumer ask again where its coordinator cannot say what is committed."""
+_UNSTABLE: Final = 88
+"""UNSTABLE_OFFSET_COMMIT: a transaction with this partition's position is open. aiokafka has no
+error for it."""
+
+
+class _StableOffsetsResponse(Response):
+    API_KEY = 9
+    API_VERSION = 7
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString()),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("offset", Int64),
+                        ("leader_epoch", Int32),
+                        ("metadata", CompactString()),
+                        ("error_code", Int16),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("error_code", Int16),
+        ("tags", TaggedFields),
+    )
+
+
+class _StableOffsetsRequest7(RequestStruct):
+    API_KEY = 9
+    API_VERSION = 7
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _StableOffsetsResponse
+    SCHEMA = Schema(
+        ("consumer_group", CompactString()),
+        (
+            "topics",
+            CompactArray(
+                ("topic", CompactString()),
+                ("partitions", CompactArray(Int32)),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("require_stable", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _StableOffsetsRequest(Request[_StableOffsetsRequest7]):
+    API_KEY = 9
+
+    def __init__(self, asked: Any) -> None:
+        self._group, self._partitions = asked._consumer_group, asked._partitions  # noqa: SLF001
+
+    def build(self, request_struct_class: type[_StableOffsetsRequest7]) -> _StableOffsetsRequest7:
+        topics: list[Any] = [(topic, numbers, {}) for topic, numbers in self._partitions]
+        return request_struct_class(self._group, topics, True, {})
+
+
+def ask_stable_positions(consumer: Any) -> None:
+    """Let a started consumer begin only at positions that its coordinator can be sure of."""
     coordinator = consumer._coordinator  # noqa: SLF001 - no option has it
     ask = getattr(coordinator, "_send_req", None)
     if ask is None:  # a consumer in no group
         return
 
-    async def heeding(request: Any) -> Any:
-        answer = await ask(request)
-        code = answer.error_code if isinstance(request, OffsetFetchRequest) else 0
-        if code:
-            error = for_code(code)
+    async def stable(request: Any) -> Any:
+        if not isinstance(request, OffsetFetchRequest):
+            return await ask(request)
+        try:
+            answer = _as_version_3(await ask(_StableOffsetsRequest(request)))
+        except NotImplementedError:  # aiokafka's: the broker is older than Kafka 2.5
+            answer = await ask(request)
+        if answer.error_code:
+            error = for_code(answer.error_code)
             if error in {CoordinatorNotAvailableError, NotCoordinatorError}:
                 coordinator.coordinator_dead()
             raise error("committed positions cannot be asked")
         return answer
 
-    coordinator._send_req = heeding  # noqa: SLF001
+    coordinator._send_req = stable  # noqa: SLF001
+
+
+def _as_version_3(answer: Any) -> Any:
+    """Return an answer as aiokafka reads it. Raises an error after which it asks again."""
+    topics: list[Any] = []
+    for topic, partitions, _ in answer.topics:
+        if any(code == _UNSTABLE for *_, code, _ in partitions):
+            raise GroupLoadInProgressError(f"a transaction with positions of {topic} is open")
+        rows = [(number, at, text, code) for number, at, _, text, code, _ in partitions]
+        topics.append((topic, rows))
+    return SimpleNamespace(topics=topics, error_code=answer.error_code)
 
 
 class RenewedPassword(str):

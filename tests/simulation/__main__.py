@@ -1,11 +1,13 @@
 """Play seeds: `python -m tests.simulation [--first N] [--seeds N] [--seconds S] [--kernels DIR]`.
 
 Prints the timeline of the first seed that breaks, with the fewest kinds of fault that break it, and
-ends with 1. Runs with PYTHONHASHSEED=0: a seed is the same history in every process.
+ends with 1. Else prints a hash of all that happened. Runs with PYTHONHASHSEED=0: a seed is the same
+history in every process.
 """
 
 import argparse
 import gc
+import hashlib
 import os
 import sys
 import time
@@ -30,10 +32,13 @@ def main() -> int:
     gc.collect()
     gc.freeze()
     began_s, virtual_s, seed = time.process_time(), 0.0, options.first
+    traces = hashlib.blake2b(digest_size=8)
     print(f"first seed {seed}", flush=True)
     while seed < options.first + options.seeds and time.process_time() - began_s < options.seconds:
         try:
-            virtual_s += played(seed).past_s
+            result = played(seed)
+            virtual_s += result.past_s
+            traces.update(result.trace.encode())
         except Broken as broken:
             print(broken if options.whole else timeline(reduced(Plan.of(seed))))
             print(f"seed {seed} breaks: python -m tests.simulation --first {seed} --seeds 1")
@@ -41,6 +46,7 @@ def main() -> int:
         seed += 1
     took_s = time.process_time() - began_s
     print(f"{seed - options.first} seeds, {virtual_s:.0f} virtual seconds in {took_s:.0f} s")
+    print(f"trace {traces.hexdigest()}")
     return 0
 
 

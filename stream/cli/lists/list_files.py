@@ -127,6 +127,9 @@ ColumnNames = Annotated[
 RejectsFile = Annotated[
     Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
 ]
+WholeList = Annotated[
+    bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
+]
 AreNumbers = Annotated[
     bool, typer.Option("--are-numbers", help="They are, though they look like dates, ids or sums.")
 ]
@@ -139,9 +142,7 @@ def import_(
     kind: ImportForm = None,
     columns: ColumnNames = None,
     region: Region = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
-    ] = False,
+    replace: WholeList = False,
     category: CategoryName = "other",
     source: Annotated[str | None, typer.Option(help="Who says so; else the file's name.")] = None,
     expires_in: ExpiresIn = None,
@@ -185,7 +186,6 @@ def import_(
     behind_calls(settings, file.stat().st_size // ROW_BYTES)
 
     async def work(store: ListStore) -> ImportReport:
-        head = await head_of(store, name)
         request = ImportRequest(
             name=name,
             path=file,
@@ -194,7 +194,7 @@ def import_(
             defaults=defaults,
             rejects=kept,
             replace=replace,
-            key=key_of(settings, head.circle),
+            key=key_of(settings, (await head_of(store, name)).circle),
             by=by(actor, reason or f"import of {file.name}"),
             are_numbers=are_numbers,
             options=reading.options,

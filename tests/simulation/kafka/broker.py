@@ -14,7 +14,7 @@ from aiokafka.protocol import admin, commit, coordination, fetch, group, metadat
 from aiokafka.protocol import transaction as transactional
 from aiokafka.protocol.api import RequestStruct
 
-from stream.kafka import topic_ids
+from stream.kafka import aiokafka_patches, topic_ids
 from tests.simulation.kafka.cluster import PORT, Cluster, host_of
 from tests.simulation.kafka.errors import Code
 from tests.simulation.kafka.groups import Joined, positions_of
@@ -24,6 +24,9 @@ _HEAD = struct.Struct(">hhi")
 _NO_TAGS = b"\0"
 _EARLIEST, _LATEST = -2, -1
 _COMMITTED = 1
+_RACK = "rack"
+"""Not None: before Python 3.12 its hash is an address, another one in each process, and aiokafka
+chooses among brokers in the order of a set."""
 _CONFIGS = {"max.message.bytes": "1048588"}
 
 _STRUCTS: dict[tuple[int, int], Any] = {
@@ -39,6 +42,7 @@ _STRUCTS: dict[tuple[int, int], Any] = {
         produce,
         transactional,
         topic_ids,
+        aiokafka_patches,
     )
     for struct_ in vars(module).values()
     if isinstance(struct_, type)
@@ -51,7 +55,7 @@ _VERSIONS = {
     2: (3, 3),  # ListOffsets
     3: (5, 10),  # Metadata
     8: (3, 3),  # OffsetCommit
-    9: (3, 3),  # OffsetFetch
+    9: (3, 7),  # OffsetFetch
     10: (1, 1),  # FindCoordinator
     11: (5, 5),  # JoinGroup
     12: (1, 1),  # Heartbeat
@@ -148,7 +152,7 @@ class Broker:
         with_ids = asked.API_VERSION == 10
         names = [row[1] for row in asked.topics] if with_ids else asked.topics
         tags: tuple[Any, ...] = ({},) if with_ids else ()
-        brokers = [(node, host_of(node), PORT, None, *tags) for node in view.brokers]
+        brokers = [(node, host_of(node), PORT, _RACK, *tags) for node in view.brokers]
         topics: list[Any] = []
         known = {name: (topic_id, partitions) for name, topic_id, partitions in view.topics}
         for name in list(known) if names is None else names:
@@ -345,14 +349,23 @@ class Broker:
     async def _committed(self, asked: Any, host: str) -> Any:
         # As Kafka since version 2 of this request: an error of the group stands alone, with no
         # partition beside it.
+        flexible = asked.API_VERSION >= 6
+        tags: tuple[Any, ...] = ({},) if flexible else ()
         if code := self._not_coordinated(asked.consumer_group):
-            return asked.RESPONSE_TYPE(0, [], code)
-        held = self._cluster.group(asked.consumer_group).offsets
-        topics = [
-            (topic, [(number, *held.get((topic, number), (-1, "")), 0) for number in numbers])
-            for topic, numbers in asked.topics
-        ]
-        return asked.RESPONSE_TYPE(0, topics, Code.NONE)
+            return asked.RESPONSE_TYPE(0, [], code, *tags)
+        group_ = self._cluster.group(asked.consumer_group)
+        topics: list[Any] = []
+        for topic, numbers, *_ in asked.topics:
+            rows = []
+            for number in numbers:
+                offset_, text = group_.offsets.get((topic, number), (-1, ""))
+                code = Code.NONE
+                if flexible and asked.require_stable and group_.is_pending((topic, number)):
+                    offset_, code = -1, Code.UNSTABLE_OFFSET_COMMIT
+                epochs = (-1,) if flexible else ()
+                rows.append((number, offset_, *epochs, text, code, *tags))
+            topics.append((topic, rows, *tags))
+        return asked.RESPONSE_TYPE(0, topics, Code.NONE, *tags)
 
     # Transactions.
 

@@ -326,6 +326,10 @@ class Group:
             self.offsets |= positions_of(asked.topics)
         return code
 
+    def is_pending(self, partition: tuple[str, int]) -> bool:
+        """Return whether a transaction that has not ended yet has a position for it."""
+        return any(partition in positions for positions in self.pending.values())
+
     def end_transaction(self, producer: int, *, commits: bool) -> None:
         """Count a transaction's positions, or forget them."""
         pending = self.pending.pop(producer, {})
