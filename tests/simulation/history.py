@@ -144,6 +144,8 @@ class History:
     _former: dict[int, int] = field(init=False, default_factory=dict)
     """Positions of partitions in the topic that was deleted, and worker lives until then."""
     _lives: int = field(init=False, default=0)
+    _unaware: bool = field(init=False, default=False)
+    """True if a worker ran then that had not read the topic yet."""
     _seen: tuple[int, ...] = field(init=False, default=())
 
     def run(self) -> Result:
@@ -312,6 +314,7 @@ class History:
             if topic == CALLS:
                 self._former[number] = max(offset, self._former.get(number, 0))
         self._lives = sum(worker.lives for worker in self.workers)
+        self._unaware |= any(worker.runs and not worker.knows(CALLS) for worker in self.workers)
         self.reference.written.clear()
         self.born.clear()
         self.world.cluster.create(CALLS, len(self.world.cluster.topics[CALLS].partitions))
@@ -360,13 +363,13 @@ class History:
         return [origin for origin in missing if not self._passed_over(origin)] or lag
 
     def _passed_over(self, origin: str) -> bool:
-        """Return whether a worker cannot know better: the topic was made again before its start.
+        """Return whether a worker cannot know better: it reads the topic since it was made again.
 
-        Topic ids are known to a process alone. One that starts later finds the former topic's
-        position, and passes over what lies before it.
+        Topic ids are known to a process alone, from its first assignment on. One that reads later
+        finds the former topic's position, and passes over what lies before it.
         """
         _, number, offset = origin.split("/")
-        again = sum(worker.lives for worker in self.workers) > self._lives
+        again = self._unaware or sum(worker.lives for worker in self.workers) > self._lives
         # Behind the end it is refused, and then all is read.
         former = self._former.get(int(number), 0)
         return again and int(offset) < former <= self._logs(CALLS)[int(number)].end

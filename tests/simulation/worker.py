@@ -104,6 +104,11 @@ class Worker:
         """True if its process is stopped where it is."""
         return self._process is not None and self._process.alive and self._process.paused
 
+    def knows(self, topic: str) -> bool:
+        """Return whether this life has read the topic: its id is known from then on."""
+        source = self._service._source if self._service is not None else None
+        return self.runs and source is not None and topic in source._topic_ids
+
     def start(self) -> None:
         """Start its process, unless there is one."""
         self._wanted = True
