@@ -320,14 +320,15 @@ def test_toml_of_any_setting_is_what_was_given(tmp_path: Path) -> None:
 
 
 def test_the_values_of_the_how_to_work(tmp_path: Path) -> None:
-    """The page's values render as it says: the first ones, then autoscaling over them."""
+    """The page's values render as it says: the first, then ingest and autoscaling over them."""
     page = (ROOT / "docs/how-to/operate/kubernetes.md").read_text()
     words: list[str] = []
-    for place, block in enumerate(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:2]):
+    for place, block in enumerate(re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[:3]):
         (tmp_path / f"{place}.yaml").write_text(block)
         words += ["--values", str(tmp_path / f"{place}.yaml")]
     things = rendered(*words)
-    assert of_kind(things, "StatefulSet").keys() == {"rf-ringfence-worker", "rf-ringfence-http"}
+    names = {f"rf-ringfence-{service}" for service in ("worker", "http", "ingest")}
+    assert of_kind(things, "StatefulSet").keys() == names
     assert of_kind(things, "ScaledObject")["rf-ringfence-worker"]["spec"]["maxReplicaCount"] == 48
 
 
