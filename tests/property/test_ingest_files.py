@@ -83,7 +83,9 @@ def test_records_of_several_lines_are_cut_the_same_in_any_pieces(
     assert whole.number == data[: whole.at].count(b"\n") + 1
     last = whole.rest()
     values = [record.value for record in (*expected, *([last] if last else ()))]
-    if all(record.size <= most for record in (*expected, *([last] if last else ()))):
+    # Records in BER lie in batches, whose heads are of no record: an `a` begins one of TAP3.
+    is_text = framing is not Framing.BER
+    if is_text and all(record.size <= most for record in (*expected, *([last] if last else ()))):
         assert b"".join(b"".join(values).split()) == b"".join(data.split())
 
 
