@@ -129,7 +129,7 @@ def check(verifier: Verifier, told: Counter[Finding], field: str, signed: set[st
         assert told.total() == before + 1, "each call is counted once"
         if found in BELIEVED:
             believed += 1
-            # One of another kind beside it is passed over, whoever wrote it.
+            # One of another kind beside it is passed over.
             assert any(token.rpartition(".")[0] in signed for token in tokens), "it is forged"
     return believed
 

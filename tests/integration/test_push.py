@@ -221,8 +221,8 @@ async def test_a_few_numbers_at_once(door: Door) -> None:
 
 
 async def test_the_same_file_takes_the_place_of_changes(door: Door) -> None:
-    """A partner that hands its last file in again gets the list of that file, and is told so; with
-    no change between it is the same.
+    """A partner that hands its last file in again gets the list of that file, and an answer that
+    says so; with no change between it is the same.
     """
     await door.puts("KH", *kh(1, 2))
     assert (await door.puts("KH", *kh(1, 2)))[1]["verdict"] == "same"

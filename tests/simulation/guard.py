@@ -34,7 +34,7 @@ class RealWorld(Exception):
 
 
 class Seal:
-    """What was refused within one simulation."""
+    """Uses of the real world that one simulation refused."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []

@@ -118,7 +118,7 @@ class Broken(AssertionError):
 
 @dataclass
 class Result:
-    """What a history was: for reports, and to compare two runs of it."""
+    """The outcome of a history: for reports, and to compare two runs of it."""
 
     trace: str
     past_s: float

@@ -20,7 +20,7 @@ T = TypeVar("T")
 BEGIN_S = 1_795_564_428.0
 """The time at which every history begins, in seconds since the epoch."""
 _MONOTONIC_S = 1000.0
-"""What a monotonic clock shows then."""
+"""The monotonic clock at that moment."""
 _TURNS_MAX = 50_000
 """Turns within one virtual second. A loop that takes more waits for something that never comes."""
 _ALL_TURNS_MAX = 500_000

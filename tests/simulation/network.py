@@ -210,7 +210,7 @@ class Pipe(asyncio.Transport):
         return 0
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """What is written is on its way at once: the limits are never met."""
+        """Written bytes are on their way at once: the limits are never met."""
 
 
 class Listening(asyncio.AbstractServer):

@@ -13,6 +13,7 @@ from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import TopicsSettings
 from stream.kafka.topics import check_topics
 from tests.simulation.kafka.cluster import View, slot_of
+from tests.simulation.kafka.groups import Group
 from tests.simulation.worker import settings_for
 from tests.simulation.world import World
 from tests.support.record_batches import Row, batch
@@ -25,6 +26,15 @@ def source(world: World, **changes: Any) -> KafkaSource:
     settings = settings_for(world.cluster.bootstrap, Path("unused"))
     chosen = replace(settings.calls.source(""), **changes)
     return KafkaSource(settings.kafka_client(), chosen, lambda _: None)
+
+
+def with_calls(world: World) -> Group:
+    """Write 50 calls to one partition; the group that will read them."""
+    world.cluster.create("calls", 1)
+    for _ in range(5):
+        rows = [Row(delta, b"{}") for delta in range(10)]
+        world.cluster.log("calls", 0).append(batch(0, rows))
+    return world.cluster.group(GROUP)
 
 
 async def begun(member: KafkaSource, partitions: int) -> dict[Partition, int]:
@@ -42,11 +52,7 @@ def test_a_coordinator_that_loads_does_not_make_a_group_begin_again(start_at):
 
     async def main(world: World) -> dict[Partition, int]:
         await world.start()
-        world.cluster.create("calls", 1)
-        for _ in range(5):
-            rows = [Row(delta, b"{}") for delta in range(10)]
-            world.cluster.log("calls", 0).append(batch(0, rows))
-        group = world.cluster.group(GROUP)
+        group = with_calls(world)
         group.offsets["calls", 0] = (30, "")
         member = source(world, start_at=start_at)
         await member.start()
@@ -69,11 +75,7 @@ def test_a_transaction_that_still_ends_is_waited_for():
 
     async def main(world: World) -> dict[Partition, int]:
         await world.start()
-        world.cluster.create("calls", 1)
-        for _ in range(5):
-            rows = [Row(delta, b"{}") for delta in range(10)]
-            world.cluster.log("calls", 0).append(batch(0, rows))
-        group = world.cluster.group(GROUP)
+        group = with_calls(world)
         group.offsets["calls", 0] = (10, "")
         group.pending[1000] = {("calls", 0): (30, "")}
         world.loop.call_later(8, partial(group.end_transaction, 1000, commits=True))

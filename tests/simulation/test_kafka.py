@@ -286,7 +286,7 @@ def test_committed_readers_stop_at_an_open_transaction():
 
 
 def test_retention_moves_the_beginning():
-    """What is gone is out of range; the end stays."""
+    """A deleted offset is out of range; the end stays."""
     log = PartitionLog()
     for sequence in range(4):
         log.append(sent(sequence))

@@ -61,7 +61,7 @@ def test_chance_is_the_seeds():
 
 
 def test_a_set_of_futures_has_the_seeds_order():
-    """What asyncio iterates in the memory's order comes in the same order again."""
+    """Tasks and futures in a set come in the same order in each run."""
 
     async def main(world: World) -> list[int]:
         ended: list[int] = []
@@ -171,7 +171,7 @@ async def _served(world: World, name: str = "server") -> Any:
 
 
 def test_bytes_arrive_late_in_pieces_and_in_order():
-    """What was written comes whole, after some time."""
+    """Written bytes come whole, after some time."""
 
     async def main(world: World) -> tuple[bytes, float]:
         await _served(world)
@@ -284,7 +284,7 @@ def test_a_module_of_ours_may_not_hold_the_real_clock(monkeypatch):
 
 
 def test_threads_run_inline_and_answer_later():
-    """What would run in a thread runs here, and its error reaches the one who waits."""
+    """Work for a thread runs here, and its error reaches the one who waits."""
 
     async def main(world: World) -> tuple[int, float]:
         with pytest.raises(ZeroDivisionError):

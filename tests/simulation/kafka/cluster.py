@@ -63,7 +63,7 @@ class Topic:
 
 @dataclass(frozen=True)
 class View:
-    """What one broker knows of the cluster."""
+    """The cluster as one broker knows it."""
 
     brokers: tuple[int, ...] = ()
     topics: tuple[tuple[str, UUID, tuple[tuple[int, int], ...]], ...] = ()
@@ -93,7 +93,7 @@ class Cluster:
         self.views: dict[int, View] = {}
         self.loading_s: dict[int, float] = {}
         self.upset: Counter[int] = Counter()
-        """How many of the next questions, by their API key, end their connection instead."""
+        """Number of next questions, by their API key, that end their connection instead."""
         self._news: dict[asyncio.Future[None], None] = {}
         self._nodes = range(nodes)
         self.loop.call_later(ABORT_CHECK_S, self._look, context=Context())
