@@ -6,7 +6,7 @@ has no key yet is sent by UDP; counted is the time until `bl:<number>` is there,
 it all the time (0.2 ms). Then a second INVITE of the number has to be answered 603.
 
 Compared, in interleaved rounds: the same attempt handed in by HTTP (without Kamailio, whose queue
-is emptied every 50 ms) and put on the topic (without both doors); the record of the call's end, put
+is emptied every 10 ms) and put on the topic (without both doors); the record of the call's end, put
 there too, which is decided in the same way; and the plain loop (peers/plain_keys.py), which decides
 and writes the key in one process: what Ringfence costs above it are the second topic, all lists and
 rules, and that decisions can be read by others.
