@@ -1,5 +1,6 @@
 """Sheets of workbooks: every cell is read as it was meant, or its row says what was lost."""
 
+import resource
 import zipfile
 from datetime import date, datetime
 from pathlib import Path
@@ -142,7 +143,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = Path(sheet_text.__file__).read_text()
     text = text.replace("MEMORY_MAX = 3 << 30", "MEMORY_MAX = 1 << 29")
     program = tmp_path / "program.py"
-    program.write_text(text.replace("CPU_S_MAX = 240", "CPU_S_MAX = 5"))
+    program.write_text(text.replace("_CPU_S = 10", "_CPU_S = 2").replace("_MAX = 240", "_MAX = 5"))
     monkeypatch.setattr(sheet_text, "__file__", str(program))
 
 
@@ -199,7 +200,35 @@ def test_a_directory_that_says_it_is_large_is_refused(tmp_path, monkeypatch):
     """The sizes that an archive itself gives are looked at before anything is unpacked."""
     monkeypatch.setattr(sheet_text, "UNPACKED_MAX", 100)
     with pytest.raises(sheet_text._Refused, match="unpacks to"):
-        sheet_text._check_size(str(table(tmp_path, [["number"]])))
+        sheet_text._size(str(table(tmp_path, [["number"]])))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_damaged_sheet_that_calamine_reads_for_ever_is_refused(tmp_path):
+    """A small file takes seconds of CPU at most: this one kept a core for four minutes."""
+    path = write_ods(tmp_path / "list.ods", {"S": [["number"], ["0812345678"]]})
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["content.xml"] = parts["content.xml"].replace(b"</table:table>", b"</x:table>")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    with pytest.raises(InputUnreadable, match="more memory or time"):
+        list(read_rows(path, "workbook"))
+
+
+def test_cpu_for_a_workbook_grows_with_its_bytes(monkeypatch):
+    """A large honest workbook has minutes, a small one seconds."""
+    limits: list[int] = []
+
+    def noted(kind: int, pair: tuple[int, int]) -> None:
+        if kind == resource.RLIMIT_CPU:
+            limits.append(pair[0])
+
+    monkeypatch.setattr(resource, "setrlimit", noted)
+    for size in (2_000, 100 << 20, 1 << 32):
+        sheet_text._limit(size)
+    assert limits == [10, 60, 240]
 
 
 LETTERS = ("A", "Z", "AA", "ZZ", "AAA", "XFD")
