@@ -76,7 +76,7 @@ def read_rows(
         if str(path) in str(error):
             raise  # not from itself: code that follows causes would never end
         # Formats do not know where their bytes come from.
-        raise InputUnreadable(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _rows(

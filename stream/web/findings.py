@@ -7,6 +7,7 @@ from typing import Final
 from stream.core.filters.bloom import RATE_MAX
 from stream.edge.http.languages import gettext as _
 from stream.edge.http.languages import lasting, many, ngettext
+from stream.edge.http.languages.printed import printed
 from stream.ops.monitor.dashboard import Overview, ProcessState, ProcessStatus
 from stream.ops.monitor.targets import STARTED_BY, ProcessKind
 from stream.web.live_figures import BEHIND_S, STALE_S
@@ -76,7 +77,7 @@ def _processes(seen: Overview) -> Iterator[HealthFinding]:
         started = STARTED_BY.get(one.kind, "")
         heading = _OF_KIND.get(one.kind, PROCESS)
         if one.state is ProcessState.NOT_READY:
-            missing = "; ".join(one.missing) or _("it does not say what")
+            missing = "; ".join(map(printed, one.missing)) or _("it does not say what")
             means = _("missing: %(what)s", what=missing)
             yield HealthFinding(
                 "warn",
@@ -91,9 +92,9 @@ def _processes(seen: Overview) -> Iterator[HealthFinding]:
             if since_s:
                 time = lasting(seen.at_s - since_s)
                 what = _("%(process)s does not answer for %(time)s", process=name, time=time)
-            yield HealthFinding("bad", what, one.why, _started(started), heading)
+            yield HealthFinding("bad", what, printed(one.why), _started(started), heading)
         elif one.state is ProcessState.UNHEARD and one.kind is ProcessKind.ENGINE:
-            means = _("no call is decided by it (%(why)s)", why=one.why)
+            means = _("no call is decided by it (%(why)s)", why=printed(one.why))
             yield HealthFinding(
                 "bad", _("the engine was never heard"), means, _started(started), ENGINE
             )

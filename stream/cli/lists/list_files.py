@@ -57,8 +57,8 @@ from stream.feeds.detection.text_encodings import encoding_of, legacy_encoding
 from stream.feeds.file_report import cleaned_lines, cleaned_seen
 from stream.feeds.formats import csv
 from stream.feeds.formats.change_file import whole_list
+from stream.feeds.formats.rows import ColumnsUnknown, InputUnreadable, ReadOptions
 from stream.feeds.formats.rows import Format as ListFormat
-from stream.feeds.formats.rows import InputUnreadable, ReadOptions
 from stream.feeds.import_file import ImportReport, ImportRequest, import_file
 from stream.feeds.open import format_of
 from stream.feeds.parse import Defaults
@@ -200,7 +200,11 @@ def import_(
             options=reading.options,
         )
         with progress() as stage:
-            return await import_file(store, request, now_s(), stage)
+            try:
+                return await import_file(store, request, now_s(), stage)
+            except ColumnsUnknown as error:
+                text = f"{error}; for this import: --columns number,,category"
+                raise InputUnreadable(text) from error
 
     report = with_list_store(settings, work)
     render(form, _report_json(name, report, kept), lambda: _print_report(name, report, kept))

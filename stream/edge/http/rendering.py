@@ -16,6 +16,7 @@ from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.number import masked
 from stream.edge.http import languages
 from stream.edge.http.assets import asset
+from stream.edge.http.languages.printed import finding, printed
 
 THEME_COOKIE: Final = "ringfence-theme"
 THEMES: Final = ("light", "dark")
@@ -86,6 +87,8 @@ _PAGES.filters.update(
     word=languages.word,
     reason=languages.reason,
     said=languages.gettext,
+    printed=printed,
+    finding=finding,
     capital=languages.capital,
     sentence=languages.sentence,
     bytes_in=bytes_in,

@@ -18,6 +18,7 @@ from stream.feeds.detection.lookalikes import ColumnTally, looks_like_number
 from stream.feeds.formats.byte_columns import ByteColumn, LineBytes, fields_of
 from stream.feeds.formats.rows import (
     COLUMN_FIELDS,
+    ColumnsUnknown,
     InputUnreadable,
     Lines,
     RejectedRow,
@@ -65,7 +66,8 @@ def shape_of(
 
     Columns with empty names are passed over. `mapping` gives the column of each field, by its
     header (or its name in `names`) or counted from 1; other fields are not read. Raises
-    InputUnreadable if no column can be the numbers, or if one that `mapping` names is absent.
+    ColumnsUnknown if no column can be the numbers, InputUnreadable if one that `mapping` names is
+    absent.
     """
     skipped = 0
     if not delimiter and lines and lines[0].lower().startswith("sep=") and len(lines[0]) == 5:
@@ -99,9 +101,9 @@ def shape_of(
     elif excluded:
         what = says(excluded[0]).value
         why += f"; {excluded[0].strip()!r} has digits like those, but is named as {what},"
-    raise InputUnreadable(
-        f"{why} in {first[:80]!r}: "
-        "name the columns with --columns number,category,... (in a feed's file: [columns])"
+    raise ColumnsUnknown(
+        f"{why} in {first[:80]!r}: call the column of the numbers `number`, or name the columns: "
+        "[columns] in the feed's file"
     )
 
 

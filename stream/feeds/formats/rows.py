@@ -44,6 +44,10 @@ class InputUnreadable(Fault):
     exit_code = CONFIG_WRONG
 
 
+class ColumnsUnknown(InputUnreadable):
+    """No column of a table is known as that of the numbers; a person may name it."""
+
+
 class Wrong(Enum):
     """Reasons why a row is rejected. The value says what to do."""
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stream.edge.http.languages.printed import form_of
 from stream.feeds.detection.proposal import FeedProposal
 from stream.feeds.formats.format_words import words_of
 from stream.feeds.open import read_rows
@@ -41,6 +42,17 @@ def listed(case: Case, one: FeedProposal) -> set[str]:
     return {number.decode() for chunk in rows for number in parser.parse(chunk).numbers.tolist()}
 
 
+def texts_of(case: Case, one: FeedProposal | None, error: str) -> set[str]:
+    """What a person is told about a file, as a page of ours gets it."""
+    found = {error.replace(str(case.path), "the file")} - {""}
+    if one is None:
+        return found
+    found |= {one.why, *one.notes, *(column.why_not for column in one.table)}
+    if one.question is not None:
+        found |= {one.question.text, *(choice.against for choice in one.question.choices)}
+    return found - {""}
+
+
 def expected_said(case: Case) -> dict[str, object]:
     """What must be proposed. A `text` or `ftc` file has its numbers where its format says."""
     told = {"format": "csv", **case.expected}
@@ -49,8 +61,12 @@ def expected_said(case: Case) -> dict[str, object]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_each_file_is_told_or_asked_about(case: Case) -> None:
-    """A file gets its proposal, its question with the likely answers, or what it is."""
+    """A file gets its proposal, its question with the likely answers, or what it is.
+
+    Each sentence of that is known to the page, which has it in six languages.
+    """
     what, one, error = outcome(case)
+    assert [text for text in texts_of(case, one, error) if form_of(text) is None] == []
     assert what == case.expected["expect"]
     if what == "proposal":
         assert one is not None

@@ -68,7 +68,7 @@ def test_names_can_be_given():
 @pytest.mark.parametrize("text", ["name,city\nSomchai,Bangkok\n", "a,b\n", "category\nspam\n"])
 def test_a_file_without_numbers_is_refused(text):
     """A file in which no column can be the numbers is refused as a whole, with what to do."""
-    with pytest.raises(InputUnreadable, match="--columns"):
+    with pytest.raises(InputUnreadable, match="call the column of the numbers `number`"):
         read(text)
 
 
