@@ -285,6 +285,28 @@ def test_sentinels_and_the_redis_behind_them_are_reached() -> None:
     assert "RINGFENCE_REDIS_SENTINEL_PASSWORD_FILE" in {one["name"] for one in worker["env"]}
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("https://registry.example:8081/apis/ccompat/v7", 8081),
+        ("https://registry.example", 443),
+        ("http://registry.example/v7:9", 80),
+    ],
+)
+def test_workers_reach_the_schema_registry(url: str, port: int) -> None:
+    """At the port of its address, and no other pods do: they ask for no schema."""
+    peer = "networkPolicy.schemaRegistryTo[0].ipBlock.cidr=192.0.2.7/32"
+    things = rendered(
+        *("--set", f"config.schema_registry.url={url}", "--set", peer),
+        *("--set", "http.enabled=true,secrets.RINGFENCE_HTTP_TOKENS.name=tokens"),
+    )
+    policies = of_kind(things, "NetworkPolicy")
+    ends = [{"ipBlock": {"cidr": "192.0.2.7/32"}}]
+    rule = {"ports": [{"port": port, "protocol": "TCP"}], "to": ends}
+    reached = [name for name, one in policies.items() if rule in one["spec"]["egress"]]
+    assert reached == ["rf-ringfence-worker"]
+
+
 @pytest.mark.needs_nginx
 def test_nginx_takes_the_repositorys_server(
     everything: list[dict[str, Any]], tmp_path: Path

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 TURN: Final = 200
 """Records handed over in one go, about 4 ms; then others get a turn."""
 RETRY_S: Final = 2
+_REGISTRY: Final = "registry:"
 _OVERHEAD: Final = 256
 """Bytes of a record in the producer besides its value: key, headers, future."""
 
@@ -35,9 +36,10 @@ _OVERHEAD: Final = 256
 class RecordIntake:
     """Intake of records for Kafka.
 
-    `topics` maps each topic to its dialect's name. `read` is the stream's decoder, which finds the
-    records that are no calls. `connect` waits until a broker answers and returns a started
-    producer. At most `bytes_max` are under way, for `wait_s_max` at most.
+    `topics` maps each topic to its dialect's name; those of a schema registry are left out, since
+    each request would wait for the registry, and no body has such records. `read` is the stream's
+    decoder, which finds the records that are no calls. `connect` waits until a broker answers and
+    returns a started producer. At most `bytes_max` are under way, for `wait_s_max` at most.
     """
 
     topics: dict[str, str]
@@ -50,6 +52,11 @@ class RecordIntake:
     _bytes: int = field(init=False, default=0)
     _sending: "dict[asyncio.Task[None], float]" = field(init=False, default_factory=dict)
     _why_not: str = field(init=False, default="Kafka does not answer yet")
+
+    def __post_init__(self) -> None:
+        self.topics = {
+            topic: name for topic, name in self.topics.items() if not name.startswith(_REGISTRY)
+        }
 
     @property
     def missing(self) -> str:
@@ -77,6 +84,9 @@ class RecordIntake:
     def topic_of(self, dialect: str, topic: str | None) -> str:
         """Return the topic for `dialect`, with or without its switch. Raises ProblemError."""
         of_it = topics_of(self.topics, dialect)
+        if dialect.startswith(_REGISTRY):
+            text = "records of a schema registry are not taken by HTTP: write them to their topic"
+            raise ProblemError(ProblemKind.NOT_FOUND, text)
         if not of_it:
             known = ", ".join(sorted(set(self.topics.values())))
             text = f"no topic in [calls.topics] has this dialect; there are {known}"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -191,6 +192,17 @@ async def test_an_address_names_one_topic(dialect: str, topic: str | None, statu
         assert intake.topic_of("mapping:x", "calls.b") == "calls.b"
         assert intake.topic_of("ringfence", None) == "calls"
         assert intake.topic_of("asterisk-csv", None) == intake.topic_of("asterisk-csv:bkk", None)
+
+
+async def test_a_topic_of_a_schema_registry_takes_nothing_by_http() -> None:
+    """Reading it would hold every request while a registry is asked, for bytes that no body has."""
+    async with opened(Producer()) as without:
+        intake = replace(without, topics={**TOPICS, "calls.avro": "registry:mapping:x"})
+        assert "calls.avro" not in intake.topics
+        for dialect in ("registry:mapping:x", "registry:ringfence"):
+            with pytest.raises(ProblemError, match="write them to their topic") as caught:
+                intake.topic_of(dialect, None)
+            assert caught.value.status == 404
 
 
 async def test_the_route() -> None:
