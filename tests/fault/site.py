@@ -105,9 +105,24 @@ class Site:
         config.write_text(toml(merged(base, tables)))
         return Engine(config, "run", *words)
 
-    async def records(self, topic: str) -> list[Any]:
-        """All records of a topic that a reader of committed records sees, in order."""
-        return await read(self.bootstrap, topic, self.partitions)
+    async def records(self, topic: str, isolation: str = "read_committed") -> list[Any]:
+        """All records of a topic that such a reader sees, in order."""
+        return await read(self.bootstrap, topic, self.partitions, isolation)
+
+    async def in_open_transactions(self) -> int:
+        """Count the decisions and rejected records that lie in transactions nobody has ended."""
+        wanted = [
+            TopicPartition(topic, one)
+            for topic in (self.topics.decisions, self.topics.rejected)
+            for one in range(self.partitions)
+        ]
+        ends = []
+        for isolation in ("read_uncommitted", "read_committed"):
+            async with AIOKafkaConsumer(
+                bootstrap_servers=self.bootstrap, isolation_level=isolation
+            ) as consumer:
+                ends.append(await consumer.end_offsets(wanted))
+        return sum(ends[0][tp] - ends[1][tp] for tp in wanted)
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Where the topic of calls ends now."""

@@ -11,7 +11,7 @@ from tests.bench.machine import memory
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.fault.traffic import call, judge, produce
 from tests.support.kafka_secured import secured_broker
-from tests.support.slow_network import slow_way
+from tests.support.slow_network import SlowWay, opened
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.apache_kafka, pytest.mark.needs_openssl]
@@ -38,7 +38,8 @@ async def test_a_slow_publisher_bounds_what_is_read(redis_url, tmp_path, measure
         await site.make_topics()
         await site.make_list()
         address: dict[str, object] = {"bootstrap_servers": f"127.0.0.1:{broker.slow}"}
-        async with slow_way(broker.slow, broker.behind, 1e9) as way:
+        way = SlowWay(broker.behind, 1e9)
+        async with opened(broker.slow, way):
             with site.engine(kafka=address) as engine:
                 await engine.ready()
                 await produce(site, [row(number) for number in range(WARM)])

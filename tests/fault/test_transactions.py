@@ -1,18 +1,46 @@
-"""The last moment of a transaction: what the next reader of a partition would begin with."""
+"""Workers killed inside a transaction, and a transaction's last moment.
+
+RINGFENCE_FAULT_ROUNDS says how often: 2 kills in `make test`, 20 in `make campaign`.
+"""
 
 import asyncio
+import os
+import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from tests.fault.site import Site
+from tests.fault.traffic import Load, aborted_copies, flowing, judge
 from tests.support.calls import calls, lab
+from tests.support.figures import record
+from tests.support.kafka_secured import Secured, secured_broker
+from tests.support.slow_network import AimedWay, opened
 from tests.support.waiting import TRANSACTIONS_MS
 
 pytestmark = [
     pytest.mark.needs_transactions,
     pytest.mark.expects_errors("Group Coordinator Request failed"),
 ]
+
+ROUNDS = int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2"))
+PER_S = 1500
+PRODUCE, END, COMMIT_POSITIONS = 0, 26, 28
+"""Requests of a transaction, by Kafka's keys of APIs."""
+AIMS = (
+    # What was decided is acknowledged and nobody has ended the transaction: a sure hit.
+    ("before its end", END, True),
+    ("while records are written", PRODUCE, False),
+    ("before its end", END, True),
+    ("while it ends", END, False),
+    ("before its end", END, True),
+    ("while positions are written", COMMIT_POSITIONS, False),
+)
+"""Where the worker dies: which request, and if it is held back until the worker is dead."""
+HITS_MIN = 0.3
 
 
 async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka):
@@ -39,3 +67,67 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
     async with here.worker(exactly_once=True, session_timeout_ms=TRANSACTIONS_MS):
         await here.until_decided(len(origins))
     assert (await here.outcome())[0] == Counter(origins)
+
+
+@pytest.fixture
+def slow_broker() -> Iterator[Secured]:
+    """A broker that a worker reaches by a way of the test's."""
+    with secured_broker() as broker:
+        yield broker
+
+
+@pytest.mark.rounds
+@pytest.mark.needs_openssl
+async def test_kill_9_inside_transactions(slow_broker, redis_url, tmp_path: Path, measured):
+    """A worker that dies inside a transaction leaves copies that no reader of committed records
+    sees; each call is decided once all the same.
+
+    The way to the broker tells when a transaction is at a step, so that the kill meets it. From
+    outside, records beyond the last stable offset say that it was open when its worker was dead.
+    """
+    site = Site(slow_broker.plain, redis_url, tmp_path)
+    await site.make_topics()
+    await site.make_list()
+    way = AimedWay(slow_broker.behind)
+    calls = {
+        "delivery": "exactly_once", "session_timeout_ms": TRANSACTIONS_MS, "instance_id": "one",
+    }  # fmt: skip
+    address: dict[str, object] = {"bootstrap_servers": f"127.0.0.1:{slow_broker.slow}"}
+    hits: Counter[str] = Counter()
+    left = 0
+    began = time.monotonic()
+    async with opened(slow_broker.slow, way):
+        with site.engine(calls=calls, kafka=address) as engine:
+            async with Load(site, PER_S) as load:
+                for round_ in range(ROUNDS):
+                    await engine.ready()
+                    await engine.until(lambda: flowing(engine), "to decide calls")
+                    title, key, held = AIMS[round_ % len(AIMS)]
+                    async with way.reached(key, held=held):
+                        engine.kill()
+                    inside = await site.in_open_transactions()
+                    hits[title] += inside > 0
+                    left += inside
+                    assert inside or not held, "the transaction that was held had no records"
+                await engine.ready()
+                await load.end()
+                await site.drained(engine)
+            assert await engine.stop() == 0
+    verdict = await judge(site, load.sent)
+    aborted = await aborted_copies(site)
+    figures = {
+        "kills": ROUNDS,
+        "hits": hits.total(),
+        "hits_share": hits.total() / ROUNDS,
+        "hits_by_step": dict(hits),
+        "records_left_open": left,
+        "aborted_copies": aborted,
+        **verdict.figures(),
+        "duration_s": round(time.monotonic() - began),
+    }
+    record("kills", figures, "inside_transactions")
+    measured(f"{hits.total()} of {ROUNDS} kills hit, {aborted} aborted copies: {verdict}")
+    assert verdict.nothing_lost, verdict
+    assert not verdict.repeats
+    assert hits.total() >= HITS_MIN * ROUNDS
+    assert aborted >= left > 0

@@ -8,18 +8,18 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.core.model.decision import decision_ids, seed_of
 from tests.fault.engine import Engine
 from tests.fault.site import INNOCENT, LISTED, Site
 from tests.support.topics import written
-from tests.support.waiting import HANGS_S
+from tests.support.waiting import HANGS_S, until
 
 TICK_S = 0.02
 
@@ -128,6 +128,86 @@ class Load:
         await self._producer.stop()
 
 
+class Watcher:
+    """The newest verdict on each changing number in each partition of calls, while it lasts.
+
+    `turns` counts how often a verdict changed: a number that is listed once turns once.
+    """
+
+    def __init__(self, site: Site, numbers: Collection[str]) -> None:
+        self._site = site
+        self._numbers = frozenset(numbers)
+        self._task: asyncio.Task[None] | None = None
+        self.newest: dict[tuple[str, int], str] = {}
+        self.turns: Counter[tuple[str, int]] = Counter()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        """Read committed decisions until cancelled."""
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self._site.bootstrap,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+        ) as consumer:
+            topic = self._site.topics.decisions
+            consumer.assign([TopicPartition(topic, one) for one in range(self._site.partitions)])
+            while True:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    for one in records:
+                        self._take(json.loads(one.value))
+
+    def _take(self, told: dict[str, Any]) -> None:
+        if told["caller"] not in self._numbers:
+            return
+        place = (told["caller"], int(told["origin"].split("/")[1]))
+        if self.newest.get(place, told["verdict"]) != told["verdict"]:
+            self.turns[place] += 1
+        self.newest[place] = told["verdict"]
+
+    async def shows(self, engine: Engine, wanted: Mapping[str, str]) -> None:
+        """Wait until the newest verdicts of each partition are `wanted`, by number."""
+        places = {
+            (number, one): verdict
+            for number, verdict in wanted.items()
+            for one in range(self._site.partitions)
+        }
+
+        def all_do() -> bool:
+            assert self._task is not None
+            assert not self._task.done(), self._task.exception()
+            code = engine.process.poll()
+            assert code is None, f"it ended with {code}: {engine.last_words()}"
+            return places.items() <= self.newest.items()
+
+        try:
+            await until(all_do, f"decisions that say {wanted}")
+        except AssertionError as error:
+            error.add_note(f"they said {self.newest}\n{engine.last_words()}")
+            raise
+
+
+class ChangingLoad(Load):
+    """Traffic of which a tenth comes from the numbers in `changing`."""
+
+    changing: Sequence[str] = INNOCENT[:1]
+
+    def value(self, row: int) -> bytes:
+        """Record `row`; one of a changing number says so by its caller alone."""
+        if row % 10 == 3:
+            # Ticks go to partitions in turn. A number stays for some, so that each one has it.
+            return call(f"c{row}", self.changing[row // 40 % len(self.changing)])
+        return super().value(row)
+
+
 @dataclass
 class Verdict:
     """What came of all records, against what should have."""
@@ -144,16 +224,31 @@ class Verdict:
             f"{len(self.wrong)} wrong, {self.repeats:,} repeats of the same id"
         )
 
+    def figures(self) -> dict[str, int]:
+        """The counts that a campaign records."""
+        return {
+            "records": self.records,
+            "lost": len(self.lost),
+            "made_up": len(self.made_up),
+            "wrong": len(self.wrong),
+            "repeats": self.repeats,
+        }
+
     @property
     def nothing_lost(self) -> bool:
         """Whether every record ended as it must, and nothing else came out."""
         return self.records > 0 and not (self.lost or self.made_up or self.wrong)
 
 
-async def judge(site: Site, sent: int | None = None) -> Verdict:
-    """Compare both output topics with the topic of calls; all of `sent` rows must lie there."""
+async def judge(
+    site: Site, sent: int | None = None, changing: Collection[str] = frozenset()
+) -> Verdict:
+    """Compare both output topics with the topic of calls; all of `sent` rows must lie there.
+
+    The verdict on a caller in `changing` depends on when, and is the test's to judge.
+    """
     calls = await site.records(site.topics.calls[0])
-    expected, garbage, rows = _expected(calls)
+    expected, garbage, rows = _expected(calls, changing)
     verdict = Verdict(records=len(calls))
     if sent is not None:
         verdict.lost += [f"row {row} never reached Kafka" for row in set(range(sent)) - rows]
@@ -162,7 +257,8 @@ async def judge(site: Site, sent: int | None = None) -> Verdict:
         told = json.loads(record.value)
         seen[told["decision_id"]] += 1
         wanted = expected.get(told["decision_id"])
-        if wanted is not None and wanted != (told["call_id"], told["verdict"], told["origin"]):
+        said = "" if told["caller"] in changing else told["verdict"]
+        if wanted is not None and wanted != (told["call_id"], said, told["origin"]):
             verdict.wrong.append(str((wanted, told)))
     rejected: Counter[str] = Counter()
     for record in await site.records(site.topics.rejected):
@@ -177,11 +273,36 @@ async def judge(site: Site, sent: int | None = None) -> Verdict:
     return verdict
 
 
+async def aborted_copies(site: Site) -> int:
+    """Count the records that only a reader of uncommitted records sees.
+
+    Each of them is a copy: what it says was published once again, and committed.
+    """
+    copies = 0
+    for topic in (site.topics.decisions, site.topics.rejected):
+        committed = await site.records(topic)
+        every = await site.records(topic, "read_uncommitted")
+        places = {(one.partition, one.offset) for one in committed}
+        only = [one for one in every if (one.partition, one.offset) not in places]
+        assert len(every) == len(committed) + len(only)
+        told = {_told_of(one) for one in committed}
+        assert all(_told_of(one) in told for one in only)
+        copies += len(only)
+    return copies
+
+
+def _told_of(record: Any) -> bytes:
+    """Return what names the record that a decision or a rejected record came of."""
+    headers = dict(record.headers)
+    named: bytes | None = headers.get("origin")
+    return named if named is not None else json.loads(record.value)["decision_id"].encode()
+
+
 def _expected(
-    calls: Sequence[Any],
+    calls: Sequence[Any], changing: Collection[str]
 ) -> tuple[dict[str, tuple[str, str, str]], dict[str, bytes], set[int]]:
     """By id what each call's decision must say; by origin each garbage record; rows seen."""
-    listed = set(LISTED)
+    verdicts = dict.fromkeys(LISTED, "block") | dict.fromkeys(changing, "")
     garbage: dict[str, bytes] = {}
     good, rows = [], set()
     for record in calls:
@@ -201,7 +322,7 @@ def _expected(
     expected = {
         one: (
             told["call_id"],
-            "block" if told["caller"] in listed else "allow",
+            verdicts.get(told["caller"], "allow"),
             f"{record.topic}/{record.partition}/{record.offset}",
         )
         for one, (record, told) in zip(ids.astype(str).tolist(), good, strict=True)

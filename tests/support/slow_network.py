@@ -1,8 +1,12 @@
-"""A way to a server through which little passes towards it, and all that comes back at once."""
+"""Ways to a server: one through which little passes towards it, and one that waits for a request.
+
+All that comes back passes at once.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 _PIECE = 4096
 
@@ -10,9 +14,9 @@ _PIECE = 4096
 class SlowWay:
     """Counts what passes; `bytes_per_s` bounds each connection towards the server, None nothing."""
 
-    def __init__(self, port: int, bytes_per_s: float) -> None:
+    def __init__(self, port: int, bytes_per_s: float | None = None) -> None:
         """`port` is the server's."""
-        self.bytes_per_s: float | None = bytes_per_s
+        self.bytes_per_s = bytes_per_s
         self.bytes_back = 0
         self._port = port
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,13 +61,64 @@ class SlowWay:
                 await back.drain()
 
 
+@dataclass
+class _Aim:
+    """The request that is waited for; `freed` ends the connection of one that is held."""
+
+    key: int
+    held: bool
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class AimedWay(SlowWay):
+    """A way to a Kafka broker that passes requests whole, and tells when one of a kind comes."""
+
+    _aim: _Aim | None = None
+
+    @asynccontextmanager
+    async def reached(self, key: int, *, held: bool) -> AsyncIterator[None]:
+        """Wait for the next request of API `key`: it is held, or has just been handed on.
+
+        One that is held never arrives: its connection ends with the context.
+        """
+        aim = self._aim = _Aim(key, held)
+        try:
+            await aim.seen.wait()
+            yield
+        finally:
+            self._aim = None
+            aim.freed.set()
+
+    async def _to(self, near: asyncio.StreamReader, towards: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                size = await near.readexactly(4)
+                request = await near.readexactly(int.from_bytes(size, "big"))
+                aim = self._taken(int.from_bytes(request[:2], "big"))
+                if aim is not None and aim.held:
+                    aim.seen.set()
+                    await aim.freed.wait()
+                    return
+                towards.write(size + request)
+                await towards.drain()
+                if aim is not None:
+                    aim.seen.set()
+
+    def _taken(self, key: int) -> _Aim | None:
+        """Return the aim that a request of API `key` meets; only one meets it."""
+        if (aim := self._aim) is None or aim.key != key:
+            return None
+        self._aim = None
+        return aim
+
+
 @asynccontextmanager
-async def slow_way(listen: int, port: int, bytes_per_s: float) -> AsyncIterator[SlowWay]:
-    """The way from port `listen` to the server at `port`, while the context lasts."""
-    way = SlowWay(port, bytes_per_s)
+async def opened(listen: int, way: SlowWay) -> AsyncIterator[None]:
+    """Let `way` be reached at port `listen`, while the context lasts."""
     server = await asyncio.start_server(way.serve, "127.0.0.1", listen)
     try:
-        yield way
+        yield
     finally:
         server.close()
         await way.end()

@@ -25,12 +25,17 @@ async def written(
         return [await one for one in sent]
 
 
-async def read(bootstrap: str, topic: str, partitions: int = 4) -> list[Any]:
-    """All records of a topic that a reader of committed records sees, in order."""
+async def read(
+    bootstrap: str, topic: str, partitions: int = 4, isolation: str = "read_committed"
+) -> list[Any]:
+    """All records of a topic that a reader of committed records sees, in order.
+
+    With "read_uncommitted" also those of transactions that were aborted or are open.
+    """
     async with AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         auto_offset_reset="earliest",
-        isolation_level="read_committed",
+        isolation_level=isolation,
         enable_auto_commit=False,
         max_partition_fetch_bytes=RECORD_BYTES_MAX,
     ) as consumer:
