@@ -14,7 +14,7 @@ from cryptography.x509 import Certificate
 
 from stream.core.model.errors import ConfigInvalid
 from stream.core.stir.certificates import Signer, signer_of, trust_of
-from stream.ops.clock import now_s
+from stream.ops.clock import monotonic_s, now_s
 from stream.ops.private_files import file_stamp
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,9 @@ FILE_BYTES_MAX: Final = 64 * 1024
 """A certificate with its chain has 2 to 5 KB."""
 CHECKED_S: Final = 3600.0
 """Chains are checked again after so long: an authority may have expired."""
+JUMP_S: Final = 10.0
+"""And at once where the clock went so far from where it would be: by the wrong time an authority
+was over, or was good, and would stay so until the next check."""
 
 _Stamp = tuple[int, int]
 
@@ -44,6 +47,7 @@ class SignerFolder:
         self._trust_stamp: _Stamp = (0, 0)
         self._read: dict[str, tuple[_Stamp, Signer]] = {}
         self._checked_s = 0.0
+        self._clock_apart_s = 0.0
 
     def start(self) -> None:
         """Read all for the first time. Raises ConfigInvalid for files that cannot be used."""
@@ -60,10 +64,10 @@ class SignerFolder:
 
     def look(self) -> None:
         """Read changed files. Blocks."""
-        again = self._authorities_changed() or now_s() - self._checked_s > CHECKED_S
+        again = self._authorities_changed() or self._are_chains_due()
         held = {} if again else self._read
         if again:
-            self._checked_s = now_s()
+            self._checked_s, self._clock_apart_s = monotonic_s(), now_s() - monotonic_s()
         found: dict[str, tuple[_Stamp, Signer]] = {}
         for path in self._files():
             address = f"https://{path.relative_to(self._folder).as_posix()}"
@@ -78,6 +82,11 @@ class SignerFolder:
             self.signers = {address: signer for address, (_, signer) in found.items()}
             usable = sum(not signer.wrong for signer in self.signers.values())
             log.info("certificates for signed calls: %d files, %d trusted", len(found), usable)
+
+    def _are_chains_due(self) -> bool:
+        at_s = monotonic_s()
+        jumped = abs(now_s() - at_s - self._clock_apart_s) >= JUMP_S
+        return jumped or at_s - self._checked_s > CHECKED_S
 
     def _authorities_changed(self) -> bool:
         stamp = file_stamp(self._trusted)

@@ -36,7 +36,9 @@ class Authority:
             .sign(self.key, hashes.SHA256())
         )
 
-    def _begun(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _begun(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, days: int = 2
+    ) -> x509.CertificateBuilder:
         public = key.public_key()
         return (
             x509.CertificateBuilder()
@@ -45,7 +47,7 @@ class Authority:
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(self.at - timedelta(days=2))
-            .not_valid_after(self.at + timedelta(days=2))
+            .not_valid_after(self.at + timedelta(days=days))
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),
@@ -58,10 +60,12 @@ class Authority:
         """The authority's certificate."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def signer(self, *, for_calls: bool = True, curve: ec.EllipticCurve | None = None) -> "Signing":
-        """A network that may sign calls, by default."""
+    def signer(
+        self, *, for_calls: bool = True, curve: ec.EllipticCurve | None = None, days: int = 2
+    ) -> "Signing":
+        """A network that may sign calls, by default, for so many days."""
         key = ec.generate_private_key(curve or ec.SECP256R1())
-        made = self._begun(_name("SHAKEN 1234"), key).add_extension(
+        made = self._begun(_name("SHAKEN 1234"), key, days).add_extension(
             x509.BasicConstraints(ca=False, path_length=None), critical=True
         )
         if for_calls:

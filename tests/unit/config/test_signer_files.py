@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from stream.config import signer_files
 from stream.config.signer_files import FILE_BYTES_MAX, SignerFolder
 from stream.core.model.errors import ConfigInvalid
 from stream.ops.clock import now_s
@@ -56,6 +57,21 @@ def test_a_changed_file_or_authority_counts(tmp_path, root):
     os.utime(tmp_path / "roots.pem", ns=(1, 1))
     held.look()
     assert held.signers[ADDRESS].wrong
+
+
+def test_a_clock_that_jumps_distrusts_nobody_for_longer_than_the_jump(tmp_path, root, monkeypatch):
+    """An authority is over for a clock days ahead; once that is put right, it counts again."""
+    real = now_s
+    held = begun(tmp_path, root)
+    root.signer(days=9).put_into(tmp_path / "certs")
+    held.look()
+    assert not held.signers[ADDRESS].wrong
+    monkeypatch.setattr(signer_files, "now_s", lambda: real() + 5 * 86_400)
+    held.look()
+    assert held.signers[ADDRESS].wrong
+    monkeypatch.setattr(signer_files, "now_s", real)
+    held.look()
+    assert not held.signers[ADDRESS].wrong
 
 
 @pytest.mark.expects_errors("no certificate of a signer", "authorities stay as they were")
