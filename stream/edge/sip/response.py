@@ -131,6 +131,8 @@ class Unanswered(StrEnum):
     TOO_LONG = "too_long"
     """The answer would be too long for an address that may be false."""
     FLOOD = "flood"
+    OVERFLOW = "overflow"
+    """The kernel's buffer was full: more came than this process reads. It never saw the message."""
     KEEP_ALIVE = "keep_alive"
     NOT_SENT = "not_sent"
 
