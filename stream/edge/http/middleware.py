@@ -14,6 +14,7 @@ from functools import cache
 from itertools import count
 from typing import Any, Final
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stream.edge.http.problems import MEDIA_TYPE, ProblemError, ProblemKind
@@ -83,8 +84,10 @@ class Middleware:
             # Also from `LookupMiddleware`, which answers before the framework.
             scope["state"]["problem"] = problem.kind
             await passing.answer(problem)
-        except _ClientLeft:
+        except (_ClientLeft, ClientDisconnect):
             passing.status = 0  # counted as 499, as in nginx
+            # The framework took it for a fault of ours on its way up.
+            scope["state"].pop("problem", None)
         finally:
             if not passing.is_file:
                 self._hold(-passing.body_bytes)

@@ -1,6 +1,7 @@
 """What every request passes: sizes, times, ids, faults. A real server, on the loopback."""
 
 import asyncio
+import logging
 import re
 import resource
 from typing import Any
@@ -167,6 +168,29 @@ async def test_slow_and_lying_clients_are_answered() -> None:
     statuses = [int(answer.split(b" ", 2)[1]) for answer in answers]
     assert statuses == [408, 408, 408, 400, 400, 400, 431, 400]
     assert all(b"application/problem+json" in answer for answer in answers)
+
+
+@pytest.mark.parametrize("length", [0, 50])
+async def test_a_client_that_leaves_is_no_fault_of_ours(length, caplog) -> None:
+    """One that goes before its body is read is counted as 499: not as a bug, nor logged as one."""
+    left, late = asyncio.Event(), APIRouter()
+
+    @late.post("/late")
+    async def read(request: Request) -> int:
+        await left.wait()
+        return len(await request.body())
+
+    parts = parts_for(serve_settings())
+    async with served(parts, late) as http:
+        _, writer = await asyncio.open_connection("127.0.0.1", http.port)
+        writer.write(head("/late", f"content-length: {length}") + b"short"[:length])
+        await until(parts, "ringfence_http_connections 1.0")
+        writer.close()
+        await until(parts, "ringfence_http_connections 0.0")
+        left.set()
+        await until(parts, 'ringfence_http_requests_total{route="/late",status="499"} 1.0')
+    assert 'kind="internal-error"} 1.0' not in exposed(parts)
+    assert not [line for line in caplog.records if line.levelno >= logging.ERROR]
 
 
 async def test_connections_have_a_largest_number() -> None:
