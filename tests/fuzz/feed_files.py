@@ -174,7 +174,7 @@ def main() -> None:
     """Check until the time is over."""
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
-        fuzz("rows read", FORMATS, lambda kind, seed: run(kind, seed, 200, at), "--format")
+        fuzz("rows read", FORMATS, lambda kind, seed: run(kind, seed, 200, at), "--format", 200)
 
 
 if __name__ == "__main__":

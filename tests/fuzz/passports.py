@@ -153,7 +153,7 @@ def run(kind: str, seed: int, count: int) -> int:
 
 def main() -> None:
     """Check until the time is over."""
-    fuzz("levels believed", KINDS, lambda kind, seed: run(kind, seed, ROUND), "--kind")
+    fuzz("levels believed", KINDS, lambda kind, seed: run(kind, seed, ROUND), "--kind", ROUND)
 
 
 if __name__ == "__main__":

@@ -199,7 +199,7 @@ def main() -> None:
     """Check until the time is over."""
     with tempfile.TemporaryDirectory() as folder:
         at = Path(folder)
-        fuzz("bodies taken", KINDS, lambda kind, seed: run(kind, seed, ROUND, at), "--kind")
+        fuzz("bodies taken", KINDS, lambda kind, seed: run(kind, seed, ROUND, at), "--kind", ROUND)
 
 
 if __name__ == "__main__":

@@ -133,6 +133,7 @@ def main() -> None:
         DIALECTS,
         lambda dialect, seed: compare(list(mutants(seed, ROUND)), dialect),
         "--dialect",
+        ROUND,
     )
 
 

@@ -272,7 +272,7 @@ def _culprit(dialect: Dialect, values: Sequence[bytes]) -> object:
 def main() -> None:
     """Check until the time is over."""
     assert not kernels.activate(KERNELS_DIR)
-    fuzz("calls read", DIALECTS, lambda kind, seed: run(kind, seed, ROUND), "--dialect")
+    fuzz("calls read", DIALECTS, lambda kind, seed: run(kind, seed, ROUND), "--dialect", ROUND)
 
 
 if __name__ == "__main__":

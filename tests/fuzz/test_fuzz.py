@@ -6,6 +6,8 @@ from stream.core import kernels
 from stream.feeds.open import FORMATS
 from tests.fuzz import (
     feed_files,
+    filters,
+    http_requests,
     passports,
     push_bodies,
     registry_frames,
@@ -75,3 +77,21 @@ def test_no_message_of_sip_is_lost_or_ends_a_door():
     made = sip_messages.attack(1000, 60.0, rounds=20)
     assert made.wrong == []
     assert made.messages > 100
+
+
+@pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
+@pytest.mark.parametrize("kind", filters.KINDS)
+def test_no_filter_and_no_snapshot_is_read_otherwise_than_promised(kind):
+    """Filters, manifests and whole snapshots, broken at random, are refused with the reason. What
+    is accepted matches the same by kernels and by NumPy.
+    """
+    # A manifest has its own checksum, so nothing that was changed is accepted.
+    assert filters.run(kind, 1000, 150) >= (0 if kind == "manifest" else 5)
+
+
+@pytest.mark.parametrize("kind", http_requests.KINDS)
+def test_no_request_of_http_ends_the_server_or_is_its_fault(kind):
+    """Requests, broken at random, in pieces and behind each other, are answered or their
+    connection ends; none is answered 500, or logged as an error.
+    """
+    assert http_requests.run(kind, 1000, 100) > 50

@@ -223,7 +223,7 @@ def run(kind: str, seed: int, count: int) -> int:
 def main() -> None:
     """Check until the time is over."""
     assert not kernels.activate(KERNELS_DIR)
-    fuzz("calls read", DIALECTS, lambda kind, seed: run(kind, seed, ROUND), "--dialect")
+    fuzz("calls read", DIALECTS, lambda kind, seed: run(kind, seed, ROUND), "--dialect", ROUND)
 
 
 if __name__ == "__main__":
