@@ -17,6 +17,7 @@ from tests.bench.machine import memory
 from tests.support.builders import entry
 from tests.support.engine import Deployment, Engine
 from tests.support.lists import BY, opened
+from tests.support.waiting import REDIS_S
 
 TOKEN = "rf_campaign"
 HOST = "127.0.0.1"
@@ -36,7 +37,7 @@ class Place:
         settings = (
             f"serve.port = {self.ports['http']}\nserve.health_port = {self.ports['http-health']}\n"
             f"sip.port = {self.ports['sip']}\nsip.health_port = {self.ports['sip-health']}\n"
-            f'sip.trunks = {{ "{HOST}" = "intl-1" }}\n{more}'
+            f'sip.trunks = {{ "{HOST}" = "intl-1" }}\nredis.timeout_s = {REDIS_S}\n{more}'
         )
         self.site = Deployment(folder, broker, redis_url, settings)
 

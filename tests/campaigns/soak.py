@@ -244,7 +244,10 @@ class Soak:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
-            task.result()
+            if (error := task.exception()) is not None:
+                for name, engine in self.engines.items():
+                    error.add_note(f"{name}: {engine.process.poll()}: {engine.last_words()}")
+                raise error
         for name, engine in self.engines.items():
             self.course.wrong += [
                 f"{name}: {line['event']}"

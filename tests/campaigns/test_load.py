@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.campaigns import load_http, load_partitions, load_sip
+from tests.campaigns import load_http, load_lists, load_partitions, load_sip
 
 pytestmark = [
     pytest.mark.campaign,
@@ -31,3 +31,10 @@ async def test_one_worker_reads_many_partitions(tmp_path, measured):
     figures = await load_partitions.run(load_partitions.Size(100, 10_000), tmp_path, PART)
     measured(figures)
     assert load_partitions.right(figures) == []
+
+
+async def test_many_lists_under_many_agreements_decide_right(tmp_path, measured):
+    """Members are blocked by their own list under its agreement, and a change is enforced."""
+    figures = await load_lists.run(load_lists.Size(300, 20), tmp_path, PART)
+    measured(figures)
+    assert load_lists.right(figures) == []

@@ -84,8 +84,8 @@ class UdpServer:
     def _count_lost(self) -> None:
         """Count datagrams that the kernel dropped, since its buffer was full.
 
-        Nothing else shows them: the sender is told nothing, and the call goes on unasked. It costs
-        a system call a batch, under a microsecond.
+        Nothing else shows them: no sender hears of it, and the call goes on unasked. It costs a
+        system call a batch, under a microsecond.
         """
         with contextlib.suppress(OSError):  # another kernel has no such option
             held = self._socket.getsockopt(socket.SOL_SOCKET, MEMORY_OPTION, _MEMORY.size)
