@@ -199,17 +199,21 @@ def import_(
             are_numbers=are_numbers,
             options=reading.options,
         )
-        with progress() as stage:
-            try:
-                return await import_file(store, request, now_s(), stage)
-            except ColumnsUnknown as error:
-                text = f"{error}; for this import: --columns number,,category"
-                raise InputUnreadable(text) from error
+        return await _imported(store, request)
 
     report = with_list_store(settings, work)
     render(form, _report_json(name, report, kept), lambda: _print_report(name, report, kept))
     if warn_of_rejected(sum(report.rejected.values()), strict=strict) or not report.rows:
         raise typer.Exit(NOTHING_DONE)
+
+
+async def _imported(store: ListStore, request: ImportRequest) -> ImportReport:
+    with progress() as stage:
+        try:
+            return await import_file(store, request, now_s(), stage)
+        except ColumnsUnknown as error:
+            text = f"{error}; for this import: --columns number,,category"
+            raise InputUnreadable(text) from error
 
 
 def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> FeedProposal:
