@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream.core.filters.bloom import check_members, read_filter
 from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
-from stream.feeds.detection.header_names import number_name
+from stream.feeds.detection.header_names import foreign_kind, number_name
 from stream.feeds.detection.lookalikes import ColumnTally, sampled
 from stream.feeds.diff import REMOVED
 from stream.feeds.feed import Feed
@@ -71,7 +71,9 @@ def read_version(
             read.rejected = Counter(kept.counts)
         read.looks = _looks(feed, path, tally)
     except InputUnreadable as error:
-        return _unreadable(path, error)
+        # Of a PDF "no column is called number" is true, and says nothing of what to do.
+        what = "" if feed.format == "workbook" else foreign_kind(path)
+        return VersionRead(unreadable=what) if what else _unreadable(path, error)
     read.columns = gathered.columns(parser.sources)
     return read
 

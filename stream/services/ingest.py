@@ -107,7 +107,7 @@ def _why_no_topic(settings: Settings, dialect: str) -> str:
         return str(error)
     return (
         "no topic in [calls.topics] has this dialect, so nothing would read the records; add "
-        f'"calls.{dialect.replace(":", ".")}" = "{dialect}" there, and `ringfence topics create`'
+        f'"calls.{dialect.removeprefix("mapping:").replace(":", ".")}" = "{dialect}" there, and `ringfence topics create`'
     )
 
 

@@ -151,6 +151,7 @@ def _print_near(file: Path, found: Detection) -> None:
         say(settings_for(found.near[0].dialect).rstrip())
     elif found.mapping:
         say_comment("A table to begin with; say what is left open, then `ringfence dialects test`:")
+        say('[calls.topics]\n"calls.NAME" = "mapping:NAME"\n')
         say(found.mapping.rstrip())
     else:
         say_comment("No field of them looks like the numbers of who called and who was called")

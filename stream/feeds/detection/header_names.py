@@ -1,8 +1,9 @@
-"""The names of a file's columns: of a table's header, or the paths of a JSON object's keys."""
+"""The head of a file: the names of its columns or of its JSON objects' keys, or another kind."""
 
 from pathlib import Path
 
 from stream.feeds.detection.column_names import Says, names_call_records, says, says_at
+from stream.feeds.detection.foreign_files import what_it_is
 from stream.feeds.detection.table_head import keys_in, names_in
 from stream.feeds.formats.json_array import KEY
 from stream.feeds.formats.rows import Format, ReadOptions
@@ -11,6 +12,17 @@ from stream.feeds.workbooks import workbook
 
 _HEAD_LINES = 100
 """Lines of a table among which its header is: offices put titles above it."""
+
+_KIND_BYTES = 64 << 10
+"""Bytes that tell a file's kind: a workbook's parts are named in the first ones."""
+
+
+def foreign_kind(path: Path) -> str:
+    """Return what a file is that is no list of ours, and what to do; "": unknown, or a folder."""
+    if path.is_dir():
+        return ""
+    with path.open("rb") as file:
+        return what_it_is(file.read(_KIND_BYTES))
 
 
 def names_of(path: Path, kind: Format, options: ReadOptions | None = None) -> tuple[str, ...]:
