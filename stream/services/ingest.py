@@ -105,9 +105,10 @@ def _why_no_topic(settings: Settings, dialect: str) -> str:
         settings.dialect(dialect)
     except ValueError as error:
         return str(error)
+    topic = f"calls.{dialect.removeprefix('mapping:').replace(':', '.')}"
     return (
         "no topic in [calls.topics] has this dialect, so nothing would read the records; add "
-        f'"calls.{dialect.removeprefix("mapping:").replace(":", ".")}" = "{dialect}" there, and `ringfence topics create`'
+        f'"{topic}" = "{dialect}" there, and `ringfence topics create`'
     )
 
 

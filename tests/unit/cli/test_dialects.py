@@ -109,6 +109,7 @@ def test_detect_proposes_a_mapping_for_what_is_unknown(dialects, tmp_path):
     assert "none of the dialects" in output
     assert 'caller = "call.a_number"' in output
     assert 'callee = "call.called"' in output
+    assert '"calls.NAME" = "mapping:NAME"' in output
     file.write_bytes(b"\xff\xfe nonsense")
     code, output = dialects("detect", file)
     assert (code, "none of the dialects" in output) == (1, True)
