@@ -95,11 +95,13 @@ class _Serving(Service):
             bytes_max=settings.serve.kafka_bytes_max,
             wait_s_max=settings.serve.kafka_s_max,
         )
+        self._closed: tuple[str, ...] = (f"port {settings.serve.port} is not open yet",)
         self._warn()
         self._live.agreements.start()
 
     def _missing(self) -> tuple[str, ...]:
-        return self._live.readiness.missing
+        # Lists may be loaded before the port is open: who is sent here then would be refused.
+        return (*self._live.readiness.missing, *self._closed)
 
     async def run(self) -> int:
         # Before the first report: a supervisor that hears of us may send it, and it would end us.
@@ -141,6 +143,7 @@ class _Serving(Service):
             shutdown_s=self.settings.ops.shutdown_s,
             shared=self.place is not None,
         ) as port:
+            self._closed = ()
             where = f"{'https' if serve.cert_file else 'http'}://{serve.host}:{port}"
             log.info("%s is the page; %s/docs lists what programs are served", where, where)
             try:

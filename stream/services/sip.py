@@ -64,11 +64,13 @@ class _Answering(Service):
                 settings.sip.strangers_per_s,
             )
         self._live.agreements.start()
+        self._closed: tuple[str, ...] = (f"port {settings.sip.port} is not open yet",)
         self._tcp = TcpServer(self._responder, settings.sip)
         self._tls = _secured(self._responder, settings.sip)
 
     def _missing(self) -> tuple[str, ...]:
-        return self._live.readiness.missing
+        # Lists may be loaded before the port is open: who is sent here then would be refused.
+        return (*self._live.readiness.missing, *self._closed)
 
     async def _work(self) -> None:
         slow = {"slow": self._tcp.run()}
@@ -103,6 +105,7 @@ class _Answering(Service):
                 stack.push_async_callback(self._tls.stop)
                 await self._tls.start(secured)
                 log.info("sips:%s:%d is answered, by TLS", host, secured.getsockname()[1])
+            self._closed = ()
             await self.until_stopping()
 
     def _bound(self, stack: AsyncExitStack, port: int, kind: socket.SocketKind) -> socket.socket:
