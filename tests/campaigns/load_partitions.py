@@ -37,7 +37,9 @@ class Size:
 async def filled(place: Place, size: Size, calls: list[bytes]) -> None:
     """Write `calls`, spread over all partitions in whole batches."""
     each = -(-len(calls) // size.partitions)
-    async with AIOKafkaProducer(bootstrap_servers=place.site.bootstrap, acks=1) as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=place.site.bootstrap, acks=1, max_batch_size=1 << 20
+    ) as producer:
         for partition in range(size.partitions):
             batch = producer.create_batch()
             for value in calls[partition * each : (partition + 1) * each]:
