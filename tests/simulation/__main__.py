@@ -37,7 +37,7 @@ def main() -> int:
     print(f"first seed {seed}", flush=True)
     while seed < options.first + options.seeds and time.process_time() - began_s < options.seconds:
         try:
-            if not options.kind or options.kind in Plan.of(seed).swarm.kinds:
+            if not options.kind or options.kind in Plan.of(seed).kinds:
                 result, seeds = played(seed), seeds + 1
                 virtual_s += result.past_s
                 traces.update(result.trace.encode())

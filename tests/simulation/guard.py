@@ -12,11 +12,17 @@ import subprocess
 import sys
 import threading
 import time
+import types
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from random import Random
 from typing import Any, NoReturn
 from unittest.mock import patch
+
+import redis.utils
 
 from tests.simulation.loop import VirtualLoop
 
@@ -25,6 +31,7 @@ _ORIGINALS = {name: getattr(time, name) for name in (*_CLOCKS, "sleep")} | {
     "urandom": os.urandom,
     "socket": socket.socket,
 }
+_LIBRARY = cache(redis.utils.get_lib_version)
 _OURS = ("stream", "aiokafka")
 """Packages whose modules may hold none of the originals by name: such a name is not replaced."""
 
@@ -71,13 +78,30 @@ def sealed(loop: VirtualLoop) -> Iterator[Seal]:
 def originals_held() -> list[str]:
     """Return which modules of ours hold a function of the real world under a name of their own."""
     known = {id(one): name for name, one in _ORIGINALS.items()}
-    return [
-        f"{module.__name__} holds {known[id(value)]} as {name}: import the module instead"
+    ours = [
+        module
         for module in list(sys.modules.values())
         if getattr(module, "__name__", "").partition(".")[0] in _OURS
-        for name, value in list(vars(module).items())
+    ]
+    return [
+        f"{module.__name__} holds {known[id(value)]} as {name}: import the module instead"
+        for module in ours
+        for name, value in _held_by(module)
         if id(value) in known
     ]
+
+
+def _held_by(module: types.ModuleType) -> Iterator[tuple[str, Any]]:
+    """Yield what a module holds by name; of ours also by default arguments of its functions."""
+    ours = module.__name__.startswith("stream")
+    for name, value in list(vars(module).items()):
+        yield name, value
+        if ours and getattr(value, "__module__", "") == module.__name__:
+            inner = vars(value) if isinstance(value, type) else {name: value}
+            for one in inner.values():
+                if isinstance(one, types.FunctionType):
+                    given = (*(one.__defaults__ or ()), *(one.__kwdefaults__ or {}).values())
+                    yield from ((f"a default of {one.__qualname__}", each) for each in given)
 
 
 def _clocks(loop: VirtualLoop, seal: Seal) -> dict[str, Any]:
@@ -111,11 +135,27 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
     def process(*_: object, **__: object) -> None:
         seal.refuse("a real process was started")
 
+    def submit(_: ThreadPoolExecutor, job: Any, *args: Any, **more: Any) -> "Future[Any]":
+        """Run a job of a pool of threads here and now."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job(*args, **more))
+        except Exception as error:  # noqa: BLE001 - as a thread hands it on
+            future.set_exception(error)
+        return future
+
     with (
         patch.object(os, "urandom", chance.randbytes),
         patch.object(random, "_urandom", chance.randbytes),
         patch.object(socket, "socket", Forbidden),
         patch.object(threading.Thread, "start", thread),
+        patch.object(ThreadPoolExecutor, "submit", submit),
+        # It parses its own package's metadata for each client, 2 ms each: a fifth of a history.
+        patch.object(redis.utils, "get_lib_version", _LIBRARY),
+        # A process that is killed leaves what it wrote: nothing here is lost with the power.
+        patch.object(os, "fsync", lambda _: None),
+        # It asks the machine for its address, and a library for the time.
+        patch.object(uuid, "uuid1", uuid.uuid4),
         patch.object(subprocess.Popen, "__init__", process),
     ):
         yield

@@ -7,15 +7,17 @@ histories have one kind alone and often, which a mixture of all would drown.
 import asyncio
 import json
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists
 from tests.simulation.kafka.cluster import Pace
 from tests.simulation.kafka.partition_log import PartitionLog
+from tests.simulation.listing import Listing, ListPlan
 from tests.simulation.network import Weather
 from tests.simulation.reference import Reference, decisions_in, rejected_in
 from tests.simulation.worker import Worker, settings_for
@@ -79,6 +81,8 @@ class Plan:
     faults_s: float
     batches: int
     turn_s: float
+    lists: ListPlan | None = None
+    """None: the lists are fixed."""
 
     @classmethod
     def of(cls, seed: int) -> "Plan":
@@ -104,12 +108,26 @@ class Plan:
             faults_s=rng.choice((8.0, 15.0)),
             batches=rng.choice((20, 40)),
             turn_s=rng.choice((0.0, 0.0, 0.00002, 0.0002)),
+            lists=ListPlan.of(seed),
         )
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the kinds of fault that there are."""
+        return self.swarm.kinds + (self.lists.faults.kinds if self.lists is not None else [])
+
+    def without(self) -> Iterator["Plan"]:
+        """Yield plans that have one kind of fault less."""
+        for kind in self.swarm.kinds:
+            yield replace(self, swarm=replace(self.swarm, **{kind: 0.0}))
+        if self.lists is not None:
+            yield from (replace(self, lists=lists) for lists in self.lists.without())
 
     def __str__(self) -> str:
         delivery = "exactly once" if self.exactly_once else "at least once"
-        kinds = ", ".join(self.swarm.kinds) or "no faults"
-        return f"seed {self.seed}: {self.workers} workers, {delivery}: {kinds}"
+        kinds = ", ".join(self.kinds) or "no faults"
+        lists = "lists that change" if self.lists is not None else "fixed lists"
+        return f"seed {self.seed}: {self.workers} workers, {delivery}, {lists}: {kinds}"
 
 
 class Broken(AssertionError):
@@ -134,6 +152,7 @@ class History:
     plan: Plan
     world: World = field(init=False)
     reference: Reference = field(init=False)
+    listing: Listing | None = field(init=False, default=None)
     workers: list[Worker] = field(init=False)
     broken: list[str] = field(init=False, default_factory=list)
     born: dict[str, float] = field(init=False, default_factory=dict)
@@ -174,6 +193,10 @@ class History:
         for topic, partitions in ((CALLS, 4), (DECISIONS, 3), (REJECTED, 1)):
             world.cluster.create(topic, partitions)
         self.workers = []
+        if plan.lists is not None:
+            self.listing = Listing(world, plan.lists, CALLERS, folder, self._bug)
+            self.reference.in_force = self.listing.in_force.verdicts
+            await self.listing.start(settings_for(world.cluster.bootstrap, folder))
         for number in range(plan.workers):
             name = f"worker-{number}"
             settings = settings_for(
@@ -182,7 +205,7 @@ class History:
                 delivery="exactly_once" if plan.exactly_once else "at_least_once",
                 instance_id=name if plan.named else "",
             )
-            self.workers.append(Worker(world, name, settings, lists, self._bug))
+            self.workers.append(self._worker(name, settings, lists))
         for worker in self.workers:
             worker.start()
         watch = asyncio.create_task(self._watch())
@@ -191,12 +214,30 @@ class History:
             asyncio.create_task(self._repeat(getattr(plan.swarm, kind), getattr(self, f"_{kind}")))
             for kind in plan.swarm.kinds
         ]
+        changes = self._changes()
         await asyncio.sleep(plan.faults_s)
         await self._calm()
         await load
+        await changes
         await self._until_decided()
+        if self.listing is not None:
+            await self.listing.until_settled(self.workers)
         watch.cancel()
         self._check(whole=True)
+
+    def _worker(self, name: str, settings: Settings, fixed: Blocklists) -> Worker:
+        if self.listing is None:
+            return Worker(self.world, name, settings, fixed, self._bug)
+        settings = self.listing.settings(settings)
+        return Worker(self.world, name, settings, fixed, self._bug, self.listing.lists_of)
+
+    def _changes(self) -> "asyncio.Task[None]":
+        """Change lists, and begin the faults of the list store."""
+        if self.listing is None:
+            return asyncio.create_task(asyncio.sleep(0))
+        for mean_s, fault in self.listing.jobs(self.workers):
+            self._faulty.append(asyncio.create_task(self._repeat(mean_s, fault)))
+        return asyncio.create_task(self.listing.load(self.plan.faults_s))
 
     def _bug(self, what: str) -> None:
         self.world.loop.note("BUG", what)
@@ -330,6 +371,8 @@ class History:
         for node in world.nodes:
             if node not in world.cluster.alive():
                 await world.start_broker(node)
+        if self.listing is not None:
+            await self.listing.calm()
         for worker in self.workers:
             worker.resume()
             worker.start()
@@ -440,8 +483,7 @@ def timeline(plan: Plan) -> str:
 
 def reduced(plan: Plan) -> Plan:
     """Return the plan with the fewest kinds of fault that still breaks."""
-    for kind in plan.swarm.kinds:
-        smaller = replace(plan, swarm=replace(plan.swarm, **{kind: 0.0}))
+    for smaller in plan.without():
         try:
             History(smaller).run()
         except Broken:

@@ -5,7 +5,7 @@ One page that a person can check. It knows nothing of batches, groups, transacti
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +26,16 @@ class Reference:
     """
 
     blocked: frozenset[str]
+    in_force: Callable[[str, str], set[str]] | None = None
+    """Of lists that change: the verdicts on a caller that they allow at a moment."""
     written: dict[str, tuple[str, str] | None] = field(default_factory=dict)
 
-    def verdict(self, caller: str) -> str:
-        """Return what must be decided about a call."""
-        return "block" if caller in self.blocked else "allow"
+    def verdicts(self, decision: Mapping[str, Any]) -> set[str]:
+        """Return what may be decided about a call: one verdict, unless the lists just changed."""
+        caller = decision["caller"]
+        if self.in_force is not None:
+            return self.in_force(caller, decision["decided_at"])
+        return {"block" if caller in self.blocked else "allow"}
 
     def wrong(self, decision: Mapping[str, Any]) -> str:
         """Return what is wrong with one decision; "": nothing."""
@@ -43,8 +48,8 @@ class Reference:
         call_id, caller = call
         if (decision["call_id"], decision["caller"]) != call:
             return f"{origin} is call {call_id} of {caller}, not {decision['call_id']}"
-        if decision["verdict"] != self.verdict(caller):
-            return f"{origin} of {caller} must be {self.verdict(caller)}: {decision['verdict']}"
+        if decision["verdict"] not in (may := self.verdicts(decision)):
+            return f"{origin} of {caller} must be {' or '.join(may)}: {decision['verdict']}"
         return ""
 
     def faults(

@@ -1,8 +1,8 @@
 """The product in a simulation: the worker's own code, from its topics to its last commit.
 
-Of the process only the shell is left out: signals, health pages, logs. The follower of the list
-store is replaced by lists that do not change. A worker that ends by a fault is started again, as
-systemd does it.
+Of the process only the shell is left out: signals, health pages, logs. In most histories the
+follower of the list store is replaced by lists that do not change. A worker that ends by a fault is
+started again, as systemd does it.
 """
 
 import asyncio
@@ -75,7 +75,8 @@ class FixedLists:
 class Worker:
     """One worker on a host of its own, over all its lives.
 
-    `bug` is called with what no fault of the world explains. `ended` counts lives that ended by a
+    `bug` is called with what no fault of the world explains. `lists` makes the lists of a new life;
+    None: they are `blocklists` and stay so. `ended` counts lives that ended by a
     Fault, which is allowed: the next life goes on.
     """
 
@@ -86,10 +87,11 @@ class Worker:
         settings: Settings,
         blocklists: Blocklists,
         bug: Callable[[str], None],
+        lists: Callable[["Worker", Settings, Callable[..., None]], Any] | None = None,
     ) -> None:
         self.world, self.name, self.settings = world, name, settings
         self.ended = self.lives = 0
-        self._blocklists, self._bug = blocklists, bug
+        self._blocklists, self._bug, self._new_lists = blocklists, bug, lists
         self._process: Process | None = None
         self._service: _Worker | None = None
         self._wanted = False
@@ -149,7 +151,10 @@ class Worker:
 
     async def _life(self, process: Process) -> None:
         service = self._service = _Worker(self.settings, None)
-        service._lists = FixedLists(self._blocklists)  # type: ignore[assignment]
+        if self._new_lists is None:
+            service._lists = FixedLists(self._blocklists)  # type: ignore[assignment]
+        else:
+            service._lists = self._new_lists(self, self.settings, service._metrics.list_event)
         try:
             await service._until_stopped()
         except Fault as fault:

@@ -52,7 +52,7 @@ class RecordFolder:
         bytes_max: int,
         settle_s: float,
         observe: Callable[[FileEvent], None],
-        now_s: Callable[[], float] = time.time,
+        now_s: Callable[[], float] | None = None,
         framing: Framing = Framing.LINES,
     ) -> None:
         self._path = path
@@ -60,7 +60,7 @@ class RecordFolder:
         self._done = done
         self._bytes_max, self._settle_s = bytes_max, settle_s
         self._observe = observe
-        self._now_s = now_s
+        self._now_s = now_s or time.time
         self._sizes: dict[str, int] = {}
         self._unsettled = 0
         self._bytes = 0

@@ -37,7 +37,7 @@ from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
 from stream.lists.follower.put_back import Recovery
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncResult, SyncState
 from stream.lists.store.list_store import FIRST_ID, ListStore
-from stream.lists.store.store_codec import Followed, Step, changes_in, id_place
+from stream.lists.store.store_codec import Followed, Op, Step, changes_in, id_place
 from stream.ops.retry import Backoff
 from stream.ops.tasks import cancelled
 from stream.ops.traces import OFF, Traces
@@ -59,14 +59,14 @@ class Refresher:
         self,
         settings: RefreshSettings,
         on_event: OnEvent = lambda _: None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         traces: Traces = OFF,
     ) -> None:
         self.current: Blocklists = EMPTY_BLOCKLISTS
         self.clock_differs = False
         self._settings = settings
         self._on_event = on_event
-        self._clock = clock
+        self._clock = clock or time.time  # not a default: it would stay though a test replaces it
         self._traces = traces
         self._sync = SyncState()
         self._writer = local_state.SnapshotWriter(settings.state_dir, self._tell)
@@ -381,7 +381,13 @@ class Refresher:
     async def _drop(self, store: ListStore, name: str) -> None:
         """Stop enforcing a list that a person deleted. One that is missing otherwise is lost."""
         known = self._sync.get(name)
-        if known is not None and (await store.heads()).deleted.get(name, -1) < known.generation:
+        heads = await store.heads()
+        if name in heads.lists:
+            # Made again since. Its first step may have come by now, so no other would have it read.
+            self._sync.again(name)
+            self._stale.set()
+            return
+        if known is not None and heads.deleted.get(name, -1) < known.generation:
             self._sync.fail(name)  # the next comparison finds it lost
             return
         try:
@@ -393,6 +399,9 @@ class Refresher:
         self._sync.forget(name)
         self._writer.gone(name)
         self._tell(EventKind.DELETED, name, "it was deleted, and is not enforced any more")
+        if any(step.op == Op.CREATE for step in self._waiting.pop(name, [])):
+            self._sync.again(name)  # made again while the others were built without it
+            self._stale.set()
 
     async def _install(self, read: Sequence[Reloaded], begun_ns: int) -> None:
         if not read:

@@ -1,0 +1,293 @@
+"""The list side of a history: a list store, publishers, faults of both, and what must hold.
+
+Drawn apart from the rest of a plan: a seed's other faults stay what they are.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+
+from stream.config.settings import Settings
+from stream.lists.follower.list_events import ListEvent, OnEvent
+from stream.lists.follower.refresh import Refresher
+from tests.simulation.followed import FollowedLists, InForce
+from tests.simulation.publisher import HOST, LISTS, Publisher
+from tests.simulation.store.ensemble import MASTER, Ensemble, StorePace, host_of, sentinel_of
+from tests.simulation.store.published import Book
+from tests.simulation.worker import Worker
+from tests.simulation.world import World
+from tests.support.builders import fingerprint_of
+
+SHARE = 0.15
+"""Of all seeds have a list store: such a history costs three times the CPU of another."""
+SETTLED_S = 60.0
+"""So long after the last fault all workers enforce what the list store has."""
+REPAIRED_S = 30.0
+"""So long after that, and a person's repair of what no follower could put back."""
+PROMISE_S = 1.0
+"""A change is enforced within it where no fault is in the way."""
+_LOOK_S = 0.25
+
+
+@dataclass(frozen=True)
+class ListFaults:
+    """For each kind of fault the mean time between two in seconds; 0: never."""
+
+    store_kill: float = 0.0
+    store_power: float = 0.0
+    store_split: float = 0.0
+    store_pause: float = 0.0
+    store_full: float = 0.0
+    store_block: float = 0.0
+    publisher_kill: float = 0.0
+
+    @classmethod
+    def drawn(cls, rng: Random) -> "ListFaults":
+        """Draw about a third of the kinds."""
+        means = {one.name: rng.uniform(1.0, 8.0) for one in fields(cls) if rng.random() < 0.33}
+        return cls(**means)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the kinds that there are."""
+        return [one.name for one in fields(self) if getattr(self, one.name)]
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """All that a seed draws of its list side."""
+
+    faults: ListFaults
+    pace: StorePace
+    sentinels: bool
+    changes: int
+
+    @classmethod
+    def of(cls, seed: int) -> "ListPlan | None":
+        """Draw it; None: the lists are fixed."""
+        rng = Random(f"list side of {seed}")
+        if rng.random() >= SHARE:
+            return None
+        return cls(
+            faults=ListFaults.drawn(rng),
+            pace=StorePace(
+                lag_s=rng.choice((0.0005, 0.005, 0.5)),
+                notice_s=rng.choice((1.0, 3.0)),
+                tell_s=rng.choice((0.05, 0.5)),
+                ahead_s=rng.choice((0.0, 0.0, 2.0)),
+            ),
+            sentinels=rng.random() < 0.7,
+            changes=rng.choice((8, 20)),
+        )
+
+    def without(self) -> Iterator["ListPlan | None"]:
+        """Yield plans with a kind of fault less, and at last that of fixed lists."""
+        for kind in self.faults.kinds:
+            yield replace(self, faults=replace(self.faults, **{kind: 0.0}))
+        yield None
+
+
+class Listing:
+    """The list store, its publisher and the lists of all workers, in one history."""
+
+    def __init__(
+        self,
+        world: World,
+        plan: ListPlan,
+        numbers: Sequence[str],
+        folder: Path,
+        bug: Callable[[str], None],
+    ) -> None:
+        self.world, self.plan, self.rng = world, plan, world.rng
+        self.book = Book()
+        count = 3 if plan.sentinels else 0
+        self.store = Ensemble(
+            world.network, plan.pace, 3 if count else 1, count, committed=self.book.took
+        )
+        known = {fingerprint_of(number): number for number in numbers}
+        self.in_force = InForce(world.loop, self.book, known, bug)
+        self.repairs = 0
+        self._bug, self._folder, self._numbers = bug, folder, list(numbers)
+        self._publisher: Publisher | None = None
+        self._lists: dict[str, FollowedLists] = {}
+
+    def settings(self, settings: Settings) -> Settings:
+        """Return a worker's settings with this list store."""
+        if self.plan.sentinels:
+            redis = replace(settings.redis, sentinels=self.store.addresses, sentinel_master=MASTER)
+        else:
+            redis = replace(settings.redis, url=self.store.url)
+        return replace(settings, redis=redis)
+
+    async def start(self, settings: Settings) -> None:
+        """Start the servers, and make the lists."""
+        await self.store.start()
+        office = self._folder / HOST
+        office.mkdir()
+        self._publisher = Publisher(
+            self.world,
+            self.settings(settings).list_store(),
+            self.book,
+            self._numbers,
+            office,
+            self._bug,
+        )
+        # By default wired to each replica a moment later.
+        await asyncio.sleep(1.0)
+        await self._publisher.begin()
+
+    def lists_of(self, worker: Worker, settings: Settings, told: OnEvent) -> FollowedLists:
+        """Return the lists of a new life of a worker."""
+
+        def noted(event: ListEvent) -> None:
+            self.world.loop.note(worker.name, event.kind, event.list_name, event.detail)
+            told(event)
+
+        lists = FollowedLists(settings, noted)
+        lists.watched, lists.who = self.in_force, worker.name
+        self._lists[worker.name] = lists
+        return lists
+
+    def jobs(
+        self, workers: Sequence[Worker]
+    ) -> Iterator[tuple[float, Callable[[], Awaitable[None]]]]:
+        """Yield each kind of fault with its mean time."""
+        for kind in self.plan.faults.kinds:
+            fault = getattr(self, f"_{kind}")
+            yield getattr(self.plan.faults, kind), partial(fault, workers)
+
+    async def load(self, seconds: float) -> None:
+        """Make changes for so long, one after another."""
+        assert self._publisher is not None
+        loop = self.world.loop
+        ends_s = loop.time() + seconds
+        while loop.time() < ends_s:
+            await asyncio.sleep(self.rng.expovariate(self.plan.changes / seconds))
+            await self._publisher.change()
+
+    # Faults.
+
+    async def _store_kill(self, _: Sequence[Worker], *, reset: bool = True) -> None:
+        alive = self.store.alive()
+        if not alive:
+            return
+        number = self.rng.choice(alive)
+        self.store.kill(number, reset=reset)
+        await asyncio.sleep(self.rng.expovariate(0.2))
+        await self.store.start_server(number)
+
+    async def _store_power(self, workers: Sequence[Worker]) -> None:
+        await self._store_kill(workers, reset=False)
+
+    async def _store_split(self, _: Sequence[Worker]) -> None:
+        links = self.store.split(self.rng.choice(self.store.servers))
+        await asyncio.sleep(self.rng.expovariate(0.2))
+        for link in links:
+            self.world.network.heal(*link)
+
+    async def _store_pause(self, _: Sequence[Worker]) -> None:
+        """A fork that takes long, or a disk that hangs."""
+        process = self.store.nodes[self.rng.choice(self.store.servers)].process
+        if process.alive and not process.paused:
+            process.pause()
+            await asyncio.sleep(self.rng.expovariate(0.5))
+            if process.alive:
+                process.resume()
+
+    async def _store_full(self, _: Sequence[Worker]) -> None:
+        node = self.store.nodes[self.store.primary]
+        self.world.loop.note(node.host, "has a full disk")
+        node.disk_full = True
+        await asyncio.sleep(self.rng.expovariate(0.5))
+        node.disk_full = False
+
+    async def _store_block(self, workers: Sequence[Worker]) -> None:
+        one = self.rng.choice([*(worker.name for worker in workers), HOST])
+        others = [host_of(n) for n in self.store.servers]
+        others += [sentinel_of(n) for n in self.store.sentinels]
+        chosen = self.rng.sample(others, self.rng.randint(1, len(others)))
+        for other in chosen:
+            self.world.network.block(one, other)
+        await asyncio.sleep(self.rng.expovariate(0.25))
+        for other in chosen:
+            self.world.network.heal(one, other)
+
+    async def _publisher_kill(self, _: Sequence[Worker]) -> None:
+        assert self._publisher is not None
+        if self._publisher.process.alive:
+            await asyncio.sleep(self.rng.expovariate(30))
+            self._publisher.process.kill()
+
+    async def calm(self) -> None:
+        """End all faults of the list store."""
+        for number, node in list(self.store.nodes.items()):
+            node.disk_full = False
+            if not node.process.alive:
+                await self.store.start_server(number)
+            elif node.process.paused:
+                node.process.resume()
+
+    # What must hold.
+
+    async def until_settled(self, workers: Sequence[Worker]) -> None:
+        """Wait until all workers enforce what the list store has, if need be after a repair."""
+        if await self._settled_within(SETTLED_S, workers):
+            return
+        assert self._publisher is not None
+        for worker in workers:
+            for name in self._refresher(worker).lost:
+                self.repairs += 1
+                await self._publisher.repair(name, Path(worker.settings.lists.state_dir))
+        if not await self._settled_within(REPAIRED_S, workers):
+            self._bug(
+                f"lists differ {SETTLED_S + REPAIRED_S:g} s after calm: {self._left(workers)}"
+            )
+
+    async def _settled_within(self, seconds: float, workers: Sequence[Worker]) -> bool:
+        loop = self.world.loop
+        ends_s = loop.time() + seconds
+        while self._left(workers):
+            if loop.time() > ends_s:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        for worker in workers:
+            self.in_force.check(worker.name, self._refresher(worker))
+        return True
+
+    def _refresher(self, worker: Worker) -> Refresher:
+        return self._lists[worker.name].refresher
+
+    def _left(self, workers: Sequence[Worker]) -> str:
+        """Return where a worker's lists are not the list store's; "": nowhere."""
+        keys = self.store.nodes[self.store.primary].database.keys
+        heads = {name: keys.get(f"rf:list:{{{name}}}".encode()) for name in LISTS}
+        for worker in workers:
+            if worker.name not in self._lists:
+                return f"{worker.name} has no lists"
+            refresher = self._refresher(worker)
+            live = {one.name: one for one in refresher.current.lists}
+            for name, head in heads.items():
+                if (head is None) != (name not in live):
+                    return f"{worker.name}: {name} is in one and not in the other"
+                if head is None:
+                    continue
+                mark, chain = refresher._sync.get(name), head[b"chain"].decode()
+                version = self.book.find(name, chain)
+                if mark is None or (mark.generation, mark.chain) != (
+                    int(head[b"generation"]),
+                    chain,
+                ):
+                    return f"{worker.name}: {name} at {mark}, not {head}"
+                if version is None or self.in_force.content(live[name]) != version.content:
+                    return f"{worker.name}: {name} has other numbers than {head}"
+            if set(live) - set(LISTS):
+                return f"{worker.name} enforces {sorted(live)}"
+            allowed = set(refresher.current.allow.numbers)
+            if allowed != {text.decode() for text in keys.get(b"rf:allow", {})}:
+                return f"{worker.name}: another allowlist: {sorted(allowed)}"
+            if refresher.behind:
+                return f"{worker.name} is behind in {refresher.behind}"
+        return ""

@@ -1,0 +1,180 @@
+"""The reference of lists: each version that the list store published, by content, in plain Python.
+
+It reads the list store's steps as its primary writes them, and knows what each publisher meant. It
+knows nothing of filters, snapshots, overlays or followers. A version is found by its chain, as two
+may have one generation: a fail-over loses steps, and others take their numbers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.simulation.store.database import Args
+from tests.simulation.store.node import Node
+
+Content = Mapping[str, frozenset[str]]
+"""The numbers of a list, each with its sources; of the allowlist its texts."""
+ALLOWLIST = ""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A list after one step. `content` None: it was deleted. `number`: what the step was about."""
+
+    name: str
+    generation: int
+    chain: str
+    op: str
+    content: Content | None
+    before: "Version | None"
+    number: str = ""
+
+
+@dataclass
+class Book:
+    """All versions of all lists, by name and chain. `wrong`: steps that follow nothing known."""
+
+    versions: dict[str, dict[str, Version]] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    _meant: dict[str, Content] = field(default_factory=dict)
+    _bases: dict[str, Content] = field(default_factory=dict)
+    _alone: dict[tuple[str, int], list[Content]] = field(default_factory=dict)
+    """Contents of bases alone, by list and the generation up to which they hold all changes."""
+
+    def mean(self, reason: str, content: Content) -> None:
+        """Note what a publisher will make of a list; `reason` is that of its change."""
+        self._meant[reason] = content
+
+    def took(self, _: Node, effects: tuple[Args, ...]) -> None:
+        """Take what a primary wrote in one change."""
+        audits = [_fields(args) for args in effects if args[:2] == (b"XADD", b"rf:audit")]
+        reason = audits[0]["reason"] if audits else ""
+        for args in effects:
+            if args[:2] == (b"XADD", b"rf:changes"):
+                step = _fields(args)
+                version = self._after(step, reason)
+                self.versions.setdefault(version.name, {})[version.chain] = version
+
+    def _after(self, step: Mapping[str, str], reason: str) -> Version:
+        name, generation, op = step["list"], int(step["generation"]), step["op"]
+        payload, chain = step["payload"], step["chain"]
+        before = self._parent(step)
+        held = dict(before.content or {}) if before is not None else {}
+        content: Content | None = held
+        number = ""
+        match op:
+            case "add":
+                said = json.loads(payload)
+                number = said["number"]
+                sources = {said["source"], *(more["source"] for more in said.get("more", ()))}
+                held[number] = frozenset(sources)
+            case "remove":
+                number = json.loads(payload)["number"]
+                held.pop(number, None)
+            case "allow":
+                held[json.loads(payload)["text"]] = frozenset()
+            case "disallow":
+                held.pop(payload, None)
+            case "create":
+                content = {}
+            case "delete":
+                content = None
+            case "base":
+                content = self._based(name, json.loads(payload), before, reason)
+        return Version(name, generation, chain, op, content, before, number)
+
+    def _based(
+        self, name: str, said: Mapping[str, Any], before: Version | None, reason: str
+    ) -> Content:
+        """Return a base's content, with the changes over it that were made while it was written."""
+        path = list(_path(before))
+        over = [one for one in path if one.generation > said["base"] and one.number]
+        if said["what"] == "rebuild":
+            made = _at(path, said["base"])
+        elif said["what"] == "rollback":
+            made = _at(path, said["of"])
+        else:
+            made = self._meant.get(reason, self._bases.get(said["manifest_sha256"], {}))
+        self._bases[said["manifest_sha256"]] = made
+        self._alone.setdefault((name, said["base"]), []).append(made)
+        return _over(made, reversed(over))
+
+    def _parent(self, step: Mapping[str, str]) -> Version | None:
+        told = f"\n{step['generation']}\n{step['op']}\n{step['payload']}".encode()
+        for one in reversed(self.versions.get(step["list"], {}).values()):
+            if _sha1(one.chain.encode() + told) == step["chain"]:
+                return one
+        if _sha1(told) != step["chain"]:
+            self.wrong.append(f"{step['list']}: {step['op']} of {step['generation']}: no parent")
+        return None
+
+    def find(self, name: str, chain: str) -> Version | None:
+        """Return the version at a chain."""
+        return self.versions.get(name, {}).get(chain)
+
+    def at(self, name: str, generation: int) -> list[Content | None]:
+        """Return the contents of one generation: several after a fail-over, and that of a base."""
+        versions = self.versions.get(name, {}).values()
+        found = [v.content for v in versions if v.generation == generation]
+        return found + self._alone.get((name, generation), [])
+
+    def kept(self, name: str, generation: int, chain: str) -> Iterator[Content]:
+        """Yield the contents that a disk may hold: a version, and each later change of a number.
+
+        A new base may be missing there. A list that was withdrawn is not kept.
+        """
+        known = self.find(name, chain)
+        versions = self.versions.get(name, {}).values()
+        for last in [known] if known else [v for v in versions if v.generation == generation]:
+            over: dict[str, Version] = {}
+            for one in _path(last):
+                alone = self._alone.get((name, one.generation), ())
+                for content in (one.content or {}, *alone):
+                    yield _over(content, over.values())
+                if one.op == "delete":
+                    break
+                if one.number:
+                    over.setdefault(one.number, one)
+        yield from self._alone.get((name, generation), ())
+
+    def sources(self, name: str, number: str, upto: int) -> set[frozenset[str] | None]:
+        """Return all that any version up to a generation says of a number."""
+        versions = self.versions.get(name, {}).values()
+        contents = [v.content for v in versions if v.generation <= upto]
+        for (listed, generation), made in self._alone.items():
+            contents += made if listed == name and generation <= upto else []
+        return {(content or {}).get(number) for content in contents} | {None}
+
+
+def _path(version: Version | None) -> Iterator[Version]:
+    """Yield a version and all before it, newest first."""
+    while version is not None:
+        yield version
+        version = version.before
+
+
+def _over(content: Content, changes: Iterable[Version]) -> Content:
+    """Return a content after changes of single numbers."""
+    made = dict(content)
+    for one in changes:
+        after = (one.content or {}).get(one.number)
+        if after is None:
+            made.pop(one.number, None)
+        else:
+            made[one.number] = after
+    return made
+
+
+def _at(path: list[Version], generation: int) -> Content:
+    return next((one.content or {} for one in path if one.generation <= generation), {})
+
+
+def _fields(args: Args) -> dict[str, str]:
+    rest = [one.decode() for one in args[3:]]
+    return dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+def _sha1(text: bytes) -> str:
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()

@@ -1,0 +1,272 @@
+"""The model of the list store answers as Redis does: the same commands run on both."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from stream.core.model.allowlist import AllowEntry
+from stream.core.model.errors import ListStoreDown
+from stream.lists.store.heads import By, Removal, Retraction
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.rewrite import rebuild, rollback
+from stream.lists.store.settings import ListStoreSettings
+from tests.simulation.network import Weather
+from tests.simulation.store.ensemble import MASTER, Ensemble, StorePace
+from tests.simulation.world import World
+from tests.support.builders import NOW_S, entry, fingerprint_of
+
+BY = By("somchai", "a test")
+NAME = "TH/national"
+ONE, TWO = "+447700900101", "+447700900102"
+
+STRINGS = """
+SET k v | GET k | GET none | SET k w NX | SET n x NX | GET n | GETRANGE k 0 -1 | GETRANGE k 0 0
+GETRANGE none 0 5 | SET k long-value EX 100 | GETRANGE k 2 6 | GETRANGE k 5 100 | EXISTS k none k
+TYPE k | TYPE none | DEL k none | GET k | SET p v PX 100000 | PERSIST p | PERSIST p | PTTL p
+PTTL none | EXPIRE none 5 | EXPIRE p 100 | PERSIST p | RENAME p q | GET q | RENAME p q | UNLINK q
+PEXPIREAT none 5 | SET e v | PEXPIREAT e 1 | GET e | SET z v | PEXPIRE z 100000 | SET z w | PTTL z
+"""
+HASHES = """
+HSET h a 1 b 2 | HSET h a 3 c 4 | HGET h a | HGET h none | HGET none a | HMGET h a none b
+HGETALL h | HGETALL none | HSETNX h a 9 | HSETNX h d 9 | HEXISTS h a | HEXISTS h none | HLEN h
+HKEYS h | HINCRBY h a 5 | HINCRBY h new -2 | HSET h t text | HINCRBY h t 1 | HDEL h a none
+HSCAN h 0 COUNT 500 | HDEL h b c d new t | EXISTS h | HLEN none | HKEYS none | HSET h a
+SET s v | HGET s a | HSET s a 1 | HGETALL s | GET h
+"""
+SETS_AND_LISTS = """
+SADD s a | SADD s a b | SMEMBERS none | SISMEMBER s a | SISMEMBER s c | SREM s a c | SMEMBERS s
+SREM s b | EXISTS s | LPUSH l a | LPUSH l b c | LRANGE l 0 -1 | LRANGE l 0 0 | LRANGE l -2 -1
+LRANGE l 5 9 | LREM l 1 b | LRANGE l 0 -1 | LREM l 1 none | LREM l 1 a | LREM l 1 c | EXISTS l
+LRANGE none 0 -1 | SET k v | LPUSH k a | SADD k a
+"""
+STREAMS = """
+XADD x 5-1 a 1 | XADD x 5-2 b 2 | XADD x 5-2 c 3 | XADD x 4-0 c 3 | XADD x 7 c 3 d 4 | XLEN x
+XRANGE x - + | XRANGE x (5-1 + | XRANGE x (5-1 + COUNT 1 | XRANGE x 5 5 | XREVRANGE x + - COUNT 1
+XREVRANGE x + - | XREVRANGE x (7 - | XREAD COUNT 1 STREAMS x 0-0 | XREAD STREAMS x 5-2
+XREAD STREAMS x 7-0 | XREAD STREAMS none 0-0 | XREAD COUNT 5 BLOCK 1 STREAMS x 7-0
+XADD x MAXLEN 2 8-0 e 5 | XRANGE x - + | XADD x MAXLEN ~ 2 9-0 f 6 | XLEN x | XTRIM x MINID 8
+XRANGE x - + | XLEN none | XRANGE none - + | XADD n 0-0 a 1 | EXISTS n | TYPE x | XREVRANGE none + -
+XTRIM x MAXLEN 0 | XLEN x | XADD x 3-0 a 1
+"""
+TRANSACTIONS = """
+MULTI | SET a 1 | HGET a x | GET a | EXEC | GET a | EXEC | WAIT 0 10 | SELECT 0 | PING | NOSUCH a
+EVALSHA 0123456789012345678901234567890123456789 0
+"""
+SCRIPTS = [
+    "return {1, 'two', false, 3.9, {'four'}}",
+    "return {1, nil, 3}",
+    "return redis.call('SET', 'k', 'v')",
+    "return redis.call('GET', KEYS[1])",
+    "return {KEYS[1], ARGV[1], ARGV[2]}",
+    "return redis.call('HGET', 'k', 'a')",
+    "local answer = redis.pcall('HGET', 'k', 'a') return type(answer.err)",
+    "return redis.error_reply('a blob is gone')",
+    "return redis.call('HMGET', 'none', 'a', 'b')",
+    "return type(redis.call('GET', 'none'))",
+    "return redis.call('TYPE', 'k').ok",
+    "return redis.sha1hex('a' .. 1)",
+    "return tostring(redis.call('HINCRBY', 'h', 'n', 12))",
+    "return redis.call('HSET', 'h', 'n', 3.0, 'm', 1e15, 'f', 0.5) + #redis.call('HGETALL', 'h')",
+    "return redis.call('HGETALL', 'h')",
+    "return unpack({7, 8})",
+    "return true",
+    "return string.match('12 add x', '^(%d+) (%a+)')",
+    "return math.floor(redis.call('TIME')[1] / 1e9)",
+    "return redis.call('XADD', 's', '5-0', 'list', 'a', 'n', 1)",
+    "return redis.call('XREVRANGE', 's', '+', '-', 'COUNT', 1)",
+    "redis.call('SET', 'half', 'done') return redis.call('HGET', 'half', 'x')",
+    "return redis.call('GET', 'half')",
+]
+
+
+def on_model(body: Callable[[str], Awaitable[Any]], **how: Any) -> Any:
+    """Run `body` on a server of the model."""
+
+    async def main(world: World) -> Any:
+        store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
+        await store.start()
+        return await body(store.url)
+
+    return World(1, Weather(**how)).run(main)
+
+
+async def replies(url: str, commands: Sequence[Sequence[str]]) -> list[Any]:
+    """Give commands on one connection; what is answered, errors by their first word."""
+    connection = Redis.from_url(url, single_connection_client=True)
+    await connection.initialize()
+    found: list[Any] = []
+    assert connection.connection is not None
+    for command in commands:
+        await connection.connection.send_command(*command)
+        try:
+            found.append((command, await connection.connection.read_response()))
+        except ResponseError as error:
+            found.append((command, f"error: {type(error).__name__} {str(error)[:9]}"))
+    await connection.aclose()
+    return [(command, _plain(reply)) for command, reply in found]
+
+
+def _plain(reply: Any) -> Any:
+    if isinstance(reply, ResponseError):  # inside the answer to EXEC
+        return f"error: {str(reply)[:9]}"
+    if isinstance(reply, list):
+        return [_plain(one) for one in reply]
+    return reply
+
+
+@pytest.mark.parametrize(
+    "script", [STRINGS, HASHES, SETS_AND_LISTS, STREAMS, TRANSACTIONS], ids=str.split
+)
+def test_each_command_is_answered_as_redis_answers_it(redis_url, script):
+    """Answers, and errors by their kind, of each command that we use."""
+    lines = [line for row in script.strip().splitlines() for line in row.split(" | ")]
+    commands = [line.split() for line in lines]
+    real = asyncio.run(replies(redis_url, commands))
+    assert on_model(lambda url: replies(url, commands)) == real
+
+
+def test_each_value_of_a_script_is_answered_as_redis_answers_it(redis_url):
+    """Nil, numbers, tables, statuses and errors, in and out; a script that fails changes half."""
+    commands = [["EVAL", script, "1", "k", "x", "y"] for script in SCRIPTS]
+    real = asyncio.run(replies(redis_url, commands))
+    assert on_model(lambda url: replies(url, commands)) == real
+
+
+async def used(url: str) -> list[Any]:
+    """Use the list store as publishers do; what it says after each step."""
+    found: list[Any] = []
+    async with await ListStore.connect(ListStoreSettings(url, require_aof=False)) as store:
+
+        async def look() -> None:
+            heads = await store.heads()
+            found.append([(h.generation, h.base, h.count, h.chain) for h in heads.lists.values()])
+            found.append((heads.allow, dict(heads.deleted)))
+            found.extend([await _state(store, name) for name in heads.lists])
+
+        await store.create(NAME, "plain", BY)
+        await store.add(NAME, [entry(ONE), entry(TWO), entry(ONE, source="other")], BY)
+        await look()
+        await rebuild(store, NAME, b"", BY, NOW_S)
+        await store.retract(NAME, [Retraction(fingerprint_of(ONE), ONE, "other")], BY)
+        await look()
+        await store.remove(NAME, [Removal(fingerprint_of(TWO), TWO)], BY)
+        await store.allow_add([AllowEntry(TWO, "a hospital", "somchai", NOW_S)], BY)
+        await look()
+        bases = await store.past.bases(NAME)
+        found.append([(base.generation, base.published) for base in bases])
+        await rollback(store, NAME, bases[0].published, b"", BY, NOW_S)
+        await look()
+        found.append(await store.allow_remove([TWO, ONE], BY))
+        found.append(await store.sweep(NAME))
+        found.append(await store.allow_pass(9, BY))
+        found.append(await store.allow_all())
+        steps = await store.past.steps(NAME)
+        found.append([(step.generation, step.op, step.payload, step.chain) for step in steps])
+        found.append([(one.op, one.number, one.count) async for one in store.past.audit()])
+        await store.delete(NAME, BY)
+        await look()
+        await store.create(NAME, "plain", BY)
+        await look()
+        async with store.putting_back():
+            found.append(await store.last_steps(2) != ())
+        await store.check_primary()
+        assert abs(await store.clock_ahead_s(time.time)) < 5
+    return found
+
+
+async def _state(store: ListStore, name: str) -> Any:
+    state = await store.state(name)
+    return [(one.generation, one.change) for one in state.changes]
+
+
+def test_the_products_scripts_do_the_same_on_both(redis_url):
+    """Each change to lists leaves the same generations, chains, contents and audit entries."""
+    assert on_model(used) == asyncio.run(used(redis_url))
+
+
+def settings(store: Ensemble) -> ListStoreSettings:
+    """Settings of a client of the model's sentinels."""
+    return ListStoreSettings("redis:///0", sentinels=store.addresses, sentinel_master=MASTER)
+
+
+async def added(store: Ensemble, *numbers: str, **fields: Any) -> int:
+    """Put numbers on the list; its generation then."""
+    chosen = settings(store)
+    for name, value in fields.items():
+        object.__setattr__(chosen, name, value)
+    async with await ListStore.connect(chosen) as lists:
+        await lists.create(NAME, "plain", BY)
+        return (await lists.add(NAME, [entry(one) for one in numbers], BY)).generation
+
+
+async def generation(store: Ensemble) -> int:
+    """Return the list's generation, once a primary answers."""
+    while True:
+        try:
+            async with await ListStore.connect(settings(store)) as lists:
+                head = (await lists.heads()).lists.get(NAME)
+                return head.generation if head else 0
+        except ListStoreDown:
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize(("waits", "kept"), [(0, False), (1, True)])
+def test_a_fail_over_loses_what_no_replica_has(waits, kept):
+    """An answer comes before the replicas have a change, unless they are waited for."""
+
+    async def main(world: World) -> tuple[int, int]:
+        store = Ensemble(world.network, StorePace(lag_s=0.5))
+        await store.start()
+        await asyncio.sleep(1)
+        before = await added(store, ONE, wait_replicas=waits, wait_ms=1900)
+        store.kill(store.primary)
+        return before, await generation(store)
+
+    before, after = World(3).run(main)
+    assert (after == before) is kept
+
+
+def test_a_primary_out_of_sight_loses_what_it_took():
+    """It goes on until it is in sight again; then it follows, and has what the next one has."""
+
+    async def main(world: World) -> list[Any]:
+        store = Ensemble(world.network, StorePace())
+        await store.start()
+        await asyncio.sleep(1)
+        await added(store, ONE)
+        await asyncio.sleep(0.1)
+        old = store.primary
+        links = store.split(old)
+        lists = await ListStore.connect(ListStoreSettings(f"redis://redis-{old}:6379/0"))
+        await lists.add(NAME, [entry(TWO)], BY)
+        parted = (await lists.heads()).lists[NAME].generation
+        await lists.close()
+        await asyncio.sleep(10)
+        for link in links:
+            world.network.heal(*link)
+        await asyncio.sleep(5)
+        follows = store.nodes[old].primary_host == store.nodes[store.primary].host
+        same = store.nodes[old].database.keys == store.nodes[store.primary].database.keys
+        return [parted, old != store.primary, follows, same, await generation(store)]
+
+    assert World(1).run(main) == [3, True, True, True, 2]
+
+
+def test_a_restart_keeps_what_was_answered():
+    """A killed server that comes back within the sentinels' patience is the primary still."""
+
+    async def main(world: World) -> tuple[int, int, int]:
+        store = Ensemble(world.network, StorePace())
+        await store.start()
+        await asyncio.sleep(1)
+        before = await added(store, ONE)
+        store.kill(0)
+        await store.start_server(0)
+        return before, await generation(store), store.primary
+
+    assert World(1).run(main) == (2, 2, 0)
