@@ -12,10 +12,16 @@ from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import TopicsSettings
 from stream.kafka.topics import check_topics
+from stream.lists.follower.refresh import Refresher, RefreshSettings
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.simulation.kafka.cluster import View, slot_of
 from tests.simulation.kafka.groups import Group
+from tests.simulation.store.ensemble import Ensemble, StorePace
 from tests.simulation.worker import settings_for
 from tests.simulation.world import World
+from tests.support.builders import entry
 from tests.support.record_batches import Row, batch
 
 GROUP = "ringfence"
@@ -141,3 +147,35 @@ def test_a_topic_that_the_next_broker_does_not_know_yet_stops_no_start():
         return seed
 
     assert World(1).run(main) == 19
+
+
+def test_a_list_that_is_withdrawn_and_made_again_is_empty_at_once(tmp_path):
+    """A follower that reads it between the two steps reads it once more.
+
+    Else its numbers stayed blocked until heads were compared, 10 s later.
+    """
+    by, name = By("somchai", "a test"), "TH/national"
+
+    async def main(world: World) -> list[int]:
+        store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
+        await store.start()
+        settings = ListStoreSettings(store.url)
+        follower = Refresher(RefreshSettings(settings, tmp_path, {"plain": b""}))
+        following = asyncio.create_task(follower.run())
+        left = []
+        async with await ListStore.connect(settings) as lists:
+            for pause in range(20):
+                await lists.create(name, "plain", by)
+                await lists.add(name, [entry("+447700900101")], by)
+                await asyncio.sleep(0.5)
+                await lists.delete(name, by)
+                await asyncio.sleep(pause / 10_000)
+                await lists.create(name, "plain", by)
+                await asyncio.sleep(0.5)
+                left += [len(live.overlay) for live in follower.current.lists]
+                await lists.delete(name, by)
+                await asyncio.sleep(0.5)
+        following.cancel()
+        return left
+
+    assert World(1).run(main) == [0] * 20

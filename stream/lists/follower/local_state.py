@@ -123,7 +123,7 @@ def last_good(
 ) -> tuple[dict[str, LocalList], dict[str, str]]:
     """Return the lists of the snapshot directory with the changes in their change logs.
 
-    And what was refused, by its place.
+    And what was refused, by its place. A list that was withdrawn is in neither.
     """
     good = snapshot_directory.last_good(state_dir, keys)
     refused = {str(path): why for path, why in good.refused.items()}
@@ -138,6 +138,10 @@ def last_good(
         )
         if read.damaged is not None:
             refused[name] = read.damaged
+        if any(item.op == Op.DELETE for item in read.items):
+            # It was withdrawn, and the process ended before it took it from the disk. What came
+            # since, if it is there again, is known to the list store alone.
+            continue
         known = _kept_scope(state_dir, name)
         if known is _BROKEN:
             refused[str(_scope_file(state_dir, name))] = "it is no scope: it names nobody unseen"

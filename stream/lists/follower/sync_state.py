@@ -80,6 +80,11 @@ class SyncState:
         self.failed.add(name)
         self.unread.add(name)
 
+    def again(self, name: str) -> None:
+        """Mark a list as stale that was not there when it was read, and is now."""
+        self.reading.discard(name)
+        self.stale.add(name)
+
     def break_off(self) -> None:
         """Mark what was being read as stale: the connection broke."""
         self.stale |= self.reading
