@@ -28,6 +28,8 @@ from stream.feeds.formats.rows import (
 )
 
 DELIMITERS = ",;\t|"
+_TITLES_MAX = 20
+"""Lines among which the header of a table is."""
 _LOOKED_AT = 100
 """First lines, which show the delimiter, and the column of the numbers if no name does."""
 SPAN_MAX = 20
@@ -79,7 +81,8 @@ def shape_of(
     cells = next(csv.reader([first], delimiter=delimiter), [])
     if mapping:
         mapped, has_header = _mapped(names or cells, mapping, cells)
-        return CsvShape(delimiter, mapped, skipped + has_header)
+        below = _header_below(lines[skipped : skipped + _TITLES_MAX], delimiter, mapped["number"])
+        return CsvShape(delimiter, mapped, skipped + max(below, has_header))
     header = _columns(cells)
     if names is not None:
         given = _columns(names)
@@ -176,6 +179,23 @@ def _mapped(
     number = columns["number"]
     digits = sum(c.isdigit() for c in cells[number]) if number < len(cells) else 0
     return columns, named or (bool(cells) and digits < 3)
+
+
+def _header_below(lines: Lines, delimiter: str, number: int) -> int:
+    """Return the count of lines down to a header below titles; 0: there is none.
+
+    Offices put titles above a table, and a column is given by its place then. The header has a
+    word for the numbers, and no digits stand above it: a row without a number is no header.
+    """
+    found = 0
+    for at, line in enumerate(lines, 1):
+        cells = next(csv.reader([line], delimiter=delimiter), [])
+        cell = cells[number] if number < len(cells) else ""
+        if sum(c.isdigit() for c in cell) > 2:
+            break
+        if says(cell) is not Says.NOTHING:
+            found = at
+    return found
 
 
 def folded_name(cell: str) -> str:

@@ -65,6 +65,17 @@ def test_names_can_be_given():
     assert numbers(read("id,number,category\n7,0812345678,spam\n", given)) == ["0812345678"]
 
 
+def test_a_header_below_titles_is_no_row():
+    """Of columns by their places; a row without a number is a row, wherever it stands."""
+    titles = "Reports of November,,\n,,\nday,เบอร์โทรศัพท์,kind\n"
+    rows = "1/11,unknown,loan\n2/11,0812345678,loan\n3/11,phone,loan\n"
+    for text, expected in (
+        (titles + rows, ["unknown", "0812345678", "phone"]),
+        (rows, ["0812345678", "phone"]),
+    ):
+        assert numbers([*csv.read([text.splitlines()], None, {"number": 2})]) == expected
+
+
 @pytest.mark.parametrize("text", ["name,city\nSomchai,Bangkok\n", "a,b\n", "category\nspam\n"])
 def test_a_file_without_numbers_is_refused(text):
     """A file in which no column can be the numbers is refused as a whole, with what to do."""
