@@ -13,6 +13,7 @@ from tests.fuzz import (
     registry_frames,
     sip_messages,
     switch_records,
+    tuf_metadata,
     whole_way,
 )
 from tests.fuzz.json_records import mutants
@@ -95,3 +96,11 @@ def test_no_request_of_http_ends_the_server_or_is_its_fault(kind):
     connection ends; none is answered 500, or logged as an error.
     """
     assert http_requests.run(kind, 1000, 100) > 50
+
+
+@pytest.mark.parametrize("kind", tuf_metadata.KINDS)
+def test_no_signed_metadata_is_taken_for_other_than_what_its_owner_signed(kind):
+    """A web server that changes files, and an owner who signs odd ones, are refused with a reason,
+    or read as what was signed; no name leads out of the partner's folder.
+    """
+    assert tuf_metadata.run(kind, 1000, 20) >= 3
