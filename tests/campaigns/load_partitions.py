@@ -23,7 +23,7 @@ from tests.bench.machine import cpu_s
 from tests.campaigns.place import Place, resident_mb, servers
 from tests.campaigns.soak_traffic import STATIC, numbers, records
 from tests.support.figures import WHOLE, record
-from tests.support.waiting import Patience
+from tests.support.waiting import HANGS_S, Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +38,22 @@ async def filled(place: Place, size: Size, calls: list[bytes]) -> None:
     """Write `calls`, spread over all partitions in whole batches."""
     each = -(-len(calls) // size.partitions)
     async with AIOKafkaProducer(
-        bootstrap_servers=place.site.bootstrap, acks=1, max_batch_size=1 << 20
+        bootstrap_servers=place.site.bootstrap,
+        acks=1,
+        max_batch_size=1 << 20,
+        # New partitions have no leader for a while, and a busy broker names them late.
+        request_timeout_ms=int(1000 * HANGS_S),
     ) as producer:
+        sent = []
         for partition in range(size.partitions):
             batch = producer.create_batch()
             for value in calls[partition * each : (partition + 1) * each]:
                 fits = batch.append(key=None, value=value, timestamp=None)
                 assert fits is not None, "fewer calls for each partition"
             if batch.record_count():
-                await producer.send_batch(batch, place.site.calls, partition=partition)
-        await producer.flush()
+                topic = place.site.calls
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
 
 
 def by_listed(calls: list[bytes]) -> int:
