@@ -167,8 +167,9 @@ class Applier:
             (accepted.sha256, accepted.read_as) == (fetched.sha256, arrival.read_as)
         )
         if accepted is not None and same and accepted.is_meant_as(feed):
-            # Reports without dates are renewed in time, unless the gate stopped that before.
-            is_due = accepted.whole and self.now_s - accepted.renewed_at_s >= feed.renew_s
+            # Reports without dates are renewed in time, unless the gate stopped that before; also
+            # those of a clock that was so far ahead, which would live on until then.
+            is_due = accepted.whole and abs(self.now_s - accepted.renewed_at_s) >= feed.renew_s
             if not is_due and not await is_handed_in_again(
                 self.list_store, feed, accepted, arrival
             ):

@@ -226,6 +226,18 @@ async def test_reports_without_dates_are_renewed(partner):
         assert set(columns.expires_at.tolist()) == {partner.now_s + 10 * DAY_S}
 
 
+async def test_a_clock_that_was_ahead_lets_no_report_live_on(partner):
+    """Reports that were dated by a clock days ahead are dated again once it is right."""
+    async with partner:
+        partner.now_s += 30 * DAY_S
+        await partner.said(BASE)
+        partner.now_s -= 30 * DAY_S
+        record = await partner.pull(as_of_s=None)
+        assert (record.verdict, record.updated) == ("accepted", 100)
+        _, columns = await entries_of(partner.register, LIST, b"")
+        assert set(columns.expires_at.tolist()) == {partner.now_s + 10 * DAY_S}
+
+
 async def test_a_renewal_that_the_gate_stops_is_told_once(partner):
     """A number that was allowed since holds the renewal of its version; that is told once."""
     async with partner:

@@ -90,6 +90,21 @@ async def test_increments_are_followed_by_a_whole_version_in_time(tmp_path, redi
         assert (await accepted(partner)).numbers == 1
 
 
+async def test_a_clock_that_was_ahead_delays_no_whole_version(tmp_path, redis_url):
+    """A whole version that came by a clock days ahead counts as none once it is right."""
+    first, second = kh(1, 2)
+    partner = Partner(tmp_path, redis_url, tail='[schedule]\nwhole_every = "1d"')
+    transport = Scripted(first, second)
+    async with partner, workplace(tmp_path / "state", redis_url) as place:
+        follower = Follower(partner.setup, place, quiet=True)
+        await follower._turn(transport)
+        last = await accepted(partner)
+        ahead = msgspec.structs.replace(last, whole_at_s=last.whole_at_s + 30 * 86_400)
+        await place.states.accepted(partner.setup.feed, ahead, OPERATOR)
+        await follower._turn(transport)
+        assert transport.remembered == [{}, {}]
+
+
 async def accepted(partner: Partner) -> VersionRecord:
     last = (await partner.state()).accepted
     assert last is not None

@@ -222,9 +222,12 @@ class Follower:
         return same and 0 <= at_s - state.tried_at_s < WRITTEN_S
 
     def _is_whole_due(self, state: FeedState, at_s: int) -> bool:
-        """Return whether a whole version is due after increments."""
+        """Return whether a whole version is due after increments.
+
+        One from that far in the future came while the clock was wrong, and counts as none.
+        """
         last, every_s = state.accepted, self.setup.whole_every_s
-        return bool(every_s) and last is not None and at_s - last.whole_at_s >= every_s
+        return bool(every_s) and last is not None and abs(at_s - last.whole_at_s) >= every_s
 
     async def _fetch(
         self, transport: Transport, remembered: Mapping[str, str]
@@ -254,7 +257,7 @@ class Follower:
         last, feed = state.accepted, self.setup.feed
         if last is None or not last.whole:
             return None
-        if at_s - last.renewed_at_s < feed.renew_s and not state.is_meant_otherwise(feed):
+        if abs(at_s - last.renewed_at_s) < feed.renew_s and not state.is_meant_otherwise(feed):
             return None
         path = self._versions.file(last.id)
         if path is None:
