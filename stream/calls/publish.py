@@ -43,7 +43,7 @@ from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
 
 from stream.calls.call_batch import Outcome
 from stream.calls.settings import PublishSettings, TransactSettings
@@ -277,6 +277,11 @@ async def _acknowledgement(waiting: Sequence["asyncio.Future[Any]"]) -> None:
     """Wait until all of `waiting` have ended. Raises SinkDown where one failed."""
     try:
         await asyncio.gather(*waiting)
+    except InvalidTimestampError as error:
+        raise SinkDown(
+            "the broker refused records for their time: this machine's clock is wrong (`chronyc "
+            "tracking`); with message.timestamp.type=LogAppendTime topics take them all the same"
+        ) from error
     except KafkaError as error:
         raise SinkDown(f"the broker refused records: {error!r}") from error
 

@@ -66,7 +66,9 @@ def wanted(settings: TopicsSettings, replicas: int = 1) -> list[WantedTopic]:
     """Return all topics as they should be, with so many copies of each partition."""
     # What is acknowledged lies on two brokers at least: the death of one loses nothing.
     safe = {"min.insync.replicas": "2"} if replicas >= REPLICAS else {}
-    week = {"cleanup.policy": "delete", "retention.ms": str(7 * DAY_MS), **safe}
+    # Dated by the broker: of a worker whose clock is ahead by an hour it would refuse all records.
+    ours = {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime"}
+    week = {**ours, "retention.ms": str(7 * DAY_MS), **safe}
     return [
         *(WantedTopic(name, settings.partitions, safe) for name in settings.calls),
         WantedTopic(settings.decisions, settings.partitions, week),

@@ -65,7 +65,7 @@ def _binding(name: str) -> Document:
         if key == "cleanup.policy":
             configuration[key] = [value]
         else:
-            configuration[key] = int(value)
+            configuration[key] = int(value) if value.isdecimal() else value
     found: Document = {"topic": name, "partitions": topic.partitions}
     return found | ({"topicConfiguration": configuration} if configuration else {})
 

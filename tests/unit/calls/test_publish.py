@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from aiokafka.errors import ConcurrentTransactions, ProducerFenced
+from aiokafka.errors import ConcurrentTransactions, InvalidTimestampError, ProducerFenced
 from aiokafka.producer.sender import (
     BACKOFF_OVERRIDE,
     AddOffsetsToTxnHandler,
     AddPartitionsToTxnHandler,
 )
 
+from stream.calls import publish
 from stream.calls.call_batch import Outcome
 from stream.calls.publish import OutcomeProducer, TransactionalPublisher, rejected_form
 from stream.calls.settings import PublishSettings, TransactSettings
@@ -148,6 +149,14 @@ class Silent:
 
     async def commit_transaction(self):
         await asyncio.Event().wait()
+
+
+async def test_a_clock_that_the_broker_refuses_is_named():
+    """What the broker says of a time too far ahead leads to the clock, and to the topic's type."""
+    refused = asyncio.get_running_loop().create_future()
+    refused.set_exception(InvalidTimestampError())
+    with pytest.raises(SinkDown, match="clock is wrong .*LogAppendTime"):
+        await publish._acknowledgement([refused])
 
 
 async def test_a_transaction_that_never_ends_ends_the_worker(monkeypatch):
