@@ -29,6 +29,7 @@ PROGRAMS = {
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
     "needs_helm": ("helm", "go install helm.sh/helm/v3/cmd/helm@v3.22.0"),
     "needs_kubernetes": ("kube-apiserver", "see docs/decisions/0139-helm-chart.md"),
+    "needs_faketime": ("faketime", "apt-get install faketime"),
     "needs_etcd": ("etcd", "apt-get install etcd-server"),
 }
 # Every Unix has the shells; the product asks for the others, and has something else without.

@@ -90,6 +90,8 @@ class Watched:
         self.port = port
         self.tree: Path | None = None
         """Another version's tree to start; None: this one's."""
+        self.env: dict[str, str] = {}
+        """Added to its environment."""
         self._number = next(_numbers)
         self._starts = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -112,7 +114,7 @@ class Watched:
             self._process = subprocess.Popen(
                 self.command,
                 cwd=self.tree or ROOT,
-                env={**os.environ, "PYTHONPATH": str(self.tree or ROOT)},
+                env={**os.environ, "PYTHONPATH": str(self.tree or ROOT), **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
