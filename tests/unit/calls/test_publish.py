@@ -155,7 +155,7 @@ async def test_a_clock_that_the_broker_refuses_is_named():
     """What the broker says of a time too far ahead leads to the clock, and to the topic's type."""
     refused = asyncio.get_running_loop().create_future()
     refused.set_exception(InvalidTimestampError())
-    with pytest.raises(SinkDown, match="clock is wrong .*LogAppendTime"):
+    with pytest.raises(SinkDown, match=r"clock is wrong .*LogAppendTime"):
         await publish._acknowledgement([refused])
 
 
