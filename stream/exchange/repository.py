@@ -21,6 +21,8 @@ from stream.feeds.tuf.tuf_errors import safe_name
 from stream.ops.private_files import read_private
 
 _END = b"-----END"
+_AHEAD_S = 60
+"""So far two clocks that sign in turn may differ, without each undoing the other's signatures."""
 """The last line of a PEM file: one without it was cut off while it was written."""
 
 
@@ -196,6 +198,8 @@ def safe_name_of(name: str) -> str:
 def resign(folder: Path, by: Signatory) -> list[str]:
     """Sign again what the machine's keys sign and whose time is half over; return those roles.
 
+    What was signed while the clock was ahead is due as well.
+
     To be called often (`ringfence exchange resign --every`): nothing due costs one look at the
     disk. Old files that nothing leads to go with it. Raises ExchangeFault.
     """
@@ -208,14 +212,14 @@ def resign(folder: Path, by: Signatory) -> list[str]:
             mine = signing.delegation(published, role)
             if mine is None or not by.ring.signers(mine.keyids):
                 continue  # a country's, in a hub: it signs by itself
-            if _half_over(published.read_role(role), validity.list_s, now_s):
+            if _is_due(published.read_role(role), validity.list_s, now_s):
                 kept = published.read_role(role).targets
                 published = signing.list_signed(published, by, name, kept)
                 due.append(name)
-        if due or _half_over(published.read_snapshot(), validity.snapshot_s, now_s):
+        if due or _is_due(published.read_snapshot(), validity.snapshot_s, now_s):
             published = signing.stamped(published, by)
             due += ["snapshot", "timestamp"]
-        elif _half_over(published.read_timestamp(), validity.timestamp_s, now_s):
+        elif _is_due(published.read_timestamp(), validity.timestamp_s, now_s):
             published = signing.timestamped(published, by)
             due.append("timestamp")
         if due:
@@ -224,8 +228,10 @@ def resign(folder: Path, by: Signatory) -> list[str]:
         return due
 
 
-def _half_over(signed: Signed, valid_s: int, now_s: int) -> bool:
-    return signed.expires.timestamp() - now_s < valid_s / 2
+def _is_due(signed: Signed, valid_s: int, now_s: int) -> bool:
+    left_s = signed.expires.timestamp() - now_s
+    # Longer than it may be: signed in the future, which partners refuse until that time.
+    return left_s < valid_s / 2 or left_s > valid_s + _AHEAD_S
 
 
 def replace_key(folder: Path, by: Signatory, keyid: str, successor: HeldKey | None) -> list[str]:

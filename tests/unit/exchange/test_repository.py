@@ -116,6 +116,23 @@ def test_what_is_due_is_signed_again_by_itself(tmp_path: Path) -> None:
     assert "latest.json" in str(kh.read().read_role("KH~scam").targets)
 
 
+@pytest.mark.parametrize("ahead_s", [3600, 30 * 86_400])
+def test_what_a_clock_ahead_has_signed_is_signed_again_once_it_is_right(
+    tmp_path: Path, ahead_s: int
+) -> None:
+    """Partners refuse signatures of the future: those are due at once, not half-way to an end."""
+    real_s = int(time.time())
+    kh = Country(tmp_path / "kh", now_s=real_s + ahead_s)
+    kh.publish()
+    with pytest.raises(FeedDown) as caught:
+        kh.client(tmp_path / "state").refresh()
+    assert caught.value.reason is FeedFault.CLOCK
+    right = replace(kh.by, now_s=real_s)
+    assert repository.resign(kh.folder, right) == ["KH/scam", "snapshot", "timestamp"]
+    assert repository.resign(kh.folder, right) == []
+    assert kh.client(tmp_path / "state").refresh().read("KH/scam/latest.json", 100)
+
+
 def test_old_files_go_when_nobody_can_need_them(tmp_path: Path) -> None:
     """What nothing leads to is deleted when it is old; roots and what is published stay."""
     kh = Country(tmp_path / "kh")
