@@ -4,6 +4,7 @@ A process that jumps goes on at once, and is as before when its clock is right a
 """
 
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ from typing import Any
 import pytest
 import redis
 
+from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from tests.fault.engine import Engine
 from tests.fault.site import LIST, Site
+from tests.fault.test_kills import Partner, feeds_run
 from tests.fault.traffic import ChangingLoad, Watcher, decides, judge
 from tests.support.builders import entry
+from tests.support.feeds import kh
 from tests.support.figures import record
 from tests.support.lists import BY
 from tests.support.moved_clock import MovedClock
-from tests.support.waiting import TRANSACTIONS_MS
+from tests.support.waiting import TRANSACTIONS_MS, until
 
 pytestmark = [
     pytest.mark.apache_kafka,
@@ -152,3 +156,35 @@ async def test_a_worker_whose_clock_jumps(site, clock, measured, delivery):
     assert verdict.nothing_lost, verdict
     assert not verdict.repeats
     assert revoked == 0
+
+
+async def test_feeds_whose_clock_jumps(site, clock, measured):
+    """Each version of a partner's list is fetched and applied in its time, by whatever clock."""
+    served = site.folder / "partner"
+    served.mkdir()
+    partner, fresh = Partner(served), iter(kh(*range(10, 99)))
+    listed, ahead = kh(*range(10)), (0, HOUR_S, 0, -HOUR_S, 0, -1, 0, 3 * DAY_S, 0)
+    partner.says(listed)
+    with ExitStack() as stack:
+        stack.callback(partner.kill)
+        partner.start()
+        feeds = stack.enter_context(feeds_run(site, partner.feed, clock.env))
+        store = await ListStore.connect(ListStoreSettings(site.redis_url))
+        async with store:
+
+            async def applied() -> bool:
+                assert feeds.process.poll() is None, feeds.last_words()
+                if "KH/scam" not in (await store.heads()).lists:
+                    return False
+                _, columns = await entries_of(store, "KH/scam", b"")
+                return {f"+{one}" for one in columns.number.tolist()} == set(listed)
+
+            for ahead_s in ahead:
+                await until(applied, f"a version, before the clock is {ahead_s} s ahead")
+                clock.set(ahead_s)
+                listed = [*listed[1:], next(fresh)]
+                partner.says(listed)
+            await until(applied, "the last version")
+        assert await feeds.stop() == 0
+    record("time", {"jumps": len(ahead), "versions": len(ahead) + 1}, "feeds")
+    measured(f"{len(ahead)} jumps: each of {len(ahead) + 1} versions was applied")

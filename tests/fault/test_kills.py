@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -117,8 +117,8 @@ def victims(engine: Engine, feeds: Engine, partner: Partner, broker: Any, redis:
 
 
 @contextmanager
-def feeds_run(site: Site, feed: str) -> Iterator[Engine]:
-    """`feeds run` with one feed, started."""
+def feeds_run(site: Site, feed: str, env: Mapping[str, str] | None = None) -> Iterator[Engine]:
+    """`feeds run` with one feed, started with `env` in its environment."""
     folder = site.folder / "feeds"
     folder.mkdir()
     (folder / "kh-scam.toml").write_text(feed)
@@ -133,6 +133,7 @@ def feeds_run(site: Site, feed: str) -> Iterator[Engine]:
     }  # fmt: skip
     config.write_text(toml(tables))
     with Engine(config, "feeds", "run", port=port) as feeds:
+        feeds.env = dict(env or {})
         feeds.start()
         yield feeds
 
