@@ -1,9 +1,9 @@
 # Every task of this repository; `make` alone lists them. Needs make and Python 3.11 or newer.
-# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, SIMULATE_ARGS, MATRIX_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
+# DEMO_ARGS, EXERCISE_ARGS, TEST_ARGS, SIMULATE_ARGS, MUTANTS_ARGS, MATRIX_ARGS, BENCH_ARGS, RUN_ARGS are handed on, e.g.
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign simulate matrix check lint fast bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
+.PHONY: help setup demo exercise test campaign simulate mutants matrix check lint fast bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -52,6 +52,9 @@ campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, ben
 
 simulate: setup ## play seeds: client, workers and Kafka in virtual time (SIMULATE_ARGS="--first 7 --seeds 1")
 	@$(BIN)/python -m tests.simulation $(or $(SIMULATE_ARGS),--seconds 60)
+
+mutants: setup ## change the modules that decide; a test must notice (those that differ from main; MUTANTS_ARGS="--all")
+	@$(BIN)/python -m tests.mutation $(MUTANTS_ARGS)
 
 matrix: setup ## the main tests on other versions of Kafka, Redis and Python; writes their table (MATRIX_ARGS)
 	@$(BIN)/python -m tests.tools.matrix $(MATRIX_ARGS)
