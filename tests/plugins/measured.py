@@ -1,10 +1,17 @@
-"""What the tests measured, under one heading at the end of the report: figures, not promises."""
+"""What the tests measured, under one heading at the end of the report: figures, not promises.
+
+A whole `make test` keeps its own figures for the page "How we know".
+"""
 
 from collections.abc import Callable
 
 import pytest
 
+from tests.support.figures import record
+
 PROPERTY = "measured"
+WHOLE_RUN = "not campaign"
+"""The marks that `make test` asks for."""
 
 
 @pytest.fixture
@@ -14,7 +21,12 @@ def measured(record_property: Callable[[str, object], None]) -> Callable[[str], 
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the figures of all tests, those of failed ones too."""
+    """Print the figures of all tests, those of failed ones too; keep those of a whole run."""
+    option = terminalreporter.config.option
+    if option.markexpr == WHOLE_RUN and not (option.keyword or option.file_or_dir):
+        counts = {one: len(terminalreporter.getreports(one)) for one in ("passed", "skipped")}
+        failed = len(terminalreporter.getreports("failed") + terminalreporter.getreports("error"))
+        record("suite", {**counts, "failed": failed})
     reports = [
         report
         for reports in terminalreporter.stats.values()

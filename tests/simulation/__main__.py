@@ -27,6 +27,7 @@ def main() -> int:
 
     from stream.ops.kernels import warm_up
     from tests.simulation.history import Broken, Plan, played, reduced, timeline
+    from tests.support.figures import record
 
     warm_up(options.kernels)
     # What is imported now stays: each history's garbage is found without looking at it.
@@ -42,6 +43,7 @@ def main() -> int:
                 virtual_s += result.past_s
                 traces.update(result.trace.encode())
         except Broken as broken:
+            record("simulation", _figures(options.first, seeds, virtual_s, broken=1))
             print(broken if options.whole else timeline(reduced(Plan.of(seed))))
             print(f"seed {seed} breaks: python -m tests.simulation --first {seed} --seeds 1")
             return 1
@@ -49,7 +51,12 @@ def main() -> int:
     took_s = time.process_time() - began_s
     print(f"{seeds} seeds, {virtual_s:.0f} virtual seconds in {took_s:.0f} s")
     print(f"trace {traces.hexdigest()}")
+    record("simulation", _figures(options.first, seeds, virtual_s, broken=0))
     return 0
+
+
+def _figures(first: int, seeds: int, virtual_s: float, *, broken: int) -> dict[str, int]:
+    return {"first_seed": first, "seeds": seeds, "virtual_s": round(virtual_s), "broken": broken}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from sphinx.cmd.build import build_main
 
 from stream import __version__
 from stream.config.json_schema import settings_schema
-from tests.tools.docs import cli, http, lists_of, records, topics
+from tests.tools.docs import cli, http, lists_of, promises, records, topics
 from tests.tools.docs.decisions import decisions_index
 from tests.tools.docs.drawing import drawing
 from tests.tools.docs.feed_files import agreement_files_page, feed_files_page
@@ -45,12 +45,13 @@ def written() -> dict[str, str]:
 
 
 def fetched() -> Iterator[tuple[Path, str]]:
-    """Each file that partners fetch, and the picture: its path, and its text as it should be."""
+    """Each committed file that is generated: those that partners fetch, a page and a picture."""
     for name, schema in records.schemas().items():
         yield REFERENCE / "schemas" / f"{name}.schema.json", _json(schema)
     yield REFERENCE / "asyncapi.json", _json(topics.asyncapi(__version__))
     yield REFERENCE / "openapi.json", _json(http.openapi())
     yield CHART / "values.schema.json", _json(_chart_schema())
+    yield promises.PAGE, promises.page(promises.promises(), promises.kept())
     yield DOCS / "understand" / "processes.svg", drawing(DOCS / "understand" / "processes.toml")
 
 
