@@ -3,13 +3,16 @@
 tests/property/test_blocklists.py holds every order of additions and removals against plain sets.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, LiveList, fresh
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, LiveList, chance_of, fresh
 from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.model.entry import Category
+from stream.core.model.on_trial import Trials
 from stream.core.policy.policy import Match
 from tests.support.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
 
@@ -137,3 +140,24 @@ def test_an_unknown_list_is_a_bug():
     """Changes to a list that is not there are the caller's mistake, not data."""
     with pytest.raises(ValueError, match="tuple"):
         EMPTY_BLOCKLISTS.with_changes("XA/none", [], 1, NOW_S)
+
+
+def test_promotions_stand_beside_the_lists():
+    """with_trials makes a new value with the same lists, and leaves the old one alone."""
+    lists = blocklists(live("KH/scam", "+85523900001"))
+    turned = Trials({}, generation=7)
+    assert lists.with_trials(turned).trials is turned
+    assert lists.with_trials(turned).lists is lists.lists
+    assert lists.trials.generation == 0
+
+
+def test_the_chance_of_a_bare_match_is_that_of_all_bare_lists_together():
+    """Lists with entries confirm their hits, and one without data matches nobody."""
+    kept = live("KH/scam", "+85523900001")
+    snapshots = [bare(f"LA/{at}", ["+85620000001"], rate=0.01 / (at + 1)) for at in range(2)]
+    bares = [fresh(f"LA/{at}", b"", one, NOW_S) for at, one in enumerate(snapshots)]
+    rates = [one.filter.shape.error_rate for one in snapshots]
+    assert chance_of([kept]) == chance_of([replace(kept, snapshot=None)]) == 0
+    assert chance_of(bares[:1]) == pytest.approx(rates[0])
+    both = chance_of([kept, *bares])
+    assert both == pytest.approx(1 - (1 - rates[0]) * (1 - rates[1]))
