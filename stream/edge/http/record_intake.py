@@ -122,7 +122,7 @@ class RecordIntake:
         sending = asyncio.create_task(self._send(topic, records, keys, list(headers)))
         self._hold(sending, weight)
         done, _ = await asyncio.wait({sending}, timeout=self.wait_s_max)
-        why = "Kafka has not acknowledged them in time"
+        why = self._silence(topic)
         if done:
             error = sending.exception()
             if error is None:
@@ -137,6 +137,13 @@ class RecordIntake:
         self.metrics.records.labels(self.topics[topic], "refused").inc(len(records))
         text = f"{why}; send all of them again"
         raise ProblemError(ProblemKind.KAFKA_DOWN, text, retry_after_s=RETRY_S)
+
+    def _silence(self, topic: str) -> str:
+        """Return why Kafka has not acknowledged a topic's records: it may be that there is none."""
+        producer = self._producer
+        if producer is not None and producer.client.cluster.partitions_for_topic(topic) is None:
+            return f"Kafka has no topic {topic}: `ringfence topics create` makes it"
+        return "Kafka has not acknowledged them in time"
 
     async def _send(
         self,

@@ -41,6 +41,13 @@ class Producer:
         self.at_once = True
         self.error: Exception | None = None
         self.stopped = False
+        self.topics = {*TOPICS}
+        self.client: Any = self
+        self.cluster: Any = self
+
+    def partitions_for_topic(self, topic: str) -> set[int] | None:
+        """Return a topic's partitions, as aiokafka's metadata does."""
+        return {0} if topic in self.topics else None
 
     async def send(self, *record: Any, headers: Any) -> "asyncio.Future[None]":
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -138,6 +145,17 @@ async def test_a_kafka_that_does_not_answer_is_503_and_holds_no_more() -> None:
         producer.at_once = True
         await asyncio.sleep(0.05)
         assert await intake.take("calls", [CALL % 1], []) == ()
+
+
+async def test_a_topic_that_is_not_there_is_named() -> None:
+    """Kafka is silent about it; who made no topics yet is told how."""
+    producer = Producer()
+    producer.at_once, producer.topics = False, set()
+    async with opened(producer, wait_s_max=0.05) as intake:
+        problem = await problem_of(intake.take("calls", [CALL % 1], []))
+        assert problem.status == 503
+        assert problem.detail.startswith("Kafka has no topic calls: `ringfence topics create`")
+        producer.acknowledge()
 
 
 async def test_what_is_on_its_way_is_bounded() -> None:
