@@ -41,7 +41,6 @@ async def filled(place: Place, size: Size, calls: list[bytes]) -> None:
         bootstrap_servers=place.site.bootstrap,
         acks=1,
         max_batch_size=1 << 20,
-        # New partitions have no leader for a while, and a busy broker names them late.
         request_timeout_ms=int(1000 * HANGS_S),
     ) as producer:
         sent = []
@@ -98,6 +97,8 @@ async def run(size: Size, folder: Path, part: str = WHOLE) -> dict[str, Any]:
         await place.list_of("XA/static", numbers(STATIC))
         calls = records(size.calls)
         half = size.calls // 2
+        # Answered when each partition has its leader: a new one has none for a while.
+        await place.appended(place.site.calls, size.partitions)
         await filled(place, size, calls[:half])
         began_s = time.monotonic()
         with place.running("run") as engine:

@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -206,23 +206,19 @@ class Soak:
             "serve-sip": ("serve-sip",),
             "sink": ("sink", "redis"),
         }
-        with patch.dict(os.environ, RINGFENCE_HTTP_TOKENS_FILE=str(tokens)):
-            for name, words in commands.items():
-                engine = Engine(self.site.config, *words, port=self._health[name])
-                told = ("-m", "tests.campaigns.inside", str(self._folder / f"{name}.json"))
-                engine.command[1:3] = told
-                self.engines[name] = engine
-                engine.start()
-        try:
+        for name, words in commands.items():
+            engine = Engine(self.site.config, *words, port=self._health[name])
+            told = ("-m", "tests.campaigns.inside", str(self._folder / f"{name}.json"))
+            engine.command[1:3] = told
+            self.engines[name] = engine
+        tokens_file = patch.dict(os.environ, RINGFENCE_HTTP_TOKENS_FILE=str(tokens))
+        with tokens_file, ExitStack() as stack:
+            # One after the other: five that load at once take minutes on a busy machine.
             for engine in self.engines.values():
+                engine.start()
+                stack.callback(engine.stop)
                 engine.until_ready()
             yield
-        finally:
-            for engine in self.engines.values():
-                if engine.process.poll() is None:
-                    engine.process.terminate()
-            for engine in self.engines.values():
-                engine.process.wait(60)
 
     async def soak(self) -> Course:
         """Do everything at once for so long."""
