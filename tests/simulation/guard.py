@@ -4,6 +4,7 @@ Clocks show virtual time and chance comes from the seed. What cannot be simulate
 kept: product code may swallow the error, but the history fails all the same.
 """
 
+import fcntl
 import gc
 import os
 import random
@@ -16,7 +17,7 @@ import types
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from random import Random
 from typing import Any, NoReturn
@@ -24,13 +25,14 @@ from unittest.mock import patch
 
 import redis.utils
 
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import PROCESS, Process, VirtualLoop
 
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 _ORIGINALS = {name: getattr(time, name) for name in (*_CLOCKS, "sleep")} | {
     "urandom": os.urandom,
     "socket": socket.socket,
 }
+_FLOCK = fcntl.flock
 _LIBRARY = cache(redis.utils.get_lib_version)
 _OURS = ("stream", "aiokafka")
 """Packages whose modules may hold none of the originals by name: such a name is not replaced."""
@@ -144,7 +146,20 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
             future.set_exception(error)
         return future
 
+    locks: dict[Process, dict[int, int]] = {}
+
+    def flock(handle: int, how: int) -> None:
+        """Take a lock for the process that runs now: its kernel lets go of it when it dies."""
+        _FLOCK(handle, how)
+        process = PROCESS.get()
+        if process is None:
+            return
+        if process not in locks:
+            process.ends[lambda _: _let_go(locks.pop(process))] = None
+        locks.setdefault(process, {})[handle] = os.fstat(handle).st_ino
+
     with (
+        patch.object(fcntl, "flock", flock),
         patch.object(os, "urandom", chance.randbytes),
         patch.object(random, "_urandom", chance.randbytes),
         patch.object(socket, "socket", Forbidden),
@@ -159,3 +174,11 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
         patch.object(subprocess.Popen, "__init__", process),
     ):
         yield
+
+
+def _let_go(locks: dict[int, int]) -> None:
+    """Let go of the locks of a process that died, in files that it had not closed."""
+    for handle, inode in locks.items():
+        with suppress(OSError):
+            if os.fstat(handle).st_ino == inode:
+                _FLOCK(handle, fcntl.LOCK_UN)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from stream.lists.snapshot.durable_files import locked
 from tests.simulation.guard import RealWorld
 from tests.simulation.loop import BEGIN_S, Deadlock, Livelock
 from tests.simulation.network import Weather
@@ -294,3 +295,25 @@ def test_threads_run_inline_and_answer_later():
     value, past_s = run(main)
     assert value == 7
     assert past_s > 0
+
+
+def test_a_process_that_is_killed_lets_go_of_its_locks(tmp_path):
+    """As its kernel does: the next life of a worker waits for nobody."""
+
+    async def main(world: World) -> list[bool]:
+        async def held() -> None:
+            with locked(tmp_path / "lock"):
+                await asyncio.sleep(1000)
+
+        process = world.process("worker")
+        process.run(held())
+        await asyncio.sleep(1)
+        found = []
+        with locked(tmp_path / "lock", wait=False) as mine:
+            found.append(mine)
+        process.kill()
+        with locked(tmp_path / "lock", wait=False) as mine:
+            found.append(mine)
+        return found
+
+    assert run(main) == [False, True]
