@@ -46,6 +46,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
 
 from stream.calls.call_batch import Outcome
+from stream.calls.direct_sends import DirectSends
 from stream.calls.settings import PublishSettings, TransactSettings
 from stream.core import kernels
 from stream.core.model.call import Rejected
@@ -84,7 +85,9 @@ class Publisher:
             compression_type=settings.compression,
         )
         # Kept before it is asked: what fails from here on is closed by `stop`.
-        self._out = OutcomeProducer(producer, settings, self._observe, transactional=False)
+        self._out = OutcomeProducer(
+            producer, settings, self._observe, transactional=False, direct=DirectSends(producer)
+        )
         await self._out.learn_partitions()
 
     async def stop(self) -> None:
@@ -101,7 +104,10 @@ class Publisher:
         """
         del positions, holds
         assert self._out is not None, "start comes first"
-        return await self._out.send(outcome)
+        acknowledged = await self._out.send(outcome)
+        if self._out.queued:
+            await _on_the_wire()
+        return acknowledged
 
 
 async def started_producer(kafka: KafkaSettings, observe: Observe, **options: Any) -> Any:
@@ -122,9 +128,18 @@ class OutcomeProducer:
     """One producer and the form in which outcomes leave through it."""
 
     def __init__(
-        self, producer: Any, settings: PublishSettings, observe: Observe, *, transactional: bool
+        self,
+        producer: Any,
+        settings: PublishSettings,
+        observe: Observe,
+        *,
+        transactional: bool,
+        direct: DirectSends | None = None,
     ) -> None:
+        """`direct` sends what can go at once; None: everything goes through aiokafka's tasks."""
         self.producer = producer
+        self.queued = False
+        self._direct = direct
         self._settings = settings
         self._observe = observe
         self._turn = 0
@@ -153,22 +168,27 @@ class OutcomeProducer:
     async def stop(self) -> None:
         """Close the producer and its connections."""
         try:
+            # First, while retries go on: it waits for what was sent and is not acknowledged.
             await self.producer.stop()
         except KafkaError as error:
             # Of a request that was under way, as of a producer that was fenced off meanwhile:
             # aiokafka raises it here, and leaves its connections open.
             log.warning("the producer did not close in order: %r", error)
             await self.producer.client.close()
+        finally:
+            if self._direct is not None:
+                self._direct.close()
 
     async def send(self, outcome: Outcome) -> Awaitable[None]:
-        """See `Publisher.send`."""
+        """See `Publisher.send`; `queued` is true then if aiokafka's tasks have to send it."""
         waiting: list[asyncio.Future[Any]] = []
+        self.queued = False
         now_ms = time.time_ns() // 1_000_000
         if len(outcome.ids):
             await self._send_decisions(outcome, now_ms, waiting)
         if kept := [one for one in outcome.rejected if one.is_kept]:
             await self._send_rejected(kept, now_ms, waiting)
-        return asyncio.ensure_future(_acknowledgement(waiting))
+        return _acknowledgement(waiting)
 
     async def _send_decisions(
         self, outcome: Outcome, now_ms: int, waiting: list[asyncio.Future[Any]]
@@ -177,12 +197,16 @@ class OutcomeProducer:
         count = len(await self.producer.partitions_for(topic))
         # As Kafka does with records without a key: one partition for a batch, then the next.
         keyless = self._next_turn(count)
-        batches = (
+        made: Iterator[tuple[int, Any]] = (
             self.framing.frames(outcome.ids, outcome.keys, outcome.values, count, keyless, now_ms)
             # With headers that differ, a record takes aiokafka's way: 3 us instead of 0.1.
             if kernels.compiled() and not outcome.contexts
             else self.built(outcome, count, keyless, now_ms)
         )
+        batches = list(made)
+        if self._direct is not None and (sent := self._direct.send(topic, batches)) is not None:
+            waiting += sent
+            return
         for partition, batch in batches:
             waiting.append(await self._enqueue(batch, topic, partition))
 
@@ -234,6 +258,7 @@ class OutcomeProducer:
 
         While a broker is away that wait has no end; aiokafka gives up, we do not.
         """
+        self.queued = True
         while True:
             try:
                 queued: asyncio.Future[Any] = await self.producer.send_batch(
@@ -273,17 +298,58 @@ def rejected_form(record: Rejected, bytes_max: int) -> tuple[bytes | None, Heade
     return value, headers
 
 
-async def _acknowledgement(waiting: Sequence["asyncio.Future[Any]"]) -> None:
-    """Wait until all of `waiting` have ended. Raises SinkDown where one failed."""
-    try:
-        await asyncio.gather(*waiting)
-    except InvalidTimestampError as error:
-        raise SinkDown(
+def _acknowledgement(waiting: Sequence["asyncio.Future[Any]"]) -> "asyncio.Future[None]":
+    """Return a future that ends when all of `waiting` have; with SinkDown where one failed."""
+    # By callbacks: a task around a `gather` costs 30 us, for a batch of perhaps one call.
+    whole: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left = len(waiting)
+
+    def ended(one: "asyncio.Future[Any]") -> None:
+        nonlocal left
+        left -= 1
+        error = asyncio.CancelledError() if one.cancelled() else one.exception()
+        if whole.done():  # one failed before, or nobody waits any more
+            return
+        if isinstance(error, KafkaError):
+            whole.set_exception(_refusal(error))
+        elif isinstance(error, asyncio.CancelledError):
+            whole.cancel()
+        elif error is not None:
+            whole.set_exception(error)
+        elif not left:
+            whole.set_result(None)
+
+    for one in waiting:
+        one.add_done_callback(ended)
+    if not waiting:
+        whole.set_result(None)
+    return whole
+
+
+def _refusal(error: KafkaError) -> SinkDown:
+    """Return the fault for records that the broker did not take."""
+    why = f"the broker refused records: {error!r}"
+    if isinstance(error, InvalidTimestampError):
+        why = (
             "the broker refused records for their time: this machine's clock is wrong (`chronyc "
             "tracking`); with message.timestamp.type=LogAppendTime topics take them all the same"
-        ) from error
-    except KafkaError as error:
-        raise SinkDown(f"the broker refused records: {error!r}") from error
+        )
+    fault = SinkDown(why)
+    fault.__cause__ = error
+    return fault
+
+
+_TURNS = 8
+"""Turns of the event loop until a queued batch has left. A source with a backlog and a sink with
+room never wait, and aiokafka's tasks need three turns to put a batch on the wire; where the batch
+before it is not acknowledged yet, some more to read that it is. With three a batch waited for all
+of the next one's work: p99 4 instead of 3 ms at 2,000 and at 20,000 calls a second."""
+
+
+async def _on_the_wire() -> None:
+    """Let aiokafka's tasks send what they were given, before the next batch is worked on."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 class TransactionAborted(Fault):
@@ -339,7 +405,9 @@ class TransactionalPublisher:
         """
         assert self._out is not None, "start comes first"
         assert positions, "a transaction without positions would never end in aiokafka"
-        return asyncio.ensure_future(self._transact(self._out, outcome, positions, holds))
+        ended = asyncio.ensure_future(self._transact(self._out, outcome, positions, holds))
+        await _on_the_wire()
+        return ended
 
     async def _transact(
         self,

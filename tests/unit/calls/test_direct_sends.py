@@ -1,0 +1,262 @@
+"""Promises of `stream.calls.direct_sends`, held with aiokafka's own producer and no broker."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaConnectionError,
+    NotLeaderForPartitionError,
+    ProducerFenced,
+    RecordListTooLargeError,
+)
+from aiokafka.protocol.produce import ProduceResponse_v7
+
+from stream.calls.direct_sends import DirectSends
+from tests.support.waiting import until
+
+PRODUCER_ID, EPOCH = 7, 1
+
+
+class Connection:
+    """An open connection to a broker that answers when a test says so."""
+
+    _request_timeout = 30.0
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.sent: list[Any] = []
+        self._requests: list[tuple[int, Any, asyncio.Future[Any]]] = []
+
+    def connected(self) -> bool:
+        return self.is_open
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        if not self.is_open:
+            raise KafkaConnectionError("closed")
+        self.sent.append(request)
+        answer = asyncio.get_running_loop().create_future()
+        self._requests.append((len(self.sent), request, answer))
+
+        async def waiting() -> Any:
+            return await answer
+
+        return waiting()
+
+    def close(self, reason: Any = None) -> Any:
+        self.is_open = False
+        for _, _, answer in self._requests:
+            if not answer.done():
+                answer.set_exception(KafkaConnectionError("lost"))
+        self._requests = []
+
+    def answers(self, code: int = 0, offset: int = 100) -> None:
+        """Answer the last request, each of its partitions alike."""
+        _, request, answer = self._requests.pop()
+        topics = [
+            (topic, [(number, code, offset, -1, 0) for number, _ in parts])
+            for topic, parts in request._topics
+        ]
+        answer.set_result(ProduceResponse_v7(topics, 0))
+
+
+class Site:
+    """A producer that has a pid, its broker's connection, and the direct way of both."""
+
+    def __init__(self, *, idempotent: bool = True) -> None:
+        self.producer: Any = AIOKafkaProducer(
+            bootstrap_servers="127.0.0.1:1", acks="all", enable_idempotence=idempotent, linger_ms=0
+        )
+        self.producer._closed = True  # it was never started, so there is nothing to close
+        client: Any = self.producer.client
+        client.cluster.leader_for_partition = lambda _: 0
+        client.force_metadata_update = self.asked_for_metadata
+        self.metadata_asked = 0
+        self.connection = Connection()
+        client._conns[0, ConnectionGroup.DEFAULT] = self.connection
+        if idempotent:
+            self.producer._txn_manager.set_pid_and_epoch(PRODUCER_ID, EPOCH)
+        self.sender = self.producer._sender
+        self.sender._retry_backoff = 0.001
+        self.accumulator = self.producer._message_accumulator
+        self.direct = DirectSends(self.producer)
+
+    def asked_for_metadata(self) -> Any:
+        self.metadata_asked += 1
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(True)
+        return done
+
+    def batch(self, value: bytes = b"v") -> Any:
+        made = self.producer.create_batch()
+        made.append(key=None, value=value, timestamp=0)
+        return made
+
+    def send(self, *partitions: int) -> Any:
+        return self.direct.send("decisions", [(each, self.batch()) for each in partitions])
+
+    @property
+    def idle(self) -> bool:
+        """True if aiokafka's sender may send anything."""
+        return not self.sender._in_flight and not self.sender._muted_partitions
+
+
+async def test_batches_leave_before_the_event_loop_turns():
+    """A decision waits for no task: one request for all partitions, acknowledged by the broker."""
+    site = Site()
+    first, second = site.send(0, 3)
+    (request,) = site.connection.sent
+    assert [(topic, [part[0] for part in parts]) for topic, parts in request._topics] == [
+        ("decisions", [0, 3])
+    ]
+    assert not first.done()
+    site.connection.answers(offset=5)
+    assert [(await each).offset for each in (first, second)] == [5, 5]
+    assert site.idle
+
+
+@pytest.mark.parametrize("why", ["queued", "in flight", "muted", "no connection", "closed", "pid"])
+async def test_what_aiokafka_would_not_send_now_is_left_to_it(why):
+    """Nothing overtakes: where its sender would wait, nothing is sent and nothing has changed."""
+    site = Site()
+    tp = TopicPartition("decisions", 0)
+    match why:
+        case "queued":
+            await site.accumulator.add_batch(site.batch(), TopicPartition("rejected", 0), 1)
+        case "in flight":
+            site.sender._in_flight.add(0)
+        case "muted":
+            site.sender._muted_partitions.add(tp)
+        case "no connection":
+            site.producer.client._conns.clear()
+        case "closed":
+            site.connection.is_open = False
+        case "pid":
+            site.producer._txn_manager.has_pid = lambda: False
+    queued = dict(site.accumulator._batches)
+    assert site.send(0) is None
+    assert site.connection.sent == []
+    assert site.accumulator._batches == queued
+
+
+async def test_two_batches_of_one_partition_are_left_to_aiokafka():
+    """It sends one after the other is acknowledged, so their order holds over retries."""
+    site = Site()
+    assert site.send(1, 1) is None
+    assert site.idle
+
+
+async def test_a_second_batch_waits_for_the_first_and_is_sent_by_aiokafka():
+    """The sender is woken once the broker is free, and takes what was queued meanwhile."""
+    site = Site()
+    (first,) = site.send(0)
+    assert site.send(1) is None, "one request of a broker"
+    await site.accumulator.add_batch(site.batch(), TopicPartition("decisions", 1), 1)
+    nodes, _ = site.accumulator.drain_by_nodes(site.sender._in_flight, set())
+    assert not nodes
+    waiter = site.accumulator.waiter()
+    site.connection.answers()
+    await first
+    assert waiter.done()
+    assert site.idle
+
+
+async def test_sequence_numbers_go_on_from_one_way_to_the_other():
+    """The broker refuses a gap, and takes what it has already for a repetition."""
+    site = Site()
+    tp = TopicPartition("decisions", 0)
+    for expected in (1, 2):
+        (sent,) = site.send(0)
+        site.connection.answers()
+        await sent
+        assert site.producer._txn_manager.sequence_number(tp) == expected
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_a_leader_that_moved_is_asked_for_and_the_batch_is_queued_again(idempotent):
+    """A retriable error takes aiokafka's way: new metadata, its wait, its queue, the same batch."""
+    site = Site(idempotent=idempotent)
+    (sent,) = site.send(0)
+    site.connection.answers(NotLeaderForPartitionError.errno)
+    await until(lambda: site.idle, "the sender is free")
+    assert site.metadata_asked
+    assert not sent.done()
+    nodes, _ = site.accumulator.drain_by_nodes(set(), set())
+    (again,) = nodes[0].values()
+    again.done(9)
+    assert (await sent).offset == 9
+
+
+async def test_nothing_overtakes_a_batch_that_waits_to_be_sent_again():
+    """Its partition stays its own until it is back in the queue."""
+    site = Site()
+    site.sender._retry_backoff = 3600.0
+    site.send(0)
+    site.connection.answers(NotLeaderForPartitionError.errno)
+    await until(lambda: site.metadata_asked, "metadata are asked")
+    assert site.send(0) is None
+    assert site.sender._muted_partitions == {TopicPartition("decisions", 0)}
+    site.direct.close()
+    await until(lambda: site.idle, "the sender is free")
+
+
+@pytest.mark.parametrize("how", ["lost", "before", "silent"])
+async def test_a_connection_that_is_lost_loses_no_batch(how):
+    """Lost on the way, before the request was written, or closed since no answer came in time."""
+    site = Site()
+    if how == "before":
+        site.connection.connected = lambda: True  # type: ignore[method-assign]
+        site.connection.is_open = False
+    if how == "silent":
+        site.connection._request_timeout = 0.0
+    (sent,) = site.send(0)
+    if how == "lost":
+        site.connection.close()
+    await until(lambda: site.accumulator._batches, "it is queued again")
+    await until(lambda: site.idle, "the sender is free")
+    assert not sent.done()
+    assert site.accumulator._batches.keys() == {TopicPartition("decisions", 0)}
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (RecordListTooLargeError.errno, RecordListTooLargeError),
+        (InvalidProducerEpoch.errno, ProducerFenced),
+    ],
+)
+async def test_a_refusal_ends_its_batch_with_aiokafkas_error(code, error):
+    """The worker is told in the words that it knows, and the sender is free."""
+    site = Site()
+    (sent,) = site.send(0)
+    site.connection.answers(code)
+    with pytest.raises(error):
+        await sent
+    await until(lambda: site.idle, "the sender is free")
+
+
+async def test_a_bug_in_a_retry_ends_the_producer():
+    """Every batch on its way fails, as with a bug in aiokafka's own task: nobody waits for ever."""
+    site = Site()
+    (sent,) = site.send(0)
+    # An answer that aiokafka cannot read.
+    broken = SimpleNamespace(topics=[("decisions", [(0, 6)])], API_VERSION=7)
+    site.connection._requests.pop()[2].set_result(broken)
+    with pytest.raises(ValueError, match="unpack"):
+        await sent
+    await until(lambda: site.idle, "the sender is free")
+
+
+async def test_a_flush_waits_for_what_was_sent():
+    """A producer that closes leaves nothing unacknowledged: the batch is among aiokafka's own."""
+    site = Site()
+    site.send(0)
+    flushed = asyncio.ensure_future(site.accumulator.flush())
+    await asyncio.sleep(0)
+    assert not flushed.done()
+    site.connection.answers()
+    await flushed
