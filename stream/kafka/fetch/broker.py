@@ -2,7 +2,8 @@
 
 While one answer is worked on the next is fetched into the other buffer; the fetch after it goes out
 when the first buffer is free. So memory is bounded whatever the broker has, and a slow worker is
-not fetched for.
+not fetched for. After an answer of a few calls the next fetch waits a millisecond, so that it
+brings more; one after a pause is on its way already, and is answered as its first call comes.
 """
 
 import asyncio
@@ -36,6 +37,14 @@ ANSWER_S_MAX = 30.0
 """A broker that sends no byte of its answer for this long is given up."""
 BUFFERS = 2
 """One is worked on while the other is filled; a third would only add memory and age."""
+
+PACE_S = 0.001
+"""From a small answer until more is asked for. A batch of one call costs as much as one of fifty,
+so calls of a millisecond are one batch. Measured at 2,000 calls a second: 57 instead of 81 % of a
+core, at the price of a millisecond at the median. With 2 ms it is 48 %, with a p99 that is longer
+than before."""
+SMALL_BYTES = 4096
+"""An answer of a dozen calls. A larger one is worth its batch, and calls wait for nothing."""
 
 _Asked = tuple[PartitionState, int]
 """A partition, and the offset that was asked for."""
@@ -105,6 +114,7 @@ class Broker:
         self._asked_s = 0.0
         self._correlation = 0
         self._not_before_s = 0.0
+        self._paced: asyncio.TimerHandle | None = None
         self._known_down = False
         self.answered_s = self._loop.time()
 
@@ -120,7 +130,7 @@ class Broker:
         connection, now_s = self._connection, self._loop.time()
         if connection is None or self._receiving is not None or not self._free:
             return
-        if now_s < self._not_before_s:
+        if now_s < self._not_before_s or self._paced is not None:
             return
         # In the order of `led`: the broker fills its answer in the order in which it is asked.
         asked = {name: (one, one.ask_at) for name, one in self.led.items() if one.is_due(now_s)}
@@ -156,6 +166,8 @@ class Broker:
 
     async def close(self) -> None:
         """Close the connection, or give up making one."""
+        if self._paced is not None:
+            self._paced.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
             # `wait` and not `await`: how it ended does not matter any more, only that it has.
@@ -228,9 +240,16 @@ class Broker:
             # Added first, then asked on: so the next answer goes into the other buffer, and at most
             # two are in memory.
             self._fetched.add(buffer.data, parts, partial(self._release, buffer))
+            if received < SMALL_BYTES:
+                self._paced = self._loop.call_later(PACE_S, self._end_pace)
             self.pump()
         else:
             self._release(buffer)
+
+    def _end_pace(self) -> None:
+        """Ask on after a small answer: more calls have come meanwhile."""
+        self._paced = None
+        self.pump()
 
     def _release(self, buffer: Buffer) -> None:
         """Use a buffer again whose answer is done with: there is room for the next."""

@@ -247,3 +247,49 @@ async def test_what_nobody_asked_for_ends_the_connection() -> None:
     assert len(buffer) == 1
     connection.buffer_updated(1)
     assert ended == ["it sent what nobody asked for"]
+
+
+async def test_calls_that_come_after_a_small_answer_come_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A few calls are not worth a batch each: more is asked for once the pace is over."""
+    monkeypatch.setattr(broker, "PACE_S", 3600.0)
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        async with fetching(cluster) as lab:
+            await lab.until(1)
+            cluster.records(P0, [b"b"])
+            cluster.records(P0, [b"c"])
+            await lab.quiet(30)
+            (asked,) = lab.reader._brokers.values()
+            asked._paced.cancel()
+            asked._end_pace()
+            await lab.until(3)
+            assert [count for count in lab.batches if count] == [1, 2]
+
+
+async def test_the_first_call_after_a_pause_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its fetch is on its way already: the pace begins with an answer, not with a question."""
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        async with fetching(cluster) as lab:
+            await lab.until(1)
+            (asked,) = lab.reader._brokers.values()
+            await lab.until(holds=lambda: asked._paced is None and asked._receiving is not None)
+            monkeypatch.setattr(broker, "PACE_S", 3600.0)
+            cluster.records(P0, [b"b"])
+            await lab.until(2)
+            assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
+
+
+async def test_a_backlog_is_asked_for_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is worth a batch is followed at once."""
+    monkeypatch.setattr(broker, "PACE_S", 3600.0)
+    async with Cluster() as cluster:
+        for letter in b"abc":
+            cluster.records(P0, [bytes([letter]) * broker.SMALL_BYTES])
+        async with fetching(cluster, answer_bytes=8 * broker.SMALL_BYTES) as lab:
+            await lab.until(3)
+            assert len(lab.found[P0]) == 3
