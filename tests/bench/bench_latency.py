@@ -40,6 +40,10 @@ SETTLE_S = 5.0
 PROMISED = (2_000, 20_000)
 MOST = {alternatives.PLAIN_LOOP: (0.5, 0.25), alternatives.GO_EARLY: (2, 1)}
 """p99 as a multiple of a peer's, at most: floor and aim."""
+CPU_RATES = (200, 2_000)
+"""Rates at which the price of a batch of one call shows."""
+CPU_MOST = {alternatives.PLAIN_LOOP: (1, 0.5), alternatives.GO_EARLY: (4, 2)}
+"""CPU as a multiple of a peer's, at most: floor and aim."""
 PREPARED_PER_S = 100_000
 """Records that the load generator surely makes in a second, beside a busy broker."""
 STILL_S = 2.0
@@ -85,6 +89,8 @@ async def run(lab: Lab) -> list[Report]:
             report.rows.append(Row.of(f"{name}, {rate:,}/s", rounds))
         if rate in PROMISED:
             report.targets += _targets(delays, ours, rate)
+        if rate in CPU_RATES:
+            report.targets += _cpu_targets(delays, ours, rate)
     return [report]
 
 
@@ -110,6 +116,15 @@ def _targets(delays: dict[str, list[Delay]], ours: str, rate: int) -> list[Targe
         once = median(p99[f"{ours}, exactly once"])
         targets.append(Target(f"exactly once, p99 at {rate:,}/s", once, "ms", 150, 50, less=True))
     return targets
+
+
+def _cpu_targets(delays: dict[str, list[Delay]], ours: str, rate: int) -> list[Target]:
+    busy = {name: [delay[BUSY] for delay in rounds] for name, rounds in delays.items()}
+    return [
+        Target(f"CPU at {rate:,}/s / {peer}", ratio(busy[ours], busy[peer]), "x", *most, less=True)
+        for peer, most in CPU_MOST.items()
+        if peer in busy
+    ]
 
 
 def prepare_s(rate: int, seconds: int) -> float:

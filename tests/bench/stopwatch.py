@@ -88,7 +88,7 @@ def main(config: Path, steps_file: Path, report: Path) -> int:
 
         return noted
 
-    watched = import_module("stream.engine.worker_metrics").Watched
+    watched = import_module("stream.engine.worker_metrics").WorkerMetrics
     watched.taken = taken(watched.taken)
     for step, places in json.loads(steps_file.read_text()).items():
         for place in places:
