@@ -46,7 +46,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
 
 from stream.calls.call_batch import Outcome
-from stream.calls.direct_sends import DirectSends
 from stream.calls.settings import PublishSettings, TransactSettings
 from stream.core import kernels
 from stream.core.model.call import Rejected
@@ -55,6 +54,7 @@ from stream.kafka.batch import Partition
 from stream.kafka.batch_encoder import ID_HEADER, BatchEncoder, partitions_of
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
+from stream.kafka.produce.direct_sends import DirectSends
 from stream.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)

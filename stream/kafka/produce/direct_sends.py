@@ -9,7 +9,7 @@ Everything else stays aiokafka's. A batch is sent here only where its sender wou
 next turn, and its sender sees it as one of its own: sequence numbers, brokers with a request on
 its way, partitions that wait. An answer that is not plain success goes through aiokafka's handler,
 so errors, retries, leader moves and fencing are what they always were. Of aiokafka 0.14 this needs
-private names, which the tests of `tests/unit/calls/test_direct_sends.py` hold.
+private names, which the tests of `tests/unit/kafka/produce/test_direct_sends.py` hold.
 """
 
 import asyncio

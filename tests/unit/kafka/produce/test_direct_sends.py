@@ -1,4 +1,4 @@
-"""Promises of `stream.calls.direct_sends`, held with aiokafka's own producer and no broker."""
+"""Promises of sends in one turn, held with aiokafka's own producer and no broker."""
 
 import asyncio
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.produce import ProduceResponse_v7
 
-from stream.calls.direct_sends import DirectSends
+from stream.kafka.produce.direct_sends import DirectSends
 from tests.support.waiting import until
 
 PRODUCER_ID, EPOCH = 7, 1
