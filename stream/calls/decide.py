@@ -122,6 +122,8 @@ def _count(rulings: Rulings, calls: int, rule_names: RuleNames, tally: BatchTall
     passing = calls - len(rulings)
     if passing:
         tally.decisions[_PASSING] += passing
+    if not len(rulings):
+        return
     # Rule, trial and action (0 to 2) as one number each, so that one pass counts all labels.
     kinds = np.bincount((rulings.rules * 2 + rulings.simulated) * 4 + rulings.actions)
     for kind in np.flatnonzero(kinds).tolist():
@@ -139,6 +141,9 @@ def _deciding_numbers(
     batch: CallBatch, rulings: Rulings, plain: NDArray[np.int64]
 ) -> NDArray[np.bytes_]:
     """S16: the number that decided each ruled call, then the callers of the plain ones."""
+    # A quiet worker's batch is one innocent call: each NumPy call that is left out shows.
+    if not len(rulings):
+        return batch.callers.e164[plain].astype("S16", copy=False)
     keys = batch.callers.e164[rulings.calls]
     called = np.flatnonzero(rulings.roles == CALLEE)
     if len(called):
@@ -155,6 +160,8 @@ def _called_at_ms(batch: CallBatch, rulings: Rulings) -> NDArray[np.int64]:
 
 def _expires_at_s(rulings: Rulings, at_s_max: int) -> NDArray[np.int64]:
     """Return when each decision expires: with its deciding entry, at `at_s_max` at the latest."""
+    if not len(rulings):
+        return _NO_CALLS
     expires = np.full(len(rulings), NEVER, np.int64)
     by_list = np.flatnonzero(rulings.deciding >= 0)
     expires[by_list] = rulings.matches.expires_at_s[rulings.deciding[by_list]]

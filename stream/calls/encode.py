@@ -260,6 +260,9 @@ def _head(rule: str, verdict: Verdict, would: Verdict | None) -> bytes:
     )
 
 
+_NO_RULINGS: NDArray[np.int64] = np.zeros((8, 0), np.int64)
+_NO_MATCHES: NDArray[np.int64] = np.zeros((6, 0), np.int64)
+"""Most batches of a quiet worker have neither: columns of nothing are not made each time."""
 _ROOM, _REASON_ROOM = 1024, 384
 """Bytes reserved at first for a decision and for a reason: above the longest form of usual ones,
 so that the kernel is asked once. Too few cost a second run; memory not written to costs nothing."""
@@ -346,6 +349,8 @@ def _rows_of(numbers: Numbers | None, count: int) -> NDArray[np.uint8]:
 def _ruling_columns(columns: DecisionColumns, phrases: _Phrases) -> NDArray[np.int64]:
     """`rulings` as the kernel wants them."""
     rulings = columns.rulings
+    if not len(rulings):
+        return _NO_RULINGS
     # A ruling on trial flags or blocks: one that observed would be read as one that blocks.
     kinds = rulings.actions + 2 * rulings.simulated.astype(np.int64)
     return np.array(
@@ -385,6 +390,8 @@ def _answers(columns: DecisionColumns) -> NDArray[np.int64]:
 def _match_columns(rulings: Rulings) -> NDArray[np.int64]:
     """Return the reasons as the kernel wants them; an entry that does not expire has no time."""
     matches = rulings.matches
+    if not len(matches):
+        return _NO_MATCHES
     expires = np.where(matches.expires_at_s == 0, NO_TIME, matches.expires_at_s * 1000)
     return np.array(
         [

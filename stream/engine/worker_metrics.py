@@ -80,6 +80,7 @@ class WorkerMetrics:
             metrics.batch.labels, ("decode", "decide", "publish")
         )
         self._decisions = cache(self._counter_of)
+        self._calls = cache(metrics.calls.labels)
         metrics.register_up.set(0)
         metrics.kafka_up.set(0)
         metrics.ready.set(0)
@@ -128,7 +129,7 @@ class WorkerMetrics:
     def taken(self, raw: RawBatch) -> None:
         """Count a batch that was read."""
         for segment in raw.segments:
-            self.metrics.calls.labels(segment.partition.topic).inc(segment.stop - segment.start)
+            self._calls(segment.partition.topic).inc(segment.stop - segment.start)
 
     def decoded(self, raw: RawBatch, batch: CallBatch) -> None:
         """Check a decoded batch; log a topic in a wrong dialect once, with the likely one."""
@@ -219,9 +220,13 @@ class WorkerMetrics:
         for one, count in tally.outside.items():
             sure = "true" if one.confirmed else "false"
             metrics.outside.labels(one.list, one.reason, sure).inc(count)
-        metrics.unasked.inc(tally.unasked_calls)
-        metrics.unscanned.inc(tally.unscanned_calls)
-        metrics.bursts_forgotten.inc(tally.bursts_forgotten)
+        for counter, count in (
+            (metrics.unasked, tally.unasked_calls),
+            (metrics.unscanned, tally.unscanned_calls),
+            (metrics.bursts_forgotten, tally.bursts_forgotten),
+        ):
+            if count:
+                counter.inc(count)
         if tally.repeats_marked or tally.repeats_left_out:
             metrics.repeats.labels("marked").inc(tally.repeats_marked)
             metrics.repeats.labels("left_out").inc(tally.repeats_left_out)

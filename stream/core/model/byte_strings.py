@@ -30,10 +30,10 @@ class Texts(Sequence[bytes | None]):
         """The same texts, copied one behind the other."""
         held = list(texts)
         parts = [b"" if text is None else text for text in held]
-        sizes = np.fromiter((-1 if text is None else len(text) for text in held), np.int64)
-        ends = np.cumsum(np.maximum(sizes, 0))
+        sizes = np.array([-1 if text is None else len(text) for text in held], np.int64)
+        lengths = np.maximum(sizes, 0)
         joined = b"".join([*parts, bytes(PADDING)])
-        return cls(np.frombuffer(joined, np.uint8), ends - np.maximum(sizes, 0), sizes)
+        return cls(np.frombuffer(joined, np.uint8), np.cumsum(lengths) - lengths, sizes)
 
     def __len__(self) -> int:
         return len(self.starts)

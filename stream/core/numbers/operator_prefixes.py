@@ -55,6 +55,8 @@ def without_marks(callers: Numbers, country_of: Callable[[int], str]) -> Numbers
     Looks only at what is no number as it stands; where nothing behind the mark is one, it stays
     so. Changes the columns of `callers` in place.
     """
+    if not callers.other_texts:  # a batch of nothing but numbers, as nearly all are
+        return callers
     marks: dict[int, Mark] = {}
     others = dict(callers.other_texts)
     for row in np.flatnonzero(callers.kinds == Kind.INVALID).tolist():
