@@ -262,6 +262,7 @@ async def test_calls_that_come_after_a_small_answer_come_together(
             cluster.records(P0, [b"c"])
             await lab.quiet(30)
             (asked,) = lab.reader._brokers.values()
+            assert asked._paced is not None
             asked._paced.cancel()
             asked._end_pace()
             await lab.until(3)
