@@ -33,6 +33,8 @@ EACH_ADDRESS = 20_000
 AT_ONCE = 200
 """Connections that are opened at the same time."""
 CALLERS = numbers(INNOCENT)
+KAFKA_S = 60.0
+"""Wait for Kafka: the broker of a busy machine takes more than the default, and is no failure."""
 SAMPLE = 500
 """Questions while Kafka is away."""
 
@@ -157,6 +159,8 @@ async def opened(port: int, count: int) -> tuple[list[Caller], Round]:
             made.ms.append(1000 * (time.monotonic() - began_s))
             if status == 202:
                 kept.append(caller)
+            else:
+                caller.transport.close()
 
     await asyncio.gather(*(some() for _ in range(AT_ONCE)))
     return kept, made
@@ -178,7 +182,7 @@ async def run(size: Size, folder: Path, part: str = WHOLE) -> dict[str, Any]:
     assert open_files(size.connections) >= size.connections, "too few files: see ulimit -n"
     more = (
         f"serve.connections_max = {most}\nserve.idle_s_max = 3600\nserve.header_s_max = 600\n"
-        "serve.kafka_s_max = 5\n"
+        f"serve.kafka_s_max = {KAFKA_S}\n"
     )
     with servers() as (broker, redis):
         place = Place(folder, broker, redis.url(), more)
