@@ -445,7 +445,12 @@ class TransactionalPublisher:
                 f"our transactions ({self._settings.transactional_id}) were fenced off: {error!r}. "
                 "Another worker has our calls.instance_id, or the broker aborted for us"
             ) from error
-        except (KafkaError, SinkDown) as error:
+        except SinkDown as error:
+            # aiokafka has counted the records that the broker did not take. Each later transaction
+            # would be refused for the gap in their sequence; only a new producer begins at zero.
+            await self._abort(out, error)
+            raise SinkDown(f"{error}. The worker starts again with a new producer") from error
+        except KafkaError as error:
             await self._abort(out, error)
         self._observe(CallEvent.TRANSACTION_ABORTED)
         raise TransactionAborted("the transaction was aborted; its batch is read again")

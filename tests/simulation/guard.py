@@ -4,6 +4,7 @@ Clocks show virtual time and chance comes from the seed. What cannot be simulate
 kept: product code may swallow the error, but the history fails all the same.
 """
 
+import errno
 import fcntl
 import gc
 import os
@@ -30,6 +31,7 @@ from tests.simulation.loop import PROCESS, Process, VirtualLoop
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 _ORIGINALS = {name: getattr(time, name) for name in (*_CLOCKS, "sleep")} | {
     "urandom": os.urandom,
+    "posix_fallocate": os.posix_fallocate,
     "socket": socket.socket,
 }
 _FLOCK = fcntl.flock
@@ -58,13 +60,12 @@ class Seal:
 def sealed(loop: VirtualLoop) -> Iterator[Seal]:
     """Run the block with the loop's time and chance. Raises RealWorld at its end if it was broken.
 
-    Garbage is collected before it and after it, so that no finalizer runs at a moment of its own.
+    No garbage is collected meanwhile: no finalizer runs at a moment of its own.
     """
     seal = Seal()
     seal.broken += originals_held()
     chance = Random(loop.seed)
     state = random.getstate()
-    gc.collect()
     gc.disable()
     random.seed(loop.seed)
     try:
@@ -137,6 +138,10 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
     def process(*_: object, **__: object) -> None:
         seal.refuse("a real process was started")
 
+    def allocate(*place: Any) -> None:
+        _have_room()
+        _ORIGINALS["posix_fallocate"](*place)
+
     def submit(_: ThreadPoolExecutor, job: Any, *args: Any, **more: Any) -> "Future[Any]":
         """Run a job of a pool of threads here and now."""
         future: Future[Any] = Future()
@@ -168,7 +173,8 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
         # It parses its own package's metadata for each client, 2 ms each: a fifth of a history.
         patch.object(redis.utils, "get_lib_version", _LIBRARY),
         # A process that is killed leaves what it wrote: nothing here is lost with the power.
-        patch.object(os, "fsync", lambda _: None),
+        patch.object(os, "fsync", lambda _: _have_room()),
+        patch.object(os, "posix_fallocate", allocate),
         # It asks the machine for its address, and a library for the time.
         patch.object(uuid, "uuid1", uuid.uuid4),
         patch.object(subprocess.Popen, "__init__", process),
@@ -182,3 +188,10 @@ def _let_go(locks: dict[int, int]) -> None:
         with suppress(OSError):
             if os.fstat(handle).st_ino == inode:
                 _FLOCK(handle, fcntl.LOCK_UN)
+
+
+def _have_room() -> None:
+    """Raise what a full disk raises, where the process that runs now has one."""
+    process = PROCESS.get()
+    if process is not None and process.disk_full:
+        raise OSError(errno.ENOSPC, "No space left on device")

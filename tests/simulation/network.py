@@ -1,7 +1,9 @@
 """The network of a simulation: connections in memory that misbehave as real ones do.
 
 Bytes arrive late, in pieces and in order; a connection is cut at any byte. A link between two hosts
-can be blocked: what is sent waits, as TCP sends it again, and arrives when the link is back.
+can be blocked, in one direction too: what is sent waits, as TCP sends it again, and arrives when
+the link is back. It can be slow. A connection can be forgotten by what lies between: nothing passes
+any more, and nobody hears of it.
 """
 
 import asyncio
@@ -68,7 +70,7 @@ class Pipe(asyncio.Transport):
         self.link = _link(ours[0], theirs[0])
         self.context: Context = copy_context()
         self.process: Process | None = self.context.get(PROCESS)
-        self.closing = self.dead = self.silent = False
+        self.closing = self.dead = self.silent = self.forgotten = False
         self._arrives_s = 0.0
         self._paused = False
         self._unread: list[bytes | _Sign] = []
@@ -88,11 +90,16 @@ class Pipe(asyncio.Transport):
             piece, rest = rest[:size], rest[size:]
             self._send(piece)
         if weather.cut and rng.random() < weather.cut:
-            self.loop.note("cut", f"{self.host}:{self.port}-{self.peer.host}:{self.peer.port}")
+            self.loop.note("cut", self)
             self.cut()
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}-{self.peer.host}:{self.peer.port}"
+
     def _send(self, what: bytes | _Sign) -> None:
-        weather = self.network.weather
+        if self.forgotten:
+            return
+        weather = self.network.slowed.get(self.link, self.network.weather)
         at_s = self.loop.time() + self.loop.rng.expovariate(1 / weather.delay_s)
         if isinstance(what, bytes):
             at_s += len(what) / weather.bytes_s
@@ -109,7 +116,9 @@ class Pipe(asyncio.Transport):
 
     def arrive(self, what: bytes | _Sign) -> None:
         """Take what the link brings, unless it is blocked or nobody lives here any more."""
-        if self.link in self.network.blocked or self.held:
+        if self.forgotten:
+            return
+        if (self.peer.host, self.host) in self.network.blocked or self.held:
             self.held.append(what)
         elif self.dead:
             return
@@ -153,6 +162,7 @@ class Pipe(asyncio.Transport):
 
     def cut(self) -> None:
         """Break the connection for both, with what is on its way."""
+        self.network.cuts += 1
         for end in (self, self.peer):
             self.loop.call_soon(end._lose, ConnectionResetError("cut"), context=end.context)
 
@@ -255,6 +265,10 @@ class Network:
         self.loop, self.weather = loop, weather
         self.listening: dict[tuple[str, int], Listening] = {}
         self.blocked: dict[tuple[str, str], asyncio.Future[None]] = {}
+        """Ways on which nothing passes: from a host to a host."""
+        self.slowed: dict[tuple[str, str], Weather] = {}
+        """Links between two hosts that have a weather of their own."""
+        self.cuts = 0
         self.off: set[str] = set()
         self.pipes: dict[Pipe, None] = {}
         self._port = 20_000
@@ -273,8 +287,9 @@ class Network:
             async with asyncio.timeout(_SYN_S):
                 # There and back, again where the way is blocked or the host is off.
                 await asyncio.sleep(self.loop.rng.expovariate(0.5 / self.weather.delay_s))
-                while (way := self.blocked.get(_link(ours[0], host))) is not None:
-                    await asyncio.wait([way])
+                ways = ((ours[0], host), (host, ours[0]))
+                while shut := [self.blocked[way] for way in ways if way in self.blocked]:
+                    await asyncio.wait(shut)
                 if host in self.off:
                     await asyncio.sleep(_SYN_S)
         except TimeoutError as error:
@@ -291,20 +306,38 @@ class Network:
         here.connection_made(client)
         return client, here
 
-    def block(self, one: str, other: str) -> None:
-        """Let nothing pass between two hosts."""
-        self.loop.note("block", one, other)
-        self.blocked.setdefault(_link(one, other), self.loop.create_future())
+    def block(self, one: str, other: str, *, both: bool = True) -> None:
+        """Let nothing pass from one host to another; `both`: nor back."""
+        self.loop.note("block", one, other, "" if both else "one way")
+        for way in ((one, other), (other, one))[: 1 + both]:
+            self.blocked.setdefault(way, self.loop.create_future())
 
     def heal(self, one: str, other: str) -> None:
-        """Let pass what was held back, and what comes."""
-        way = self.blocked.pop(_link(one, other), None)
-        if way is None:
-            return
-        self.loop.note("heal", one, other)
-        way.set_result(None)
-        for pipe in [pipe for pipe in self.pipes if pipe.link == _link(one, other)]:
-            pipe.released()
+        """Let pass what was held back, and what comes, in both directions."""
+        for source, target in ((one, other), (other, one)):
+            way = self.blocked.pop((source, target), None)
+            if way is None:
+                continue
+            self.loop.note("heal", source, target)
+            way.set_result(None)
+            for pipe in [pipe for pipe in self.pipes if pipe.host == target]:
+                if pipe.peer.host == source:
+                    pipe.released()
+
+    def slow(self, one: str, other: str, weather: Weather) -> None:
+        """Give a link a weather of its own."""
+        self.loop.note("slow", one, other, weather)
+        self.slowed[_link(one, other)] = weather
+
+    def hurry(self, one: str, other: str) -> None:
+        """Let a link be as the others."""
+        self.loop.note("hurry", one, other)
+        self.slowed.pop(_link(one, other), None)
+
+    def forget(self, pipe: Pipe) -> None:
+        """Let nothing pass on a connection any more; neither end learns of it."""
+        self.loop.note("forget", pipe)
+        pipe.forgotten = pipe.peer.forgotten = True
 
     def answers(self, host: str) -> bool:
         """Return whether a kernel answers at `host`."""
@@ -319,6 +352,7 @@ class Network:
         self.weather = replace(self.weather, cut=0.0, bytes_s=1e9)
         for one, other in list(self.blocked):
             self.heal(one, other)
+        self.slowed.clear()
         self.off.clear()
 
     def leave_behind(self) -> None:

@@ -16,8 +16,12 @@ from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
+from tests.simulation import faults
+from tests.simulation.history import History
 from tests.simulation.kafka.cluster import View, slot_of
+from tests.simulation.kafka.errors import Code
 from tests.simulation.kafka.groups import Group
+from tests.simulation.plan import Plan, Swarm
 from tests.simulation.store.ensemble import Ensemble, StorePace
 from tests.simulation.worker import settings_for
 from tests.simulation.world import World
@@ -179,3 +183,14 @@ def test_a_list_that_is_withdrawn_and_made_again_is_empty_at_once(tmp_path):
         return left
 
     assert World(1).run(main) == [0] * 20
+
+
+def test_records_refused_in_a_transaction_do_not_stop_those_after_it(monkeypatch):
+    """The producer has counted them, the broker has not: only a new producer can go on.
+
+    Seed 93: each transaction after it was aborted for the gap, for ever, and nothing was decided.
+    """
+    monkeypatch.setattr(faults, "_REFUSED", ((0, Code.TOPIC_AUTHORIZATION_FAILED),))
+    plan = replace(Plan.of(1), swarm=Swarm(refuse=2.0), exactly_once=True, workers=1, lists=None)
+    result = History(plan).run()
+    assert result.calls

@@ -222,6 +222,82 @@ def test_a_blocked_link_delivers_when_it_is_back():
     assert 20 < run(main) < 21
 
 
+def test_a_link_that_is_blocked_one_way_lets_the_other_pass():
+    """What a host says arrives, and it hears nothing."""
+
+    async def main(world: World) -> float:
+        await _served(world)
+        reader, writer = await asyncio.open_connection("server", 80)
+        world.network.block("server", "here", both=False)
+        writer.write(b"x")
+        world.loop.call_later(20, world.network.heal, "here", "server")
+        assert await reader.readexactly(1) == b"x"
+        writer.close()
+        return world.loop.past_s
+
+    assert 20 < run(main) < 21
+
+
+def test_a_slow_link_is_slow_until_it_hurries():
+    """Three seconds for three bytes at one byte a second; then none."""
+
+    async def main(world: World) -> float:
+        await _served(world)
+        reader, writer = await asyncio.open_connection("server", 80)
+        world.network.slow("here", "server", Weather(0.001, 0.0, 0.0, 1.0))
+        writer.write(b"xxx")
+        await reader.readexactly(3)
+        slow_s = world.loop.past_s
+        world.network.hurry("server", "here")
+        writer.write(b"x")
+        await reader.readexactly(1)
+        writer.close()
+        assert world.loop.past_s - slow_s < 1
+        return slow_s
+
+    assert run(main) > 3
+
+
+def test_a_connection_that_was_forgotten_says_nothing():
+    """Neither an answer nor an end comes; a new connection is none of it."""
+
+    async def main(world: World) -> None:
+        await _served(world)
+        reader, lost = await asyncio.open_connection("server", 80)
+        (pipe,) = world.network.connections("here")
+        world.network.forget(pipe)
+        lost.write(b"x")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(600):
+                await reader.readexactly(1)
+        reader, writer = await asyncio.open_connection("server", 80)
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
+        lost.close()
+        writer.close()
+
+    run(main)
+
+
+def test_each_process_has_a_clock_of_its_own():
+    """The time of day jumps and drifts; the monotonic clock does not."""
+
+    async def main(world: World) -> tuple[float, float]:
+        process = world.process("server")
+        process.clock.off_s, process.clock.drift = -3600.0, 0.5
+
+        async def look() -> tuple[float, float]:
+            await asyncio.sleep(10)
+            return time.time(), time.monotonic()
+
+        theirs, monotonic = await process.run(look())
+        return theirs - time.time(), monotonic - time.monotonic()
+
+    off_s, monotonic_s = run(main)
+    assert off_s == pytest.approx(-3595.0)
+    assert monotonic_s == 0.0
+
+
 @pytest.mark.parametrize("reset", [True, False])
 def test_a_dead_process_resets_its_connections_or_is_silent(reset):
     """A kernel that lives resets; a host without power says nothing until it is up again."""

@@ -19,7 +19,7 @@ from stream.core.model.agreement import Agreements
 from stream.core.model.errors import Fault
 from stream.ops.kernels import KernelStatus
 from stream.services.worker import _Worker
-from tests.simulation.loop import Process
+from tests.simulation.loop import Clock, Process
 from tests.simulation.world import World
 
 AGAIN_S = 1.0
@@ -91,6 +91,10 @@ class Worker:
     ) -> None:
         self.world, self.name, self.settings = world, name, settings
         self.ended = self.lives = 0
+        self.clock = Clock()
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when a life ends by a fault."""
+        self._disk_full = False
         self._blocklists, self._bug, self._new_lists = blocklists, bug, lists
         self._process: Process | None = None
         self._service: _Worker | None = None
@@ -106,6 +110,16 @@ class Worker:
         """True if its process is stopped where it is."""
         return self._process is not None and self._process.alive and self._process.paused
 
+    @property
+    def stands(self) -> str:
+        """How far it is, in a word."""
+        if not self.runs:
+            return "gone"
+        source = self._service._source if self._service is not None else None
+        if self.paused or source is None:
+            return "paused" if self.paused else "starting"
+        return "revoking" if source.revoking else "reading" if source.assigned else "joining"
+
     def knows(self, topic: str) -> bool:
         """Return whether this life has read the topic: its id is known from then on."""
         source = self._service._source if self._service is not None else None
@@ -119,7 +133,20 @@ class Worker:
         self.lives += 1
         self.world.loop.note("start", self.name)
         self._process = process = self.world.process(self.name)
+        process.clock, process.disk_full = self.clock, self._disk_full
         process.run(self._life(process))
+
+    def configure(self, **calls: Any) -> None:
+        """Let the next life have other settings of the section `[calls]`."""
+        self.settings = replace(self.settings, calls=replace(self.settings.calls, **calls))
+
+    def disk_full(self, full: bool) -> None:
+        """Let there be no room on its disk, or room again."""
+        if full != self._disk_full:
+            self.world.loop.note(self.name, "has a full disk" if full else "has room on its disk")
+        self._disk_full = full
+        if self._process is not None:
+            self._process.disk_full = full
 
     def stop(self) -> None:
         """Ask it to end in order, as SIGTERM does."""
@@ -159,6 +186,7 @@ class Worker:
             await service._until_stopped()
         except Fault as fault:
             self.ended += 1
+            self.on_end()
             self.world.loop.note(self.name, "ended:", type(fault).__name__, fault)
         except Exception as error:  # noqa: BLE001 - a bug of any kind is what we look for
             if self.world.loop.is_running():  # else the history is over, and is put away

@@ -172,6 +172,15 @@ class Broker:
         first = view.brokers[0] if view.brokers else -1
         return asked.RESPONSE_TYPE(0, brokers, "simulated", first, topics, *more)
 
+    def _refused(self, api: int) -> Code:
+        """Return the error with which this question is answered, if it is to be refused."""
+        codes = self._cluster.refusals[api]
+        if not codes:
+            return Code.NONE
+        code = codes.pop()
+        self._loop.note(self._process.name, "refuses", api, code.name)
+        return code
+
     def _not_led(self, name: tuple[str, int]) -> Code:
         led = self._cluster.find(name)
         if led is None:
@@ -185,9 +194,14 @@ class Broker:
         await asyncio.sleep(self._rng.expovariate(1 / pace.replicate_s))
         topics = []
         for topic, partitions in asked.topics:
-            rows = []
+            rows: list[Any] = []
             for number, content in partitions:
+                refused = self._refused(0)
+                if refused and refused is not Code.REQUEST_TIMED_OUT:
+                    rows.append((number, refused, -1, -1, 0))
+                    continue
                 code, first = self._append((topic, number), content, asked.transactional_id)
+                code = code or refused
                 rows.append((number, code, first, -1, 0))
             topics.append((topic, rows))
         self._cluster.wake()
@@ -201,7 +215,10 @@ class Broker:
         if code := self._not_led(name):
             return code, -1
         if transactional_id:
-            (producer,) = struct.unpack_from(">q", content, 43)
+            producer, epoch = struct.unpack_from(">qh", content, 43)
+            led = self._cluster.find(name)
+            if led is not None and led.log.is_fenced(producer, epoch):
+                return Code.INVALID_PRODUCER_EPOCH, -1
             if not self._cluster.transactions.holds(transactional_id, producer, name):
                 return Code.INVALID_TXN_STATE, -1
         led = self._cluster.find(name)
@@ -223,7 +240,7 @@ class Broker:
         for topic, partitions in asked.topics:
             rows: list[Any] = []
             for number, epoch, first, _, bytes_max in partitions:
-                code = self._not_led((topic, number))
+                code = self._not_led((topic, number)) or self._refused(1)
                 led = self._cluster.find((topic, number))
                 if code or led is None:
                     rows.append((number, code, -1, -1, -1, [], -1, b""))
@@ -340,18 +357,29 @@ class Broker:
         return asked.RESPONSE_TYPE(*throttle, rows)
 
     async def _commit(self, asked: Any, host: str) -> Any:
-        code = self._not_coordinated(asked.consumer_group)
+        code = self._not_coordinated(asked.consumer_group) or self._refused(8)
         if not code:
-            code = self._cluster.group(asked.consumer_group).commit(asked)
-        topics = [(topic, [(row[0], code) for row in rows]) for topic, rows in asked.topics]
-        return asked.RESPONSE_TYPE(0, topics)
+            code = self._cluster.group(asked.consumer_group).commit(asked, self._knows)
+        return asked.RESPONSE_TYPE(0, self._told(asked.topics, code))
+
+    def _knows(self, name: tuple[str, int]) -> bool:
+        """Return whether there is such a partition, as far as this broker knows."""
+        return self._cluster.views[self._node].partition(name) != (-1, -1)
+
+    def _told(self, topics: Any, code: Code) -> list[Any]:
+        """Return the answer about positions: none is taken of a partition that is not there."""
+        unknown = Code.UNKNOWN_TOPIC_OR_PARTITION
+        return [
+            (topic, [(row[0], code if self._knows((topic, row[0])) else unknown) for row in rows])
+            for topic, rows in topics
+        ]
 
     async def _committed(self, asked: Any, host: str) -> Any:
         # As Kafka since version 2 of this request: an error of the group stands alone, with no
         # partition beside it.
         flexible = asked.API_VERSION >= 6
         tags: tuple[Any, ...] = ({},) if flexible else ()
-        if code := self._not_coordinated(asked.consumer_group):
+        if code := self._not_coordinated(asked.consumer_group) or self._refused(9):
             return asked.RESPONSE_TYPE(0, [], code, *tags)
         group_ = self._cluster.group(asked.consumer_group)
         topics: list[Any] = []
@@ -371,14 +399,14 @@ class Broker:
 
     async def _init(self, asked: Any, host: str) -> Any:
         name = asked.transactional_id
-        if name and (code := self._not_coordinated(name)):
+        if name and (code := self._not_coordinated(name) or self._refused(22)):
             return asked.RESPONSE_TYPE(0, code, -1, -1)
         found = self._cluster.transactions.init(name, asked.transaction_timeout_ms)
         return asked.RESPONSE_TYPE(0, *found)
 
     async def _add_partitions(self, asked: Any, host: str) -> Any:
         names = [(topic, number) for topic, numbers in asked.topics for number in numbers]
-        code = self._not_coordinated(asked.transactional_id)
+        code = self._not_coordinated(asked.transactional_id) or self._refused(24)
         if not code and any(self._cluster.find(name) is None for name in names):
             code = Code.UNKNOWN_TOPIC_OR_PARTITION
         code = code or self._cluster.transactions.add(asked, names)
@@ -388,20 +416,20 @@ class Broker:
         return asked.RESPONSE_TYPE(0, topics)
 
     async def _add_offsets(self, asked: Any, host: str) -> Any:
-        code = self._not_coordinated(asked.transactional_id)
+        code = self._not_coordinated(asked.transactional_id) or self._refused(25)
         code = code or self._cluster.transactions.add(asked, group=asked.group_id)
         return asked.RESPONSE_TYPE(0, code)
 
     async def _end(self, asked: Any, host: str) -> Any:
-        code = self._not_coordinated(asked.transactional_id)
+        code = self._not_coordinated(asked.transactional_id) or self._refused(26)
         return asked.RESPONSE_TYPE(0, code or self._cluster.transactions.end(asked))
 
     async def _commit_in_transaction(self, asked: Any, host: str) -> Any:
         # The group's coordinator, which trusts the producer's id as far as its epoch goes.
-        code = self._not_coordinated(asked.group_id)
+        code = self._not_coordinated(asked.group_id) or self._refused(28)
         code = code or self._cluster.transactions.check_member(asked)
         if not code:
             pending = self._cluster.group(asked.group_id).pending
-            pending.setdefault(asked.producer_id, {}).update(positions_of(asked.topics))
-        topics = [(topic, [(row[0], code) for row in rows]) for topic, rows in asked.topics]
-        return asked.RESPONSE_TYPE(0, topics)
+            positions = positions_of(asked.topics, self._knows)
+            pending.setdefault(asked.producer_id, {}).update(positions)
+        return asked.RESPONSE_TYPE(0, self._told(asked.topics, code))

@@ -5,7 +5,7 @@ knows. A broker that dies is noticed after a while; until then its partitions ha
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from random import Random
 from uuid import UUID
 from zlib import crc32
 
+from tests.simulation.kafka.errors import Code
 from tests.simulation.kafka.groups import Group
 from tests.simulation.kafka.partition_log import PartitionLog
 from tests.simulation.kafka.transactions import ABORT_CHECK_S, Phase, Transaction, Transactions
@@ -94,6 +95,8 @@ class Cluster:
         self.loading_s: dict[int, float] = {}
         self.upset: Counter[int] = Counter()
         """Number of next questions, by their API key, that end their connection instead."""
+        self.refusals: defaultdict[int, list[Code]] = defaultdict(list)
+        """Errors with which next questions are answered, by their API key."""
         self._news: dict[asyncio.Future[None], None] = {}
         self._nodes = range(nodes)
         self.loop.call_later(ABORT_CHECK_S, self._look, context=Context())
@@ -107,10 +110,20 @@ class Cluster:
 
     def create(self, name: str, partitions: int) -> None:
         """Make a topic; one of the name that was there is deleted."""
+        if name in self.topics:
+            self.delete(name)
         leaders = [self._some(self.alive()) for _ in range(partitions)]
         topic_id = UUID(int=self.rng.getrandbits(128), version=4)
         self.topics[name] = Topic(name, topic_id, [Led(leader) for leader in leaders])
         self.loop.note("topic", name, f"with {partitions} partitions")
+        self._tell()
+
+    def delete(self, name: str) -> None:
+        """Delete a topic. Groups forget its positions when their coordinators learn of it."""
+        del self.topics[name]
+        self.loop.note("delete", name)
+        for group in self.groups.values():
+            self._later(self.pace.tell_s, partial(group.forget, name))
         self._tell()
 
     def add_partitions(self, name: str, partitions: int) -> None:

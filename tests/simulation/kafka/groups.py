@@ -120,7 +120,8 @@ class Group:
             self.leader = name
         if known.name in self._current:
             self._current = {*self._current, name}
-        same = member.metadata == known.metadata and member.protocol == known.protocol
+        # As in Kafka 4.1: what it subscribes to may have changed, and nobody assigns again.
+        same = member.protocol == known.protocol
         if self.state is State.STABLE and same:
             # The name of the leader before: so this member, if it led, does not assign again.
             self._write()
@@ -311,8 +312,8 @@ class Group:
 
     # Positions.
 
-    def commit(self, asked: Any) -> Code:
-        """Commit positions of a member, or of nobody in an empty group."""
+    def commit(self, asked: Any, knows: Callable[[tuple[str, int]], bool]) -> Code:
+        """Commit positions of a member, or of nobody in an empty group, where `knows` says so."""
         name, generation = asked.consumer_id, asked.consumer_group_generation_id
         if generation < 0 and not self.members:
             code = Code.NONE
@@ -323,8 +324,14 @@ class Group:
             if self.state is not State.PREPARING or not _waits(self.members[name].joining):
                 self._heard(self.members[name])
         if not code:
-            self.offsets |= positions_of(asked.topics)
+            self.offsets |= positions_of(asked.topics, knows)
         return code
+
+    def forget(self, topic: str) -> None:
+        """Forget the positions of a topic that was deleted, of open transactions too."""
+        for held in (self.offsets, *self.pending.values()):
+            for name in [name for name in held if name[0] == topic]:
+                del held[name]
 
     def is_pending(self, partition: tuple[str, int]) -> bool:
         """Return whether a transaction that has not ended yet has a position for it."""
@@ -365,12 +372,13 @@ class Group:
             self._heard(member)
 
 
-def positions_of(topics: Any) -> Offsets:
-    """Return the positions that a request names."""
+def positions_of(topics: Any, knows: Callable[[tuple[str, int]], bool]) -> Offsets:
+    """Return the positions that a request names, of partitions that are there."""
     return {
         (topic, partition): (offset, metadata)
         for topic, partitions in topics
         for partition, offset, metadata in partitions
+        if knows((topic, partition))
     }
 
 

@@ -83,6 +83,11 @@ class PartitionLog:
             self.open.setdefault(producer, first)
         return Code.NONE, first
 
+    def is_fenced(self, producer: int, epoch: int) -> bool:
+        """Return whether a later epoch of the producer is known."""
+        state = self.producers.get(producer)
+        return state is not None and epoch < state.epoch
+
     def _judge(self, producer: int, epoch: int, sequence: int, delta: int) -> tuple[Code, int]:
         """Return what is wrong with a batch of an idempotent producer, or where it lies already."""
         state = self.producers.get(producer)
@@ -156,6 +161,13 @@ class PartitionLog:
             if not batch.control and batch.time_ms >= time_ms:
                 return batch.first, batch.time_ms
         return -1, -1
+
+    def truncate(self, offset: int) -> None:
+        """Lose what lies from `offset` on: a replica leads that never had it."""
+        self.batches = [batch for batch in self.batches if batch.last < offset]
+        self.open = {producer: first for producer, first in self.open.items() if first < offset}
+        self.aborted = [one for one in self.aborted if one[2] < offset]
+        self.producers.clear()
 
     def forget_before(self, offset: int) -> None:
         """Delete what lies before `offset`, as retention does."""

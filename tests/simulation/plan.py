@@ -1,0 +1,162 @@
+"""A plan: all that a seed draws before a history begins.
+
+Swarm testing: a seed draws which kinds of fault there are at all, and how often each. So some
+histories have one kind alone and often, which a mixture of all would drown.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from random import Random
+
+from tests.simulation.kafka.cluster import Pace
+from tests.simulation.listing import ListPlan
+from tests.simulation.network import Weather
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """The faults of one history: for each kind the mean time between two in seconds; 0: never."""
+
+    broker_kill: float = 0.0
+    broker_power: float = 0.0
+    leader_move: float = 0.0
+    coordinator_move: float = 0.0
+    hang_up: float = 0.0
+    refuse: float = 0.0
+    link_block: float = 0.0
+    link_deaf: float = 0.0
+    link_slow: float = 0.0
+    half_open: float = 0.0
+    worker_kill: float = 0.0
+    worker_power: float = 0.0
+    worker_pause: float = 0.0
+    worker_stop: float = 0.0
+    scale: float = 0.0
+    upgrade: float = 0.0
+    clock: float = 0.0
+    disk: float = 0.0
+    partitions: float = 0.0
+    retention: float = 0.0
+    topic_again: float = 0.0
+    unclean: float = 0.0
+
+    @classmethod
+    def drawn(cls, rng: Random) -> "Swarm":
+        """Draw about a fifth of the kinds. Topics change rarely, as they do."""
+        means = {one.name: rng.uniform(1.0, 8.0) for one in fields(cls) if rng.random() < 0.2}
+        if rng.random() < 0.5:
+            means.pop("topic_again", None)
+        for kind in ASKED_FOR:
+            means.pop(kind, None)
+        return cls(**means)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the kinds that there are."""
+        return [one.name for one in fields(self) if getattr(self, one.name)]
+
+
+ASKED_FOR = ("unclean",)
+"""Kinds that no seed draws: Kafka loses acknowledged records there, as an operator allowed it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a seed draws before a history begins."""
+
+    seed: int
+    swarm: Swarm
+    weather: Weather
+    pace: Pace
+    exactly_once: bool
+    named: bool
+    workers: int
+    faults_s: float
+    batches: int
+    turn_s: float
+    lists: ListPlan | None = None
+    """None: the lists are fixed."""
+    changes: tuple[int, ...] = ()
+    """What it was changed by, one after the other, since it was drawn."""
+
+    @classmethod
+    def called(cls, name: str, asked_for: Sequence[str] = ()) -> "Plan":
+        """Return the plan of a name: a seed, and what it was changed by (`48.3.9`)."""
+        seed, *changes = map(int, name.split("."))
+        plan = cls.of(seed)
+        for change in changes:
+            plan = plan.changed(change)
+        return replace(plan, swarm=replace(plan.swarm, **dict.fromkeys(asked_for, 4.0)))
+
+    @property
+    def name(self) -> str:
+        """The name by which it is played again."""
+        return ".".join(map(str, (self.seed, *self.changes)))
+
+    @property
+    def order(self) -> int:
+        """The seed of the history's own chance."""
+        return Random(self.name).getrandbits(64) if self.changes else self.seed
+
+    def changed(self, change: int) -> "Plan":
+        """Return it with one or two kinds of fault more, less or rarer, and in another order."""
+        rng = Random(f"{self.name}.{change}")
+        kinds = [one.name for one in fields(Swarm) if one.name not in ASKED_FOR]
+        means = {
+            kind: 0.0 if rng.random() < 0.3 else rng.uniform(0.5, 8.0)
+            for kind in rng.sample(kinds, rng.randint(1, 2))
+        }
+        return replace(
+            self, swarm=replace(self.swarm, **means), changes=(*self.changes, change)
+        ).fitting()
+
+    @classmethod
+    def of(cls, seed: int) -> "Plan":
+        """Draw the plan of a seed."""
+        rng = Random(seed)
+        return cls(
+            seed=seed,
+            swarm=Swarm.drawn(rng),
+            weather=Weather(
+                delay_s=rng.choice((0.0002, 0.001, 0.01)),
+                pieces=rng.choice((0.0, 0.3, 0.9)),
+                cut=rng.choice((0.0, 0.0, 0.002, 0.01)),
+                bytes_s=rng.choice((1e9, 1e9, 1e5)),
+            ),
+            pace=Pace(
+                notice_s=rng.choice((0.2, 1.0, 5.0)),
+                tell_s=rng.choice((0.01, 0.1, 0.5)),
+                mark_s=rng.choice((0.002, 0.02, 0.2)),
+            ),
+            exactly_once=rng.random() < 0.5,
+            named=rng.random() < 0.5,
+            workers=rng.choice((1, 2, 2, 3)),
+            faults_s=rng.choice((8.0, 15.0)),
+            batches=rng.choice((20, 40)),
+            turn_s=rng.choice((0.0, 0.0, 0.00002, 0.0002)),
+            lists=ListPlan.of(seed),
+        ).fitting()
+
+    def fitting(self) -> "Plan":
+        """Return it without faults that changing lists do not know yet."""
+        # Their verdicts are judged by the time that a decision says, and their files by promises.
+        swarm = self.swarm if self.lists is None else replace(self.swarm, clock=0.0, disk=0.0)
+        return replace(self, swarm=swarm)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Names of the kinds of fault that there are."""
+        return self.swarm.kinds + (self.lists.faults.kinds if self.lists is not None else [])
+
+    def without(self) -> Iterator["Plan"]:
+        """Yield plans that have one kind of fault less."""
+        for kind in self.swarm.kinds:
+            yield replace(self, swarm=replace(self.swarm, **{kind: 0.0}))
+        if self.lists is not None:
+            yield from (replace(self, lists=lists) for lists in self.lists.without())
+
+    def __str__(self) -> str:
+        lists = "lists that change" if self.lists is not None else "fixed lists"
+        delivery = "exactly once" if self.exactly_once else "at least once"
+        kinds = ", ".join(self.kinds) or "no faults"
+        return f"seed {self.name}: {self.workers} workers, {delivery}, {lists}: {kinds}"
