@@ -172,6 +172,48 @@ def test_impossible_limits_are_refused(fields) -> None:
         GateLimits(**fields)
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        *(("shrink_percent_max", 100), ("bad_rows_percent_max", 100)),
+        ("grow_percent_max", 1_000_000),
+        *(("shrink_few", 10**9), ("grow_few", 10**9), ("bad_rows_few", 10**9)),
+    ],
+)
+def test_the_largest_limit_is_one_and_the_next_is_none(name, most) -> None:
+    """The error has the key, the range and the value."""
+    assert getattr(GateLimits(**{name: most}), name) == most
+    with pytest.raises(ValueError, match=f"^{name} must be 0 to {most}, not {most + 1}$"):
+        GateLimits(**{name: most + 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"sha256": "a" * 64}, "sha256 aaaaaaaaaaaa..."),
+        ({"as_of_s": 3766}, "made 1,234 s before the accepted version"),
+        ({"good": 0}, "no row at all"),
+        ({"good": 0, "expired": 1500}, "all of 1,500 entries are over"),
+        ({"good": 4000, "bad": 1200}, "1,200 of 5,200 rows were rejected"),
+        ({"lost": 301}, "301 of 1,000 numbers would go"),
+        ({"gained": 1001}, "1,001 numbers would come to 1,000"),
+        ({"rows": {GateReason.ALLOW_LISTED: 1234}}, "1,234 rows"),
+    ],
+)
+def test_a_finding_has_the_figures_that_a_person_decides_by(fields, detail) -> None:
+    """A person releases or rejects a version by these, without the file."""
+    (finding,) = decide(seen(**fields), LAST, LIMITS).findings
+    assert finding.detail == detail
+
+
+def test_what_is_unknown_exceeds_no_limit() -> None:
+    """Of a filter nobody knows how many numbers come and go: the strictest limits let it pass."""
+    strict = GateLimits(shrink_percent_max=0, shrink_few=0, grow_percent_max=0, grow_few=0)
+    assert decide(seen(lost=None, gained=None), LAST, strict).verdict is ACCEPTED
+    assert decide(seen(lost=1), LAST, strict).reason is GateReason.SHRUNK
+    assert decide(seen(gained=1), LAST, strict).reason is GateReason.GROWN
+
+
 def test_what_never_goes_live_is_of_rows() -> None:
     """Emergency numbers, own numbers and short prefixes are left out even of a released version."""
     assert set(OF_ROWS) > NEVER_LIVE

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from stream.core.filters.matches import Matches
+from stream.core.model.agreement import Agreements, Terms
 from stream.core.model.decision import Action
-from stream.core.policy.policy import ListPolicy, PolicySettings, compile_policy
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded, compile_policy
 from stream.core.policy.policy_columns import PolicyColumns, judge
+from tests.support.agreements import agreement
+from tests.support.builders import NOW_S
 
 SURE, MAYBE = (0, True), (0, False)
 TWO_AGREE = [ListPolicy(agree_min=2), ListPolicy(action=Action.OBSERVE)]
@@ -91,3 +94,38 @@ def test_a_missing_list_may_not_block_everyone():
         PolicySettings(unasked=Action.BLOCK)
     with pytest.raises(ValueError, match="decision_ttl_s"):
         PolicySettings(decision_ttl_s=0)
+
+
+def test_a_number_is_blocked_when_enough_countries_list_it():
+    """Two of one country's lists are one country; what nothing confirms does not count.
+
+    Each row of a batch is counted by itself, whichever country comes first.
+    """
+    names = ("KH/a", "KH/b", "LA/x", "MM/x")
+    terms = Terms(Action.BLOCK, unconfirmed=Action.OBSERVE, countries_min=2)
+    agreed = Agreements((agreement("mekong", names, terms=terms),))
+    rules = PolicyColumns.of(compile_bounded(PolicySettings(), names, agreed, "TH", NOW_S))
+    held = [
+        ({"LA/x": True}, False),
+        ({"KH/a": True}, False),
+        ({"KH/a": True, "KH/b": True}, False),
+        ({"KH/a": True, "KH/b": True, "LA/x": True}, True),
+        ({"KH/b": True, "LA/x": True}, True),
+        ({"KH/a": True, "LA/x": False}, False),
+        ({"KH/a": False, "LA/x": True}, False),
+    ]
+
+    def blocked(rows):
+        pairs = [(row, names.index(name)) for row, lists in enumerate(rows) for name in lists]
+        matches = Matches.blank(*(np.array(one, np.int64) for one in zip(*pairs, strict=True)))
+        matches.confirmed[:] = [sure for lists in rows for sure in lists.values()]
+        matches.confidence[:] = 80
+        return (judge(matches, rules).actions == Action.BLOCK).tolist()
+
+    rows, wanted = zip(*held, strict=True)
+    assert blocked(rows) == list(wanted)
+    assert blocked(rows[::-1]) == list(wanted[::-1])
+    # Whichever countries a batch begins with, and wherever its next listed number stands.
+    both = {"KH/a": True, "LA/x": True}
+    assert blocked([{"LA/x": True, "MM/x": True}, {}, {}, {"KH/b": True}]) == [True, False]
+    assert blocked([both, {}, {}, {}, both]) == [True, True]
