@@ -42,6 +42,7 @@ from stream.feeds.import_file import import_file
 from stream.lab.embedded.choose import best_broker, best_redis
 from stream.lab.embedded.guarded_server import free_ports
 from stream.lists.store.heads import Removal
+from stream.ops.tasks import cancelled
 from tests.campaigns import soak_traffic as traffic
 from tests.support.builders import entry
 from tests.support.engine import Deployment, Engine
@@ -53,6 +54,8 @@ TOKEN = "rf_soak"
 CHANGED_LIST, FED_LIST = "XA/changed", "XB/fed"
 STATIC_LISTS = 8
 PROBE_S, LOOKUP_S, SCRAPE_S, FEED_S = 0.25, 0.1, 5.0, 15.0
+REBUILD = 2_000
+"""Changes kept beside a list until it is rebuilt: they are memory that grows until then."""
 KEPT = 200
 """Numbers that changes by hand leave on their list: then each one takes the oldest off."""
 YOUNG = "GroupCoordinatorNotAvailableError"
@@ -166,6 +169,7 @@ class Soak:
             f'feeds.dir = "{self._feeds}"\nfeeds.http_port = {self._health["feeds"]}\n'
             f'feeds.reload_s = 1\nsinks.redis.url = "{redis_url.removesuffix("0")}1"\n'
             f"sinks.redis.http_port = {self._health['sink']}\n"
+            f"lists.rebuild_changes = {REBUILD}\n"
         )
 
     async def prepare(self) -> None:
@@ -236,9 +240,7 @@ class Soak:
         done, _ = await asyncio.wait(
             tasks, timeout=60 * self.plan.minutes, return_when=asyncio.FIRST_COMPLETED
         )
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(*tasks)
         for task in done:
             if (error := task.exception()) is not None:
                 for name, engine in self.engines.items():
@@ -479,6 +481,7 @@ def judged(plan: Plan, course: Course) -> dict[str, Any]:
     return {
         "minutes": plan.minutes,
         "rate": plan.rate,
+        "calls_per_s": round(course.counts["calls"] / end_s),
         "counts": dict(course.counts),
         "processes": processes,
         "latencies": latencies,

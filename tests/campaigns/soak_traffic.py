@@ -66,7 +66,7 @@ async def send(bootstrap: str, topic: str, rate: int) -> None:
 
         async def one(partition: int) -> None:
             step, place = TICK_S * PARTITIONS, partition * MADE // PARTITIONS
-            due_s, share, owed = start_s + partition * TICK_S, rate * step, 0.0
+            due_s, share, owed = start_s + partition * TICK_S, rate * TICK_S, 0.0
             while True:
                 await asyncio.sleep(max(due_s - time.monotonic(), 0.0))
                 late_s[partition] = time.monotonic() - due_s
