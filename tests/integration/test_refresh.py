@@ -64,6 +64,25 @@ async def test_a_clock_that_is_an_hour_off_is_named(register, redis_url, tmp_pat
     assert "s ahead of ours" in worker.told(EventKind.CLOCK_DIFFERS)[1]
 
 
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+async def test_a_clock_that_jumps_makes_no_list_older_or_younger(
+    register, load, redis_url, tmp_path, jump_s
+):
+    """By it `age_s_max` would pass over a list that was heard of just now, or keep a dead one."""
+    await load(register, BASE)
+    ahead_s = 0
+    worker = Worker(redis_url, tmp_path, clock=lambda: time.time() + ahead_s, reconcile_s=3600)
+    async with running(worker):
+        await until(lambda: bool(worker.refresher.current.names))
+        ahead_s = jump_s
+
+        def age_s() -> float:
+            (live,) = worker.refresher.current.lists
+            return float(time.time() + ahead_s - live.synced_at_s)
+
+        await until(lambda: 0 <= age_s() < 1800)
+
+
 async def test_changes_are_enforced_at_once(register, load, redis_url, tmp_path, measured):
     """An add or a removal is enforced because the register tells it, not because we look again."""
     await load(register, BASE)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 
-from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists
+from stream.core.filters.blocklists import EMPTY_BLOCKLISTS, Blocklists, LiveList
 from stream.core.model.allowlist import Allowlist
 from stream.core.model.errors import (
     ListStoreDown,
@@ -48,6 +48,9 @@ _FIRST_WAIT_S, _MOST_WAIT_S = 0.2, 5.0
 CLOCK_S_MAX = 10.0
 """Between the list store's clock and ours. Entries begin and expire by seconds; `doctor` fails at
 the same."""
+_JUMP_S, _LOOK_S = 2.0, 0.2
+"""A clock that is off by so much within a look was set. Between two looks `age_s_max` may count
+a list as not heard of; each look costs microseconds."""
 SWAP = "list swap"
 """A span from when a list's parts or changes were there to be read until calls meet them."""
 
@@ -140,6 +143,13 @@ class Refresher:
         At the first look, an unsafe list store raises ListStoreUnsafe and one that does not let
         us in ListStoreRefuses: start-up refuses them. Later both are waited for.
         """
+        watching = asyncio.create_task(self._watch_clock())
+        try:
+            await self._connect_always()
+        finally:
+            await cancelled(watching)
+
+    async def _connect_always(self) -> None:
         settings, backoff = self._settings, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
         starting = True
         while True:
@@ -307,6 +317,35 @@ class Refresher:
                 f"and remove {self._settings.state_dir}",
             )
         return False
+
+    async def _watch_clock(self) -> None:
+        """Let lists be as old after a jump of the clock as before it, until cancelled."""
+        apart_s = self._clock() - time.monotonic()
+        while True:
+            before = {live.name: live.synced_at_s for live in self.current.lists}
+            await asyncio.sleep(_LOOK_S)
+            jumped_s = self._clock() - time.monotonic() - apart_s
+            if abs(jumped_s) < _JUMP_S:
+                continue
+            apart_s += jumped_s
+            self.current = replace(
+                self.current,
+                lists=tuple(
+                    replace(live, synced_at_s=live.synced_at_s + round(jumped_s))
+                    if self._is_of_old_clock(live, before.get(live.name), jumped_s)
+                    else live
+                    for live in self.current.lists
+                ),
+            )
+
+    def _is_of_old_clock(self, live: LiveList, before_s: int | None, jumped_s: float) -> bool:
+        """Return whether a list was heard of before the clock jumped; `before_s`: by the last look.
+
+        Of one that was heard of since, its time tells: by the new clock it would be now.
+        """
+        if jumped_s > 0:
+            return live.synced_at_s + jumped_s <= self._now() + 1
+        return live.synced_at_s == before_s or live.synced_at_s > self._now()
 
     async def _compare_clocks(self, store: ListStore) -> None:
         """Report clocks that differ, once until they agree."""
