@@ -138,6 +138,7 @@ def feeds_run(site: Site, feed: str, env: Mapping[str, str] | None = None) -> It
         yield feeds
 
 
+@pytest.mark.timeout(1800 + 240 * ROUNDS)
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
 async def test_everything_dies_in_any_order(own_site, own_redis, broker, measured, delivery):
     """Each change of the list comes to be enforced, once and for good, whatever dies meanwhile."""

@@ -1,6 +1,6 @@
 """Workers killed inside a transaction, and a transaction's last moment.
 
-RINGFENCE_FAULT_ROUNDS says how often: 2 kills in `make test`, 20 in `make campaign`.
+RINGFENCE_FAULT_ROUNDS says how often: 20 kills inside transactions in `make campaign`.
 """
 
 import asyncio
@@ -76,8 +76,9 @@ def slow_broker() -> Iterator[Secured]:
         yield broker
 
 
-@pytest.mark.rounds
+@pytest.mark.campaign
 @pytest.mark.needs_openssl
+@pytest.mark.timeout(1800 + 240 * ROUNDS)
 async def test_kill_9_inside_transactions(slow_broker, redis_url, tmp_path: Path, measured):
     """A worker that dies inside a transaction leaves copies that no reader of committed records
     sees; each call is decided once all the same.
