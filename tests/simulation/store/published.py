@@ -125,6 +125,8 @@ class Book:
 
         A new base may be missing there. A list that was withdrawn is not kept.
         """
+        if not generation:  # killed between a list's name and its first step: an empty list
+            yield {}
         known = self.find(name, chain)
         versions = self.versions.get(name, {}).values()
         for last in [known] if known else [v for v in versions if v.generation == generation]:
