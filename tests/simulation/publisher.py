@@ -85,6 +85,9 @@ class Publisher:
                 return
             keys = {"plain": _KEY}
             found = await look(store, name, state_dir, keys)
+            known = self.book.find(name, found.held.mark.chain) if found.held else None
+            if known is not None and known.content is not None:
+                self.book.mean(by.reason, known.content)
             await put_back_from(store, found, state_dir, keys, by, now_s())
 
         await self._run(f"repair {name or 'allowlist'}", job)
