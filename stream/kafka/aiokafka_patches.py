@@ -1,4 +1,4 @@
-"""Three changes to aiokafka 0.14, each where it has no option for it.
+"""Four changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: the fetcher of aiokafka asks again as soon as it is answered while a partition has no
 leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
@@ -12,6 +12,10 @@ And it asks in version 3, which answers with the last committed positions also w
 with newer ones is open. If that is committed afterwards, what it holds was read twice. Version 7
 waits for its end (KIP-447, Kafka 2.5; protocol guide, "OffsetFetch API", key 9), so it is asked
 where the broker knows it.
+
+Joining: a coordinator that has just taken the group over may still load it when a member asks for
+its partitions (SyncGroup, key 14). aiokafka takes that for an error that nobody expects, and stays
+out of the group until its user was told. It means the same as a coordinator that moved: join again.
 
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
 connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
@@ -32,6 +36,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.group import SyncGroupRequest
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
@@ -151,14 +156,19 @@ class _StableOffsetsRequest(Request[_StableOffsetsRequest7]):
         return request_struct_class(self._group, topics, True, {})
 
 
-def ask_stable_positions(consumer: Any) -> None:
-    """Let a started consumer begin only at positions that its coordinator can be sure of."""
+def read_group_errors(consumer: Any) -> None:
+    """Let a started consumer join again, and ask for positions again, where it has to.
+
+    So it begins only at positions that its coordinator can be sure of.
+    """
     coordinator = consumer._coordinator  # noqa: SLF001 - no option has it
     ask = getattr(coordinator, "_send_req", None)
     if ask is None:  # a consumer in no group
         return
 
-    async def stable(request: Any) -> Any:
+    async def answered(request: Any) -> Any:
+        if isinstance(request, SyncGroupRequest):
+            return _joined(await ask(request))
         if not isinstance(request, OffsetFetchRequest):
             return await ask(request)
         try:
@@ -172,7 +182,14 @@ def ask_stable_positions(consumer: Any) -> None:
             raise error("committed positions cannot be asked")
         return answer
 
-    coordinator._send_req = stable  # noqa: SLF001
+    coordinator._send_req = answered  # noqa: SLF001
+
+
+def _joined(answer: Any) -> Any:
+    """Return an answer to SyncGroup. Raises an error after which aiokafka joins again."""
+    if for_code(answer.error_code) is GroupLoadInProgressError:
+        raise GroupLoadInProgressError("the group's new coordinator is loading it")
+    return answer
 
 
 def _as_version_3(answer: Any) -> Any:

@@ -21,7 +21,7 @@ from aiokafka.errors import (
 )
 
 from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
-from stream.kafka.aiokafka_patches import ask_stable_positions, pace_metadata
+from stream.kafka.aiokafka_patches import pace_metadata, read_group_errors
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.settings import AwsIamSettings, KafkaSettings
 from stream.ops.clock import monotonic_s
@@ -189,7 +189,7 @@ async def connected(
         else:
             if isinstance(client, AIOKafkaConsumer):
                 pace_metadata(client)
-                ask_stable_positions(client)
+                read_group_errors(client)
             return client
         left_s = patience.left_s
         wait_s = wait_s if left_s is None else min(wait_s, left_s)

@@ -186,6 +186,7 @@ class KafkaSource:
         wait_s = wait_ms / 1000
         if self._assigned is None or self._revoking:
             await self._await_change(wait_s)
+            await self._raise_group_error()
             return no_records(self._epoch)
         try:
             if self._starts is None:
@@ -203,8 +204,7 @@ class KafkaSource:
         except IllegalStateError:  # the partitions went while we asked about them
             return no_records(self._epoch)
         except KafkaError as error:
-            named = await self._other()
-            raise named or SourceDown(f"call records cannot be read: {error!r}") from error
+            raise await self._down(error) from error
         # A commit beside us may have been refused meanwhile: then they are another's records.
         if batch.epoch != self._epoch or self._went_back(batch):
             return no_records(self._epoch)
@@ -316,6 +316,20 @@ class KafkaSource:
             check_crcs=True,
             metadata_max_age_ms=METADATA_AGE_MS,
         )
+
+    async def _raise_group_error(self) -> None:
+        """Raise what keeps us out of the group. Raises SourceDown.
+
+        aiokafka tells it to who asks for records, and does nothing more until it was told. Without
+        partitions nothing is asked for: such a worker would wait for ever.
+        """
+        try:
+            self._consumer._coordinator.check_errors()  # noqa: SLF001 - public only with records
+        except KafkaError as error:
+            raise await self._down(error) from error
+
+    async def _down(self, error: KafkaError) -> SourceDown:
+        return await self._other() or SourceDown(f"call records cannot be read: {error!r}")
 
     async def _await_change(self, wait_s: float) -> None:
         self._changed.clear()

@@ -227,8 +227,9 @@ class History:
         lag = []
         for number, log in enumerate(self._logs(CALLS)):
             position = offsets.get((CALLS, number), (0, ""))[0]
-            # Of an empty log nobody reads a position.
-            if log.start < log.end and min(self.reference.ends.get(number, 0), log.end) > position:
+            # Where no call is left of it nobody reads on from a position.
+            end = min(self.reference.ends.get(number, 0), log.end)
+            if end > max(position, log.start):
                 lag.append(f"{CALLS}/{number} at {position} of {log.end}")
         left = [origin for origin in self.reference.left if not self.faults.passed_over(origin)]
         return left or lag
