@@ -56,6 +56,7 @@ from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
 from stream.kafka.produce.direct_sends import DirectSends
 from stream.kafka.settings import KafkaSettings
+from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
 
@@ -406,7 +407,11 @@ class TransactionalPublisher:
         assert self._out is not None, "start comes first"
         assert positions, "a transaction without positions would never end in aiokafka"
         ended = asyncio.ensure_future(self._transact(self._out, outcome, positions, holds))
-        await _on_the_wire()
+        try:
+            await _on_the_wire()
+        except asyncio.CancelledError:  # nobody else knows of it yet
+            await cancelled(ended)
+            raise
         return ended
 
     async def _transact(

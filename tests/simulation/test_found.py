@@ -1,6 +1,7 @@
 """Faults of the product that the simulation found, each alone and by hand."""
 
 import asyncio
+import gc
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from stream.core.model.errors import SourceDown
+from stream.kafka import aiokafka_patches
 from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import TopicsSettings
@@ -20,11 +23,11 @@ from tests.simulation import faults
 from tests.simulation.history import History
 from tests.simulation.kafka.cluster import View, slot_of
 from tests.simulation.kafka.errors import Code
-from tests.simulation.kafka.groups import Group
+from tests.simulation.kafka.groups import Group, State
 from tests.simulation.plan import Plan, Swarm
 from tests.simulation.store.ensemble import Ensemble, StorePace
 from tests.simulation.worker import settings_for
-from tests.simulation.world import World
+from tests.simulation.world import World, left_in_the_middle
 from tests.support.builders import entry
 from tests.support.record_batches import Row, batch
 
@@ -74,6 +77,37 @@ def test_a_coordinator_that_loads_does_not_make_a_group_begin_again(start_at):
         return starts
 
     assert World(1).run(main) == {Partition("calls", 0): 30}
+
+
+async def _joined_while_it_loads(world: World) -> dict[Partition, int]:
+    """A member whose coordinator begins to load the group between the two steps of its join."""
+    await world.start()
+    group = with_calls(world)
+    member = source(world)
+    await member.start()
+    while group.state is not State.COMPLETING:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.0001)
+    world.cluster.loading_s[slot_of(GROUP)] = world.loop.time() + 0.5
+    try:
+        async with asyncio.timeout(60):
+            return await begun(member, 1)
+    finally:
+        await member.stop()
+
+
+def test_a_coordinator_that_loads_does_not_keep_a_member_out():
+    """The member joins again. It waited for ever, without partitions and without a word.
+
+    Seed 30048: a broker that led the group was killed as a worker joined.
+    """
+    assert World(1).run(_joined_while_it_loads) == {Partition("calls", 0): 0}
+
+
+def test_an_error_of_the_group_ends_a_worker_without_partitions(monkeypatch):
+    """It is told, since aiokafka joins no more until it was; and the worker starts again."""
+    monkeypatch.setattr(aiokafka_patches, "_joined", lambda answer: answer)
+    with pytest.raises(SourceDown, match="GroupLoadInProgressError"):
+        World(1).run(_joined_while_it_loads)
 
 
 def test_a_transaction_that_still_ends_is_waited_for():
@@ -192,5 +226,7 @@ def test_records_refused_in_a_transaction_do_not_stop_those_after_it(monkeypatch
     """
     monkeypatch.setattr(faults, "_REFUSED", ((0, Code.TOPIC_AUTHORIZATION_FAILED),))
     plan = replace(Plan.of(1), swarm=Swarm(refuse=2.0), exactly_once=True, workers=1, lists=None)
-    result = History(plan).run()
-    assert result.calls
+    with left_in_the_middle():  # a history keeps its killed workers until it is collected
+        calls = History(plan).run().calls
+        gc.collect()
+    assert calls

@@ -172,6 +172,21 @@ async def test_a_transaction_that_never_ends_ends_the_worker(monkeypatch):
         await ended
 
 
+async def test_a_transaction_goes_with_the_worker_that_began_it():
+    """Cancelled before anybody could know of it, it does not go on beside the next worker's."""
+    nothing: Any = None
+    settings = TransactSettings("group", "id", 30_000)
+    publisher: Any = TransactionalPublisher(nothing, nothing, settings, lambda _: None)
+    publisher._out = Silent()
+    sending = asyncio.create_task(publisher.send(None, {Partition("calls", 0): 1}, lambda: True))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    sending.cancel()
+    await asyncio.wait({sending})
+    assert sending.cancelled()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_producer_that_was_fenced_off_closes_all_the_same(monkeypatch):
     """Its error comes out of its stop: the worker ends by its first fault, and keeps no sockets."""
     closed: list[str] = []
