@@ -145,6 +145,15 @@ async def subscribed(consumer: Any, topics: Sequence[str], kafka: KafkaSettings)
         await consumer.getmany(timeout_ms=20)
 
 
+def _is_passing(error: KafkaError | AssertionError) -> bool:
+    """Return whether waiting may heal what a client says at its start."""
+    if isinstance(error, AssertionError):
+        # aiokafka's, of metadata that name no broker: one that has just started, or of which its
+        # controller has not heard in time, answers so for a moment.
+        return "bootstrap" in str(error)
+    return isinstance(error, KafkaConnectionError) or error.retriable
+
+
 async def connected(
     make: Callable[[], Any],
     close: Callable[[Any], Awaitable[None]],
@@ -170,9 +179,9 @@ async def connected(
             if not limit.expired():
                 raise
             raise kafka.away(seen) from error
-        except KafkaError as error:
+        except (KafkaError, AssertionError) as error:
             await close(client)
-            if not isinstance(error, KafkaConnectionError) and not error.retriable:
+            if not _is_passing(error):
                 raise
             # A wrong password looks like an outage here, and would be tried for ever.
             await ask_why(kafka)

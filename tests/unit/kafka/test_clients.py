@@ -1,0 +1,61 @@
+"""Clients of Kafka start as soon as there is a broker, whatever it says until then."""
+
+from typing import Any
+
+import pytest
+
+from stream.kafka import clients
+from stream.kafka.call_events import CallEvent
+from stream.kafka.settings import KafkaSettings
+
+
+class Client:
+    """A client of aiokafka whose start may fail."""
+
+    def __init__(self, failure: BaseException | None) -> None:
+        self.failure = failure
+        self.closed = False
+
+    async def start(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask no broker why it refuses, and try again at once."""
+
+    async def ask_why(_: KafkaSettings) -> None:
+        return
+
+    monkeypatch.setattr(clients, "ask_why", ask_why)
+    monkeypatch.setattr(clients, "WAIT_S_MIN", 0.0)
+
+
+async def connected(*made: Client) -> tuple[Any, list[CallEvent]]:
+    left, events = list(made), list[CallEvent]()
+    kafka = KafkaSettings("127.0.0.1:1", "test")
+    client = await clients.connected(lambda: left.pop(0), Client.close, kafka, events.append)
+    return client, events
+
+
+@pytest.mark.usefixtures("no_wait")
+async def test_metadata_without_a_broker_are_asked_for_again():
+    """A broker that has just started names none for a moment, and aiokafka asserts that one is."""
+    early, good = Client(AssertionError("Did we not perform bootstrap?")), Client(None)
+    client, events = await connected(early, good)
+    assert client is good
+    assert early.closed
+    assert events == [CallEvent.KAFKA_AWAITED]
+
+
+@pytest.mark.usefixtures("no_wait")
+async def test_a_fault_of_ours_is_not_waited_for():
+    """Any other assertion that fails is a bug, and is shown at once."""
+    broken = Client(AssertionError("positions run back"))
+    with pytest.raises(AssertionError, match="positions run back"):
+        await connected(broken)
+    assert broken.closed
