@@ -214,10 +214,10 @@ class History:
 
     async def _until_decided(self) -> None:
         loop = self.world.loop
-        ends_s = loop.time() + 2 * LAG_S_MAX
+        ends_s = loop.time() + 3 * LAG_S_MAX
         while (left := self._left()) and not self.broken:
             if loop.time() > ends_s:
-                self._bug(f"{len(left)} left {2 * LAG_S_MAX:g} s after calm: {left[:3]}")
+                self._bug(f"{len(left)} left {3 * LAG_S_MAX:g} s after calm: {left[:3]}")
             await asyncio.sleep(_LOOK_S)
 
     def _left(self) -> list[str]:
@@ -227,9 +227,8 @@ class History:
         lag = []
         for number, log in enumerate(self._logs(CALLS)):
             position = offsets.get((CALLS, number), (0, ""))[0]
-            # Where no call is left of it nobody reads on from a position.
-            end = min(self.reference.ends.get(number, 0), log.end)
-            if end > max(position, log.start):
+            # Behind the last call nobody has a record to commit; retention may have cut it off.
+            if min(self.reference.ends.get(number, 0), log.end) > max(position, log.start):
                 lag.append(f"{CALLS}/{number} at {position} of {log.end}")
         left = [origin for origin in self.reference.left if not self.faults.passed_over(origin)]
         return left or lag

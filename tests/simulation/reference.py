@@ -103,6 +103,7 @@ class Reference:
     def lose(self, partition: int, offsets: range) -> None:
         """An unclean election lost these: others will lie there."""
         self.others = True
+        self.ends[partition] = min(self.ends.get(partition, 0), offsets.start)
         for origin in self._of(partition, offsets):
             self.left.pop(origin, None)
             del self.written[origin]

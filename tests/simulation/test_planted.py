@@ -15,10 +15,13 @@ CPU_S = 120
 """Each is found within so much of one core, from seed 1 on."""
 KINDS = {
     "beyond-the-end": "topic_again",
+    "leader-does-not-know": "partitions",
     "partitions-unread": "partitions",
+    "positions-never-committed": "coordinator_move",
+    "rewound-too-far": "refuse",
     "topic-made-again": "topic_again",
 }
-"""Faults about topics that change. One seed in ten changes them: the others are not played."""
+"""Faults that need a kind of fault which few seeds draw: the others are not played."""
 
 
 def planted(patch: Path, tree: Path) -> None:
