@@ -35,8 +35,6 @@ ALLOWED_S = {
     # Questions that follow one another each wait for aiokafka's 40 s where several were forgotten.
     "half_open": 180.0,
     "partitions": 45.0,
-    # A transaction that nobody ends is open until its time-out, after a session that ended so too.
-    "half_open": 120.0,
 }
 """By kind of fault; of all others LAG_S_MAX."""
 _HUNG_UP = (0, 1, 2, 3, 3, 3, 8, 9, 10, 11, 14, 24, 26, 28)
