@@ -39,7 +39,7 @@ class InForce:
     def take(self, who: str, refresher: Refresher) -> None:
         """Note that calls are decided with these lists now, and check them."""
         blocked = self.check(who, refresher)
-        at = _EPOCH + timedelta(milliseconds=int(self.loop.wall_s * 1000))
+        at = _EPOCH + timedelta(milliseconds=self.loop.wall_ms)
         text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.used.setdefault(text, set()).add(blocked)
 

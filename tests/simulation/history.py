@@ -178,7 +178,7 @@ class History:
             if not aborted:
                 place = (partition, first + delta)
                 self.reference.write(place, "" if garbage else call_id, caller, now_s)
-        now_ms = int(world.loop.wall_s * 1000)
+        now_ms = world.loop.wall_ms
         bits, producer = (TRANSACTIONAL, _OUTSIDER) if aborted else (0, -1)
         if aborted:
             log.producers.pop(producer, None)

@@ -182,6 +182,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         wrong_s = process.clock.seconds(self.past_s) if process is not None else 0.0
         return BEGIN_S + self.past_s + wrong_s
 
+    @property
+    def wall_ms(self) -> int:
+        """The same in milliseconds, rounded as the product's clock is: by way of nanoseconds."""
+        return int(self.wall_s * 1e9) // 1_000_000
+
     def adopt(self, handles: list[asyncio.Handle]) -> None:
         """Run `handles` next, in their order."""
         self._ready.extend(handles)  # type: ignore[attr-defined]
