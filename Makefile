@@ -14,6 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 FUZZ_S ?= 60
 # How long fresh seeds are played in `make campaign`; the first seed is printed.
 SIMULATE_S ?= 900
+SIMULATE_FIRST ?= $(shell date +%s)
 # The first Python that is new enough and can make environments; PYTHON=... chooses another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -48,7 +49,7 @@ campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, ben
 		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
 	@for target in scan switch_records whole_way feed_files sip_messages registry_frames passports push_bodies filters http_requests tuf_metadata; do \
 		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
-	@$(BIN)/python -m tests.simulation --first $$(date +%s) --seconds $(SIMULATE_S)
+	@$(BIN)/python -m tests.simulation --first $(SIMULATE_FIRST) --seconds $(SIMULATE_S)
 
 simulate: setup ## play seeds: client, workers and Kafka in virtual time (SIMULATE_ARGS="--first 7 --seeds 1")
 	@$(BIN)/python -m tests.simulation $(or $(SIMULATE_ARGS),--seconds 60)
