@@ -27,6 +27,7 @@ from stream.kafka.instance_ids import forgotten, given_to_nobody, other_holder, 
 from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from stream.kafka.topic_ids import topic_ids
+from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class KafkaSource:
         self._first_seen: dict[str, set[int]] = {}
         self._topic_ids: dict[str, UUID] = {}
         self._watch: asyncio.Task[None] | None = None
+        self._beginning: asyncio.Task[None] | None = None
         self._reader: Reader | None = None
         self._epoch = 0
         self._assigned: frozenset[TopicPartition] | None = None
@@ -95,8 +97,7 @@ class KafkaSource:
         """
         self._stopped = True
         self._released.set()
-        if self._watch is not None:
-            self._watch.cancel()
+        await cancelled(*(task for task in (self._watch, self._beginning) if task is not None))
         if self._reader is not None:
             await self._reader.stop()
         if self._consumer is not None:
@@ -190,10 +191,7 @@ class KafkaSource:
             return no_records(self._epoch)
         try:
             if self._starts is None:
-                # It asks brokers, so it gets more time than a batch. Where that is not enough the
-                # next call asks again.
-                async with asyncio.timeout(wait_s + 1.0):
-                    await self._read_starts(self._assigned, self._epoch)
+                await self._begin(self._assigned, wait_s)
                 return no_records(self._epoch)
             # The timeout is for a rebalance that begins meanwhile: then aiokafka would wait for its
             # end. Nothing is lost, as a reader returns what it took without waiting in between.
@@ -339,6 +337,24 @@ class KafkaSource:
         except TimeoutError:
             return
 
+    async def _begin(self, assigned: Iterable[TopicPartition], wait_s: float) -> None:
+        """Wait a while for the positions of an assignment. Raises what `_read_starts` raises.
+
+        They are asked for beside, and not again at each call: of a connection whose other end is
+        gone an answer never comes, and aiokafka gives it up only after the time of one question.
+        """
+        name = f"positions of assignment {self._epoch}"
+        if self._beginning is not None and self._beginning.get_name() != name:
+            await cancelled(self._beginning)
+            self._beginning = None
+        if self._beginning is None:
+            work = self._read_starts(assigned, self._epoch)
+            self._beginning = asyncio.create_task(work, name=name)
+        done, _ = await asyncio.wait({self._beginning}, timeout=wait_s + 1.0)
+        if done:
+            ended, self._beginning = self._beginning, None
+            ended.result()
+
     async def _read_starts(self, assigned: Iterable[TopicPartition], epoch: int) -> None:
         """Learn from where each partition is read, and begin there.
 
@@ -355,18 +371,19 @@ class KafkaSource:
             return
         again = self._again
         positions = await (self._first_positions(tps) if again is None else self._same(tps, *again))
+        if epoch != self._epoch or self._revoking or self._assigned is None:
+            return  # these are another assignment's partitions, or go
         positions |= begins
         for tp, offset in begins.items():
             self._consumer.seek(tp, offset)
-        if epoch == self._epoch:  # else these are another assignment's partitions
-            for topic in sorted({tp.topic for tp in begins}):
-                log.warning("%s was made again: it is read from its beginning", topic)
-            # Of those we read: one that was made again while we have nothing of it is news later.
-            self._topic_ids |= {tp.topic: ids[tp.topic] for tp in tps if tp.topic in ids}
-            self._again = None
-            self._starts = {_named(tp): offset for tp, offset in positions.items()}
-            self._taken = dict(self._starts)
-            self._reading.begin(epoch, self._starts)
+        for topic in sorted({tp.topic for tp in begins}):
+            log.warning("%s was made again: it is read from its beginning", topic)
+        # Of those we read: one that was made again while we have nothing of it is news later.
+        self._topic_ids |= {tp.topic: ids[tp.topic] for tp in tps if tp.topic in ids}
+        self._again = None
+        self._starts = {_named(tp): offset for tp, offset in positions.items()}
+        self._taken = dict(self._starts)
+        self._reading.begin(epoch, self._starts)
 
     async def _first_positions(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the group's positions, and pin them down where they are the end.

@@ -18,7 +18,7 @@ an hour allows is 2 %, of which start-up takes no part."""
 async def test_nothing_grows_under_steady_work(tmp_path, measured):
     """No descriptor, thread or task more, no memory beyond its bound, and every answer right."""
     figures, course = await soak.run(PLAN, tmp_path)
-    measured(figures)
+    measured(str(figures))
     record("soak", figures, "short")
     assert course.wrong == []
     for name, one in figures["processes"].items():
