@@ -97,7 +97,9 @@ class KafkaSource:
         """
         self._stopped = True
         self._released.set()
-        await cancelled(*(task for task in (self._watch, self._beginning) if task is not None))
+        for task in (self._watch, self._beginning):
+            if task is not None:
+                await cancelled(task)
         if self._reader is not None:
             await self._reader.stop()
         if self._consumer is not None:
