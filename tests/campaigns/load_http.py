@@ -11,18 +11,17 @@ all the time.
 
 import argparse
 import asyncio
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.campaigns.place import HOST, TOKEN, Place, open_files, resident_mb, servers
+from tests.campaigns.place import HOST, TOKEN, Place, open_files, played, resident_mb, servers
 from tests.campaigns.soak_traffic import INNOCENT, numbers
 from tests.support.engine import Engine
 from tests.support.figures import WHOLE, record
@@ -261,11 +260,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=Size().connections)
     parser.add_argument("--most", type=int, default=0, help="serve.connections_max")
-    size = Size(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="load-") as name:
-        figures = asyncio.run(run(size, Path(name)))
-    sys.stdout.write(f"{figures}\n{right(figures)}\n")
-    return int(bool(right(figures)))
+    return played(partial(run, Size(**vars(parser.parse_args()))), right)
 
 
 if __name__ == "__main__":

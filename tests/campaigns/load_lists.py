@@ -10,10 +10,9 @@ blocked by its list, under its agreement. A number that is added while all of it
 
 import argparse
 import asyncio
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from aiohttp import ClientSession
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from phonenumbers import SUPPORTED_REGIONS
 
-from tests.campaigns.place import HOST, TOKEN, Place, resident_mb, servers
+from tests.campaigns.place import HOST, TOKEN, Place, played, resident_mb, servers
 from tests.campaigns.soak_traffic import numbers
 from tests.support.builders import entry
 from tests.support.figures import WHOLE, record
@@ -105,7 +104,7 @@ async def made(place: Place, lists: Lists) -> None:
 
 
 async def said(client: ClientSession, number: str) -> dict[str, Any]:
-    """What is said of a call of `number`."""
+    """The answer about a call of `number`."""
     asked = {"caller": number, "callee": "+447700900123", "trunk": "intl-1"}
     async with client.get("/v1/decision", params=asked) as answer:
         told: dict[str, Any] = await answer.json()
@@ -193,7 +192,7 @@ async def _asked(place: Place, lists: Lists) -> dict[str, Any]:
 
 
 def is_by(decision: dict[str, Any], name: str) -> bool:
-    """Whether it is a block by that list, under an agreement."""
+    """Return whether it is a block by that list, under an agreement."""
     return decision["verdict"] == "block" and any(
         one["list"] == name and one.get("agreement") for one in decision["reasons"]
     )
@@ -215,11 +214,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lists", type=int, default=Size().lists)
     parser.add_argument("--agreements", type=int, default=Size().agreements)
-    size = Size(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="load-") as name:
-        figures = asyncio.run(run(size, Path(name)))
-    sys.stdout.write(f"{figures}\n{right(figures)}\n")
-    return int(bool(right(figures)))
+    return played(partial(run, Size(**vars(parser.parse_args()))), right)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ listed caller has its decision, every partition is committed to its end, and /me
 
 import argparse
 import asyncio
-import sys
-import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.bench.machine import cpu_s
-from tests.campaigns.place import Place, resident_mb, servers
+from tests.campaigns.place import Place, played, resident_mb, servers
 from tests.campaigns.soak_traffic import STATIC, numbers, records
 from tests.support.figures import WHOLE, record
 from tests.support.waiting import HANGS_S, Patience
@@ -147,11 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--partitions", type=int, default=Size().partitions)
     parser.add_argument("--calls", type=int, default=Size().calls)
-    size = Size(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="load-") as name:
-        figures = asyncio.run(run(size, Path(name)))
-    sys.stdout.write(f"{figures}\n{right(figures)}\n")
-    return int(bool(right(figures)))
+    return played(partial(run, Size(**vars(parser.parse_args()))), right)
 
 
 if __name__ == "__main__":

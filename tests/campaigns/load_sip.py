@@ -11,18 +11,17 @@ trunk's `requests_per_s`: the part beyond it is answered 503.
 import argparse
 import asyncio
 import socket
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.campaigns.place import HOST, Place, resident_mb, servers
+from tests.campaigns.place import HOST, Place, played, resident_mb, servers
 from tests.campaigns.soak_traffic import INNOCENT, STATIC, numbers
 from tests.support.engine import Engine
 from tests.support.figures import WHOLE, record
@@ -199,11 +198,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, default=Size().rate, help="calls a second")
     parser.add_argument("--seconds", type=float, default=Size().seconds)
-    size = Size(**vars(parser.parse_args()))
-    with tempfile.TemporaryDirectory(prefix="load-") as name:
-        figures = asyncio.run(run(size, Path(name)))
-    sys.stdout.write(f"{figures}\n{right(figures)}\n")
-    return int(bool(right(figures)))
+    return played(partial(run, Size(**vars(parser.parse_args()))), right)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """A place for campaigns of load: real servers, settings, and processes that are measured."""
 
+import asyncio
 import os
 import resource
-from collections.abc import Iterator, Sequence
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,18 @@ from tests.support.waiting import REDIS_S
 TOKEN = "rf_campaign"
 HOST = "127.0.0.1"
 OTHER_FILES = 1_000
+Figures = dict[str, Any]
+
+
+def played(
+    run: Callable[[Path], Coroutine[Any, Any, Figures]], right: Callable[[Figures], list[str]]
+) -> int:
+    """Run a campaign in a folder of its own and print its figures; 1 if `right` finds a fault."""
+    with tempfile.TemporaryDirectory(prefix="load-") as name:
+        figures = asyncio.run(run(Path(name)))
+    found = right(figures)
+    sys.stdout.write(f"{figures}\n{found}\n")
+    return int(bool(found))
 
 
 class Place:

@@ -11,7 +11,7 @@ GROWTH_MAX = 8.0
 """Percent of memory between the quarters. Three minutes see a leak of each record or change; what
 an hour allows is 2 %, of which start-up takes no part."""
 MORE_MAX = {"descriptors": 3, "threads": 6, "tasks": 3}
-"""What may be open at one moment and not at another: a connection, a question. asyncio's pool gets
+"""Things open at one moment and not at another: a connection, a question. asyncio's pool gets
 its threads one by one, at most six on two cores. A leak of one a change would be 40 here."""
 
 

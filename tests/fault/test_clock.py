@@ -119,7 +119,7 @@ async def test_a_worker_whose_clock_jumps(site, clock, measured, delivery):
         (0, (block, block, allow, block)),
         (-HOUR_S, (block, block, block, block)),  # LATER comes before this jump
         (0, (block, block, block, block)),
-        (-1, (block, block, block, block)),  # a leap second is told twice
+        (-1, (block, block, block, block)),  # a leap second comes twice
         (0, (block, block, block, block)),
         (3 * DAY_S, (allow, block, block, allow)),  # the agreement is over
         (0, (block, block, block, block)),

@@ -76,7 +76,7 @@ class Partner:
 
     @property
     def feed(self) -> str:
-        """The feed file of whoever pulls it."""
+        """The settings of the feed that pulls the partner's list."""
         return FEED.format(port=self._port)
 
     def start(self) -> None:

@@ -80,7 +80,7 @@ def bases(kind: str) -> tuple[bytes, ...]:
 
 
 def inputs(kind: str, seed: int, count: int) -> list[bytes]:
-    """What connections send: one to four requests, most of them changed."""
+    """The bytes that connections send: one to four requests, most of them changed."""
     rng = random.Random(f"{kind} {seed}")
     held, others = bases(kind), (*bases("head"), *bases("lookup"), *bases("batch"))
     made = []

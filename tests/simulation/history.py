@@ -69,7 +69,7 @@ class History:
     _checked: dict[int, int] = field(init=False, default_factory=dict)
     """Positions up to which all is known to be decided."""
     _sent: set[str] = field(init=False, default_factory=set)
-    """What came so far, committed or not."""
+    """The records that came so far, committed or not."""
     _readers: dict[tuple[str, bool], TopicReader] = field(init=False)
 
     def run(self) -> Result:

@@ -27,8 +27,6 @@ SETTLED_S = 60.0
 """So long after the last fault all workers enforce what the list store has."""
 REPAIRED_S = 30.0
 """So long after that, and a person's repair of what no follower could put back."""
-PROMISE_S = 1.0
-"""A change is enforced within it where no fault is in the way."""
 _LOOK_S = 0.25
 
 

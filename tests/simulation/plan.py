@@ -77,7 +77,7 @@ class Plan:
     lists: ListPlan | None = None
     """None: the lists are fixed."""
     changes: tuple[int, ...] = ()
-    """What it was changed by, one after the other, since it was drawn."""
+    """The numbers of its changes, one after the other, since it was drawn."""
 
     @classmethod
     def called(cls, name: str, asked_for: Sequence[str] = ()) -> "Plan":

@@ -19,7 +19,7 @@ _ALL = 2**40
 
 
 class Written(NamedTuple):
-    """What lies at one place of the topic of calls. `call_id` "": no call, and to be rejected."""
+    """The record at one place of the topic of calls. `call_id` "": no call, and to be rejected."""
 
     call_id: str
     caller: str

@@ -111,9 +111,9 @@ def test_an_error_of_the_group_ends_a_worker_without_partitions(monkeypatch):
 
 
 def test_connections_whose_other_end_is_gone_are_given_up():
-    """Positions come after the time of one question. Each look asked anew, and none took so long.
+    """Positions come after the time of one question. Each look asked again, and none took so long.
 
-    Seed 10121: a firewall forgot a connection, and three partitions stayed unread.
+    Seed 10121: a firewall dropped a connection, and three partitions stayed unread.
     """
 
     async def main(world: World) -> dict[Partition, int]:

@@ -15,7 +15,7 @@ from tests.simulation.store.database import Refused, Reply, Status
 
 Call = Callable[[Sequence[bytes]], Reply]
 _SEALED = ("os", "io", "package", "require", "dofile", "loadfile", "python", "debug")
-"""What Redis has not either: a script sees no clock and no file but by `redis`."""
+"""Names that Redis does not have either: a script sees no clock and no file but by `redis`."""
 _PRELUDE = b"""
 local raw_call, raw_pcall, sha1hex = ...
 local function answered(answer)
