@@ -110,31 +110,6 @@ def test_an_error_of_the_group_ends_a_worker_without_partitions(monkeypatch):
         World(1).run(_joined_while_it_loads)
 
 
-def test_connections_whose_other_end_is_gone_are_given_up():
-    """Positions come after the time of one question. Each look asked again, and none took so long.
-
-    Seed 10121: a firewall dropped a connection, and three partitions stayed unread.
-    """
-
-    async def main(world: World) -> dict[Partition, int]:
-        await world.start()
-        group = with_calls(world)
-        member = source(world)
-        process = world.process("worker")
-        started = process.run(member.start())
-        await started
-        while not group.assignments:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.0001)
-        for pipe in world.network.connections("worker"):
-            world.network.forget(pipe)
-        async with asyncio.timeout(150):
-            starts = await process.run(begun(member, 1))
-        await process.run(member.stop())
-        return starts
-
-    assert World(1).run(main) == {Partition("calls", 0): 0}
-
-
 def test_a_transaction_that_still_ends_is_waited_for():
     """Its positions count before its partitions are read on: no call is decided in two of them.
 

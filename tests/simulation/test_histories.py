@@ -34,6 +34,15 @@ def test_no_seed_breaks(part):
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+def test_a_connection_whose_other_end_is_gone_is_given_up():
+    """Positions come after the time of one question. Each look asked again, and none took so long.
+
+    Seed 10121: a firewall dropped a connection, and three partitions stayed unread.
+    """
+    found = simulated("--plan", "10121", "--whole")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_a_seed_is_one_history_in_every_process():
     """Addresses and the order of sets differ between processes; what happens does not."""
     once, again = (simulated("--first", "1163", "--seeds", "4") for _ in range(2))
