@@ -27,8 +27,8 @@ KINDS: Final = ("head", "lookup", "batch")
 ROUND, AT_ONCE = 400, 200
 ANSWER_S: Final = 60.0
 STATUSES: Final = frozenset(
-    {200, 204, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 422, 429, 431, 503}
-)
+    {100, 200, 204, 304, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 422, 429, 431, 503}
+)  # 100 before the answer where a request expects it: RFC 9110, section 10.1.1
 BEARER: Final = f"Authorization: Bearer {BEARERS[ClientRole.OPERATOR]}"
 QUESTION: Final = f'{{"caller":"{LISTED[1]}","callee":"+447700900123","trunk":"gb"}}'
 TOKENS: Final = (
