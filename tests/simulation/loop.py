@@ -23,6 +23,8 @@ _MONOTONIC_S = 1000.0
 """The monotonic clock at that moment."""
 _TURNS_MAX = 50_000
 """Turns within one virtual second. A loop that takes more waits for something that never comes."""
+_TICK_S = 1e-9
+"""The least by which time moves from one wait to the next."""
 _ALL_TURNS_MAX = 500_000
 """Turns of a history, which takes some 20,000: more are a storm, of restarts or of questions."""
 
@@ -278,7 +280,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not ready and not self._stopping:  # type: ignore[attr-defined]
             if not scheduled:
                 raise Deadlock("nothing will ever happen again")
-            self._now = max(self._now, scheduled[0][0])
+            # A clock moves on between two turns. Else a wait for less than a float can add to the
+            # time (aiokafka's rests of a pause) would be waited for again and again.
+            self._now = max(self._now + _TICK_S, scheduled[0][0])
         self._count_turn()
         due = []
         while scheduled and scheduled[0][0] <= self._now:

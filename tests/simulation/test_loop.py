@@ -109,6 +109,18 @@ def test_turning_without_end_is_an_error():
         run(main)
 
 
+def test_a_wait_too_short_for_a_float_ends():
+    """A clock moves on, so that the rest of a pause is not waited for again and again."""
+
+    async def main(world: World) -> float:
+        began_s = world.loop.time()
+        while world.loop.time() == began_s:  # noqa: ASYNC110
+            await asyncio.sleep(1e-14)
+        return world.loop.time() - began_s
+
+    assert 0 < run(main) < 1e-6
+
+
 def test_a_killed_process_runs_no_line_more():
     """Not even a `finally`: that is what kill -9 means."""
 
