@@ -79,7 +79,10 @@ class CrashGuard:
         """Look for crashes with each assignment, and probe what of `raw` is suspected."""
         if raw.epoch != self._epoch:
             self._epoch = raw.epoch
-            await asyncio.to_thread(self._crashes.look, dict(self._starts()))
+            try:
+                await asyncio.to_thread(self._crashes.look, dict(self._starts()))
+            except OSError as error:  # it is a help for odd times; the calls go on without it
+                log.warning("a record that stops workers would not be found: %s", error)
             self._suspected = {
                 place: list(ranges) for place, ranges in self._crashes.suspected.items()
             }

@@ -243,7 +243,11 @@ class CrashLog:
         self._note[0] = _RAISED
 
     def look(self, positions: Mapping[Partition, int]) -> None:
-        """Find the crashes of workers that are gone; forget those of records behind `positions`."""
+        """Find the crashes of workers that are gone; forget those of records behind `positions`.
+
+        Raises OSError where the notes cannot be read. What cannot be written down is known to this
+        worker alone.
+        """
         with _exclusive(self._folder / _LOCK):
             # Read, change and write under one lock: two workers that start together each find some
             # notes, and neither may write over what the other found.
@@ -256,7 +260,10 @@ class CrashLog:
             aside, left = set_aside(aside, convicted(crashes), self._clock_ms())
             now = CrashFile(1, crashes, aside)
             if now != before:
-                self._write(now)
+                try:
+                    self._write(now)
+                except OSError as error:  # a full disk must not stop the calls
+                    log.warning("a successor will not know which records stop workers: %s", error)
         self.suspected = suspected(crashes)
         self.aside = frozenset(one.record for one in aside)
         if found:

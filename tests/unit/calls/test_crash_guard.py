@@ -125,6 +125,14 @@ def test_a_partition_that_goes_is_probed_no_further(tmp_path):
     assert len(life.seen) < 30
 
 
+def test_notes_that_cannot_be_looked_through_stop_no_worker(tmp_path, caplog):
+    """The calls are decided without them, and the log says so."""
+    life = Life(tmp_path)
+    (tmp_path / "lock").mkdir()  # as a damaged disk: it cannot be opened
+    assert len(life.work(batch_of(1, 2, 11, 12)).key_fields) == 4
+    assert "would not be found" in caplog.text
+
+
 def test_a_folder_of_others_is_no_folder_of_ours(tmp_path):
     """Where no notes can be kept that is an error of its own, which a worker survives."""
     (tmp_path / "crashes").write_text("a file")

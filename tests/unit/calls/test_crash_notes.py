@@ -213,6 +213,16 @@ def test_a_damaged_file_of_crashes_is_begun_anew(tmp_path, damage, caplog):
     assert "is damaged and starts empty" in caplog.text
 
 
+def test_a_disk_that_takes_nothing_stops_no_worker(tmp_path, caplog):
+    """The worker that looks knows what it found; it says that its successor will not."""
+    worker(tmp_path, "raises", 10, 99)
+    (tmp_path / "crashes.json.part").mkdir()  # as a full disk: it cannot be written
+    log = looked(tmp_path)
+    assert log.suspected == {PLACE: [(10, 99)]}
+    assert "a successor will not know" in caplog.text
+    log.close()
+
+
 @given(note=st.binary(max_size=200), state=st.sampled_from([0, 1, 2, 3, 255]))
 def test_any_bytes_as_a_note_are_crashes_or_none(tmp_path_factory, note, state):
     """Half a note, or another program's file, is no crash and no exception."""
