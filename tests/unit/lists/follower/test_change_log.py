@@ -1,9 +1,11 @@
 """The changes since a snapshot, on disk."""
 
+import tracemalloc
+
 import pytest
 
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.follower.change_log import ChangeLogItem, append, forget, replay
+from stream.lists.follower.change_log import ChangeLogItem, append, forget, replay, rewrite
 
 
 def items(*generations):
@@ -77,6 +79,35 @@ def test_a_line_without_its_end_is_not_believed(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     assert replay(tmp_path, 0).items == tuple(items(1))
     assert "line 2: cut short" in (replay(tmp_path, 0).damaged or "")
+
+
+def test_a_change_takes_no_more_memory_beside_many(tmp_path):
+    """A change reads the end of the log alone, so its memory does not grow with the log.
+
+    Read as a whole for each change, it let a worker grow by 1 KB for each change since the base.
+    """
+    rewrite(tmp_path, items(*range(1, 20_001)))
+    tracemalloc.start()
+    try:
+        assert append(tmp_path, items(20_001)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
+    assert len(replay(tmp_path, 0).items) == 20_001
+
+
+@pytest.mark.parametrize("payload", ["", "x" * 10_000, "x" * 40_000])
+@pytest.mark.parametrize("cut", [0, 1, 9, 50_000])
+def test_an_append_finds_the_end_among_lines_of_any_length(tmp_path, payload, cut):
+    """Long lines, and half ones at the end: nothing is kept twice, and nothing whole is lost."""
+    wanted = [ChangeLogItem(g, "add", payload, f"c{g}") for g in range(1, 6)]
+    append(tmp_path, wanted[:4])
+    path = journal_file(tmp_path)
+    path.write_bytes(path.read_bytes()[: -cut or None])
+    left = len(replay(tmp_path, 0).items)
+    assert append(tmp_path, wanted) == 5 - left
+    assert replay(tmp_path, 0).items == tuple(wanted)
+    assert replay(tmp_path, 0).damaged is None
 
 
 def test_what_a_snapshot_holds_is_forgotten(tmp_path):
