@@ -2,7 +2,8 @@
 
 Killed are workers, their supervisor, the broker, Redis, `feeds run`, and the partner's web server.
 Each worker follows the lists by itself, so its death is a follower's too.
-RINGFENCE_FAULT_ROUNDS says how often: 20 times for each delivery in `make campaign`.
+RINGFENCE_FAULT_ROUNDS says how often: 20 times for each delivery in `make campaign`. More rounds
+are several runs of twenty, each with an order of its own; their figures are recorded as one.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,10 +25,10 @@ from stream.lab.embedded.guarded_server import free_ports
 from tests.fault.engine import Engine
 from tests.fault.site import Site
 from tests.fault.test_deaths import children
-from tests.fault.traffic import ChangingLoad, Watcher, judge
+from tests.fault.traffic import ChangingLoad, Watcher, judge, runs_of
 from tests.support.engine import toml
 from tests.support.feeds import kh
-from tests.support.figures import record
+from tests.support.figures import record, together
 from tests.support.waiting import REDIS_S, TRANSACTIONS_MS
 
 pytestmark = [
@@ -37,7 +38,8 @@ pytestmark = [
     pytest.mark.expects_errors,
 ]
 
-ROUNDS = int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2"))
+ROUNDS, RUNS = runs_of(int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2")))
+FIRST_SEED = 17
 PER_S = 800
 BASE, FRESH = kh(*range(60 + ROUNDS)), kh(*range(60 + ROUNDS, 60 + 2 * ROUNDS))
 """The partner's first version; each round adds one of `FRESH`, and takes the first back."""
@@ -138,11 +140,16 @@ def feeds_run(site: Site, feed: str, env: Mapping[str, str] | None = None) -> It
         yield feeds
 
 
+_played: dict[str, list[dict[str, Any]]] = defaultdict(list)
+"""Figures of this process' runs, for each delivery."""
+
+
 @pytest.mark.timeout(1800 + 240 * ROUNDS)
 @pytest.mark.parametrize("delivery", ["at_least_once", "exactly_once"])
-async def test_everything_dies_in_any_order(own_site, own_redis, broker, measured, delivery):
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + RUNS))
+async def test_everything_dies_in_any_order(own_site, own_redis, broker, measured, delivery, seed):
     """Each change of the list comes to be enforced, once and for good, whatever dies meanwhile."""
-    site, chance, began = own_site, random.Random(17), time.monotonic()
+    site, chance, began = own_site, random.Random(seed), time.monotonic()
     served = site.folder / "partner"
     served.mkdir()
     partner = Partner(served)
@@ -198,7 +205,8 @@ async def test_everything_dies_in_any_order(own_site, own_redis, broker, measure
         **verdict.figures(),
         "duration_s": round(time.monotonic() - began),
     }
-    record("kills", figures, f"everything_{delivery}")
+    _played[delivery].append(figures)
+    record("kills", together(_played[delivery]), f"everything_{delivery}")
     measured(f"{dict(killed)}: {figures}")
     assert verdict.nothing_lost, verdict
     assert delivery == "at_least_once" or not verdict.repeats

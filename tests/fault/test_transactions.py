@@ -1,6 +1,7 @@
 """Workers killed inside a transaction, and a transaction's last moment.
 
-RINGFENCE_FAULT_ROUNDS says how often: 20 kills inside transactions in `make campaign`.
+RINGFENCE_FAULT_ROUNDS says how often: 20 kills inside transactions in `make campaign`. More are
+several runs of twenty, whose figures are recorded as one.
 """
 
 import asyncio
@@ -9,14 +10,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.fault.site import Site
-from tests.fault.traffic import Load, aborted_copies, flowing, judge
+from tests.fault.traffic import Load, aborted_copies, flowing, judge, runs_of
 from tests.support.calls import calls, lab
-from tests.support.figures import record
+from tests.support.figures import record, together
 from tests.support.kafka_secured import Secured, secured_broker
 from tests.support.slow_network import AimedWay, opened
 from tests.support.waiting import TRANSACTIONS_MS
@@ -26,7 +28,7 @@ pytestmark = [
     pytest.mark.expects_errors("Group Coordinator Request failed"),
 ]
 
-ROUNDS = int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2"))
+ROUNDS, RUNS = runs_of(int(os.environ.get("RINGFENCE_FAULT_ROUNDS", "2")))
 PER_S = 1500
 PRODUCE, END, COMMIT_POSITIONS = 0, 26, 28
 """Requests of a transaction, by Kafka's keys of APIs."""
@@ -69,6 +71,10 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
     assert (await here.outcome())[0] == Counter(origins)
 
 
+_played: list[dict[str, Any]] = []
+"""Figures of this process' runs."""
+
+
 @pytest.fixture
 def slow_broker() -> Iterator[Secured]:
     """A broker that a worker reaches by a way of the test's."""
@@ -79,7 +85,8 @@ def slow_broker() -> Iterator[Secured]:
 @pytest.mark.campaign
 @pytest.mark.needs_openssl
 @pytest.mark.timeout(1800 + 240 * ROUNDS)
-async def test_kill_9_inside_transactions(slow_broker, redis_url, tmp_path: Path, measured):
+@pytest.mark.parametrize("run", range(RUNS))
+async def test_kill_9_inside_transactions(slow_broker, redis_url, tmp_path: Path, measured, run):
     """A worker that dies inside a transaction leaves copies that no reader of committed records
     sees; each call is decided once all the same.
 
@@ -103,7 +110,7 @@ async def test_kill_9_inside_transactions(slow_broker, redis_url, tmp_path: Path
                 for round_ in range(ROUNDS):
                     await engine.ready()
                     await engine.until(lambda: flowing(engine), "to decide calls")
-                    title, key, held = AIMS[round_ % len(AIMS)]
+                    title, key, held = AIMS[(run * ROUNDS + round_) % len(AIMS)]
                     async with way.reached(key, held=held):
                         engine.kill()
                     inside = await site.in_open_transactions()
@@ -119,14 +126,16 @@ async def test_kill_9_inside_transactions(slow_broker, redis_url, tmp_path: Path
     figures = {
         "kills": ROUNDS,
         "hits": hits.total(),
-        "hits_share": hits.total() / ROUNDS,
         "hits_by_step": dict(hits),
         "records_left_open": left,
         "aborted_copies": aborted,
         **verdict.figures(),
         "duration_s": round(time.monotonic() - began),
     }
-    record("kills", figures, "inside_transactions")
+    _played.append(figures)
+    whole = together(_played)
+    share = whole["hits"] / whole["kills"]
+    record("kills", {**whole, "hits_share": round(share, 3)}, "inside_transactions")
     measured(f"{hits.total()} of {ROUNDS} kills hit, {aborted} aborted copies: {verdict}")
     assert verdict.nothing_lost, verdict
     assert not verdict.repeats

@@ -240,6 +240,17 @@ class Verdict:
         return self.records > 0 and not (self.lost or self.made_up or self.wrong)
 
 
+EACH = 20
+
+
+def runs_of(rounds: int) -> tuple[int, int]:
+    """Return the rounds of a run, and the runs that give `rounds` at least.
+
+    A run's records are read and compared in memory at its end, so it has twenty rounds at most.
+    """
+    return min(rounds, EACH), -(-rounds // EACH)
+
+
 async def judge(
     site: Site, sent: int | None = None, changing: Collection[str] = frozenset()
 ) -> Verdict:

@@ -12,9 +12,10 @@ import fcntl
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "campaign"
@@ -34,6 +35,19 @@ def _commit() -> str:
 
 # Once, before any test: a test may start git only where it is marked so (plugins/programs.py).
 COMMIT = _commit()
+
+
+def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the figures of several runs as those of one: sums, and the longest of the longest."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    whole: dict[str, Any] = {}
+    for name in names:
+        held = [part[name] for part in parts if name in part]
+        if isinstance(held[0], Mapping):
+            whole[name] = together(held)
+        else:
+            whole[name] = max(held) if name.startswith("longest_") else sum(held)
+    return whole
 
 
 def record(

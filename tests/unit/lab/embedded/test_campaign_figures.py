@@ -3,7 +3,7 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.figures import WHOLE, record
+from tests.support.figures import WHOLE, record, together
 
 
 def test_parts_are_kept_beside_each_other(tmp_path):
@@ -32,3 +32,12 @@ def test_parts_that_end_at_once_are_all_kept(tmp_path):
         for part in range(40):
             threads.submit(record, "load", {"part": part}, f"p{part}", folder=tmp_path)
     assert len(json.loads((tmp_path / "load.json").read_text())["parts"]) == 40
+
+
+def test_runs_together_are_one_campaign():
+    """Counts add up, also by name; of the longest the longest counts."""
+    first = {"kills": 3, "by": {"worker": 3}, "longest_s": 4.5}
+    second = {"kills": 2, "by": {"worker": 1, "redis": 1}, "longest_s": 2.0}
+    whole = {"kills": 5, "by": {"worker": 4, "redis": 1}, "longest_s": 4.5}
+    assert together([first, second]) == whole
+    assert together([first]) == first
