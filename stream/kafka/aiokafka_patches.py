@@ -1,4 +1,4 @@
-"""Four changes to aiokafka 0.14, each where it has no option for it.
+"""Five changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: the fetcher of aiokafka asks again as soon as it is answered while a partition has no
 leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
@@ -17,6 +17,10 @@ Joining: a coordinator that has just taken the group over may still load it when
 its partitions (SyncGroup, key 14). aiokafka takes that for an error that nobody expects, and stays
 out of the group until its user was told. It means the same as a coordinator that moved: join again.
 
+Connections: one whose other end is gone, behind a firewall that dropped it, is given up after the
+time of one question, which is 40 s, as a member may wait so long for its group. Questions that are
+answered at once wait 10 s (docs/decisions/0210-small-questions-wait-10-s.md).
+
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
 connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
 a connection is replaced by one that reads the file first; it does nothing for any other password.
@@ -27,7 +31,8 @@ from types import SimpleNamespace
 from typing import Any, Final, Self
 
 import aiokafka.client
-from aiokafka.conn import create_conn
+import aiokafka.conn
+from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import (
     CoordinatorNotAvailableError,
     GroupLoadInProgressError,
@@ -203,6 +208,34 @@ def _as_version_3(answer: Any) -> Any:
     return SimpleNamespace(topics=topics, error_code=answer.error_code)
 
 
+ANSWER_S: Final = 10.0
+"""Longest wait for a connection, as `socket.connection.setup.timeout.ms` of Kafka's own clients,
+and for an answer that a broker has at once. Kafka's brokers take 5 s for a commit at most."""
+_AT_ONCE: Final = frozenset({2, 3, 8, 9, 10, 12, 17, 18, 36})
+"""API keys of ListOffsets, Metadata, OffsetCommit, OffsetFetch, FindCoordinator, Heartbeat, and of
+what begins a connection (protocol guide, "Api Keys")."""
+
+
+class _Connection(AIOKafkaConnection):
+    """A connection that is given up after 10 s of a question that is answered at once."""
+
+    def __init__(self, *place: Any, **options: Any) -> None:
+        super().__init__(*place, **options)  # type: ignore[no-untyped-call]
+        self._longest_s: float = self._request_timeout
+
+    async def connect(self) -> Any:
+        """Connect, and speak of versions and passwords."""
+        self._request_timeout = min(ANSWER_S, self._longest_s)
+        return await super().connect()  # type: ignore[no-untyped-call]
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """Send a request. Brokers answer in order, so it waits for those before it too."""
+        waiting = (request, *(one for _, one, _ in self._requests))
+        prompt = all(getattr(one, "API_KEY", None) in _AT_ONCE for one in waiting)
+        self._request_timeout = min(ANSWER_S, self._longest_s) if prompt else self._longest_s
+        return super().send(request, expect_response)  # type: ignore[no-untyped-call]
+
+
 class RenewedPassword(str):
     """The password of now, as text for aiokafka's checks, and its file."""
 
@@ -226,3 +259,4 @@ async def _create_conn(*place: Any, **options: Any) -> Any:
 
 # Clients look the name up in their module at each connection.
 aiokafka.client.create_conn = _create_conn  # type: ignore[attr-defined]
+aiokafka.conn.AIOKafkaConnection = _Connection  # type: ignore[misc]

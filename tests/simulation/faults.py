@@ -32,8 +32,9 @@ ALLOWED_S = {
     "retention": LEADER_S,
     "coordinator_move": 30.0,
     "link_slow": 30.0,
-    # Questions that follow one another each wait for aiokafka's 40 s where several were forgotten.
-    "half_open": 180.0,
+    # Questions that follow one another each wait for 10 s where several were forgotten, and one of
+    # a join for aiokafka's 40 s.
+    "half_open": 100.0,
     "partitions": 45.0,
 }
 """By kind of fault; of all others LAG_S_MAX."""
@@ -53,6 +54,7 @@ _REFUSED = (
     (1, Code.OFFSET_NOT_AVAILABLE),
     (8, Code.COORDINATOR_LOADING),
     (9, Code.COORDINATOR_LOADING),
+    (14, Code.COORDINATOR_LOADING),
     (22, Code.CONCURRENT_TRANSACTIONS),
     (24, Code.CONCURRENT_TRANSACTIONS),
     (25, Code.GROUP_AUTHORIZATION_FAILED),

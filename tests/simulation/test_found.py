@@ -132,6 +132,32 @@ def test_a_transaction_that_still_ends_is_waited_for():
     assert World(1).run(main) == {Partition("calls", 0): 30}
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_worker_whose_connections_are_all_lost_reads_in_time(seed):
+    """A firewall forgot them as it started. Small questions wait 10 s each, one of a join 40 s.
+
+    With 40 s for each it took up to 200 s.
+    """
+
+    async def main(world: World) -> float:
+        await world.start()
+        group = with_calls(world)
+        member = source(world)
+        process = world.process("worker")
+        await process.run(member.start())
+        while not group.assignments:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.0001)
+        for pipe in world.network.connections("worker"):
+            world.network.forget(pipe)
+        lost_s = world.loop.time()
+        await process.run(begun(member, 1))
+        took_s = world.loop.time() - lost_s
+        await process.run(member.stop())
+        return took_s
+
+    assert World(seed).run(main) < 100
+
+
 def test_added_partitions_are_read_though_the_leader_was_restarted():
     """A static member that led its group does not learn that it leads: it looks all the same."""
 

@@ -324,7 +324,7 @@ class Broker:
         )
 
     async def _sync(self, asked: Any, host: str) -> Any:
-        if code := self._not_coordinated(asked.group):
+        if code := self._not_coordinated(asked.group) or self._refused(14):
             return asked.RESPONSE_TYPE(0, code, b"")
         answer = self._cluster.group(asked.group).sync(asked)
         code, part = answer if isinstance(answer, tuple) else await answer

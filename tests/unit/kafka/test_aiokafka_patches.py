@@ -1,9 +1,12 @@
-"""Questions for metadata, of a fetcher that asks again at once."""
+"""Changes to aiokafka: metadata at a pace, and how long an answer is waited for."""
 
 import asyncio
 from types import SimpleNamespace
 
-from stream.kafka.aiokafka_patches import PACE_S, pace_metadata
+import aiokafka.conn
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+
+from stream.kafka.aiokafka_patches import ANSWER_S, PACE_S, pace_metadata
 
 
 async def test_metadata_are_asked_for_at_a_pace_and_none_is_dropped() -> None:
@@ -31,3 +34,16 @@ async def test_metadata_are_asked_for_at_a_pace_and_none_is_dropped() -> None:
     paced.force_metadata_update()
     await paced.force_metadata_update()
     assert asked > before
+
+
+async def test_small_questions_are_given_up_early_and_others_are_not(monkeypatch):
+    """A heartbeat waits 10 s. A join may wait for the group, and a heartbeat behind it too."""
+    monkeypatch.setattr(aiokafka.conn, "wait_for", lambda _, seconds: seconds)
+    link = aiokafka.conn.AIOKafkaConnection("broker", 9092, request_timeout_ms=40_000)
+    link._writer = SimpleNamespace(write=lambda _: None)
+    link._versions = {12: (0, 1), 14: (0, 3)}
+    heartbeat = HeartbeatRequest("ringfence", 1, "worker")
+    join = SyncGroupRequest("ringfence", 1, "worker", "", [])
+    assert [link.send(one) for one in (heartbeat, join, heartbeat)] == [ANSWER_S, 40, 40]
+    link._requests.clear()
+    assert link.send(heartbeat) == ANSWER_S
