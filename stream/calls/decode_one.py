@@ -280,7 +280,8 @@ def _count(text: bytes, needle: bytes) -> int:
 
 def refuse_unsound(value: Value, keys: Sequence[str]) -> None:
     """Raise UnicodeDecodeError or NoCall if `value`, which was decoded, is not sound."""
-    if too_deep(value):
+    # Each level of JSON ends too. A short line of CSV with as many brackets has no levels.
+    if len(value) > 2 * DEPTH_MAX and too_deep(value):
         raise NoCall(RejectReason.TOO_DEEP, f"nested more than {DEPTH_MAX} deep")
     text = str(value, "utf-8")
     if not keys:  # perhaps it is no JSON: a CSV line, a form

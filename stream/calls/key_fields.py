@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from stream.calls.call_batch import FIELDS, SIGNED, Constants, KeyFields, Located
 from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
-from stream.calls.dialects.dialect import REQUIRED, FieldLayout
+from stream.calls.dialects.dialect import REQUIRED, CellLayout, FieldLayout
+from stream.calls.dialects.json_form import DEPTH_MAX
 from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import PADDING, Texts
 from stream.kafka.batch import RawBatch
 
 if TYPE_CHECKING:
+    from stream.core.kernels.csv_scan import CellPlan
     from stream.core.kernels.json_fields import FieldPlan, FoundFields
 
 _TRUNK = FIELDS.index("trunk")
@@ -34,7 +36,6 @@ def locate(
     What is no call is left in the `rejected` of its part.
     """
     from stream.core.kernels.json_fields import FoundFields
-    from stream.core.kernels.json_scan import scan
 
     count = len(raw)
     texts = raw.texts()
@@ -53,11 +54,9 @@ def locate(
     odd_parts = []
     for part in parts:
         layout = part.dialect.layout
-        plan = plan_of(layout, columns) if layout else None
         odd = part.stop - part.start
-        if layout and plan:
-            limits = settings.record_bytes_max, FIELD_LENGTH_MAX
-            odd = scan(texts, part.start, part.stop, plan, *limits, found)
+        if layout:
+            odd = _scanned(texts, part, layout, columns, settings, found)
             if layout.only or layout.channels:
                 odd = _looked_at(texts, part, layout, found, width)
             if layout.empty_is_absent:
@@ -84,8 +83,36 @@ def locate(
     return located, rows
 
 
+def _scanned(
+    texts: Texts,
+    part: SegmentDecoder,
+    layout: FieldLayout | CellLayout,
+    columns: tuple[str, ...],
+    settings: DecodeSettings,
+    found: "FoundFields",
+) -> int:
+    """Scan the records of a part; return how many are left to the fallback decoder."""
+    from stream.core.kernels.csv_scan import scan_cells
+    from stream.core.kernels.json_scan import scan
+
+    share = texts, part.start, part.stop
+    limit = settings.record_bytes_max
+    if isinstance(layout, CellLayout):
+        # No field of a record that is so short can be too long.
+        limit = min(limit, FIELD_LENGTH_MAX)
+        return scan_cells(*share, cell_plan_of(layout, columns), limit, DEPTH_MAX, found)
+    plan = plan_of(layout, columns)
+    if plan is None:
+        return part.stop - part.start
+    return scan(*share, plan, limit, FIELD_LENGTH_MAX, found)
+
+
 def _looked_at(
-    texts: Texts, part: SegmentDecoder, layout: FieldLayout, found: "FoundFields", only: int
+    texts: Texts,
+    part: SegmentDecoder,
+    layout: FieldLayout | CellLayout,
+    found: "FoundFields",
+    only: int,
 ) -> int:
     """Leave records that may be none to the fallback decoder; return how many are left now.
 
@@ -200,4 +227,24 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
         np.uint64(bits(names, watched)),
         bits(wanted, REQUIRED),
         bits(list(columns), set(located) - {"call_id"}),
+    )
+
+
+@lru_cache(maxsize=64)
+def cell_plan_of(layout: CellLayout, wanted: tuple[str, ...] = FIELDS) -> "CellPlan":
+    """Put the layout in the form of the kernel, for the columns in `wanted`."""
+    from stream.core.kernels.csv_scan import WORD_BYTES_MAX, CellPlan
+
+    words = [word.encode() for word in layout.words]
+    places = dict(layout.columns)
+    assert max(map(len, words)) <= WORD_BYTES_MAX
+    return CellPlan(
+        np.array([places.get(field, -1) for field in wanted]),
+        np.frombuffer(bytearray(b"".join(word.ljust(WORD_BYTES_MAX) for word in words)), np.uint8),
+        np.array([len(word) for word in words]),
+        layout.columns_min,
+        layout.started_at,
+        layout.sure,
+        layout.id_bytes_min,
+        layout.linked_from,
     )

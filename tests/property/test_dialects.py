@@ -182,7 +182,7 @@ def test_a_draft_of_anything_is_toml(names, delimiter, cells, as_json):
     assert not draft or tomllib.loads(draft)["mappings"]["NAME"]["format"] in ("json", "csv")
 
 
-def test_the_usual_records_of_json_dialects_are_scanned():
+def test_the_usual_records_of_dialects_with_a_layout_are_scanned():
     """None of a dialect's documented records is left to the fallback decoder but for a reason."""
     left = {
         f"{dialect.name} {sample[:60]!r}"

@@ -35,6 +35,7 @@ _ID = re.compile(r"(?:.+-)?\d+\.\d+$|(?=\S*\d)\S{8,}$")
 """Time and sequence, perhaps after the machine's name; or what a program gave to its channel: never
 as short as a sequence, and no word."""
 _WORD = r"NO ?ANSWER|ANSWERED|BUSY|FAILED|CONGESTION|CANCEL|UNKNOWN|NULL"
+_WORDS = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "CONGESTION")
 _ID_OFF = (
     "no uniqueid: set loguniqueid=yes, and newcdrcolumns=yes for linkedid, in cdr.conf under [csv]"
 )
@@ -59,6 +60,10 @@ MASTER_CSV = CsvForm(
     sure=(14, re.compile(f"(?:{_WORD})$"), "disposition"),
     call_id=_id_of_master,
     id_like=_ID,
+    words=_WORDS,
+    id_column=16,
+    id_bytes_min=8,
+    linked_from=19,
 )
 """accountcode, src, dst, dcontext, clid, channel, dstchannel, lastapp, lastdata, start, answer,
 end, duration, billsec, disposition, amaflags, and what `cdr.conf` switches on."""
@@ -73,6 +78,9 @@ CUSTOM_CSV = CsvForm(
     sure=(13, re.compile(rf"(?:{_WORD}|\d+)$"), "disposition"),
     call_id=lambda _: 16,
     id_like=_ID,
+    words=_WORDS,
+    id_column=16,
+    id_bytes_min=8,
 )
 """clid, src, dst, dcontext, channel, dstchannel, lastapp, lastdata, start, answer, end, duration,
 billsec, disposition, amaflags, accountcode, uniqueid, userfield, sequence: the sample's order."""

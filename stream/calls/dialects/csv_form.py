@@ -8,7 +8,14 @@ from functools import lru_cache
 from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.columns import cells_of
-from stream.calls.dialects.dialect import Details, NoCall, RecordField, SwitchSettings, Value
+from stream.calls.dialects.dialect import (
+    CellLayout,
+    Details,
+    NoCall,
+    RecordField,
+    SwitchSettings,
+    Value,
+)
 from stream.core.model.call import RejectReason, Stage
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d|\d{9,17}(?:\.\d*)?$")
@@ -36,6 +43,10 @@ class CsvForm:
     `call_id` finds the id's column in a record, or raises NoCall; `id_like` fits what this switch
     has for ids. `sure` has a column that, with the time in `started_at`, tells this order from
     others, what must be in it, and its name.
+
+    For the scan, which looks at nothing unusual: `words` are texts that `sure` fits; ids of
+    `id_bytes_min` and more with a digit are in the column `id_column`, or, from `linked_from`
+    columns on, in the last but one.
     """
 
     columns_min: int
@@ -46,6 +57,10 @@ class CsvForm:
     call_id: Callable[[Sequence[str]], int]
     sure: tuple[int, re.Pattern[str], str]
     id_like: re.Pattern[str]
+    words: tuple[str, ...]
+    id_column: int
+    id_bytes_min: int
+    linked_from: int = 0
     channel: int | None = None
 
 
@@ -53,7 +68,6 @@ class CsvDialect:
     """A dialect that a `CsvForm` describes; its times are local."""
 
     json_keys = ()
-    layout = None
 
     def __init__(self, name: str, form: CsvForm, switch: SwitchSettings) -> None:
         self.name = name
@@ -62,6 +76,20 @@ class CsvDialect:
         self._trunk = switch.trunk or None
         pattern = form.sure[1]
         self._is_sure = lru_cache(maxsize=256)(lambda text: pattern.match(text) is not None)
+        columns = {"call_id": form.id_column, "caller": form.caller, "callee": form.callee}
+        if form.channel is not None and not switch.trunk:
+            columns["trunk"] = form.channel
+        self.layout: CellLayout | None = CellLayout(
+            tuple(columns.items()),
+            form.columns_min,
+            form.started_at,
+            form.sure[0],
+            form.words,
+            form.id_bytes_min,
+            form.linked_from,
+            (("trunk", switch.trunk),) if switch.trunk else (),
+            channels="trunk" in columns,
+        )
 
     def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""

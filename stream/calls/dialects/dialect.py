@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
@@ -75,6 +75,27 @@ class FieldLayout:
     channels: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CellLayout:
+    """Columns of the key fields in the records of a CSV dialect, for the scan.
+
+    `columns` has the column of each field that the records have; those of `call_id` and the rest
+    are explained at `csv_form.CsvForm`. What the scan refuses is not wrong, only unusual.
+    """
+
+    columns: tuple[tuple[str, int], ...]
+    columns_min: int
+    started_at: int
+    sure: int
+    words: tuple[str, ...]
+    id_bytes_min: int
+    linked_from: int
+    constants: tuple[tuple[str, str], ...] = ()
+    channels: bool = False
+    empty_is_absent: ClassVar[bool] = True
+    only: ClassVar[None] = None
+
+
 class Details(NamedTuple):
     """The fields of a call besides its key fields; see `Call`."""
 
@@ -142,7 +163,7 @@ class Dialect(Protocol):
         """
 
     @property
-    def layout(self) -> FieldLayout | None:
+    def layout(self) -> FieldLayout | CellLayout | None:
         """Places of the key fields for the scan; None where records are of another form."""
 
     def key_fields(self, value: Value, /) -> KeyFields:

@@ -54,6 +54,16 @@ CSV = CsvForm(
     # A channel's uuid; with inbound-use-callid-as-uuid a SIP Call-ID, which is as long. A cause, a
     # duration, a codec or a time is neither.
     id_like=re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$|\S{20,}$|\S+@\S+$"),
+    words=(
+        *("NORMAL_CLEARING", "ORIGINATOR_CANCEL", "NO_ANSWER", "USER_BUSY", "NO_USER_RESPONSE"),
+        *("CALL_REJECTED", "UNALLOCATED_NUMBER", "NO_ROUTE_DESTINATION", "SUBSCRIBER_ABSENT"),
+        *("NORMAL_TEMPORARY_FAILURE", "NORMAL_UNSPECIFIED", "RECOVERY_ON_TIMER_EXPIRE"),
+        *("INVALID_NUMBER_FORMAT", "NORMAL_CIRCUIT_CONGESTION", "USER_NOT_REGISTERED"),
+        *("DESTINATION_OUT_OF_ORDER", "INCOMPATIBLE_DESTINATION", "ATTENDED_TRANSFER"),
+        *("BLIND_TRANSFER", "LOSE_RACE", "ALLOTTED_TIMEOUT", "MEDIA_TIMEOUT", "INTERWORKING"),
+    ),
+    id_column=10,
+    id_bytes_min=20,
 )
 """mod_cdr_csv's template `example`: caller_id_name, caller_id_number, destination_number, context,
 start_stamp, answer_stamp, end_stamp, duration, billsec, hangup_cause, uuid, bleg_uuid..."""

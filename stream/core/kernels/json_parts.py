@@ -131,7 +131,7 @@ def _escape_size(data: Data, at: int) -> int:
 
 
 @part
-def _character_size(data: Data, at: int) -> int:
+def character_size(data: Data, at: int) -> int:
     """Bytes of the character beyond ASCII that begins here; 0: it is no UTF-8 (RFC 3629)."""
     word = load64(data, at)
     lead = word & np.uint64(0xFF)
@@ -162,7 +162,7 @@ def string_end(data: Data, at: int, end: int, escapes: bool) -> int:
         if byte == QUOTE:
             return at
         if byte >= 128:
-            size = _character_size(data, at)
+            size = character_size(data, at)
         elif byte == _ESCAPE and escapes:
             size = _escape_size(data, at)
         else:  # none where this byte may not stand in a string

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 
 from stream.calls.call_batch import FIELDS, SIGNED
-from stream.calls.key_fields import plan_of
+from stream.calls.dialects.json_form import DEPTH_MAX
+from stream.calls.key_fields import cell_plan_of, plan_of
 from stream.core import kernels
 from stream.core.model.byte_strings import PADDING, Texts
 from stream.core.numbers.e164 import is_canonical
 from stream.core.numbers.number import _USUAL_URI
+from tests.fuzz.csv_records import mutants as csv_mutants
 from tests.fuzz.json_records import mutants
-from tests.fuzz.scan import DIALECTS, SETTINGS, compare, decoded
+from tests.fuzz.scan import CSV_DIALECTS, DIALECTS, SETTINGS, compare, decoded
 from tests.support.guarded_memory import guarded
 
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
@@ -40,6 +42,28 @@ LEFT = {
 }
 
 
+LINE = (
+    '"",+447700900101,"0812345678",x,"{name}",PJSIP/uk-0000002a,,Dial,"a,b",2026-11-25 15:02:03,,'
+    '2026-11-25 15:02:20,17,0,"{word}",3,{id}'
+)
+USUAL = {"name": "", "word": "NO ANSWER", "id": "1795593723.42"}
+VOUCHED_LINES = {
+    "as the sample": {},
+    "quotes in a name": {"name": '""Ann"" <7>'},
+    "Thai letters": {"name": "สมชาย ใจดี"},
+    "escapes": {"name": "a\\b"},
+    "a line's end": {"id": '1795593723.42,""\r\n'},
+    "the machine's name": {"id": "bkk-1-1795593723.42"},
+    "newcdrcolumns": {"id": '1795593723.43,note,"",1795593723.42,7'},
+    "newcdrcolumns without linkedid": {"id": '1795593723.42,note,"","",7'},
+}
+LEFT_LINES = {
+    "a short id": {"id": "1.2"},
+    "another number for a word": {"word": "NOANSWER"},
+    "an id with quotes": {"id": 'x,,,"call-""1234567""",7'},
+}
+
+
 def odd_calls(batch) -> list[int]:
     """The calls that the scan left to the fallback decoder."""
     assert batch.located is not None
@@ -62,6 +86,71 @@ def test_what_is_odd_is_a_call_all_the_same(text):
     batch = decoded([usual, text.encode(), usual], "ringfence")
     assert odd_calls(batch) == [1]
     compare([usual, text.encode(), usual], "ringfence")
+
+
+@pytest.mark.parametrize("cells", VOUCHED_LINES.values(), ids=VOUCHED_LINES)
+def test_usual_lines_of_csv_are_vouched_for(cells):
+    """No cell is copied: each field lies where the line has it."""
+    line = LINE.format_map(USUAL | cells).encode()
+    batch = decoded([line] * 3, "asterisk-csv")
+    assert (len(batch), odd_calls(batch)) == (3, [])
+    told = batch.key_fields[2]
+    assert (told.caller, told.callee, told.trunk) == ("+447700900101", "0812345678", "uk")
+    assert told.call_id.endswith("1795593723.42")
+    compare([line] * 3, "asterisk-csv")
+
+
+@pytest.mark.parametrize("cells", LEFT_LINES.values(), ids=LEFT_LINES)
+def test_unusual_lines_of_csv_are_calls_all_the_same(cells):
+    """The fallback decoder reads them; the calls around are located."""
+    usual, odd = LINE.format_map(USUAL).encode(), LINE.format_map(USUAL | cells).encode()
+    assert odd_calls(decoded([usual, odd, usual], "asterisk-csv")) == [1]
+    compare([usual, odd, usual], "asterisk-csv")
+
+
+@pytest.mark.parametrize("dialect", CSV_DIALECTS)
+def test_broken_lines_are_the_same_calls_both_ways(dialect):
+    """Fields, rejects with reasons, numbers: most of the good ones by scan."""
+    values = list(csv_mutants(dialect, 7, 4_000))
+    calls = len(decoded(values, dialect))
+    assert 500 < calls / 2 < compare(values, dialect) < calls
+
+
+def test_as_many_brackets_as_json_may_not_have_make_no_short_line_deep():
+    """A line is read the same alone and beside a long one that is odd."""
+    line, odd = (
+        LINE.format_map(USUAL).replace(",x,", f",{'[' * count},").encode() for count in (201, 500)
+    )
+    assert len(line) < 2 * DEPTH_MAX
+    assert len(decoded([line], "asterisk-csv")) == 1
+    assert decoded([line, odd], "asterisk-csv").rows.tolist() == [0]
+    compare([line, odd], "asterisk-csv")
+
+
+@pytest.mark.parametrize("dialect", CSV_DIALECTS)
+def test_no_byte_is_read_behind_the_padding_of_lines(dialect):
+    """Each line ends where the memory ends, but for the padding that every buffer has."""
+    from stream.core.kernels.csv_scan import scan_cells
+    from stream.core.kernels.json_fields import FoundFields
+
+    plan = cell_plan_of(CSV_DIALECTS[dialect].layout)
+    rng, odd = random.Random(3), 0
+    memory = guarded(4 * mmap.PAGESIZE)
+    memory[-PADDING:] = np.frombuffer(b'"1' * (PADDING // 2), np.uint8)
+    for value in csv_mutants(dialect, 11, 3_000):
+        cut = (value or b"")[: rng.randrange(len(value or b"") + 1) if rng.random() < 0.5 else None]
+        start = len(memory) - PADDING - len(cut)
+        memory[start : start + len(cut)] = np.frombuffer(cut, np.uint8)
+        texts = Texts(memory, np.array([start]), np.array([len(cut)]))
+        found = FoundFields(
+            np.zeros((5, 1), np.int64), np.zeros((5, 1), np.int64), np.zeros(1, np.uint8)
+        )
+        here = scan_cells(texts, 0, 1, plan, 2_000, DEPTH_MAX, found)
+        alone = FoundFields(found.starts.copy(), found.sizes.copy(), found.odd.copy())
+        assert scan_cells(Texts.of([cut]), 0, 1, plan, 2_000, DEPTH_MAX, alone) == here
+        assert found.sizes.tolist() == alone.sizes.tolist()
+        odd += here
+    assert 300 < odd < 2_700, "neither all nor none were right"
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
