@@ -1,10 +1,13 @@
-"""The Python runtime of our processes: its garbage collector, and where its sockets lie."""
+"""The runtime of our processes: garbage collector, open files, and where sockets lie."""
 
 import gc
 import os
+import resource
 import tempfile
 from multiprocessing import util
 from typing import Final
+
+from stream.core.model.errors import ConfigInvalid
 
 _YOUNG: Final = 50_000
 
@@ -19,6 +22,28 @@ def tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 100)
+
+
+OTHER_FILES: Final = 512
+"""Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
+
+
+def make_room(setting: str, most: int, kinds: int = 1) -> None:
+    """Raise the limit of open files for `most` connections of each kind. Raises ConfigInvalid.
+
+    Without it `setting` would promise answers on connections that the kernel refuses.
+    """
+    wanted = kinds * most + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        return
+    if hard < wanted and hard != resource.RLIM_INFINITY:
+        text = (
+            f"{setting}: {most} need {wanted} open files, and this process may open {hard}: "
+            f"raise LimitNOFILE= of its unit (or ulimit -n), or lower {setting.rpartition('.')[2]}"
+        )
+        raise ConfigInvalid((text,))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 _LONGEST: Final = 107 - len("/pymp-12345678/listener-12345678")

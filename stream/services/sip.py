@@ -21,6 +21,7 @@ from stream.ops.clock import now_s
 from stream.ops.metrics.catalogue import BoundedLabels
 from stream.ops.metrics.sip_catalogue import SipMetrics
 from stream.ops.renewed_tls import RenewedContext
+from stream.ops.runtime import make_room
 from stream.ops.tasks import supervised
 from stream.services import service
 from stream.services.service import LOOPBACK, Service, WorkerPlace
@@ -67,6 +68,8 @@ class _Answering(Service):
         self._closed: tuple[str, ...] = (f"port {settings.sip.port} is not open yet",)
         self._tcp = TcpServer(self._responder, settings.sip)
         self._tls = _secured(self._responder, settings.sip)
+        kinds = 1 if self._tls is None else 2
+        make_room("sip.connections_max", settings.sip.connections_max, kinds)
 
     def _missing(self) -> tuple[str, ...]:
         # Lists may be loaded before the port is open: who is sent here then would be refused.

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
@@ -25,6 +24,7 @@ from stream.edge.http.settings import ServeSettings
 from stream.ops.health_server import PortTaken
 from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.renewed_tls import RenewedContext
+from stream.ops.runtime import make_room
 from stream.ops.tasks import cancelled
 
 UNSENT_BYTES: Final = 64 * 1024
@@ -390,8 +390,6 @@ class _Accepted(asyncio.Protocol):
         self._handshakes.begin(cast("asyncio.Transport", transport), self._connection)
 
 
-OTHER_FILES: Final = 512
-"""Files that a process opens besides its clients' connections: lists, tables, Kafka, Redis."""
 BACKLOG: Final = 2048
 """Connections that wait in the kernel to be accepted."""
 ACCEPTED_AT_ONCE: Final = 64
@@ -433,7 +431,7 @@ async def serving(
     Raises PortTaken, or ConfigInvalid where the certificate cannot be used or this process may not
     open as many connections.
     """
-    _make_room(settings.connections_max)
+    make_room("serve.connections_max", settings.connections_max)
     listening = _listening(settings, shared=shared)
     proxies = settings.trusted_proxies
     connection = partial(Connection, settings, metrics)
@@ -485,24 +483,6 @@ def _accepted(
     handshakes: Handshakes, made: Callable[..., Connection], **given: Any
 ) -> asyncio.Protocol:
     return _Accepted(handshakes, made(**given))
-
-
-def _make_room(connections: int) -> None:
-    """Raise the limit of open files for so many connections. Raises ConfigInvalid.
-
-    Without it `connections_max` would promise answers on connections that the kernel refuses.
-    """
-    wanted = connections + OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= wanted or soft == resource.RLIM_INFINITY:
-        return
-    if hard < wanted and hard != resource.RLIM_INFINITY:
-        text = (
-            f"serve.connections_max: {connections} need {wanted} open files, and this process may "
-            f"open {hard}: raise LimitNOFILE= of its unit (or ulimit -n), or lower connections_max"
-        )
-        raise ConfigInvalid((text,))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _listening(settings: ServeSettings, *, shared: bool) -> socket.socket:

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.http.dependencies import Parts, needs
-from stream.edge.http.http_server import OTHER_FILES
 from stream.edge.http.tokens import ClientRole
 from stream.ops.metrics.exposition import exposition
+from stream.ops.runtime import OTHER_FILES
 from stream.ops.tasks import cancelled
 from tests.support.http_service import bearer, parts_for, serve_settings, served
 from tests.support.waiting import HANGS_S
