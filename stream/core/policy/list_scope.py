@@ -79,7 +79,6 @@ def _places() -> NDArray[np.uint8]:
     uint8[1000].
     """
     table = np.zeros(1000, np.uint8)
-    assert len(CODES) < 255, "places are bytes"
     for place, code in enumerate(CODES, 1):
         rest = 10 ** (3 - len(str(code)))
         table[code * rest : (code + 1) * rest] = place

@@ -66,10 +66,12 @@ class BoundColumns:
     def of(cls, policy: Policy) -> Self:
         """The columns of what bounds `policy`."""
         bounds = policy.bounds
-        places = {name: place for place, name in enumerate(rules_of(policy))}
+        places: dict[tuple[int, str | None], int] = {
+            name: place for place, name in enumerate(rules_of(policy))
+        }
 
         def places_of(texts: Sequence[str | None]) -> NDArray[np.int64]:
-            found = [places.get(RuleName(at, text or ""), _FREE) for at, text in enumerate(texts)]
+            found = [places.get((at, text), _FREE) for at, text in enumerate(texts)]
             return np.array(found, np.int64)
 
         owners = [owner_of(name) for name in policy.names]
@@ -77,13 +79,13 @@ class BoundColumns:
         categories = np.full((len(bounds), 256), _FREE, np.int64)
         for index, bound in enumerate(bounds):
             for category, text in bound.stops.categories.items():
-                categories[index, category] = places[RuleName(index, text)]
+                categories[index, category] = places[index, text]
         rules = places_of([bound.rule for bound in bounds])
         return cls(
             rules=np.where(rules == _FREE, np.arange(len(bounds)), rules),
             owners=np.array(
                 [
-                    numbers[owner] if bound.corroborates else -1
+                    numbers[owner] if bound.corroborates else _FREE
                     for owner, bound in zip(owners, bounds, strict=True)
                 ],
                 np.int64,

@@ -145,6 +145,17 @@ def test_a_reason_is_handled_as_configured(
         assert [(one.reason, one.detail) for one in decision.findings] == [(reason, detail)]
 
 
+def test_the_handlings_of_a_feed_are_shown_by_reason() -> None:
+    """The page names every handling of a feed, those that its file changes as well."""
+    shown = GateLimits(allow_listed="refuse", looks_like_dates="pass").handlings()
+    assert set(shown) == {*OF_ROWS, *OF_LOOKS}
+    assert (shown[GateReason.ALLOW_LISTED], shown[GateReason.LOOKS_LIKE_DATES]) == (
+        "refuse",
+        "pass",
+    )
+    assert (shown[GateReason.REDRESSED], shown[GateReason.LOOKS_LIKE_IDS]) == ("drop", "hold")
+
+
 def test_a_feed_may_ask_for_two_persons() -> None:
     """With `second_person` each version that is handed in waits; what is fetched does not."""
     limits = GateLimits(second_person=True)

@@ -101,6 +101,16 @@ def test_agreements_that_never_meet_do_not_contradict(dates, countries) -> None:
     assert found(one, other) == []
 
 
+def test_agreements_that_never_meet_do_not_hide_others() -> None:
+    """After a pair that is not in force together the next pair is compared."""
+    held = (
+        agreement("a", ["KH/scam"], valid_until_s=DAY),
+        agreement("b", ["KH/scam"], valid_from_s=DAY),
+        agreement("c", ["KH/scam"], terms=Terms(Action.FLAG), valid_from_s=DAY),
+    )
+    assert [(one.ids, one.what) for one in found(*held)] == [(("b", "c"), "action")]
+
+
 def test_other_lists_between_do_not_hide_a_contradiction() -> None:
     """Agreements are compared pair by pair and list by list."""
     flag = Terms(Action.FLAG)

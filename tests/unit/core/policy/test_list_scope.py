@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from stream.core.policy import list_scope
-from stream.core.policy.list_scope import CODES, Allowed, Scope, allowed, words_of
+from stream.core.policy.list_scope import (
+    CODES,
+    EVERY,
+    Allowed,
+    Outside,
+    Scope,
+    Scopes,
+    allowed,
+    words_of,
+)
 
 
 def test_the_first_three_digits_tell_a_calling_code() -> None:
@@ -58,3 +67,27 @@ def test_the_least_of_all_limits_counts(name, scope, agreed, codes, by) -> None:
     """Of the feed and of each agreement; who limits is named."""
     held = None if codes is None else frozenset(codes)
     assert allowed(name, scope, "TH", agreed) == Allowed(held, by)
+
+
+@pytest.mark.parametrize(
+    ("may", "own", "emergency", "outside"),
+    [
+        (EVERY, (), (), None),
+        (Allowed(frozenset({66}), "a"), (), (), [Outside.NOT, Outside.NOT, Outside.COUNTRY]),
+        (EVERY, ("+668*",), (), [Outside.OWN, Outside.NOT, Outside.NOT]),
+        (EVERY, (), ("+66191",), [Outside.NOT, Outside.EMERGENCY, Outside.NOT]),
+        (
+            *(Allowed(frozenset(), "a"), ("+66*",), ("+66191",)),
+            [Outside.OWN, Outside.EMERGENCY, Outside.COUNTRY],
+        ),
+    ],
+)
+def test_each_limit_alone_puts_a_number_outside(may, own, emergency, outside) -> None:
+    """A country, an own number, a number for help; of several the last. None of them: no limit."""
+    scopes = Scopes.of([may], own, emergency)
+    assert scopes.codes.shape == (1, 256)
+    assert scopes.limit is (outside is not None)
+    asked = np.array(["+66812345678", "+66191", "+85523900001"], "S16")
+    found = scopes.outside(asked, np.zeros(3, np.int64))
+    assert found.dtype == np.uint8
+    assert found.tolist() == (outside or [Outside.NOT] * 3)

@@ -1,12 +1,27 @@
 """The policy: from matches to an action."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stream.core.filters.matches import Matches
 from stream.core.model.agreement import Agreements, Terms
 from stream.core.model.decision import Action
-from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded, compile_policy
+from stream.core.model.entry import Category
+from stream.core.policy.list_scope import Allowed
+from stream.core.policy.policy import (
+    NO_AGREEMENT,
+    Agreed,
+    Bound,
+    Bounded,
+    ListPolicy,
+    PolicySettings,
+    Stops,
+    bounded,
+    compile_bounded,
+    compile_policy,
+)
 from stream.core.policy.policy_columns import PolicyColumns, judge
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S
@@ -88,12 +103,109 @@ def test_impossible_limits_are_refused(settings):
         ListPolicy(**settings)
 
 
+@pytest.mark.parametrize(
+    ("key", "values", "beyond"),
+    [
+        ("confidence_min", (0, 100), (-1, 101)),
+        ("decay_days", (0, 36_500), (-0.5, 36_500.5)),
+        ("decay_speed", (0.01, 100), (0.009, 100.5)),
+    ],
+)
+def test_a_limit_reaches_to_both_ends_of_its_range(key, values, beyond):
+    """The first and the last value are settings; the error beyond has the key and the value."""
+    for value in values:
+        assert getattr(ListPolicy(**{key: value}), key) == value
+    for value in beyond:
+        with pytest.raises(ValueError, match=f"^{key} must be .*, not {value}$"):
+            ListPolicy(**{key: value})
+
+
 def test_a_missing_list_may_not_block_everyone():
     """`unasked = block` would stop a country's calls when one list is late."""
-    with pytest.raises(ValueError, match="unasked"):
+    with pytest.raises(ValueError, match=r"^unasked may be allow or flag: .* not block everyone$"):
         PolicySettings(unasked=Action.BLOCK)
     with pytest.raises(ValueError, match="decision_ttl_s"):
         PolicySettings(decision_ttl_s=0)
+    assert PolicySettings(decision_ttl_s=1).decision_ttl_s == 1
+
+
+def test_another_countrys_list_without_an_agreement_does_nothing():
+    """It neither acts nor counts for others; decisions say that no agreement is why."""
+    found = bounded(ListPolicy(simulate=True), "KH/scam", "TH", ())
+    assert found.policy == ListPolicy(Action.OBSERVE, Action.OBSERVE, simulate=True)
+    stops = Stops(action=NO_AGREEMENT, unconfirmed=NO_AGREEMENT)
+    assert found.bound == Bound(ListPolicy(simulate=True), corroborates=False, stops=stops)
+    for ours in ("TH/own", "CERT/all"):
+        assert bounded(ListPolicy(), ours, "TH", ()) == Bounded(ListPolicy(), Bound(ListPolicy()))
+
+
+def test_each_limit_is_named_by_the_agreement_that_sets_it():
+    """An operator reads in the decision whom to ask, for each of the reasons by itself."""
+    block = Terms(Action.BLOCK, unconfirmed=Action.BLOCK)
+    agreed = [
+        Agreed("plain", block),
+        Agreed("flag", replace(block, action=Action.FLAG)),
+        Agreed("doubt", replace(block, unconfirmed=Action.OBSERVE)),
+        Agreed("sure", replace(block, confidence_min=60)),
+        Agreed("two", replace(block, countries_min=2, may_list=frozenset({"KH"}))),
+        Agreed("loans", replace(block, categories=frozenset({Category.LOAN}))),
+    ]
+    found = bounded(ListPolicy(), "KH/scam", "TH", agreed)
+    assert found.policy == ListPolicy(Action.FLAG, Action.OBSERVE, confidence_min=60)
+    bound = found.bound
+    assert (bound.agreement, bound.rule) == ("flag", "agreement:flag")
+    assert (bound.alone, bound.countries_min, bound.corroborates) == (ListPolicy(), 2, True)
+    assert bound.may_list == (Allowed(frozenset({855}), "agreement:two"),)
+    assert bound.stops[:4] == tuple(f"agreement:{one}" for one in ("flag", "doubt", "sure", "two"))
+    kept = {*range(256)} - {int(Category.LOAN)}
+    assert bound.stops.categories == dict.fromkeys(kept, "agreement:loans")
+
+
+def test_a_category_is_kept_out_by_the_first_agreement_without_it():
+    """One that this version does not know is as `other`."""
+    loans = Terms(Action.BLOCK, categories=frozenset({Category.LOAN}))
+    others = replace(loans, categories=frozenset({Category.CALL_CENTRE, Category.OTHER}))
+    agreed = [Agreed("a", loans), Agreed("b", others), Agreed("c", others)]
+    out = bounded(ListPolicy(), "KH/scam", "TH", agreed).bound.stops.categories
+    assert out[Category.LOAN] == "agreement:b"
+    assert {out[Category.CALL_CENTRE], out[Category.OTHER], out[255]} == {"agreement:a"}
+    alone = bounded(ListPolicy(), "KH/scam", "TH", agreed[2:]).bound.stops.categories
+    assert set(alone) == set(map(int, Category)) - {Category.CALL_CENTRE, Category.OTHER}
+
+
+@pytest.mark.parametrize(
+    ("stricter", "other"),
+    [
+        ({"action": Action.FLAG}, {"simulate": True}),
+        ({"simulate": True}, {"countries_min": 2}),
+        ({"countries_min": 2}, {"confidence_min": 60}),
+        ({"confidence_min": 60}, {"categories": frozenset({Category.LOAN})}),
+        ({"categories": frozenset({Category.LOAN})}, {}),
+    ],
+)
+def test_reasons_name_the_strictest_agreement(stricter, other):
+    """By action, trial, countries, confidence and categories, in this order; of equals by id."""
+    terms = [Terms(**{"action": Action.BLOCK} | one) for one in (stricter, other)]
+    one, two = (Agreed(name, each) for name, each in zip("ba", terms, strict=True))
+    for agreed in ([one, two], [two, one]):
+        assert bounded(ListPolicy(), "KH/scam", "TH", agreed).bound.agreement == "b"
+    again = [one, Agreed("a", one.terms)]
+    assert bounded(ListPolicy(), "KH/scam", "TH", again).bound.agreement == "a"
+
+
+@pytest.mark.parametrize(
+    ("settings", "terms", "decides"),
+    [
+        (ListPolicy(), Terms(Action.BLOCK), True),
+        (ListPolicy(Action.FLAG), Terms(Action.BLOCK), False),
+        (ListPolicy(Action.FLAG), Terms(Action.BLOCK, simulate=True), True),
+        (ListPolicy(Action.FLAG, simulate=True), Terms(Action.BLOCK, simulate=True), False),
+    ],
+)
+def test_settings_that_are_stricter_decide_by_themselves(settings, terms, decides):
+    """A decision names the agreement where it is at least as strict as the settings, or a trial."""
+    bound = bounded(settings, "KH/scam", "TH", [Agreed("mou", terms)]).bound
+    assert bound.rule == ("agreement:mou" if decides else None)
 
 
 def test_a_number_is_blocked_when_enough_countries_list_it():
