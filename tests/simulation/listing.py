@@ -158,13 +158,14 @@ class Listing:
             yield getattr(self.plan.faults, kind), partial(fault, workers)
 
     async def load(self, seconds: float) -> None:
-        """Make changes for so long, one after another."""
+        """Make changes for so long: one after another, or some at one moment."""
         assert self._publisher is not None
         loop = self.world.loop
         ends_s = loop.time() + seconds
         while loop.time() < ends_s:
             await asyncio.sleep(self.rng.expovariate(self.plan.changes / seconds))
-            await self._publisher.change()
+            at_once = self.rng.choice((1, 1, 1, 3))
+            await asyncio.gather(*(self._publisher.change() for _ in range(at_once)))
 
     # Faults.
 

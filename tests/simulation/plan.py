@@ -148,6 +148,11 @@ class Plan:
         """Names of the kinds of fault that there are."""
         return self.swarm.kinds + (self.lists.faults.kinds if self.lists is not None else [])
 
+    @property
+    def sides(self) -> list[str]:
+        """Names of the sides that it has beside workers."""
+        return ["lists"] if self.lists is not None else []
+
     def without(self) -> Iterator["Plan"]:
         """Yield plans that have one kind of fault less."""
         for kind in self.swarm.kinds:

@@ -15,13 +15,19 @@ CPU_S = 120
 """Each is found within so much of one core, from seed 1 on."""
 KINDS = {
     "beyond-the-end": "topic_again",
+    "kept-out-of-the-group": "refuse",
     "leader-does-not-know": "partitions",
+    "lost-to-a-race": "lists",
+    "made-again-while-read": "lists",
     "partitions-unread": "partitions",
     "positions-never-committed": "coordinator_move",
+    "refused-in-transaction": "refuse",
     "rewound-too-far": "refuse",
     "topic-made-again": "topic_again",
+    "topics-by-two-answers": "topic_again",
+    "transaction-without-end": "half_open",
 }
-"""Faults that need a kind of fault which few seeds draw: the others are not played."""
+"""Faults that need a fault or a side which few seeds draw: the others are not played."""
 
 
 def planted(patch: Path, tree: Path) -> None:
