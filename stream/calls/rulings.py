@@ -275,7 +275,8 @@ class _OneBatch:
         if action == Action.OBSERVE:
             return rulings
         calls = np.flatnonzero(quiet)
-        left = Rulings.blank(calls[~self._for_help(calls)], rulings.matches)
+        free = self._for_help(calls) | self._allowed(self._batch.callers, calls)
+        left = Rulings.blank(calls[~free], rulings.matches)
         left.rule(np.arange(len(left)), UNASKED, action)
         return together(rulings, left)
 

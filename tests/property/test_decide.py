@@ -54,6 +54,7 @@ GONE = blocklists(
     LiveList("TH/roaming", b"", None, EMPTY, 0, 0),
     LiveList("XA/gone", b"", None, EMPTY, 0, 0),
     live("XB/held", BOTH, SECOND),
+    allow=Allowlist.of([AllowEntry(HOSPITAL, "hospital", "ops", NOW_S)]),
 )
 TRUNKS = Trunks("TH", {"gb": Trunk("GB"), "border": Trunk("TH", Ingress.INTERNATIONAL)})
 EMERGENCY = EmergencyNumbers({})
@@ -186,7 +187,7 @@ class _Oracle:
             return Action.OBSERVE, False, *kept[0]
         unasked = self.rules.policy.settings.unasked
         silent = {*self.lists.unusable} - self.by_rules
-        if not listed and not for_help and silent and caller and unasked:
+        if not listed and free == "none" and silent and caller and unasked:
             return unasked, False, "caller", "unasked", caller, ()
         return Action.OBSERVE, False, "caller", "none", caller, ()
 

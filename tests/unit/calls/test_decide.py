@@ -272,6 +272,15 @@ def test_a_list_that_could_not_be_asked_is_counted_and_the_policy_says_what_foll
     assert [(d["verdict"], d["rule"]) for d in decisions] == [("flag", "unasked")]
 
 
+def test_an_allowed_caller_is_not_flagged_for_a_list_that_could_not_be_asked():
+    """`unasked = flag` stands behind the allowlist, as all that speaks against a call does."""
+    allow = Allowlist.of([AllowEntry("+4477009001*", "hospital", "ops", NOW_S)])
+    lists = blocklists(LiveList("XA/gone", b"", None, EMPTY, 0, 0), allow=allow)
+    outcome, decisions = decided(lists, call(OTHER), call(VICTIM), unasked=Action.FLAG)
+    assert [(d["rule"], d["number"]) for d in decisions] == [("unasked", VICTIM)]
+    assert outcome.tally.unasked_calls == 2
+
+
 def test_a_stale_list_is_not_asked():
     """A list not heard of for longer than its limit blocks nobody."""
     lists = blocklists(live("XA/old", LISTED))
