@@ -116,8 +116,13 @@ class SyncState:
                 kinds.append(wrong)
                 self.stale.add(name)
                 continue
+            if step.op == Op.BASE:
+                # Until it is read we are where we were. A fail-over may lose it before that: a list
+                # at a position that it never was at would be kept as one that we know more of.
+                self.stale.add(name)
+                continue
             mark = self._positions[name] = ListPosition(step.generation, step.chain)
-            if step.op in {Op.BASE, Op.DELETE} or name == ALLOWLIST:
+            if step.op == Op.DELETE or name == ALLOWLIST:
                 self.stale.add(name)
         return SyncResult(fresh, tuple(kinds))
 

@@ -82,6 +82,19 @@ def test_a_generation_that_went_back_is_lost_until_passed():
     assert marks.begin() == {NAME}
 
 
+def test_a_base_that_was_not_read_is_not_ours_to_lose():
+    """A fail-over lost it before it was read: the list store's list is read, and not kept off."""
+    marks = trusted(3)
+    last = at(3).chain
+    base = Step("4-0", NAME, 4, Op.BASE, b"{}", chain_after(last, 4, Op.BASE, b"{}"))
+    marks.take(NAME, [base])
+    assert marks.begin() == {NAME}
+    marks.break_off()
+    assert not compared(marks, at(3))
+    assert not marks.lost
+    assert marks.begin() == {NAME}
+
+
 def test_a_list_that_is_gone_is_lost():
     """A list that the list store does not name any more stays enforced."""
     assert compared(trusted(5), None) == [EventKind.REGISTER_LOST]
