@@ -33,6 +33,9 @@ MANIFEST_PART = "manifest.json"
 FILTER_PART = "filter.bloom"
 MANIFEST_SIZE_MAX = 8 << 20
 """Bytes that are read of a manifest before anything in it is checked: all sources, at 100 each."""
+MAPPED_MIN = 16 << 10
+"""Columns of fewer bytes are read. A map holds a descriptor, and is one of the 65,530 that a
+process may have (vm.max_map_count): thousands of small lists, of seven columns, would take all."""
 SOURCES_MAX = 1 << 16
 """A row's source is a uint16."""
 
@@ -166,7 +169,7 @@ def decode_manifest(data: bytes, where: str = MANIFEST_PART) -> Manifest:
 def open_snapshot(
     directory: Path, *, check: bool = True, keys: Mapping[str, bytes] | None = None
 ) -> Snapshot:
-    """Open the snapshot in `directory`, its filter and columns mapped read-only.
+    """Open the snapshot in `directory`, its filter and columns mapped read-only, or read if small.
 
     With `check`, every byte is compared: sizes, checksums, the columns' order and ranges, and how
     many numbers the filter matches. The bytes are read through a small buffer, not through the
@@ -203,8 +206,11 @@ def open_snapshot(
     def column(name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
         if not manifest.count:  # a file of no bytes cannot be mapped
             return np.empty(0, dtype)
+        path = directory / name
+        if manifest.parts[name].size < MAPPED_MIN:
+            return np.frombuffer(path.read_bytes(), dtype)
         # As a plain array over the map: indexing a np.memmap costs a Python call each time.
-        return np.asarray(np.memmap(directory / name, dtype, "r"))
+        return np.asarray(np.memmap(path, dtype, "r"))
 
     return _snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
 

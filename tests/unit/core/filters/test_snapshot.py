@@ -1,11 +1,14 @@
 """A snapshot: what it says, what it holds, and that nothing in it is believed unchecked."""
 
+import gc
 from hashlib import sha256
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 
+from stream.core.filters import snapshot as snapshots
 from stream.core.filters.bloom import PROBES
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import (
@@ -137,8 +140,23 @@ def test_a_bare_filter_confirms_nothing(opened):
     assert snapshot.filter.may_hold(Digests(elements(np.array(NUMBERS, "S16"), KEY))).all()
 
 
-def test_maps_can_not_be_written(tmp_path):
-    """Workers share the files: none of them can change one."""
+@pytest.mark.parametrize(("mapped_min", "held"), [(0, 8), (snapshots.MAPPED_MIN, 1)])
+def test_small_columns_hold_no_descriptor(tmp_path, monkeypatch, mapped_min, held):
+    """A worker of thousands of small lists needs no file open for their columns."""
+    monkeypatch.setattr(snapshots, "MAPPED_MIN", mapped_min)
+    folder, descriptors = write(tmp_path, PARTS), Path("/proc/self/fd")
+    gc.collect()
+    before = len(list(descriptors.iterdir()))
+    snapshot = open_snapshot(folder)
+    assert len(list(descriptors.iterdir())) == before + held
+    assert snapshot.columns is not None
+    assert snapshot.columns.fingerprint.tobytes() == PARTS["fingerprint"]
+
+
+@pytest.mark.parametrize("mapped_min", [0, snapshots.MAPPED_MIN])
+def test_maps_can_not_be_written(tmp_path, monkeypatch, mapped_min):
+    """Workers share the files: none of them can change one, nor what was read of a small one."""
+    monkeypatch.setattr(snapshots, "MAPPED_MIN", mapped_min)
     snapshot = open_snapshot(write(tmp_path, PARTS))
     assert snapshot.columns is not None
     assert not snapshot.columns.number.flags.writeable
