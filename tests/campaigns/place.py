@@ -20,7 +20,7 @@ from tests.bench.machine import memory
 from tests.support.builders import entry
 from tests.support.engine import Deployment, Engine
 from tests.support.lists import BY, opened
-from tests.support.waiting import REDIS_S
+from tests.support.waiting import HANGS_S, REDIS_S
 
 TOKEN = "rf_campaign"
 HOST = "127.0.0.1"
@@ -63,19 +63,22 @@ class Place:
             await store.add(name, [entry(number) for number in numbers], BY)
 
     @contextmanager
-    def running(self, *words: str, health: str = "") -> Iterator[Engine]:
-        """A process of ours, ready; `health` names its port, "" for a worker."""
+    def running(self, *words: str, health: str = "", within_s: float = HANGS_S) -> Iterator[Engine]:
+        """A process of ours, ready within `within_s`; `health` is its port, "" a worker."""
         tokens = self.folder / "tokens"
         tokens.write_text(line_of(Client("campaign", ClientRole.OPERATOR), TOKEN))
         with patch.dict(os.environ, RINGFENCE_HTTP_TOKENS_FILE=str(tokens)):
             port = self.ports[health] if health else self.site.port
             with self.site.engine(command=words, port=port) as engine:
-                engine.until_ready()
+                engine.until(lambda: engine.page("/ready")[0] == 200, within_s)
                 yield engine
 
     async def appended(self, topic: str, partitions: int = 4) -> int:
         """Records that a topic holds."""
-        async with AIOKafkaConsumer(bootstrap_servers=self.site.bootstrap) as consumer:
+        timeout_ms = int(1000 * HANGS_S)
+        async with AIOKafkaConsumer(
+            bootstrap_servers=self.site.bootstrap, request_timeout_ms=timeout_ms
+        ) as consumer:
             every = [TopicPartition(topic, number) for number in range(partitions)]
             ends: dict[Any, int] = await consumer.end_offsets(every)
         return sum(ends.values())

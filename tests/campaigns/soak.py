@@ -8,8 +8,8 @@ On Apache Kafka and redis-server: a worker, `feeds run` with a feed that changes
 asked for over HTTP until that is enforced; SIP and HTTP lookups come, some by new connections;
 /metrics of all are scraped; and probes measure how long a decision takes, by Kafka's clock.
 
-Each process is sampled: memory, descriptors, threads, tasks. What it held in the first quarter
-after the warm-up is compared with the last quarter.
+Each process is sampled: memory, descriptors, threads, tasks. The quarters after the warm-up are
+compared: memory of the first and the last; what is open must not rise in each of them.
 """
 
 import argparse
@@ -453,28 +453,34 @@ async def _http(port: int) -> AsyncIterator[ClientSession]:
         yield client
 
 
+def more(least: list[int]) -> int:
+    """Return by how much a count rose, if it did so in each quarter; `least`: of each.
+
+    What is open at one moment only is not in the least. A pool opens a connection when its work
+    first overlaps, and keeps it: a step. A leak rises in each quarter.
+    """
+    return least[-1] - least[0] if all(a < b for a, b in itertools.pairwise(least)) else 0
+
+
 def judged(plan: Plan, course: Course) -> dict[str, Any]:
-    """Figures of each process: first and last quarter after the warm-up, and what is more."""
+    """Figures of each process: the quarters after the warm-up, and what is more."""
     end_s = 60 * plan.minutes
     quarter_s = (end_s - plan.warm_s) / 4
     processes = {}
     for name, samples in course.samples.items():
-        first = [one for at, one in samples if plan.warm_s <= at < plan.warm_s + quarter_s]
-        last = [one for at, one in samples if at >= end_s - quarter_s]
-        if not first or not last:
+        quarters = [
+            [one for at, one in samples if begin_s <= at < begin_s + quarter_s]
+            for begin_s in (plan.warm_s + turn * quarter_s for turn in range(4))
+        ]
+        if not all(quarters):
             continue
         figures: dict[str, Any] = {}
         for what in ("rss_mb", "anonymous_mb"):
-            before = median(getattr(one, what) for one in first)
-            after = median(getattr(one, what) for one in last)
+            before, _, _, after = (median(getattr(one, what) for one in part) for part in quarters)
             figures[what] = [round(before, 1), round(after, 1)]
             figures[what.replace("_mb", "_growth_percent")] = round(100 * (after / before - 1), 2)
         for what in COUNTED:
-            # A connection or a question is open at one moment and not at the next. What leaked is
-            # open at all of them.
-            before = max(getattr(one, what) for one in first)
-            after = min(getattr(one, what) for one in last)
-            figures[what] = [before, after]
+            figures[what] = [min(getattr(one, what) for one in part) for part in quarters]
         processes[name] = figures
     latencies = {}
     for what, delays in course.delays.items():
@@ -493,9 +499,7 @@ def judged(plan: Plan, course: Course) -> dict[str, Any]:
         "calls_per_s": round(course.counts["calls"] / end_s),
         "counts": dict(course.counts),
         "growth_percent": max(one["anonymous_growth_percent"] for one in processes.values()),
-        "more": sum(
-            max(one[what][1] - one[what][0], 0) for one in processes.values() for what in COUNTED
-        ),
+        "more": sum(more(one[what]) for one in processes.values() for what in COUNTED),
         "processes": processes,
         "latencies": latencies,
         "wrong": len(course.wrong),

@@ -25,3 +25,10 @@ async def test_nothing_grows_under_steady_work(tmp_path, measured):
     assert figures["more"] == 0, (figures["processes"], last)
     assert figures["growth_percent"] < GROWTH_MAX, figures["processes"]
     assert all(figures["counts"][what] > 0 for what in ("change", "http", "sip", "decision"))
+
+
+def test_a_leak_is_told_from_a_pool():
+    """What rises in each quarter leaks. A connection that a pool keeps is a step."""
+    assert soak.more([89, 99, 109, 119]) == 30
+    assert soak.more([89, 89, 90, 90]) == 0
+    assert soak.more([91, 90, 92, 93]) == 0
