@@ -1,10 +1,13 @@
 """Deciding: the order of what speaks for and against a call."""
 
+from datetime import datetime
+
 import msgspec
 import pytest
 
 from stream.calls.call_batch import DecisionLabels, KeyFields
 from stream.calls.decide import decide
+from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trunks import Trunk, Trunks
 from stream.core.filters.blocklists import LiveList, fresh
 from stream.core.filters.overlay import EMPTY, Change
@@ -13,7 +16,7 @@ from stream.core.model.call import Ingress
 from stream.core.model.decision import Action, Verdict
 from stream.core.model.entry import Category
 from stream.core.policy.policy import ListPolicy, PolicySettings
-from stream.core.policy.rules import RuleSettings, RuleState, RuleStates
+from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
 from tests.support.builders import NOW_S, bare, blocklists, call_batch, entry, live, rules_for
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
@@ -76,6 +79,31 @@ def test_a_listed_caller_is_blocked_and_told_how_to_complain():
         "expires_at": "2026-11-24T23:54:48.000Z",
         "origin": "calls/3/101",
     }
+
+
+@pytest.mark.parametrize(
+    ("entry_s", "after_s"), [(0, 100), (1, 1), (99, 99), (100, 100), (101, 100)]
+)
+def test_a_decision_expires_with_its_entry_or_earlier(entry_s, after_s):
+    """At the latest after `decision_ttl_s`, by which one without an entry or an end ends too."""
+    expires_at_s = NOW_S + entry_s if entry_s else 0
+    lists = blocklists(live("KH/scam", LISTED, expires_at_s=expires_at_s))
+    states = RuleSettings(RuleStates(invalid_caller=RuleState.BLOCK))
+    calls = call(LISTED), call("+1234567890123456")
+    _, decisions = decided(lists, *calls, rules=states, decision_ttl_s=100)
+    ends = {d["number"]: datetime.fromisoformat(d["expires_at"]).timestamp() for d in decisions}
+    assert ends == {LISTED: NOW_S + after_s, None: NOW_S + 100}
+
+
+def test_numbers_that_bursts_forgot_are_counted_once():
+    """The memory of short calls says how many it forgot; the next batch begins from 0."""
+    lists = blocklists(live("KH/scam", LISTED))
+    rules = rules_for(lists, PolicySettings(), TRUNKS)
+    bursts = Bursts(BurstSettings(), ["calls"])
+    bursts.forgotten = 7
+    batch = call_batch(call(CLEAN))
+    tallies = [decide(batch, lists, rules, NOW_MS, bursts=bursts).tally for _ in range(2)]
+    assert [tally.bursts_forgotten for tally in tallies] == [7, 0]
 
 
 def test_a_listed_callee_is_the_victim_who_calls_back():
