@@ -132,7 +132,7 @@ class Unanswered(StrEnum):
     """The answer would be too long for an address that may be false."""
     FLOOD = "flood"
     OVERFLOW = "overflow"
-    """The kernel's buffer was full: more came than this process reads. It never saw the message."""
+    """More came than this process reads: it found the kernel's buffer full, or waited too long."""
     KEEP_ALIVE = "keep_alive"
     NOT_SENT = "not_sent"
 

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from stream.edge.sip.responder import Responder, SipTransport
@@ -22,6 +23,16 @@ DATAGRAM_BYTES: Final = 65_535
 RECEIVE_BYTES: Final = 4 * 1024 * 1024
 """The kernel's buffer for waiting datagrams: 2,000 calls a second for a second. The kernel may
 grant less (net.core.rmem_max)."""
+LATE_S: Final = 1.0
+"""Age of a waiting datagram from which nobody needs its answer: the switch has asked again twice
+(RFC 3261, timer A), or let the call go on. Answering it makes the ones behind it late too."""
+FRESH_S: Final = 0.1
+"""Age down to which waiting datagrams are left out then, or until none waits: else each would be
+answered just before it is late, as long as more come than are answered."""
+STAMP_OPTION: Final = 35
+"""SO_TIMESTAMPNS of Linux, which Python does not name: the kernel's time of each datagram."""
+_STAMP: Final = struct.Struct("=qq")
+_ANCILLARY_BYTES: Final = 64
 MEMORY_OPTION: Final = 55
 """SO_MEMINFO of Linux, which Python does not name: nine counts of 32 bits about a socket."""
 _MEMORY: Final = struct.Struct("=9I")
@@ -34,8 +45,12 @@ class UdpServer:
     together.
     """
 
-    def __init__(self, bound: socket.socket, responder: Responder) -> None:
+    def __init__(
+        self, bound: socket.socket, responder: Responder, clock: Callable[[], float] = time.time
+    ) -> None:
         self._socket = bound
+        self._clock = clock
+        self._is_late = False
         self._responder = responder
         self._answered_s = 0.0
         self._lost = 0
@@ -96,15 +111,36 @@ class UdpServer:
                 self._lost = lost
 
     def _waiting(self) -> Iterator[tuple[bytes, Address]]:
-        """Yield the waiting datagrams, a bounded number."""
+        """Yield the waiting datagrams, a bounded number, without those that nobody needs now."""
+        now_s = self._clock()
         for _ in range(TOGETHER_MAX):
             try:
-                data, (host, port, *_) = self._socket.recvfrom(DATAGRAM_BYTES)
+                data, ancillary, _, (host, port, *_) = self._socket.recvmsg(
+                    DATAGRAM_BYTES, _ANCILLARY_BYTES
+                )
             except BlockingIOError:
+                self._is_late = False  # none waits: the next one is behind nobody
                 return
             except OSError:  # ICMP about an earlier answer; the next read has a datagram
                 continue
-            yield data, Address(host, port)
+            if self._too_late(now_s - _came_s(ancillary, now_s)):
+                self._responder.unanswered(SipTransport.UDP, Unanswered.OVERFLOW)
+            else:
+                yield data, Address(host, port)
+
+    def _too_late(self, age_s: float) -> bool:
+        """Return whether a datagram of that age is left out."""
+        self._is_late = age_s > (FRESH_S if self._is_late else LATE_S)
+        return self._is_late
+
+
+def _came_s(ancillary: list[tuple[int, int, bytes]], now_s: float) -> float:
+    """Return the kernel's time of a datagram; `now_s` where it does not say."""
+    for _, kind, data in ancillary:
+        if kind == STAMP_OPTION and len(data) == _STAMP.size:
+            seconds, nanoseconds = _STAMP.unpack(data)
+            return float(seconds + nanoseconds / 1e9)
+    return now_s
 
 
 def bound(host: str, port: int, kind: socket.SocketKind, *, shared: bool = False) -> socket.socket:
@@ -123,6 +159,8 @@ def bound(host: str, port: int, kind: socket.SocketKind, *, shared: bool = False
             else:
                 with contextlib.suppress(OSError):
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+                with contextlib.suppress(OSError):  # another kernel has no such option
+                    made.setsockopt(socket.SOL_SOCKET, STAMP_OPTION, 1)
             if shared:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             made.setblocking(False)

@@ -1,7 +1,9 @@
-"""SIP over UDP: what the kernel drops is counted."""
+"""SIP over UDP: what the kernel drops is counted, and what comes too late."""
 
 import asyncio
 import socket
+import time
+from functools import partial
 
 from stream.edge.sip.udp import UdpServer, bound
 from tests.support.sip import counted, message, responder
@@ -31,6 +33,36 @@ async def test_datagrams_that_the_kernel_dropped_are_counted():
         finally:
             server.stop()
     assert counted(here) == {"overflow": lost}
+
+
+async def test_what_waited_too_long_is_counted_and_not_answered():
+    """A switch has let the call go on by then; what comes after it is answered."""
+    here = responder(strangers_per_s=1e6)
+    door, ahead_s = bound(HOST, 0, socket.SOCK_DGRAM), [0.0]
+    server = UdpServer(door, here, lambda: time.time() + ahead_s[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(door.getsockname())
+        server.start()
+        try:
+            for turn, (ahead_s[0], lost) in enumerate(((-3600, 0), (3600, 1), (-3600, 1)), 1):
+                await asyncio.to_thread(client.send, message(changed={"Call-ID": f"c{turn}"}))
+                await until(partial(_all_dealt_with, here, turn), "it is dealt with")
+                assert counted(here).get("overflow", 0) == lost
+                assert not server._is_late, "none waits"
+        finally:
+            server.stop()
+
+
+def test_after_a_late_one_only_fresh_ones_are_answered():
+    """Else each would be answered just before it is late, as long as too many come."""
+    ages = {0.0: False, 0.9: False, 1.1: True, 0.8: True, 0.2: True, 0.05: False, 0.95: False}
+    with bound(HOST, 0, socket.SOCK_DGRAM) as door:
+        server = UdpServer(door, responder())
+        assert {age_s: server._too_late(age_s) for age_s in ages} == ages
+
+
+def _all_dealt_with(here, count):
+    return _dealt_with(here) == count
 
 
 def _dealt_with(here):
