@@ -173,6 +173,8 @@ async def test_everything_dies_in_any_order(own_site, own_redis, broker, measure
         async with watcher, ChangingLoad(site, PER_S) as load:
             load.changing = BASE[:1]
             await watcher.shows(engine, {BASE[0]: "block"})
+            # On a busy machine it passed until the first version came, which undoes nothing.
+            watcher.turns.clear()
             for round_, added in enumerate(FRESH):
                 gone = listed.pop(0)
                 load.changing = [added, gone]
