@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import SourceDown
 from stream.kafka import aiokafka_patches
 from stream.kafka.batch import Partition
@@ -241,6 +242,33 @@ def test_a_list_that_is_withdrawn_and_made_again_is_empty_at_once(tmp_path):
                 await asyncio.sleep(0.5)
         following.cancel()
         return left
+
+    assert World(1).run(main) == [0] * 20
+
+
+def test_allow_entries_made_at_one_moment_are_all_in_force(tmp_path):
+    """Each is a step, and one may come while the allowlist is read for the step before.
+
+    Seed 211: the second hospital's number stayed blocked until heads were compared, 10 s later.
+    """
+    by = By("somchai", "a test")
+
+    async def main(world: World) -> list[int]:
+        store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
+        await store.start()
+        settings = ListStoreSettings(store.url)
+        follower = Refresher(RefreshSettings(settings, tmp_path, {"plain": b""}))
+        following = asyncio.create_task(follower.run())
+        missing = []
+        async with await ListStore.connect(settings) as lists:
+            for first in range(0, 60, 3):
+                numbers = [f"+4477009001{number:02d}" for number in range(first, first + 3)]
+                await asyncio.sleep(0.5)
+                await lists.allow_add([AllowEntry(one, "", "somchai", 0) for one in numbers], by)
+                await asyncio.sleep(0.5)
+                missing.append(first + 3 - len(follower.current.allow.numbers))
+        following.cancel()
+        return missing
 
     assert World(1).run(main) == [0] * 20
 

@@ -377,11 +377,14 @@ class Refresher:
                 self._loaded.set()
 
     async def _reload_allowlist(self, store: ListStore) -> None:
+        meanwhile = self._waiting[ALLOWLIST] = []
         try:
             head, entries = await store.allow_all()
         except SnapshotUnreadable as error:
             self._refused(ALLOWLIST, error)
             return
+        finally:
+            self._waiting.pop(ALLOWLIST, None)
         mark = self._sync.get(ALLOWLIST)
         if mark is not None and head.generation < mark.generation:
             self._sync.fail(ALLOWLIST)  # the next comparison finds it lost
@@ -389,6 +392,8 @@ class Refresher:
         self._sync.known(ALLOWLIST, ListPosition(head.generation, head.chain))
         self.current = self.current.with_allow(Allowlist.of(entries))
         self._writer.allowlist(self._identity, head, entries)
+        # One that came while it was read, and is not in what was read, has it read again.
+        self._apply_to(ALLOWLIST, meanwhile)
 
     async def _reload_lists(self, store: ListStore, names: Sequence[str]) -> None:
         """Read lists again. At the start all go live together: one table is made of all of them."""
