@@ -93,7 +93,7 @@ def _scanned(
 ) -> int:
     """Scan the records of a part; return how many are left to the fallback decoder."""
     from stream.core.kernels.csv_scan import scan_cells
-    from stream.core.kernels.json_scan import scan
+    from stream.core.kernels.json_scan import leave_doubtful, scan
 
     share = texts, part.start, part.stop
     limit = settings.record_bytes_max
@@ -104,7 +104,11 @@ def _scanned(
     plan = plan_of(layout, columns)
     if plan is None:
         return part.stop - part.start
-    return scan(*share, plan, limit, FIELD_LENGTH_MAX, found)
+    odd = scan(*share, plan, limit, FIELD_LENGTH_MAX, found)
+    if layout.parties_elsewhere:
+        encoded = sum(1 << columns.index(field) for field in layout.encoded if field in columns)
+        odd = leave_doubtful(texts.data, *found, part.start, part.stop, encoded)
+    return odd
 
 
 def _looked_at(
@@ -198,6 +202,7 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
     if len(names) > NAMES_MAX or max(map(len, names)) > NAME_BYTES_MAX:
         return None
     nodes: list[dict[bytes, int]] = [{}]
+    lists = 0
     columns = {field: index for index, field in enumerate(wanted)}
     if layout.only is not None:
         columns["only"] = len(wanted)
@@ -207,6 +212,7 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
         for key in parents:
             if key not in node:
                 node[key] = len(nodes)
+                lists |= (key.decode() in layout.lists) << len(nodes)
                 nodes.append({})
             node = nodes[node[key]]
         node[last] = -columns[field] - 1
@@ -227,6 +233,7 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
         np.uint64(bits(names, watched)),
         bits(wanted, REQUIRED),
         bits(list(columns), set(located) - {"call_id"}),
+        lists,
     )
 
 

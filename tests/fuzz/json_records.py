@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 _TOKENS = [
     *b'"\\{}[]:,+-.0159eEtfnu \n\t\r\0\x1f\x7f',
@@ -97,6 +98,33 @@ def mutants(seed: int, count: int) -> Iterator[bytes | None]:
             yield None
         else:
             yield changed(base, bases, rng)
+
+
+_CHANNEL_KEYS = (b'"callflow"', b'"caller_profile"', b'"variables"', b'"call_uuid"',
+    b'"caller_id_number"', b'"destination_number"', b'"network_addr"')  # fmt: skip
+_CHANNEL_TOKENS = [
+    *TOKENS, b"%", b"%2B", b'"callflow":[{}],', b'"caller_id_number":"",', b'"call_uuid":"",',
+    b'"+66812345678"', b'[{"caller_profile":{}}],', b'"sip_verstat":"a%20b",', b"[", b"]",
+    b'"sip_verstat":"TN-Validation-Passed",', b',{"caller_profile":{"caller_id_number":"1"}}',
+]  # fmt: skip
+
+
+def channels(seed: int, count: int) -> Iterator[bytes]:
+    """Samples of FreeSWITCH's JSON, most of them changed, and most of those near a key field."""
+    rng = random.Random(seed)
+    folder = Path(__file__).parents[1] / "golden" / "cdr" / "freeswitch"
+    samples = [path.read_bytes() for path in sorted(folder.glob("*/input.*"))]
+    usual = (folder / "a-leg" / "input.json").read_bytes()
+    for _ in range(count):
+        record = rng.choice((usual, rng.choice(samples)))
+        at = record.find(rng.choice(_CHANNEL_KEYS)) + rng.choice((0, 0, rng.randrange(60)))
+        match rng.randrange(4):
+            case 0:
+                yield changed(record, samples, rng, _CHANNEL_TOKENS)
+            case 1 | 2:
+                yield record[:at] + rng.choice(_CHANNEL_TOKENS) + record[at + rng.choice((0, 1)) :]
+            case _:
+                yield record
 
 
 def changed(

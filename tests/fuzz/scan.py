@@ -3,8 +3,8 @@
     python -m tests.fuzz.scan --seconds 600 --seed 1
 
 Each round makes records from the next seed and decodes them both ways, in the dialect
-`ringfence`, in one that is nested, in one with constants, and in those of CSV. It ends at the first
-difference and says which record made it.
+`ringfence`, in one that is nested, one with constants, FreeSWITCH's, and those of CSV. It ends at
+the first difference and says which record made it.
 """
 
 import csv
@@ -52,7 +52,7 @@ CSV_DIALECTS = {
 }
 SETTINGS = DecodeSettings(record_bytes_max=2_000, check_callee=True, attestation=True)
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
-ALL = DIALECTS | CSV_DIALECTS
+ALL = DIALECTS | CSV_DIALECTS | {"freeswitch": dialect_named("freeswitch", {})}
 KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 ROUND = 20_000
 BATCH = 500
@@ -63,6 +63,8 @@ def mutants(dialect: str, seed: int, count: int) -> list[bytes | None]:
     """Records of a dialect, most of them changed; tombstones too."""
     if dialect in CSV_DIALECTS:
         return list(csv_records.mutants(dialect, seed, count))
+    if dialect == "freeswitch":
+        return list(json_records.channels(seed, count))
     return list(json_records.mutants(seed, count))
 
 
@@ -128,6 +130,8 @@ def _check_vouched(values: Sequence[bytes | None], scanned: CallBatch, dialect: 
             call_id = scanned.key_fields[index].call_id
             if dialect in CSV_DIALECTS:
                 assert call_id in next(csv.reader([value.decode()], strict=True)), value
+            elif dialect == "freeswitch":
+                assert json.loads(value)["variables"]["call_uuid"] == call_id, value
             else:
                 assert json.loads(value)["call_id"] == call_id, value
             assert scanned.call_of(index).call_id == scanned.key_fields[index].call_id, value

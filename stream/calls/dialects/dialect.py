@@ -66,6 +66,9 @@ class FieldLayout:
     `paths` has the keys that lead to each field, with no field inside another; `constants` what
     fields without a path are in every call. `empty_is_absent`: an optional text that is empty
     is none. `channels`: the trunk is within the name of an Asterisk channel, see `fields.trunk_of`.
+    `lists` are keys of which the object may be alone in an array. `parties_elsewhere`: a record in
+    which a party is missing, or both are the same, says them in other places too. `encoded` are
+    fields that may be URL-encoded.
     """
 
     paths: tuple[tuple[str, tuple[str, ...]], ...]
@@ -73,6 +76,9 @@ class FieldLayout:
     empty_is_absent: bool = False
     only: Only | None = None
     channels: bool = False
+    lists: tuple[str, ...] = ()
+    parties_elsewhere: bool = False
+    encoded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,15 @@ import msgspec
 from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.csv_form import CsvForm
-from stream.calls.dialects.dialect import Details, NoCall, Only, RecordField, SwitchSettings, Value
+from stream.calls.dialects.dialect import (
+    Details,
+    FieldLayout,
+    NoCall,
+    Only,
+    RecordField,
+    SwitchSettings,
+    Value,
+)
 from stream.calls.dialects.json_form import JsonForm, Members, paths, too_deep, value_at
 from stream.core.model.call import RejectReason, Stage
 from stream.core.numbers.spelling import unescaped
@@ -114,7 +122,6 @@ class FreeSwitch:
     """The dialect `freeswitch`, and `freeswitch-xml` with another reader."""
 
     json_keys = ()  # `callflow` may be there many times, and the values in it too
-    layout = None
 
     def __init__(
         self,
@@ -125,6 +132,7 @@ class FreeSwitch:
         self.name = name
         self._read = read or _read
         self._trunk = switch.trunk or None
+        self.layout = None if read else _layout(switch.trunk)
 
     def key_fields(self, value: Value, /) -> KeyFields:
         """See `Dialect`."""
@@ -196,6 +204,31 @@ class FreeSwitch:
             ),
             "passport": RecordField("variables.sip_h_identity", variables.sip_h_identity),
         }
+
+
+def _layout(trunk: str) -> FieldLayout:
+    """Return the layout of usual records: JSON with one profile, which has both numbers."""
+    profile = ("callflow", "caller_profile")
+    signed = {
+        "verstat": "sip_verstat",
+        "attestation": "sip_stir_shaken_attest",
+        "passport": "sip_h_identity",
+    }
+    paths: dict[str, tuple[str, ...]] = {
+        "call_id": ("variables", "call_uuid"),
+        "caller": (*profile, "caller_id_number"),
+        "callee": (*profile, "destination_number"),
+        **({} if trunk else {"trunk": (*profile, "network_addr")}),
+        **{field: ("variables", name) for field, name in signed.items()},
+    }
+    return FieldLayout(
+        tuple(paths.items()),
+        (("trunk", trunk),) if trunk else (),
+        empty_is_absent=True,
+        lists=("callflow",),
+        parties_elsewhere=True,
+        encoded=("call_id", *signed),
+    )
 
 
 def _profile(record: ChannelRecord) -> Profile:

@@ -33,7 +33,7 @@ class FieldPlan(NamedTuple):
     what a name means in an object: 0 nothing, k > 0 the object that is node k, k < 0 field -k - 1.
     Node 0 is the record; the last node is every object that is of no interest. Masks have a bit for
     each name or field: `watched` names may stand only once in any object, `required` fields may
-    not be absent, `nullable` ones may be null.
+    not be absent, `nullable` ones may be null. Nodes in `lists` may lie in an array, alone.
     """
 
     names: NDArray[np.uint8]
@@ -43,6 +43,7 @@ class FieldPlan(NamedTuple):
     watched: np.uint64
     required: int
     nullable: int
+    lists: int
 
 
 class FoundFields(NamedTuple):
@@ -59,7 +60,7 @@ class FoundFields(NamedTuple):
 
 _named: Any = types.NamedTuple  # untyped
 # Numba takes a writable array for a read-only one as an argument, but not inside a tuple.
-PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64), FieldPlan)
+PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64, I64), FieldPlan)
 FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), FoundFields)
 
 

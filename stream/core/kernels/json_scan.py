@@ -47,7 +47,7 @@ _PATIENCE = 16
 _PATIENCE_MAX = 64
 _REST = 1_000
 _BLOCK = 64
-_OBJECT, _OBJECT_END, _ARRAY, _ARRAY_END, _COMMA, _COLON = b"{}[],:"
+_OBJECT, _OBJECT_END, _ARRAY, _ARRAY_END, _COMMA, _COLON, _PERCENT = b"{}[],:%"
 
 
 class _Open(NamedTuple):
@@ -124,6 +124,37 @@ def _read_key(
     return _after_space(data, at + 1, end), meaning
 
 
+@inlined
+def _node_of(byte: int, meaning: int, inside_object: np.uint64, depth: int, plan: FieldPlan) -> int:
+    """Return the node of the object or array that begins here; `NOWHERE`: msgspec shall read it.
+
+    So it is with a field that is no text, and with an array on a path that may not be there.
+    """
+    if depth == DEPTH_MAX - 1 or meaning < 0:
+        return NOWHERE
+    if meaning > 0 and byte == _ARRAY and not (inside_object and plan.lists >> meaning & 1):
+        return NOWHERE
+    return meaning if meaning > 0 or depth == 0 else plan.nodes - 1
+
+
+@inlined
+def _read_item(at: int, first: bool, depth: int, plan: FieldPlan, open_: _Open) -> tuple[int, int]:
+    """Return the place of an array's item, which begins here, and its meaning (see `FieldPlan`)."""
+    node = item(open_.nodes, depth)
+    if node == plan.nodes - 1:
+        return at, 0
+    # Which of several objects counts is not for the scan to say.
+    return (at, node) if first else (NOWHERE, 0)
+
+
+@inlined
+def _keep_value(values: Values, count: int, start: int, end: int, field: int) -> None:
+    if count < PIECES:
+        values.starts[count] = start
+        values.ends[count] = end
+        values.fields[count] = field
+
+
 # Open objects are bits of one word, one for each depth: no memory is touched for them.
 @inlined
 def _read(
@@ -141,6 +172,7 @@ def _read(
     As many of its values as there is room for are noted.
     """
     count, depth, objects, present, meaning = 0, 0, np.uint64(0), 0, 0
+    inside_object = np.uint64(0)
     at = _after_space(data, at, end)
     if at >= end or item(data, at) != _OBJECT:
         return NOWHERE
@@ -148,13 +180,12 @@ def _read(
         # A value; in an object, its key has been read.
         byte = item(data, at)
         opens = byte in (_OBJECT, _ARRAY)
-        if opens:  # a field that is no text, or an array on a path, is for msgspec to read
-            if depth == DEPTH_MAX - 1 or meaning < 0 or (meaning > 0 and byte == _ARRAY):
+        if opens:
+            node = _node_of(byte, meaning, inside_object, depth, plan)
+            if node == NOWHERE:
                 return NOWHERE
-            node = meaning if meaning > 0 or depth == 0 else plan.nodes - 1
             depth += 1
-            open_.nodes[depth] = node
-            open_.seen[depth] = np.uint64(0)
+            open_.nodes[depth], open_.seen[depth] = node, np.uint64(0)
             bit = np.uint64(1) << np.uint64(depth)
             objects = objects | bit if byte == _OBJECT else objects & ~bit
             at += 1
@@ -166,10 +197,7 @@ def _read(
                 return NOWHERE
             if field >= 0:
                 present |= 1 << field
-            if count < PIECES:
-                values.starts[count] = start
-                values.ends[count] = at
-                values.fields[count] = field
+            _keep_value(values, count, start, at, field)
             count += 1
         # What may come after it: ends of objects and arrays, then a comma.
         while True:
@@ -190,11 +218,12 @@ def _read(
             if byte != _COMMA:
                 return NOWHERE
             at = _after_space(data, at + 1, end)
-        meaning = 0
         if inside_object:
             at, meaning = _read_key(data, at, end, depth, plan, open_)
-            if at == NOWHERE:
-                return NOWHERE
+        else:
+            at, meaning = _read_item(at, opens, depth, plan, open_)
+        if at == NOWHERE:
+            return NOWHERE
     return NOWHERE
 
 
@@ -253,6 +282,43 @@ def _scan(
             odd += 1
         found.odd[row] = not good
     return odd
+
+
+@kernel(I64(reads(U8), writes(I64, 2), writes(I64, 2), writes(U8), I64, I64, I64), counted=False)
+def leave_doubtful(
+    data: Data,
+    starts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    odd: NDArray[np.uint8],
+    first: int,
+    last: int,
+    encoded: int,
+) -> int:
+    """Make records odd whose parties may have to be looked for elsewhere; how many are odd now.
+
+    Those without a call id, caller or callee (fields 0 to 2), those with one number for both, and
+    those with `%` in one of the fields of the mask `encoded`, which may begin an escape.
+    """
+    left = 0
+    for row in range(first, last):
+        doubtful = odd[row] != 0 or sizes[0, row] <= 0 or sizes[1, row] <= 0 or sizes[2, row] <= 0
+        size = sizes[1, row]
+        if not doubtful and size == sizes[2, row]:
+            same = True
+            for place in range(size):
+                same &= item(data, starts[1, row] + place) == item(data, starts[2, row] + place)
+            doubtful = same
+        for field in range(sizes.shape[0]):
+            if encoded >> field & 1 and not doubtful:
+                for place in range(starts[field, row], starts[field, row] + sizes[field, row]):
+                    doubtful |= item(data, place) == _PERCENT
+        if doubtful:
+            odd[row] = 1
+            left += 1
+            for field in range(sizes.shape[0]):
+                starts[field, row] = 0
+                sizes[field, row] = -1
+    return left
 
 
 def scan(

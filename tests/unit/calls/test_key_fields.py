@@ -63,6 +63,26 @@ LEFT_LINES = {
     "an id with quotes": {"id": 'x,,,"call-""1234567""",7'},
 }
 
+CHANNEL = (
+    '{"variables":{"call_uuid":"c-1","uuid":"c-2","sip_from_user":"%2B6681"},"callflow":'
+    '[{"caller_profile":{"ani":"7","caller_id_number":"+447700900101","network_addr":"uk",'
+    '"destination_number":"+66812345678"},"times":[{"a":[]},{}]}],"app_log":[[{}],{}]}'
+)
+LEFT_CHANNELS = {
+    "two profiles": ("]}],", ']},{"caller_profile":{"caller_id_number":"8"}}],'),
+    "no profile": ('"callflow":', '"callflow":[],"x":'),
+    "an array in the array": ('"callflow":[', '"callflow":[[],'),
+    "nothing but a word": ('"callflow":[', '"callflow":["x"],"x":['),
+    "callflow again": ('"app_log"', '"callflow":[],"app_log"'),
+    "an array for the profile": ('"caller_profile":', '"caller_profile":[],"x":'),
+    "the same number twice": ("+447700900101", "+66812345678"),
+    "no caller": ("+447700900101", ""),
+    "null for the called number": ('"+66812345678"', "null"),
+    "no id of the call": ('"c-1"', '""'),
+    "an encoded id": ("c-1", "c%2D1"),
+    "an encoded verstat": ('"uuid"', '"sip_verstat":"TN%20","uuid"'),
+}
+
 
 def odd_calls(batch) -> list[int]:
     """The calls that the scan left to the fallback decoder."""
@@ -106,6 +126,31 @@ def test_unusual_lines_of_csv_are_calls_all_the_same(cells):
     usual, odd = LINE.format_map(USUAL).encode(), LINE.format_map(USUAL | cells).encode()
     assert odd_calls(decoded([usual, odd, usual], "asterisk-csv")) == [1]
     compare([usual, odd, usual], "asterisk-csv")
+
+
+@pytest.mark.parametrize("change", [("", ""), ("[{", "{", "}],", "},")], ids=["array", "object"])
+def test_a_channel_with_one_profile_is_vouched_for(change):
+    """In an array, as FreeSWITCH writes it now, or alone, as it did."""
+    text = CHANNEL
+    for old, new in zip(change[::2], change[1::2], strict=True):
+        text = text.replace(old, new, 1)
+    batch = decoded([text.encode()] * 3, "freeswitch")
+    assert (len(batch), odd_calls(batch)) == (3, [])
+    told = batch.key_fields[2]
+    assert (told.call_id, told.caller, told.trunk) == ("c-1", "+447700900101", "uk")
+    compare([text.encode()] * 3, "freeswitch")
+
+
+@pytest.mark.parametrize("change", LEFT_CHANNELS.values(), ids=LEFT_CHANNELS)
+def test_a_channel_that_says_its_parties_elsewhere_is_left(change):
+    """The fallback decoder says who calls whom, beside records whose shape is known."""
+    usual, unusual = change
+    odd = CHANNEL.replace(usual, unusual, 1)
+    assert odd != CHANNEL
+    values = [each.encode() for each in (CHANNEL, CHANNEL, odd, CHANNEL)]
+    batch = decoded(values, "freeswitch")
+    assert odd_calls(batch) == [2] * (len(batch) == 4)
+    compare(values, "freeswitch")
 
 
 @pytest.mark.parametrize("dialect", CSV_DIALECTS)
