@@ -170,6 +170,13 @@ class KafkaSource:
         return self._reader.silent_s if self._reader is not None and self._assigned else 0.0
 
     @property
+    def partitions(self) -> int:
+        """The number of partitions of all topics, ours and those of others; 0: not known yet."""
+        return sum(
+            len(self._consumer.partitions_for_topic(topic) or ()) for topic in self._settings.topics
+        )
+
+    @property
     def stopped_partitions(self) -> int:
         """Number of our partitions that are not read on: a batch of theirs cannot be right."""
         return self._reader.stopped if self._reader is not None else 0

@@ -14,6 +14,7 @@ from tests.simulation.listing import Listing
 from tests.simulation.network import Weather
 from tests.simulation.plan import Plan
 from tests.simulation.reference import Reference
+from tests.simulation.sinking import Sinking
 from tests.simulation.worker import Worker
 from tests.simulation.world import World
 
@@ -136,7 +137,7 @@ class Faults:
             self.repeat(kind, getattr(self._plan.swarm, kind), getattr(self, f"_{kind}"))
 
     def repeat(self, kind: str, mean_s: float, fault: Fault) -> None:
-        """Let a fault happen again and again."""
+        """Let a fault happen again and again. `kind` "": it explains no wait of a call."""
         self._tasks.append(asyncio.create_task(self._repeat(kind, mean_s, fault)))
 
     @property
@@ -147,9 +148,9 @@ class Faults:
     async def _repeat(self, kind: str, mean_s: float, fault: Fault) -> None:
         while True:
             await asyncio.sleep(self._rng.expovariate(1 / mean_s))
-            await self._explained.while_(kind, fault)
+            await (self._explained.while_(kind, fault) if kind else fault())
 
-    async def calm(self, listing: Listing | None) -> None:
+    async def calm(self, *sides: Listing | Sinking | None) -> None:
         """End all faults: brokers and workers run, links are open, nobody hangs up."""
         for task in self._tasks:
             task.cancel()
@@ -162,8 +163,9 @@ class Faults:
         for node in world.nodes:
             if node not in world.cluster.alive():
                 await world.start_broker(node)
-        if listing is not None:
-            await listing.calm()
+        for side in sides:
+            if side is not None:
+                await side.calm()
         for worker in self._workers:
             worker.disk_full(False)
             worker.resume()

@@ -28,6 +28,8 @@ class InForce:
     ) -> None:
         self.loop, self.book, self.numbers = loop, book, numbers
         self.used: dict[str, set[frozenset[str]]] = {}
+        self.free_ms: dict[str, int] = {}
+        """The last moment at which a watched process did not block a number."""
         self._bug = bug
         self._contents: dict[tuple[int, int], tuple[Any, Any, Content]] = {}
 
@@ -42,6 +44,11 @@ class InForce:
         at = _EPOCH + timedelta(milliseconds=self.loop.wall_ms)
         text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.used.setdefault(text, set()).add(blocked)
+
+    def watch(self, who: str, refresher: Refresher) -> None:
+        """Note which numbers are not blocked now, and check the lists."""
+        free = set(self.numbers.values()) - self.check(who, refresher)
+        self.free_ms.update(dict.fromkeys(free, self.loop.wall_ms))
 
     def check(self, who: str, refresher: Refresher) -> frozenset[str]:
         """Return the numbers that a worker blocks now."""
@@ -117,10 +124,11 @@ class FollowedLists(LiveLists):
 
     watched: InForce
     who: str
+    decides: bool
 
     def current(self) -> Blocklists:
-        """Return the lists: calls are decided with them now."""
-        self.watched.take(self.who, self.refresher)
+        """Return the lists: calls are decided with them now, where it `decides`."""
+        (self.watched.take if self.decides else self.watched.watch)(self.who, self.refresher)
         return super().current()
 
     async def load(self) -> KernelStatus:

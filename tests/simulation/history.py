@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists
@@ -22,11 +23,13 @@ from tests.simulation.kafka.partition_log import PartitionLog
 from tests.simulation.listing import Listing
 from tests.simulation.plan import Plan
 from tests.simulation.reference import Reference, TopicReader, decision_in, origin_at, rejected_in
-from tests.simulation.worker import Worker, settings_for
+from tests.simulation.sinking import Sinking
+from tests.simulation.worker import HostedService, Sink, Worker, settings_for
 from tests.simulation.world import World
 from tests.support.builders import blocklists, live
 from tests.support.record_batches import ABORT, TRANSACTIONAL, Row, batch
 
+S = TypeVar("S", bound=HostedService)
 CALLERS = [f"+4477009001{number:02d}" for number in range(40)]
 BLOCKED = frozenset(CALLERS[::5])
 _LOOK_S = 1.0
@@ -59,6 +62,7 @@ class History:
     world: World = field(init=False)
     reference: Reference = field(init=False)
     listing: Listing | None = field(init=False, default=None)
+    sinking: Sinking | None = field(init=False, default=None)
     workers: list[Worker] = field(init=False)
     faults: Faults = field(init=False)
     explained: Explained = field(init=False)
@@ -118,9 +122,10 @@ class History:
                 delivery="exactly_once" if plan.exactly_once else "at_least_once",
                 instance_id=name if plan.named else "",
             )
-            worker = self._worker(name, settings, lists)
+            worker = self._hosted(Worker, name, settings, lists)
             worker.on_end = lambda: self.explained.after(LAG_S_MAX)
             self.workers.append(worker)
+        await self._start_sinks(folder, lists)
         self.faults = Faults(world, plan, self.workers, self.reference, self.explained)
         for worker in self.workers:
             worker.start()
@@ -129,23 +134,49 @@ class History:
         self.faults.begin()
         changes = self._changes()
         await asyncio.sleep(plan.faults_s)
-        await self.faults.calm(self.listing)
+        await self.faults.calm(self.listing, self.sinking)
         await load
         await changes
         await self._until_decided()
+        sinks = self.sinking.sinks if self.sinking is not None else []
         if self.listing is not None:
-            await self.listing.until_settled(self.faults.there)
+            await self.listing.until_settled([*self.faults.there, *sinks])
+        if self.sinking is not None:
+            await self.sinking.until_settled()
         watch.cancel()
         self._check()
 
-    def _worker(self, name: str, settings: Settings, fixed: Blocklists) -> Worker:
+    def _hosted(self, made: type[S], name: str, settings: Settings, fixed: Blocklists) -> S:
         if self.listing is None:
-            return Worker(self.world, name, settings, fixed, self._bug)
+            return made(self.world, name, settings, fixed, self._bug)
         settings = self.listing.settings(settings)
-        return Worker(self.world, name, settings, fixed, self._bug, self.listing.lists_of)
+        return made(self.world, name, settings, fixed, self._bug, self.listing.lists_of)
+
+    async def _start_sinks(self, folder: Path, lists: Blocklists) -> None:
+        plan, listing = self.plan.sinks, self.listing
+        if plan is None:
+            return
+
+        def blocked() -> frozenset[str]:
+            return BLOCKED if listing is None else listing.blocked_by(sinking.sinks[0])
+
+        logs, fixed = partial(self._logs, DECISIONS), listing is None
+        free_ms = {} if listing is None else listing.in_force.free_ms
+        sinking = Sinking(self.world, plan, logs, blocked, free_ms, self._bug, fixed=fixed)
+        await sinking.start()
+        base = settings_for(self.world.cluster.bootstrap, folder)
+        for number in range(plan.sinks):
+            name = f"sink-{number}"
+            settings = sinking.settings(base, folder / name)
+            sinking.sinks.append(self._hosted(Sink, name, settings, lists))
+        for sink in sinking.sinks:
+            sink.start()
+        self.sinking = sinking
 
     def _changes(self) -> "asyncio.Task[None]":
-        """Change lists, and begin the faults of the list store."""
+        """Change lists, and begin the faults of list store and sinks."""
+        for mean_s, fault in self.sinking.jobs() if self.sinking is not None else ():
+            self.faults.repeat("", mean_s, fault)
         if self.listing is None:
             return asyncio.create_task(asyncio.sleep(0))
         for mean_s, fault in self.listing.jobs(self.workers):
@@ -238,6 +269,8 @@ class History:
         if self.broken:
             return
         self._read()
+        if self.sinking is not None:
+            self.sinking.check()
         now_s = self.world.loop.time()
         for origin, written in self.reference.left.items():
             until_s = self.explained.until_s(written.at_s)

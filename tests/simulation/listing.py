@@ -15,9 +15,10 @@ from stream.lists.follower.list_events import ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher
 from tests.simulation.followed import FollowedLists, InForce
 from tests.simulation.publisher import HOST, LISTS, Publisher
-from tests.simulation.store.ensemble import MASTER, Ensemble, StorePace, host_of, sentinel_of
+from tests.simulation.store.accidents import Accidents
+from tests.simulation.store.ensemble import MASTER, Ensemble, StorePace
 from tests.simulation.store.published import Book
-from tests.simulation.worker import Worker
+from tests.simulation.worker import HostedService, Worker
 from tests.simulation.world import World
 from tests.support.builders import fingerprint_of
 
@@ -105,6 +106,7 @@ class Listing:
         self.store = Ensemble(
             world.network, plan.pace, 3 if count else 1, count, committed=self.book.took
         )
+        self.accidents = Accidents(self.store)
         known = {fingerprint_of(number): number for number in numbers}
         self.in_force = InForce(world.loop, self.book, known, bug)
         self.repairs = 0
@@ -137,7 +139,7 @@ class Listing:
         await asyncio.sleep(1.0)
         await self._publisher.begin()
 
-    def lists_of(self, worker: Worker, settings: Settings, told: OnEvent) -> FollowedLists:
+    def lists_of(self, worker: HostedService, settings: Settings, told: OnEvent) -> FollowedLists:
         """Return the lists of a new life of a worker."""
 
         def noted(event: ListEvent) -> None:
@@ -146,16 +148,19 @@ class Listing:
 
         lists = FollowedLists(settings, noted)
         lists.watched, lists.who = self.in_force, worker.name
+        lists.decides = isinstance(worker, Worker)
         self._lists[worker.name] = lists
         return lists
 
     def jobs(
-        self, workers: Sequence[Worker]
+        self, workers: Sequence[HostedService]
     ) -> Iterator[tuple[float, Callable[[], Awaitable[None]]]]:
         """Yield each kind of fault with its mean time."""
+        clients = [*(worker.name for worker in workers), HOST]
         for kind in self.plan.faults.kinds:
-            fault = getattr(self, f"_{kind}")
-            yield getattr(self.plan.faults, kind), partial(fault, workers)
+            of, _, what = kind.partition("_")
+            fault = getattr(self.accidents, what) if of == "store" else self._publisher_kill
+            yield getattr(self.plan.faults, kind), partial(fault, clients)
 
     async def load(self, seconds: float) -> None:
         """Make changes for so long: one after another, or some at one moment."""
@@ -169,52 +174,7 @@ class Listing:
 
     # Faults.
 
-    async def _store_kill(self, _: Sequence[Worker], *, reset: bool = True) -> None:
-        alive = self.store.alive()
-        if not alive:
-            return
-        number = self.rng.choice(alive)
-        self.store.kill(number, reset=reset)
-        await asyncio.sleep(self.rng.expovariate(0.2))
-        await self.store.start_server(number)
-
-    async def _store_power(self, workers: Sequence[Worker]) -> None:
-        await self._store_kill(workers, reset=False)
-
-    async def _store_split(self, _: Sequence[Worker]) -> None:
-        links = self.store.split(self.rng.choice(self.store.servers))
-        await asyncio.sleep(self.rng.expovariate(0.2))
-        for link in links:
-            self.world.network.heal(*link)
-
-    async def _store_pause(self, _: Sequence[Worker]) -> None:
-        """A fork that takes long, or a disk that hangs."""
-        process = self.store.nodes[self.rng.choice(self.store.servers)].process
-        if process.alive and not process.paused:
-            process.pause()
-            await asyncio.sleep(self.rng.expovariate(0.5))
-            if process.alive:
-                process.resume()
-
-    async def _store_full(self, _: Sequence[Worker]) -> None:
-        node = self.store.nodes[self.store.primary]
-        self.world.loop.note(node.host, "has a full disk")
-        node.disk_full = True
-        await asyncio.sleep(self.rng.expovariate(0.5))
-        node.disk_full = False
-
-    async def _store_block(self, workers: Sequence[Worker]) -> None:
-        one = self.rng.choice([*(worker.name for worker in workers), HOST])
-        others = [host_of(n) for n in self.store.servers]
-        others += [sentinel_of(n) for n in self.store.sentinels]
-        chosen = self.rng.sample(others, self.rng.randint(1, len(others)))
-        for other in chosen:
-            self.world.network.block(one, other)
-        await asyncio.sleep(self.rng.expovariate(0.25))
-        for other in chosen:
-            self.world.network.heal(one, other)
-
-    async def _publisher_kill(self, _: Sequence[Worker]) -> None:
+    async def _publisher_kill(self, _: Sequence[str]) -> None:
         assert self._publisher is not None
         if self._publisher.process.alive:
             await asyncio.sleep(self.rng.expovariate(30))
@@ -222,16 +182,15 @@ class Listing:
 
     async def calm(self) -> None:
         """End all faults of the list store."""
-        for number, node in list(self.store.nodes.items()):
-            node.disk_full = False
-            if not node.process.alive:
-                await self.store.start_server(number)
-            elif node.process.paused:
-                node.process.resume()
+        await self.accidents.calm()
 
     # What must hold.
 
-    async def until_settled(self, workers: Sequence[Worker]) -> None:
+    def blocked_by(self, worker: HostedService) -> frozenset[str]:
+        """Return the numbers that a process blocks now."""
+        return self.in_force.check(worker.name, self._refresher(worker))
+
+    async def until_settled(self, workers: Sequence[HostedService]) -> None:
         """Wait until all workers enforce what the list store has, if need be after a repair."""
         if await self._settled_within(SETTLED_S, workers):
             return
@@ -245,7 +204,7 @@ class Listing:
                 f"lists differ {SETTLED_S + REPAIRED_S:g} s after calm: {self._left(workers)}"
             )
 
-    async def _settled_within(self, seconds: float, workers: Sequence[Worker]) -> bool:
+    async def _settled_within(self, seconds: float, workers: Sequence[HostedService]) -> bool:
         loop = self.world.loop
         ends_s = loop.time() + seconds
         while self._left(workers):
@@ -256,10 +215,10 @@ class Listing:
             self.in_force.check(worker.name, self._refresher(worker))
         return True
 
-    def _refresher(self, worker: Worker) -> Refresher:
+    def _refresher(self, worker: HostedService) -> Refresher:
         return self._lists[worker.name].refresher
 
-    def _left(self, workers: Sequence[Worker]) -> str:
+    def _left(self, workers: Sequence[HostedService]) -> str:
         """Return where a worker's lists are not the list store's; "": nowhere."""
         keys = self.store.nodes[self.store.primary].database.keys
         heads = {name: keys.get(f"rf:list:{{{name}}}".encode()) for name in LISTS}

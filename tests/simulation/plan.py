@@ -11,6 +11,7 @@ from random import Random
 from tests.simulation.kafka.cluster import Pace
 from tests.simulation.listing import ListPlan
 from tests.simulation.network import Weather
+from tests.simulation.sinking import SinkPlan
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Plan:
     turn_s: float
     lists: ListPlan | None = None
     """None: the lists are fixed."""
+    sinks: SinkPlan | None = None
+    """None: nothing reads the decisions."""
     changes: tuple[int, ...] = ()
     """The numbers of its changes, one after the other, since it was drawn."""
 
@@ -135,23 +138,26 @@ class Plan:
             batches=rng.choice((20, 40)),
             turn_s=rng.choice((0.0, 0.0, 0.00002, 0.0002)),
             lists=ListPlan.of(seed),
+            sinks=SinkPlan.of(seed),
         ).fitting()
 
     def fitting(self) -> "Plan":
-        """Return it without faults that changing lists do not know yet."""
-        # Their verdicts are judged by the time that a decision says, and their files by promises.
-        swarm = self.swarm if self.lists is None else replace(self.swarm, clock=0.0, disk=0.0)
-        return replace(self, swarm=swarm)
+        """Return it without faults that changing lists or sinks do not know yet."""
+        # Verdicts and keys are judged by the time that a decision says, files of lists by promises.
+        unknown = {"clock": self.lists or self.sinks, "disk": self.lists}
+        without = {kind: 0.0 for kind, of in unknown.items() if of is not None}
+        return replace(self, swarm=replace(self.swarm, **without))
 
     @property
     def kinds(self) -> list[str]:
         """Names of the kinds of fault that there are."""
-        return self.swarm.kinds + (self.lists.faults.kinds if self.lists is not None else [])
+        sides = [one.faults.kinds for one in (self.lists, self.sinks) if one is not None]
+        return sum(sides, self.swarm.kinds)
 
     @property
     def sides(self) -> list[str]:
         """Names of the sides that it has beside workers."""
-        return ["lists"] if self.lists is not None else []
+        return [name for name in ("lists", "sinks") if getattr(self, name) is not None]
 
     def without(self) -> Iterator["Plan"]:
         """Yield plans that have one kind of fault less."""
@@ -159,9 +165,13 @@ class Plan:
             yield replace(self, swarm=replace(self.swarm, **{kind: 0.0}))
         if self.lists is not None:
             yield from (replace(self, lists=lists) for lists in self.lists.without())
+        if self.sinks is not None:
+            yield from (replace(self, sinks=sinks) for sinks in self.sinks.without())
 
     def __str__(self) -> str:
         lists = "lists that change" if self.lists is not None else "fixed lists"
         delivery = "exactly once" if self.exactly_once else "at least once"
+        if self.sinks is not None:
+            lists += f", {self.sinks.sinks} sinks"
         kinds = ", ".join(self.kinds) or "no faults"
         return f"seed {self.name}: {self.workers} workers, {delivery}, {lists}: {kinds}"

@@ -11,6 +11,8 @@ from redis.exceptions import ResponseError
 
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import ListStoreDown
+from stream.edge.sinks.proxy_keys import ALLOW, BLOCK, Put
+from stream.edge.sinks.proxy_redis import ProxyRedis
 from stream.lists.store.heads import By, Removal, Retraction
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import rebuild, rollback
@@ -30,6 +32,7 @@ GETRANGE none 0 5 | SET k long-value EX 100 | GETRANGE k 2 6 | GETRANGE k 5 100 
 TYPE k | TYPE none | DEL k none | GET k | SET p v PX 100000 | PERSIST p | PERSIST p | PTTL p
 PTTL none | EXPIRE none 5 | EXPIRE p 100 | PERSIST p | RENAME p q | GET q | RENAME p q | UNLINK q
 PEXPIREAT none 5 | SET e v | PEXPIREAT e 1 | GET e | SET z v | PEXPIRE z 100000 | SET z w | PTTL z
+EXPIREAT none 5 | SET e v | EXPIREAT e 1 | GET e | EXPIREAT z 99999999999 | PERSIST z
 """
 HASHES = """
 HSET h a 1 b 2 | HSET h a 3 c 4 | HGET h a | HGET h none | HGET none a | HMGET h a none b
@@ -81,6 +84,8 @@ SCRIPTS = [
     "return redis.call('XREVRANGE', 's', '+', '-', 'COUNT', 1)",
     "redis.call('SET', 'half', 'done') return redis.call('HGET', 'half', 'x')",
     "return redis.call('GET', 'half')",
+    "return cmsgpack.unpack('\\147\\1\\163abc\\206\\0\\1\\0\\0')",
+    "return redis.call('SCAN', '0', 'MATCH', 'hal*', 'COUNT', '500')[2]",
 ]
 
 
@@ -187,6 +192,43 @@ async def _state(store: ListStore, name: str) -> Any:
 def test_the_products_scripts_do_the_same_on_both(redis_url):
     """Each change to lists leaves the same generations, chains, contents and audit entries."""
     assert on_model(used) == asyncio.run(used(redis_url))
+
+
+async def keyed(url: str) -> list[Any]:
+    """Write the proxies' keys as a sink does; what is there after each step."""
+    found: list[Any] = []
+    until_s = int(time.time()) + 1000
+    async with ProxyRedis(ListStoreSettings(url)) as proxies:
+
+        async def look() -> None:
+            held = sorted([one async for one in proxies.load()])
+            found.append([one._replace(expires_at_s=one.expires_at_s - until_s) for one in held])
+
+        run = (await proxies.standing()).run
+        for decided_ms in (7, 5, 0, 9):
+            both = (ONE, TWO) if decided_ms else (ONE,)
+            ends_s = until_s + decided_ms
+            await proxies.put(
+                [Put(one, BLOCK, "call_centre", NAME, "A", ends_s, decided_ms) for one in both]
+            )
+            await look()
+        await proxies.put([Put(ONE, ALLOW, "", "", "", until_s + 50, 0)])
+        await proxies.drop([TWO, "+447700900199"])
+        await look()
+        found.append(await proxies.beat("b1", run, 5, 1, "", 2))
+        await proxies.complete("b1", run)
+        found.append(await proxies.beat("b1", run, 6, 1, "7 8", 2))
+        found.append(await proxies.beat("b1", "another", 7, 1, "", 2))
+        standing = await proxies.standing()
+        found.append((standing.whole, {**standing.meta, "redis": ""}))
+        await proxies.begin()
+        found.append((await proxies.standing()).whole)
+    return found
+
+
+def test_keys_of_proxies_are_the_same_on_both(redis_url):
+    """An older decision leaves a newer one; an exception replaces any; `bl:meta` is of one run."""
+    assert on_model(keyed) == asyncio.run(keyed(redis_url))
 
 
 def settings(store: Ensemble) -> ListStoreSettings:

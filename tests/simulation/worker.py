@@ -1,8 +1,8 @@
-"""The product in a simulation: the worker's own code, from its topics to its last commit.
+"""The product in a simulation: the own code of workers and sinks, from topics to the last commit.
 
 Of the process only the shell is left out: signals, health pages, logs. In most histories the
-follower of the list store is replaced by lists that do not change. A worker that ends by a fault is
-started again, as systemd does it.
+follower of the list store is replaced by lists that do not change. A process that ends by a fault
+is started again, as systemd does it.
 """
 
 import asyncio
@@ -17,7 +17,10 @@ from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.model.errors import Fault
+from stream.engine.live_lists import tell
+from stream.lists.follower.list_events import OnEvent
 from stream.ops.kernels import KernelStatus
+from stream.services.redis_sink import RedisSinkService
 from stream.services.worker import _Worker
 from tests.simulation.loop import Clock, Process
 from tests.simulation.world import World
@@ -72,8 +75,8 @@ class FixedLists:
         await asyncio.Event().wait()
 
 
-class Worker:
-    """One worker on a host of its own, over all its lives.
+class HostedService:
+    """One process of the product on a host of its own, over all its lives.
 
     `bug` is called with what no fault of the world explains. `lists` makes the lists of a new life;
     None: they are `blocklists` and stay so. `ended` counts lives that ended by a
@@ -87,7 +90,7 @@ class Worker:
         settings: Settings,
         blocklists: Blocklists,
         bug: Callable[[str], None],
-        lists: Callable[["Worker", Settings, Callable[..., None]], Any] | None = None,
+        lists: Callable[["HostedService", Settings, OnEvent], Any] | None = None,
     ) -> None:
         self.world, self.name, self.settings = world, name, settings
         self.ended = self.lives = 0
@@ -97,8 +100,21 @@ class Worker:
         self._disk_full = False
         self._blocklists, self._bug, self._new_lists = blocklists, bug, lists
         self._process: Process | None = None
-        self._service: _Worker | None = None
+        self._service: Any = None
         self._wanted = False
+
+    def _made(self) -> Any:
+        """Return the service of a new life."""
+        raise NotImplementedError
+
+    def _let_go(self) -> None:
+        """Let go of what its kernel lets go of when it dies."""
+
+    def _lists_for(self, told: OnEvent) -> Any:
+        """Return the lists of a new life."""
+        if self._new_lists is None:
+            return FixedLists(self._blocklists)
+        return self._new_lists(self, self.settings, told)
 
     @property
     def runs(self) -> bool:
@@ -161,10 +177,7 @@ class Worker:
             if not reset:
                 self.world.network.off.add(self.name)
             self._process.kill(reset=reset)
-            # Its kernel lets go of the lock on its crash notes; the note stays as it is.
-            if self._service is not None and self._service._crashes is not None:
-                self._service._crashes.close()
-                self._service._crashes = None
+            self._let_go()
 
     def pause(self) -> None:
         """Stop it where it is."""
@@ -177,11 +190,7 @@ class Worker:
             self._process.resume()
 
     async def _life(self, process: Process) -> None:
-        service = self._service = _Worker(self.settings, None)
-        if self._new_lists is None:
-            service._lists = FixedLists(self._blocklists)  # type: ignore[assignment]
-        else:
-            service._lists = self._new_lists(self, self.settings, service._metrics.list_event)
+        service = self._service = self._made()
         try:
             await service._until_stopped()
         except Fault as fault:
@@ -204,3 +213,27 @@ class Worker:
     def _again(self) -> None:
         if self._wanted:
             self.start()
+
+
+class Worker(HostedService):
+    """One worker."""
+
+    def _made(self) -> _Worker:
+        service = _Worker(self.settings, None)
+        service._lists = self._lists_for(service._metrics.list_event)
+        return service
+
+    def _let_go(self) -> None:
+        # The lock on its crash notes; the note stays as it is.
+        if self._service is not None and self._service._crashes is not None:
+            self._service._crashes.close()
+            self._service._crashes = None
+
+
+class Sink(HostedService):
+    """One sink of keys for SIP proxies."""
+
+    def _made(self) -> RedisSinkService:
+        service = RedisSinkService(self.settings)
+        service._lists = self._lists_for(tell)
+        return service

@@ -8,6 +8,7 @@ partitions' next reader repeats it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 from stream.calls.loop import RecordSource
@@ -142,6 +143,11 @@ class TimedSource(Protocol):
         """Seconds since a broker last answered."""
         ...
 
+    @property
+    def partitions(self) -> int:
+        """The number of partitions that there are, ours and those of others."""
+        ...
+
     async def positions_at(self, at_ms: int) -> Mapping[Partition, int]:
         """Return each partition's first offset at or after that time. Raises SourceDown."""
         ...
@@ -152,37 +158,70 @@ class TimedSource(Protocol):
 
 
 class DecisionReplay:
-    """Decisions of the last `back_s` seconds, to read again after Redis lost their keys.
+    """Decisions of the last `back_s` seconds, to read again where Redis lacks their keys.
 
-    Older ones have expired. After a rebalance it begins again, with the partitions of then.
+    Each sink of a group reads its own partitions again, and Redis holds for all of them which
+    partitions were. After a rebalance it looks again, with the partitions of then. Older decisions
+    have expired.
     """
 
     def __init__(self, back_s: int) -> None:
         self._back_s = back_s
-        self._wanted = False
+        self._held: AbstractSet[int] | None = None
+        """The partitions whose decisions Redis has; None: not known yet."""
+        self._all_held = False
+        self._left: dict[Partition, int] = {}
+        """Where each partition ended that is being read again."""
+        self._partitions = 0
         self._epoch = -1
-        self._until: Mapping[Partition, int] = {}
+        self.ours: AbstractSet[int] = frozenset()
 
     @property
     def done(self) -> bool:
-        """Return whether nothing is left to be read again."""
-        return not self._wanted
+        """Return whether Redis has the decisions of all partitions, ours and those of others."""
+        return self._held is not None and 0 < self._partitions <= len(self._held)
 
-    def want(self) -> None:
-        """Read again: keys were lost."""
-        self._wanted, self._epoch = True, -1
+    @property
+    def read(self) -> AbstractSet[int]:
+        """Our partitions whose decisions Redis has."""
+        return self.ours & (self._held or frozenset())
+
+    def begin(self, held: AbstractSet[int], *, all_held: bool = False) -> None:
+        """Read all again but the partitions `held`: Redis answers, for the first time or again."""
+        self._held, self._all_held, self._left, self._epoch = held, all_held, {}, -1
+        self.ours = frozenset()
+
+    def told(self, held: AbstractSet[int]) -> None:
+        """Take in which partitions Redis has by now, ours and those of others."""
+        self._held = self.read | held
 
     async def turn(
         self, source: TimedSource, epoch: int, delivered: Mapping[Partition, int], idle: int
     ) -> Mapping[Partition, int]:
         """Return offsets to go back to; {}: go on. `idle`: turns since the last record."""
-        if not self._wanted or not delivered:
+        if self._held is None or not delivered:
             return {}
         if epoch != self._epoch:
-            self._epoch = epoch
-            self._until = await source.ends()
-            return await source.positions_at(now_ms() - self._back_s * 1000)
-        at_end = all(delivered.get(partition, 0) >= end for partition, end in self._until.items())
-        if at_end or (idle >= IDLE_TURNS and source.silent_s < _SILENT_S):
-            self._wanted = False
+            return await self._begun(source, epoch, delivered)
+        at_end = idle >= IDLE_TURNS and source.silent_s < _SILENT_S
+        for partition, end in list(self._left.items()):
+            if at_end or delivered.get(partition, 0) >= end:
+                del self._left[partition]
+                self._held |= {partition.number}
         return {}
+
+    async def _begun(
+        self, source: TimedSource, epoch: int, delivered: Mapping[Partition, int]
+    ) -> Mapping[Partition, int]:
+        self._epoch, self._left, self._partitions = epoch, {}, source.partitions
+        self.ours = frozenset(partition.number for partition in delivered)
+        self._held = (self._held or frozenset()) | (self.ours if self._all_held else frozenset())
+        missing = [partition for partition in delivered if partition.number not in self._held]
+        if not missing:
+            return {}
+        ends = await source.ends()
+        back = await source.positions_at(now_ms() - self._back_s * 1000)
+        if self._epoch != epoch:  # Redis went and came meanwhile
+            return {}
+        self._left = {partition: ends[partition] for partition in missing if partition in ends}
+        return {partition: back[partition] for partition in self._left}

@@ -5,6 +5,7 @@
 | `bl:+66812345678` | hash | a number that may not call: see `FIELDS` |
 | `bl:+8552390*` | hash | the same for all that begin so; a number's longest key decides |
 | `bl:meta` | hash | `version built_at count prefix_digits` for proxies, `build redis` for us |
+| `bl:read` | hash | for us: by partition of the decisions topic, the data that have its decisions |
 
 Every value is at most 64 bytes, so that Redis keeps a hash as one small list of bytes: a longer one
 (a whole Reason header) would make each key three times as large.
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 PREFIX = "bl:"
 META = "bl:meta"
+READ = "bl:read"
 FORMAT = "1"
 ALLOW, BLOCK = "allow", "block"
 FIELDS = ("action", "reason", "list", "decision_id", "expires_at", "decided_at")

@@ -6,9 +6,9 @@ again: nobody knows what a command has done that was cut off.
 
 import logging
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 WRITE_KEYS = 500
 """Keys of one script: about 2 ms in which Redis answers nobody else, proxies among them."""
+_NAME = 32
+"""Signs of each of the two names of data: the value has 64 bytes, as all others at most."""
 _LOAD_KEYS = 500
 """Keys that SCAN looks at in one go, for the same reason."""
 
@@ -40,19 +42,28 @@ class ProxiesDown(Fault):
 class ProxyRedisState:
     """State of the Redis that answers: its `run`, new at each start, and the fields of `bl:meta`.
 
-    `may_evict` is its eviction policy, "" where it evicts nothing.
+    `may_evict` is its eviction policy, "" where it evicts nothing. `data` names its data: it is
+    another at each start, and at each fail-over. `read` are the fields of `bl:read`.
     """
 
     run: str
     meta: Mapping[str, str]
     may_evict: str
+    data: str = ""
+    read: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
-        """Return whether the keys were complete, and Redis did not restart since."""
-        meta = self.meta
+        """Return whether the keys were complete, and Redis did not restart or fail over since."""
+        meta, read = self.meta, self.read.values()
         whole = bool(meta.get("build")) and meta.get("format") == proxy_keys.FORMAT
-        return whole and meta.get("redis") == self.run
+        # Before there was `bl:read`, only the run told.
+        return whole and meta.get("redis") == self.run and (not read or self.data in read)
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions of the decisions topic whose decisions are in these data."""
+        return _partitions(self.read, self.data)
 
 
 @contextmanager
@@ -88,13 +99,26 @@ class ProxyRedis(Closing):
         """Return which Redis answers, and whether our keys are complete in it."""
         with _renamed("looking at the proxies' Redis"):
             self.info = info = await self._redis.info()
-            meta: Mapping[Any, Any] = await self._redis.hgetall(proxy_keys.META)
+            meta = _texts(await self._redis.hgetall(proxy_keys.META))
+            read = _texts(await self._redis.hgetall(proxy_keys.READ))
         policy = str(info.get("maxmemory_policy", "noeviction"))
-        return ProxyRedisState(
-            str(info["run_id"]),
-            {name.decode(): value.decode(errors="replace") for name, value in meta.items()},
-            "" if policy == "noeviction" else policy,
-        )
+        run = str(info["run_id"])
+        data = run[:_NAME] + str(info.get("master_replid", ""))[:_NAME]
+        return ProxyRedisState(run, meta, "" if policy == "noeviction" else policy, data, read)
+
+    async def forget_read(self, partitions: Iterable[int]) -> None:
+        """Note that the data may lack decisions of `partitions`."""
+        with _renamed("writing bl:read"):
+            if fields := [str(number) for number in partitions]:
+                await self._redis.hdel(proxy_keys.READ, *fields)
+
+    async def has_read(self, data: str, partitions: Iterable[int]) -> frozenset[int]:
+        """Note that these data have all decisions of `partitions`; return which they have now."""
+        fields = [word for number in partitions for word in (str(number), data)]
+        with _renamed("writing bl:read"):
+            if fields:
+                await self._redis.hset(proxy_keys.READ, items=fields)
+            return _partitions(_texts(await self._redis.hgetall(proxy_keys.READ)), data)
 
     async def load(self) -> AsyncIterator[Held]:
         """Yield every key of ours. One written meanwhile may be missing, but is never torn."""
@@ -145,6 +169,14 @@ class ProxyRedis(Closing):
             return info["run_id"] == run and bool(
                 await self._beat(keys=[proxy_keys.META], args=args)
             )
+
+
+def _texts(fields: Mapping[Any, Any]) -> dict[str, str]:
+    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+
+
+def _partitions(read: Mapping[str, str], data: str) -> frozenset[int]:
+    return frozenset(_whole(number) for number, of in read.items() if of == data)
 
 
 _packed = msgspec.msgpack.Encoder().encode

@@ -88,7 +88,9 @@ class RedisSink:
         self._seen: NumberPolicy | None = None
         self._sweep_due_s = 0.0
         self._swept = False
-        self._run = self._build = ""
+        self._run = self._build = self._data = ""
+        self._marked: frozenset[int] = frozenset()
+        """Of `bl:read`, what Redis had at the last look."""
         self._writes = self._beaten_s = 0
         self.replay = DecisionReplay(ttl_s)
         metrics.keys_max.set(settings.keys_max)
@@ -143,10 +145,16 @@ class RedisSink:
         """Learn which keys there are, and whether they are all that should be."""
         standing = await self._proxies.standing()
         self._run, self._build = standing.run, standing.meta.get("build", "")
+        read = standing.partitions
+        if self._data not in ("", standing.data):
+            # What we delivered meanwhile may have gone to a primary that was not one any more.
+            await self._proxies.forget_read(self.replay.ours)
+            read -= self.replay.ours
+        self._data, self._marked = standing.data, read
+        self.replay.begin(read, all_held=standing.whole and not standing.read)
         if not standing.whole:
             await self._proxies.begin()
             self._build, self._swept = "", False
-            self.replay.want()
             self._metrics.rebuilds.inc()
             log.info("the keys are incomplete: rebuilding them from decisions and lists")
         if standing.may_evict:
@@ -183,6 +191,7 @@ class RedisSink:
         if at_s < self._beaten_s + BEAT_S:
             return
         self._beaten_s = at_s
+        await self._tell_read()
         if not self._build:
             if not (self._swept and self.replay.done):
                 return
@@ -199,6 +208,11 @@ class RedisSink:
         for kind in KeyKind:
             self._metrics.keys.labels(kind.name.lower()).set(self._index.count(kind))
         self._metrics.keys.labels("prefixes").set(len(self._written))
+
+    async def _tell_read(self) -> None:
+        """Tell the other sinks which partitions we have read again, and learn theirs."""
+        self._marked = await self._proxies.has_read(self._data, self.replay.read - self._marked)
+        self.replay.told(self._marked)
 
     # Decisions
 

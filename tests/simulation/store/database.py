@@ -140,6 +140,9 @@ class Database:
     def expire(self, key: bytes, seconds: bytes) -> int:
         return self.pexpire(key, b"%d" % (int(seconds) * 1000))
 
+    def expireat(self, key: bytes, at_s: bytes) -> int:
+        return self.pexpireat(key, b"%d" % (int(at_s) * 1000))
+
     def persist(self, key: bytes) -> int:
         if self.expires.pop(key, None) is None:
             return 0
@@ -399,8 +402,21 @@ def _entries(found: Iterable[tuple[Any, Any]], count: bytes | None) -> list[Repl
 
 
 _NAMED = (
-    *("exists", "type", "rename", "pexpireat", "pexpire", "expire", "persist", "pttl", "scan"),
-    *("flushall", "time", "get", "getrange", "set", "hget", "hmget", "hgetall", "hset", "hsetnx"),
+    *("exists", "type", "rename", "pexpireat", "pexpire", "expire", "expireat", "persist"),
+    *(
+        "pttl",
+        "scan",
+        "flushall",
+        "time",
+        "get",
+        "getrange",
+        "set",
+        "hget",
+        "hmget",
+        "hgetall",
+        "hset",
+        "hsetnx",
+    ),
     *("hdel", "hexists", "hlen", "hkeys", "hincrby", "hscan", "sadd", "srem", "smembers"),
     *("sismember", "lpush", "lrange", "lrem", "xadd", "xtrim", "xlen", "xrange", "xrevrange"),
     "xread",
@@ -412,8 +428,18 @@ COMMANDS: dict[bytes, Callable[..., Reply]] = {
 }
 WRITES = frozenset(
     (
-        *(b"DEL", b"UNLINK", b"RENAME", b"PEXPIREAT", b"PEXPIRE", b"EXPIRE", b"PERSIST"),
-        *(b"FLUSHALL", b"SET", b"HSET", b"HSETNX", b"HDEL", b"HINCRBY", b"SADD", b"SREM"),
+        *(b"DEL", b"UNLINK", b"RENAME", b"PEXPIREAT", b"PEXPIRE", b"EXPIRE", b"EXPIREAT"),
+        *(
+            b"PERSIST",
+            b"FLUSHALL",
+            b"SET",
+            b"HSET",
+            b"HSETNX",
+            b"HDEL",
+            b"HINCRBY",
+            b"SADD",
+            b"SREM",
+        ),
         *(b"LPUSH", b"LREM", b"XADD", b"XTRIM"),
     )
 )

@@ -6,6 +6,7 @@ their sight goes on as one until it is in sight again, and then loses what it to
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -39,20 +40,11 @@ class StorePace:
     ahead_s: float = 0.0
 
 
-def host_of(number: int) -> str:
-    """Return the host of a server."""
-    return f"redis-{number}"
-
-
-def sentinel_of(number: int) -> str:
-    """Return the host of a sentinel."""
-    return f"sentinel-{number}"
-
-
 class Ensemble:
     """All servers of one list store. With `sentinels` 0 there is one server, and nobody fails over.
 
     `committed` is called with each change that a primary makes: its host, history and effects.
+    `prefix` begins the names of its hosts.
     """
 
     def __init__(
@@ -62,9 +54,10 @@ class Ensemble:
         servers: int = 3,
         sentinels: int = 3,
         committed: Callable[[Node, tuple[Args, ...]], None] = lambda *_: None,
+        prefix: str = "",
     ) -> None:
         self.network, self.loop, self.rng = network, network.loop, network.loop.rng
-        self.pace, self.committed = pace, committed
+        self.pace, self.committed, self.prefix = pace, committed, prefix
         self.servers, self.sentinels = range(servers), range(sentinels)
         self.nodes: dict[int, Node] = {}
         self.primary = 0
@@ -73,28 +66,36 @@ class Ensemble:
         """The primary that each sentinel names."""
         self._databases = {number: Database() for number in self.servers}
         # A server that begins again follows whom it followed: sentinels write it into its file.
-        self._configured = {n: "" if n == 0 else host_of(0) for n in self.servers}
+        self._configured = {n: "" if n == 0 else self.host(0) for n in self.servers}
         self._ahead = {n: self.rng.uniform(-pace.ahead_s, pace.ahead_s) for n in self.servers}
         self._histories = 0
         self._queues: dict[tuple[int, int], list[tuple[float, tuple[Args, ...], int]]] = {}
         self._more: dict[tuple[int, int], asyncio.Event] = {}
 
+    def host(self, number: int) -> str:
+        """Return the host of a server."""
+        return f"{self.prefix}redis-{number}"
+
+    def sentinel_host(self, number: int) -> str:
+        """Return the host of a sentinel."""
+        return f"{self.prefix}sentinel-{number}"
+
     @property
     def addresses(self) -> tuple[str, ...]:
         """Addresses of the sentinels."""
-        return tuple(f"{sentinel_of(number)}:{SENTINEL_PORT}" for number in self.sentinels)
+        return tuple(f"{self.sentinel_host(number)}:{SENTINEL_PORT}" for number in self.sentinels)
 
     @property
     def url(self) -> str:
         """The url of a server that stands alone."""
-        return f"redis://{host_of(0)}:{PORT}/0"
+        return f"redis://{self.host(0)}:{PORT}/0"
 
     async def start(self) -> None:
         """Start all, with nothing in them."""
         for number in self.servers:
             await self.start_server(number)
         for number in self.sentinels:
-            process = Process(self.loop, sentinel_of(number))
+            process = Process(self.loop, self.sentinel_host(number))
             await process.run(self._listen(number))
 
     def alive(self) -> list[int]:
@@ -103,17 +104,18 @@ class Ensemble:
 
     async def start_server(self, number: int) -> None:
         """Start a server with what it had, in the role that it had."""
-        self.network.off.discard(host_of(number))
+        self.network.off.discard(self.host(number))
         node = Node(
-            self.loop, host_of(number), self._databases[number], self._wrote, self._ahead[number]
+            self.loop, self.host(number), self._databases[number], self._wrote, self._ahead[number]
         )
         self.nodes[number] = node
         node.primary_host = self._configured[number]
         self._new_history(node)
+        node.run_id = node.history
         await node.start()
         if number == self.primary:
             self._lead(number)
-        elif node.primary_host == host_of(self.primary):
+        elif node.primary_host == self.host(self.primary):
             self._sync(number)
         else:  # it does not know of another primary yet, and may believe to be the one
             self._later(self.pace.tell_s, partial(self._follow, number, node))
@@ -132,9 +134,9 @@ class Ensemble:
 
     def split(self, number: int) -> list[tuple[str, str]]:
         """Part a server from the others and the sentinels, not from clients; return the links."""
-        host = host_of(number)
-        others = [host_of(n) for n in self.servers if n != number]
-        links = [(host, other) for other in (*others, *map(sentinel_of, self.sentinels))]
+        host = self.host(number)
+        others = [self.host(n) for n in self.servers if n != number]
+        links = [(host, other) for other in (*others, *map(self.sentinel_host, self.sentinels))]
         for link in links:
             self.network.block(*link)
         if number == self.primary:
@@ -152,7 +154,7 @@ class Ensemble:
         if node is None or not node.process.alive or node.process.paused:
             return False
         return all(
-            tuple(sorted((sentinel_of(s), node.host))) not in self.network.blocked
+            tuple(sorted((self.sentinel_host(s), node.host))) not in self.network.blocked
             for s in self.sentinels
         )
 
@@ -160,7 +162,7 @@ class Ensemble:
         """Choose another primary, if this one is still gone."""
         if not self.sentinels or self._sees(self.primary):
             return
-        primary_host = host_of(self.primary)
+        primary_host = self.host(self.primary)
         able = [
             number
             for number in self.alive()
@@ -170,7 +172,7 @@ class Ensemble:
             self._later(0, self._elect_soon, exactly_s=_AGAIN_S)
             return
         before, self.primary = self.primary, max(able, key=lambda n: (self.nodes[n].offset, n))
-        self.loop.note("fail over to", host_of(self.primary))
+        self.loop.note("fail over to", self.host(self.primary))
         chosen = self.nodes[self.primary]
         chosen.primary_host = self._configured[self.primary] = ""
         self._new_history(chosen)
@@ -185,7 +187,9 @@ class Ensemble:
 
     def _new_history(self, node: Node) -> None:
         self._histories += 1
-        node.history = f"{self._histories:040x}"
+        # As Redis' own: their first half tells them apart.
+        text = f"history {self._histories}".encode()
+        node.history = hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
     def _lead(self, number: int) -> None:
         """Let all others follow: each copies the data as a whole first."""
@@ -204,8 +208,8 @@ class Ensemble:
             self._later(0, partial(self._follow, number, node), exactly_s=_AGAIN_S)
             return
         # Sentinels cut all clients off. A person with REPLICAOF does not.
-        node.demote(host_of(self.primary), hang_up=self.rng.random() < 0.7)
-        self.loop.note(node.host, "follows", host_of(self.primary))
+        node.demote(self.host(self.primary), hang_up=self.rng.random() < 0.7)
+        self.loop.note(node.host, "follows", self.host(self.primary))
         self._sync(number)
 
     def _sync(self, number: int) -> None:
@@ -291,7 +295,7 @@ class Ensemble:
         flags = b"master" if self._sees(named) else b"s_down,master"
         fields = {
             b"name": MASTER.encode(),
-            b"ip": host_of(named).encode(),
+            b"ip": self.host(named).encode(),
             b"port": b"%d" % PORT,
             b"flags": flags,
             b"num-slaves": b"2",

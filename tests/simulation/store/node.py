@@ -52,6 +52,8 @@ class Node:
         """Host of its primary; "": it is one."""
         self.history = ""
         """Replication id."""
+        self.run_id = ""
+        """Another one at each start."""
         self.offset = 0
         self.loading = self.disk_full = False
         self.seen: dict[str, int] = {}
@@ -146,7 +148,7 @@ class Node:
     def info(self) -> bytes:
         """Return what INFO says, as far as it is read."""
         rows = ["redis_version:7.0.15", "cluster_enabled:0", "maxmemory_policy:noeviction"]
-        rows += ["aof_enabled:1", f"master_replid:{self.history}"]
+        rows += ["aof_enabled:1", f"run_id:{self.run_id}", f"master_replid:{self.history}"]
         if self.primary_host:
             rows += ["role:slave", f"master_host:{self.primary_host}", f"master_port:{PORT}"]
         else:

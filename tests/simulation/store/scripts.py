@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from lupa.lua51 import LuaRuntime, lua_type
 
 from tests.simulation.store.database import Refused, Reply, Status
@@ -17,7 +18,7 @@ Call = Callable[[Sequence[bytes]], Reply]
 _SEALED = ("os", "io", "package", "require", "dofile", "loadfile", "python", "debug")
 """Names that Redis does not have either: a script sees no clock and no file but by `redis`."""
 _PRELUDE = b"""
-local raw_call, raw_pcall, sha1hex = ...
+local raw_call, raw_pcall, sha1hex, unpacked = ...
 local function answered(answer)
   if type(answer) == 'table' and answer.err then error(answer, 0) end
   return answer
@@ -29,6 +30,7 @@ redis = {
   error_reply = function(text) return {err = text} end,
   status_reply = function(text) return {ok = text} end,
 }
+cmsgpack = {unpack = function(text) return unpacked(text) end}
 return function(text, keys, argv)
   KEYS, ARGV = keys, argv
   local ran, answer = pcall(text)
@@ -70,7 +72,7 @@ class _Lua:
         self._lua = LuaRuntime(encoding=None, unpack_returned_tuples=False)
         self._call: Call | None = None
         prelude = self._lua.eval(b"function(...) return loadstring(...) end")(_PRELUDE)
-        self._run = prelude(self._called, None, self._sha1hex)
+        self._run = prelude(self._called, None, self._sha1hex, self._unpacked)
         for name in _SEALED:
             self._lua.globals()[name.encode()] = None
         self.functions: dict[bytes, Any] = {}
@@ -98,6 +100,9 @@ class _Lua:
 
     def _sha1hex(self, text: bytes) -> bytes:
         return hashlib.sha1(text, usedforsecurity=False).hexdigest().encode()
+
+    def _unpacked(self, text: bytes) -> Any:
+        return self._in(_bytes_in(msgspec.msgpack.decode(text)))
 
     def _in(self, reply: Reply) -> Any:
         """Return a reply as a script sees it."""
@@ -128,6 +133,13 @@ class _Lua:
                 place += 1
             return items
         return value if isinstance(value, bytes) else int(value)
+
+
+def _bytes_in(value: Any) -> Any:
+    """Return a value of MessagePack with its texts as bytes: Lua knows no other."""
+    if isinstance(value, list):
+        return [_bytes_in(one) for one in value]
+    return value.encode() if isinstance(value, str) else value
 
 
 def _text(value: Any) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from typing import get_type_hints
+from unittest.mock import patch
 
 import pytest
 
@@ -72,37 +73,77 @@ async def test_a_broken_kafka_ends_the_loop() -> None:
 
 
 class _Past:
-    """A topic whose old records begin at offset 0 and end where it is said."""
+    """A topic of two partitions whose old records begin at offset 0 and end where it is said."""
 
     silent_s = 0.0
+    partitions = 2
 
     def __init__(self, end: int) -> None:
         self.end = end
 
     async def positions_at(self, at_ms: int) -> Mapping[Partition, int]:
         assert at_ms > 0
-        return {P0: 0}
+        return {P0: 0, P1: 0}
 
     async def ends(self) -> Mapping[Partition, int]:
-        return {P0: self.end}
+        return {P0: self.end, P1: self.end}
 
 
 async def test_old_decisions_are_read_once_more() -> None:
     """Back to the time asked for, done at the end of then, and again for a new assignment."""
     replay, past = DecisionReplay(60), _Past(end=9)
-    replay.want()
+    assert await replay.turn(past, 1, {P0: 7, P1: 7}, 0) == {}, "not before Redis answers"
+    replay.begin(frozenset())
     assert await replay.turn(past, 1, {}, 0) == {}, "not before there are partitions"
-    assert await replay.turn(past, 1, {P0: 7}, 0) == {P0: 0}
-    assert await replay.turn(past, 1, {P0: 3}, 0) == {}
-    assert await replay.turn(past, 2, {P0: 7}, 0) == {P0: 0}
-    await replay.turn(past, 2, {P0: 9}, 0)
+    assert await replay.turn(past, 1, {P0: 7, P1: 7}, 0) == {P0: 0, P1: 0}
+    assert await replay.turn(past, 1, {P0: 3, P1: 9}, 0) == {}
+    assert await replay.turn(past, 2, {P0: 7, P1: 9}, 0) == {P0: 0}, "the other one was read"
+    await replay.turn(past, 2, {P0: 9, P1: 9}, 0)
     assert replay.done
+    assert replay.read == {0, 1}
+
+
+async def test_partitions_of_other_sinks_are_theirs_to_read() -> None:
+    """All is done once Redis has every partition, whoever read it; one that comes to us counts."""
+    replay, past = DecisionReplay(60), _Past(end=9)
+    replay.begin(frozenset())
+    await replay.turn(past, 1, {P0: 7}, 0)
+    await replay.turn(past, 1, {P0: 9}, 0)
+    assert (replay.done, replay.read) == (False, {0})
+    replay.told(frozenset({0, 1}))
+    assert (replay.done, replay.read) == (True, {0})
+    assert await replay.turn(past, 2, {P0: 9, P1: 7}, 0) == {}
+    assert replay.read == {0, 1}
+
+
+async def test_a_redis_that_was_filled_before_there_were_notes_has_all() -> None:
+    """Nothing is read again, now or at a later assignment."""
+    replay, past = DecisionReplay(60), _Past(end=9)
+    replay.begin(frozenset(), all_held=True)
+    assert await replay.turn(past, 1, {P0: 7}, 0) == {}
+    assert await replay.turn(past, 2, {P0: 7, P1: 7}, 0) == {}
+    assert replay.done
+
+
+async def test_redis_may_go_while_ends_are_asked_for() -> None:
+    """Then it is asked for again, by what the next one has."""
+    replay, past = DecisionReplay(60), _Past(end=9)
+    replay.begin(frozenset())
+
+    async def gone() -> Mapping[Partition, int]:
+        replay.begin(frozenset({0}))
+        return {P0: 9}
+
+    with patch.object(past, "ends", gone):
+        assert await replay.turn(past, 1, {P0: 7}, 0) == {}
+    assert await replay.turn(past, 1, {P0: 7}, 0) == {}
+    assert replay.read == {0}
 
 
 async def test_an_end_behind_the_last_record_is_reached_too() -> None:
     """Transactions leave markers at the end, which no record's position passes."""
     replay, past = DecisionReplay(60), _Past(end=9)
-    replay.want()
+    replay.begin(frozenset({1}))
     await replay.turn(past, 1, {P0: 7}, 0)
     await replay.turn(past, 1, {P0: 8}, IDLE_TURNS - 1)
     before = replay.done
