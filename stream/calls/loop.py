@@ -22,11 +22,19 @@ from numpy.typing import NDArray
 from stream.calls.call_batch import CallBatch, Outcome
 from stream.calls.publish import TransactionAborted
 from stream.calls.settings import LoopSettings
+from stream.core.model.errors import SinkDown
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import PartitionsLost
 from stream.kafka.offsets import CommitProgress
 
 log = logging.getLogger(__name__)
+
+_LEFT_OPEN = (
+    "the partitions went while their transaction was open. The worker starts again with a new "
+    "producer, which ends it"
+)
+"""The producer can begin no other transaction, and the partitions' next reader waits for this one's
+end. The broker would end it too, but in its own time: `transaction_timeout_ms`."""
 
 _LOOK_S = 0.05
 """A loop that waits for the broker looks so often for a stop or a revocation."""
@@ -203,10 +211,12 @@ class CallsLoop:
 
     def _begin(self) -> None:
         """Begin an assignment: what is on its way belongs to an old one and moves nothing."""
-        self._abandon()
+        left_open = self._abandon()
         self._epoch = self._source.epoch
         self._progress = CommitProgress({})
         self._committed_last = {}
+        if left_open:
+            raise SinkDown(_LEFT_OPEN)
 
     async def _process(self, raw: RawBatch) -> None:
         if not self._progress.next_offsets:
@@ -324,7 +334,10 @@ class CallsLoop:
             return
 
     async def _hand_over(self) -> None:
-        """Settle within the time that the group gives, and let the partitions go."""
+        """Settle within the time that the group gives, and let the partitions go.
+
+        Raises SinkDown where that leaves a transaction open.
+        """
         try:
             async with asyncio.timeout(self._source.hand_over_s):
                 await self._settle()
@@ -333,8 +346,10 @@ class CallsLoop:
         except TransactionAborted:
             log.warning("partitions go with a transaction aborted: their next reader repeats it")
         finally:
-            self._abandon()
+            left_open = self._abandon()
             self._source.released()
+        if left_open:
+            raise SinkDown(_LEFT_OPEN)
 
     async def _read_again(self) -> None:
         """Read again what lies past the committed positions, after an aborted transaction."""
@@ -345,11 +360,16 @@ class CallsLoop:
         if self._source.epoch == self._epoch and not self._source.revoking:
             self._source.rewind(self._progress.next_offsets)
 
-    def _abandon(self) -> None:
-        """Forget what is on its way and the commit beside it; nothing of either moves positions."""
+    def _abandon(self) -> bool:
+        """Forget what is on its way and the commit beside it; nothing of either moves positions.
+
+        Returns whether a transaction was open.
+        """
+        left_open = self._sink.commits and not all(one.ack.done() for one in self._in_flight)
         for one in self._in_flight:
             one.ack.cancel()
         self._in_flight.clear()
         if self._commit is not None:
             self._commit.cancel()
             self._commit = None
+        return left_open

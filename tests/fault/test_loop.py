@@ -144,6 +144,15 @@ async def test_a_batch_that_a_rebalance_overtook_moves_no_position():
     assert Counter(sink.published) >= texts((P0, 0))
 
 
+async def test_a_worker_ends_that_left_a_transaction_open():
+    """The partitions go in time. Its producer could begin no other; only a new one ends this."""
+    source = FakeSource([batch(0), REVOKE, batch(1)], hand_over_s=0.01)
+    sink = FakeSink(source, [NEVER], commits=True)
+    with pytest.raises(SinkDown, match="transaction was open"):
+        await played(source, sink, records_max=1)
+    assert (source.epoch, source.committed[P0]) == (2, 0)
+
+
 async def test_a_group_that_gave_us_up_is_asked_before_a_transaction():
     """What a worker that slept is handed is another's: it asks first, and publishes nothing twice.
 

@@ -193,6 +193,7 @@ class FakeSink:
     published: list[bytes] = field(default_factory=list)
     unacknowledged: int = 0
     unacknowledged_max: int = 0
+    left_open: bool = False
 
     def __post_init__(self) -> None:
         self.source.published = self.published
@@ -202,6 +203,7 @@ class FakeSink:
     ) -> Awaitable[None]:
         """Take an outcome; its end follows the script."""
         assert outcome.values, "an empty outcome"
+        assert not (self.commits and self.left_open), "a transaction is still open"
         ack = self.acks.pop(0) if self.acks else Ack.OK
         self.unacknowledged += 1
         self.unacknowledged_max = max(self.unacknowledged_max, self.unacknowledged)
@@ -232,5 +234,8 @@ class FakeSink:
             self.published += filter(None, outcome.values)
             if self.commits:
                 await self.source.commit_in_transaction(positions)
+        except asyncio.CancelledError:
+            self.left_open = True
+            raise
         finally:
             self.unacknowledged -= 1
