@@ -2,8 +2,10 @@
 
 Compared: `ringfence serve` with 64 lists of 1M numbers, a decision with its reasons and SIP answer
 for every call, against a plain FastAPI route with pybloom-live on ONE list and a Redis GET where
-it hits (peers/plain_lookup.py), in the same run, rounds interleaved. 2 % of the callers are listed.
-64 kept connections. At a given rate questions are due at fixed times, and a latency counts from
+it hits (peers/plain_lookup.py), and an answer of uvicorn by hand that decides nothing
+(peers/bare_lookup.py), in the same run, rounds interleaved. 2 % of the callers are listed. 64 kept
+connections, in turn: a server closes one that is idle for long, and a bench whose question gets no
+answer ends and says so. At a given rate questions are due at fixed times, and a latency counts from
 when its question was due, so that a stall delays all that are due meanwhile. The server has the
 engine's core; the load, in this process, shares the broker's with Redis.
 
@@ -13,6 +15,7 @@ and deciding: no verdict, rule, number or reason may differ.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -44,6 +47,7 @@ from tests.bench.report import Report, Row, Target, ratio
 from tests.bench.traffic import list_numbers, traffic
 from tests.support.builders import record_of
 
+BARE = "uvicorn, an answer by hand without a decision"
 PLAIN = "FastAPI + pybloom-live + Redis GET, 1 list"
 RATES = {2_000: 6.0, 5_000: 6.0}
 """Questions a second, and for how many seconds."""
@@ -51,6 +55,8 @@ ROUNDS_MAX = 2
 MOST_S = 3.0
 """Seconds of a round: as fast as may be, and at each rate. All is over in about three minutes."""
 CONNECTIONS = 64
+PATIENCE_S = 30.0
+"""Without any answer for so long, a question has none."""
 TOKEN = "rf_bench"
 WARM_S = 1.0
 COMPARED = {"full": 1_000_000, "quick": 20_000}
@@ -62,6 +68,10 @@ async def run(lab: Lab) -> list[Report]:
     return [await speed(lab), await sameness(lab)]
 
 
+class NoAnswerError(RuntimeError):
+    """A server does not answer a question."""
+
+
 class Asker(asyncio.Protocol):
     """One kept connection, which asks one question after the other."""
 
@@ -70,6 +80,7 @@ class Asker(asyncio.Protocol):
         self._held = b""
         self._told: Callable[[], None] = lambda: None
         self.free = True
+        self.lost = False
         self.wrong = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,9 +104,25 @@ class Asker(asyncio.Protocol):
             self._held, self.free = b"", True
             self._told()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server hung up, or `close` did."""
+        del exc
+        self.lost = True
+
     def close(self) -> None:
         """Hang up."""
         self._transport.close()
+
+
+async def _until(done: Callable[[], bool], askers: Sequence[Any], pause_s: float) -> None:
+    """Wait for answers. Raises `NoAnswerError` if a connection is gone or none comes."""
+    end = time.perf_counter() + PATIENCE_S
+    while not done():
+        if gone := sum(asker.lost and not asker.free for asker in askers):
+            raise NoAnswerError(f"{gone} of {len(askers)} connections were closed before an answer")
+        if time.perf_counter() > end:
+            raise NoAnswerError(f"no answer for {PATIENCE_S:.0f} s")
+        await asyncio.sleep(pause_s)
 
 
 async def opened(port: int) -> list[Asker]:
@@ -109,22 +136,21 @@ async def at_rate(askers: Sequence[Asker], questions: Iterator[bytes], rate: int
     """Latencies in ms of questions that are due at `rate`, from when each was due."""
     count, start = int(rate * s), time.perf_counter() + 0.05
     took: list[float] = []
-    idle = list(askers)
+    idle = deque(askers)
     for index in range(count):
         due = start + index / rate
         while (left := due - time.perf_counter()) > 0:  # noqa: ASYNC110 - a time, no event
             await asyncio.sleep(left if left > 0.001 else 0)
-        while not idle:  # noqa: ASYNC110 - the server is behind: the wait counts
-            await asyncio.sleep(0)
-        asker = idle.pop()
+        if not idle:  # the server is behind: the wait counts
+            await _until(lambda: bool(idle), askers, 0)
+        asker = idle.popleft()
 
         def told(due: float = due, asker: Asker = asker) -> None:
             took.append((time.perf_counter() - due) * 1000)
             idle.append(asker)
 
         asker.ask(next(questions), told)
-    while len(took) < count:  # noqa: ASYNC110 - the last answers
-        await asyncio.sleep(0.001)
+    await _until(lambda: len(took) == count, askers, 0.001)
     assert not any(asker.wrong for asker in askers), "an answer was none"
     return np.array(took)
 
@@ -143,8 +169,7 @@ async def at_most(askers: Sequence[Asker], questions: Iterator[bytes], s: float)
     began = time.perf_counter()
     for asker in askers:
         asker.ask(next(questions), lambda asker=asker: again(asker))  # type: ignore[misc]
-    while not all(asker.free for asker in askers):  # noqa: ASYNC110 - the last answers
-        await asyncio.sleep(0.01)
+    await _until(lambda: all(asker.free for asker in askers), askers, 0.01)
     return answered / (time.perf_counter() - began)
 
 
@@ -189,6 +214,15 @@ def plain(lab: Lab) -> tuple[Process, int]:
     return process, port
 
 
+def bare(lab: Lab) -> tuple[Process, int]:
+    """The peer that decides nothing, on the engine's core."""
+    (port,) = free_ports(1)
+    command = python("tests.bench.peers.bare_lookup", "--port", str(port))
+    process = Process(BARE, command, [lab.cores.engine], lab.run / f"{lab.new_name('bare')}.log")
+    process.wait_until_ready(port, READY_S)
+    return process, port
+
+
 async def speed(lab: Lab) -> Report:
     """Rates and latencies."""
     state = snapshots.state_dir(lab)
@@ -197,7 +231,7 @@ async def speed(lab: Lab) -> Report:
         for start in range(0, len(numbers), 50_000):
             redis.mset({f"bl:+{number}": "block" for number in numbers[start : start + 50_000]})
     title = f"{OURS}, {lab.scale.lists} lists"
-    starts = {title: lambda: ours(lab, state), PLAIN: lambda: plain(lab)}
+    starts = {title: lambda: ours(lab, state), PLAIN: lambda: plain(lab), BARE: lambda: bare(lab)}
 
     async def answered(process: Process, port: int) -> dict[str, float]:
         return await measured(process, await opened(port), questions_of(lab), MOST_S, RATES)
@@ -205,10 +239,11 @@ async def speed(lab: Lab) -> Report:
     rounds = min(lab.scale.latency_rounds, ROUNDS_MAX)
     figures = await in_turn(lab, rounds, starts, dict.fromkeys(starts, answered))
     report = Report("lookup", [Row(peer, values) for peer, values in figures.items()])
-    mine, theirs = figures[title], figures[PLAIN]
+    mine, theirs, most = figures[title], figures[PLAIN], figures[BARE]["answers/s"]
     p99 = "p99 at 2,000/s, ms"
     report.targets = [
-        Target("answers/s / plain", ratio(mine["answers/s"], theirs["answers/s"]), "x", 1, 2)
+        Target("answers/s / plain", ratio(mine["answers/s"], theirs["answers/s"]), "x", 1, 2),
+        Target("answers/s / bare", ratio(mine["answers/s"], most), "x", 0.6, 0.8),
     ]
     if p99 in mine:
         report.targets.append(Target("p99 at 2,000/s", median(mine[p99]), "ms", 5, 2, less=True))

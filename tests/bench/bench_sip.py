@@ -64,6 +64,7 @@ class SipAsker(asyncio.DatagramProtocol):
         self._transport: Any = None
         self._told: Callable[[], None] = lambda: None
         self.free = True
+        self.lost = False
         self.wrong = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -52,7 +52,10 @@ def main() -> None:
     with options.list.open("rb") as file:
         blocklist = BloomFilter.fromfile(file)
     app = application(blocklist, Redis.from_url(options.redis))
-    uvicorn.run(app, port=options.port, access_log=False, log_level="warning")
+    # Connections of the bench may be idle longer than uvicorn's 5 s.
+    uvicorn.run(
+        app, port=options.port, access_log=False, log_level="warning", timeout_keep_alive=60
+    )
 
 
 if __name__ == "__main__":
