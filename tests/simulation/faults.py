@@ -22,8 +22,9 @@ CALLS, DECISIONS, REJECTED, GROUP = "calls", "decisions", "calls.rejected", "rin
 LAG_S_MAX = 90.0
 """So long after a fault its calls are decided and committed: a session that ends, a rebalance, a
 transaction that the broker aborts, and the longest back-offs between them."""
-BEGIN_S, USUAL_S = 8.0, 3.0
-"""So long a call waits at most while workers start, and where nothing happens at all."""
+BEGIN_S, USUAL_S = 13.0, 3.0
+"""So long a call waits at most while workers start, and where nothing happens at all. Who leads the
+group may hear of a new topic only as it asks again, ten seconds later (seed 100329)."""
 LEADER_S = 6.0
 """A leader moves, and a broker says nothing once: asked again a few times, each a second apart."""
 ALLOWED_S = {
@@ -130,6 +131,8 @@ class Faults:
         self._lives = 0
         self._unaware = False
         """True if a worker ran then that had not read the topic yet."""
+        self._taints = False
+        """True while a worker may commit positions of the former topic."""
 
     def begin(self) -> None:
         """Let each kind that the plan has happen again and again."""
@@ -186,6 +189,18 @@ class Faults:
 
     async def _broker_power(self) -> None:
         await self._broker_kill(reset=False)
+
+    async def _broker_disk(self) -> None:
+        """Lose a broker's disk: it begins again with nothing, and copies what the others have."""
+        cluster = self._world.cluster
+        alive = cluster.alive()
+        if len(alive) < len(self._world.nodes) or cluster.copying:
+            return
+        node = self._rng.choice(alive)
+        cluster.kill(node)
+        cluster.lose_disk(node)
+        await asyncio.sleep(self._rng.expovariate(0.5))
+        await self._world.start_broker(node)
 
     async def _leader_move(self) -> None:
         cluster, rng = self._world.cluster, self._rng
@@ -346,13 +361,28 @@ class Faults:
         """Delete the topic and make it again: calls of the former that were not read are gone."""
         self.made_again = True
         cluster = self._world.cluster
-        for (topic, number), (offset, _) in cluster.group(GROUP).offsets.items():
-            if topic == CALLS:
-                self._former[number] = max(offset, self._former.get(number, 0))
+        self._take_former()
+        self._taints = True
         self._lives = sum(worker.lives for worker in self._workers)
-        self._unaware |= any(worker.runs and not worker.knows(CALLS) for worker in self._workers)
+        self._unaware |= any(
+            worker.runs and worker.knows(CALLS) is None for worker in self._workers
+        )
         self._reference.forget()
         cluster.create(CALLS, len(cluster.topics[CALLS].partitions))
+
+    def look(self) -> None:
+        """Take positions of the former topic that are committed after its end. Called often."""
+        if not self._taints:
+            return
+        self._take_former()
+        topic = self._world.cluster.topics[CALLS]
+        known = [worker.knows(CALLS) for worker in self._workers]
+        self._taints = any(one not in (None, topic.id) for one in known)
+
+    def _take_former(self) -> None:
+        for (topic, number), (offset, _) in self._world.cluster.group(GROUP).offsets.items():
+            if topic == CALLS:
+                self._former[number] = max(offset, self._former.get(number, 0))
 
     def passed_over(self, origin: str) -> bool:
         """Return whether a worker cannot know better: it reads the topic since it was made again.
@@ -361,11 +391,11 @@ class Faults:
         finds the former topic's position, and passes over what lies before it. The group forgets
         that position, and a worker that has not heard of the new topic yet commits its own.
         """
+        self.look()
         _, number, offset = origin.split("/")
         again = self._unaware or sum(worker.lives for worker in self._workers) > self._lives
         # Behind the end it is refused, and then all is read.
-        committed = self._world.cluster.group(GROUP).offsets.get((CALLS, int(number)), (0, ""))[0]
-        former = max(self._former.get(int(number), 0), committed)
+        former = self._former.get(int(number), 0)
         return again and int(offset) < former <= self._world.cluster.log(CALLS, int(number)).end
 
 

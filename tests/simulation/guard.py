@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import count
 from random import Random
 from typing import Any, NoReturn
 from unittest.mock import patch
 
 import redis.utils
+from redis.asyncio.connection import AbstractConnection
 
 from tests.simulation.loop import PROCESS, Process, VirtualLoop
 
@@ -151,6 +153,13 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
             future.set_exception(error)
         return future
 
+    numbers = count()
+
+    def made(connection: AbstractConnection) -> int:
+        """Return its number: addresses differ between processes."""
+        number: int = connection.__dict__.setdefault("_number", next(numbers))
+        return number
+
     locks: dict[Process, dict[int, int]] = {}
 
     def flock(handle: int, how: int) -> None:
@@ -172,6 +181,8 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
         patch.object(ThreadPoolExecutor, "submit", submit),
         # It parses its own package's metadata for each client, 2 ms each: a fifth of a history.
         patch.object(redis.utils, "get_lib_version", _LIBRARY),
+        # A pool has its connections in a set: their order is that of their making.
+        patch.object(AbstractConnection, "__hash__", made),
         # A process that is killed leaves what it wrote: nothing here is lost with the power.
         patch.object(os, "fsync", lambda _: _have_room()),
         patch.object(os, "posix_fallocate", allocate),

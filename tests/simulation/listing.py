@@ -14,10 +14,11 @@ from stream.config.settings import Settings
 from stream.lists.follower.list_events import ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher
 from tests.simulation.followed import FollowedLists, InForce
+from tests.simulation.promised import Promises
 from tests.simulation.publisher import HOST, LISTS, Publisher
 from tests.simulation.store.accidents import Accidents
 from tests.simulation.store.ensemble import MASTER, Ensemble, StorePace
-from tests.simulation.store.published import Book
+from tests.simulation.store.published import ALLOWLIST, Book
 from tests.simulation.worker import HostedService, Worker
 from tests.simulation.world import World
 from tests.support.builders import fingerprint_of
@@ -70,8 +71,11 @@ class ListPlan:
         rng = Random(f"list side of {seed}")
         if rng.random() >= SHARE:
             return None
+        faults = ListFaults.drawn(rng)
+        if Random(f"quiet lists of {seed}").random() < 0.25:
+            faults = ListFaults()  # then each change is in force within a second
         return cls(
-            faults=ListFaults.drawn(rng),
+            faults=faults,
             pace=StorePace(
                 lag_s=rng.choice((0.0005, 0.005, 0.5)),
                 notice_s=rng.choice((1.0, 3.0)),
@@ -109,6 +113,7 @@ class Listing:
         self.accidents = Accidents(self.store)
         known = {fingerprint_of(number): number for number in numbers}
         self.in_force = InForce(world.loop, self.book, known, bug)
+        self.promises = Promises(world, self.store, self.book, (ALLOWLIST, *LISTS), bug)
         self.repairs = 0
         self._bug, self._folder, self._numbers = bug, folder, list(numbers)
         self._publisher: Publisher | None = None
@@ -134,6 +139,7 @@ class Listing:
             self._numbers,
             office,
             self._bug,
+            self.promises.acknowledged,
         )
         # By default wired to each replica a moment later.
         await asyncio.sleep(1.0)
@@ -143,7 +149,9 @@ class Listing:
         """Return the lists of a new life of a worker."""
 
         def noted(event: ListEvent) -> None:
-            self.world.loop.note(worker.name, event.kind, event.list_name, event.detail)
+            # The folder has another name in each process, and counts for no trace.
+            detail = event.detail.replace(f"{self._folder}/", "")
+            self.world.loop.note(worker.name, event.kind, event.list_name, detail)
             told(event)
 
         lists = FollowedLists(settings, noted)
@@ -160,7 +168,8 @@ class Listing:
         for kind in self.plan.faults.kinds:
             of, _, what = kind.partition("_")
             fault = getattr(self.accidents, what) if of == "store" else self._publisher_kill
-            yield getattr(self.plan.faults, kind), partial(fault, clients)
+            played = partial(self.promises.while_, partial(fault, clients))
+            yield getattr(self.plan.faults, kind), played
 
     async def load(self, seconds: float) -> None:
         """Make changes for so long: one after another, or some at one moment."""
@@ -190,10 +199,19 @@ class Listing:
         """Return the numbers that a process blocks now."""
         return self.in_force.check(worker.name, self._refresher(worker))
 
+    def look(self, workers: Sequence[HostedService]) -> None:
+        """Look whether what was changed is enforced in time."""
+        self.promises.look(
+            (one, self._refresher(one)) for one in workers if one.name in self._lists
+        )
+
     async def until_settled(self, workers: Sequence[HostedService]) -> None:
         """Wait until all workers enforce what the list store has, if need be after a repair."""
-        if await self._settled_within(SETTLED_S, workers):
-            return
+        if not await self._settled_within(SETTLED_S, workers):
+            await self._repaired(workers)
+        self.promises.check(workers, self._numbers)
+
+    async def _repaired(self, workers: Sequence[HostedService]) -> None:
         assert self._publisher is not None
         for worker in workers:
             for name in self._refresher(worker).lost:

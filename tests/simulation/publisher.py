@@ -19,6 +19,7 @@ from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import rebuild, rollback
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_s
+from tests.simulation.loop import PROCESS, Process
 from tests.simulation.store.published import ALLOWLIST, Book
 from tests.simulation.world import World
 from tests.support.builders import fingerprint_of
@@ -46,7 +47,10 @@ _OFTEN = {
 
 
 class Publisher:
-    """Makes changes at drawn moments. `bug` is called with what no fault explains."""
+    """Makes changes at drawn moments. `bug` is called with what no fault explains.
+
+    `acknowledged` takes the reasons of changes that it is told are made.
+    """
 
     def __init__(
         self,
@@ -56,12 +60,15 @@ class Publisher:
         numbers: list[str],
         folder: Path,
         bug: Callable[[str], None],
+        acknowledged: set[str],
     ) -> None:
         self.world, self.book, self.numbers, self.folder = world, book, numbers, folder
+        self.acknowledged = acknowledged
         self.done = 0
         self._settings, self._bug = settings, bug
         self._rng: Random = world.rng
         self._made = 0
+        self._reasons: dict[Process | None, list[str]] = {}
 
     async def begin(self) -> None:
         """Make the lists; the store answers by now."""
@@ -102,6 +109,7 @@ class Publisher:
         """Run a command in a process of its own until it ends, is killed, or hangs."""
         loop = self.world.loop
         process = self.world.process(HOST)
+        said = self._reasons[process] = []
 
         async def life() -> None:
             try:
@@ -114,6 +122,7 @@ class Publisher:
                     self._bug(f"{what} crashed: {error!r}")
             else:
                 self.done += 1
+                self.acknowledged.update(said)
                 loop.note(what)
 
         task = process.run(life())
@@ -135,7 +144,9 @@ class Publisher:
 
     def _by(self, what: str) -> By:
         self._made += 1
-        return By("somchai", f"{what}, change {self._made}")
+        by = By("somchai", f"{what}, change {self._made}")
+        self._reasons[PROCESS.get()].append(by.reason)
+        return by
 
     def _some(self, most: int) -> list[str]:
         return self._rng.sample(self.numbers, self._rng.randint(1, most))

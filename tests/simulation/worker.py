@@ -11,6 +11,7 @@ from contextvars import Context
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from stream.config.agreement_files import AgreementFolder
 from stream.config.settings import Settings, load
@@ -136,10 +137,19 @@ class HostedService:
             return "paused" if self.paused else "starting"
         return "revoking" if source.revoking else "reading" if source.assigned else "joining"
 
-    def knows(self, topic: str) -> bool:
-        """Return whether this life has read the topic: its id is known from then on."""
+    def knows(self, topic: str) -> UUID | None:
+        """Return the topic's id as this life knows it; None: it has not read the topic yet."""
         source = self._service._source if self._service is not None else None
-        return self.runs and source is not None and topic in source._topic_ids
+        return source._topic_ids.get(topic) if self.runs and source is not None else None
+
+    def held(self) -> tuple[int, int]:
+        """Return how many tasks it has, and how many answers of brokers it keeps for later."""
+        source = self._service._source if self._service is not None else None
+        if self._process is None or source is None or not self.runs:
+            return 0, 0
+        tasks = self._process.tasks = [one for one in self._process.tasks if not one.done()]
+        fetched = getattr(source._reader, "_fetched", None)
+        return len(tasks), len(fetched._answers) if fetched is not None else 0
 
     def start(self) -> None:
         """Start its process, unless there is one."""

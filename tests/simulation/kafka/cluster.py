@@ -36,12 +36,14 @@ class Pace:
 
     `notice_s`: until a dead broker is noticed. `tell_s`: until a broker learns who leads.
     `replicate_s`: until a batch is on its replicas. `mark_s`: until a marker is written.
+    `copy_s`: until a broker with an empty disk has copied what the others have.
     """
 
     notice_s: float = 0.5
     tell_s: float = 0.02
     replicate_s: float = 0.002
     mark_s: float = 0.005
+    copy_s: float = 3.0
 
 
 @dataclass(eq=False)
@@ -90,6 +92,8 @@ class Cluster:
         self.groups: dict[str, Group] = {}
         self.transactions = Transactions(self.loop.time, self._write_markers)
         self.registered: set[int] = set()
+        self.copying: set[int] = set()
+        """Brokers whose disk was lost: they lead nothing until they have copied all."""
         self.processes: dict[int, Process] = {}
         self.views: dict[int, View] = {}
         self.loading_s: dict[int, float] = {}
@@ -112,7 +116,7 @@ class Cluster:
         """Make a topic; one of the name that was there is deleted."""
         if name in self.topics:
             self.delete(name)
-        leaders = [self._some(self.alive()) for _ in range(partitions)]
+        leaders = [self._some(self._whole()) for _ in range(partitions)]
         topic_id = UUID(int=self.rng.getrandbits(128), version=4)
         self.topics[name] = Topic(name, topic_id, [Led(leader) for leader in leaders])
         self.loop.note("topic", name, f"with {partitions} partitions")
@@ -129,7 +133,7 @@ class Cluster:
     def add_partitions(self, name: str, partitions: int) -> None:
         """Let a topic have so many partitions."""
         held = self.topics[name].partitions
-        held += [Led(self._some(self.alive())) for _ in range(partitions - len(held))]
+        held += [Led(self._some(self._whole())) for _ in range(partitions - len(held))]
         self.loop.note("partitions", name, partitions)
         self._tell()
 
@@ -149,6 +153,10 @@ class Cluster:
     def alive(self) -> list[int]:
         """Return the brokers whose processes run."""
         return [node for node in self._nodes if self._runs(node)]
+
+    def _whole(self) -> list[int]:
+        """Return the brokers that may lead."""
+        return [node for node in self.alive() if node not in self.copying]
 
     def _runs(self, node: int) -> bool:
         process = self.processes.get(node)
@@ -173,6 +181,19 @@ class Cluster:
         process.kill(reset=reset)
         self._later(self.pace.notice_s, partial(self._noticed, node, process))
 
+    def lose_disk(self, node: int) -> None:
+        """Let a broker begin with nothing, once it starts again."""
+        self.loop.note(host_of(node), "lost its disk")
+        self.copying.add(node)
+        self._later(self.pace.copy_s, partial(self._copied, node))
+
+    def _copied(self, node: int) -> None:
+        if not self._runs(node) or not self._whole():  # from whom?
+            self._later(self.pace.copy_s, partial(self._copied, node))
+            return
+        self.loop.note(host_of(node), "has copied all")
+        self.copying.discard(node)
+
     def _noticed(self, node: int, process: Process) -> None:
         """Give away what a dead broker led."""
         if self.processes[node] is not process:  # it is back already, and lost its leaderships
@@ -191,19 +212,19 @@ class Cluster:
     def move(self, name: Name, node: int) -> None:
         """Let another broker lead a partition."""
         led = self.find(name)
-        if led is not None and self._runs(node) and led.leader != node:
+        if led is not None and node in self._whole() and led.leader != node:
             self.loop.note("move", *name, "to", host_of(node))
             led.leader, led.epoch = node, led.epoch + 1
             self._tell()
 
     def move_slot(self, slot: int, node: int) -> None:
         """Let another broker coordinate."""
-        if self._runs(node):  # also to where it is: then it is only read again
+        if node in self._whole():  # also to where it is: then it is only read again
             self.loop.note("move coordinator", slot, "to", host_of(node))
             self._lead(self.slots[slot], node)
 
     def _elect(self, led: Led) -> None:
-        nodes = [node for node in self.alive() if node != led.leader or node in self.registered]
+        nodes = [node for node in self._whole() if node != led.leader or node in self.registered]
         self._lead(led, self._some(nodes))
 
     def _lead(self, led: Led, node: int) -> None:

@@ -68,7 +68,7 @@ class Ensemble:
         # A server that begins again follows whom it followed: sentinels write it into its file.
         self._configured = {n: "" if n == 0 else self.host(0) for n in self.servers}
         self._ahead = {n: self.rng.uniform(-pace.ahead_s, pace.ahead_s) for n in self.servers}
-        self._histories = 0
+        self.fail_overs = self._histories = 0
         self._queues: dict[tuple[int, int], list[tuple[float, tuple[Args, ...], int]]] = {}
         self._more: dict[tuple[int, int], asyncio.Event] = {}
 
@@ -172,6 +172,7 @@ class Ensemble:
             self._later(0, self._elect_soon, exactly_s=_AGAIN_S)
             return
         before, self.primary = self.primary, max(able, key=lambda n: (self.nodes[n].offset, n))
+        self.fail_overs += 1
         self.loop.note("fail over to", self.host(self.primary))
         chosen = self.nodes[self.primary]
         chosen.primary_host = self._configured[self.primary] = ""

@@ -59,7 +59,7 @@ class Node:
         self.seen: dict[str, int] = {}
         """Offsets that replicas are known to have, by host."""
         self.scripts = Scripts()
-        self.connections: set[_Connection] = set()
+        self.connections: dict[_Connection, None] = {}
         self._wrote = wrote
         self._changed: asyncio.Future[None] | None = None
 
@@ -78,10 +78,10 @@ class Node:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, writer)
-        self.connections.add(connection)
+        self.connections[connection] = None
         with suppress(ConnectionError):
             await connection.serve(reader)
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         writer.transport.abort()
 
     def demote(self, primary_host: str, *, hang_up: bool) -> None:

@@ -30,6 +30,13 @@ class Version:
     content: Content | None
     before: "Version | None"
     number: str = ""
+    what: str = ""
+    """What made a base."""
+    reason: str = ""
+    at_s: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.op} {self.what or self.number} at {self.generation} ({self.reason})"
 
 
 @dataclass
@@ -47,23 +54,23 @@ class Book:
         """Note what a publisher will make of a list; `reason` is that of its change."""
         self._meant[reason] = content
 
-    def took(self, _: Node, effects: tuple[Args, ...]) -> None:
+    def took(self, node: Node, effects: tuple[Args, ...]) -> None:
         """Take what a primary wrote in one change."""
         audits = [_fields(args) for args in effects if args[:2] == (b"XADD", b"rf:audit")]
         reason = audits[0]["reason"] if audits else ""
         for args in effects:
             if args[:2] == (b"XADD", b"rf:changes"):
                 step = _fields(args)
-                version = self._after(step, reason)
+                version = self._after(step, reason, node.loop.time())
                 self.versions.setdefault(version.name, {})[version.chain] = version
 
-    def _after(self, step: Mapping[str, str], reason: str) -> Version:
+    def _after(self, step: Mapping[str, str], reason: str, at_s: float) -> Version:
         name, generation, op = step["list"], int(step["generation"]), step["op"]
         payload, chain = step["payload"], step["chain"]
         before = self._parent(step)
         held = dict(before.content or {}) if before is not None else {}
         content: Content | None = held
-        number = ""
+        number = what = ""
         match op:
             case "add":
                 said = json.loads(payload)
@@ -74,22 +81,26 @@ class Book:
                 number = json.loads(payload)["number"]
                 held.pop(number, None)
             case "allow":
-                held[json.loads(payload)["text"]] = frozenset()
+                number = json.loads(payload)["text"]
+                held[number] = frozenset()
             case "disallow":
-                held.pop(payload, None)
+                number = payload
+                held.pop(number, None)
             case "create":
                 content = {}
             case "delete":
                 content = None
             case "base":
-                content = self._based(name, json.loads(payload), before, reason)
-        return Version(name, generation, chain, op, content, before, number)
+                said = json.loads(payload)
+                what = said["what"]
+                content = self._based(name, said, before, reason)
+        return Version(name, generation, chain, op, content, before, number, what, reason, at_s)
 
     def _based(
         self, name: str, said: Mapping[str, Any], before: Version | None, reason: str
     ) -> Content:
         """Return a base's content, with the changes over it that were made while it was written."""
-        path = list(_path(before))
+        path = list(ancestors(before))
         over = [one for one in path if one.generation > said["base"] and one.number]
         if said["what"] == "rebuild":
             made = _at(path, said["base"])
@@ -131,7 +142,7 @@ class Book:
         versions = self.versions.get(name, {}).values()
         for last in [known] if known else [v for v in versions if v.generation == generation]:
             over: dict[str, Version] = {}
-            for one in _path(last):
+            for one in ancestors(last):
                 alone = self._alone.get((name, one.generation), ())
                 for content in (one.content or {}, *alone):
                     yield _over(content, over.values())
@@ -150,7 +161,7 @@ class Book:
         return {(content or {}).get(number) for content in contents} | {None}
 
 
-def _path(version: Version | None) -> Iterator[Version]:
+def ancestors(version: Version | None) -> Iterator[Version]:
     """Yield a version and all before it, newest first."""
     while version is not None:
         yield version
