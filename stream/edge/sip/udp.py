@@ -46,10 +46,11 @@ class UdpServer:
     """
 
     def __init__(
-        self, bound: socket.socket, responder: Responder, clock: Callable[[], float] = time.time
+        self, bound: socket.socket, responder: Responder, clock: Callable[[], float] | None = None
     ) -> None:
+        """`clock` gives seconds since the epoch, as the kernel's times are; None: the machine's."""
         self._socket = bound
-        self._clock = clock
+        self._clock = clock or time.time
         self._is_late = False
         self._responder = responder
         self._answered_s = 0.0
