@@ -112,6 +112,8 @@ def _report(
         if peer in paces:
             rates = ratio(found[ours][RATE], found[peer][RATE])
             report.targets.append(Target(f"CDR/s / {peer}", rates, "x", promise.floor, promise.aim))
+            if not all(found[ours][CPU]):  # a quick run is over within a tick of that clock, 10 ms
+                continue
             cpu = ratio(found[peer][CPU], found[ours][CPU])
             report.notes.append(
                 f"{peer}, by CPU a CDR, which a busy machine disturbs less: {cpu:.2f} x"
