@@ -20,7 +20,6 @@ KINDS = {
     "lost-to-a-race": "lists",
     "made-again-while-read": "lists",
     "partitions-unread": "partitions",
-    "positions-never-committed": "coordinator_move",
     "refused-in-transaction": "refuse",
     "rewound-too-far": "refuse",
     "topic-made-again": "topic_again",
