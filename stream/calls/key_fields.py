@@ -240,14 +240,15 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
 @lru_cache(maxsize=64)
 def cell_plan_of(layout: CellLayout, wanted: tuple[str, ...] = FIELDS) -> "CellPlan":
     """Put the layout in the form of the kernel, for the columns in `wanted`."""
-    from stream.core.kernels.csv_scan import WORD_BYTES_MAX, CellPlan
+    from stream.core.kernels.csv_scan import CellPlan
+    from stream.core.kernels.json_fields import NAME_BYTES_MAX
 
     words = [word.encode() for word in layout.words]
     places = dict(layout.columns)
-    assert max(map(len, words)) <= WORD_BYTES_MAX
+    assert max(map(len, words)) <= NAME_BYTES_MAX
     return CellPlan(
         np.array([places.get(field, -1) for field in wanted]),
-        np.frombuffer(bytearray(b"".join(word.ljust(WORD_BYTES_MAX) for word in words)), np.uint8),
+        np.frombuffer(bytearray(b"".join(word.ljust(NAME_BYTES_MAX) for word in words)), np.uint8),
         np.array([len(word) for word in words]),
         layout.columns_min,
         layout.started_at,

@@ -12,15 +12,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from stream.core.kernels.jit import I64, U8, inlined, kernel, part, reads, trailing_zeros, writes
-from stream.core.kernels.json_fields import FOUND, FoundFields, forget
+from stream.core.kernels.json_fields import FOUND, FoundFields, forget, name_at
 from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, character_size
-from stream.core.kernels.vectors import differing64, equal64, item, unusual64
+from stream.core.kernels.vectors import equal64, item, unusual64
 from stream.core.model.byte_strings import Texts
 
 CELLS_MAX = 128
 """Cells of a record; one with more goes to the fallback decoder."""
-WORD_BYTES_MAX = 64
-"""One vector: a word is compared in one step (`vectors.differing64`)."""
 
 _BLOCK = 64
 _SPACE, _COMMA, _DOT, _DASH, _ESCAPE = b" ,.-\\"
@@ -137,17 +135,6 @@ def _is_time(data: Data, at: int, size: int) -> bool:
 
 
 @part
-def _is_word(data: Data, at: int, size: int, plan: CellPlan) -> bool:
-    """Report whether the cell is one of the plan's words."""
-    for word in range(len(plan.word_sizes)):
-        if item(plan.word_sizes, word) == size:
-            differing = differing64(data, at, plan.words, word * WORD_BYTES_MAX)
-            if trailing_zeros(differing) >= size:
-                return True
-    return False
-
-
-@part
 def _is_unique(data: Data, at: int, size: int) -> bool:
     """Report whether the cell is a time and a sequence, perhaps behind the machine's name.
 
@@ -200,7 +187,7 @@ def _note(
     time, sure = plan.started_at, plan.sure
     if not _is_time(data, starts[time], sizes[time]):
         return False
-    if not _is_word(data, starts[sure], sizes[sure], plan):
+    if name_at(data, starts[sure], sizes[sure], plan.words, plan.word_sizes) == NOWHERE:
         return False
     id_column = _id_column(data, count, cells, plan)
     if id_column == NOWHERE:

@@ -16,7 +16,7 @@ from stream.core.kernels.json_parts import (
     short_integer_end,
     string_end,
 )
-from stream.core.kernels.vectors import item, unusual64
+from stream.core.kernels.vectors import differing64, item, unusual64
 
 NAME_BYTES_MAX = 64
 """One vector: a name is compared in one step (`vectors.differing64`)."""
@@ -79,6 +79,19 @@ def is_too_long(found: FoundFields, row: int, longest: int) -> bool:
     for field in range(found.sizes.shape[0]):
         size = max(size, found.sizes[field, row])
     return size > longest
+
+
+@inlined
+def name_at(
+    data: Data, at: int, size: int, names: NDArray[np.uint8], name_sizes: NDArray[np.int64]
+) -> int:
+    """Return the place of these bytes among `names`, which take 64 bytes each, or `NOWHERE`."""
+    for name in range(len(name_sizes)):
+        if item(name_sizes, name) == size:
+            differing = differing64(data, at, names, name * NAME_BYTES_MAX)
+            if trailing_zeros(differing) >= size:
+                return name
+    return NOWHERE
 
 
 @inlined

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, trailing_zeros, writes
 from stream.core.kernels.json_fields import (
     FOUND,
-    NAME_BYTES_MAX,
     PLAN,
     FieldPlan,
     FoundFields,
     forget,
     is_too_long,
+    name_at,
     value_end,
 )
 from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, string_end
@@ -35,7 +35,7 @@ from stream.core.kernels.json_shapes import (
     no_values,
     to_front,
 )
-from stream.core.kernels.vectors import differing64, item, unusual64
+from stream.core.kernels.vectors import item, unusual64
 from stream.core.model.byte_strings import Texts
 
 DEPTH_MAX = 64
@@ -76,17 +76,6 @@ def _after_space(data: Data, at: int, end: int) -> int:
 
 
 @inlined
-def _name_of(data: Data, at: int, size: int, plan: FieldPlan) -> int:
-    """Return the place of the key among the wanted names, or `NOWHERE`."""
-    for name in range(len(plan.name_sizes)):
-        if item(plan.name_sizes, name) == size:
-            differing = differing64(data, at, plan.names, name * NAME_BYTES_MAX)
-            if trailing_zeros(differing) >= size:
-                return name
-    return NOWHERE
-
-
-@inlined
 def _key_end(data: Data, at: int, end: int) -> int:
     """The place of the quotation mark that ends a key; `NOWHERE` for one with escapes too."""
     while at < end:
@@ -110,7 +99,7 @@ def _read_key(
     if at == NOWHERE:
         return NOWHERE, 0
     meaning = 0
-    name = _name_of(data, first, at - first, plan)
+    name = name_at(data, first, at - first, plan.names, plan.name_sizes)
     if name != NOWHERE:
         meaning = item(plan.meanings, item(open_.nodes, depth) * len(plan.name_sizes) + name)
         bit = np.uint64(1) << np.uint64(name)
