@@ -56,7 +56,7 @@ MOST_S = 3.0
 """Seconds of a round: as fast as may be, and at each rate. All is over in about three minutes."""
 CONNECTIONS = 64
 PATIENCE_S = 30.0
-"""Without any answer for so long, a question has none."""
+"""Longest wait for answers."""
 TOKEN = "rf_bench"
 WARM_S = 1.0
 COMPARED = {"full": 1_000_000, "quick": 20_000}
@@ -115,13 +115,14 @@ class Asker(asyncio.Protocol):
 
 
 async def _until(done: Callable[[], bool], askers: Sequence[Any], pause_s: float) -> None:
-    """Wait for answers. Raises `NoAnswerError` if a connection is gone or none comes."""
+    """Wait for answers. Raises `NoAnswerError` if a connection is gone or some are missing."""
     end = time.perf_counter() + PATIENCE_S
     while not done():
         if gone := sum(asker.lost and not asker.free for asker in askers):
             raise NoAnswerError(f"{gone} of {len(askers)} connections were closed before an answer")
         if time.perf_counter() > end:
-            raise NoAnswerError(f"no answer for {PATIENCE_S:.0f} s")
+            raise NoAnswerError(f"answers are missing after {PATIENCE_S:.0f} s")
+        # Looked at, and no event: one for each answer would cost what is measured.
         await asyncio.sleep(pause_s)
 
 

@@ -28,7 +28,7 @@ async def test_nothing_grows_under_steady_work(tmp_path, measured):
 
 
 def test_a_leak_is_told_from_a_pool():
-    """What rises in each quarter leaks. A connection that a pool keeps is a step."""
+    """A leak rises in each quarter. A connection that a pool keeps is a step."""
     assert soak.more([89, 99, 109, 119]) == 30
     assert soak.more([89, 89, 90, 90]) == 0
     assert soak.more([91, 90, 92, 93]) == 0

@@ -119,7 +119,7 @@ def _compare(values: Sequence[bytes | None], dialect: str) -> int:
 
 
 def _check_vouched(values: Sequence[bytes | None], scanned: CallBatch, dialect: str) -> int:
-    """What the scan vouched for, json or csv reads too, and the whole call can be had."""
+    """A record that the scan vouches for is read by json or csv too, and as a whole call."""
     vouched = 0
     for index, row in enumerate(scanned.rows.tolist()):
         assert scanned.located is not None

@@ -135,7 +135,7 @@ class Site:
     def write(self, half: bool) -> None:
         """A record; or half of one, whose rest comes next time."""
         whole = RECORDS[self._framing] % (next(self._numbers), b"z" * 40)
-        # With its number in it: an emptied file is told from what was there by what was read of it.
+        # With its number in it: only the bytes read of a file tell it from the one that it was.
         cut = 20 if half else len(whole)
         with self.path.open("ab") as file:
             file.write(self._half + whole[:cut])

@@ -1,4 +1,4 @@
-"""What must hold of changes of lists over time: they are enforced within a second, and they stay.
+"""Promises about changes of lists: each is enforced within a second, and none is lost.
 
 A second where nothing is broken; after a fault, or a process' start, as long as it takes to find
 the list store again. A fail-over may lose what no replica had. What a running worker knew of that

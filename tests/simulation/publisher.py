@@ -49,7 +49,7 @@ _OFTEN = {
 class Publisher:
     """Makes changes at drawn moments. `bug` is called with what no fault explains.
 
-    `acknowledged` takes the reasons of changes that it is told are made.
+    `acknowledged` takes the reasons of changes that the list store acknowledged.
     """
 
     def __init__(

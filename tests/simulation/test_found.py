@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -214,6 +216,19 @@ def test_a_topic_that_the_next_broker_does_not_know_yet_stops_no_start():
     assert World(1).run(main) == 19
 
 
+@asynccontextmanager
+async def followed(world: World, state_dir: Path) -> AsyncIterator[tuple[ListStore, Refresher]]:
+    """A list store of one server, and a worker's follower of it."""
+    store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
+    await store.start()
+    settings = ListStoreSettings(store.url)
+    follower = Refresher(RefreshSettings(settings, state_dir, {"plain": b""}))
+    following = asyncio.create_task(follower.run())
+    async with await ListStore.connect(settings) as lists:
+        yield lists, follower
+    following.cancel()
+
+
 def test_a_list_that_is_withdrawn_and_made_again_is_empty_at_once(tmp_path):
     """A follower that reads it between the two steps reads it once more.
 
@@ -222,13 +237,8 @@ def test_a_list_that_is_withdrawn_and_made_again_is_empty_at_once(tmp_path):
     by, name = By("somchai", "a test"), "TH/national"
 
     async def main(world: World) -> list[int]:
-        store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
-        await store.start()
-        settings = ListStoreSettings(store.url)
-        follower = Refresher(RefreshSettings(settings, tmp_path, {"plain": b""}))
-        following = asyncio.create_task(follower.run())
         left = []
-        async with await ListStore.connect(settings) as lists:
+        async with followed(world, tmp_path) as (lists, follower):
             for pause in range(20):
                 await lists.create(name, "plain", by)
                 await lists.add(name, [entry("+447700900101")], by)
@@ -240,7 +250,6 @@ def test_a_list_that_is_withdrawn_and_made_again_is_empty_at_once(tmp_path):
                 left += [len(live.overlay) for live in follower.current.lists]
                 await lists.delete(name, by)
                 await asyncio.sleep(0.5)
-        following.cancel()
         return left
 
     assert World(1).run(main) == [0] * 20
@@ -254,20 +263,14 @@ def test_allow_entries_made_at_one_moment_are_all_in_force(tmp_path):
     by = By("somchai", "a test")
 
     async def main(world: World) -> list[int]:
-        store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
-        await store.start()
-        settings = ListStoreSettings(store.url)
-        follower = Refresher(RefreshSettings(settings, tmp_path, {"plain": b""}))
-        following = asyncio.create_task(follower.run())
         missing = []
-        async with await ListStore.connect(settings) as lists:
+        async with followed(world, tmp_path) as (lists, follower):
             for first in range(0, 60, 3):
                 numbers = [f"+4477009001{number:02d}" for number in range(first, first + 3)]
                 await asyncio.sleep(0.5)
                 await lists.allow_add([AllowEntry(one, "", "somchai", 0) for one in numbers], by)
                 await asyncio.sleep(0.5)
                 missing.append(first + 3 - len(follower.current.allow.numbers))
-        following.cancel()
         return missing
 
     assert World(1).run(main) == [0] * 20

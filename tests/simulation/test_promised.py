@@ -1,4 +1,4 @@
-"""What is promised of changes of lists: each way to break a promise is seen."""
+"""Promises of `tests.simulation.promised`: each way to break one is seen."""
 
 from types import SimpleNamespace
 from typing import Any, cast

@@ -402,21 +402,9 @@ def _entries(found: Iterable[tuple[Any, Any]], count: bytes | None) -> list[Repl
 
 
 _NAMED = (
-    *("exists", "type", "rename", "pexpireat", "pexpire", "expire", "expireat", "persist"),
-    *(
-        "pttl",
-        "scan",
-        "flushall",
-        "time",
-        "get",
-        "getrange",
-        "set",
-        "hget",
-        "hmget",
-        "hgetall",
-        "hset",
-        "hsetnx",
-    ),
+    *("exists", "type", "rename", "pexpireat", "pexpire", "expire", "expireat", "persist", "pttl"),
+    *("scan", "flushall", "time", "get", "getrange", "set", "hget", "hmget", "hgetall", "hset"),
+    "hsetnx",
     *("hdel", "hexists", "hlen", "hkeys", "hincrby", "hscan", "sadd", "srem", "smembers"),
     *("sismember", "lpush", "lrange", "lrem", "xadd", "xtrim", "xlen", "xrange", "xrevrange"),
     "xread",
@@ -429,17 +417,8 @@ COMMANDS: dict[bytes, Callable[..., Reply]] = {
 WRITES = frozenset(
     (
         *(b"DEL", b"UNLINK", b"RENAME", b"PEXPIREAT", b"PEXPIRE", b"EXPIRE", b"EXPIREAT"),
-        *(
-            b"PERSIST",
-            b"FLUSHALL",
-            b"SET",
-            b"HSET",
-            b"HSETNX",
-            b"HDEL",
-            b"HINCRBY",
-            b"SADD",
-            b"SREM",
-        ),
+        *(b"PERSIST", b"FLUSHALL", b"SET", b"HSET", b"HSETNX", b"HDEL", b"HINCRBY"),
+        *(b"SADD", b"SREM"),
         *(b"LPUSH", b"LREM", b"XADD", b"XTRIM"),
     )
 )

@@ -31,7 +31,7 @@ class Version:
     before: "Version | None"
     number: str = ""
     what: str = ""
-    """What made a base."""
+    """The origin of a base: import, rebuild, rollback or repair."""
     reason: str = ""
     at_s: float = 0.0
 

@@ -104,7 +104,7 @@ async def test_old_decisions_are_read_once_more() -> None:
 
 
 async def test_partitions_of_other_sinks_are_theirs_to_read() -> None:
-    """All is done once Redis has every partition, whoever read it; one that comes to us counts."""
+    """All is done once Redis has every partition, ours or not; one that comes to us counts."""
     replay, past = DecisionReplay(60), _Past(end=9)
     replay.begin(frozenset())
     await replay.turn(past, 1, {P0: 7}, 0)
