@@ -1,7 +1,8 @@
 """A seal between a simulation and the real world: its clock, chance, sockets, threads, processes.
 
-Clocks show virtual time and chance comes from the seed. What cannot be simulated is refused, and
-kept: product code may swallow the error, but the history fails all the same.
+Clocks show virtual time and chance comes from the seed. A process may bind a socket, in memory.
+What cannot be simulated is refused, and kept: product code may swallow the error, but the history
+fails all the same.
 """
 
 import errno
@@ -25,10 +26,12 @@ from random import Random
 from typing import Any, NoReturn
 from unittest.mock import patch
 
+import anyio.to_thread
 import redis.utils
 from redis.asyncio.connection import AbstractConnection
 
 from tests.simulation.loop import PROCESS, Process, VirtualLoop
+from tests.simulation.sockets import BoundSocket
 
 _CLOCKS = ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 _ORIGINALS = {name: getattr(time, name) for name in (*_CLOCKS, "sleep")} | {
@@ -71,7 +74,7 @@ def sealed(loop: VirtualLoop) -> Iterator[Seal]:
     gc.disable()
     random.seed(loop.seed)
     try:
-        with patch.multiple(time, **_clocks(loop, seal)), _closed(seal, chance):
+        with patch.multiple(time, **_clocks(loop, seal)), _closed(loop, seal, chance):
             yield seal
     finally:
         random.setstate(state)
@@ -127,10 +130,18 @@ def _clocks(loop: VirtualLoop, seal: Seal) -> dict[str, Any]:
 
 
 @contextmanager
-def _closed(seal: Seal, chance: Random) -> Iterator[None]:
+def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
     """Take chance from `chance`; refuse sockets, threads and processes."""
 
     class Forbidden(socket.socket):
+        def __new__(cls, _: int = -1, kind: int = -1, *__: object, **___: object) -> Any:
+            """Return a simulated one to a process, which may bind it."""
+            process = PROCESS.get()
+            if process is None:
+                return super().__new__(cls)
+            kinds = socket.SocketKind
+            return BoundSocket(loop.network, process, kinds(kind), seal.refuse)
+
         def __init__(self, *_: object, **__: object) -> None:
             seal.refuse("a real socket was opened")
 
@@ -143,6 +154,10 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
     def allocate(*place: Any) -> None:
         _have_room()
         _ORIGINALS["posix_fallocate"](*place)
+
+    async def run_sync(job: Any, *args: Any, **_: Any) -> Any:
+        """Run what a web framework runs in a thread of anyio's."""
+        return await loop.run_in_executor(None, job, *args)
 
     def submit(_: ThreadPoolExecutor, job: Any, *args: Any, **more: Any) -> "Future[Any]":
         """Run a job of a pool of threads here and now."""
@@ -179,6 +194,7 @@ def _closed(seal: Seal, chance: Random) -> Iterator[None]:
         patch.object(socket, "socket", Forbidden),
         patch.object(threading.Thread, "start", thread),
         patch.object(ThreadPoolExecutor, "submit", submit),
+        patch.object(anyio.to_thread, "run_sync", run_sync),
         # It parses its own package's metadata for each client, 2 ms each: a fifth of a history.
         patch.object(redis.utils, "get_lib_version", _LIBRARY),
         # A pool has its connections in a set: their order is that of their making.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -251,9 +252,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return await self.network.connect(protocol_factory, host, port)
 
     async def create_server(
-        self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any
+        self, protocol_factory: Any, host: Any = None, port: Any = None, **more: Any
     ) -> Any:
-        return self.network.listen(protocol_factory, port)
+        bound = more.get("sock")
+        return self.network.listen(protocol_factory, bound.getsockname()[1] if bound else port)
+
+    def add_reader(  # type: ignore[override]
+        self, fd: Any, callback: Any, *args: Any
+    ) -> None:
+        fd.reads(partial(callback, *args))
+
+    def remove_reader(self, fd: Any) -> bool:
+        return bool(fd.reads(None))
+
+    def add_signal_handler(  # type: ignore[override]
+        self, sig: int, callback: Any, *args: Any
+    ) -> None:
+        """Nobody signals: a process is stopped or killed from outside."""
 
     def _new_task(self, loop: Any, coro: Any, **more: Any) -> "asyncio.Task[Any]":
         task = _Task(coro, self, **more)

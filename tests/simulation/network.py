@@ -3,7 +3,7 @@
 Bytes arrive late, in pieces and in order; a connection is cut at any byte. A link between two hosts
 can be blocked, in one direction too: what is sent waits, as TCP sends it again, and arrives when
 the link is back. It can be slow. A connection can be forgotten by what lies between: nothing passes
-any more, and nobody hears of it.
+any more, and nobody hears of it. Who reads nothing is not written to without an end.
 """
 
 import asyncio
@@ -19,6 +19,10 @@ _NEXT_S = 1e-9
 """Between two pieces of one connection: they arrive in order."""
 _SYN_S = 127.0
 """So long a kernel tries to reach a host that does not answer (Linux, tcp_syn_retries = 6)."""
+_KERNEL_BYTES = 256 * 1024
+"""Bytes of a connection that both kernels and the way between them hold."""
+_HIGH_BYTES, _LOW_BYTES = 64 * 1024, 16 * 1024
+"""Bytes beyond those at which a writer is told to wait, and to go on: asyncio's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,15 @@ class Weather:
 
     `delay_s`: mean delay of a piece. `pieces`: chance that a write arrives in several.
     `cut`: chance that a connection breaks at a write, with what is on its way. `bytes_s`: speed.
+    `lost`, `twice`: chances that a datagram never comes, or comes twice.
     """
 
     delay_s: float = 0.0005
     pieces: float = 0.3
     cut: float = 0.0
     bytes_s: float = 1e9
+    lost: float = 0.0
+    twice: float = 0.0
 
 
 class _Sign(Enum):
@@ -41,13 +48,16 @@ class _Sign(Enum):
 
 
 class _Socket:
-    """As much of a socket as clients look at."""
+    """As much of a socket as clients and servers look at."""
 
-    def __init__(self, name: tuple[str, int]) -> None:
-        self._name = name
+    def __init__(self, name: tuple[str, int], peer: tuple[str, int] = ("", 0)) -> None:
+        self._name, self._peer = name, peer
 
     def getsockname(self) -> tuple[str, int]:
         return self._name
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._peer
 
     def setsockopt(self, *_: object) -> None:
         """Options change nothing here."""
@@ -64,15 +74,16 @@ class Pipe(asyncio.Transport):
     def __init__(
         self, network: "Network", protocol: Any, ours: tuple[str, int], theirs: tuple[str, int]
     ) -> None:
-        super().__init__({"peername": theirs, "sockname": ours, "socket": _Socket(ours)})
+        super().__init__({"peername": theirs, "sockname": ours, "socket": _Socket(ours, theirs)})
         self.network, self.loop, self.protocol = network, network.loop, protocol
         self.host, self.port = ours[0], ours[1]
-        self.link = _link(ours[0], theirs[0])
+        self.link = link_of(ours[0], theirs[0])
         self.context: Context = copy_context()
         self.process: Process | None = self.context.get(PROCESS)
         self.closing = self.dead = self.silent = self.forgotten = False
         self._arrives_s = 0.0
-        self._paused = False
+        self._paused = self._waits = False
+        self._untaken = 0
         self._unread: list[bytes | _Sign] = []
         self.held: list[bytes | _Sign] = []
         network.pipes[self] = None
@@ -85,6 +96,10 @@ class Pipe(asyncio.Transport):
         if self.closing or self.dead or not data:
             return
         weather, rng, rest = self.network.weather, self.loop.rng, bytes(data)
+        self._untaken += len(rest)
+        if not self._waits and self.get_write_buffer_size() > _HIGH_BYTES:
+            self._waits = True
+            self.protocol.pause_writing()
         while rest:
             size = rng.randint(1, len(rest)) if rng.random() < weather.pieces else len(rest)
             piece, rest = rest[:size], rest[size:]
@@ -92,6 +107,22 @@ class Pipe(asyncio.Transport):
         if weather.cut and rng.random() < weather.cut:
             self.loop.note("cut", self)
             self.cut()
+
+    @property
+    def lives(self) -> bool:
+        """True if its process is there."""
+        return self.process is None or self.process.alive
+
+    def taken(self, size: int) -> None:
+        """Count what the other end has read."""
+        self._untaken -= size
+        if self._waits and self.get_write_buffer_size() < _LOW_BYTES:
+            self._waits = False
+            self.loop.call_soon(self._go_on, context=self.context)
+
+    def _go_on(self) -> None:
+        if not self.dead and not self._waits:
+            self.protocol.resume_writing()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}-{self.peer.host}:{self.peer.port}"
@@ -122,7 +153,7 @@ class Pipe(asyncio.Transport):
             self.held.append(what)
         elif self.dead:
             return
-        elif self.process is not None and not self.process.alive:
+        elif not self.lives:
             # Silent after a loss of power; a host that is up again answers with a reset.
             if what is not _Sign.RESET and (not self.silent or self.network.answers(self.host)):
                 self.dead = True
@@ -146,10 +177,12 @@ class Pipe(asyncio.Transport):
         elif what is _Sign.END:
             if not self.protocol.eof_received():
                 self.close()
-        elif isinstance(self.protocol, asyncio.BufferedProtocol):
-            self._fill(what)
         else:
-            self.protocol.data_received(what)
+            self.peer.taken(len(what))
+            if isinstance(self.protocol, asyncio.BufferedProtocol):
+                self._fill(what)
+            else:
+                self.protocol.data_received(what)
 
     def _fill(self, piece: bytes) -> None:
         while piece and not self.dead:
@@ -217,10 +250,10 @@ class Pipe(asyncio.Transport):
         return not self._paused
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return max(0, self._untaken - _KERNEL_BYTES)
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Written bytes are on their way at once: the limits are never met."""
+        """They are asyncio's own."""
 
 
 class Listening(asyncio.AbstractServer):
@@ -271,18 +304,22 @@ class Network:
         self.cuts = 0
         self.off: set[str] = set()
         self.pipes: dict[Pipe, None] = {}
+        self.bound: dict[tuple[str, int], Any] = {}
+        """Sockets that take datagrams."""
         self._port = 20_000
         loop.network = self
 
     def listen(self, factory: Callable[[], Any], port: int | None) -> Listening:
         """Listen for the process that runs now, on its host."""
         process = PROCESS.get()
-        return Listening(self, factory, (process.name if process else "here", port or self._next()))
+        return Listening(
+            self, factory, (process.name if process else "here", port or self.free_port())
+        )
 
     async def connect(self, factory: Callable[[], Any], host: str, port: int) -> tuple[Pipe, Any]:
         """Connect the process that runs now. Raises ConnectionRefusedError, TimeoutError."""
         process = PROCESS.get()
-        ours = (process.name if process else "here", self._next())
+        ours = (process.name if process else "here", self.free_port())
         try:
             async with asyncio.timeout(_SYN_S):
                 # There and back, again where the way is blocked or the host is off.
@@ -327,12 +364,12 @@ class Network:
     def slow(self, one: str, other: str, weather: Weather) -> None:
         """Give a link a weather of its own."""
         self.loop.note("slow", one, other, weather)
-        self.slowed[_link(one, other)] = weather
+        self.slowed[link_of(one, other)] = weather
 
     def hurry(self, one: str, other: str) -> None:
         """Let a link be as the others."""
         self.loop.note("hurry", one, other)
-        self.slowed.pop(_link(one, other), None)
+        self.slowed.pop(link_of(one, other), None)
 
     def forget(self, pipe: Pipe) -> None:
         """Let nothing pass on a connection any more; neither end learns of it."""
@@ -349,7 +386,7 @@ class Network:
 
     def calm(self) -> None:
         """End all misbehaviour; what is broken stays broken."""
-        self.weather = replace(self.weather, cut=0.0, bytes_s=1e9)
+        self.weather = replace(self.weather, cut=0.0, bytes_s=1e9, lost=0.0, twice=0.0)
         for one, other in list(self.blocked):
             self.heal(one, other)
         self.slowed.clear()
@@ -361,10 +398,12 @@ class Network:
             pipe.closing = pipe.dead = True
         self.pipes.clear()
 
-    def _next(self) -> int:
+    def free_port(self) -> int:
+        """Return a port that nobody has."""
         self._port += 1
         return self._port
 
 
-def _link(one: str, other: str) -> tuple[str, str]:
+def link_of(one: str, other: str) -> tuple[str, str]:
+    """Return the name of the link between two hosts."""
     return (one, other) if one <= other else (other, one)

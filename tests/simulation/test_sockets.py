@@ -1,0 +1,145 @@
+"""Sockets in memory: datagrams as a network treats them, and a writer whom nobody reads."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from tests.simulation.guard import RealWorld
+from tests.simulation.network import Weather
+from tests.simulation.world import World
+
+
+class Ear:
+    """A process with a socket for datagrams; `heard` is what came."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.process = world.process(name)
+        self.heard: list[bytes] = []
+        self.process.context().run(self._open, world)
+
+    def _open(self, world: World) -> None:
+        self.socket: Any = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 5060))
+        world.loop.add_reader(self.socket, self._read)
+
+    def _read(self) -> None:
+        self.heard.append(self.socket.recvmsg(100, 64)[0])
+
+
+def played(weather: Weather, play: Any, count: int = 40) -> Any:
+    """Send so many datagrams from `a` to `b`; what `play` makes of both."""
+
+    async def main(world: World) -> Any:
+        one, other = Ear(world, "a"), Ear(world, "b")
+        sent = [b"%d" % number for number in range(count)]
+        return await play(world, one, other, sent)
+
+    return World(1, weather).run(main)
+
+
+async def all_sent(world: World, one: Ear, other: Ear, sent: list[bytes]) -> tuple[Any, Any]:
+    """Send all at once, and wait."""
+    for data in sent:
+        one.socket.sendto(data, ("b", 5060))
+    await asyncio.sleep(10)
+    return sent, other.heard
+
+
+def test_datagrams_come_late_and_in_another_order():
+    """Each in its own time; in fair weather none is missing, and none comes twice."""
+    sent, heard = played(Weather(), all_sent)
+    assert sorted(heard) == sorted(sent)
+    assert heard != sent
+
+
+def test_datagrams_are_lost_and_doubled():
+    """Never two in a row are lost, so that a client who asks again is heard in time."""
+    sent, heard = played(Weather(lost=0.9), all_sent)
+    assert len(sent) / 2 <= len(heard) < 0.7 * len(sent)
+    sent, heard = played(Weather(twice=0.5), all_sent)
+    assert set(heard) == set(sent)
+    assert len(heard) > len(sent)
+
+
+def test_datagrams_wait_for_a_process_that_is_paused():
+    """Its kernel holds so many, and counts the rest."""
+
+    async def play(world: World, one: Ear, other: Ear, sent: list[bytes]) -> tuple[int, int, int]:
+        other.process.pause()
+        await all_sent(world, one, other, sent)
+        paused = len(other.heard)
+        other.process.resume()
+        await asyncio.sleep(1)
+        counts = other.socket.getsockopt(socket.SOL_SOCKET, 55, 36)
+        return paused, len(other.heard), int.from_bytes(counts[-4:], "little")
+
+    assert played(Weather(), play, count=700) == (0, 500, 200)
+
+
+def test_a_process_that_is_killed_hears_nothing():
+    """Nor does a host behind a blocked link."""
+
+    async def play(world: World, one: Ear, other: Ear, sent: list[bytes]) -> list[int]:
+        world.network.block("a", "b")
+        await all_sent(world, one, other, sent)
+        blocked = len(other.heard)
+        world.network.heal("a", "b")
+        other.process.kill()
+        await all_sent(world, one, other, sent)
+        return [blocked, len(other.heard)]
+
+    assert played(Weather(), play) == [0, 0]
+
+
+def test_a_socket_connects_to_nothing():
+    """What is not simulated fails the history."""
+
+    async def play(world: World, one: Ear, other: Ear, sent: list[bytes]) -> None:
+        one.socket.connect(("b", 5060))
+
+    with pytest.raises(RealWorld, match="connect"):
+        played(Weather(), play)
+
+
+class Writer(asyncio.Protocol):
+    """Notes when it is to wait, and to go on."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pause_writing(self) -> None:
+        self.told.append("wait")
+
+    def resume_writing(self) -> None:
+        self.told.append("go on")
+
+
+def test_a_writer_whom_nobody_reads_waits():
+    """Until enough of it is read; before, what it has not sent is counted."""
+
+    async def main(world: World) -> tuple[list[str], int, list[str], int]:
+        reader = asyncio.Protocol()
+
+        async def listens() -> None:
+            await world.loop.create_server(lambda: reader, port=80)
+
+        await world.process("reader").run(listens())
+        writer = Writer()
+        transport, _ = await world.loop.create_connection(lambda: writer, "reader", 80)
+        await asyncio.sleep(0.1)
+        (theirs,) = world.network.connections("reader")
+        theirs.pause_reading()
+        for _ in range(40):
+            transport.write(bytes(10_000))
+        await asyncio.sleep(1)
+        told, unsent = list(writer.told), transport.get_write_buffer_size()
+        theirs.resume_reading()
+        await asyncio.sleep(1)
+        return told, unsent, writer.told, transport.get_write_buffer_size()
+
+    told, unsent, told_then, unsent_then = World(1).run(main)
+    assert (told, told_then) == (["wait"], ["wait", "go on"])
+    assert unsent > 100_000
+    assert unsent_then == 0
