@@ -134,22 +134,23 @@ class Book:
     def kept(self, name: str, generation: int, chain: str) -> Iterator[Content]:
         """Yield the contents that a disk may hold: a version, and each later change of a number.
 
-        A new base may be missing there. A list that was withdrawn is not kept.
+        A new base may be missing there. A list that was withdrawn is not kept. Of a list that was
+        being read only the last changes may be there: those that came meanwhile (seed 134).
         """
         if not generation:  # killed between a list's name and its first step: an empty list
             yield {}
         known = self.find(name, chain)
         versions = self.versions.get(name, {}).values()
         for last in [known] if known else [v for v in versions if v.generation == generation]:
-            over: dict[str, Version] = {}
+            overs: list[dict[str, Version]] = [{}]
             for one in ancestors(last):
                 alone = self._alone.get((name, one.generation), ())
                 for content in (one.content or {}, *alone):
-                    yield _over(content, over.values())
+                    yield from (_over(content, over.values()) for over in reversed(overs))
                 if one.op == "delete":
                     break
                 if one.number:
-                    over.setdefault(one.number, one)
+                    overs.append({one.number: one} | overs[-1])
         yield from self._alone.get((name, generation), ())
 
     def sources(self, name: str, number: str, upto: int) -> set[frozenset[str] | None]:
