@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from tests.simulation.doors import Doors
 from tests.simulation.kafka.errors import Code
 from tests.simulation.listing import Listing
 from tests.simulation.network import Weather
@@ -153,7 +154,7 @@ class Faults:
             await asyncio.sleep(self._rng.expovariate(1 / mean_s))
             await (self._explained.while_(kind, fault) if kind else fault())
 
-    async def calm(self, *sides: Listing | Sinking | None) -> None:
+    async def calm(self, *sides: Listing | Sinking | Doors | None) -> None:
         """End all faults: brokers and workers run, links are open, nobody hangs up."""
         for task in self._tasks:
             task.cancel()

@@ -5,10 +5,11 @@ import tempfile
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stream.config.settings import Settings
 from stream.core.filters.blocklists import Blocklists
+from tests.simulation.doors import Door, Doors
 from tests.simulation.faults import (
     CALLS,
     DECISIONS,
@@ -65,6 +66,7 @@ class History:
     reference: Reference = field(init=False)
     listing: Listing | None = field(init=False, default=None)
     sinking: Sinking | None = field(init=False, default=None)
+    doors: Doors | None = field(init=False, default=None)
     workers: list[Worker] = field(init=False)
     faults: Faults = field(init=False)
     explained: Explained = field(init=False)
@@ -130,6 +132,7 @@ class History:
             worker.on_end = lambda: self.explained.after(LAG_S_MAX)
             self.workers.append(worker)
         await self._start_sinks(folder, lists)
+        self._start_doors(folder)
         self.faults = Faults(world, plan, self.workers, self.reference, self.explained)
         for worker in self.workers:
             worker.start()
@@ -138,15 +141,17 @@ class History:
         self.faults.begin()
         changes = self._changes()
         await asyncio.sleep(plan.faults_s)
-        await self.faults.calm(self.listing, self.sinking)
+        await self.faults.calm(self.listing, self.sinking, self.doors)
         await load
         await changes
         await self._until_decided()
         sinks = self.sinking.sinks if self.sinking is not None else []
         if self.listing is not None:
-            await self.listing.until_settled([*self.faults.there, *sinks])
+            await self.listing.until_settled([*self.faults.there, *sinks, *self._doors])
         if self.sinking is not None:
             await self.sinking.until_settled()
+        if self.listing is not None and self.doors is not None:
+            await self.doors.until_settled(self.listing.blocked_by)
         watch.cancel()
         self._check()
 
@@ -177,15 +182,35 @@ class History:
             sink.start()
         self.sinking = sinking
 
-    def _changes(self) -> "asyncio.Task[None]":
-        """Change lists, and begin the faults of list store and sinks."""
-        for mean_s, fault in self.sinking.jobs() if self.sinking is not None else ():
-            self.faults.repeat("", mean_s, fault)
+    def _start_doors(self, folder: Path) -> None:
+        plan, listing = self.plan.doors, self.listing
+        if plan is None or listing is None:
+            return
+        doors = Doors(self.world, plan, CALLERS, listing.in_force, listing.note, self._bug)
+        base = listing.settings(settings_for(self.world.cluster.bootstrap, folder))
+        doors.start(base, folder)
+        for door in doors.doors:
+            listing.watch(door)
+        self.doors = doors
+
+    @property
+    def _doors(self) -> list[Door]:
+        return self.doors.doors if self.doors is not None else []
+
+    def _changes(self) -> "asyncio.Future[Any]":
+        """Change lists, let clients ask, and begin the faults of list store, sinks and doors."""
+        for side in (self.sinking, self.doors):
+            for mean_s, fault in side.jobs() if side is not None else ():
+                self.faults.repeat("", mean_s, fault)
         if self.listing is None:
-            return asyncio.create_task(asyncio.sleep(0))
-        for mean_s, fault in self.listing.jobs(self.workers):
+            return asyncio.ensure_future(asyncio.sleep(0))
+        for mean_s, fault in self.listing.jobs([*self.workers, *self._doors]):
             self.faults.repeat("list store", mean_s, fault)
-        return asyncio.create_task(self.listing.load(self.plan.faults_s))
+        seconds = self.plan.faults_s
+        loads = [self.listing.load(seconds)]
+        if self.doors is not None:
+            loads.append(self.doors.load(seconds))
+        return asyncio.gather(*loads)
 
     def _bug(self, what: str) -> None:
         self.world.loop.note("BUG", what)
@@ -230,7 +255,7 @@ class History:
             self._check()
             self._check_bounds()
             if self.listing is not None:
-                self.listing.look(self.workers)
+                self.listing.look([*self.workers, *self._doors])
             self._states.add(self._state())
 
     def _state(self) -> object:
@@ -279,8 +304,9 @@ class History:
             return
         self._read()
         self.faults.look()
-        if self.sinking is not None:
-            self.sinking.check()
+        for side in (self.sinking, self.doors):
+            if side is not None:
+                side.check()
         now_s = self.world.loop.time()
         for origin, written in self.reference.left.items():
             until_s = self.explained.until_s(written.at_s)

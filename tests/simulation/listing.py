@@ -13,6 +13,7 @@ from random import Random
 from stream.config.settings import Settings
 from stream.lists.follower.list_events import ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher
+from tests.simulation.doors import Door
 from tests.simulation.followed import FollowedLists, InForce
 from tests.simulation.promised import Promises
 from tests.simulation.publisher import HOST, LISTS, Publisher
@@ -117,7 +118,7 @@ class Listing:
         self.repairs = 0
         self._bug, self._folder, self._numbers = bug, folder, list(numbers)
         self._publisher: Publisher | None = None
-        self._lists: dict[str, FollowedLists] = {}
+        self._lists: dict[str, FollowedLists | Door] = {}
 
     def settings(self, settings: Settings) -> Settings:
         """Return a worker's settings with this list store."""
@@ -149,9 +150,7 @@ class Listing:
         """Return the lists of a new life of a worker."""
 
         def noted(event: ListEvent) -> None:
-            # The folder has another name in each process, and counts for no trace.
-            detail = event.detail.replace(f"{self._folder}/", "")
-            self.world.loop.note(worker.name, event.kind, event.list_name, detail)
+            self.note(worker.name, event)
             told(event)
 
         lists = FollowedLists(settings, noted)
@@ -159,6 +158,16 @@ class Listing:
         lists.decides = isinstance(worker, Worker)
         self._lists[worker.name] = lists
         return lists
+
+    def note(self, name: str, event: ListEvent) -> None:
+        """Note an event of a process' lists."""
+        # The folder has another name in each process, and counts for no trace.
+        detail = event.detail.replace(f"{self._folder}/", "")
+        self.world.loop.note(name, event.kind, event.list_name, detail)
+
+    def watch(self, door: Door) -> None:
+        """Watch the lists of a door, which has its own follower, as those of workers."""
+        self._lists[door.name] = door
 
     def jobs(
         self, workers: Sequence[HostedService]

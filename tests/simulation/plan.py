@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from random import Random
 
+from tests.simulation.doors import DoorPlan
 from tests.simulation.kafka.cluster import Pace
 from tests.simulation.listing import ListPlan
 from tests.simulation.network import Weather
@@ -85,6 +86,8 @@ class Plan:
     """None: the lists are fixed."""
     sinks: SinkPlan | None = None
     """None: nothing reads the decisions."""
+    doors: DoorPlan | None = None
+    """None: nobody asks by HTTP or SIP."""
     changes: tuple[int, ...] = ()
     """The numbers of its changes, one after the other, since it was drawn."""
 
@@ -145,6 +148,7 @@ class Plan:
             turn_s=rng.choice((0.0, 0.0, 0.00002, 0.0002)),
             lists=ListPlan.of(seed),
             sinks=SinkPlan.of(seed),
+            doors=DoorPlan.of(seed),
         ).fitting()
 
     def fitting(self) -> "Plan":
@@ -153,32 +157,37 @@ class Plan:
         # too, which are synced: what is enforced then is of no version (seed 172).
         unknown = {"clock": self.lists or self.sinks, "disk": self.lists}
         without = {kind: 0.0 for kind, of in unknown.items() if of is not None}
-        return replace(self, swarm=replace(self.swarm, **without))
+        doors = self.doors if self.lists is not None else None  # they follow a list store
+        return replace(self, swarm=replace(self.swarm, **without), doors=doors)
 
     @property
     def kinds(self) -> list[str]:
         """Names of the kinds of fault that there are."""
-        sides = [one.faults.kinds for one in (self.lists, self.sinks) if one is not None]
-        return sum(sides, self.swarm.kinds)
+        sides = (self.lists, self.sinks, self.doors)
+        return sum((one.faults.kinds for one in sides if one is not None), self.swarm.kinds)
 
     @property
     def sides(self) -> list[str]:
         """Names of the sides that it has beside workers."""
-        return [name for name in ("lists", "sinks") if getattr(self, name) is not None]
+        return [name for name in ("lists", "sinks", "doors") if getattr(self, name) is not None]
 
     def without(self) -> Iterator["Plan"]:
         """Yield plans that have one kind of fault less."""
         for kind in self.swarm.kinds:
             yield replace(self, swarm=replace(self.swarm, **{kind: 0.0}))
         if self.lists is not None:
-            yield from (replace(self, lists=lists) for lists in self.lists.without())
+            yield from (replace(self, lists=lists).fitting() for lists in self.lists.without())
         if self.sinks is not None:
             yield from (replace(self, sinks=sinks) for sinks in self.sinks.without())
+        if self.doors is not None:
+            yield from (replace(self, doors=doors) for doors in self.doors.without())
 
     def __str__(self) -> str:
         lists = "lists that change" if self.lists is not None else "fixed lists"
         delivery = "exactly once" if self.exactly_once else "at least once"
         if self.sinks is not None:
             lists += f", {self.sinks.sinks} sinks"
+        if self.doors is not None:
+            lists += ", doors"
         kinds = ", ".join(self.kinds) or "no faults"
         return f"seed {self.name}: {self.workers} workers, {delivery}, {lists}: {kinds}"

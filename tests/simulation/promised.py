@@ -24,7 +24,9 @@ _DISTURBING = {
     **dict.fromkeys(("start", "resume"), STARTED_S),
 }
 """By the first word of a timeline's events."""
-_ENDS = ("kill", "power")
+_ENDS, _FOLLOWERS = ("kill", "power"), ("worker-", "door-")
+_ELSEWHERE = ("kafka-", "client-", "192.0.2.")
+"""Parts of the names of hosts that hold no lists: brokers, and who asks a door."""
 _TOUCH_ALL = ("create", "delete", "import", "rollback")
 
 
@@ -63,9 +65,10 @@ class Promises:
         loop = self.world.loop
         for at_s, text in loop.timeline[self._looked :]:
             word = text.split()[0]
-            if word not in _DISTURBING or "kafka-" in text:  # brokers hold no lists
+            if word not in _DISTURBING or any(one in text for one in _ELSEWHERE):
                 continue
-            if word in _ENDS and "worker-" in text:  # it enforces none, until it starts again
+            # A process that ended enforces none, until it starts again.
+            if word in _ENDS and any(one in text for one in _FOLLOWERS):
                 continue
             then_s = loop.time() - loop.past_s + at_s
             self._quiet_s = max(self._quiet_s, then_s + _DISTURBING[word])
