@@ -76,7 +76,11 @@ def sealed(loop: VirtualLoop) -> Iterator[Seal]:
     gc.disable()
     random.seed(loop.seed)
     try:
-        with patch.multiple(time, **_clocks(loop, seal)), _closed(loop, seal, chance):
+        with (
+            patch.multiple(time, **_clocks(loop, seal)),
+            _closed(loop, seal, chance),
+            _inline(loop),
+        ):
             yield seal
     finally:
         random.setstate(state)
@@ -164,19 +168,6 @@ def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
         _have_room()
         _ORIGINALS["posix_fallocate"](*place)
 
-    async def run_sync(job: Any, *args: Any, **_: Any) -> Any:
-        """Run what a web framework runs in a thread of anyio's."""
-        return await loop.run_in_executor(None, job, *args)
-
-    def submit(_: ThreadPoolExecutor, job: Any, *args: Any, **more: Any) -> "Future[Any]":
-        """Run a job of a pool of threads here and now."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(job(*args, **more))
-        except Exception as error:  # noqa: BLE001 - as a thread hands it on
-            future.set_exception(error)
-        return future
-
     numbers = count()
 
     def made(connection: AbstractConnection) -> int:
@@ -202,8 +193,6 @@ def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
         patch.object(random, "_urandom", chance.randbytes),
         patch.object(socket, "socket", Forbidden),
         patch.object(threading.Thread, "start", thread),
-        patch.object(ThreadPoolExecutor, "submit", submit),
-        patch.object(anyio.to_thread, "run_sync", run_sync),
         # It parses its own package's metadata for each client, 2 ms each: a fifth of a history.
         patch.object(redis.utils, "get_lib_version", _LIBRARY),
         # A pool has its connections in a set: their order is that of their making.
@@ -214,6 +203,29 @@ def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
         # It asks the machine for its address, and a library for the time.
         patch.object(uuid, "uuid1", uuid.uuid4),
         patch.object(subprocess.Popen, "__init__", process),
+    ):
+        yield
+
+
+@contextmanager
+def _inline(loop: VirtualLoop) -> Iterator[None]:
+    """Run jobs of pools of threads here and now."""
+
+    async def run_sync(job: Any, *args: Any, **_: Any) -> Any:
+        return await loop.run_in_executor(None, job, *args)
+
+    def submit(_: ThreadPoolExecutor, job: Any, *args: Any, **more: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        try:
+            future.set_result(job(*args, **more))
+        except Exception as error:  # noqa: BLE001 - as a thread hands it on
+            future.set_exception(error)
+        return future
+
+    with (
+        patch.object(ThreadPoolExecutor, "submit", submit),
+        # Web frameworks have their threads from anyio.
+        patch.object(anyio.to_thread, "run_sync", run_sync),
     ):
         yield
 
