@@ -74,7 +74,7 @@ fast: setup ## the tests that need no servers: unit, property, tidy
 bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH_ARGS)
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-peers: setup ## build the JVM and Go peers (Java, Maven, Go), then measure against all of them
+bench-peers: setup ## build the JVM, Go, C++ and Rust peers, then measure against all of them
 	@$(BIN)/python -m tests.bench.peers.build
 	@$(BIN)/python -m tests.bench --only throughput --only latency --only workers $(BENCH_ARGS)
 

@@ -24,6 +24,10 @@ JAVA_LOOP = "Java loop, 1 list"
 GO_WHOLE = "franz-go, whole parse, 1 list"
 GO_EARLY = "franz-go, stops at the caller, 1 list"
 GO_MANY = "franz-go, stops at the caller, {} filters"
+CPP_WHOLE = "C++ loop, whole parse, 1 list"
+CPP_EARLY = "C++ loop, stops at the caller, 1 list"
+RUST_WHOLE = "Rust loop, whole parse, 1 list"
+RUST_EARLY = "Rust loop, stops at the caller, 1 list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def plain_loop(lab: Lab) -> Peer:
 
 def others(lab: Lab) -> list[Peer]:
     """All but the plain loop, as far as they are built on this machine."""
-    left_out = build.not_built() if lab.with_peers else [*build.JVM, build.GO]
+    left_out = build.not_built() if lab.with_peers else build.OTHERS
     jvm = {
         "kafka_streams": (KAFKA_STREAMS, "bench.KafkaStreamsPeer"),
         "flink": (FLINK, "bench.FlinkPeer"),
@@ -62,6 +66,15 @@ def others(lab: Lab) -> list[Peer]:
     ]
     if build.GO not in left_out:
         peers += _franz_go(lab)
+    for name, parser, title in (
+        (build.CPP, "dom", CPP_WHOLE),
+        (build.CPP, "ondemand", CPP_EARLY),
+        (build.RUST, "whole", RUST_WHOLE),
+        (build.RUST, "lazy", RUST_EARLY),
+    ):
+        if name not in left_out:
+            command = [build.program(name), "--parser", parser]
+            peers.append(_peer(lab, title, command, [numbers_file(lab, 0)]))
     return peers
 
 
@@ -83,9 +96,9 @@ def numbers_file(lab: Lab, index: int) -> Path:
 def _franz_go(lab: Lab) -> list[Peer]:
     lists = [numbers_file(lab, index) for index in range(lab.scale.lists)]
     with on_core(lab.cores.engine):  # once; they are kept beside the lists
-        subprocess.run([build.go(), "--build", *_lists(lists)], check=True)
-    whole = [build.go(), "--parser", "goccy"]
-    early = [build.go(), "--parser", "jsonparser"]
+        subprocess.run([build.program(build.GO), "--build", *_lists(lists)], check=True)
+    whole = [build.program(build.GO), "--parser", "goccy"]
+    early = [build.program(build.GO), "--parser", "jsonparser"]
     return [
         _peer(lab, GO_WHOLE, whole, lists[:1]),
         _peer(lab, GO_EARLY, early, lists[:1]),
