@@ -71,6 +71,8 @@ BLOCKS = {
 }
 MANY = Promise(5, 8)
 """For the loop that has as many filters as we have lists."""
+ONCE = Promise(0.8, 0.95)
+"""For exactly once, beside at least once: the one row in which Ringfence is its own peer."""
 EVERY_CDR = {alternatives.PLAIN_LOOP: Promise(5, 12), alternatives.GO_EARLY: Promise(1.3, 1.6)}
 BOTH_SIDES = {alternatives.GO_EARLY: Promise(1, 1.15)}
 """Where Ringfence checks called numbers too, and the peer does not."""
@@ -82,15 +84,21 @@ async def run(lab: Lab) -> list[Report]:
     both = Setup(setup.state, check_callee=True)
     ours = f"{RINGFENCE}, {lab.scale.lists} lists"
     many = alternatives.GO_MANY.format(lab.scale.lists)
+    once = Setup(setup.state, more={"calls": {"delivery": "exactly_once"}})
     peers = [
         alternatives.plain_loop(lab),
         *alternatives.others(lab),
         Peer(ours, lambda work: ringfence(lab, work, setup)[0]),
         Peer(f"{ours}, callees too", lambda work: ringfence(lab, work, both)[0]),
     ]
-    blocks = {ours: {**BLOCKS, many: MANY}, f"{ours}, callees too": BOTH_SIDES}
+    promised = {ours: {**BLOCKS, many: MANY}, f"{ours}, callees too": BOTH_SIDES}
+    transactional = Peer(f"{ours}, exactly once", lambda work: ringfence(lab, work, once)[0])
+    blocks = await _raced(lab, [*peers, transactional], emit_all=False)
+    report = _report("blocks", blocks, promised)
+    rates = ratio(*([pace[RATE] for pace in blocks[name]] for name in (transactional.name, ours)))
+    report.targets.append(Target("exactly once / at least once", rates, "x", ONCE.floor, ONCE.aim))
     return [
-        _report("blocks", await _raced(lab, peers, emit_all=False), blocks),
+        report,
         _report("every CDR", await _raced(lab, peers, emit_all=True), {ours: EVERY_CDR}),
     ]
 

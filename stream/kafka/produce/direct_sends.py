@@ -103,25 +103,13 @@ class _Request:
         sender._in_flight.add(self._node)
         sender._muted_partitions.update(self._batches)
         try:
-            # The coroutine waits for the answer, in a task. The future that it waits for is enough.
-            connection.send(self._handler.create_request()).close()
+            answer = ask(connection, self._handler.create_request())
         except KafkaError as error:
             answer = sends._loop.create_future()
             answer.set_exception(error)
             self._retry(answer)
             return
-        answer = connection._requests[-1][2]
-        # As `AIOKafkaClient.send` does with a broker that does not answer: the next try has another
-        # connection. What was on its way ends with an error, this request too.
-        timer = sends._loop.call_later(
-            connection._request_timeout, connection.close, CloseReason.CONNECTION_TIMEOUT
-        )
-
-        def answered(answer: "asyncio.Future[Any]") -> None:
-            timer.cancel()
-            self._answered(answer)
-
-        answer.add_done_callback(answered)
+        answer.add_done_callback(self._answered)
 
     def _answered(self, answer: "asyncio.Future[Any]") -> None:
         if answer.cancelled() or answer.exception() is not None or _has_errors(answer.result()):
@@ -152,6 +140,29 @@ class _Request:
         waiter = accumulator._waiter_future
         if accumulator._batches and not waiter.done():
             waiter.set_result(None)
+
+
+def ask(connection: Any, request: Any) -> "asyncio.Future[Any]":
+    """Write a request now; return its answer to come. Raises KafkaError where none can be written.
+
+    The answer may be left alone: an error of it is not logged then.
+    """
+    # The coroutine waits for the answer, in a task. The future that it waits for is enough.
+    connection.send(request).close()
+    answer: asyncio.Future[Any] = connection._requests[-1][2]
+    # As `AIOKafkaClient.send` does with a broker that does not answer: the next try has another
+    # connection. What was on its way ends with an error, this request too.
+    timer = asyncio.get_running_loop().call_later(
+        connection._request_timeout, connection.close, CloseReason.CONNECTION_TIMEOUT
+    )
+
+    def answered(answer: "asyncio.Future[Any]") -> None:
+        timer.cancel()
+        if not answer.cancelled():
+            answer.exception()
+
+    answer.add_done_callback(answered)
+    return answer
 
 
 class _Answered:

@@ -80,7 +80,8 @@ async def test_only_what_somebody_has_to_look_at_is_kept():
     )
     none, no_texts = np.zeros(0, "S16"), Texts.of(())
     for rejects in ([other], [other, rejected(b"torn"), other]):
-        await (await producer.send(Outcome(none, none, no_texts, rejects)))
+        outcome = Outcome(none, none, no_texts, rejects)
+        await (await producer.send(await producer.batches(outcome)))
     assert out.sent == [("calls.rejected", b"torn")]
 
 
@@ -137,6 +138,10 @@ class Silent:
 
     def __init__(self):
         self.producer = self
+        self.client = SimpleNamespace(_conns={})
+        self._sender = SimpleNamespace(_coordinators={})
+        names = ("transactional_id", "producer_id", "producer_epoch")
+        self._txn_manager = SimpleNamespace(txn_partitions=set(), **dict.fromkeys(names))
 
     async def begin_transaction(self):
         pass
@@ -144,7 +149,10 @@ class Silent:
     async def send_offsets_to_transaction(self, offsets, group_id):
         pass
 
-    async def send(self, outcome):
+    async def batches(self, outcome):
+        return {}
+
+    async def send(self, batches, *, by_aiokafka):
         return asyncio.sleep(0)
 
     async def commit_transaction(self):
@@ -198,12 +206,14 @@ async def test_a_producer_that_was_fenced_off_closes_all_the_same(monkeypatch):
         async def stop(self) -> None:
             raise ProducerFenced
 
-        @property
-        def client(self) -> Any:
+        def __init__(self) -> None:
+            super().__init__()
+            self._message_accumulator = None
+
             async def close() -> None:
                 closed.append("client")
 
-            return SimpleNamespace(close=close)
+            self.client = SimpleNamespace(close=close)
 
     async def started(*_: Any, **__: Any) -> Any:
         return Fenced()
