@@ -62,7 +62,6 @@ def _scanned(
         return _Scanned(located.field(name), texts)
 
     def trunk(index: int) -> str | None:
-        # Without trunks in the configuration each call's is the home country's, whatever it names.
         return located.text("trunk", index) if names or trunks.have_prefixes else None
 
     numbers = _numbers(column, trunk, trunks, check_callee=settings.check_callee)
@@ -192,9 +191,11 @@ def _numbers(
     check_callee: bool,
 ) -> tuple[Numbers, Numbers | None]:
     """Return the numbers of callers and callees, each read as its call's trunk has them."""
+    home = trunks.country(None)
 
     def country(index: int) -> str:
-        return trunks.country(trunk_of(index))
+        # Without trunks in the configuration each call's is the home country's, whatever it names.
+        return trunks.country(trunk_of(index)) if trunks.named else home
 
     def prefix(index: int) -> str:
         return trunks.prefix(trunk_of(index))

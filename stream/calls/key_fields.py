@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stream.calls.call_batch import FIELDS, SIGNED, Constants, KeyFields, Located
 from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
-from stream.calls.dialects.dialect import REQUIRED, CellLayout, FieldLayout
+from stream.calls.dialects.dialect import PARTS, REQUIRED, CellLayout, FieldLayout, Step
 from stream.calls.dialects.json_form import DEPTH_MAX
 from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import PADDING, Texts
@@ -41,9 +41,9 @@ def locate(
     texts = raw.texts()
     layouts = [part.dialect.layout for part in parts]
     columns = (*FIELDS, *SIGNED) if settings.attestation else FIELDS
-    # The row behind the fields': what a record says it is, where a layout asks for that.
+    # Rows behind the fields': what else a layout asks for.
     width = len(columns)
-    height = width + any(layout is not None and layout.only is not None for layout in layouts)
+    height = width + max(len(_others(layout)) for layout in layouts)
     # Until a scan says otherwise, every record is odd and has no field: so are those of a segment
     # whose dialect has no layout.
     found = FoundFields(
@@ -51,7 +51,7 @@ def locate(
         np.full((height, count), -1, np.int64),
         np.ones(count, np.uint8),
     )
-    odd_parts = []
+    odd_parts, in_parts = [], False
     for part in parts:
         layout = part.dialect.layout
         odd = part.stop - part.start
@@ -62,19 +62,24 @@ def locate(
             if layout.empty_is_absent:
                 optional = found.sizes[_TRUNK:width, part.start : part.stop]
                 optional[optional == 0] = -1
+            in_parts |= isinstance(layout, FieldLayout) and layout.in_parts
         if odd:
             odd_parts.append(part)
+    data = texts.data
+    if in_parts:
+        data = _written(data, parts, found, width)
+        odd_parts = [part for part in parts if found.odd[part.start : part.stop].any()]
     rows = np.arange(count)
     if not odd_parts:
         starts, sizes = found.starts[:width], found.sizes[:width]
-        return Located(texts.data, starts, sizes, {}, _constants(parts, rows)), rows
+        return Located(data, starts, sizes, {}, _constants(parts, rows)), rows
     key_fields = _read_odd(odd_parts, found.odd)
     kept = found.odd == 0
     kept[list(key_fields)] = True
     rows = np.flatnonzero(kept)
     indexes = (np.cumsum(kept) - 1)[list(key_fields)].tolist()
     located = Located(
-        texts.data,
+        data,
         found.starts[:width].take(rows, 1),
         found.sizes[:width].take(rows, 1),
         dict(zip(indexes, key_fields.values(), strict=True)),
@@ -104,11 +109,33 @@ def _scanned(
     plan = plan_of(layout, columns)
     if plan is None:
         return part.stop - part.start
+    if layout.in_parts:
+        # No id that is written of two members can be too long.
+        limit = min(limit, FIELD_LENGTH_MAX)
     odd = scan(*share, plan, limit, FIELD_LENGTH_MAX, found)
     if layout.parties_elsewhere:
         encoded = sum(1 << columns.index(field) for field in layout.encoded if field in columns)
         odd = leave_doubtful(texts.data, *found, part.start, part.stop, encoded)
     return odd
+
+
+def _written(
+    data: NDArray[np.uint8], parts: Sequence[SegmentDecoder], found: "FoundFields", width: int
+) -> NDArray[np.uint8]:
+    """Write the fields of a batch, in which some are in parts, into a buffer; return it.
+
+    Records whose parts are not as usual are odd then.
+    """
+    from stream.core.kernels.charging_fields import NO_PARTS, ROW_BYTES_MAX, PartRows, write_fields
+
+    most = int(np.maximum(found.sizes, 0).sum()) + ROW_BYTES_MAX * len(found.odd)
+    out, at = np.empty(most + PADDING, np.uint8), 0
+    for part in parts:
+        layout = part.dialect.layout
+        is_in_parts = isinstance(layout, FieldLayout) and layout.in_parts
+        rows = PartRows(*range(width, width + len(PARTS))) if is_in_parts else NO_PARTS
+        at = write_fields(data, found, part.start, part.stop, width, rows, out, at)
+    return out
 
 
 def _looked_at(
@@ -181,12 +208,25 @@ def _constants(parts: Sequence[SegmentDecoder], rows: NDArray[np.int64]) -> tupl
     )
 
 
+def _others(layout: FieldLayout | CellLayout | None) -> tuple[str, ...]:
+    """Return what a layout asks for besides the fields: parts of them, or what a record is."""
+    if isinstance(layout, FieldLayout) and layout.in_parts:
+        return PARTS
+    return ("only",) if layout is not None and layout.only is not None else ()
+
+
 def _located(
     layout: FieldLayout, wanted: tuple[str, ...]
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return what the scan looks for: the fields in `wanted`, and what the record says it is."""
+) -> tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]:
+    """Return what the scan looks for, by steps: `wanted`, and what a layout asks for besides."""
     paths = tuple(each for each in layout.paths if each[0] in wanted)
-    return paths + ((("only", layout.only.path),) if layout.only else ())
+    if layout.only is not None:
+        paths += (("only", layout.only.path),)
+    return tuple((field, tuple(map(_keys, path))) for field, path in paths)
+
+
+def _keys(step: Step) -> tuple[str, ...]:
+    return (step,) if isinstance(step, str) else step
 
 
 @lru_cache(maxsize=64)
@@ -197,28 +237,32 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
     """
     from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, FieldPlan
 
-    looked_for = _located(layout, wanted)
-    names = sorted({key.encode() for _, path in looked_for for key in path})
+    columns = {field: index for index, field in enumerate((*wanted, *_others(layout)))}
+    looked_for = _located(layout, tuple(columns))
+    names = sorted({key.encode() for _, path in looked_for for step in path for key in step})
     if len(names) > NAMES_MAX or max(map(len, names)) > NAME_BYTES_MAX:
         return None
     nodes: list[dict[bytes, int]] = [{}]
-    lists = 0
-    columns = {field: index for index, field in enumerate(wanted)}
-    if layout.only is not None:
-        columns["only"] = len(wanted)
+    lists, watched, choices = 0, set[bytes](), set[bytes]()
     for field, path in looked_for:
         node = nodes[0]
-        *parents, last = (key.encode() for key in path)
-        for key in parents:
-            if key not in node:
-                node[key] = len(nodes)
-                lists |= (key.decode() in layout.lists) << len(nodes)
+        *parents, last = ([key.encode() for key in step] for step in path)
+        for keys in parents:
+            if keys[0] not in node:
+                node.update(dict.fromkeys(keys, len(nodes)))
+                lists |= (keys[0].decode() in layout.lists) << len(nodes)
                 nodes.append({})
-            node = nodes[node[key]]
-        node[last] = -columns[field] - 1
+            node = nodes[node[keys[0]]]
+        node.update(dict.fromkeys(last, -columns[field] - 1))
+        if layout.in_parts:
+            choices.update(key.encode() for key in path[0])
+        elif field in REQUIRED:
+            watched.update(key for keys in (*parents, last) for key in keys)
     nodes.append({})
-    watched = {key.encode() for field, path in layout.paths if field in REQUIRED for key in path}
-    located = [field for field, _ in looked_for]
+    # What is written of parts may be absent, null or an integer; `charging_fields` looks at it.
+    required = () if layout.in_parts else REQUIRED
+    located = {field for field, _ in looked_for} - set(required[:1])
+    whole = ("call_id", "caller", "callee", "trunk", *PARTS[1:7]) if layout.in_parts else ()
 
     def bits(items: Sequence[Any], chosen: Any) -> int:
         return sum(1 << place for place, item in enumerate(items) if item in chosen)
@@ -230,10 +274,13 @@ def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan
         np.array([len(name) for name in names]),
         np.array([node.get(name, 0) for node in nodes for name in names]),
         len(nodes),
-        np.uint64(bits(names, watched)),
-        bits(wanted, REQUIRED),
-        bits(list(columns), set(located) - {"call_id"}),
+        np.uint64(bits(names, watched | choices)),
+        bits(wanted, required),
+        bits(list(columns), located),
         lists,
+        np.uint64(bits(names, choices)),
+        bits(list(columns), whole),
+        layout.in_parts,
     )
 
 

@@ -5,11 +5,10 @@ trunk found, numbers read to E.164, which the others do not do) with what a prog
 record: Python objects by msgspec (JSON), cells by the csv module, a tree by ElementTree, lines in a
 dictionary by `str.partition`, an object by fastavro. Of BER no other reader is installed. The
 records are the golden samples, 8,000 of each with callers of their own, in batches as the engine
-has them. Numbers called are in E.164; a national one (`0812345678`) costs about 1 us more, as in
-any dialect.
+has them. Numbers called are in E.164; a national one (`0812345678`) that was read before costs
+0.2 us more, a new one 20 us, as in any dialect.
 
-Targets: a dialect that rides the scan costs no more than msgspec or csv alone, nor does
-3GPP's JSON.
+Targets: a dialect that rides the scan costs no more than msgspec or csv alone.
 """
 
 import csv
@@ -73,8 +72,6 @@ SAMPLES = {
     "freeswitch-xml": "a-leg",
     "3gpp-ber": "incoming-gateway",
 }
-_MEANT = ("3gpp",)
-"""Dialects with a target that do not ride the scan."""
 CALLER = b"447700900125"
 SETTINGS = DecodeSettings(record_bytes_max=262_144, check_callee=True)
 
@@ -125,7 +122,7 @@ def _compared(
     report.rows += [
         Row(f"{way}: {title}", {"CPU ns per record": spent}) for way, spent in rounds.items()
     ]
-    if scanned or name in _MEANT:
+    if scanned:
         times = ratio(rounds[other], rounds["Ringfence"])
         report.targets.append(Target(f"{other} / Ringfence, {name}", times, "x", 1, 3))
 

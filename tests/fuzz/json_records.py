@@ -100,29 +100,48 @@ def mutants(seed: int, count: int) -> Iterator[bytes | None]:
             yield changed(base, bases, rng)
 
 
-_CHANNEL_KEYS = (b'"callflow"', b'"caller_profile"', b'"variables"', b'"call_uuid"',
-    b'"caller_id_number"', b'"destination_number"', b'"network_addr"')  # fmt: skip
-_CHANNEL_TOKENS = [
-    *TOKENS, b"%", b"%2B", b'"callflow":[{}],', b'"caller_id_number":"",', b'"call_uuid":"",',
-    b'"+66812345678"', b'[{"caller_profile":{}}],', b'"sip_verstat":"a%20b",', b"[", b"]",
-    b'"sip_verstat":"TN-Validation-Passed",', b',{"caller_profile":{"caller_id_number":"1"}}',
-]  # fmt: skip
+_GOLDEN = Path(__file__).parents[1] / "golden" / "cdr"
+_NEAR = {
+    "freeswitch": (b'"callflow"', b'"caller_profile"', b'"variables"', b'"call_uuid"',
+        b'"caller_id_number"', b'"destination_number"', b'"network_addr"'),
+    "3gpp": (b'"Bx_', b"Record", b'"callingNumber"', b'"calledNumber"', b'"address"', b'"digits"',
+        b'"natureOfAddress"', b'"ton"', b'"recordingEntity"', b'"servedMSISDN"', b'"callReference"',
+        b'"mscIncomingTKGP"', b'"list-Of-', b'"called-Party', b'"sIP-URI"', b'"tEL-URI"'),
+}  # fmt: skip
+_PUT_IN = {
+    "freeswitch": [
+        b"%", b"%2B", b'"callflow":[{}],', b'"caller_id_number":"",', b'"call_uuid":"",',
+        b'"+66812345678"', b'[{"caller_profile":{}}],', b'"sip_verstat":"a%20b",', b"[", b"]",
+        b'"sip_verstat":"TN-Validation-Passed",', b',{"caller_profile":{"caller_id_number":"1"}}',
+    ],
+    "3gpp": [
+        b'"Bx_mtCall":{},', b'"moSMSRecord":null,', b'"Bx_as":7,', b'"address":"",', b'"ton":"1",',
+        b'"digits":"7",', b'"natureOfAddress":null,', b'"natureOfAddress":1,', b'"ton":"national",',
+        b'"callReference":"x",', b'"networkCallReference":"n-1",', b'"networkCallReference":null,',
+        b'"sIP-Method":"INVITE",', b'"sIP-Method":"BYE",', b'"iSDN-E164":"66812345678",',
+        b'"tEL-URI":null,', b'"sIP-URI":"sip:alice@ims.example",', b'"servedMSISDN":66812345678,',
+        b'"tkgpName":"intl-7",', b'"callingNumber":null,', b'{"tEL-URI":"tel:+447700900126"},',
+        b'"callReference":-7,', b'"callReference":7.0,', b'"iMS-Charging-Identifier":1e5,',
+        b"+", b"tel:", b"<", b"@", b"{},", b"7,", b"0", b"1",
+    ],
+}  # fmt: skip
+_USUAL = {"freeswitch": ("a-leg",), "3gpp": ("incoming-gateway", "mo", "mt", "ims", "teleparser")}
 
 
-def channels(seed: int, count: int) -> Iterator[bytes]:
-    """Samples of FreeSWITCH's JSON, most of them changed, and most of those near a key field."""
-    rng = random.Random(seed)
-    folder = Path(__file__).parents[1] / "golden" / "cdr" / "freeswitch"
-    samples = [path.read_bytes() for path in sorted(folder.glob("*/input.*"))]
-    usual = (folder / "a-leg" / "input.json").read_bytes()
+def switch_records(dialect: str, seed: int, count: int) -> Iterator[bytes]:
+    """Samples of a switch's JSON, most of them changed, and most of those near a key field."""
+    rng = random.Random(f"{dialect} {seed}")
+    samples = [path.read_bytes() for path in sorted((_GOLDEN / dialect).glob("*/input.*"))]
+    usual = [(_GOLDEN / dialect / name / "input.json").read_bytes() for name in _USUAL[dialect]]
+    tokens = [*TOKENS, *_PUT_IN[dialect]]
     for _ in range(count):
-        record = rng.choice((usual, rng.choice(samples)))
-        at = record.find(rng.choice(_CHANNEL_KEYS)) + rng.choice((0, 0, rng.randrange(60)))
+        record = rng.choice((*usual, rng.choice(samples)))
+        at = record.find(rng.choice(_NEAR[dialect])) + rng.choice((0, 0, rng.randrange(60)))
         match rng.randrange(4):
             case 0:
-                yield changed(record, samples, rng, _CHANNEL_TOKENS)
+                yield changed(record, samples, rng, tokens)
             case 1 | 2:
-                yield record[:at] + rng.choice(_CHANNEL_TOKENS) + record[at + rng.choice((0, 1)) :]
+                yield record[:at] + rng.choice(tokens) + record[at + rng.choice((0, 1)) :]
             case _:
                 yield record
 

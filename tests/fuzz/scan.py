@@ -3,8 +3,8 @@
     python -m tests.fuzz.scan --seconds 600 --seed 1
 
 Each round makes records from the next seed and decodes them both ways, in the dialect
-`ringfence`, in one that is nested, one with constants, FreeSWITCH's, and those of CSV. It ends at
-the first difference and says which record made it.
+`ringfence`, in one that is nested, one with constants, FreeSWITCH's, 3GPP's, and those of CSV. It
+ends at the first difference and says which record made it.
 """
 
 import csv
@@ -52,7 +52,8 @@ CSV_DIALECTS = {
 }
 SETTINGS = DecodeSettings(record_bytes_max=2_000, check_callee=True, attestation=True)
 TRUNKS = Trunks("TH", {"uk": Trunk("GB")})
-ALL = DIALECTS | CSV_DIALECTS | {"freeswitch": dialect_named("freeswitch", {})}
+SWITCH_DIALECTS = {name: dialect_named(name, {}) for name in ("freeswitch", "3gpp")}
+ALL = DIALECTS | CSV_DIALECTS | SWITCH_DIALECTS
 KERNELS_DIR = Path(__file__).parents[2] / "state" / "kernels"
 ROUND = 20_000
 BATCH = 500
@@ -63,8 +64,8 @@ def mutants(dialect: str, seed: int, count: int) -> list[bytes | None]:
     """Records of a dialect, most of them changed; tombstones too."""
     if dialect in CSV_DIALECTS:
         return list(csv_records.mutants(dialect, seed, count))
-    if dialect == "freeswitch":
-        return list(json_records.channels(seed, count))
+    if dialect in SWITCH_DIALECTS:
+        return list(json_records.switch_records(dialect, seed, count))
     return list(json_records.mutants(seed, count))
 
 
@@ -132,6 +133,9 @@ def _check_vouched(values: Sequence[bytes | None], scanned: CallBatch, dialect: 
                 assert call_id in next(csv.reader([value.decode()], strict=True)), value
             elif dialect == "freeswitch":
                 assert json.loads(value)["variables"]["call_uuid"] == call_id, value
+            elif dialect == "3gpp":
+                assert call_id.rpartition("/")[2] in value.decode(), value
+                json.loads(value)
             else:
                 assert json.loads(value)["call_id"] == call_id, value
             assert scanned.call_of(index).call_id == scanned.key_fields[index].call_id, value

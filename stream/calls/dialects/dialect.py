@@ -59,6 +59,15 @@ class Only:
         raise NoCall(reason, f"{'.'.join(self.path)} {what}: {self.otherwise}")
 
 
+PARTS = (
+    *("method", "reference", "exchange", "caller_type", "callee_type", "caller_served"),
+    *("callee_served", "caller_uri", "callee_uri", "unusual"),
+)
+"""Members of records of TS 32.298, from which their fields are written; see `FieldLayout`."""
+Step = str | tuple[str, ...]
+"""A key, or several of which an object has one at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldLayout:
     """Places of the key fields in the records of a JSON dialect, for the scan.
@@ -68,10 +77,12 @@ class FieldLayout:
     is none. `channels`: the trunk is within the name of an Asterisk channel, see `fields.trunk_of`.
     `lists` are keys of which the object may be alone in an array. `parties_elsewhere`: a record in
     which a party is missing, or both are the same, says them in other places too. `encoded` are
-    fields that may be URL-encoded.
+    fields that may be URL-encoded. `in_parts`: fields are written from what stands at the paths of
+    `PARTS` too, see `kernels.charging_fields`; then paths may have several keys in one step, and of
+    several objects in an array the first counts.
     """
 
-    paths: tuple[tuple[str, tuple[str, ...]], ...]
+    paths: tuple[tuple[str, tuple[Step, ...]], ...]
     constants: tuple[tuple[str, str], ...] = ()
     empty_is_absent: bool = False
     only: Only | None = None
@@ -79,6 +90,7 @@ class FieldLayout:
     lists: tuple[str, ...] = ()
     parties_elsewhere: bool = False
     encoded: tuple[str, ...] = ()
+    in_parts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

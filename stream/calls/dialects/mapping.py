@@ -149,7 +149,8 @@ class JsonMapping:
             for place, values in settings.only.items()
         )
         self.layout = self._layout()
-        usual = dict(self.layout.paths) if self.layout else {}
+        placed = self.layout.paths if self.layout else ()
+        usual = {key: self._sources[key].ways[0] for key, _ in placed}
         if self.layout and self._only:
             usual["only"] = self._only[0].path
         self._reader = PathReader(usual) if usual else None

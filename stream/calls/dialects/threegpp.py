@@ -28,14 +28,26 @@ from stream.calls.call_batch import KeyFields
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import (
     Details,
+    FieldLayout,
     NoCall,
     RecordField,
+    Step,
     SwitchSettings,
     Transcoded,
     Value,
 )
 from stream.calls.dialects.json_form import Members
-from stream.core.model.ber import Damaged, Element, elements, whole_element
+from stream.core.model.ber import (
+    Damaged,
+    Element,
+    characters,
+    elements,
+    integer,
+    octets,
+    plain_bytes,
+    tbcd_digits,
+    whole_element,
+)
 from stream.core.model.call import RejectReason, Stage
 from stream.core.numbers.parties import party_of
 
@@ -149,10 +161,10 @@ class ThreeGpp:
     """The dialect `3gpp`."""
 
     json_keys = ()  # a record's kind decides which keys it has
-    layout = None
 
     def __init__(self, name: str, switch: SwitchSettings) -> None:
         self.name = name
+        self.layout = _layout(switch.trunk)
         self._zone = switch.zone
         self._constant = switch.trunk or None
 
@@ -209,7 +221,7 @@ class ThreeGpp:
         record, kind = _record(value)
         parties = _parties_of(record)
         caller, callee = _parties(parties, kind)
-        calling = "list-Of-Calling-Party-Address" if kind == "ims" else "callingNumber"
+        calling = _CALLING if kind == "ims" else "callingNumber"
         started = next((name for name in _STARTS if name in record), _STARTS[0])
         return {
             "call_id": RecordField("networkCallReference or callReference", _call_id(parties)),
@@ -223,7 +235,41 @@ class ThreeGpp:
         }
 
 
-_CALLED = ("calledNumber", "called-Party-Address")
+_CALLED, _CALLING = ("calledNumber", "called-Party-Address"), "list-Of-Calling-Party-Address"
+_NUMBER, _TYPE, _URI = ("address", "digits"), ("natureOfAddress", "ton"), ("tEL-URI", "sIP-URI")
+_PLACES: tuple[tuple[str, str, tuple[Step, ...]], ...] = (
+    ("method", "mo mt inc out ims", ("sIP-Method",)),
+    ("trunk", "mo mt inc out ims", ("mscIncomingTKGP", ("tkgpName", "tkgpNumber"))),
+    ("call_id", "mo mt inc out", ("networkCallReference",)),
+    ("call_id", "ims", (("networkCallReference", "iMS-Charging-Identifier"),)),
+    ("reference", "mo mt inc out", ("callReference",)),
+    ("exchange", "mo mt inc out", ("recordingEntity", _NUMBER)),
+    ("caller", "mo mt inc out", ("callingNumber", _NUMBER)),
+    ("caller_type", "mo mt inc out", ("callingNumber", _TYPE)),
+    ("caller_served", "mo", ("servedMSISDN",)),
+    ("caller_uri", "ims", (_CALLING, _URI)),
+    ("callee", "mo inc out", (_CALLED[0], _NUMBER)),
+    ("callee_type", "mo inc out", (_CALLED[0], _TYPE)),
+    ("callee_served", "mt", ("servedMSISDN",)),
+    ("callee_uri", "ims", (_CALLED[1], _URI)),
+    ("unusual", "ims", ("callReference",)),
+    ("unusual", "ims", (_CALLING, "iSDN-E164")),
+    ("unusual", "ims", (_CALLED[1], "iSDN-E164")),
+    ("unusual", "other", ()),
+)
+"""For the scan: fields and parts of usual records, by kind."""
+
+
+def _layout(trunk: str) -> FieldLayout:
+    """Return the layout of usual records; all calls are of `trunk`, unless it is empty."""
+    paths = tuple(
+        (field, (tuple(name for name in RECORDS if RECORDS[name] == kind), *path))
+        for field, kinds, path in _PLACES
+        for kind in kinds.split()
+        if not (trunk and field == "trunk")
+    )
+    constants = (("trunk", trunk),) if trunk else ()
+    return FieldLayout(paths, constants, empty_is_absent=True, lists=(_CALLING,), in_parts=True)
 
 
 def _record(value: Value) -> tuple[Members, str]:
@@ -348,60 +394,22 @@ def _clock(value: Any) -> Any:
     return f"{day}T{clock}{plus}{hours_away}:{minutes_away}"
 
 
-_DIGITS: Final = "0123456789*#abc"
-_FILLER: Final = 15
-_TEXT_MAX: Final = 4096
-"""Bytes of one member: an id, a number or a URI."""
 Read = Callable[[bytes, Element], Any]
 _BerMembers = Mapping[int, tuple[str, Read]]
 
 
-def _ber_bytes(data: bytes, element: Element) -> bytes:
-    if element.is_constructed:
-        raise Damaged(f"member {element.number} is made of elements, and has to be plain")
-    if element.end - element.start > _TEXT_MAX:
-        raise Damaged(f"member {element.number} has more than {_TEXT_MAX} bytes")
-    return data[element.start : element.end]
-
-
-def _integer(data: bytes, element: Element) -> int:
-    content = _ber_bytes(data, element)
-    if not 0 < len(content) <= 8:
-        raise Damaged(f"member {element.number} is no number")
-    return int.from_bytes(content, signed=True)
-
-
-def _octets(data: bytes, element: Element) -> str:
-    return _ber_bytes(data, element).hex()
-
-
-def _chars(data: bytes, element: Element) -> str:
-    return _ber_bytes(data, element).decode("utf-8", "backslashreplace")
-
-
 def _charging_id(data: bytes, element: Element) -> str:
     """Return an id that is text at some vendors and bytes at others."""
-    content = _ber_bytes(data, element)
+    content = plain_bytes(data, element)
     return content.decode() if content.isascii() and content.isalnum() else content.hex()
-
-
-def _tbcd(content: bytes) -> str:
-    """Return the digits of a TBCD string: the first of each byte stands in its lower half."""
-    halves = (half for byte in content for half in (byte & 15, byte >> 4))
-    found = []
-    for half in halves:
-        if half == _FILLER:
-            break
-        found.append(_DIGITS[half])
-    return "".join(found)
 
 
 def _dialled(data: bytes, element: Element) -> dict[str, str] | None:
     """Return a number of TS 24.008: octet 3, perhaps 3a (presentation and screening), digits."""
-    content = _ber_bytes(data, element)
+    content = plain_bytes(data, element)
     if not content:
         return None
-    digits = _tbcd(content[1:] if content[0] & 0x80 else content[2:])
+    digits = tbcd_digits(content[1:] if content[0] & 0x80 else content[2:])
     kind = content[0] >> 4 & 7
     return {"natureOfAddress": "international" if kind == 1 else "unknown", "address": digits}
 
@@ -410,9 +418,9 @@ def _group(data: bytes, element: Element) -> dict[str, Any]:
     group: dict[str, Any] = {}
     for inside in elements(data, element):
         if inside.number == 0:
-            group["tkgpNumber"] = _integer(data, inside)
+            group["tkgpNumber"] = integer(data, inside)
         elif inside.number == 1:
-            group["tkgpName"] = _chars(data, inside)
+            group["tkgpName"] = characters(data, inside)
     return group
 
 
@@ -424,7 +432,7 @@ def _ber_party(data: bytes, element: Element) -> dict[str, str]:
     found = {}
     for inside in elements(data, element) if element.is_constructed else ():
         if inside.number in _URIS and not inside.is_constructed:
-            found[_URIS[inside.number]] = _chars(data, inside)
+            found[_URIS[inside.number]] = characters(data, inside)
     return found
 
 
@@ -432,7 +440,7 @@ def _all_involved(data: bytes, element: Element) -> list[dict[str, str]]:
     parties = []
     for inside in elements(data, element):
         if inside.number in _URIS and not inside.is_constructed:
-            parties.append({_URIS[inside.number]: _chars(data, inside)})
+            parties.append({_URIS[inside.number]: characters(data, inside)})
         else:
             parties.append(_ber_party(data, inside))
     return parties
@@ -440,31 +448,31 @@ def _all_involved(data: bytes, element: Element) -> list[dict[str, str]]:
 
 _MO: Final[_BerMembers] = {
     3: ("servedMSISDN", _dialled), 4: ("callingNumber", _dialled), 5: ("calledNumber", _dialled),
-    9: ("recordingEntity", _dialled), 10: ("mscIncomingTKGP", _group), 22: ("seizureTime", _octets),
-    23: ("answerTime", _octets), 25: ("callDuration", _integer), 32: ("callReference", _octets),
-    38: ("networkCallReference", _octets),
+    9: ("recordingEntity", _dialled), 10: ("mscIncomingTKGP", _group), 22: ("seizureTime", octets),
+    23: ("answerTime", octets), 25: ("callDuration", integer), 32: ("callReference", octets),
+    38: ("networkCallReference", octets),
 }  # fmt: skip
 _MT: Final[_BerMembers] = {
     3: ("servedMSISDN", _dialled), 4: ("callingNumber", _dialled), 6: ("recordingEntity", _dialled),
-    7: ("mscIncomingTKGP", _group), 19: ("seizureTime", _octets), 20: ("answerTime", _octets),
-    22: ("callDuration", _integer), 29: ("callReference", _octets),
-    33: ("networkCallReference", _octets),
+    7: ("mscIncomingTKGP", _group), 19: ("seizureTime", octets), 20: ("answerTime", octets),
+    22: ("callDuration", integer), 29: ("callReference", octets),
+    33: ("networkCallReference", octets),
 }  # fmt: skip
 _GATEWAY: Final[_BerMembers] = {
     1: ("callingNumber", _dialled), 2: ("calledNumber", _dialled), 3: ("recordingEntity", _dialled),
-    4: ("mscIncomingTKGP", _group), 6: ("seizureTime", _octets), 7: ("answerTime", _octets),
-    9: ("callDuration", _integer), 13: ("callReference", _octets),
+    4: ("mscIncomingTKGP", _group), 6: ("seizureTime", octets), 7: ("answerTime", octets),
+    9: ("callDuration", integer), 13: ("callReference", octets),
 }  # fmt: skip
 _TRANSIT: Final[_BerMembers] = {
     1: ("recordingEntity", _dialled), 2: ("mscIncomingTKGP", _group),
     4: ("callingNumber", _dialled),
-    5: ("calledNumber", _dialled), 7: ("seizureTime", _octets), 8: ("answerTime", _octets),
-    10: ("callDuration", _integer), 14: ("callReference", _octets),
+    5: ("calledNumber", _dialled), 7: ("seizureTime", octets), 8: ("answerTime", octets),
+    10: ("callDuration", integer), 14: ("callReference", octets),
 }  # fmt: skip
 _BER_IMS: Final[_BerMembers] = {
-    2: ("sIP-Method", _chars), 5: ("session-Id", _chars),
+    2: ("sIP-Method", characters), 5: ("session-Id", characters),
     6: ("list-Of-Calling-Party-Address", _all_involved), 7: ("called-Party-Address", _ber_party),
-    9: ("serviceRequestTimeStamp", _octets), 10: ("serviceDeliveryStartTimeStamp", _octets),
+    9: ("serviceRequestTimeStamp", octets), 10: ("serviceDeliveryStartTimeStamp", octets),
     19: ("iMS-Charging-Identifier", _charging_id),
 }  # fmt: skip
 _BER_RECORDS: Final[Mapping[int, tuple[str, _BerMembers]]] = {
@@ -524,7 +532,7 @@ def _of_no_call(data: bytes, record: Element, what: str, number: int) -> NoCall:
 def _ber_kind(data: bytes, record: Element) -> int:
     for member in elements(data, record):
         if (member.kind, member.number) == (_CONTEXT, 0):
-            return _integer(data, member)
+            return integer(data, member)
     raise NoCall(RejectReason.MISSING_FIELD, "recordType missing: it says what a record is of")
 
 
@@ -563,9 +571,9 @@ def _tap(data: bytes, record: Element) -> dict[str, Any]:
         elif member.number == 16:
             found.setdefault("seizureTime", _tap_time(data, member))
         elif member.number == 45:
-            found.setdefault("callReference", _octets(data, member))
+            found.setdefault("callReference", octets(data, member))
         elif member.number == 223:
-            found.setdefault("callDuration", _integer(data, member))
+            found.setdefault("callDuration", integer(data, member))
     return {kind: found}
 
 
@@ -579,13 +587,13 @@ def _tap_members(data: bytes, record: Element, depth: int) -> Iterator[Element]:
 
 def _tap_party(data: bytes, element: Element) -> dict[str, str]:
     """Return a number of TAP3: BCD from left to right, international."""
-    digits = _ber_bytes(data, element).hex().partition("f")[0]
+    digits = plain_bytes(data, element).hex().partition("f")[0]
     return {"natureOfAddress": "international", "address": digits}
 
 
 def _tap_time(data: bytes, element: Element) -> str:
     """Return a local time of TAP3, `YYYYMMDDhhmmss`; the switch's zone counts."""
-    text = _chars(data, element)
+    text = characters(data, element)
     if len(text) != 14 or not text.isdigit():
         return text
     day = f"{text[:4]}-{text[4:6]}-{text[6:8]}"

@@ -60,7 +60,7 @@ def _digits_after(data: NDArray[np.uint8], at: int) -> int:
 
 
 @part
-def _uri_number(data: NDArray[np.uint8], start: int, end: int) -> int:
+def uri_number(data: NDArray[np.uint8], start: int, end: int) -> int:
     """Return where the `+` of `sip:+66...@...`, `sips:+66...;...` or `tel:+66...` is; -1: no such
     URI.
 
@@ -97,7 +97,7 @@ def _read_e164(
         start, size = item(starts, row), item(sizes, row)
         end = start + size
         if size > 1 and item(data, start) != _PLUS:
-            start = _uri_number(data, start, end)
+            start = uri_number(data, start, end)
             size = min(1 + _digits_after(data, start), end - start) if start >= 0 else 0
         low, high = np.uint64(0), np.uint64(0)
         good = 1 < size <= E164_DIGITS_MAX + 1

@@ -11,6 +11,7 @@ from stream.core.kernels.json_parts import (
     NOWHERE,
     QUOTE,
     Data,
+    digits_end,
     is_null,
     scalar_end,
     short_integer_end,
@@ -32,8 +33,10 @@ class FieldPlan(NamedTuple):
     `names` uint8[n * 64], each in 64 bytes; `name_sizes` int64[n]. `meanings` int64[nodes * n] is
     what a name means in an object: 0 nothing, k > 0 the object that is node k, k < 0 field -k - 1.
     Node 0 is the record; the last node is every object that is of no interest. Masks have a bit for
-    each name or field: `watched` names may stand only once in any object, `required` fields may
-    not be absent, `nullable` ones may be null. Nodes in `lists` may lie in an array, alone.
+    each name or field: `watched` names may stand only once in any object, of `choices` only one
+    may; `required` fields may not be absent, `nullable` ones may be null, `integers` may be digits
+    without quotation marks. Nodes in `lists` may lie in an array, alone, or as the first that
+    counts (`first_counts`).
     """
 
     names: NDArray[np.uint8]
@@ -44,6 +47,9 @@ class FieldPlan(NamedTuple):
     required: int
     nullable: int
     lists: int
+    choices: np.uint64
+    integers: int
+    first_counts: bool
 
 
 class FoundFields(NamedTuple):
@@ -60,7 +66,10 @@ class FoundFields(NamedTuple):
 
 _named: Any = types.NamedTuple  # untyped
 # Numba takes a writable array for a read-only one as an argument, but not inside a tuple.
-PLAN = _named((writes(U8), writes(I64), writes(I64), I64, U64, I64, I64, I64), FieldPlan)
+PLAN = _named(
+    (writes(U8), writes(I64), writes(I64), I64, U64, I64, I64, I64, U64, I64, types.boolean),
+    FieldPlan,
+)
 FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), FoundFields)
 
 
@@ -101,11 +110,16 @@ def value_end(
     """The place behind the string, number or word that begins here; where a field lies is noted.
 
     `field` is below 0 for a value that nobody wants. `NOWHERE` also for a field that is neither a
-    string without escapes nor, if it may be, null.
+    string without escapes nor, if it may be, null or digits.
     """
     if item(data, at) != QUOTE:
         if field >= 0 and not (is_null(data, at) and plan.nullable >> field & 1):
-            return NOWHERE
+            if plan.integers >> field & 1 == 0:
+                return NOWHERE
+            found.starts[field, row] = at
+            at = digits_end(data, at)
+            found.sizes[field, row] = at - found.starts[field, row] if at != NOWHERE else -1
+            return at
         behind: int = short_integer_end(data, at)
         return scalar_end(data, at, end) if behind == NOWHERE else behind
     first = at + 1

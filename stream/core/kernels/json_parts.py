@@ -18,6 +18,8 @@ QUOTE = ord('"')
 NOWHERE = -1
 """Instead of a place: this is no such part."""
 
+_DIGITS_MAX = 20
+"""Of an integer of 64 bits."""
 _ESCAPE = ord("\\")
 _U = ord("u")
 _SIMPLE_ESCAPES = sum(1 << (byte - 64) for byte in b"\\bfnrt")
@@ -69,6 +71,18 @@ def short_integer_end(data: Data, at: int) -> int:
     whole = size > 0 and (after == 44 or after | 32 == 125)  # , ] }
     # JSON knows no leading zero.
     return at + size if whole and (size == 1 or item(data, at) != 48) else NOWHERE
+
+
+@part
+def digits_end(data: Data, at: int) -> int:
+    """The place behind an integer of one to 20 digits, which is written with nothing else."""
+    first = at
+    while at - first <= _DIGITS_MAX and _is_digit(data, at):
+        at += 1
+    size, after = at - first, item(data, at)
+    # No fraction, no exponent, and JSON knows no leading zero.
+    whole = 0 < size <= _DIGITS_MAX and after != 46 and after | 32 != 101
+    return at if whole and (size == 1 or item(data, first) != 48) else NOWHERE
 
 
 @part

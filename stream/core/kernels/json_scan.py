@@ -104,6 +104,8 @@ def _read_key(
         meaning = item(plan.meanings, item(open_.nodes, depth) * len(plan.name_sizes) + name)
         bit = np.uint64(1) << np.uint64(name)
         if meaning != 0 or plan.watched & bit:
+            if plan.choices & bit:
+                bit = plan.choices
             if item(open_.seen, depth) & bit:
                 return NOWHERE, 0
             open_.seen[depth] |= bit
@@ -132,7 +134,9 @@ def _read_item(at: int, first: bool, depth: int, plan: FieldPlan, open_: _Open) 
     node = item(open_.nodes, depth)
     if node == plan.nodes - 1:
         return at, 0
-    # Which of several objects counts is not for the scan to say.
+    # Which of several objects counts is not for the scan to say, unless it is always the first.
+    if not first and plan.first_counts:
+        return at, 0
     return (at, node) if first else (NOWHERE, 0)
 
 
@@ -185,6 +189,8 @@ def _read(
             if at == NOWHERE:
                 return NOWHERE
             if field >= 0:
+                if present >> field & 1:  # under two names
+                    return NOWHERE
                 present |= 1 << field
             _keep_value(values, count, start, at, field)
             count += 1

@@ -12,6 +12,9 @@ DEPTH_MAX: Final = 16
 """Records are eight deep."""
 _TAG_BYTES_MAX: Final = 4
 _LENGTH_BYTES_MAX: Final = 4
+_MEMBER_BYTES_MAX: Final = 4096
+_TBCD_DIGITS: Final = "0123456789*#abc"
+_FILLER: Final = 15
 
 
 class Element(NamedTuple):
@@ -121,6 +124,44 @@ def whole_element(data: bytes) -> Element:
     if data[element.behind :].strip(b"\0\xff"):
         raise Damaged(f"{len(data) - element.behind} bytes stand behind the record")
     return element
+
+
+def plain_bytes(data: bytes, element: Element) -> bytes:
+    """Return the content of a plain member: an id, a number or a URI. Raises Damaged."""
+    if element.is_constructed:
+        raise Damaged(f"member {element.number} is made of elements, and has to be plain")
+    if element.end - element.start > _MEMBER_BYTES_MAX:
+        raise Damaged(f"member {element.number} has more than {_MEMBER_BYTES_MAX} bytes")
+    return data[element.start : element.end]
+
+
+def integer(data: bytes, element: Element) -> int:
+    """Return a member that is a number. Raises Damaged."""
+    content = plain_bytes(data, element)
+    if not 0 < len(content) <= 8:
+        raise Damaged(f"member {element.number} is no number")
+    return int.from_bytes(content, signed=True)
+
+
+def octets(data: bytes, element: Element) -> str:
+    """Return a member in hexadecimal digits. Raises Damaged."""
+    return plain_bytes(data, element).hex()
+
+
+def characters(data: bytes, element: Element) -> str:
+    """Return a member that is text. Raises Damaged."""
+    return plain_bytes(data, element).decode("utf-8", "backslashreplace")
+
+
+def tbcd_digits(content: bytes) -> str:
+    """Return the digits of a TBCD string: the first of each byte stands in its lower half."""
+    halves = (half for byte in content for half in (byte & 15, byte >> 4))
+    found = []
+    for half in halves:
+        if half == _FILLER:
+            break
+        found.append(_TBCD_DIGITS[half])
+    return "".join(found)
 
 
 class FileUnit(NamedTuple):

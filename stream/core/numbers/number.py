@@ -294,6 +294,13 @@ def parse_texts(
     kinds[none] = Kind.ANONYMOUS
     other_texts = dict.fromkeys(none.tolist(), parse(None, None).text)
     left = np.flatnonzero(kinds == Kind.INVALID)
+    asked = _asked(texts, left, region_of, prefix_of)
+    known = _KNOWN.setdefault(read, {})
+    remembered = np.array([known.get(one, b"") for one in asked], "S16")
+    is_known = remembered != b""
+    e164[left], kinds[left] = remembered, is_known
+    unknown = np.flatnonzero(~is_known)
+    left = left[unknown]
     data: memoryview = texts.data.data
     others: dict[int, str | None] = {
         row: str(data[start : start + size], "ascii")
@@ -310,9 +317,43 @@ def parse_texts(
         read,
     )
     e164[rows], kinds[rows] = found.e164, found.kinds
+    _remember(known, [asked[place] for place in unknown.tolist()], found)
     # The column has no text in these rows, so above they were taken for withheld numbers.
     for row in odd:
         other_texts.pop(row, None)
     other_texts.update((rows.item(index), text) for index, text in found.other_texts.items())
     disguised = {rows.item(index) for index in found.disguised}
     return Numbers(e164, kinds, other_texts, disguised=disguised)
+
+
+_Asked = tuple[bytes, str | None, str]
+"""A text of at most 16 bytes, b"" for a longer one; its region and its prefix."""
+_KNOWN: Final[dict[ReadNumber, dict[_Asked, bytes]]] = {}
+"""Texts that were read as E.164: many switches write all their numbers without `+`."""
+_TEXT_BYTES: Final = 16
+
+
+def _asked(
+    texts: Texts,
+    rows: NDArray[np.int64],
+    region_of: Callable[[int], str | None],
+    prefix_of: Callable[[int], str] | None,
+) -> list[_Asked]:
+    sizes = texts.sizes[rows]
+    kept = np.where(sizes <= _TEXT_BYTES, sizes, 0)
+    windows = np.lib.stride_tricks.sliding_window_view(texts.data, _TEXT_BYTES)[texts.starts[rows]]
+    windows[np.arange(_TEXT_BYTES) >= kept[:, None]] = 0
+    said = windows.view(f"S{_TEXT_BYTES}").ravel().tolist()
+    return [
+        (text, region_of(row), prefix_of(row) if prefix_of else "")
+        for text, row in zip(said, rows.tolist(), strict=True)
+    ]
+
+
+def _remember(known: dict[_Asked, bytes], asked: Sequence[_Asked], found: Numbers) -> None:
+    """Keep what was read as E.164 and hides nothing; `found` may have more rows than `asked`."""
+    if len(known) + len(asked) > CACHE_SIZE:
+        known.clear()
+    for place, (one, e164) in enumerate(zip(asked, found.e164.tolist(), strict=False)):
+        if e164 and one[0] and place not in found.disguised:
+            known[one] = e164

@@ -2,20 +2,26 @@
 
 import mmap
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from stream.calls.call_batch import FIELDS, SIGNED
+from stream.calls.decode import decode
+from stream.calls.dialects.dialect import FieldLayout
 from stream.calls.dialects.json_form import DEPTH_MAX
 from stream.calls.key_fields import cell_plan_of, plan_of
 from stream.core import kernels
 from stream.core.model.byte_strings import PADDING, Texts
+from stream.core.numbers.caller_readings import read_caller
 from stream.core.numbers.e164 import is_canonical
 from stream.core.numbers.number import _USUAL_URI
+from stream.kafka.batch import Partition, Segment
 from tests.fuzz.csv_records import mutants as csv_mutants
 from tests.fuzz.json_records import mutants
-from tests.fuzz.scan import CSV_DIALECTS, DIALECTS, SETTINGS, compare, decoded
+from tests.fuzz.scan import ALL, CSV_DIALECTS, DIALECTS, SETTINGS, TRUNKS, compare, decoded
+from tests.support.builders import raw_of
 from tests.support.guarded_memory import guarded
 
 pytestmark = pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
@@ -81,6 +87,67 @@ LEFT_CHANNELS = {
     "no id of the call": ('"c-1"', '""'),
     "an encoded id": ("c-1", "c%2D1"),
     "an encoded verstat": ('"uuid"', '"sip_verstat":"TN%20","uuid"'),
+}
+
+
+CHARGING = (
+    '{"@timestamp":"t","Bx_moCall":{"servedMSISDN":"66812345678","callingNumber":{"ton":1,"digits":'
+    '"447700900101"},"calledNumber":{"natureOfAddress":"national","address":"0812345678"},'
+    '"recordingEntity":{"address":66810000000},"mscIncomingTKGP":{"tkgpNumber":7},'
+    '"callReference":729081236,"x":[{"Bx_mtCall":1}]}}'
+)
+IMS = (
+    '{"Bx_as":{"sIP-Method":"INVITE","list-Of-Calling-Party-Address":[{"sIP-URI":'
+    '"sip:+447700900101@ims.example"},{"tEL-URI":"tel:+1"},7],"called-Party-Address":'
+    '{"tEL-URI":"tel:0812345678;phone-context=+66"},"iMS-Charging-Identifier":"icid-1"}}'
+)
+IN_PARTS = {
+    "as the sample": (CHARGING, "", "", ("66810000000/729081236", "+447700900101", "0812345678")),
+    "an id of the network": (
+        CHARGING, '"x"', '"networkCallReference":18446744073709551615,"x"',
+        ("18446744073709551615", "+447700900101", "0812345678"),
+    ),
+    "no exchange": (
+        CHARGING, '"address":66810000000', '"address":null',
+        ("729081236", "+447700900101", "0812345678"),
+    ),
+    "the served number calls": (
+        CHARGING, '"447700900101"', "null", ("66810000000/729081236", "+66812345678", "0812345678")
+    ),
+    "a national caller": (
+        CHARGING, '"ton":1', '"ton":"2"', ("66810000000/729081236", "447700900101", "0812345678")
+    ),
+    "an international number that has signs": (
+        CHARGING, '"447700900101"', '"+4477"', ("66810000000/729081236", "+4477", "0812345678")
+    ),
+    "to the served number": (
+        CHARGING, "Bx_moCall", "mtCallRecord",
+        ("66810000000/729081236", "+447700900101", "+66812345678"),
+    ),
+    "an IMS node": (
+        IMS, "", "",
+        ("icid-1", "sip:+447700900101@ims.example", "tel:0812345678;phone-context=+66"),
+    ),
+}  # fmt: skip
+NOT_IN_PARTS = {
+    "two records": (CHARGING, '"@timestamp":"t"', '"moCallRecord":{}'),
+    "a record of no call in front": (CHARGING, '"@timestamp":"t"', '"moSMSRecord":null'),
+    "a record of no call": (CHARGING, "Bx_moCall", "Bx_moSMS"),
+    "digits twice": (CHARGING, '"ton":1', '"ton":1,"address":"447700900102"'),
+    "two types of number": (CHARGING, '"ton":1', '"ton":1,"natureOfAddress":2'),
+    "a number that is a text": (CHARGING, '{"address":66810000000}', '"66810000000"'),
+    "a fraction": (CHARGING, "729081236", "7290812.36"),
+    "a negative number": (CHARGING, "729081236", "-729081236"),
+    "a long integer": (CHARGING, "729081236", "9" * 30),
+    "a leading zero": (CHARGING, "729081236", "07"),
+    "no id": (CHARGING, '"callReference"', '"y"'),
+    "no called number": (CHARGING, '"calledNumber"', '"y"'),
+    "another method": (CHARGING, '"x"', '"sIP-Method":"BYE","x"'),
+    "a name before the number": (IMS, "sip:+447700900101@", "sip:alice@"),
+    "nothing before the number": (IMS, '{"sIP-URI":"sip:+447700900101@ims.example"}', "{}"),
+    "two URIs of one party": (IMS, '"tel:0812345678', '"tel:0812345678","sIP-URI":"sip:a@b'),
+    "a number without a scheme": (IMS, '{"tEL-URI":"tel:08', '{"iSDN-E164":"66812345678","y":"08'),
+    "an id of the exchange": (IMS, '"sIP-Method"', '"callReference":7,"sIP-Method"'),
 }
 
 
@@ -151,6 +218,48 @@ def test_a_channel_that_says_its_parties_elsewhere_is_left(change):
     batch = decoded(values, "freeswitch")
     assert odd_calls(batch) == [2] * (len(batch) == 4)
     compare(values, "freeswitch")
+
+
+@pytest.mark.parametrize(("record", "old", "new", "told"), IN_PARTS.values(), ids=IN_PARTS)
+def test_fields_in_parts_are_written_together(record, old, new, told):
+    """A number gets its `+` by its type, an id its exchange; other dialects are beside them."""
+    text = record.replace(old, new, 1).encode()
+    batch = decoded([text] * 3, "3gpp")
+    assert (len(batch), odd_calls(batch)) == (3, [])
+    for one in batch.key_fields:
+        assert (one.call_id, one.caller, one.callee) == told
+        assert one.trunk == (None if record is IMS else "7")
+    compare([text] * 3, "3gpp")
+
+
+@pytest.mark.parametrize(("record", "old", "new"), NOT_IN_PARTS.values(), ids=NOT_IN_PARTS)
+def test_parts_that_are_unusual_are_left(record, old, new):
+    """The fallback decoder says whether it is a call, beside records whose shape is known."""
+    odd = record.replace(old, new, 1)
+    assert odd != record
+    values = [each.encode() for each in (record, record, odd, record)]
+    batch = decoded(values, "3gpp")
+    assert odd_calls(batch) == [2] * (len(batch) == 4)
+    compare(values, "3gpp")
+
+
+def test_a_batch_may_have_fields_in_parts_and_others():
+    """Topics of two dialects in one batch, and records that are left: each has its own fields."""
+    values = [f"{{{CALL}}}", CHARGING, '{"call_id":"é","caller":null,"callee":null}', IMS, "{}"]
+    raw = raw_of(*(value.encode() for value in values))
+    topics = ("calls", "charging", "calls", "charging", "charging")
+    segments = tuple(Segment(Partition(topic, 0), row, row + 1) for row, topic in enumerate(topics))
+    batch = decode(
+        replace(raw, segments=segments), {"calls": ALL["ringfence"], "charging": ALL["3gpp"]},
+        TRUNKS, SETTINGS,
+    )  # fmt: skip
+    assert batch.rows.tolist() == [0, 1, 2, 3]
+    assert odd_calls(batch) == [2]
+    assert [one.call_id for one in batch.key_fields] == [
+        "c", "66810000000/729081236", "é", "icid-1",
+    ]  # fmt: skip
+    assert batch.key_fields[0].caller == "+66812345678"
+    assert batch.callers.e164.tolist() == [b"+66812345678", b"+447700900101", b"", b"+447700900101"]
 
 
 @pytest.mark.parametrize("dialect", CSV_DIALECTS)
@@ -315,6 +424,42 @@ def test_numbers_are_read_from_the_bytes_as_from_the_text():
         assert (written, kind) == ((number.encode(), 1) if good else (b"", 0)), text
 
 
+def test_a_text_that_is_remembered_is_read_as_the_first_time(monkeypatch):
+    """By its text, country and prefix; one that hides a number, or is none, is read each time."""
+    from stream.core.numbers import number
+
+    monkeypatch.setattr(number, "_KNOWN", {})
+    monkeypatch.setattr(number, "CACHE_SIZE", 40)
+    said = [*(text for text in number_texts(6, 300) if text), "0812345678", "abc0812345678"]
+    texts = Texts.of([text.encode() for text in said])
+    regions = ("TH", "GB", None)
+    for turn in range(3):
+
+        def region_of(row: int, turn: int = turn) -> str | None:
+            return regions[(row + turn) % 3]
+
+        def prefix_of(row: int) -> str:
+            return "009" if row % 2 else ""
+
+        for read in (number.parse, read_caller):
+            found = number.parse_texts(texts, {}, region_of, prefix_of, read)
+            alone = number.parse_many(said, region_of, prefix_of, read)
+            assert found.e164.tolist() == alone.e164.tolist()
+            assert found.kinds.tolist() == alone.kinds.tolist()
+            assert (found.other_texts, found.disguised) == (alone.other_texts, alone.disguised)
+    assert all(len(known) <= 40 + len(said) for known in number._KNOWN.values())
+    asked: list[object] = []
+
+    def read_noted(text: str | None, region: str | None, prefix: str) -> number.Number:
+        asked.append((text, region, prefix))
+        return number.parse(text, region, prefix)
+
+    one = Texts.of([b"0812345678", b"abc"])
+    for _ in range(2):
+        number.parse_texts(one, {}, lambda _: "TH", None, read_noted)
+    assert asked == [("0812345678", "TH", ""), ("abc", "TH", ""), ("abc", "TH", "")]
+
+
 def test_numbers_are_read_without_a_byte_behind_the_padding():
     """Each text ends where the memory ends, but for the padding."""
     from stream.core.kernels.e164_text import read_e164
@@ -328,6 +473,31 @@ def test_numbers_are_read_without_a_byte_behind_the_padding():
         texts = Texts(memory, np.array([start]), np.array([size]))
         alone = read_e164(Texts.of([(text or "").encode()]))
         assert read_e164(texts)[0].tolist() == alone[0].tolist()
+
+
+def test_no_number_is_written_behind_its_room():
+    """A record that has no room for its fields is left, and not a byte behind the end changes."""
+    from stream.core.kernels.charging_fields import PartRows, write_fields
+    from stream.core.kernels.json_fields import FoundFields
+    from stream.core.kernels.json_scan import scan
+
+    texts = Texts.of([CHARGING.encode()] * 4)
+    layout = ALL["3gpp"].layout
+    plan = plan_of(layout) if isinstance(layout, FieldLayout) else None
+    assert plan is not None
+    for room in range(0, 400, 3):
+        found = FoundFields(
+            np.zeros((15, 4), np.int64), np.full((15, 4), -1), np.zeros(4, np.uint8)
+        )
+        assert scan(texts, 0, 4, plan, 2_000, 1_000, found) == 0
+        memory = guarded(mmap.PAGESIZE)
+        out = memory[len(memory) - room - PADDING :]
+        end = write_fields(texts.data, found, 0, 4, 5, PartRows(*range(5, 15)), out, 0)
+        assert end <= room
+        odd = found.odd.tolist()
+        assert odd == sorted(odd), "those that come first have room"
+        assert (sum(odd) < 4) == (end > 0)
+    assert odd == [0] * 4
 
 
 def test_columns_may_be_views():

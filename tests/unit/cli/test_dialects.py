@@ -38,7 +38,7 @@ def test_ls_says_how_each_is_decoded(dialects):
     assert code == 0
     assert rows.keys() == KNOWN.keys()
     assert {name for name, row in rows.items() if row["decoded"] == "record"} == {
-        "freeswitch-xml", "asterisk-ami-text", "asterisk-cel", "freepbx", "radius", "kazoo", "3gpp",
+        "freeswitch-xml", "asterisk-ami-text", "asterisk-cel", "freepbx", "radius", "kazoo",
         "3gpp-ber", "cucm", "broadworks", "avaya-ipo", "sansay", "ribbon",
     }  # fmt: skip
     assert rows["ringfence"]["topics"] == ["calls"]
