@@ -4,6 +4,9 @@ mutmut changes one thing in a function at a time: a comparison, a number, an arg
 fail each time. What mypy refuses counts for neither side: such a change could not land. Without a
 subject those are tried whose modules differ from main.
 
+A subject's figures are kept for the page "How we know", also those of a sample that was drawn, with
+its seed. Those of `--like`, for work on a few survivors, are not.
+
 Ends with 1 where a mutant survives that `explained.toml` does not name.
 """
 
@@ -14,21 +17,30 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tests.mutation.subjects import SUBJECTS, Mutant, Subject, explanations, mutants_of
 from tests.support.figures import ROOT, record
 
 FOLDER = ROOT / "build" / "mutants"
 """Where mutmut works; it copies the tree into `mutants` below, and keeps results there."""
+FORKS = Path(__file__).with_name("forks.py")
+CACHES = ROOT / "build" / "mutants-caches"
+"""Of mypy, Numba and Hypothesis; they outlive the folder, as to fill them takes minutes of CPU."""
 NEEDED = ("stream", "tests", "config", "deploy")
 # Of the project's settings for mypy: mutmut's own wrappers have comments without a code, and a
 # mutant's copy of `__init__` defines each attribute again.
-_MYPY = ("--output=json", "--follow-imports=silent", "--no-warn-unused-ignores")
+_MYPY = (
+    *("--output=json", "--follow-imports=silent", "--no-warn-unused-ignores"),
+    f"--cache-dir={CACHES / 'mypy'}",
+)
 _WRAPPED = ("ignore-without-code", "no-redef")
 _KILLED = ("killed", "timeout", "segfault")
 _REFUSED = "caught by type check"
+_LEFT_OUT = "skipped"
+_SETTLED = {*_KILLED, _REFUSED, _LEFT_OUT}
 
 
 def main() -> int:
@@ -37,20 +49,31 @@ def main() -> int:
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], metavar="SUBJECT")
     parser.add_argument("--all", action="store_true", help=f"all of {', '.join(SUBJECTS)}")
     parser.add_argument("--children", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--results", action="store_true", help="only read what the last run left")
+    parser.add_argument("--sample", type=int, help="try only so many of a subject, drawn by chance")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--like", default="", help="try only those with this in their names")
     given = parser.parse_args()
     names = list(SUBJECTS) if given.all else given.subjects or changed()
     if not names:
         print("no module that decides differs from main; --all tries all of them")
         return 0
-    wanted = {name: SUBJECTS[name] for name in names}
-    if not given.results:
-        prepare(wanted.values())
-        words = [sys.executable, "-m", "mutmut", "run", "--max-children", str(given.children)]
+    # -P: the folder of this package is not the first to import from.
+    words = [sys.executable, "-P", str(FORKS), f"--children={given.children}"]
+    words += [f"--seed={given.seed}", f"--like={given.like}"]
+    words += [] if given.sample is None else [f"--sample={given.sample}"]
+    survivors = 0
+    for name in names:
+        prepare(SUBJECTS[name])
         if code := subprocess.run(words, cwd=FOLDER, check=False).returncode:
             return code
-    left = [one for name, subject in wanted.items() for one in told(name, subject)]
-    return 1 if left else 0
+        results = Results.of(SUBJECTS[name])
+        for status, mutant in results.left:
+            print(f"{status}: {mutant}")
+        if not given.like:
+            record("mutants", results.figures(given.seed), name)
+        print(f"{name}: {results}")
+        survivors += len(results.left)
+    return 1 if survivors else 0
 
 
 def changed() -> list[str]:
@@ -61,26 +84,27 @@ def changed() -> list[str]:
     return [name for name, one in SUBJECTS.items() if files & {str(path) for path in one.files()}]
 
 
-def prepare(subjects: Iterable[Subject]) -> None:
-    """Lay out a folder for mutmut: the tree by links, its settings, and the compiled kernels."""
+def prepare(subject: Subject) -> None:
+    """Lay out a folder for mutmut: the tree by links, its settings, and the caches."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    kernels = FOLDER / "mutants" / "state" / "kernels"
-    kernels.parent.mkdir(parents=True)
+    (FOLDER / "mutants").mkdir(parents=True)
     for name in NEEDED:
         (FOLDER / name).symlink_to(ROOT / name)
-    if (ROOT / "state" / "kernels").exists():
-        shutil.copytree(ROOT / "state" / "kernels", kernels)
-    (FOLDER / "pyproject.toml").write_text(_settings(list(subjects)))
+    # Hypothesis keeps the constants of each module there, and Numba the kernels of this folder.
+    for name in ("state", ".hypothesis"):
+        (CACHES / name).mkdir(parents=True, exist_ok=True)
+        (FOLDER / "mutants" / name).symlink_to(CACHES / name)
+    (FOLDER / "pyproject.toml").write_text(_settings(subject))
 
 
-def _settings(subjects: list[Subject]) -> str:
+def _settings(subject: Subject) -> str:
     """Return the project's settings, with modules, tests and mypy's command in those of mutmut."""
     text = (ROOT / "pyproject.toml").read_text()
-    files = [str(path) for subject in subjects for path in subject.files()]
+    files = [str(path) for path in subject.files()]
     disabled = [f"--disable-error-code={code}" for code in _WRAPPED]
     lines = {
         "only_mutate": files,
-        "pytest_add_cli_args_test_selection": sorted({t for s in subjects for t in s.tests()}),
+        "pytest_add_cli_args_test_selection": subject.tests(),
         "type_check_command": [sys.executable, "-m", "mypy", *_MYPY, *disabled, *files],
     }
     held = "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
@@ -89,27 +113,61 @@ def _settings(subjects: list[Subject]) -> str:
     return text.replace("[tool.mutmut]\n", f"[tool.mutmut]\n{held}")
 
 
-def told(name: str, subject: Subject) -> Iterator[Mutant]:
-    """Keep the subject's figures; print and yield the mutants that survived without a reason."""
-    known, counts = explanations(), Counter[str]()
-    for path in subject.files():
-        statuses = _statuses(path)
-        for mutant in mutants_of(path) if statuses else ():
-            status = statuses[mutant.name]
-            if status in _KILLED or status == _REFUSED:
-                counts["refused" if status == _REFUSED else "killed"] += 1
-            elif mutant.key in known:
-                counts["explained"] += 1
-            else:
+@dataclass(frozen=True, slots=True)
+class Results:
+    """How many mutants of a subject ended how, by status; `left` survived without a reason."""
+
+    counts: Counter[str]
+    left: list[tuple[str, Mutant]]
+
+    @classmethod
+    def of(cls, subject: Subject) -> Self:
+        """Read what mutmut's files say."""
+        known, counts = explanations(), Counter[str]()
+        left = []
+        for path in subject.files():
+            statuses = _statuses(path)
+            for mutant in mutants_of(path) if statuses else ():
+                status = statuses[mutant.name]
+                if status not in _SETTLED and mutant.key in known:
+                    status = "explained"
+                elif status not in _SETTLED:
+                    left.append((status, mutant))
                 counts[status] += 1
-                print(f"{status}: {mutant}")
-                yield mutant
-    tried = counts.total() - counts["refused"]
-    killed = {"killed": counts["killed"], "killed_percent": 100 * counts["killed"] / max(tried, 1)}
-    rest = {"mutants": tried, "refused": counts["refused"], "explained": counts["explained"]}
-    left = tried - counts["killed"] - counts["explained"]
-    record("mutants", {**killed, **rest, "unexplained": left}, name)
-    print(f"{name}: {counts['killed']} of {tried} killed, {killed['killed_percent']:.1f} %")
+        return cls(counts, left)
+
+    @property
+    def made(self) -> int:
+        """How many mypy lets pass."""
+        return self.counts.total() - self.counts[_REFUSED]
+
+    @property
+    def tried(self) -> int:
+        """How many of them were drawn."""
+        return self.made - self.counts[_LEFT_OUT]
+
+    @property
+    def killed(self) -> int:
+        """How many a test noticed, also by an end of the process or of its time."""
+        return sum(self.counts[status] for status in _KILLED)
+
+    def figures(self, seed: int) -> dict[str, object]:
+        """Return the figures that are kept."""
+        return {
+            "mutants": self.tried,
+            "made": self.made,
+            "drawn": "all" if self.tried == self.made else f"drawn with seed {seed}",
+            "refused": self.counts[_REFUSED],
+            "killed": self.killed,
+            "killed_percent": 100 * self.killed / max(self.tried, 1),
+            "explained": self.counts["explained"],
+            "unexplained": len(self.left),
+            "timeouts": self.counts["timeout"],
+        }
+
+    def __str__(self) -> str:
+        rest = f"{self.counts['explained']} explained, {self.counts['timeout']} by their time"
+        return f"{self.killed} killed of {self.tried} tried of {self.made}; {rest}"
 
 
 def _statuses(path: Path) -> dict[str, str]:
