@@ -1,5 +1,6 @@
 """Play seeds: `python -m tests.simulation [--first N] [--seeds N] [--seconds S] [--kind KIND]`.
 
+`--longer 100` plays a quarter of an hour of each, with rests between few faults.
 Prints the timeline of the first seed that breaks, with the fewest kinds of fault that break it, and
 ends with 1. Else prints a hash of all that happened. Runs with PYTHONHASHSEED=0: a seed is the same
 history in every process. `--search` changes plans that reached states which no other had reached.
@@ -29,6 +30,7 @@ def main() -> int:
     parser.add_argument("--kind", default="", help="only seeds with this fault or side")
     parser.add_argument("--with", dest="asked_for", action="append", help="this kind as well")
     parser.add_argument("--plan", default="", help="one plan by its name, as a search prints it")
+    parser.add_argument("--longer", type=int, default=1, help="so many times as long, with rests")
     parser.add_argument("--search", action="store_true", help="change plans that found new states")
     parser.add_argument("--kernels", type=Path, default=Path("state/kernels"), help="their folder")
     parser.add_argument("--whole", action="store_true", help="do not reduce a seed that breaks")
@@ -46,7 +48,8 @@ def main() -> int:
     traces, states = hashlib.blake2b(digest_size=8), set[object]()
     found: list[Plan] = []
     print(f"first seed {options.plan or options.first}", flush=True)
-    for plan in _plans(options, found):
+    for drawn in _plans(options, found):
+        plan = drawn.longer(options.longer) if options.longer > 1 else drawn
         if time.process_time() - began_s > options.seconds:
             break
         try:
@@ -54,13 +57,14 @@ def main() -> int:
         except Broken as broken:
             record("simulation", _figures(options.first, seeds, virtual_s, broken=1))
             print(broken if options.whole else timeline(reduced(plan)))
-            print(f"seed {plan.name} breaks: python -m tests.simulation --plan {plan.name}")
+            again = f"--plan {plan.name}" + (f" --longer {plan.times}" if plan.times > 1 else "")
+            print(f"seed {plan.name} breaks: python -m tests.simulation {again}")
             return 1
         seeds, virtual_s = seeds + 1, virtual_s + result.past_s
         traces.update(result.trace.encode())
         if not result.states <= states:
             states |= result.states
-            found.append(plan)
+            found.append(drawn)
     took_s = time.process_time() - began_s
     print(f"{seeds} seeds, {virtual_s:.0f} virtual seconds in {took_s:.0f} s, {len(states)} states")
     print(f"trace {traces.hexdigest()}")

@@ -26,8 +26,9 @@ _TURNS_MAX = 50_000
 """Turns within one virtual second. A loop that takes more waits for something that never comes."""
 _TICK_S = 1e-9
 """The least by which time moves from one wait to the next."""
-_ALL_TURNS_MAX = 500_000
-"""Turns of a history, which takes some 20,000: more are a storm, of restarts or of questions."""
+_ALL_TURNS_MAX, _TURNS_S = 500_000, 300
+"""Turns of a history, which takes some 20,000, and of each second that it is longer than that:
+more are a storm, of restarts or of questions."""
 
 PROCESS: ContextVar["Process | None"] = ContextVar("process", default=None)
 """The process whose code runs now. Tasks, timers and connections inherit it from their maker."""
@@ -98,6 +99,7 @@ class Process:
     ends: dict[Callable[[bool], None], None] = field(default_factory=dict)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
     _waiting: list[asyncio.Handle] = field(default_factory=list)
+    _tasks_max: int = 1000
 
     def __post_init__(self) -> None:
         self.loop.processes.append(self)
@@ -111,6 +113,13 @@ class Process:
     def run(self, job: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Start a task of this process."""
         return self.loop.create_task(job, name=self.name, context=self.context())
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task until it is done, or the history is over."""
+        self.tasks.append(task)
+        if len(self.tasks) > self._tasks_max:
+            self.tasks = [one for one in self.tasks if not one.done()]
+            self._tasks_max = 2 * len(self.tasks) + 1000
 
     def kill(self, *, reset: bool = True) -> None:
         """End it between two callbacks; no line of its code runs any more, no `finally` either."""
@@ -275,7 +284,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context = more.get("context")
         process = (context or copy_context()).get(PROCESS)
         if process is not None:
-            process.tasks.append(task)
+            process.keep(task)
         return task
 
     def _failed(self, loop: Any, context: dict[str, Any]) -> None:
@@ -325,8 +334,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._turns, self._since_s = 0, self._now
         if self.past_s > _LONGEST_S:
             raise Deadlock(f"nothing has ended it within {_LONGEST_S:g} s")
-        if self._all_turns > _ALL_TURNS_MAX:
-            raise Livelock(f"{_ALL_TURNS_MAX} turns in {self.past_s:.0f} s")
+        if self._all_turns > _ALL_TURNS_MAX + _TURNS_S * self.past_s:
+            raise Livelock(f"{self._all_turns} turns in {self.past_s:.0f} s")
         if self._turns > _TURNS_MAX:
             raise Livelock(f"{_TURNS_MAX} turns within a second, at {self.past_s:.3f} s")
 

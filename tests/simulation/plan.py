@@ -7,12 +7,13 @@ histories have one kind alone and often, which a mixture of all would drown.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from random import Random
+from typing import TypeVar
 
 from tests.simulation.doors import DoorPlan
 from tests.simulation.kafka.cluster import Pace
-from tests.simulation.listing import ListPlan
+from tests.simulation.listing import ListFaults, ListPlan
 from tests.simulation.network import Weather
-from tests.simulation.sinking import SinkPlan
+from tests.simulation.sinking import SinkFaults, SinkPlan
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,14 @@ DRAWN_APART = ("broker_disk",)
 """Kinds that came later: other seeds stay the histories that they were."""
 
 
+F = TypeVar("F", Swarm, ListFaults, SinkFaults)
+
+
+def _rarer(faults: F, times: float) -> F:
+    """Return faults with so many times the time between two of a kind."""
+    return replace(faults, **{kind: getattr(faults, kind) * times for kind in faults.kinds})
+
+
 @dataclass(frozen=True)
 class Plan:
     """All that a seed draws before a history begins."""
@@ -90,6 +99,8 @@ class Plan:
     """None: nobody asks by HTTP or SIP."""
     changes: tuple[int, ...] = ()
     """The numbers of its changes, one after the other, since it was drawn."""
+    times: int = 1
+    """As many times as long as drawn."""
 
     @classmethod
     def called(cls, name: str, asked_for: Sequence[str] = ()) -> "Plan":
@@ -160,6 +171,25 @@ class Plan:
         doors = self.doors if self.lists is not None else None  # they follow a list store
         return replace(self, swarm=replace(self.swarm, **without), doors=doors)
 
+    def longer(self, times: int) -> "Plan":
+        """Return it `times` as long, with five times the faults and ten times the calls.
+
+        Between them are times of rest, with all that happens in those: sessions and connections
+        that idle, questions asked again, and calls that no fault excuses.
+        """
+        rarer = times / 5
+        lists, sinks = self.lists, self.sinks
+        return replace(
+            self,
+            swarm=_rarer(self.swarm, rarer),
+            faults_s=self.faults_s * times,
+            batches=self.batches * 10,
+            lists=lists
+            and replace(lists, faults=_rarer(lists.faults, rarer), changes=lists.changes * 10),
+            sinks=sinks and replace(sinks, faults=_rarer(sinks.faults, rarer)),
+            times=times,
+        )
+
     @property
     def kinds(self) -> list[str]:
         """Names of the kinds of fault that there are."""
@@ -190,4 +220,5 @@ class Plan:
         if self.doors is not None:
             lists += ", doors"
         kinds = ", ".join(self.kinds) or "no faults"
-        return f"seed {self.name}: {self.workers} workers, {delivery}, {lists}: {kinds}"
+        longer = f", {self.times} times as long" if self.times > 1 else ""
+        return f"seed {self.name}{longer}: {self.workers} workers, {delivery}, {lists}: {kinds}"

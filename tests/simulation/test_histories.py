@@ -56,6 +56,16 @@ def test_a_plan_is_its_seeds():
     assert Plan.of(5) == Plan.of(5) != Plan.of(6)
 
 
+def test_a_longer_plan_has_rests():
+    """Faults are rarer by more than there is more time; what a seed drew stays the same else."""
+    plan = Plan.of(2)
+    longer = plan.longer(100)
+    assert (longer.faults_s, longer.batches) == (100 * plan.faults_s, 10 * plan.batches)
+    assert longer.kinds == plan.kinds
+    assert longer.swarm.leader_move == 20 * plan.swarm.leader_move > 0
+    assert "100 times as long" in str(longer)
+
+
 def judged(changes: dict[str, str], *, exactly_once: bool = False) -> tuple[Reference, str]:
     """A reference with a call and with what is none; what it says of a changed decision."""
     held = Reference(frozenset({"+447700900100"}), exactly_once)
