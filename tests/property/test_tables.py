@@ -1,5 +1,6 @@
 """Tables made from other tables are those that would be made of all filters."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -73,6 +74,28 @@ def test_a_damaged_table_is_no_base_for_another(tmp_path):
     path.write_bytes(data)
     made = table_for(tmp_path / "a", lists_of(20, 21, 30))
     assert np.array_equal(made, table_for(tmp_path / "b", lists_of(20, 21, 30)))
+
+
+def test_a_table_is_made_again_where_a_bit_flipped(tmp_path, monkeypatch):
+    """Every byte is compared at each start; also where an older version wrote the label."""
+    same = lists_of(20, 21, 22)
+    table_for(tmp_path, same)
+    (path,) = (tmp_path / "tables").glob("*.table")
+    (label,) = (tmp_path / "tables").glob("*.json")
+    data = bytearray(path.read_bytes())
+    old = re.sub(rb',"crc32c":\d+', b"", label.read_bytes())
+    assert old != label.read_bytes()
+    for written in (label.read_bytes(), old):
+        label.write_bytes(written)
+        data[1000] ^= 1
+        path.write_bytes(data)
+        made = table_for(tmp_path, same)
+        assert np.array_equal(made, table_for(tmp_path / "b", same))
+    monkeypatch.setattr(table_cache, "_make", None)  # who makes one fails
+    for written in (old, label.read_bytes()):
+        label.write_bytes(written)
+        table_for(tmp_path, same)
+        assert b"crc32c" in label.read_bytes()
 
 
 def test_what_a_dead_process_left_goes(tmp_path):

@@ -180,13 +180,10 @@ def _on_disk(
 ) -> Snapshot | None:
     """Return the base, if another worker of this machine has put it there already."""
     folder = snapshot_directory.list_folder(settings.state_dir, head.name) / f"{head.base:012d}"
-    try:
-        if (folder / MANIFEST_PART).read_bytes() != manifest:
-            return None
-        snapshot = open_snapshot(folder, keys={head.circle: key})
-    except (SnapshotUnreadable, OSError):
+    snapshot = snapshot_directory.whole(folder, manifest, {head.circle: key})
+    if snapshot is None or snapshot.manifest.circle != head.circle:
         return None  # it is written again
-    return snapshot if snapshot.manifest.circle == head.circle else None
+    return snapshot
 
 
 def _keep_on_disk(

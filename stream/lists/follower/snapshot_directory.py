@@ -1,6 +1,6 @@
 """The state directory: the snapshots that a machine starts from, whatever else is down.
 
-    lists/<owner>/<name>/<generation>/   a snapshot's parts
+    lists/<owner>/<name>/<generation>/   a snapshot's parts, and the mark that they were checked
     lists/<owner>/<name>/changes.jsonl   the changes after it, see change_log.py
     tables/                              bit-sliced tables of the lists, see table_cache.py
 
@@ -8,10 +8,9 @@ All workers of a machine share it: what is written is written under the folder's
 fsync, read back, and then renamed, so a reader sees the whole or nothing. Every function blocks on
 the disk: call them in a thread.
 
-What is checked when: a snapshot wholly after writing (from the disk, not from memory) and wholly
-again at each start, 33 MB a list of 1M at the speed of SHA-256 on all cores; 64 lists cost about a
-second. Leaving the columns out at start would save most of it and let a flipped bit unblock or
-expire an entry unseen.
+What is checked when: a snapshot wholly after writing, from the disk and not from memory. At each
+start every byte again, by the mark of that check (check_marks.py). Leaving the columns out at start
+would let a flipped bit unblock or expire an entry unseen.
 """
 
 import os
@@ -21,9 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest, open_snapshot
+from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.follower import change_log
+from stream.lists.follower.check_marks import open_checked
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
 
 GENERATIONS_KEPT = 2
@@ -117,6 +117,16 @@ def last_good(state_dir: Path, keys: Mapping[str, bytes] | None = None) -> LastG
     return LastGood(snapshots, refused)
 
 
+def whole(folder: Path, manifest: bytes, keys: Mapping[str, bytes]) -> Snapshot | None:
+    """Return the snapshot in `folder`, checked; None: it is not there, or has another manifest."""
+    try:
+        if (folder / MANIFEST_PART).read_bytes() != manifest:
+            return None
+        return open_checked(folder, keys)
+    except (SnapshotUnreadable, OSError):
+        return None
+
+
 def remove_list(state_dir: Path, list_name: str) -> None:
     """Take a list that is no more from the snapshot directory."""
     folder = list_folder(state_dir, list_name)
@@ -135,7 +145,7 @@ def _newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, d
     name = f"{folder.parent.name}/{folder.name}"
     for place in _generations(folder):
         try:
-            snapshot = open_snapshot(place, keys=keys)
+            snapshot = open_checked(place, keys)
         except SnapshotUnreadable as error:
             refused[place] = str(error)
             continue
@@ -150,7 +160,7 @@ def _refusal(place: Path, manifest: bytes, key: bytes) -> str | None:
     """Return what is wrong with the snapshot in `place`; None: it is good and has this manifest."""
     try:
         circle = decode_manifest(manifest).circle
-        open_snapshot(place, keys={circle: key})
+        open_checked(place, {circle: key})
     except SnapshotUnreadable as error:
         return str(error)
     if (place / MANIFEST_PART).read_bytes() != manifest:
