@@ -48,7 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], metavar="SUBJECT")
     parser.add_argument("--all", action="store_true", help=f"all of {', '.join(SUBJECTS)}")
-    parser.add_argument("--children", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--children", type=int, default=2 * (os.cpu_count() or 1), help="forks")
     parser.add_argument("--sample", type=int, help="try only so many of a subject, drawn by chance")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--like", default="", help="try only those with this in their names")

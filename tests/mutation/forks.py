@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
+from time import process_time, sleep
+from typing import NamedTuple
 
 import pytest
 from mutmut.__main__ import create_mutants
@@ -44,9 +45,22 @@ NO_TESTS, LEFT_OUT, TIMEOUT, REFUSED = 33, 34, 36, 37
 CPU_S_LEAST = 20
 """A mutant's tests have this much CPU time, and ten times what they take without it."""
 WALL_S = 300
-"""And this much time by the clock, and ten times that CPU time: a mutant may wait for nothing."""
+"""And this much time by the clock, and ten times that CPU time."""
+ASLEEP = 10
+"""A mutant that is asleep at so many looks, a second apart, and used no CPU time, waits for ever.
+
+A busy machine leaves a process without CPU too, but then it is ready to run, and not asleep.
+"""
+_LOOK_S, _POLL_S = 1.0, 0.02
 MEMORY_MAX = 4 << 30
 """Bytes of data of a mutant's process: a wrong size must not take the machine's memory."""
+
+
+class _Look(NamedTuple):
+    """A look at a process: its CPU time then, and how often it was found asleep since."""
+
+    ticks: int
+    asleep: int
 
 
 class Forks:
@@ -57,6 +71,7 @@ class Forks:
         self.children = children
         self.codes: dict[str, int] = {}
         self.running: dict[int, str] = {}
+        self.looks: dict[int, _Look] = {}
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run the tests, then the mutants; without any if a test fails as it is."""
@@ -101,10 +116,30 @@ class Forks:
         return reached, cpu_s
 
     def wait(self) -> None:
-        """Wait for the next mutant's end."""
-        pid, status = os.wait()
+        """Wait for the next mutant's end; end those that wait for ever."""
+        polls = 0
+        while not (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            sleep(_POLL_S)
+            polls += 1
+            if polls * _POLL_S >= _LOOK_S:
+                polls = 0
+                for pid in self.running:
+                    self.look(pid)
+        pid, status = ended
         code = os.waitstatus_to_exitcode(status)
         self.codes[self.running.pop(pid)] = TIMEOUT if code == -signal.SIGALRM else code
+        self.looks.pop(pid, None)
+
+    def look(self, pid: int) -> None:
+        """End a process that was asleep at the last looks."""
+        # Behind the name in parentheses: the state, and as 12th and 13th the ticks of CPU time.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks, before = int(fields[11]) + int(fields[12]), self.looks.get(pid)
+        idle = before is not None and fields[0] == "S" and ticks == before.ticks
+        asleep = before.asleep + 1 if before is not None and idle else 0
+        self.looks[pid] = _Look(ticks, asleep)
+        if asleep == ASLEEP:
+            os.kill(pid, signal.SIGALRM)
 
 
 def _alone(session: pytest.Session, name: str, tests: list[pytest.Item], limit_s: float) -> int:
