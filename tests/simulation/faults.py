@@ -31,6 +31,7 @@ LEADER_S = 6.0
 ALLOWED_S = {
     "leader_move": LEADER_S,
     "refuse": LEADER_S,
+    "abort": 30.0,
     "clock": 0.0,
     "retention": LEADER_S,
     "coordinator_move": 30.0,
@@ -124,6 +125,8 @@ class Faults:
         self._workers, self._reference = workers, reference
         self._explained = explained
         self._tasks: list[asyncio.Task[None]] = []
+        self.write: Callable[[int], None] = lambda _: None
+        """Lets the switch write some calls to a partition."""
         self._away: set[Worker] = set()
         self.made_again = False
         """True if the topic of calls was made again: decisions of the former are there as well."""
@@ -225,6 +228,17 @@ class Faults:
     async def _refuse(self) -> None:
         api, code = self._rng.choice(_REFUSED)
         self._world.cluster.refusals[api] += [code] * self._rng.randrange(1, 5)
+
+    async def _abort(self) -> None:
+        """Refuse the positions of a transaction, so that it is aborted, while calls come fast.
+
+        An answer from before it may be read then, and one from after it that brings more.
+        """
+        rng, cluster = self._rng, self._world.cluster
+        cluster.refusals[28] += [Code.GROUP_AUTHORIZATION_FAILED] * rng.randrange(1, 4)
+        for _ in range(rng.randrange(10, 40)):
+            self.write(rng.randrange(len(cluster.topics[CALLS].partitions)))
+            await asyncio.sleep(rng.expovariate(50))
 
     # Links.
 

@@ -134,6 +134,7 @@ class History:
         await self._start_sinks(folder, lists)
         self._start_doors(folder)
         self.faults = Faults(world, plan, self.workers, self.reference, self.explained)
+        self.faults.write = self._write
         for worker in self.workers:
             worker.start()
         watch = asyncio.create_task(self._watch())

@@ -43,6 +43,7 @@ class Swarm:
     topic_again: float = 0.0
     unclean: float = 0.0
     broker_disk: float = 0.0
+    abort: float = 0.0
 
     @classmethod
     def drawn(cls, rng: Random, seed: int) -> "Swarm":
@@ -53,9 +54,11 @@ class Swarm:
             means.pop("topic_again", None)
         for kind in ASKED_FOR:
             means.pop(kind, None)
-        apart = Random(f"more faults of {seed}")
-        drawn = [kind for kind in DRAWN_APART if apart.random() < 0.1]
-        return cls(**means, **{kind: apart.uniform(1.0, 8.0) for kind in drawn})
+        for kind, name in DRAWN_APART.items():
+            apart = Random(f"{name} of {seed}")
+            if apart.random() < 0.1:
+                means[kind] = apart.uniform(1.0, 8.0)
+        return cls(**means)
 
     @property
     def kinds(self) -> list[str]:
@@ -65,8 +68,8 @@ class Swarm:
 
 ASKED_FOR = ("unclean",)
 """Kinds that no seed draws: Kafka loses acknowledged records there, as an operator allowed it."""
-DRAWN_APART = ("broker_disk",)
-"""Kinds that came later: other seeds stay the histories that they were."""
+DRAWN_APART = {"broker_disk": "more faults", "abort": "aborts"}
+"""Kinds that came later, by the names of their chance: other seeds stay the histories they were."""
 
 
 F = TypeVar("F", Swarm, ListFaults, SinkFaults)
@@ -168,6 +171,8 @@ class Plan:
         # too, which are synced: what is enforced then is of no version (seed 172).
         unknown = {"clock": self.lists or self.sinks, "disk": self.lists}
         without = {kind: 0.0 for kind, of in unknown.items() if of is not None}
+        if not self.exactly_once:
+            without["abort"] = 0.0
         doors = self.doors if self.lists is not None else None  # they follow a list store
         return replace(self, swarm=replace(self.swarm, **without), doors=doors)
 
