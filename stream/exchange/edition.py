@@ -119,7 +119,7 @@ async def edition_of(
         if not proved:
             await check_chain(store, head, before)
         before = msgspec.structs.replace(before, register=register_id(heads, head))
-    maker = _Maker(store, offer, state, now_ms)
+    maker = _Maker(store, offer, state, await _begins(store, head), now_ms)
     history = _history(heads.identity or "", head, offer)
     if before is not None and _goes_on(before, history, head):
         if before.generation == head.generation:
@@ -151,6 +151,19 @@ async def edition_of(
     return await maker.with_whole(latest)
 
 
+async def _begins(store: ListStore, head: ListHead) -> int:
+    """Return the generation from which on the list's base is its content; 0: it has none.
+
+    A base is reserved, written and then published: other generations come between, with the content
+    of before. What was published of those lacks what the base brings.
+    """
+    if not head.base:
+        return 0
+    kept = await store.past.bases(head.name)
+    # One that is let go of meanwhile has a successor: all of it is compared then.
+    return next((one.published for one in kept if one.generation == head.base), head.generation)
+
+
 def _further(before: Latest, head: ListHead, now_s: int) -> Latest:
     """Return the same history further on, without changes that lead there."""
     return msgspec.structs.replace(
@@ -176,16 +189,17 @@ def _goes_on(before: Latest, history: str, head: ListHead) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Makes an edition of one list from one state of it."""
+    """Makes an edition of one list from one state of it, whose base counts from `begins` on."""
 
     store: ListStore
     offer: Offer
     state: ListState
+    begins: int
     now_ms: int
 
     async def changes_after(self, generation: int) -> list[Change] | None:
         """Return each changed number's reports after a generation; None: that cannot be told."""
-        if self.state.head.base <= generation:
+        if self.begins <= generation:
             return [one.change for one in self.state.changes if one.generation > generation]
         name = self.offer.name
         try:
@@ -204,7 +218,7 @@ class _Maker:
     async def after(self, before: Latest, changes: list[Change], read: Read) -> Edition | None:
         """Return the next edition in the same history: changes, and the whole list if it is due."""
         head, name = self.state.head, self.offer.name
-        rebased = head.base > before.whole
+        rebased = self.begins > before.whole
         if not changes and not rebased:
             return None  # a generation that somebody reserved
         rows = before.rows + len(changes)

@@ -10,19 +10,20 @@ import pytest
 import redis
 
 from stream.core.model.agreement import FOREVER, Agreements, Shared
-from stream.core.model.entry import Category
+from stream.core.model.entry import Category, Columns
 from stream.core.model.errors import FeedDown, FeedFault, ListStoreBehind
 from stream.exchange import edition as offers
 from stream.exchange.publisher import PublishPace, keep_published
 from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.transports.tuf import TufTransport
+from stream.lists.snapshot.build import columns_from
 from stream.lists.store.heads import Retraction
 from stream.lists.store.list_content import entries_of
-from stream.lists.store.rewrite import rebuild, rollback
+from stream.lists.store.rewrite import BaseOrigin, Draft, rebuild, rewrite, rollback
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from tests.support.agreements import agreement
-from tests.support.builders import NOW_S, entry, numbers_of
+from tests.support.builders import NOW_S, entry, fingerprint_of, numbers_of
 from tests.support.exchange import BY, LIST, Always, Country, lab
 from tests.support.feeds import kh, workplace
 from tests.support.lists import Worker, opened, running, until
@@ -140,6 +141,33 @@ async def test_a_rebuild_of_the_owners_is_nothing_new(tmp_path, urls):
         assert edition.whole
         record = await world.th.accepts()
         assert (record.whole, record.gained) == (False, 1)
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["published before", "published first then"])
+async def test_what_is_published_while_a_new_version_is_written(tmp_path, urls, begun):
+    """A change comes, and is published, between a base's reservation and its publishing.
+
+    The base is of the generation at which it was reserved, and the publication of a later one, with
+    the content of before. It was taken for the base's, and its numbers never went out. Found by the
+    simulation of partners, seed 1393.
+    """
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2))
+        if begun:
+            await world.kh.publishes()
+            await world.th.accepts()
+
+        async def made(_: Draft) -> Columns:
+            await world.kh.add(*kh(3))
+            assert await world.kh.publishes() is not None
+            await world.th.accepts()
+            return columns_from([entry(number) for number in kh(4, 5)])
+
+        await rewrite(world.kh.register, LIST, b"", BaseOrigin("import", BY), made, NOW_S)
+        assert await world.kh.publishes() is not None
+        await world.th.accepts()
+        assert await world.th.fingerprints() == {fingerprint_of(one) for one in kh(3, 4, 5)}
+        assert await world.kh.publishes() is None
 
 
 async def test_hashes_alone_go_live_with_the_owners_filter(tmp_path, urls):
