@@ -150,6 +150,7 @@ def _facts(
         expired=read.expired,
         gained=None if change is None else change.gained,
         lost=None if change is None else change.lost,
+        held=0 if change is None or not arrival.fetched.whole else change.before,
         rows=dict(read.found),
         looks=dict(read.looks),
     )

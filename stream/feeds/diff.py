@@ -36,6 +36,11 @@ class FeedDifference:
     fresh: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
 
     @property
+    def before(self) -> int:
+        """The numbers on the list, of all that it was compared with."""
+        return self.numbers - self.gained + self.lost
+
+    @property
     def changes(self) -> int:
         """The number of edits of the list store."""
         return len(self.written) + len(self.retracted)

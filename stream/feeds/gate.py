@@ -212,8 +212,8 @@ class VersionFacts:
     `too_coarse` (how its filter exceeds the limit), `agreement_over` (which agreement has ended).
     `sent_by` handed it in, "": it was fetched. `good` and `bad` count rows, `expired` those left
     out because they are over. `gained` and `lost` count numbers against the feed's own on its list,
-    None: unknown. `rows` counts rows by reasons of `OF_ROWS`. `looks` has figures by reasons of
-    `OF_LOOKS`.
+    None: unknown. `held` counts those on the list, 0: unknown. `rows` counts rows by
+    reasons of `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
     """
 
     sha256: str
@@ -228,6 +228,7 @@ class VersionFacts:
     expired: int = 0
     gained: int | None = None
     lost: int | None = None
+    held: int = 0
     rows: Mapping[GateReason, int] = field(default_factory=dict)
     looks: Mapping[GateReason, str] = field(default_factory=dict)
 
@@ -312,8 +313,11 @@ def _as_a_whole(seen: VersionFacts, last: Last | None, limits: GateLimits) -> li
     if last is None or not last.numbers:
         return found  # the size limits begin with the second version
     lost, gained = seen.lost or 0, seen.gained or 0
-    if lost > limits.shrink_few and _beyond(lost, last.numbers, limits.shrink_percent_max):
-        detail = f"{lost:,} of {last.numbers:,} numbers would go"
+    # Of those on the list, if they are more: a version can be stored and not written down, where
+    # its process was killed between the two or its report met a full disk.
+    before = max(last.numbers, seen.held)
+    if lost > limits.shrink_few and _beyond(lost, before, limits.shrink_percent_max):
+        detail = f"{lost:,} of {before:,} numbers would go"
         found.append(_finding(GateReason.SHRUNK, detail))
     if gained > limits.grow_few and _beyond(gained, last.numbers, limits.grow_percent_max):
         detail = f"{gained:,} numbers would come to {last.numbers:,}"

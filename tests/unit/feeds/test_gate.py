@@ -174,6 +174,18 @@ def test_small_lists_may_move() -> None:
     assert decide(seen(gained=1001), small, LIMITS).reason is GateReason.GROWN
 
 
+def test_what_goes_is_judged_by_what_is_on_the_list() -> None:
+    """A version can be stored and not written down: the list has more then than was accepted last.
+
+    Found by the simulation, seed 1492: of 11 numbers on the list 11 went, "of 4".
+    """
+    limits = GateLimits(shrink_percent_max=50)
+    assert decide(seen(lost=900, held=2000), LAST, limits).verdict is ACCEPTED
+    (finding,) = decide(seen(lost=1100, held=2000), LAST, limits).findings
+    assert finding.detail == "1,100 of 2,000 numbers would go"
+    assert decide(seen(lost=501, held=400), LAST, limits).reason is GateReason.SHRUNK
+
+
 @pytest.mark.parametrize(
     "fields", [{"shrink_percent_max": -1}, {"bad_rows_percent_max": 101}, {"grow_few": -1}]
 )
