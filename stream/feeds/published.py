@@ -91,32 +91,55 @@ class PublishedReader:
         if snapshot.columns is None:
             self._made.bare, self._made.filter_data = True, parts[FILTER_PART]
             return empty_columns()
-        columns = self._owned(_arrays(snapshot.columns), snapshot.columns.sources)
+        later = states.read(lambda: [_lines(changes)]) if changes is not None else None
+        if later is not None:
+            self._hashed(later.arrays)
+        # A change says all that holds of its number: what the list said of it before is not
+        # judged, as it would be for ever where the owner has taken off what may not come here.
+        over = later.arrays["fingerprint"] if later is not None else None
+        columns = self._owned(_arrays(snapshot.columns), snapshot.columns.sources, over)
         if (columns.number == 0).any():
             self._made.filter_data = parts[FILTER_PART]
-        if changes is None:
+        if later is None:
             return columns
-        since = self._of_states(states.read(lambda: [_lines(changes)]))
+        since = self._of_states(later)
         self._made.late = frozenset(np.unique(since.fingerprint).tolist())
-        touched = np.isin(columns.fingerprint, since.fingerprint)
-        return merged(rows_of(columns, ~touched), rows_of(since, since.category != REMOVED))
+        return merged(columns, rows_of(since, since.category != REMOVED))
 
     def _of_states(self, rows: states.StateRows) -> Columns:
         self._rejected += rows.rejected
         return self._owned(rows.arrays, rows.sources)
 
-    def _owned(self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]) -> Columns:
-        """Return the rows that may go live, as this feed's; count the others."""
+    def _owned(
+        self,
+        arrays: dict[str, NDArray[Any]],
+        sources: tuple[str, ...],
+        over: NDArray[np.uint64] | None = None,
+    ) -> Columns:
+        """Return the rows that may go live, as this feed's; count the others, but those of `over`.
+
+        `over` are the fingerprints of which a later change says all.
+        """
+        texts = self._hashed(arrays)
+        if over is not None:
+            stays = ~np.isin(arrays["fingerprint"], over)
+            texts = texts[stays[arrays["number"] != 0]]
+            arrays = {name: array[stays] for name, array in arrays.items()}
         arrays["source"], table = self._sources(arrays, sources)
+        numbered = np.flatnonzero(arrays["number"] != 0)
+        kept = self._in_time(arrays)
+        kept &= self._let_through(arrays, table, numbered, texts)
+        return in_order({name: array[kept] for name, array in arrays.items()}, table)
+
+    def _hashed(self, arrays: dict[str, NDArray[Any]]) -> NDArray[np.bytes_]:
+        """Hash the rows with numbers; return those as texts."""
         numbered = np.flatnonzero(arrays["number"] != 0)
         texts = texts_of(arrays["number"][numbered])
         # Hashed here: a row of a change file has no fingerprint beside its number. A copy, since
         # the columns of a snapshot are views of its bytes.
         arrays["fingerprint"] = arrays["fingerprint"].copy()
         arrays["fingerprint"][numbered] = fingerprints_in(texts, self._key)
-        kept = self._in_time(arrays)
-        kept &= self._let_through(arrays, table, numbered, texts)
-        return in_order({name: array[kept] for name, array in arrays.items()}, table)
+        return texts
 
     def _sources(
         self, arrays: dict[str, NDArray[Any]], sources: tuple[str, ...]
