@@ -37,7 +37,7 @@ def main() -> int:
     options = parser.parse_args()
 
     from stream.ops.kernels import warm_up
-    from tests.simulation.history import Broken, History, reduced, timeline
+    from tests.simulation.history import Broken, played, reduced, timeline
     from tests.support.figures import record
 
     warm_up(options.kernels)
@@ -53,7 +53,7 @@ def main() -> int:
         if time.process_time() - began_s > options.seconds:
             break
         try:
-            result = History(plan).run()
+            result = played(plan)
         except Broken as broken:
             record("simulation", _figures(options.first, seeds, virtual_s, broken=1))
             print(broken if options.whole else timeline(reduced(plan)))

@@ -367,10 +367,19 @@ class History:
         return [led.log for led in self.world.cluster.topics[topic].partitions]
 
 
+def played(plan: Plan) -> Result:
+    """Play the history that a plan is of. Raises Broken."""
+    if plan.partners is not None:
+        from tests.simulation.partners.history import PartnerHistory
+
+        return PartnerHistory(plan, plan.partners).run()
+    return History(plan).run()
+
+
 def timeline(plan: Plan) -> str:
     """Return what a plan's history says where it breaks."""
     try:
-        return f"it does not break: {History(plan).run()}"
+        return f"it does not break: {played(plan)}"
     except Broken as broken:
         return str(broken)
 
@@ -379,7 +388,7 @@ def reduced(plan: Plan) -> Plan:
     """Return the plan with the fewest kinds of fault that still breaks."""
     for smaller in plan.without():
         try:
-            History(smaller).run()
+            played(smaller)
         except Broken:
             return reduced(smaller)
     return plan

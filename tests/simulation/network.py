@@ -7,6 +7,7 @@ any more, and nobody hears of it. Who reads nothing is not written to without an
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
@@ -49,6 +50,8 @@ class _Sign(Enum):
 
 class _Socket:
     """As much of a socket as clients and servers look at."""
+
+    family = socket.AF_INET
 
     def __init__(self, name: tuple[str, int], peer: tuple[str, int] = ("", 0)) -> None:
         self._name, self._peer = name, peer

@@ -13,6 +13,7 @@ from tests.simulation.doors import DoorPlan
 from tests.simulation.kafka.cluster import Pace
 from tests.simulation.listing import ListFaults, ListPlan
 from tests.simulation.network import Weather
+from tests.simulation.partners.plan import PartnerFaults, PartnerPlan
 from tests.simulation.sinking import SinkFaults, SinkPlan
 
 
@@ -72,7 +73,7 @@ DRAWN_APART = {"broker_disk": "more faults", "abort": "aborts"}
 """Kinds that came later, by the names of their chance: other seeds stay the histories they were."""
 
 
-F = TypeVar("F", Swarm, ListFaults, SinkFaults)
+F = TypeVar("F", Swarm, ListFaults, SinkFaults, PartnerFaults)
 
 
 def _rarer(faults: F, times: float) -> F:
@@ -100,6 +101,8 @@ class Plan:
     """None: nothing reads the decisions."""
     doors: DoorPlan | None = None
     """None: nobody asks by HTTP or SIP."""
+    partners: PartnerPlan | None = None
+    """None: it is a history of workers. Else it has none, and the rest of the plan has no part."""
     changes: tuple[int, ...] = ()
     """The numbers of its changes, one after the other, since it was drawn."""
     times: int = 1
@@ -163,10 +166,13 @@ class Plan:
             lists=ListPlan.of(seed),
             sinks=SinkPlan.of(seed),
             doors=DoorPlan.of(seed),
+            partners=PartnerPlan.of(seed),
         ).fitting()
 
     def fitting(self) -> "Plan":
-        """Return it without faults that changing lists or sinks do not know yet."""
+        """Return it without what changing lists, sinks or partners do not know yet."""
+        if self.partners is not None:
+            return replace(self, swarm=Swarm(), lists=None, sinks=None, doors=None)
         # Verdicts and keys are judged by the time that a decision says. A disk tears whole bases
         # too, which are synced: what is enforced then is of no version (seed 172).
         unknown = {"clock": self.lists or self.sinks, "disk": self.lists}
@@ -183,7 +189,7 @@ class Plan:
         that idle, questions asked again, and calls that no fault excuses.
         """
         rarer = times / 5
-        lists, sinks = self.lists, self.sinks
+        lists, sinks, partners = self.lists, self.sinks, self.partners
         return replace(
             self,
             swarm=_rarer(self.swarm, rarer),
@@ -192,19 +198,29 @@ class Plan:
             lists=lists
             and replace(lists, faults=_rarer(lists.faults, rarer), changes=lists.changes * 10),
             sinks=sinks and replace(sinks, faults=_rarer(sinks.faults, rarer)),
+            partners=partners
+            and replace(
+                partners,
+                faults=_rarer(partners.faults, rarer),
+                versions=partners.versions * 10,
+                seconds=partners.seconds * times,
+            ),
             times=times,
         )
 
     @property
     def kinds(self) -> list[str]:
         """Names of the kinds of fault that there are."""
+        if self.partners is not None:
+            return self.partners.kinds
         sides = (self.lists, self.sinks, self.doors)
         return sum((one.faults.kinds for one in sides if one is not None), self.swarm.kinds)
 
     @property
     def sides(self) -> list[str]:
-        """Names of the sides that it has beside workers."""
-        return [name for name in ("lists", "sinks", "doors") if getattr(self, name) is not None]
+        """Names of the sides that it has."""
+        names = ("lists", "sinks", "doors", "partners")
+        return [name for name in names if getattr(self, name) is not None]
 
     def without(self) -> Iterator["Plan"]:
         """Yield plans that have one kind of fault less."""
@@ -216,8 +232,12 @@ class Plan:
             yield from (replace(self, sinks=sinks) for sinks in self.sinks.without())
         if self.doors is not None:
             yield from (replace(self, doors=doors) for doors in self.doors.without())
+        if self.partners is not None:
+            yield from (replace(self, partners=partners) for partners in self.partners.without())
 
     def __str__(self) -> str:
+        if self.partners is not None:
+            return f"seed {self.name}: {self.partners}"
         lists = "lists that change" if self.lists is not None else "fixed lists"
         delivery = "exactly once" if self.exactly_once else "at least once"
         if self.sinks is not None:

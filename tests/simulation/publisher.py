@@ -4,7 +4,7 @@ Each change is a process of its own, as a command is: it may be killed at any aw
 to make of a list is written into the book first.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -47,7 +47,7 @@ _OFTEN = {
 
 
 class Publisher:
-    """Makes changes at drawn moments. `bug` is called with what no fault explains.
+    """Makes changes of some `kinds` at drawn moments. `bug` gets what no fault explains.
 
     `acknowledged` takes the reasons of changes that the list store acknowledged.
     """
@@ -61,7 +61,10 @@ class Publisher:
         folder: Path,
         bug: Callable[[str], None],
         acknowledged: set[str],
+        lists: Sequence[str] = LISTS,
+        kinds: Mapping[str, int] = _OFTEN,
     ) -> None:
+        self.lists, self.kinds = lists, kinds
         self.world, self.book, self.numbers, self.folder = world, book, numbers, folder
         self.acknowledged = acknowledged
         self.done = 0
@@ -72,15 +75,23 @@ class Publisher:
 
     async def begin(self) -> None:
         """Make the lists; the store answers by now."""
-        for name in LISTS:
+        for name in self.lists:
             await self._make("create", name)
             await self._make("import_", name)
 
     async def change(self) -> None:
         """Make one change, of a drawn kind. It may be killed in the middle."""
-        kinds = list(_OFTEN)
-        (kind,) = self._rng.choices(kinds, [_OFTEN[kind] for kind in kinds])
-        await self._make(kind, self._rng.choice(LISTS))
+        (kind,) = self._rng.choices(list(self.kinds), list(self.kinds.values()))
+        await self._make(kind, self._rng.choice(self.lists))
+
+    async def take_off(self, name: str, numbers: Sequence[str]) -> None:
+        """Remove numbers from a list, as a person does."""
+
+        async def job(store: ListStore) -> None:
+            gone = [Removal(fingerprint_of(one), one) for one in numbers]
+            await store.remove(name, gone, self._by("take off"))
+
+        await self._run(f"take off {name}", job)
 
     async def repair(self, name: str, state_dir: Path) -> None:
         """Put back what a worker's host knows of a list, as a person does."""

@@ -47,6 +47,11 @@ SREM s b | EXISTS s | LPUSH l a | LPUSH l b c | LRANGE l 0 -1 | LRANGE l 0 0 | L
 LRANGE l 5 9 | LREM l 1 b | LRANGE l 0 -1 | LREM l 1 none | LREM l 1 a | LREM l 1 c | EXISTS l
 LRANGE none 0 -1 | SET k v | LPUSH k a | SADD k a
 """
+SORTED_SETS = """
+ZADD z 5 a 3 b 5.5 c | ZADD z NX 9 a 1 d | ZADD z GT 4 a 7 b | TYPE z | ZREM z a none
+ZREMRANGEBYSCORE z -inf 1 | ZADD z 1 x 2 y | ZREMRANGEBYRANK z 0 -3 | ZREM z b
+ZREMRANGEBYRANK z 0 -1 | EXISTS z | ZREMRANGEBYRANK none 0 -100 | SET s v | ZADD s 1 a
+"""
 STREAMS = """
 XADD x 5-1 a 1 | XADD x 5-2 b 2 | XADD x 5-2 c 3 | XADD x 4-0 c 3 | XADD x 7 c 3 d 4 | XLEN x
 XRANGE x - + | XRANGE x (5-1 + | XRANGE x (5-1 + COUNT 1 | XRANGE x 5 5 | XREVRANGE x + - COUNT 1
@@ -125,7 +130,7 @@ def _plain(reply: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "script", [STRINGS, HASHES, SETS_AND_LISTS, STREAMS, TRANSACTIONS], ids=str.split
+    "script", [STRINGS, HASHES, SETS_AND_LISTS, SORTED_SETS, STREAMS, TRANSACTIONS], ids=str.split
 )
 def test_each_command_is_answered_as_redis_answers_it(redis_url, script):
     """Answers, and errors by their kind, of each command that we use."""

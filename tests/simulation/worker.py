@@ -76,30 +76,25 @@ class FixedLists:
         await asyncio.Event().wait()
 
 
-class HostedService:
+class Hosted:
     """One process of the product on a host of its own, over all its lives.
 
-    `bug` is called with what no fault of the world explains. `lists` makes the lists of a new life;
-    None: they are `blocklists` and stay so. `ended` counts lives that ended by a
+    `bug` is called with what no fault of the world explains. `ended` counts lives that ended by a
     Fault, which is allowed: the next life goes on.
     """
 
     def __init__(
-        self,
-        world: World,
-        name: str,
-        settings: Settings,
-        blocklists: Blocklists,
-        bug: Callable[[str], None],
-        lists: Callable[["HostedService", Settings, OnEvent], Any] | None = None,
+        self, world: World, name: str, settings: Settings, bug: Callable[[str], None]
     ) -> None:
         self.world, self.name, self.settings = world, name, settings
         self.ended = self.lives = 0
         self.clock = Clock()
         self.on_end: Callable[[], None] = lambda: None
         """Called when a life ends by a fault."""
+        self.on_order: Callable[[Process], None] = lambda _: None
+        """Called when a life has ended in order, with all that is left of its process."""
         self._disk_full = False
-        self._blocklists, self._bug, self._new_lists = blocklists, bug, lists
+        self._bug = bug
         self._process: Process | None = None
         self._service: Any = None
         self._wanted = False
@@ -111,12 +106,6 @@ class HostedService:
     def _let_go(self) -> None:
         """Let go of what its kernel lets go of when it dies."""
 
-    def _lists_for(self, told: OnEvent) -> Any:
-        """Return the lists of a new life."""
-        if self._new_lists is None:
-            return FixedLists(self._blocklists)
-        return self._new_lists(self, self.settings, told)
-
     @property
     def runs(self) -> bool:
         """True if its process is there, paused or not."""
@@ -126,30 +115,6 @@ class HostedService:
     def paused(self) -> bool:
         """True if its process is stopped where it is."""
         return self._process is not None and self._process.alive and self._process.paused
-
-    @property
-    def stands(self) -> str:
-        """How far it is, in a word."""
-        if not self.runs:
-            return "gone"
-        source = self._service._source if self._service is not None else None
-        if self.paused or source is None:
-            return "paused" if self.paused else "starting"
-        return "revoking" if source.revoking else "reading" if source.assigned else "joining"
-
-    def knows(self, topic: str) -> UUID | None:
-        """Return the topic's id as this life knows it; None: it has not read the topic yet."""
-        source = self._service._source if self._service is not None else None
-        return source._topic_ids.get(topic) if self.runs and source is not None else None
-
-    def held(self) -> tuple[int, int]:
-        """Return how many tasks it has, and how many answers of brokers it keeps for later."""
-        source = self._service._source if self._service is not None else None
-        if self._process is None or source is None or not self.runs:
-            return 0, 0
-        tasks = self._process.tasks = [one for one in self._process.tasks if not one.done()]
-        fetched = getattr(source._reader, "_fetched", None)
-        return len(tasks), len(fetched._answers) if fetched is not None else 0
 
     def start(self) -> None:
         """Start its process, unless there is one."""
@@ -161,10 +126,6 @@ class HostedService:
         self._process = process = self.world.process(self.name)
         process.clock, process.disk_full = self.clock, self._disk_full
         process.run(self._life(process))
-
-    def configure(self, **calls: Any) -> None:
-        """Let the next life have other settings of the section `[calls]`."""
-        self.settings = replace(self.settings, calls=replace(self.settings.calls, **calls))
 
     def disk_full(self, full: bool) -> None:
         """Let there be no room on its disk, or room again."""
@@ -212,6 +173,7 @@ class HostedService:
                 self._bug(f"{self.name} crashed: {error!r}")
         else:
             self.world.loop.note(self.name, "ended in order")
+            self.on_order(process)
         # From outside of it, as its supervisor: the process is gone with all its connections.
         self.world.loop.call_soon(self._gone, process, context=Context())
 
@@ -223,6 +185,59 @@ class HostedService:
     def _again(self) -> None:
         if self._wanted:
             self.start()
+
+
+class HostedService(Hosted):
+    """A process that reads a topic and knows lists.
+
+    `lists` makes the lists of a new life; None: they are `blocklists` and stay so.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        name: str,
+        settings: Settings,
+        blocklists: Blocklists,
+        bug: Callable[[str], None],
+        lists: Callable[["HostedService", Settings, OnEvent], Any] | None = None,
+    ) -> None:
+        super().__init__(world, name, settings, bug)
+        self._blocklists, self._new_lists = blocklists, lists
+
+    def _lists_for(self, told: OnEvent) -> Any:
+        """Return the lists of a new life."""
+        if self._new_lists is None:
+            return FixedLists(self._blocklists)
+        return self._new_lists(self, self.settings, told)
+
+    @property
+    def stands(self) -> str:
+        """How far it is, in a word."""
+        if not self.runs:
+            return "gone"
+        source = self._service._source if self._service is not None else None
+        if self.paused or source is None:
+            return "paused" if self.paused else "starting"
+        return "revoking" if source.revoking else "reading" if source.assigned else "joining"
+
+    def knows(self, topic: str) -> UUID | None:
+        """Return the topic's id as this life knows it; None: it has not read the topic yet."""
+        source = self._service._source if self._service is not None else None
+        return source._topic_ids.get(topic) if self.runs and source is not None else None
+
+    def held(self) -> tuple[int, int]:
+        """Return how many tasks it has, and how many answers of brokers it keeps for later."""
+        source = self._service._source if self._service is not None else None
+        if self._process is None or source is None or not self.runs:
+            return 0, 0
+        tasks = self._process.tasks = [one for one in self._process.tasks if not one.done()]
+        fetched = getattr(source._reader, "_fetched", None)
+        return len(tasks), len(fetched._answers) if fetched is not None else 0
+
+    def configure(self, **calls: Any) -> None:
+        """Let the next life have other settings of the section `[calls]`."""
+        self.settings = replace(self.settings, calls=replace(self.settings.calls, **calls))
 
 
 class Worker(HostedService):

@@ -45,10 +45,19 @@ class _MemberSet(dict[bytes, None]):
     """A set that keeps the order of its making: the same in every process."""
 
 
+class _Scores(dict[bytes, float]):
+    """The members of a sorted set, each with its score."""
+
+    def ordered(self) -> list[bytes]:
+        """Return them by score, and of one score by their bytes."""
+        return sorted(self, key=lambda member: (self[member], member))
+
+
 _KINDS: Mapping[type, bytes] = {
     bytes: b"string",
     dict: b"hash",
     _MemberSet: b"set",
+    _Scores: b"zset",
     list: b"list",
     Stream: b"stream",
 }
@@ -65,6 +74,8 @@ class Database:
         self.keys: dict[bytes, Any] = {}
         self.expires: dict[bytes, int] = {}
         self.effects: list[Args] = []
+        self.unknown: list[str] = []
+        """Commands that it was asked for and does not have."""
         self._now_ms = 0
 
     def run(self, args: Args, now_ms: int) -> Reply:
@@ -73,6 +84,7 @@ class Database:
         name = args[0].upper()
         command = COMMANDS.get(name)
         if command is None:
+            self.unknown.append(name.decode())
             raise Refused(f"ERR unknown command '{args[0].decode()}'")
         for key in [key for key, at_ms in self.expires.items() if at_ms <= now_ms]:
             self._drop(key)
@@ -273,6 +285,40 @@ class Database:
     def sismember(self, key: bytes, member: bytes) -> int:
         return int(member in self._at(key, _MemberSet))
 
+    # Sorted sets.
+
+    def zadd(self, key: bytes, *more: bytes) -> int:
+        how = [one.upper() for one in more if one.upper() in {b"NX", b"GT"}]
+        value, pairs = self._at(key, _Scores, _Scores), more[len(how) :]
+        new = 0
+        for score, member in zip(map(float, pairs[::2]), pairs[1::2], strict=True):
+            held = value.get(member)
+            if held is not None and (b"NX" in how or (b"GT" in how and score <= held)):
+                continue
+            new += held is None
+            value[member] = score
+            self._told(b"ZADD", key, repr(score).encode(), member)
+        self._swept(key)
+        return new
+
+    def _scored(self, key: bytes, first: bytes, last: bytes) -> list[bytes]:
+        value, low, high = self._at(key, _Scores), float(first), float(last)
+        return [one for one in value.ordered() if low <= value[one] <= high]
+
+    def zrem(self, key: bytes, *members: bytes) -> int:
+        value = self._at(key, _Scores)
+        gone = [member for member in members if value.pop(member, None) is not None]
+        if gone:
+            self._told(b"ZREM", key, *gone)
+            self._swept(key)
+        return len(gone)
+
+    def zremrangebyscore(self, key: bytes, first: bytes, last: bytes) -> int:
+        return self.zrem(key, *self._scored(key, first, last))
+
+    def zremrangebyrank(self, key: bytes, first: bytes, last: bytes) -> int:
+        return self.zrem(key, *_ranged(self._at(key, _Scores).ordered(), first, last))
+
     # Lists.
 
     def lpush(self, key: bytes, *items: bytes) -> int:
@@ -406,6 +452,7 @@ _NAMED = (
     *("scan", "flushall", "time", "get", "getrange", "set", "hget", "hmget", "hgetall", "hset"),
     "hsetnx",
     *("hdel", "hexists", "hlen", "hkeys", "hincrby", "hscan", "sadd", "srem", "smembers"),
+    *("zadd", "zrem", "zremrangebyscore", "zremrangebyrank"),
     *("sismember", "lpush", "lrange", "lrem", "xadd", "xtrim", "xlen", "xrange", "xrevrange"),
     "xread",
 )
@@ -419,6 +466,7 @@ WRITES = frozenset(
         *(b"DEL", b"UNLINK", b"RENAME", b"PEXPIREAT", b"PEXPIRE", b"EXPIRE", b"EXPIREAT"),
         *(b"PERSIST", b"FLUSHALL", b"SET", b"HSET", b"HSETNX", b"HDEL", b"HINCRBY"),
         *(b"SADD", b"SREM"),
+        *(b"ZADD", b"ZREM", b"ZREMRANGEBYSCORE", b"ZREMRANGEBYRANK"),
         *(b"LPUSH", b"LREM", b"XADD", b"XTRIM"),
     )
 )
