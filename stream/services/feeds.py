@@ -31,6 +31,7 @@ from stream.feeds.state_store import FeedStateStore
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
+from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.feed_catalogue import FeedMetrics
 from stream.ops.private_files import file_stamp
 from stream.ops.stored_format import check_folder
@@ -118,34 +119,38 @@ class FeedsService(Service):
                 settings, states, self._metrics, lambda: self._agreements.reading.agreements
             )
             self._metrics.register_up.set(1)
-            await self._look_at_files()
-            log.info(
-                "feeds followed=%d broken=%d folder=%s",
-                *(len(self._followed), len(self._wrong), self._folder),
-            )
-            home, appeals = settings.calls.home_country, settings.appeals
-            context = AppealContext(home, settings.circle_keys(), Agreements(), appeals.answer_s)
-            await supervised(
-                self._watch_files(),
-                rebuilding=keep_rebuilt(list_store, self._rebuilds, self._rebuilt),
-                appeals=keep_watch(list_store, context, appeals.kept_days, self._appeals),
-                reading=keep_told(list_store, self._metrics.redis.told, MEMORY_S),
-            )
+            try:
+                await self._look_at_files()
+                log.info(
+                    "feeds followed=%d broken=%d folder=%s",
+                    *(len(self._followed), len(self._wrong), self._folder),
+                )
+                await self._follow_all(list_store)
+            finally:  # also where it is stopped amid the first look
+                await cancelled(*(task for _, task in self._followed.values()))
+
+    async def _follow_all(self, list_store: ListStoreSettings) -> None:
+        settings, appeals = self.settings, self.settings.appeals
+        home = settings.calls.home_country
+        context = AppealContext(home, settings.circle_keys(), Agreements(), appeals.answer_s)
+        await supervised(
+            self._watch_files(),
+            rebuilding=keep_rebuilt(list_store, self._rebuilds, self._rebuilt),
+            appeals=keep_watch(list_store, context, appeals.kept_days, self._appeals),
+            reading=keep_told(list_store, self._metrics.redis.told, MEMORY_S),
+        )
 
     async def _watch_files(self) -> None:
         """Watch feed files and followers, until the process is asked to end."""
         stopping = self.stopping
         self.ends_by(lambda: None)
-        try:
-            while not stopping.is_set():
-                try:
-                    async with asyncio.timeout(self.settings.feeds.reload_s):
-                        await stopping.wait()
-                except TimeoutError:
-                    await self._reload()
-                self._look_for_dead()
-        finally:
-            await cancelled(*(task for _, task in self._followed.values()))
+        while not stopping.is_set():
+            try:
+                async with asyncio.timeout(self.settings.feeds.reload_s):
+                    await stopping.wait()
+            except TimeoutError:
+                await self._reload()
+            self._look_for_dead()
 
     def _rebuilt(self, done: Rebuild) -> None:
         outcome = "failed" if done.code else "done"
