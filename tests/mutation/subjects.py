@@ -50,7 +50,10 @@ SUBJECTS = {
     ),
     "decide": Subject(
         modules=("stream/calls/decide.py", "stream/calls/ruling*.py"),
-        unit=("calls/test_decide.py", "calls/test_lookup.py", "calls/plausibility"),
+        unit=(
+            *("calls/test_decide.py", "calls/test_deduplicate.py"),
+            *("calls/test_lookup.py", "calls/plausibility"),
+        ),
         properties=("decide",),
     ),
     "filters": Subject(
