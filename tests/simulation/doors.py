@@ -161,6 +161,11 @@ class Door(HostedService):
                 yield one
 
     @property
+    def open(self) -> bool:
+        """True unless it was asked to end: then it leaves its group, and follows no list."""
+        return self._service is not None and not self._service.stopping.is_set()
+
+    @property
     def tasks(self) -> int:
         """The tasks of its process."""
         if self._process is None or not self.runs:

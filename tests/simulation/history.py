@@ -256,7 +256,7 @@ class History:
             self._check()
             self._check_bounds()
             if self.listing is not None:
-                self.listing.look([*self.workers, *self._doors])
+                self.listing.look([*self.workers, *(one for one in self._doors if one.open)])
             self._states.add(self._state())
 
     def _state(self) -> object:
