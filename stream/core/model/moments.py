@@ -31,6 +31,24 @@ def _second(at_s: int) -> str:
     return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
 
 
+def read_ms(text: str) -> int | None:
+    """Return milliseconds since the epoch of a moment with its zone; None: it names none.
+
+    Decisions of one batch mostly have the same moments, hence the cache; it keeps no long text.
+    """
+    return _read_ms(text) if len(text) <= _USUAL_LENGTH_MAX else _read_ms.__wrapped__(text)
+
+
+_USUAL_LENGTH_MAX = 35
+"""With nanoseconds and an offset."""
+
+
+@lru_cache(maxsize=4096)
+def _read_ms(text: str) -> int | None:
+    moment = read_rfc3339(text, None)
+    return None if moment is None else int(moment.timestamp() * 1000)
+
+
 def read_rfc3339(text: str, zone: tzinfo | None = UTC) -> datetime | None:
     """Return the moment that `text` names, also in the wider ISO 8601; None: it names none.
 

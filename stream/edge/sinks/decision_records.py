@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from stream.core.model.decision import Verdict, read_decision
-from stream.core.model.moments import read_rfc3339
+from stream.core.model.moments import read_ms
 from stream.core.numbers.e164 import E164_DIGITS_MAX
 from stream.edge.sinks.proxy_keys import BLOCK, Put
 
@@ -73,14 +73,17 @@ def _read(value: bytes | None, now_s: int) -> NumberBlock | RecordOutcome:
         return RecordOutcome.NO_BLOCK
     if not decision.reasons or decision.number is None or decision.expires_at is None:
         return RecordOutcome.NO_LIST
-    expires_at = read_rfc3339(decision.expires_at, None)
-    decided_at = read_rfc3339(decision.decided_at, None)
-    if expires_at is None or decided_at is None or _NUMBER.fullmatch(decision.number) is None:
+    expires_at_ms, decided_at_ms = read_ms(decision.expires_at), read_ms(decision.decided_at)
+    if expires_at_ms is None or decided_at_ms is None or not _NUMBER.fullmatch(decision.number):
         return RecordOutcome.UNREADABLE
-    expires_at_s = int(expires_at.timestamp())
+    expires_at_s = expires_at_ms // 1000
     if expires_at_s <= now_s:
         return RecordOutcome.EXPIRED
-    reason = next(iter(decision.deciding()), decision.reasons[0])
+    reason = decision.reasons[0]
+    lists = [(reason.list, reason.generation)]
+    if len(decision.reasons) > 1:
+        reason = next(iter(decision.deciding()), reason)
+        lists = [(each.list, each.generation) for each in decision.reasons]
     put = Put(
         decision.number,
         BLOCK,
@@ -88,9 +91,9 @@ def _read(value: bytes | None, now_s: int) -> NumberBlock | RecordOutcome:
         reason.list,
         decision.decision_id,
         expires_at_s,
-        int(decided_at.timestamp() * 1000),
+        decided_at_ms,
     )
-    return NumberBlock(put, [(each.list, each.generation) for each in decision.reasons])
+    return NumberBlock(put, lists)
 
 
 _NUMBER = re.compile(rf"\+[1-9][0-9]{{5,{E164_DIGITS_MAX - 1}}}")

@@ -137,7 +137,7 @@ class ProxyRedis(Closing):
         """Write keys, with their expiry; Redis has them when this returns."""
         for start in range(0, len(puts), WRITE_KEYS):
             with _renamed("writing keys"):
-                await self._put(args=[_packed(puts[start : start + WRITE_KEYS])])
+                await self._put(args=[_packed(_texts_of(puts[start : start + WRITE_KEYS]))])
 
     async def drop(self, texts: Sequence[str]) -> None:
         """Delete keys; one that is gone already is no fault."""
@@ -180,6 +180,13 @@ def _partitions(read: Mapping[str, str], data: str) -> frozenset[int]:
 
 
 _packed = msgspec.msgpack.Encoder().encode
+
+
+def _texts_of(puts: Sequence[Put]) -> list[tuple[str, ...]]:
+    return [
+        (text, action, reason, of_list, name, f"{expires_at_s}", f"{decided_at_ms}")
+        for text, action, reason, of_list, name, expires_at_s, decided_at_ms in puts
+    ]
 
 
 def _whole(text: str) -> int:

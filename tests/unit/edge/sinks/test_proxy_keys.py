@@ -82,6 +82,39 @@ def test_what_is_no_block_by_a_list_is_never_a_key(
     assert (blocks.by_number, blocks.others) == ({}, {seen: 1})
 
 
+@pytest.mark.parametrize(
+    "decided_at",
+    [
+        "2026-11-24T23:53:48.250Z",
+        "2026-11-25T06:53:48.25+07:00",
+        f"2026-11-24T23:53:48.25{'0' * 90}Z",
+    ],
+)
+def test_a_moment_is_read_in_any_form(decided_at: str) -> None:
+    """Those of workers are remembered; another writer's may be of any length, and none is kept."""
+    from stream.core.model import moments
+
+    for _ in range(2):
+        (block,) = read_blocks([decision(decided_at=decided_at)], NOW_S).by_number.values()
+        assert block.put.decided_at_ms == NOW_S * 1000 + 250
+    held = moments._read_ms.cache_info().currsize
+    assert moments.read_ms("x" * 1_000_000) is None
+    assert moments._read_ms.cache_info().currsize == held
+
+
+def test_a_block_by_several_lists_names_the_deciding_one() -> None:
+    """All of them are remembered, with how new they were."""
+    reasons = [
+        Reason(
+            list=name, category=None, confirmed=True, confidence=90, generation=4, expires_at=None
+        )
+        for name in ("VN/scam", "KH/scam")
+    ]
+    (block,) = read_blocks([decision(reasons=reasons)], NOW_S).by_number.values()
+    assert (block.put.list, block.put.reason) == ("KH/scam", "unconfirmed")
+    assert block.lists == [("VN/scam", 4), ("KH/scam", 4)]
+
+
 def test_of_several_blocks_of_a_number_the_newest_counts() -> None:
     """In whatever order they come."""
     older = decision(decision_id="D0", decided_at="2026-11-24T23:53:40.000Z")
