@@ -52,7 +52,7 @@ SUBJECTS = {
         modules=("stream/calls/decide.py", "stream/calls/ruling*.py"),
         unit=(
             *("calls/test_decide.py", "calls/test_deduplicate.py"),
-            *("calls/test_lookup.py", "calls/plausibility"),
+            *("calls/test_ruling_columns.py", "calls/test_lookup.py", "calls/plausibility"),
         ),
         properties=("decide",),
     ),

@@ -1,11 +1,13 @@
 """Deciding: the order of what speaks for and against a call."""
 
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
+import numpy as np
 import pytest
 
-from stream.calls.call_batch import DecisionLabels, KeyFields
+from stream.calls.call_batch import DecisionLabels, KeyFields, OutOfScope
 from stream.calls.decide import decide
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trunks import Trunk, Trunks
@@ -15,9 +17,20 @@ from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.call import Ingress
 from stream.core.model.decision import Action, Verdict
 from stream.core.model.entry import Category
+from stream.core.policy.list_scope import Allowed, Scopes
 from stream.core.policy.policy import ListPolicy, PolicySettings
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
-from tests.support.builders import NOW_S, bare, blocklists, call_batch, entry, live, rules_for
+from stream.kafka.batch import Partition, Segment
+from tests.support.builders import (
+    NOW_S,
+    bare,
+    blocklists,
+    call_batch,
+    entry,
+    hashed,
+    live,
+    rules_for,
+)
 
 LISTED, OTHER, CLEAN, VICTIM = "+447700900101", "+447700900102", "+447700900103", "+66812345678"
 NOW_MS = NOW_S * 1000 + 250
@@ -37,7 +50,7 @@ def ids_of(outcome):
 def decided(enforced, *calls, emit_all=False, callees=True, **settings):
     rules = rules_for(enforced, PolicySettings(**settings), TRUNKS, emit_all=emit_all)
     outcome = decide(call_batch(*calls, callees=callees), enforced, rules, NOW_MS).outcome()
-    assert len(outcome.ids) == len(outcome.keys) == len(outcome.values)
+    assert len(outcome.ids) == len(outcome.keys) == len(outcome.values) == len(outcome.rows)
     assert sum(outcome.tally.decisions.values()) == len(calls), "every call is counted once"
     return outcome, [msgspec.json.decode(value) for value in filter(None, outcome.values)]
 
@@ -47,6 +60,12 @@ def test_a_listed_caller_is_blocked_and_told_how_to_complain():
     lists = blocklists(live("KH/scam", LISTED, expires_at_s=NOW_S + 60))
     outcome, (decision,) = decided(lists, call(CLEAN), call(LISTED))
     assert outcome.keys.tolist() == [LISTED.encode()]
+    assert outcome.rows.tolist() == [1]
+    assert outcome.tally.observed == {}
+    assert outcome.tally.decisions == {
+        DecisionLabels(Verdict.ALLOW, "none", "", False): 1,
+        DecisionLabels(Verdict.BLOCK, "list:KH/scam", "KH/scam", False): 1,
+    }
     assert decision == {
         "decision_id": ids_of(outcome)[0],
         "verdict": "block",
@@ -142,6 +161,8 @@ def test_the_country_of_the_trunk_says_what_an_emergency_number_is():
     lists = blocklists(live("KH/scam", LISTED))
     _, none = decided(lists, call(LISTED, "999", trunk="gb"))
     assert none == []
+    _, (decision,) = decided(lists, call(LISTED, "999", trunk="border"))
+    assert decision["verdict"] == "block"
 
 
 def test_an_allowed_caller_is_never_blocked():
@@ -157,8 +178,9 @@ def test_an_allowed_callee_does_not_protect_a_listed_caller():
     """A wrongly listed hospital can be called; not by a scammer."""
     allow = Allowlist.of([AllowEntry(OTHER, "hospital", "ops", NOW_S)])
     lists = blocklists(live("KH/scam", LISTED, OTHER), allow=allow)
-    _, decisions = decided(lists, call(CLEAN, OTHER), call(LISTED, OTHER))
+    outcome, decisions = decided(lists, call(CLEAN, OTHER), call(LISTED, OTHER), call(CLEAN))
     assert [(d["verdict"], d["number"]) for d in decisions] == [("block", LISTED)]
+    assert outcome.tally.decisions[DecisionLabels(Verdict.ALLOW, "none", "", False)] == 2
 
 
 def test_a_bare_filters_hit_is_flagged_and_counted():
@@ -247,6 +269,58 @@ def test_a_decision_for_every_call_when_told():
     )
 
 
+def test_innocent_calls_alone_are_decided_when_told():
+    """A batch without any match has a decision for each call, too."""
+    _, decisions = decided(blocklists(live("KH/scam", LISTED)), call(CLEAN), emit_all=True)
+    assert [(d["verdict"], d["caller"]) for d in decisions] == [("allow", CLEAN)]
+
+
+def test_an_id_is_that_of_the_records_own_partition():
+    """However many partitions a batch has: a record read again has the same id, no other has it."""
+    lists = blocklists(live("KH/scam", LISTED))
+    places = [Partition("calls", 3), Partition("calls", 4), Partition("other", 3)]
+
+    def ids(*segments):
+        batch = call_batch(*[call(LISTED)] * sum(one.stop - one.start for one in segments))
+        offsets = np.full(len(batch.raw.offsets), 100)
+        raw = replace(batch.raw, segments=segments, offsets=offsets)
+        return ids_of(
+            decide(replace(batch, raw=raw), lists, rules_for(lists), NOW_MS).outcome()
+        )  # fmt: skip
+
+    alone = [ids(Segment(place, 0, 1)) for place in places]
+    assert len({one for (one,) in alone}) == 3
+    together = ids(*(Segment(place, 2 * at, 2 * at + 2) for at, place in enumerate(places)))
+    assert together == [one for (one,) in alone for _ in range(2)]
+
+
+def test_matches_outside_of_a_lists_scope_are_counted():
+    """By list, reason, and whether an entry confirmed them; each match once."""
+    hidden = fresh("KH/scam", b"", hashed("KH/scam", [entry(LISTED)], {LISTED}), NOW_S)
+    lists = blocklists(hidden, fresh("XB/bare", b"", bare("XB/bare", [LISTED]), NOW_S))
+    rules = rules_for(lists)
+    scopes = Scopes.of([Allowed(frozenset({66}), "a")] * 2)
+    rules = replace(rules, policy=replace(rules.policy, scopes=scopes))
+    outcome = decide(call_batch(call(LISTED), call(LISTED)), lists, rules, NOW_MS).outcome()
+    assert len(outcome.ids) == 0
+    assert outcome.tally.outside == {
+        OutOfScope("KH/scam", "country_not_allowed", True): 2,
+        OutOfScope("XB/bare", "country_not_allowed", False): 2,
+    }
+
+
+def test_a_rule_that_asks_a_list_gives_its_entry_for_a_reason():
+    """Beside calls that other lists block: the decision expires with that entry."""
+    lists = blocklists(live("KH/scam", LISTED), live("TH/hotlines", OTHER, expires_at_s=NOW_S + 60))
+    rules = RuleSettings(do_not_originate_lists=("TH/hotlines",))
+    _, decisions = decided(lists, call(LISTED), call(OTHER), rules=rules)
+    found = {d["rule"]: ([one["list"] for one in d["reasons"]], d["expires_at"]) for d in decisions}
+    assert found == {
+        "list:KH/scam": (["KH/scam"], "2026-11-25T23:53:48.000Z"),
+        "rule:do_not_originate": (["TH/hotlines"], "2026-11-24T23:54:48.000Z"),
+    }
+
+
 def test_a_home_number_from_abroad_is_as_configured():
     """A Thai CLI on an international trunk to Thailand is flagged when the rule is on."""
     lists = blocklists(live("KH/scam", LISTED))
@@ -265,6 +339,26 @@ def test_a_home_number_from_abroad_is_as_configured():
     assert [(d["verdict"], d["rule"]) for d in decisions] == [
         ("flag", "rule:home_number_from_abroad")
     ] * 2
+
+
+def test_only_its_own_list_lets_a_home_number_come_from_abroad():
+    """An entry on that list, not a filter's perhaps, nor an entry on another list."""
+    roaming, seen, perhaps = "+66812345670", "+66812345671", "+66812345672"
+    lists = blocklists(
+        live("TH/roaming", roaming),
+        fresh("TH/guests", b"", bare("TH/guests", [perhaps]), NOW_S),
+        live("XA/seen", seen),
+    )
+    _, decisions = decided(
+        lists,
+        *(call(one, "+66812345679", trunk="border") for one in (roaming, seen, perhaps)),
+        lists={"XA/seen": ListPolicy(action=Action.OBSERVE)},
+        rules=RuleSettings(
+            RuleStates(home_number_from_abroad=RuleState.FLAG),
+            home_number_from_abroad_except=("TH/roaming", "TH/guests"),
+        ),
+    )
+    assert [d["number"] for d in decisions] == [seen, perhaps]
 
 
 def test_an_impossible_caller_is_as_configured():
