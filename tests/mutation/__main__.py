@@ -152,14 +152,14 @@ class Results:
         return sum(self.counts[status] for status in _KILLED)
 
     def figures(self, seed: int) -> dict[str, object]:
-        """Return the figures that are kept."""
+        """Return the figures that are kept; of the killed in per cent of those not explained."""
         return {
             "mutants": self.tried,
             "made": self.made,
             "drawn": "all" if self.tried == self.made else f"drawn with seed {seed}",
             "refused": self.counts[_REFUSED],
             "killed": self.killed,
-            "killed_percent": 100 * self.killed / max(self.tried, 1),
+            "killed_percent": 100 * self.killed / max(self.tried - self.counts["explained"], 1),
             "explained": self.counts["explained"],
             "unexplained": len(self.left),
             "timeouts": self.counts["timeout"],

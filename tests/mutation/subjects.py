@@ -126,7 +126,9 @@ def explanations() -> dict[Key, str]:
     """Return the reasons of `explained.toml`, by the mutants' keys."""
     if not EXPLAINED.exists():
         return {}
-    held = tomllib.loads(EXPLAINED.read_text())["mutant"]
+    held = tomllib.loads(EXPLAINED.read_text())["reason"]
     return {
-        (one["module"], one["function"], one["was"], one["becomes"]): one["why"] for one in held
+        (module, function, was, becomes): one["why"]
+        for one in held
+        for module, function, was, becomes in one["mutants"]
     }
