@@ -175,12 +175,16 @@ class Pipe(asyncio.Transport):
             return
         if what is _Sign.RESET:
             self._lose(ConnectionResetError("simulated"))
-        elif self._paused:
+        elif self._paused or self._unread:  # it comes behind what waits
             self._unread.append(what)
-        elif what is _Sign.END:
+        else:
+            self._hand(what)
+
+    def _hand(self, what: bytes | _Sign) -> None:
+        if what is _Sign.END:
             if not self.protocol.eof_received():
                 self.close()
-        else:
+        elif isinstance(what, bytes):
             self.peer.taken(len(what))
             if isinstance(self.protocol, asyncio.BufferedProtocol):
                 self._fill(what)
@@ -245,9 +249,11 @@ class Pipe(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self._paused = False
-        unread, self._unread = self._unread, []
-        for what in unread:
-            self.loop.call_soon(self._take, what, context=self.context)
+        self.loop.call_soon(self._read_on, context=self.context)
+
+    def _read_on(self) -> None:
+        while self._unread and not self._paused and not self.dead:
+            self._hand(self._unread.pop(0))
 
     def is_reading(self) -> bool:
         return not self._paused

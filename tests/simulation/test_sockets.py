@@ -143,3 +143,44 @@ def test_a_writer_whom_nobody_reads_waits():
     assert (told, told_then) == (["wait"], ["wait", "go on"])
     assert unsent > 100_000
     assert unsent_then == 0
+
+
+class Reader(asyncio.Protocol):
+    """Reads a piece, then waits a moment."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+        self.transport.pause_reading()
+        asyncio.get_running_loop().call_later(0.001, self.transport.resume_reading)
+
+
+def test_who_reads_by_and_by_reads_in_order():
+    """What came while nobody read is not overtaken by what comes as somebody does.
+
+    Seed 450: the body of a request was not the one that was sent.
+    """
+
+    async def main(world: World) -> tuple[bytes, bytes]:
+        reader = Reader()
+
+        async def listens() -> None:
+            await world.loop.create_server(lambda: reader, port=80)
+
+        await world.process("reader").run(listens())
+        transport, _ = await world.loop.create_connection(asyncio.Protocol, "reader", 80)
+        sent = b"".join(b"%03d" % number for number in range(300))
+        for first in range(0, len(sent), 3):
+            transport.write(sent[first : first + 3])
+            await asyncio.sleep(0.0007)
+        await asyncio.sleep(10)
+        return sent, reader.heard
+
+    # Some things fall into one turn of the loop.
+    sent, heard = World(1, Weather(delay_s=0.001), turn_s=0.0005).run(main)
+    assert heard == sent
