@@ -9,7 +9,7 @@ from stream.core.filters.matches import Matches
 from stream.core.model.agreement import Agreements, Terms
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
-from stream.core.policy.list_scope import Allowed
+from stream.core.policy.list_scope import Allowed, Outside
 from stream.core.policy.policy import (
     NO_AGREEMENT,
     Agreed,
@@ -22,7 +22,7 @@ from stream.core.policy.policy import (
     compile_bounded,
     compile_policy,
 )
-from stream.core.policy.policy_columns import PolicyColumns, judge
+from stream.core.policy.policy_columns import PolicyColumns, judge, rules_of, stopped
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S
 
@@ -88,6 +88,7 @@ def test_stale_lists_are_named():
     """A list older than its limit is stale; one without a limit never is."""
     rules = policy(ListPolicy(age_s_max=60), ListPolicy(), ListPolicy(age_s_max=61))
     assert rules.stale(np.array([61, 10**9, 61])) == [0]
+    assert policy(ListPolicy(age_s_max=1)).stale(np.array([2])) == [0]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,14 @@ def test_each_limit_is_named_by_the_agreement_that_sets_it():
     assert bound.stops.categories == dict.fromkeys(kept, "agreement:loans")
 
 
+def test_the_most_countries_count_whatever_an_agreement_is_called():
+    """The agreement that asks for the most is named, also where its id comes first."""
+    agreed = [Agreed("a", Terms(Action.BLOCK, countries_min=3)), Agreed("z", Terms(Action.BLOCK))]
+    for held in (agreed, agreed[::-1]):
+        bound = bounded(ListPolicy(), "KH/scam", "TH", held).bound
+        assert (bound.countries_min, bound.stops.countries) == (3, "agreement:a")
+
+
 def test_a_category_is_kept_out_by_the_first_agreement_without_it():
     """One that this version does not know is as `other`."""
     loans = Terms(Action.BLOCK, categories=frozenset({Category.LOAN}))
@@ -206,6 +215,56 @@ def test_settings_that_are_stricter_decide_by_themselves(settings, terms, decide
     """A decision names the agreement where it is at least as strict as the settings, or a trial."""
     bound = bounded(settings, "KH/scam", "TH", [Agreed("mou", terms)]).bound
     assert bound.rule == ("agreement:mou" if decides else None)
+
+
+@pytest.mark.parametrize(
+    ("lists", "confidence", "category", "rule"),
+    [
+        ({"KH/a": False}, 0, 0, "doubt"),
+        ({"KH/a": True}, 79, Category.LOAN, "sure"),
+        ({"KH/a": True}, 80, Category.LOAN, "two"),
+        ({"KH/a": True}, 80, Category.CALL_CENTRE, "loans"),
+        ({"KH/a": True, "LA/x": True}, 80, Category.CALL_CENTRE, "loans"),
+        ({"KH/a": True, "LA/x": True}, 80, Category.LOAN, None),
+    ],
+)
+def test_what_keeps_a_match_from_acting_is_named(lists, confidence, category, rule):
+    """Doubt, confidence, category, then the number of countries: each alone is enough."""
+    names = ("KH/a", "LA/x")
+    block = Terms(Action.BLOCK)
+    by_id = {
+        "doubt": replace(block, unconfirmed=Action.OBSERVE),
+        "sure": replace(block, confidence_min=80),
+        "two": replace(block, countries_min=2),
+        "loans": replace(block, categories=frozenset({Category.LOAN})),
+    }
+    agreed = Agreements(tuple(agreement(name, names, terms=one) for name, one in by_id.items()))
+    bounds = compile_bounded(PolicySettings(), names, agreed, "TH", NOW_S)
+    columns = PolicyColumns.of(bounds)
+    places = np.array([names.index(name) for name in lists], np.int64)
+    matches = Matches.blank(np.zeros(len(lists), np.int64), places)
+    matches.confirmed[:] = [*lists.values()]
+    matches.confidence[:], matches.category[:] = confidence, category
+    judged = judge(matches, columns)
+    kept = stopped(matches, judged, columns)
+    assert (judged.actions == Action.OBSERVE).tolist() == [rule is not None]
+    found = [] if kept is None else [rules_of(bounds)[at].text for at in kept.rules.tolist()]
+    assert found == ([] if rule is None else [f"agreement:{rule}"])
+
+
+def test_a_list_outside_of_its_scope_is_named_where_another_needed_it():
+    """With agree_min 2 a list does not act for a second one that may not name the number."""
+    settings = PolicySettings(lists=dict(zip(("XA/0", "XA/1"), TWO_AGREE, strict=True)))
+    compiled = compile_policy(settings, ("XA/0", "XA/1"))
+    columns = PolicyColumns.of(compiled)
+    matches = Matches.blank(np.zeros(2, np.int64), np.arange(2))
+    matches.confirmed[:], matches.confidence[:] = True, 80
+    matches.outside[1] = Outside.COUNTRY
+    kept = stopped(matches, judge(matches, columns), columns)
+    assert kept is not None
+    assert (kept.places.tolist(), kept.deciding.tolist()) == ([0], [1])
+    (rule,) = kept.rules.tolist()
+    assert rules_of(compiled)[rule] == (1, Outside.COUNTRY.label)
 
 
 def test_a_number_is_blocked_when_enough_countries_list_it():

@@ -63,6 +63,8 @@ def test_a_rule_without_its_lists_is_off() -> None:
     assert (without.state(DNO, None, "TH"), named.state(DNO, None, "TH")) == (OFF, BLOCK)
     assert (without.is_on(DNO), named.is_on(DNO)) == (False, True)
     assert (without.blocks_everywhere(DNO), named.blocks_everywhere(DNO)) == (False, True)
+    on_a_trunk = RuleSettings(trunks={"border": {DNO: BLOCK}})
+    assert (on_a_trunk.is_on(DNO), on_a_trunk.blocks_everywhere(DNO)) == (False, False)
     # The lists are this rule's: another is on without them.
     assert RuleSettings(RuleStates(invalid_caller=FLAG)).is_on(RULE)
 
