@@ -160,7 +160,8 @@ def _parties(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data
     elif _has(found, rows.caller_served, row):
         at = _number(data, rows.caller_served, row, _CALLER, True, found, out, at)
     else:
-        found.sizes[_CALLER, row] = -1
+        # Its place too: that of an empty text lies where the buffer may have no byte.
+        found.starts[_CALLER, row], found.sizes[_CALLER, row] = at, -1
     if _has(found, rows.callee_served, row):
         end = _number(data, rows.callee_served, row, _CALLEE, True, found, out, at)
     elif _has(found, _CALLEE, row):

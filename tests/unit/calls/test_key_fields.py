@@ -243,6 +243,14 @@ def test_parts_that_are_unusual_are_left(record, old, new):
     compare(values, "3gpp")
 
 
+def test_a_caller_without_digits_lies_in_the_buffer_too():
+    """Its place was that in the records, which may lie behind the end of what is written."""
+    received = CHARGING.replace("Bx_moCall", "mtCallRecord", 1)
+    withheld = received.replace("447700900101", "", 1).encode()
+    assert len(decoded([withheld] * 3, "3gpp")) == 3
+    compare([withheld] * 3, "3gpp")
+
+
 def test_a_batch_may_have_fields_in_parts_and_others():
     """Topics of two dialects in one batch, and records that are left: each has its own fields."""
     values = [f"{{{CALL}}}", CHARGING, '{"call_id":"é","caller":null,"callee":null}', IMS, "{}"]
