@@ -8,6 +8,7 @@ from ssl import SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     IllegalSaslStateError,
@@ -154,6 +155,17 @@ def _is_passing(error: KafkaError | AssertionError) -> bool:
     return isinstance(error, KafkaConnectionError) or error.retriable
 
 
+def _check_brokers(client: Any) -> None:
+    """Raise NodeNotReadyError where an admin client started with metadata that name no broker.
+
+    Other clients see it themselves. This one would have no broker to ask for five minutes.
+    """
+    if isinstance(client, AIOKafkaAdminClient):
+        cluster = client._client.cluster  # noqa: SLF001 - nothing public has it
+        if not cluster.brokers():
+            raise NodeNotReadyError("no broker is known yet")
+
+
 async def connected(
     make: Callable[[], Any],
     close: Callable[[Any], Awaitable[None]],
@@ -173,6 +185,7 @@ async def connected(
         try:
             async with asyncio.timeout(patience.left_s) as limit:
                 await client.start()
+            _check_brokers(client)
         except TimeoutError as error:
             await close(client)
             # Only our own limit means "away"; a time-out from within the client is an error of it.

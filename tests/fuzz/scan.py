@@ -102,7 +102,7 @@ def _compare(values: Sequence[bytes | None], dialect: str) -> int:
     assert scanned.located is not None
     assert fallback.located is None, "the reference was not asked"
     # Also of a field that is not there: whole columns are read without asking.
-    assert (0 <= scanned.located.starts).all()
+    assert (scanned.located.starts >= 0).all()
     ends = scanned.located.starts + np.maximum(scanned.located.sizes, 0)
     assert (ends <= len(scanned.located.data) - PADDING).all()
     rejected = {row: value for value, row in zip(values, range(len(values)), strict=True)}

@@ -1,8 +1,10 @@
 """Clients of Kafka start as soon as there is a broker, whatever it says until then."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.kafka import clients
 from stream.kafka.call_events import CallEvent
@@ -46,6 +48,25 @@ async def connected(*made: Client) -> tuple[Any, list[CallEvent]]:
 async def test_metadata_without_a_broker_are_asked_for_again():
     """A broker that has just started names none for a moment, and aiokafka asserts that one is."""
     early, good = Client(AssertionError("Did we not perform bootstrap?")), Client(None)
+    client, events = await connected(early, good)
+    assert client is good
+    assert early.closed
+    assert events == [CallEvent.KAFKA_AWAITED]
+
+
+class Admin(Client, AIOKafkaAdminClient):
+    """An admin client that knows so many brokers when it has started."""
+
+    def __init__(self, brokers: int) -> None:
+        super().__init__(None)
+        cluster = SimpleNamespace(brokers=lambda: {*range(brokers)})
+        self._client: Any = SimpleNamespace(cluster=cluster)
+
+
+@pytest.mark.usefixtures("no_wait")
+async def test_an_admin_that_knows_no_broker_is_made_again():
+    """It starts all the same, and each of its questions would fail for minutes."""
+    early, good = Admin(0), Admin(1)
     client, events = await connected(early, good)
     assert client is good
     assert early.closed
