@@ -310,7 +310,9 @@ class Place:
                     bootstrap_servers=self.bootstrap, request_timeout_ms=5000
                 ) as producer:
                     while True:
-                        await producer.send("calls", self.call(numbers))
+                        sent = await producer.send("calls", self.call(numbers))
+                        # One that Kafka refuses as it goes is nobody's fault.
+                        sent.add_done_callback(lambda one: one.cancelled() or one.exception())
                         await asyncio.sleep(1 / self.rate)
             await asyncio.sleep(0.5)
 
