@@ -1,6 +1,7 @@
 """What every test may ask for, and what none may leave behind: see tests/plugins."""
 
 import os
+import signal
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -21,6 +22,10 @@ for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 # Nor does a test say the same on a terminal that can nothing ("dumb", as where there is none).
 os.environ["TERM"] = "xterm"
+# A shell lets what it begins in the background ignore Ctrl-C, and all that a test starts would
+# inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Every Java that a test starts is a Kafka of a minute or two. The second compiler would take a
 # third of its CPU for code that does not run long enough to pay for it.
 os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
