@@ -166,7 +166,9 @@ class Supervisor(Service):
         while True:
             code = await self._one_process(worker)
             if self.stopping.is_set():
-                return code
+                # One that was not heard of yet was loading: it has no handler, and nothing to end.
+                was_loading = worker.heard_s == worker.started_s
+                return CLEAN if code == -signal.SIGTERM and was_loading else code
             if code in (CONFIG_WRONG, UNUSABLE) and not worker.was_ready:
                 self._hopeless = self._hopeless or code
                 self.stop(f"worker {worker.slot} cannot start")

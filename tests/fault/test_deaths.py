@@ -222,6 +222,14 @@ async def test_a_dead_worker_is_started_again_and_none_outlives_the_supervisor(s
     assert verdict.nothing_lost, verdict
 
 
+async def test_a_stop_while_workers_load_is_in_order(site):
+    """A worker that ends by SIGTERM, before it could take it, has decided nothing: no crash."""
+    with site.engine("--workers", "2") as engine:
+        engine.start()
+        await engine.until(lambda: len(children(engine.process.pid)) == 2, "to begin its workers")
+        assert await engine.stop() == 0, engine.last_words()
+
+
 def children(pid: int) -> list[int]:
     """The child processes of `pid`, oldest first."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
