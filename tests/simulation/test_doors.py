@@ -109,15 +109,18 @@ def test_an_answer_that_nobody_asked_for_is_seen():
 
 
 def test_who_waits_for_longer_than_faults_explain_is_seen():
-    """A fault explains a wait until it is over, and a while after it."""
+    """A fault explains a wait until it is over, and a while after it; a host without power all."""
     asked = Asked(HttpClients)
     line = Line(asked.clients)
+    line.transport = SimpleNamespace(peer=SimpleNamespace(silent=True))
     line.waiting.append(asked.clients._lookup(FREE))
     line.waiting[0].sent_s = asked.now_s
     asked.clients._lines.append(line)
     asked.now_s += ANSWER_S + 1
     asked.clients.check(quiet_s=asked.now_s)
+    asked.clients.check(quiet_s=0.0)
     assert not asked.bugs
+    line.transport.peer.silent = False
     asked.clients.check(quiet_s=0.0)
     assert "waits" in asked.bugs[0]
 
