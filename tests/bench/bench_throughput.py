@@ -50,7 +50,7 @@ from the start of the process to the first decision on its topic, innocent calls
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """How many times as fast as a peer Ringfence has to be, and wants to be. `cpu`: by CPU too."""
+    """Ringfence's rate as a multiple of a peer's, at least. `cpu`: of its rate by CPU too."""
 
     floor: float
     aim: float | None

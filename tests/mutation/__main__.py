@@ -115,7 +115,7 @@ def _settings(subject: Subject) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """How many mutants of a subject ended how, by status; `left` survived without a reason."""
+    """Counts of a subject's mutants by status; `left` are those that survived without a reason."""
 
     counts: Counter[str]
     left: list[tuple[str, Mutant]]
@@ -138,17 +138,17 @@ class Results:
 
     @property
     def made(self) -> int:
-        """How many mypy lets pass."""
+        """The number that mypy lets pass."""
         return self.counts.total() - self.counts[_REFUSED]
 
     @property
     def tried(self) -> int:
-        """How many of them were drawn."""
+        """The number of those that were drawn."""
         return self.made - self.counts[_LEFT_OUT]
 
     @property
     def killed(self) -> int:
-        """How many a test noticed, also by an end of the process or of its time."""
+        """The number that a test noticed, also by an end of the process or of its time."""
         return sum(self.counts[status] for status in _KILLED)
 
     def figures(self, seed: int) -> dict[str, object]:

@@ -181,7 +181,7 @@ class Door(HostedService):
 
     @property
     def faults(self) -> str:
-        """What it counts as faults of its own; "": nothing."""
+        """Faults of its own that it counts; "": none."""
         return ""
 
     def _following(self, service: Any) -> Any:
@@ -200,7 +200,7 @@ class HttpDoor(Door):
 
     @property
     def faults(self) -> str:
-        """What it counts as faults of its own; "": nothing."""
+        """Faults of its own that it counts; "": none."""
         if self._service is None:
             return ""
         count = self._service._metrics.problems.labels(ProblemKind.BUG)._value.get()

@@ -23,7 +23,7 @@ _SYN_S = 127.0
 _KERNEL_BYTES = 256 * 1024
 """Bytes of a connection that both kernels and the way between them hold."""
 _HIGH_BYTES, _LOW_BYTES = 64 * 1024, 16 * 1024
-"""Bytes beyond those at which a writer is told to wait, and to go on: asyncio's own."""
+"""Bytes beyond those, above which a writer has to wait and below which it goes on: asyncio's."""
 
 
 @dataclass(frozen=True, slots=True)
