@@ -13,6 +13,8 @@ from tests.simulation.world import World
 if TYPE_CHECKING:
     from tests.simulation.doors import Door
 
+BLANK = b"\r\n\r\n"
+"""The end of the head of a message, of HTTP as of SIP."""
 ANSWER_S = 3.0
 """So long a client waits at most where nothing is broken; and after what was broken is whole."""
 _GIVES_UP_S = 5.0
@@ -21,7 +23,7 @@ _GIVES_UP_S = 5.0
 
 @dataclass
 class Asked:
-    """A request on its way. `numbers`: whom it asks about; `statuses`: how it may be answered."""
+    """A request on its way, about `numbers`. `statuses` are the answers that it may get."""
 
     data: bytes
     statuses: frozenset[int]
@@ -165,6 +167,15 @@ class Clients:
         await asyncio.sleep(self.rng.expovariate(20))
         self.world.network.forget(line.transport)
         await line.answers()
+
+    async def _sends_garbage(self) -> None:
+        """Send bytes that are no request, and the end of one."""
+        if (line := await self._connected()) is None:
+            return
+        line.damaged = True
+        line.transport.write(self.rng.randbytes(self.rng.randint(1, 300)) + BLANK)
+        await asyncio.sleep(1.0)
+        self._leave(line)
 
     def wrong(self, request: Asked, verdicts: Sequence[tuple[str, bool | None]]) -> str:
         """Return what is wrong with an answer that came now; "": nothing.

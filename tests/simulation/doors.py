@@ -6,7 +6,7 @@ the product's own service with a follower of its own; clients come and misbehave
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,10 +20,10 @@ from stream.edge.http.tokens import Client, ClientRole, Tokens, digest_of
 from stream.engine.live_lookup import LiveLookup
 from stream.lists.follower.list_events import ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher
-from stream.ops.kernels import KernelStatus
 from stream.services import http, sip
 from tests.simulation.clients import Clients
-from tests.simulation.followed import InForce
+from tests.simulation.fault_kinds import FaultKinds
+from tests.simulation.followed import InForce, SimulatedLists
 from tests.simulation.http_clients import TOKEN, HttpClients
 from tests.simulation.sip_clients import NETWORK, SipClients
 from tests.simulation.worker import HostedService
@@ -49,8 +49,8 @@ _SIP_PATIENCE = {
 
 
 @dataclass(frozen=True)
-class DoorFaults:
-    """For each kind of fault the mean time between two in seconds; 0: never."""
+class DoorFaults(FaultKinds):
+    """Faults of the doors and of links to them."""
 
     door_kill: float = 0.0
     door_power: float = 0.0
@@ -58,17 +58,6 @@ class DoorFaults:
     door_stop: float = 0.0
     door_clock: float = 0.0
     door_block: float = 0.0
-
-    @classmethod
-    def drawn(cls, rng: Random) -> "DoorFaults":
-        """Draw about a third of the kinds."""
-        means = {one.name: rng.uniform(1.0, 8.0) for one in fields(cls) if rng.random() < 0.33}
-        return cls(**means)
-
-    @property
-    def kinds(self) -> list[str]:
-        """Names of the kinds that there are."""
-        return [one.name for one in fields(self) if getattr(self, one.name)]
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ class DoorPlan:
         if rng.random() >= SHARE:
             return None
         return cls(
-            faults=DoorFaults.drawn(rng),
+            faults=DoorFaults.some(rng, 0.33),
             conversations=rng.choice((15, 30)),
             lost=rng.choice((0.0, 0.05, 0.3)),
             twice=rng.choice((0.0, 0.05, 0.3)),
@@ -95,12 +84,12 @@ class DoorPlan:
 
     def without(self) -> Iterator["DoorPlan | None"]:
         """Yield plans with a kind of fault less, and at last that without doors."""
-        for kind in self.faults.kinds:
-            yield replace(self, faults=replace(self.faults, **{kind: 0.0}))
+        for faults in self.faults.without():
+            yield replace(self, faults=faults)
         yield None
 
 
-class FollowedLookup(LiveLookup):
+class FollowedLookup(SimulatedLists, LiveLookup):
     """The product's lookup; the lists that it takes are checked, and noted by their moment."""
 
     def __init__(self, door: "Door", *given: Any) -> None:
@@ -111,15 +100,6 @@ class FollowedLookup(LiveLookup):
         """Return the lists: what is asked now is answered from them."""
         self._door.took(self.refresher)
         return super().current()
-
-    async def load(self) -> KernelStatus:
-        """Load the last good lists; kernels are switched on already."""
-        self.refresher.load_last_good()
-        return KernelStatus("", 0.0)
-
-    async def wait_loaded(self) -> None:
-        """Wait until there are lists; no collector is tuned here."""
-        await self.refresher.wait_loaded()
 
     def _list_event(self, event: ListEvent) -> None:
         super()._list_event(event)

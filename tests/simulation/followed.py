@@ -119,17 +119,8 @@ def _told(content: Content | None) -> str:
     )
 
 
-class FollowedLists(LiveLists):
-    """The product's lists; each value that is taken is checked. Kernels are switched on already."""
-
-    watched: InForce
-    who: str
-    decides: bool
-
-    def current(self) -> Blocklists:
-        """Return the lists: calls are decided with them now, where it `decides`."""
-        (self.watched.take if self.decides else self.watched.watch)(self.who, self.refresher)
-        return super().current()
+class SimulatedLists(LiveLists):
+    """The product's lists; kernels are switched on already, and no garbage collector is tuned."""
 
     async def load(self) -> KernelStatus:
         """Load the last good lists."""
@@ -139,3 +130,16 @@ class FollowedLists(LiveLists):
     async def wait_loaded(self) -> None:
         """Wait until there are lists."""
         await self.refresher.wait_loaded()
+
+
+class FollowedLists(SimulatedLists):
+    """Lists of which each value that is taken is checked."""
+
+    watched: InForce
+    who: str
+    decides: bool
+
+    def current(self) -> Blocklists:
+        """Return the lists: calls are decided with them now, where it `decides`."""
+        (self.watched.take if self.decides else self.watched.watch)(self.who, self.refresher)
+        return super().current()

@@ -8,10 +8,9 @@ import asyncio
 import json
 from typing import Any
 
-from tests.simulation.clients import ANSWER_S, Asked, Clients, Line
+from tests.simulation.clients import ANSWER_S, BLANK, Asked, Clients, Line
 
 TOKEN = "rf_simulated"
-_BLANK = b"\r\n\r\n"
 _HOSTS = 8
 
 
@@ -99,14 +98,6 @@ class HttpClients(Clients):
         await asyncio.sleep(self.door.settings.serve.header_s_max + ANSWER_S)
         self._leave(line)
 
-    async def _sends_garbage(self) -> None:
-        if (line := await self._connected()) is None:
-            return
-        line.damaged = True
-        line.transport.write(self.rng.randbytes(self.rng.randint(1, 300)) + _BLANK)
-        await asyncio.sleep(1.0)
-        self._leave(line)
-
     async def _has_no_right(self) -> None:
         """Ask with a wrong token, and about nobody: both are refused, and the line goes on."""
         if (line := await self._connected()) is None:
@@ -142,7 +133,7 @@ class HttpClients(Clients):
 
     def whole(self, held: bytes) -> int:
         """Return the size of the answer at the beginning of `held`; 0: it is not whole yet."""
-        head, blank, body = held.partition(_BLANK)
+        head, blank, body = held.partition(BLANK)
         if not blank:
             return 0
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
@@ -152,7 +143,7 @@ class HttpClients(Clients):
     def answered(self, line: Line, answer: bytes) -> None:
         """Take an answer of a connection, and hold it against the reference."""
         self.answers += 1
-        status, body = int(answer.split(b" ", 2)[1]), answer.partition(_BLANK)[2]
+        status, body = int(answer.split(b" ", 2)[1]), answer.partition(BLANK)[2]
         now_s, name = self.world.loop.time(), self.door.name
         if line.damaged:
             return

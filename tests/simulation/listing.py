@@ -5,7 +5,7 @@ Drawn apart from the rest of a plan: a seed's other faults stay what they are.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from stream.config.settings import Settings
 from stream.lists.follower.list_events import ListEvent, OnEvent
 from stream.lists.follower.refresh import Refresher
 from tests.simulation.doors import Door
+from tests.simulation.fault_kinds import FaultKinds
 from tests.simulation.followed import FollowedLists, InForce
 from tests.simulation.promised import Promises
 from tests.simulation.publisher import HOST, LISTS, Publisher
@@ -34,8 +35,8 @@ _LOOK_S = 0.25
 
 
 @dataclass(frozen=True)
-class ListFaults:
-    """For each kind of fault the mean time between two in seconds; 0: never."""
+class ListFaults(FaultKinds):
+    """Faults of the list store and its publisher."""
 
     store_kill: float = 0.0
     store_power: float = 0.0
@@ -44,17 +45,6 @@ class ListFaults:
     store_full: float = 0.0
     store_block: float = 0.0
     publisher_kill: float = 0.0
-
-    @classmethod
-    def drawn(cls, rng: Random) -> "ListFaults":
-        """Draw about a third of the kinds."""
-        means = {one.name: rng.uniform(1.0, 8.0) for one in fields(cls) if rng.random() < 0.33}
-        return cls(**means)
-
-    @property
-    def kinds(self) -> list[str]:
-        """Names of the kinds that there are."""
-        return [one.name for one in fields(self) if getattr(self, one.name)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ class ListPlan:
         rng = Random(f"list side of {seed}")
         if rng.random() >= SHARE:
             return None
-        faults = ListFaults.drawn(rng)
+        faults = ListFaults.some(rng, 0.33)
         if Random(f"quiet lists of {seed}").random() < 0.25:
             faults = ListFaults()  # then each change is in force within a second
         return cls(
@@ -89,8 +79,8 @@ class ListPlan:
 
     def without(self) -> Iterator["ListPlan | None"]:
         """Yield plans with a kind of fault less, and at last that of fixed lists."""
-        for kind in self.faults.kinds:
-            yield replace(self, faults=replace(self.faults, **{kind: 0.0}))
+        for faults in self.faults.without():
+            yield replace(self, faults=faults)
         yield None
 
 

@@ -7,19 +7,19 @@ histories have one kind alone and often, which a mixture of all would drown.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from random import Random
-from typing import TypeVar
 
 from tests.simulation.doors import DoorPlan
+from tests.simulation.fault_kinds import FaultKinds
 from tests.simulation.kafka.cluster import Pace
-from tests.simulation.listing import ListFaults, ListPlan
+from tests.simulation.listing import ListPlan
 from tests.simulation.network import Weather
-from tests.simulation.partners.plan import PartnerFaults, PartnerPlan
-from tests.simulation.sinking import SinkFaults, SinkPlan
+from tests.simulation.partners.plan import PartnerPlan
+from tests.simulation.sinking import SinkPlan
 
 
 @dataclass(frozen=True)
-class Swarm:
-    """The faults of one history: for each kind the mean time between two in seconds; 0: never."""
+class Swarm(FaultKinds):
+    """Faults of brokers, links, workers and topics."""
 
     broker_kill: float = 0.0
     broker_power: float = 0.0
@@ -61,24 +61,11 @@ class Swarm:
                 means[kind] = apart.uniform(1.0, 8.0)
         return cls(**means)
 
-    @property
-    def kinds(self) -> list[str]:
-        """Names of the kinds that there are."""
-        return [one.name for one in fields(self) if getattr(self, one.name)]
-
 
 ASKED_FOR = ("unclean",)
 """Kinds that no seed draws: Kafka loses acknowledged records there, as an operator allowed it."""
 DRAWN_APART = {"broker_disk": "more faults", "abort": "aborts"}
 """Kinds that came later, by the names of their chance: other seeds stay the histories they were."""
-
-
-F = TypeVar("F", Swarm, ListFaults, SinkFaults, PartnerFaults)
-
-
-def _rarer(faults: F, times: float) -> F:
-    """Return faults with so many times the time between two of a kind."""
-    return replace(faults, **{kind: getattr(faults, kind) * times for kind in faults.kinds})
 
 
 @dataclass(frozen=True)
@@ -192,16 +179,16 @@ class Plan:
         lists, sinks, partners = self.lists, self.sinks, self.partners
         return replace(
             self,
-            swarm=_rarer(self.swarm, rarer),
+            swarm=self.swarm.rarer(rarer),
             faults_s=self.faults_s * times,
             batches=self.batches * 10,
             lists=lists
-            and replace(lists, faults=_rarer(lists.faults, rarer), changes=lists.changes * 10),
-            sinks=sinks and replace(sinks, faults=_rarer(sinks.faults, rarer)),
+            and replace(lists, faults=lists.faults.rarer(rarer), changes=lists.changes * 10),
+            sinks=sinks and replace(sinks, faults=sinks.faults.rarer(rarer)),
             partners=partners
             and replace(
                 partners,
-                faults=_rarer(partners.faults, rarer),
+                faults=partners.faults.rarer(rarer),
                 versions=partners.versions * 10,
                 seconds=partners.seconds * times,
             ),
@@ -224,8 +211,8 @@ class Plan:
 
     def without(self) -> Iterator["Plan"]:
         """Yield plans that have one kind of fault less."""
-        for kind in self.swarm.kinds:
-            yield replace(self, swarm=replace(self.swarm, **{kind: 0.0}))
+        for swarm in self.swarm.without():
+            yield replace(self, swarm=swarm)
         if self.lists is not None:
             yield from (replace(self, lists=lists).fitting() for lists in self.lists.without())
         if self.sinks is not None:

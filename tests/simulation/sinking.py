@@ -5,7 +5,7 @@ Drawn apart from the rest of a plan, as the list side is. A seed of ten has sink
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,6 +13,7 @@ from typing import Any
 
 from stream.config.settings import Settings
 from stream.core.model.moments import read_rfc3339
+from tests.simulation.fault_kinds import FaultKinds
 from tests.simulation.kafka.partition_log import PartitionLog
 from tests.simulation.reference import TopicReader, decision_in
 from tests.simulation.store.accidents import Accidents
@@ -31,8 +32,8 @@ _LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
-class SinkFaults:
-    """For each kind of fault the mean time between two in seconds; 0: never."""
+class SinkFaults(FaultKinds):
+    """Faults of the sinks, and of the Redis that proxies ask."""
 
     sink_kill: float = 0.0
     sink_power: float = 0.0
@@ -46,17 +47,6 @@ class SinkFaults:
     proxies_pause: float = 0.0
     proxies_full: float = 0.0
     proxies_block: float = 0.0
-
-    @classmethod
-    def drawn(cls, rng: Random) -> "SinkFaults":
-        """Draw about a quarter of the kinds."""
-        means = {one.name: rng.uniform(1.0, 8.0) for one in fields(cls) if rng.random() < 0.25}
-        return cls(**means)
-
-    @property
-    def kinds(self) -> list[str]:
-        """Names of the kinds that there are."""
-        return [one.name for one in fields(self) if getattr(self, one.name)]
 
 
 @dataclass(frozen=True)
@@ -76,7 +66,7 @@ class SinkPlan:
         if rng.random() >= SHARE:
             return None
         return cls(
-            faults=SinkFaults.drawn(rng),
+            faults=SinkFaults.some(rng, 0.25),
             pace=StorePace(
                 lag_s=rng.choice((0.0005, 0.005, 0.5)),
                 notice_s=rng.choice((1.0, 3.0)),
@@ -89,8 +79,8 @@ class SinkPlan:
 
     def without(self) -> Iterator["SinkPlan | None"]:
         """Yield plans with a kind of fault less, and at last that without sinks."""
-        for kind in self.faults.kinds:
-            yield replace(self, faults=replace(self.faults, **{kind: 0.0}))
+        for faults in self.faults.without():
+            yield replace(self, faults=faults)
         yield None
 
 

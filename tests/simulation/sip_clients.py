@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.simulation.clients import ANSWER_S, Asked, Clients, Line
+from tests.simulation.clients import ANSWER_S, BLANK, Asked, Clients, Line
 from tests.simulation.sockets import Place
 
 NETWORK = "192.0.2."
@@ -21,7 +21,6 @@ _T1_S, _GIVES_UP_S = 0.5, 32.0
 _HEARD_S = 8.0
 """So long an INVITE is sent again at most where nothing is broken, and every other one is lost."""
 _HOSTS = 5
-_BLANK = b"\r\n\r\n"
 _PONG = b"\r\n"
 _STATUS = re.compile(rb"SIP/2\.0 (\d{3}) ")
 _CALL_ID = re.compile(rb"\r\nCall-ID: (\S+)\r\n")
@@ -190,7 +189,7 @@ class SipClients(Clients):
             return
         for _ in range(self.rng.randint(1, 6)):
             line.send(self._asked(line))
-            line.transport.write(_BLANK * self.rng.randrange(2))
+            line.transport.write(BLANK * self.rng.randrange(2))
             if not await line.answers():
                 break
             await asyncio.sleep(self.rng.choice((0.0, self.rng.expovariate(2), 6.0)))
@@ -239,14 +238,6 @@ class SipClients(Clients):
         await asyncio.sleep(self.door.settings.sip.message_s_max + ANSWER_S)
         self._leave(line)
 
-    async def _sends_garbage(self) -> None:
-        if (line := await self._connected()) is None:
-            return
-        line.damaged = True
-        line.transport.write(self.rng.randbytes(self.rng.randint(1, 300)) + _BLANK)
-        await asyncio.sleep(1.0)
-        self._leave(line)
-
     def _asked(self, line: Line) -> Asked:
         ours = line.transport.get_extra_info("sockname")
         return self.invite(self.rng.choice(self.numbers), ours, "TCP")
@@ -280,8 +271,8 @@ class SipClients(Clients):
         """Return the size of the answer at the beginning of `held`; 0: it is not whole yet."""
         if held.startswith(_PONG):
             return len(_PONG)
-        place = held.find(_BLANK)
-        return place + len(_BLANK) if place >= 0 else 0
+        place = held.find(BLANK)
+        return place + len(BLANK) if place >= 0 else 0
 
     def answered(self, line: Line, answer: bytes) -> None:
         """Take an answer of a connection: they come in the order of the requests."""

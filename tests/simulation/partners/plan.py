@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from random import Random
 
+from tests.simulation.fault_kinds import FaultKinds
 from tests.simulation.partners.web import OF_ANSWERS, UNSEEN
 from tests.simulation.store.ensemble import StorePace
 
@@ -14,8 +15,8 @@ OF_REPOSITORIES = ("older", "held_back", "mixed", "restamped")
 
 
 @dataclass(frozen=True)
-class PartnerFaults:
-    """For each kind of fault the mean time between two in seconds; 0: never."""
+class PartnerFaults(FaultKinds):
+    """Faults of feeds, the exchange, their list stores, and the partners' servers."""
 
     feeds_kill: float = 0.0
     feeds_power: float = 0.0
@@ -44,15 +45,8 @@ class PartnerFaults:
     @classmethod
     def drawn(cls, rng: Random) -> "PartnerFaults":
         """Draw about a third of the kinds; a partner that misbehaves more often than not."""
-        means = {one.name: rng.uniform(4.0, 20.0) for one in fields(cls) if rng.random() < 0.3}
-        if rng.random() < 0.6:
-            means["web_mood"] = rng.uniform(4.0, 12.0)
-        return cls(**means)
-
-    @property
-    def kinds(self) -> list[str]:
-        """Names of the kinds that there are."""
-        return [one.name for one in fields(self) if getattr(self, one.name)]
+        drawn = cls.some(rng, 0.3, (4.0, 20.0))
+        return replace(drawn, web_mood=rng.uniform(4.0, 12.0)) if rng.random() < 0.6 else drawn
 
 
 _OF_COUNTRIES = [
@@ -112,8 +106,8 @@ class PartnerPlan:
 
     def without(self) -> Iterator["PartnerPlan"]:
         """Yield plans with a kind of fault less, or a mood."""
-        for kind in self.faults.kinds:
-            yield replace(self, faults=replace(self.faults, **{kind: 0.0}))
+        for faults in self.faults.without():
+            yield replace(self, faults=faults)
         for mood in self.moods if len(self.moods) > 1 else ():
             yield replace(self, moods=tuple(one for one in self.moods if one != mood))
 

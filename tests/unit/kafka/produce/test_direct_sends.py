@@ -9,7 +9,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     InvalidProducerEpoch,
-    KafkaConnectionError,
     NotLeaderForPartitionError,
     ProducerFenced,
     RecordListTooLargeError,
@@ -17,42 +16,14 @@ from aiokafka.errors import (
 from aiokafka.protocol.produce import ProduceResponse_v7
 
 from stream.kafka.produce.direct_sends import DirectSends
+from tests.support.broker_connection import BrokerConnection
 from tests.support.waiting import until
 
 PRODUCER_ID, EPOCH = 7, 1
 
 
-class Connection:
+class Connection(BrokerConnection):
     """An open connection to a broker that answers when a test says so."""
-
-    _request_timeout = 30.0
-
-    def __init__(self) -> None:
-        self.is_open = True
-        self.sent: list[Any] = []
-        self._requests: list[tuple[int, Any, asyncio.Future[Any]]] = []
-
-    def connected(self) -> bool:
-        return self.is_open
-
-    def send(self, request: Any, expect_response: bool = True) -> Any:
-        if not self.is_open:
-            raise KafkaConnectionError("closed")
-        self.sent.append(request)
-        answer = asyncio.get_running_loop().create_future()
-        self._requests.append((len(self.sent), request, answer))
-
-        async def waiting() -> Any:
-            return await answer
-
-        return waiting()
-
-    def close(self, reason: Any = None) -> Any:
-        self.is_open = False
-        for _, _, answer in self._requests:
-            if not answer.done():
-                answer.set_exception(KafkaConnectionError("lost"))
-        self._requests = []
 
     def answers(self, code: int = 0, offset: int = 100) -> None:
         """Answer the last request, each of its partitions alike."""

@@ -11,7 +11,6 @@ from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     ConcurrentTransactions,
     InvalidProducerEpoch,
-    KafkaConnectionError,
     NotCoordinatorError,
     OperationNotAttempted,
 )
@@ -25,6 +24,7 @@ from aiokafka.protocol.transaction import (
 
 from stream.kafka.produce import direct_transactions
 from stream.kafka.produce.direct_transactions import DirectTransaction, taken
+from tests.support.broker_connection import BrokerConnection
 from tests.support.waiting import until
 
 GROUP, PRODUCER_ID, EPOCH = "carrier", 7, 1
@@ -33,34 +33,8 @@ DECISIONS = [TopicPartition("decisions", 0), TopicPartition("decisions", 2)]
 POSITIONS = {TopicPartition("calls", 1): 30, TopicPartition("calls", 0): 12}
 
 
-class Connection:
+class Connection(BrokerConnection):
     """An open connection to a coordinator, whose answers a test gives."""
-
-    _request_timeout = 30.0
-
-    def __init__(self) -> None:
-        self.is_open = True
-        self.sent: list[Any] = []
-        self._requests: list[tuple[int, Any, asyncio.Future[Any]]] = []
-
-    def connected(self) -> bool:
-        return self.is_open
-
-    def send(self, request: Any) -> Any:
-        self.sent.append(request)
-        answer = asyncio.get_running_loop().create_future()
-        self._requests.append((len(self.sent), request, answer))
-
-        async def waiting() -> Any:
-            return await answer
-
-        return waiting()
-
-    def close(self, reason: Any = None) -> Any:
-        self.is_open = False
-        for _, _, answer in self._requests:
-            answer.set_exception(KafkaConnectionError("lost"))
-        self._requests = []
 
     def answer(self, *codes: int) -> None:
         """Answer the oldest request: with one code, or with one for each of its partitions."""
