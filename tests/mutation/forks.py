@@ -52,6 +52,8 @@ ASLEEP = 10
 A busy machine leaves a process without CPU too, but then it is ready to run, and not asleep.
 """
 _LOOK_S, _POLL_S = 1.0, 0.02
+"""Seconds between two looks at what runs, and between two questions for what has ended: to wait
+for the next end alone would never find one that waits for ever."""
 MEMORY_MAX = 4 << 30
 """Bytes of data of a mutant's process: a wrong size must not take the machine's memory."""
 

@@ -105,7 +105,10 @@ class DirectTransaction:
         return True
 
     async def _accepted(self, answer: Answer, request: Any, what: object) -> bool:
-        """Wait for an answer, and ask again while markers of the last transaction are written."""
+        """Wait for an answer, and ask again while markers of the last transaction are written.
+
+        The publisher bounds the whole transaction in time (`end_s_max`), and so this too.
+        """
         while (codes := await _codes_of(answer)) == {ConcurrentTransactions.errno}:
             await asyncio.sleep(AGAIN_S)
             answer = self._ask(request, what)
