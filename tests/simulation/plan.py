@@ -176,7 +176,7 @@ class Plan:
         that idle, questions asked again, and calls that no fault excuses.
         """
         rarer = times / 5
-        lists, sinks, partners = self.lists, self.sinks, self.partners
+        lists, sinks, doors, partners = self.lists, self.sinks, self.doors, self.partners
         return replace(
             self,
             swarm=self.swarm.rarer(rarer),
@@ -185,6 +185,10 @@ class Plan:
             lists=lists
             and replace(lists, faults=lists.faults.rarer(rarer), changes=lists.changes * 10),
             sinks=sinks and replace(sinks, faults=sinks.faults.rarer(rarer)),
+            doors=doors
+            and replace(
+                doors, faults=doors.faults.rarer(rarer), conversations=doors.conversations * 10
+            ),
             partners=partners
             and replace(
                 partners,

@@ -62,6 +62,10 @@ def test_a_longer_plan_has_rests():
     longer = plan.longer(100)
     assert (longer.faults_s, longer.batches) == (100 * plan.faults_s, 10 * plan.batches)
     assert longer.kinds == plan.kinds
+    assert plan.doors is not None
+    assert longer.doors is not None
+    assert longer.doors.conversations == 10 * plan.doors.conversations
+    assert longer.doors.faults == plan.doors.faults.rarer(20)
     assert longer.swarm.leader_move == 20 * plan.swarm.leader_move > 0
     assert "100 times as long" in str(longer)
 
