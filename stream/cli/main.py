@@ -10,49 +10,49 @@ from stream.cli.lazy_group import LazyGroup, table
 COMMANDS: Final = table(
     (
         "run",
-        "Read calls, decide them, publish the decisions; until SIGTERM or Ctrl-C.",
+        "Read calls, decide them, publish decisions. Runs until SIGTERM or Ctrl-C.",
         "stream.cli.calls.service_commands:run",
     ),
     (
         "serve",
-        "Serve HTTP: records in, verdicts and lists out; until SIGTERM or Ctrl-C.",
+        "Serve HTTP: take records, answer lookups, show the page. Runs until SIGTERM or Ctrl-C.",
         "stream.cli.calls.service_commands:serve",
     ),
     (
         "serve-sip",
-        "Answer SIP: 404 go on, 603 blocked; until SIGTERM or Ctrl-C.",
+        "Answer SIP: 404 continue, 603 blocked. Runs until SIGTERM or Ctrl-C.",
         "stream.cli.calls.service_commands:serve_sip",
     ),
     (
         "ingest",
-        "Send the call records in a file, or in a folder's files, to Kafka, each at least once.",
+        "Send call records from a file or a folder of files to Kafka, each at least once.",
         "stream.cli.calls.ingest_command:ingest",
     ),
     (
         "sink",
-        "Deliver decisions: keys for SIP proxies, webhooks.",
+        "Deliver decisions to SIP proxies (keys in Redis) and by webhooks.",
         "stream.cli.calls.sink_commands:app",
     ),
     (
         "why",
-        "Say why NUMBER is blocked, or not: entry, list, agreement, term, decisions, sinks.",
+        "Explain why NUMBER is blocked or not: entries, lists, agreements, decisions, sinks.",
         "stream.cli.calls.why:why",
     ),
     (
         "decisions",
-        "Print the last decisions, and with --follow every new one; joins no consumer group.",
+        "Print the last decisions, and with --follow new ones. Joins no consumer group.",
         "stream.cli.calls.decisions_command:decisions",
     ),
     (
         "lists",
-        "Make lists, fill them, change them, look at them.",
+        "Create, fill, change and show lists.",
         "stream.cli.lists.list_commands:app",
         "stream.cli.lists.list_versions:app",
         "stream.cli.lists.list_files:app",
     ),
     (
         "allow",
-        "Numbers and prefixes that are never blocked.",
+        "Manage numbers and prefixes that are never blocked.",
         "stream.cli.lists.allow_commands:app",
     ),
     (
@@ -62,54 +62,54 @@ COMMANDS: Final = table(
     ),
     (
         "appeals",
-        "Appeals: put a wrong block right, ask a list's owner, answer.",
+        "Manage appeals: redress a wrong block, ask a list's owner, answer.",
         "stream.cli.exchange.appeal_commands:app",
     ),
     (
         "feeds",
-        "Follow partners' lists, look at them, decide what waits.",
+        "Follow partners' lists, and decide on versions that wait.",
         "stream.cli.feeds.feed_commands:app",
     ),
     (
         "agreements",
-        "What was agreed with other countries, and what follows for calls.",
+        "Show and check agreements with other countries, and their effect on calls.",
         "stream.cli.exchange.agreement_commands:app",
     ),
     (
         "circle",
-        "Keys by which the countries of a circle hash numbers.",
+        "Manage the keys by which the countries of a circle hash numbers.",
         "stream.cli.exchange.circle_commands:app",
     ),
     (
         "exchange",
-        "Publish our lists, signed, and check what others publish.",
+        "Publish our signed lists, and check what others publish.",
         "stream.cli.exchange.exchange_commands:app",
         "stream.cli.exchange.hub_commands:above",
         "stream.cli.exchange.exchange_lists:app",
     ),
     (
         "enforcement",
-        "What partners' lists do here, and ours there.",
+        "Count and publish what partners' lists do here, and ours there.",
         "stream.cli.exchange.enforcement_commands:app",
     ),
     (
         "report",
-        "Report on an agreement: what was promised, what happened, what to raise next.",
+        "Report on an agreement: what was promised, what happened, what to discuss next.",
         "stream.cli.exchange.report_command:report",
     ),
     (
         "simulate",
-        "Show what is on trial, beside what is in force.",
+        "Show what is on trial, and what is in force.",
         "stream.cli.calls.trial_commands:app",
     ),
     (
         "promote",
-        "Take something from trial into force, in every running engine, without a restart.",
+        "Put a trial in force in every running engine, without a restart.",
         "stream.cli.calls.trial_commands:promote",
     ),
     (
         "demote",
-        "Put something back on trial, in every running engine: it decides, and acts on nobody.",
+        "Put something back on trial in every running engine: it decides, but does not act.",
         "stream.cli.calls.trial_commands:demote",
     ),
     (
@@ -119,16 +119,20 @@ COMMANDS: Final = table(
     ),
     (
         "traceback",
-        "Write the calls of NUMBER in a span of time: reference, trunk, carrier, time, verdict.",
+        "Write the calls of NUMBER in a period: reference, trunk, carrier, time, verdict.",
         "stream.cli.calls.traceback_command:traceback_command",
     ),
     (
         "dialects",
-        "Dialects of switches: list them, recognise your records, try them.",
+        "List dialects of switches, recognise your records, test a dialect.",
         "stream.cli.calls.dialect_commands:app",
     ),
-    ("topics", "Make Kafka's topics, or look at them.", "stream.cli.ops.topic_commands:app"),
-    ("token", "Tokens of the clients of `ringfence serve`.", "stream.cli.ops.token_commands:app"),
+    ("topics", "Create or list Kafka's topics.", "stream.cli.ops.topic_commands:app"),
+    (
+        "token",
+        "Manage tokens of the clients of `ringfence serve`.",
+        "stream.cli.ops.token_commands:app",
+    ),
     (
         "init",
         "Write a commented starting configuration into DIR: settings, folders for feeds, secrets.",
@@ -136,32 +140,28 @@ COMMANDS: Final = table(
     ),
     (
         "assets",
-        "Files that come with Ringfence: units, alerts, dashboards, proxies, examples.",
+        "List or export files that come with Ringfence: units, alerts, dashboards, examples.",
         "stream.cli.ops.asset_commands:app",
     ),
     (
         "check-config",
-        "Check the configuration and print what is in force; secrets only as set or not set.",
+        "Check the configuration and print the settings in force, without secrets.",
         "stream.cli.ops.config_commands:check_config",
     ),
-    (
-        "config",
-        "The schema of the settings, for editors and charts.",
-        "stream.cli.ops.config_commands:app",
-    ),
+    ("config", "Print the schema of the settings.", "stream.cli.ops.config_commands:app"),
     (
         "health",
-        "Ask the processes of this machine whether they are live. For probes of containers.",
+        "Ask the processes of this machine if they are live. For container probes.",
         "stream.cli.ops.health_command:health",
     ),
     (
         "doctor",
-        "Check everything that this machine needs, and say what is wrong and how to fix it.",
+        "Check everything that this machine needs. Say what is wrong and how to fix it.",
         "stream.cli.ops.doctor_commands:doctor",
     ),
     (
         "top",
-        "Show what our processes do: rates, latency, lag, lists, who is away, the last decisions.",
+        "Show what our processes do: rates, latency, lag, lists, missing processes, decisions.",
         "stream.cli.ops.top:top",
     ),
     (
@@ -171,22 +171,22 @@ COMMANDS: Final = table(
     ),
     (
         "backup",
-        "Write the list store into a sealed file, as it is at one moment, while it changes.",
+        "Write the list store into a sealed file, as it is at one moment.",
         "stream.cli.ops.backup_commands:backup",
     ),
     (
         "restore",
-        "Put a backup into a list store, and what workers know beyond it.",
+        "Restore a backup into a list store, and add what workers know beyond it.",
         "stream.cli.ops.backup_commands:restore_",
     ),
     (
         "backup-key",
-        "Make a key for backups: one half writes them, the other reads them.",
+        "Make a key pair for backups: one half writes them, the other half reads them.",
         "stream.cli.ops.backup_commands:backup_key",
     ),
     (
         "warm",
-        "Compile the kernels that decide calls, and keep them where workers look for them.",
+        "Compile the kernels that decide calls, and store them where workers look for them.",
         "stream.cli.calls.service_commands:warm",
     ),
     (
@@ -217,8 +217,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Ringfence: call-detail records in from Kafka, block decisions out, within milliseconds.",
-    epilog="Exit codes: 0 done, 1 failed or not found, 2 wrong usage or configuration, "
-    "3 Kafka or Redis are not set up as they have to be, or do not answer within --timeout.",
+    epilog="Exit codes: 0 done, 1 failed or not found, 2 wrong usage or "
+    "configuration, 3 Kafka or Redis is not set up as required or does not "
+    "answer within --timeout.",
 )
 
 

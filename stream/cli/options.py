@@ -27,8 +27,8 @@ ConfigFiles = Annotated[
         "--config",
         "-c",
         envvar="RINGFENCE_CONFIG",
-        help="A TOML file laid over the defaults, or a folder of them; several are, in their "
-        "order. Else those in /etc/ringfence.",
+        help="A TOML file over the defaults, or a folder of them. Repeatable: later "
+        "files override earlier ones. Default: /etc/ringfence.",
         show_default=False,
     ),
 ]
@@ -41,11 +41,12 @@ def _form(context: typer.Context, value: Format) -> Format:
 
 
 Output = Annotated[
-    Format, typer.Option("--output", "-o", help="How data is printed.", callback=_form)
+    Format, typer.Option("--output", "-o", help="The format of printed data.", callback=_form)
 ]
 """`--json`, which means `-o json`, comes with it: `give` adds it."""
 ToFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="A file; else stdout.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="The file to write. Default: stdout."),
 ]
 
 Actor = Annotated[
@@ -53,37 +54,35 @@ Actor = Annotated[
     typer.Option(
         "--actor",
         envvar="RINGFENCE_ACTOR",
-        help="Who does this, for the audit; else the login name.",
+        help="Who does this, for the audit log. Default: the login name.",
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
 ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
 Region = Annotated[
-    str | None, typer.Option("--region", help="Country of national numbers, ISO 3166, e.g. TH.")
+    str | None, typer.Option("--region", help="The country of national numbers, e.g. TH.")
 ]
-CategoryName = Annotated[str, typer.Option("--category", help="What they were reported for.")]
-Confidence = Annotated[int, typer.Option("--confidence", min=0, max=100, help="0 to 100.")]
+CategoryName = Annotated[str, typer.Option("--category", help="The category of the report.")]
+Confidence = Annotated[
+    int, typer.Option("--confidence", min=0, max=100, help="The confidence, 0 to 100.")
+]
 ExpiresIn = Annotated[
-    str | None, typer.Option("--expires-in", help="E.g. 10d, 12h, 30m; else never.")
+    str | None, typer.Option("--expires-in", help="10d, 12h, 30m. Default: never.")
 ]
-Full = Annotated[bool, typer.Option("--full", help="Numbers in whole, not masked.")]
-FromState = Annotated[bool, typer.Option("--from-state", help="Put back what this machine knows.")]
-Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit code 1 where a row of the file is rejected.")
-]
+Full = Annotated[bool, typer.Option("--full", help="Show whole numbers, not masked.")]
+FromState = Annotated[bool, typer.Option("--from-state", help="Put back what workers here know.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a row is rejected.")]
 NumberColumn = Annotated[
     str,
     typer.Option(
-        "--number", metavar="COLUMN", help="The numbers to block: a column's header, or its place."
+        "--number", metavar="COLUMN", help="The column of the numbers: header or position."
     ),
 ]
 SheetName = Annotated[
-    str,
-    typer.Option("--sheet", metavar="SHEET", help="A workbook's sheet: its name, or its place."),
+    str, typer.Option("--sheet", metavar="SHEET", help="A workbook's sheet: name or position.")
 ]
 ItemsPath = Annotated[
-    str,
-    typer.Option("--items", metavar="PATH", help="The path of the rows in JSON or XML: data.list."),
+    str, typer.Option("--items", metavar="PATH", help="The rows' path in JSON or XML: data.list.")
 ]
 _Order = Literal["iso", "day-month", "month-day"]  # `lookalikes.DateOrder`, without its load time
 DayOrder = Annotated[
@@ -91,10 +90,11 @@ DayOrder = Annotated[
     typer.Option("--dates", help="The order of days like 01/02/2026: day-month or month-day."),
 ]
 ExpiresOrder = Annotated[
-    _Order | None,
-    typer.Option("--expires-dates", help="The same in the column of ends, where it differs."),
+    _Order | None, typer.Option("--expires-dates", help="The same for expiry dates, if it differs.")
 ]
-UntilTime = Annotated[str, typer.Option("--to", metavar="TIME", help="Until before then; or now.")]
+UntilTime = Annotated[
+    str, typer.Option("--to", metavar="TIME", help="End of the period. Default: now.")
+]
 
 
 def piped(context: typer.Context, value: Path) -> Path:
@@ -233,7 +233,7 @@ def _given() -> dict[str, Any]:
                 metavar="SECONDS",
                 min=0.1,
                 max=86_400.0,
-                help="So long Kafka or Redis may not answer; then it ends with exit code 3.",
+                help="End with exit code 3 if Kafka or Redis does not answer for this long.",
                 expose_value=False,
                 callback=_set_timeout,
             ),

@@ -28,16 +28,16 @@ COLOURS: Final = {"block": "bold red", "flag": "yellow", "allow": "green"}
 
 def decisions(
     config: ConfigFiles = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="The last so many.")] = 20,
-    verdict: Annotated[Verdict | None, typer.Option(help="Only these.")] = None,
-    go_on: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new ones.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many decisions.")] = 20,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only this verdict.")] = None,
+    go_on: Annotated[bool, typer.Option("--follow", "-f", help="Print new ones, too.")] = False,
     full: Full = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Print the last decisions, and with --follow every new one; joins no consumer group.
+    """Print the last decisions, and with --follow new ones. Joins no consumer group.
 
-    With -o json one object a line, as in Kafka but for the masked numbers.
-    Exit codes: 0, also if there are none yet; 1 Kafka refused; 3 no such topic, or no Kafka.
+    With -o json, each line is one object, as in Kafka but with masked numbers. Exit codes: 0
+    printed, also if there are none yet; 1 Kafka refused; 3 no topic, or no answer from Kafka.
 
     Example: ringfence decisions --follow --verdict block
     """

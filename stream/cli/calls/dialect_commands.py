@@ -46,11 +46,11 @@ FileName = Annotated[
 
 @app.command("list")
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List the dialects, how each is decoded, and which topics are in it.
+    """List the dialects, how each is decoded, and which topics use it.
 
-    `scan`: compiled kernels decode usual records in columns, as our own dialect's. `record`: each
+    `scan`: compiled kernels decode most records in columns, as for our own dialect. `record`: each
     record is decoded by itself, at several times the CPU. `time_zone`: the switch writes local
-    times, and [switches.<name>] has to name the zone.
+    times, and [switches.<name>] must name the zone.
 
     Example: ringfence dialects list
     """
@@ -99,12 +99,12 @@ def _topics_in(settings: Settings, name: str) -> list[str]:
 
 @app.command("detect")
 def detect(file: FileName, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Say which dialect a file of records is in, why, and what the configuration needs for it.
+    """Recognise the dialect of a file of records. Say why, and what the configuration needs.
 
-    Where none fits, it names the switch whose records they nearly are, what they lack and how to
-    fix it. For records of no known switch it proposes a table [mappings.NAME] to begin with, and
-    leaves open what it cannot know. It looks at 200 records at most, of a file's start, middle and
-    end. Exit code 1: nothing fits as it is.
+    If no dialect fits, it names the nearest switch, what the records lack and how to fix it. For
+    records of an unknown switch it drafts a table [mappings.NAME] and leaves open what it cannot
+    know. It reads at most 200 records, from the start, the middle and the end of a file. Exit code
+    1: no dialect fits as it is.
 
     Example: ringfence dialects detect Master.csv
     """
@@ -185,25 +185,23 @@ def _print_proposals(file: Path, found: Detection) -> None:
     say(first.settings.rstrip())
 
 
-TimeZone = Annotated[
-    str, typer.Option(help="Of local times, where the configuration does not say: Asia/Bangkok.")
-]
-Count = Annotated[int, typer.Option("--records", min=1, help="Look at so many records.")]
+TimeZone = Annotated[str, typer.Option(help="The zone of local times, e.g. Asia/Bangkok.")]
+Count = Annotated[int, typer.Option("--records", min=1, help="Read this many records.")]
 
 
 @app.command("test")
 def try_out(
-    dialect: Annotated[str, typer.Argument(help="As calls.topics has it: kamailio, mapping:acme.")],
+    dialect: Annotated[str, typer.Argument(help="As in calls.topics: kamailio, mapping:acme.")],
     file: FileName,
     time_zone: TimeZone = "",
     records: Count = 10_000,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Read a file as a dialect; say field by field what was understood, and what was not and why.
+    """Read a file as a dialect. Show each field as it was understood, and why others were not.
 
-    Exit codes: 0 every record is a call or another event of the switch, 1 some are neither, 2 there
-    is no such dialect.
+    Exit codes: 0 every record is a call or another event of the switch, 1 some are neither, 2 the
+    dialect does not exist.
 
     Example: ringfence dialects test asterisk-csv Master.csv --time-zone Asia/Bangkok
     """

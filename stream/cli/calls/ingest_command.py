@@ -38,43 +38,42 @@ def ingest(
     path: Annotated[
         str,
         typer.Argument(
-            help="A file that grows (Master.csv), or a folder of finished files: here, or as "
-            "s3://BUCKET/PREFIX/ or sftp://USER@HOST/FOLDER/."
+            help="A growing file (Master.csv) or a folder of finished files: a local "
+            "path, s3://BUCKET/PREFIX/ or sftp://USER@HOST/FOLDER/."
         ),
     ],
     dialect: Annotated[
-        str, typer.Option(help="As calls.topics has it: asterisk-csv, asterisk-csv:bkk, mapping:x.")
+        str, typer.Option(help="As in calls.topics: asterisk-csv, asterisk-csv:bkk, mapping:x.")
     ],
     follow_: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until SIGTERM.")
+        bool, typer.Option("--follow", "-f", help="Keep sending new records until SIGTERM.")
     ] = False,
-    topic: Annotated[
-        str | None, typer.Option(help="Where several of calls.topics have the dialect.")
-    ] = None,
+    topic: Annotated[str | None, typer.Option(help="If several of calls.topics have it.")] = None,
     state: Annotated[
-        Path | None, typer.Option(help="Where to keep how far was read; else in ingest.state_dir.")
+        Path | None, typer.Option(help="For the read position. Default: ingest.state_dir.")
     ] = None,
     from_end: Annotated[
-        bool, typer.Option("--from-end", help="Of a file not read before: only what comes.")
+        bool, typer.Option("--from-end", help="Skip what a new file already holds.")
     ] = False,
     last_line: Annotated[
-        bool, typer.Option("--last-line", help="A last record without its end is one too.")
+        bool, typer.Option("--last-line", help="Send a last record that has no line end.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would be read; send and keep nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be read. Send and store nothing.")
     ] = False,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Health pages; else ingest.http_port.")
+        int | None,
+        typer.Option(min=0, max=65_535, help="The health port. Default: ingest.http_port."),
     ] = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Send the call records in a file, or in a folder's files, to Kafka, each at least once.
+    """Send call records from a file or a folder of files to Kafka, each at least once.
 
-    It goes on where it ended, over restarts, kill -9 and log rotation. After 50 records none of
-    which is a call it refuses to go on and names the likely dialect. With --follow it logs to
-    stderr. Exit codes: 0 all that is there is sent, or stopped in order; 1 died; 2 wrong
-    dialect, configuration or path; 3 Kafka is not set up as it has to be.
+    It continues where it stopped, also after a restart, kill -9 or log rotation. If the first 50
+    records hold no call, it stops and names the likely dialect. With --follow it logs to stderr.
+    Exit codes: 0 everything is sent, or stopped in order; 1 crashed; 2 wrong dialect, configuration
+    or path; 3 Kafka lacks a topic or a right.
 
     Example: ringfence ingest --dialect asterisk-csv /var/log/asterisk/cdr-csv/Master.csv --follow
     """

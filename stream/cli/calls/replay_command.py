@@ -58,31 +58,27 @@ _FIRST_AGREEMENT: Final = (
     "observed."
 )
 Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="A topic of calls; else all of them.")
+    list[str] | None, typer.Option("--topic", help="A topic of calls. Default: all of them.")
 ]
 Candidates = Annotated[
     list[str] | None,
     typer.Option(
         metavar="LIST@GENERATION|FILE|promote:THING",
-        help="A list's generation; a file of numbers (with --as), or an agreement's (.toml); "
-        "promote:list:KH/scam: that trial in force.",
+        help="A generation of a list; a file of numbers (with --as) or an agreement "
+        "(.toml); or promote:list:KH/scam for a trial in force.",
     ),
 ]
 AsList = Annotated[
-    str | None, typer.Option("--as", metavar="LIST", help="Which list a file of numbers is.")
+    str | None, typer.Option("--as", metavar="LIST", help="The list of a file of numbers.")
 ]
-Trials = Annotated[
-    bool, typer.Option("--enforce-trials", help="The candidate puts all trials in force.")
-]
-PolicyFile = Annotated[
-    Path | None, typer.Option(help="A settings file laid over --config: another [policy].")
-]
+Trials = Annotated[bool, typer.Option("--enforce-trials", help="Put all trials in force.")]
+PolicyFile = Annotated[Path | None, typer.Option(help="A settings file over --config.")]
 At = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Decide as of then, both; else as of now.")
+    str | None, typer.Option(metavar="TIME", help="Decide as of this time. Default: now.")
 ]
-CallsBack = Annotated[bool, typer.Option(help="Read once more to find who was called back.")]
-LongCall = Annotated[str, typer.Option(help="Answered so long, a call speaks for its caller.")]
-Rate = Annotated[int, typer.Option(min=0, help="Records a second at most; 0: all speed.")]
+CallsBack = Annotated[bool, typer.Option(help="Find numbers that were called back.")]
+LongCall = Annotated[str, typer.Option(help="A call this long speaks for its caller.")]
+Rate = Annotated[int, typer.Option(min=0, help="Most records a second. 0: no limit.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +94,14 @@ class Wanted:
 
 
 def replay_command(
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-24, or 1d.")],
+    since: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="The start: 2026-11-24, or 1d.")
+    ],
     until: UntilTime = "now",
     topic: Topics = None,
     candidate: Candidates = None,
     as_list: AsList = None,
-    feed: Annotated[
-        str | None, typer.Option(help="Read the file as this feed's file says.")
-    ] = None,
+    feed: Annotated[str | None, typer.Option(help="Read the file as this feed does.")] = None,
     reading: ReadAsJson = "",
     policy: PolicyFile = None,
     enforce_trials: Trials = False,
@@ -113,19 +109,23 @@ def replay_command(
     long_call: LongCall = LONG_CALL,
     calls_back: CallsBack = True,
     rate: Rate = 0,
-    output: Annotated[Path | None, typer.Option("--out", "-o", help="A page, HTML.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="JSON; -: on stdout.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Numbers in whole; needs --reason.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A file for the HTML page.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="A file for JSON. `-`: stdout.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Whole numbers. Needs --reason.")] = False,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
     """Decide recorded calls twice, as production does now and with a candidate, and compare.
 
-    The candidate is production's lists, policy and agreements with what --candidate and --policy
-    name in their place; without either it is production itself, and nothing differs. Nothing is
-    published, no group's position is touched. Numbers are masked; with --full they are not, and the
-    audit keeps who asked and why.
+    The candidate is production with the lists, policy or agreements of --candidate and --policy in
+    place of its own. Without either it equals production, and nothing differs. Nothing is
+    published, and no position of a group moves. Numbers are masked. With --full they are whole, and
+    the audit log records who asked and why.
 
     Example: ringfence replay --from 1d --candidate KH/scam@412 --out replay.html
     """

@@ -16,14 +16,14 @@ from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
 from stream.ops.kernels import warm_up
 
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes; about one a core.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Worker processes, about one per core.")]
 
 
 def run(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None) -> None:
-    """Read calls, decide them, publish the decisions; until SIGTERM or Ctrl-C.
+    """Read calls, decide them, publish decisions. Runs until SIGTERM or Ctrl-C.
 
-    Logs to stderr: JSON lines, or readable ones on a terminal. Exit codes: 0 stopped in order,
-    1 died, 2 wrong configuration, 3 Kafka or Redis are not set up as they have to be.
+    Logs to stderr: JSON lines, or readable lines on a terminal. Exit codes: 0 stopped in order, 1
+    crashed, 2 wrong configuration, 3 Kafka or Redis is not set up as required.
 
     Example: ringfence run --config carrier.toml --workers 4
     """
@@ -42,10 +42,10 @@ def run(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None)
 
 
 def serve(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None) -> None:
-    """Serve HTTP: records in, verdicts and lists out; until SIGTERM or Ctrl-C.
+    """Serve HTTP: take records, answer lookups, show the page. Runs until SIGTERM or Ctrl-C.
 
-    `/docs` describes every address. Clients show a token that `ringfence token create` made;
-    SIGHUP has the file of tokens read again at once. The workers share the port. Exit codes as for
+    `/docs` describes every address. Clients send a token from `ringfence token create`. SIGHUP
+    makes it read the file of tokens again at once. The workers share the port. Exit codes as for
     `run`.
 
     Example: ringfence serve --config carrier.toml --workers 2
@@ -66,11 +66,11 @@ def serve(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = Non
 
 
 def serve_sip(config: ConfigFiles = None, workers: Workers = 1, worker: Worker = None) -> None:
-    """Answer SIP: 404 go on, 603 blocked; until SIGTERM or Ctrl-C.
+    """Answer SIP: 404 continue, 603 blocked. Runs until SIGTERM or Ctrl-C.
 
-    A switch sends an INVITE before it routes a call, by UDP, TCP or TLS, and goes by the answer.
-    OPTIONS are answered 200, or 503 while no lists are loaded. The workers share the ports. Exit
-    codes as for `run`.
+    A switch sends an INVITE by UDP, TCP or TLS before it routes a call, and follows the answer.
+    OPTIONS get 200, or 503 while no lists are loaded. The workers share the ports. Exit codes as
+    for `run`.
 
     Example: ringfence serve-sip --config carrier.toml --workers 2
     """
@@ -99,10 +99,10 @@ def _checked(config: list[Path] | None) -> Settings:
 
 
 def warm(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Compile the kernels that decide calls, and keep them where workers look for them.
+    """Compile the kernels that decide calls, and store them where workers look for them.
 
-    A worker does the same when it starts, but then calls wait for it: half a minute after
-    an upgrade, a second once they are there. Exit code 1 if they cannot be used, and why.
+    A worker does the same at its start, but then calls wait: half a minute after an upgrade, a
+    second once the kernels are stored. Exit code 1: the kernels cannot be used; it says why.
 
     Example: ringfence warm --config carrier.toml
     """

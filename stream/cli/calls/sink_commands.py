@@ -20,11 +20,11 @@ app = group()
 
 @app.command()
 def redis(config: ConfigFiles = None) -> None:
-    """Keep keys for SIP proxies in Redis (bl:+66812345678), equal to what is decided.
+    """Keep keys for SIP proxies in Redis (bl:+66812345678), equal to the decisions.
 
-    Reads decisions in a consumer group of its own, and follows the list store: who is taken off a
-    list has no key any more within a second. Logs to stderr. Exit codes: 0 stopped in order,
-    1 died, 2 wrong configuration, 3 Kafka or Redis are not set up as they have to be.
+    Reads decisions in its own consumer group and follows the list store. A number taken off a list
+    loses its key within a second. Logs to stderr. Exit codes: 0 stopped in order, 1 crashed, 2
+    wrong configuration, 3 Kafka or Redis is not set up as required.
 
     Example: ringfence sink redis --config carrier.toml
     """
@@ -35,11 +35,11 @@ def redis(config: ConfigFiles = None) -> None:
 
 @app.command()
 def webhooks(config: ConfigFiles = None) -> None:
-    """Tell other systems of decisions: CloudEvents over HTTPS, signed.
+    """Send decisions to other systems: signed CloudEvents over HTTPS.
 
-    Each endpoint has a consumer group and retries of its own; what it does not take in the end
-    goes to a topic. Logs to stderr. Exit codes: 0 stopped in order, 1 died, 2 wrong configuration
-    (a secret that is not set, too), 3 Kafka is not set up as it has to be.
+    Each endpoint has its own consumer group and retries. A decision that an endpoint never accepts
+    goes to a topic. Logs to stderr. Exit codes: 0 stopped in order, 1 crashed, 2 wrong
+    configuration or a missing secret, 3 Kafka is not set up as required.
 
     Example: ringfence sink webhooks --config carrier.toml
     """
@@ -50,17 +50,17 @@ def webhooks(config: ConfigFiles = None) -> None:
 def resend_command(
     config: ConfigFiles = None,
     endpoint: Annotated[
-        list[str] | None, typer.Argument(help="Endpoints of [sinks.webhooks]; none: all.")
+        list[str] | None, typer.Argument(help="Endpoints of [sinks.webhooks]. Default: all.")
     ] = None,
     give_up: Annotated[
-        str, typer.Option("--for", help="How long each decision is tried, e.g. 30s, 10m.")
+        str, typer.Option("--for", help="How long to try each decision, for example 30s or 10m.")
     ] = "60s",
     form: Output = Format.TABLE,
 ) -> None:
-    """Deliver again what webhooks did not take, once they are repaired.
+    """Send undelivered decisions to webhooks again, after their repair.
 
-    Reads the topic of undelivered decisions from where the last run ended. What is not taken again
-    stays there for the next time. Exit code 1 if there is such.
+    Reads the topic of undelivered decisions from where the last run stopped. A decision that fails
+    again stays there for the next run. Exit code 1: at least one failed again.
 
     Example: ringfence sink resend crm --config carrier.toml
     """

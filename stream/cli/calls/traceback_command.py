@@ -36,28 +36,29 @@ _COLUMNS: Final = tuple(TracedCall.__struct_fields__)
 
 def traceback_command(
     number: Annotated[
-        str,
-        typer.Argument(help="E.g. +85523900123, 0812345678." + OR_STDIN, callback=typed_or_piped),
+        str, typer.Argument(help="+85523900123, or 0812345678." + OR_STDIN, callback=typed_or_piped)
     ],
-    since: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-24, or 2d.")],
+    since: Annotated[
+        str, typer.Option("--from", metavar="TIME", help="The start: 2026-11-24, or 2d.")
+    ],
     authority: Annotated[str, typer.Option("--for", metavar="AUTHORITY", help="Who asks.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why: its case or order.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why: case or order.")],
     until: UntilTime = "now",
     form: Annotated[Literal["json", "csv"], typer.Option("--format")] = "json",
     side: Annotated[
-        TracedSide, typer.Option(help="Calls that it made, got, or both.")
+        TracedSide, typer.Option(help="Calls made, received, or both.")
     ] = TracedSide.CALLER,
-    late: Annotated[str, typer.Option(help="Records may come so long after a call.")] = "1d",
+    late: Annotated[str, typer.Option(help="How late a record may come.")] = "1d",
     region: Region = None,
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Write the calls of NUMBER in a span of time: reference, trunk, carrier, time, verdict.
+    """Write the calls of NUMBER in a period: reference, trunk, carrier, time, verdict.
 
-    Read from the recorded topics of calls and decisions, as far back as Kafka keeps them; the
-    position of no group is touched. Who asked and why goes into the audit before a record is read,
-    and how many calls were handed out after it; without the list store nothing is handed out.
-    Exit codes: 0 written, also if there are none; 1 cut off; 2 usage; 3 no list store, no topic.
+    Reads the recorded topics of calls and decisions, as far back as Kafka keeps them. No position
+    of a group moves. The audit log records who asked and why before the first record is read, and
+    the number of calls afterwards. Without the list store it writes nothing. Exit codes: 0 written,
+    also if there are none; 1 cut off; 2 wrong usage; 3 no list store, or no topic.
 
     Example: ringfence traceback +85523900123 --from 2026-11-24 --for police --reason "case 1234"
     """

@@ -34,13 +34,13 @@ from stream.ops.clock import now_s
 app = group()
 WINDOW: Final = "1d"
 Since = Annotated[
-    str, typer.Option("--from", metavar="TIME", help="Count decisions since then: 7d, 2026-11-24.")
+    str, typer.Option("--from", metavar="TIME", help="Count decisions since: 7d, 2026-11-24.")
 ]
 Thing = Annotated[
     str, typer.Argument(metavar="THING", help="list:KH/scam, agreement:th-kh, rule:NAME.")
 ]
 WithFigures = Annotated[
-    bool, typer.Option("--figures/--no-figures", help="Keep what the trial came to in the audit.")
+    bool, typer.Option("--figures/--no-figures", help="Record its figures in the audit log.")
 ]
 
 
@@ -48,15 +48,15 @@ WithFigures = Annotated[
 def list_(
     since: Since = WINDOW,
     everything: Annotated[
-        bool, typer.Option("--all", help="What is in force as the settings say, too.")
+        bool, typer.Option("--all", help="Also what is in force by settings.")
     ] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """List what is on trial or was promoted: since when, and what it would have done.
+    """List trials and promotions: since when, and what each would have done.
 
-    The figures come from the decisions topic. What a trial would block wrongly is estimated by
-    `ringfence replay --from 1d --enforce-trials`, from the calls themselves.
+    The figures come from the decisions topic. `ringfence replay --from 1d --enforce-trials`
+    estimates from the calls themselves what a trial would block wrongly.
 
     Example: ringfence simulate list --from 7d
     """
@@ -87,10 +87,10 @@ def promote(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Take something from trial into force, in every running engine, without a restart.
+    """Put a trial in force in every running engine, without a restart.
 
-    It goes before the settings until it is demoted, and may do no more than they and agreements
-    allow. The audit keeps who did it, why, and what the trial had come to.
+    A promotion overrides `simulate` until you demote it. It never allows more than the settings and
+    agreements do. The audit log records who did it, why, and the figures of the trial.
 
     Example: ringfence promote list:KH/scam --reason "a week without a wrong block"
     """
@@ -105,7 +105,7 @@ def demote(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Put something back on trial, in every running engine: it decides, and acts on nobody.
+    """Put something back on trial in every running engine: it decides, but does not act.
 
     Example: ringfence demote list:KH/scam --reason "blocks a bank, ticket 4711"
     """

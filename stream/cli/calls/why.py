@@ -31,36 +31,35 @@ def why(
     number: Annotated[
         str,
         typer.Argument(
-            help="As a switch writes it: +66812345678, 0812345678." + OR_STDIN,
+            help="The number as a switch writes it: +66812345678, 0812345678." + OR_STDIN,
             callback=typed_or_piped,
         ),
     ],
     config: ConfigFiles = None,
-    trunk: Annotated[str | None, typer.Option(help="The trunk that the call comes in on.")] = None,
-    callee: Annotated[str | None, typer.Option(help="The number that it calls.")] = None,
+    trunk: Annotated[str | None, typer.Option(help="The trunk on which the call arrives.")] = None,
+    callee: Annotated[str | None, typer.Option(help="The called number.")] = None,
     at: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="As of then: 2026-11-25T14:00:00Z, or 2h: so long ago."),
+        typer.Option(metavar="TIME", help="As of this time: 2026-11-25T14:00:00Z, or 2h ago."),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="How it came on and off each list; with --at too.")
+        bool,
+        typer.Option("--history", help="Show when lists gained and lost it. With --at always."),
     ] = False,
     decisions: Annotated[
-        int,
-        typer.Option(min=0, max=1000, help="So many of its last decisions; 0: Kafka is not asked."),
+        int, typer.Option(min=0, max=1000, help="Show its last decisions. 0: do not ask Kafka.")
     ] = DECISIONS,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say why NUMBER is blocked, or not: entry, list, agreement, term, decisions, sinks.
+    """Explain why NUMBER is blocked or not: entries, lists, agreements, decisions, sinks.
 
-    What a call from it would get, which lists hold it since when and by whose report, which term
-    of which agreement decides; what was decided in fact, and what became of that: the key that SIP
-    proxies have of it, what webhooks were told.
+    Shows what a call from it would get, which lists hold it, since when and by whose report, and
+    which term of which agreement decides. Then it shows the recent decisions and their effect: the
+    key for SIP proxies, and the deliveries to webhooks.
 
-    The number is shown in whole: it is the caller of this command who asked about it. With --at the
-    lists are those of then, as far as they are kept, agreements count as they stood then, decisions
-    are those up to then, and [policy] is today's.
-    Exit codes: 0 a list holds it, 1 none does, 2 it is no phone number.
+    The number is shown whole: you asked for it. With --at it uses the lists as far as they are
+    stored, the agreements of that time, the decisions up to then, and today's [policy]. Exit codes:
+    0 a list holds it, 1 no list holds it, 2 it is not a phone number.
 
     Example: ringfence why 0812345678 --trunk intl-1
     """

@@ -29,19 +29,18 @@ from stream.ops.schema.durations import spelled
 app = group()
 AtTime = Annotated[
     str | None,
-    typer.Option("--at", metavar="TIME", help="As of then: 2026-12-01T00:00:00Z, or 2h: ago."),
+    typer.Option("--at", metavar="TIME", help="As of this time: 2026-12-01T00:00:00Z, or 2h ago."),
 ]
 
 
 @app.command()
 def check(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Say what is wrong with the agreement files, and where they contradict each other.
+    """Check the agreement files, and find where they contradict each other.
 
-    Where two say different things of a list in a country, now or later, the stricter wins: calls
-    are decided, but somebody meant something else.
+    Where two files differ about a list in a country, now or later, the stricter one applies. Calls
+    are still decided, but one file does not say what its author meant.
 
-    Exit codes: 0 nothing is wrong (there may be notes), 1 there is a contradiction, 2 a file can
-    not be used.
+    Exit codes: 0 correct (there may be notes), 1 there is a contradiction, 2 a file cannot be used.
 
     Example: ringfence agreements check --config carrier.toml
     """
@@ -82,7 +81,7 @@ def _sum(found: list[Contradiction], errors: Any) -> str:
 
 @app.command("list")
 def list_(config: ConfigFiles = None, at: AtTime = None, form: Output = Format.TABLE) -> None:
-    """List the agreements: parties, lists, and where each stands now, or at --at.
+    """List the agreements: parties, lists, and status now or at --at.
 
     Example: ringfence agreements list --at 2027-01-01
     """
@@ -107,12 +106,12 @@ def list_(config: ConfigFiles = None, at: AtTime = None, form: Output = Format.T
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="ID", help="As `agreements list` names it.")],
+    name: Annotated[str, typer.Argument(metavar="ID", help="The name in `agreements list`.")],
     config: ConfigFiles = None,
     at: AtTime = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show one agreement whole: parties and contacts, terms of each list, dates, reports.
+    """Show one agreement: parties, contacts, terms of each list, dates, reports.
 
     Example: ringfence agreements show th-kh
     """
@@ -170,17 +169,17 @@ def _clause(clause: dict[str, Any]) -> str:
 
 @app.command()
 def explain(
-    list_name: Annotated[str, typer.Argument(metavar="LIST", help="E.g. KH/scam")],
+    list_name: Annotated[str, typer.Argument(metavar="LIST", help="The list, e.g. KH/scam.")],
     config: ConfigFiles = None,
     country: Annotated[
-        str | None, typer.Option("--country", help="Where; else [calls] home_country.")
+        str | None, typer.Option("--country", help="The country. Default: [calls] home_country.")
     ] = None,
     at: AtTime = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say what a list may cause to a call in a country, by which clause, and what changes soon.
+    """Explain what a list may do to a call in a country, by which term, and what changes soon.
 
-    Soon is within a week. Of another country only the agreements are known here, not its own
+    Soon means within a week. For another country only the agreements are known here, not its
     [policy].
 
     Example: ringfence agreements explain KH/scam --country TH --at 2026-12-31T12:00:00Z

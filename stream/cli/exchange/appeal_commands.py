@@ -55,7 +55,7 @@ _COLOURS: Final = {
 }
 _ACTS: Final = {"block", "flag"}
 
-AppealId = Annotated[str, typer.Argument(metavar="ID", help="E.g. A-4F7K2M9QX1RZC.")]
+AppealId = Annotated[str, typer.Argument(metavar="ID", help="The appeal's id.")]
 
 
 @app.command()
@@ -64,25 +64,25 @@ def create(
         str,
         typer.Argument(
             metavar="NUMBER|DECISION",
-            help="Who was blocked, or by what." + OR_STDIN,
+            help="The blocked number, or a decision's id." + OR_STDIN,
             callback=typed_or_piped,
         ),
     ],
     reason: Reason = "",
-    appellant: Annotated[str, typer.Option(help="Where the answer goes.")] = "",
-    since: Annotated[str, typer.Option(help="How far back a decision is looked for.")] = "7d",
-    anyway: Annotated[bool, typer.Option(help="Also if nothing blocks the number now.")] = False,
+    appellant: Annotated[str, typer.Option(help="Who gets the answer.")] = "",
+    since: Annotated[str, typer.Option(help="How far back to search.")] = "7d",
+    anyway: Annotated[bool, typer.Option(help="Also if nothing blocks the number.")] = False,
     region: Region = None,
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Take an appeal in: by the number, or by the id of a decision (it stands in the SIP answer).
+    """Open an appeal, by the number or by the id of a decision (the SIP answer shows the id).
 
-    Names the lists that block it, whom to ask there, and by when it is to be answered: within the
-    shortest response target of the agreements on those lists, else [appeals] answer_hours. A number
-    whose appeal is open already keeps that one. Exit codes: 0 taken, 1 nothing blocks it, or no
-    such decision is kept.
+    It names the lists that block the number, their contacts, and the deadline: the shortest
+    response target of the agreements on these lists, or [appeals] answer_hours. If the number has
+    an open appeal, it returns that one. Exit codes: 0 opened, 1 nothing blocks the number, or the
+    decision is not stored.
 
     Example: ringfence appeals create +85523900123 --reason "a clinic, says its owner"
     """
@@ -115,18 +115,18 @@ def create(
 
 @app.command()
 def receive(
-    partner: Annotated[str, typer.Argument(metavar="COUNTRY", help="Who asks, e.g. TH.")],
-    their_id: Annotated[str, typer.Argument(metavar="THEIR-ID", help="Its appeal there.")],
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list of ours.")],
-    fingerprint: Annotated[str, typer.Argument(help="As the partner has it: 16 hex digits.")],
+    partner: Annotated[str, typer.Argument(metavar="COUNTRY", help="The partner, e.g. TH.")],
+    their_id: Annotated[str, typer.Argument(metavar="THEIR-ID", help="The partner's id.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Our list.")],
+    fingerprint: Annotated[str, typer.Argument(help="The fingerprint: 16 hex digits.")],
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Take in what a partner asks about a list of ours, by telephone or mail.
+    """Record an appeal that a partner made about a list of ours, by telephone or mail.
 
-    What partners find by themselves comes with their enforcement documents, and needs no hand.
+    Appeals in partners' enforcement documents are recorded automatically.
 
     Example: ringfence appeals receive TH A-4F7K2M9QX1RZC KH/scam 336e914774f97770
     """
@@ -154,16 +154,19 @@ def _show_taken(settings: Settings, appeal: Appeal, is_new: bool, known: str, fo
 
 @app.command("list")
 def list_(
-    state: Annotated[AppealState | None, typer.Option(help="Only these; else open ones.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Answered ones too.")] = False,
+    state: Annotated[
+        AppealState | None, typer.Option(help="Only this status. Default: open.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Include answered appeals.")] = False,
     name: Annotated[str | None, typer.Option("--list", metavar="OWNER/NAME")] = None,
-    overdue: Annotated[bool, typer.Option("--overdue", help="Beyond their deadline.")] = False,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Past their deadline.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=OPEN_MAX)] = 100,
     full: Full = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """List appeals that wait for an answer, the next deadline first; with --all also older ones.
+    """List appeals that wait for an answer, the next deadline first. With --all, list older ones
+    too.
 
     Example: ringfence appeals list --overdue
     """
@@ -216,9 +219,9 @@ def _cells(appeal: Appeal, at_s: int, *, full: bool) -> tuple[str | Text, ...]:
 def show(
     appeal_id: AppealId, full: Full = False, config: ConfigFiles = None, form: Output = Format.TABLE
 ) -> None:
-    """Show one appeal: the lists that named the number, whom to ask, what was done and by whom.
+    """Show one appeal: the lists that hold the number, contacts, and what was done by whom.
 
-    The number of a partner's appeal is found by its fingerprint, if our list holds or covers it.
+    For a partner's appeal, the number is found by its fingerprint if our list holds or covers it.
 
     Example: ringfence appeals show A-4F7K2M9QX1RZC
     """
@@ -242,10 +245,10 @@ def forward(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Note that the list's owner was asked, and say whom and what to ask.
+    """Record that the list's owner was asked. Print the contact and what to ask.
 
-    The block stays; once the owner publishes the list without the number, the appeal is redressed
-    by itself. You may redress it here before.
+    The block stays. When the owner publishes the list without the number, the appeal counts as
+    redressed. You may redress it here before that.
 
     Example: ringfence appeals forward A-4F7K2M9QX1RZC --reason "mailed to KH's desk"
     """
@@ -281,10 +284,11 @@ def redress(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Put the block right, now: the number is allowed in every worker within a second.
+    """Put the block right now: every worker allows the number within a second.
 
-    It stays so whatever lists go on saying, until `ringfence allow remove` or --expires-in. Lists
-    of ours lose the number, and publish that; a partner's list gets a false-positive sighting.
+    It stays allowed, whatever the lists say, until `ringfence allow remove` or --expires-in. Lists
+    of ours lose the number and publish that. The owner of a partner's list gets a false-positive
+    report.
 
     Example: ringfence appeals redress A-4F7K2M9QX1RZC --reason "a clinic since 2024"
     """
@@ -316,7 +320,7 @@ def reject(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Answer that the block is right, and why (--reason): it stays.
+    """Answer that the block is right, and why (--reason). The block stays.
 
     Example: ringfence appeals reject A-4F7K2M9QX1RZC --reason "it called 300 people last night"
     """

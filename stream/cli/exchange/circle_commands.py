@@ -20,21 +20,21 @@ from stream.lists.store.list_content import hashed_now
 from stream.lists.store.list_store import ListStore
 
 app = group()
-Circle = Annotated[str, typer.Argument(metavar="CIRCLE", help="E.g. asean, or an epoch: asean@2.")]
+Circle = Annotated[str, typer.Argument(metavar="CIRCLE", help="asean, or an epoch: asean@2.")]
 
 
 @app.command()
 def create(
     name: Circle,
     key_file: Annotated[
-        Path | None, typer.Option(help="Take the key that another member gave us: 64 hex digits.")
+        Path | None, typer.Option(help="The key of another member: 64 hex digits.")
     ] = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Make a circle's key, or take the one that was given to us; it is never printed.
+    """Make a circle's key, or take a key that another member gave you. The key is never printed.
 
-    One member makes it; the others get the file by a way that only they can read (not by mail,
-    never in the repository), and take it with --key-file. All compare the key's id.
+    One member makes it. The others get the file on a path that only they can read (not by mail,
+    never in the repository) and take it with --key-file. All members compare the key's id.
 
     Example: ringfence circle create asean
     """
@@ -47,11 +47,11 @@ def create(
 
 @app.command()
 def rotate(name: Circle, config: ConfigFiles = None) -> None:
-    """Begin the circle's next epoch: a new key, beside the old one until all lists have moved.
+    """Begin the circle's next epoch: a new key beside the old one until all lists have moved.
 
-    In the overlap lists of both epochs are read, each with its key: who has the new one follows
-    each list by itself when its owner moves it. When the last owner has, `ringfence circle retire`
-    ends the old epoch. What runs sees a new key without a restart.
+    In the overlap, lists of both epochs are read, each with its key. A member with the new key
+    follows each list when its owner moves it. After the last owner, `ringfence circle retire` ends
+    the old epoch. Running processes use a new key without a restart.
 
     Example: ringfence circle rotate asean
     """
@@ -72,7 +72,7 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
 
 @app.command()
 def retire(name: Circle, config: ConfigFiles = None) -> None:
-    """End an epoch: its key is deleted here, and lists hashed by it can no longer be read.
+    """End an epoch: delete its key here. Lists hashed by it can no longer be read.
 
     Example: ringfence circle retire asean
     """
@@ -86,7 +86,7 @@ def retire(name: Circle, config: ConfigFiles = None) -> None:
 
 @app.command("list")
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List the circles that there is a key of; members compare the ids.
+    """List the circles whose key is here, with the key ids that members compare.
 
     Example: ringfence circle list
     """
@@ -106,16 +106,15 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
 
 @app.command()
 def why(
-    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A list of ours.")],
-    fingerprint: Annotated[str, typer.Argument(help="As a partner has it: 16 hex digits.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Our list.")],
+    fingerprint: Annotated[str, typer.Argument(help="The fingerprint: 16 hex digits.")],
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say which number of a list of ours a fingerprint is, and who reported it: for an appeal.
+    """Find the number behind a fingerprint on a list of ours, and who reported it: for an appeal.
 
-    A partner with whom fingerprints are shared decides by them and can name no more; the owner
-    can, also one of an earlier epoch as long as its key is here. The number is shown in whole. Exit
-    codes: 0 it is listed, 1 it is not.
+    Partners who share only fingerprints cannot name the number. The owner can, also for an earlier
+    epoch while its key is here. The number is shown whole. Exit codes: 0 it is listed, 1 it is not.
 
     Example: ringfence circle why KH/scam 336e914774f97770
     """

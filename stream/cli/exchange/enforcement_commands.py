@@ -62,10 +62,11 @@ def _once(plan: EnforcementPlan, work: Callable[[Enforcing], Awaitable[T]]) -> T
 
 @app.command()
 def run(config: ConfigFiles = None) -> None:
-    """Count decisions, publish what they come to, and read partners, until SIGTERM or Ctrl-C.
+    """Count decisions, publish the counts, read partners' documents. Runs until SIGTERM or Ctrl-C.
 
     Needs the role `TH/enforcement` in our repository (`ringfence exchange add-list TH/enforcement`)
-    and partners in [enforcement.partners]; without, it does what it can. Exit codes as for `run`.
+    and partners in [enforcement.partners]. Without them it does only what it can. Exit codes as for
+    `run`.
 
     Example: ringfence enforcement run --config carrier.toml
     """
@@ -76,14 +77,14 @@ def run(config: ConfigFiles = None) -> None:
 @app.command()
 def publish(
     count: Annotated[
-        bool, typer.Option("--count/--no-count", help="First count the decisions that are there.")
+        bool, typer.Option("--count/--no-count", help="Count the waiting decisions first.")
     ] = True,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Tell the owners of partners' lists what these did here, once: signed, in our repository.
+    """Publish once, signed, what partners' lists did here, for their owners.
 
-    Exit code 1: it could not be published, and why.
+    Exit code 1: it cannot be published; it says why.
 
     Example: ringfence enforcement publish
     """
@@ -104,14 +105,15 @@ def publish(
 @app.command("import")
 def import_(
     countries: Annotated[
-        list[str] | None, typer.Argument(metavar="[COUNTRY...]", help="None: all partners.")
+        list[str] | None, typer.Argument(metavar="[COUNTRY...]", help="A partner. Default: all.")
     ] = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Read what partners did by our lists, once. What they found to be innocent, we doubt.
+    """Read once what partners did with our lists. Lower the confidence of numbers they found
+    innocent.
 
-    Exit code 1: a partner could not be read, or a document was refused, and why.
+    Exit code 1: a partner cannot be read, or a document was refused; it says why.
 
     Example: ringfence enforcement import TH
     """
@@ -185,11 +187,9 @@ def sight(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Report that a number on a partner's list is no scammer's, with the next document.
+    """Report with the next document that a number on a partner's list is innocent.
 
-    `ringfence appeals` does it by itself.
-
-    Only the number's fingerprint leaves this country.
+    `ringfence appeals` does this automatically. Only the number's fingerprint leaves this country.
 
     Example: ringfence enforcement sight KH/scam +85531234567 --reason "a hospital's switchboard"
     """
@@ -218,28 +218,29 @@ def sight(
 @app.command()
 def show(
     name: Annotated[
-        str | None, typer.Argument(metavar="[OWNER/NAME]", help="One list; none: all.")
+        str | None, typer.Argument(metavar="[OWNER/NAME]", help="A list. Default: all.")
     ] = None,
     country: Annotated[
-        str | None, typer.Option("--by", metavar="COUNTRY", help="Who enforced; none: all.")
+        str | None,
+        typer.Option("--by", metavar="COUNTRY", help="The country that enforced. Default: all."),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="The last so many days.")] = 7,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="Cover this many days.")] = 7,
     file: Annotated[
-        Path | None, typer.Option(help="Read this document instead, as a partner would.")
+        Path | None, typer.Option(help="Read this document instead, as a partner does.")
     ] = None,
     refused: Annotated[
-        bool, typer.Option("--refused", help="Partners' documents that were not taken, and why.")
+        bool, typer.Option("--refused", help="Show partners' documents that were refused, and why.")
     ] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show the effects of partners' lists here, and of ours there, as the documents say.
+    """Show the effects of partners' lists here and of our lists there, from the documents.
 
-    Numbers of the list that called, calls blocked, flagged, and on trial (simulated); from the
-    owner's publication: until it was live (p99), until the first call was stopped (p50); false
-    positives, and appeals that are open. With -o json all of it.
+    Per list: numbers that called; calls blocked, flagged, and on trial (simulated); time from
+    publication until it was live (p99) and until the first call was stopped (p50); false positives,
+    and open appeals. -o json has all of it.
 
-    Exit codes: 0, also where there is nothing; 2 a --file that cannot be read, and what is wrong.
+    Exit codes: 0 shown, also if there is nothing; 2 --file cannot be read; it says why.
 
     Example: ringfence enforcement show KH/scam --by TH --days 30
     """

@@ -35,26 +35,26 @@ from stream.ops.clock import now_s
 from stream.ops.schema.toml import secret
 
 app = group()
-key_app = group(help="The private keys that sign.")
+key_app = group(help="Manage the private keys that sign.")
 app.add_typer(key_app, name="key")
 
 Offline = Annotated[
     list[Path], typer.Option("--offline", help="A folder for one person's root and targets keys.")
 ]
-Threshold = Annotated[
-    int, typer.Option(min=1, max=20, help="How many of those persons have to sign.")
-]
+Threshold = Annotated[int, typer.Option(min=1, max=20, help="How many of these persons must sign.")]
 
 Keys = Annotated[
     list[Path] | None,
-    typer.Option("--keys", help="A folder with more private keys, e.g. of a stick; repeatable."),
+    typer.Option(
+        "--keys", help="A folder with more private keys, for example on a stick. Repeatable."
+    ),
 ]
 RootFile = Annotated[
-    Path, typer.Option("--root", help="The owner's root.json, had by a way that you trust.")
+    Path, typer.Option("--root", help="The owner's root.json, from a trusted source.")
 ]
-Url = Annotated[str, typer.Argument(metavar="URL", help="Its address, or a folder.")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="A repository's address, or a folder.")]
 Whole = Annotated[
-    bool, typer.Option("--whole/--metadata-only", help="Fetch and compare every file, too.")
+    bool, typer.Option("--whole/--metadata-only", help="Compare every file, or metadata alone.")
 ]
 SOON_S = 30 * 86_400
 """Signatures by people are urgent so long before: keys on sticks take days to gather."""
@@ -112,9 +112,9 @@ def root_in(path: Path) -> bytes:
 
 @app.command()
 def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None) -> None:
-    """Make our repository: people's keys sign root and targets, this machine's the rest.
+    """Make our repository. People's keys sign root and targets; this machine's keys sign the rest.
 
-    Each --offline is a folder on a stick of its own, to be locked away afterwards.
+    Each --offline is a folder on its own stick, to be locked away afterwards.
 
     Example: ringfence exchange init --offline stick-a --offline stick-b --threshold 2
     """
@@ -143,7 +143,7 @@ def add_list(
     keys: Keys = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Give a list a role and a key of its own in our repository; needs the targets keys.
+    """Give a list its own role and key in our repository. Needs the targets keys.
 
     Example: ringfence exchange add-list KH/scam --keys stick-a --keys stick-b
     """
@@ -158,11 +158,11 @@ def add_list(
 @app.command()
 def resign(
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on, every [exchange] resign_s, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Repeat every [exchange] resign_s.")
     ] = False,
     config: ConfigFiles = None,
 ) -> None:
-    """Sign again what this machine signs and whose time is half over; costs nothing if none is.
+    """Renew this machine's signatures that are past half of their lifetime.
 
     Example: ringfence exchange resign --follow
     """
@@ -187,7 +187,7 @@ def resign(
 def status(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """Show what is published, by which keys, and what has to be signed again when.
 
-    Exit code 1: something has expired, or does within 30 days and needs a person.
+    Exit code 1: something has expired, or expires within 30 days and needs a person.
 
     Example: ringfence exchange status
     """
@@ -239,13 +239,13 @@ def verify(
     url: Url,
     root: RootFile,
     state: Annotated[
-        Path | None, typer.Option(help="Remember versions here, so that a rollback is seen.")
+        Path | None, typer.Option(help="Store seen versions, to detect a rollback.")
     ] = None,
     whole: Whole = True,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Verify a repository as a partner does. Exit code 1: it is not to be trusted, and why.
+    """Verify a repository as a partner does. Exit code 1: it cannot be trusted; it says why.
 
     Example: ringfence exchange verify https://lists.cert.example/kh --root kh.root.json
     """
@@ -258,7 +258,7 @@ def verify(
 def serve_check(
     url: Url, whole: Whole = True, config: ConfigFiles = None, form: Output = Format.TABLE
 ) -> None:
-    """Compare the files of a web server (or a folder) with ours. Exit code 1: they differ.
+    """Compare the files of a web server or a folder with our repository. Exit code 1: they differ.
 
     Example: ringfence exchange serve-check https://lists.cert.example/kh
     """
@@ -294,7 +294,7 @@ def bundle_(
     path: Annotated[Path, typer.Argument(help="The tar to write; `-` writes to stdout.")],
     config: ConfigFiles = None,
 ) -> None:
-    """Write all that is published, and nothing else, as one tar: for partners without a line.
+    """Write all published files, and nothing else, to a tar: for partners without a network path.
 
     Example: ringfence exchange bundle kh.tar
     """
@@ -308,11 +308,12 @@ def bundle_(
 @app.command("import-bundle")
 def import_bundle(
     path: Path,
-    into: Annotated[Path, typer.Option(help="The folder that a feed of transport tuf follows.")],
+    into: Annotated[Path, typer.Option(help="The folder that a feed follows.")],
     root: RootFile,
     config: ConfigFiles = None,
 ) -> None:
-    """Verify a partner's bundle and put it where a feed follows it. Exit code 1: refused, and why.
+    """Verify a partner's bundle and put it where a feed follows it. Exit code 1: refused; it says
+    why.
 
     Example: ringfence exchange import-bundle kh.tar --into partners/kh --root kh.root.json
     """
@@ -325,11 +326,11 @@ def import_bundle(
 
 @app.command()
 def revoke(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its name, or its id.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's name or id.")],
     keys: Keys = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Take a key out of every role, at once: it was lost or stolen. Others have to be enough.
+    """Remove a lost or stolen key from every role at once. The other keys must meet the thresholds.
 
     Example: ringfence exchange revoke root-2 --keys stick-a --keys stick-c
     """
@@ -351,11 +352,14 @@ def _keyid(ring: KeyRing, name: str) -> str:
 
 @key_app.command("create")
 def key_create(
-    name: Annotated[str, typer.Argument(help="E.g. root-4.")],
-    into: Annotated[Path | None, typer.Option(help="Its folder; else [exchange] keys_dir.")] = None,
+    name: Annotated[str, typer.Argument(help="The key's name, e.g. root-4.")],
+    into: Annotated[
+        Path | None, typer.Option(help="Its folder. Default: [exchange] keys_dir.")
+    ] = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Make a private key: a file that only you can read; `RINGFENCE_EXCHANGE_PASSPHRASE` seals it.
+    """Make a private key in a file that only you can read. `RINGFENCE_EXCHANGE_PASSPHRASE` seals
+    it.
 
     Example: ringfence exchange key create root-4 --into stick-d
     """
@@ -367,7 +371,7 @@ def key_create(
 
 @key_app.command("list")
 def key_list(keys: Keys = None, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List the private keys at hand and what each may sign; never the keys themselves.
+    """List the private keys at hand and what each may sign. Never prints a key.
 
     Example: ringfence exchange key list --keys stick-a
     """
@@ -384,14 +388,15 @@ def key_list(keys: Keys = None, config: ConfigFiles = None, form: Output = Forma
 
 @key_app.command("rotate")
 def key_rotate(
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its name, or its id.")],
-    into: Annotated[Path | None, typer.Option(help="Where the new one goes.")] = None,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key's name or id.")],
+    into: Annotated[Path | None, typer.Option(help="The new key's folder.")] = None,
     keys: Keys = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Put a new key in the place of one: regularly, or when it was lost or stolen.
+    """Replace a key: regularly, or after it was lost or stolen.
 
-    Keys of this machine need the root keys (or, a list's, the targets keys) with --keys.
+    To replace this machine's keys, give the root keys with --keys; for a list's key, give the
+    targets keys.
 
     Example: ringfence exchange key rotate timestamp-1 --keys stick-a --keys stick-b
     """

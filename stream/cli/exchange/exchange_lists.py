@@ -66,30 +66,31 @@ Share = Annotated[
     Shared | None,
     typer.Option(
         "--share",
-        help="What others get: numbers, their fingerprints, or a bare filter. Without it what the "
-        "agreements in force say, and of several the least; fingerprints where none speaks of it.",
+        help="What partners get: numbers, fingerprints, or a bare filter. Default: "
+        "the least that an agreement in force says, or fingerprints if none "
+        "does.",
     ),
 ]
 
 
 @app.command()
 def publish(
-    lists: Annotated[list[str], typer.Argument(metavar="OWNER/NAME...", help="Lists of ours.")],
+    lists: Annotated[list[str], typer.Argument(metavar="OWNER/NAME...", help="Our lists.")],
     share: Share = None,
     anew: Annotated[
         bool,
         typer.Option(
             "--anew",
-            help="Whatever was published before: partners take this whole list. For a list "
-            "store that lost changes for good; what it lost, partners lose too.",
+            help="Publish the whole list, whatever was published before. For a list "
+            "store that lost changes for good: partners lose the same changes.",
         ),
     ] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Publish what is new of lists, once: changes where they do, else the whole list.
+    """Publish the news of lists once: changes where possible, else the whole list.
 
-    Exit codes: 0 done, or nothing was new, 1 it could not be published.
+    Exit codes: 0 published, or nothing was new; 1 it could not be published.
 
     Example: ringfence exchange publish KH/scam
     """
@@ -114,16 +115,16 @@ def publish(
 def run(
     lists: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[OWNER/NAME...]", help="Lists of ours; none: all with a role."),
+        typer.Argument(metavar="[OWNER/NAME...]", help="Our lists. Default: all that have a role."),
     ] = None,
     share: Share = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Publish lists as they change, within a second, and renew signatures, until Ctrl-C.
+    """Publish lists within a second of a change, and renew signatures. Runs until Ctrl-C.
 
-    Changes that come within `[exchange] gather_s` go out together. Agreements that begin or end,
-    lists that get a role, and keys of circles count without a restart. Metrics and health are on
-    `[exchange] http_port`.
+    Changes within `[exchange] gather_s` go out together. New and ended agreements, new list roles
+    and new circle keys take effect without a restart. Metrics and health are on `[exchange]
+    http_port`.
 
     Example: ringfence exchange run
     """
@@ -179,13 +180,13 @@ def follow(
     url: Url,
     name: ListName,
     root: RootFile,
-    contact: Annotated[str, typer.Option(help="Whom to ask there about a number on it.")],
+    contact: Annotated[str, typer.Option(help="The contact for questions about a number on it.")],
     config: ConfigFiles = None,
 ) -> None:
     """Verify a neighbour's list and write the feed file that follows it.
 
-    Compare the SHA-256 that is printed with the one that its owner tells you, by voice. A file that
-    is there already is not overwritten. Exit code 1: it cannot be trusted or read, and why.
+    Call the owner and compare the printed SHA-256 with theirs. An existing file is not overwritten.
+    Exit code 1: it cannot be trusted or read; it says why.
 
     Example: ringfence exchange follow https://kh.example KH/scam --root kh.json --contact noc@kh
     """

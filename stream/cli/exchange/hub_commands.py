@@ -32,7 +32,7 @@ from stream.exchange.signing import Signatory
 from stream.feeds.tuf.tuf_client import TufLimits
 from stream.ops.clock import now_s
 
-app = group(help="Carry many countries' lists, without a say in them.")
+app = group(help="Carry many countries' lists without the power to change them.")
 above = group()
 """The same below its name: a part of `exchange`."""
 above.add_typer(app, name="hub")
@@ -47,7 +47,7 @@ def hub_of(settings: Settings, keys: list[Path] | None) -> Hub:
 
 @app.command()
 def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None) -> None:
-    """Make a hub: a repository that owns no list.
+    """Make a hub: a repository that carries lists of others and owns none.
 
     Example: ringfence exchange hub init --offline stick-a --threshold 1
     """
@@ -60,13 +60,13 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
 
 @app.command()
 def add(
-    owner: Annotated[str, typer.Argument(metavar="OWNER", help="E.g. KH.")],
+    owner: Annotated[str, typer.Argument(metavar="OWNER", help="The country, e.g. KH.")],
     url: Url,
     root: RootFile,
     keys: Keys = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Let a country join: verify its repository, delegate `OWNER/*` to its keys, carry it.
+    """Let a country join: verify its repository, delegate `OWNER/*` to its keys, carry its lists.
 
     Example: ringfence exchange hub add KH https://lists.cert.example/kh --root kh.root.json \
 --keys stick-a
@@ -81,13 +81,13 @@ def add(
 @app.command()
 def sync(
     every: Annotated[
-        float, typer.Option(min=0, max=86_400, help="Go on, again after so many seconds.")
+        float, typer.Option(min=0, max=86_400, help="Repeat after this many seconds.")
     ] = 0.0,
     config: ConfigFiles = None,
 ) -> None:
-    """Fetch what is new of every country; one that fails keeps its last good version.
+    """Fetch the news of every country. If one fails, its last good version stays.
 
-    Exit code 1: one has failed, and why. With --every only changes of that are told.
+    Exit code 1: a country failed; it says why. With --every it reports only when this changes.
 
     Example: ringfence exchange hub sync --every 5
     """

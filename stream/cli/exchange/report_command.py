@@ -29,30 +29,35 @@ from stream.ops.clock import now_s
 
 def report(
     name: Annotated[
-        str, typer.Argument(metavar="AGREEMENT", help="As `agreements list` names it.")
+        str, typer.Argument(metavar="AGREEMENT", help="The name in `agreements list`.")
     ],
     period: Annotated[
         str | None,
         typer.Option(
-            help="2026-11, 2026-Q4, 2026-W48, 2026-11-25, or 2026-11-01..2026-11-15; "
-            "else the last that is over, by the agreement's own schedule."
+            help="2026-11, 2026-Q4, 2026-W48, 2026-11-25, or 2026-11-01..2026-11-15. "
+            "Default: the last complete period of the agreement's schedule."
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="The page; else report-AGREEMENT-PERIOD.html; -: stdout."),
+        typer.Option(
+            "--out",
+            "-o",
+            help="The file for the page. Default: report-AGREEMENT-PERIOD.html. `-` "
+            "writes to stdout.",
+        ),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="The same figures as JSON; -: stdout.")
+        Path | None, typer.Option("--json", help="For the figures as JSON. `-`: stdout.")
     ] = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Report on an agreement: what was promised, what happened, what to raise next.
+    """Report on an agreement: what was promised, what happened, what to discuss next.
 
-    Writes one HTML page that needs nothing else (to mail, to print), or JSON, or both. Days are
-    days in UTC. The figures come from enforcement documents (`ringfence enforcement`), the audit,
-    the feeds and the appeals here; what was not measured is called so. Exit codes: 0 written, 1
-    there is no such agreement or no report on that period.
+    Writes one self-contained HTML page (to mail or print), JSON, or both. Days are UTC days. The
+    figures come from enforcement documents (`ringfence enforcement`), the audit log, the feeds and
+    the appeals here. A figure that was not measured says so. Exit codes: 0 written, 1 the agreement
+    does not exist or has no report on that period.
 
     Example: ringfence report th-kh --period 2026-11 --out th-kh.html --json th-kh.json
     """

@@ -90,10 +90,10 @@ class Told:
 def check(
     file: FromPartner,
     name: Annotated[
-        str | None, typer.Option("--feed", help="Read and judged as this feed's file says.")
+        str | None, typer.Option("--feed", help="Read and judge it as this feed does.")
     ] = None,
     increment: Annotated[
-        bool, typer.Option("--increment", help="The file adds to the list; else it is all of it.")
+        bool, typer.Option("--increment", help="The file adds to the list.")
     ] = False,
     region: Region = None,
     number: NumberColumn = "",
@@ -105,12 +105,13 @@ def check(
     strict: Strict = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say what would come of a file: rows accepted, rejected and why, changes, the gate's verdict.
+    """Check a partner's file: accepted and rejected rows, changes, and the gate's verdict.
 
-    Nothing is stored. Without --feed the format is found from the file, as `feeds detect` does
-    (--region, --number, --sheet, --items and --dates answer its questions), and it is compared with
-    no list; without Redis too, and that is said. Exit code 0: it would go live, with a warning
-    where rows are rejected (with --strict 1), 1: it would not, 2: it cannot be read.
+    Nothing is stored. Without --feed it detects the format, as `feeds detect` does (--region,
+    --number, --sheet, --items and --dates answer its questions), and compares the file with no
+    list. Without Redis it compares with no list either, and says so. Exit codes: 0 the gate would
+    accept it, with a warning if rows are rejected (1 with --strict); 1 the gate would not; 2 the
+    file cannot be read.
 
     Example: ringfence feeds check numbers.csv --feed kh-scam
     """
@@ -348,12 +349,12 @@ def detect_(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say what format a file is in, and propose a feed's file for it.
+    """Detect the format of a file, and propose a feed's file for it.
 
-    Nothing is stored. With --region national numbers are tried there alone, else in our own country
-    and its neighbours. --number, --sheet and --items say where the numbers to block are, --dates
-    what 01/02/2026 is. Exit code 1: it is nothing that is known, or something has to be said
-    first; 2: it cannot be read.
+    Nothing is stored. National numbers are tried in the country of --region, by default in our
+    country and its neighbours. --number, --sheet and --items say where the numbers are, --dates how
+    to read 01/02/2026. Exit codes: 1 the format is unknown, or a question needs an answer; 2 the
+    file cannot be read.
 
     Example: ringfence feeds detect numbers.csv > config/feeds/kh-scam.toml
     """

@@ -62,18 +62,16 @@ app.command("push")(push)
 app.command("preview")(preview)
 
 FeedName = Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")]
-VersionId = Annotated[
-    str | None, typer.Option("--version", help="Only if it is this version that waits.")
-]
+VersionId = Annotated[str | None, typer.Option("--version", help="Only if this version waits.")]
 
 
 @app.command()
 def run(config: ConfigFiles = None) -> None:
-    """Follow every feed of the folder that `feeds.dir` names, until SIGTERM or Ctrl-C.
+    """Follow every feed in the folder `feeds.dir`. Runs until SIGTERM or Ctrl-C.
 
-    Lists are rebuilt when more of their numbers were changed than `rebuild_changes`. Changed
-    feed files take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order,
-    1 died, 2 wrong configuration, 3 Redis or the port are not as they have to be.
+    It rebuilds a list after more than `rebuild_changes` of its numbers changed. Changed feed files
+    take effect without a restart. Logs to stderr. Exit codes: 0 stopped in order, 1 crashed, 2
+    wrong configuration, 3 Redis is not set up as required, or the port is in use.
 
     Example: ringfence feeds run --config carrier.toml
     """
@@ -84,9 +82,10 @@ def run(config: ConfigFiles = None) -> None:
 
 @app.command("list")
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List the feeds: when each was last heard of, what it has on its list, what is wrong.
+    """List the feeds: last fetch, numbers on their list, and problems.
 
-    Exit code 1: a version waits, or a feed cannot be had; 2: a feed's file is wrong.
+    Exit code 1: a version waits for a person, or a feed cannot be fetched; 2: a feed's file is
+    wrong.
 
     Example: ringfence feeds list
     """
@@ -120,7 +119,7 @@ def _with_state(settings: Settings, name: str, state: FeedState) -> FeedState:
 
 @app.command()
 def show(name: FeedName, config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Show one feed: how it is followed, its last versions, and why one was not let in.
+    """Show one feed: how it is followed, its last versions, and why one was not accepted.
 
     Example: ringfence feeds show kh-scam
     """
@@ -145,11 +144,11 @@ def pull(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Fetch a feed once, now, whatever its schedule says, and let it in if the gate does.
+    """Fetch a feed once, now, and apply it if the gate accepts it.
 
-    With --reason the audit keeps who asked for it, and why. Exit codes: 0 nothing is new, or it was
-    let in, with a warning where rows were rejected (with --strict 1); 1 it could not be had, or it
-    was held or refused.
+    With --reason the audit log records who asked for it and why. Exit codes: 0 nothing is new, or
+    it was accepted, with a warning if rows were rejected (1 with --strict); 1 it could not be
+    fetched, or was held or refused.
 
     Example: ringfence feeds pull kh-scam
     """
@@ -178,11 +177,13 @@ def pull(
 
 @app.command("held")
 def held_(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One feed.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A feed. Default: all.")
+    ] = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show the versions that wait for a person, and why. Exit code 1: there is one.
+    """Show the versions that wait for a person, and why. Exit code 1: at least one waits.
 
     Example: ringfence feeds held
     """
@@ -220,9 +221,9 @@ def diff_(
     output: ToFile = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Show what the version that waits would change of its list, report by report.
+    """Show how the waiting version would change its list, report by report.
 
-    A report that would change stands as removed and as added. Nothing is stored.
+    A report that would change appears as removed and as added. Nothing is stored.
 
     Example: ringfence feeds diff kh-scam
     """
@@ -251,9 +252,9 @@ def release_(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Let in the version that waits; enforced at once. The audit keeps who did it, and why.
+    """Accept the waiting version. It is enforced at once; the audit log records who and why.
 
-    It goes live with the rows that held it, but for emergency numbers, your own, and prefixes that
+    The rows that held it go live too, except emergency numbers, your own numbers, and prefixes that
     are too short.
 
     Example: ringfence feeds release kh-scam --reason "the partner confirms: 4,000 were cleared"
@@ -286,7 +287,7 @@ def refuse_(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say no to the version that waits; the same bytes are not asked about again.
+    """Refuse the waiting version. The same bytes do not wait again.
 
     Example: ringfence feeds refuse kh-scam --reason "a test file went out, says the partner"
     """
@@ -373,10 +374,10 @@ def forget(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Take off all that a feed without a file still reports, and forget its versions.
+    """Remove all reports and versions of a feed that has no file.
 
-    A feed whose file was removed is not followed any more; its reports stay until they expire.
-    `ringfence doctor` names such feeds. What others report stays.
+    When the file of a feed is removed, its reports stay until they expire. `ringfence doctor` names
+    such feeds. Reports of others stay.
 
     Example: ringfence feeds forget kh-scam --reason "the partner has a new address"
     """

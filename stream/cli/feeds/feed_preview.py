@@ -33,20 +33,21 @@ ROWS: Final = 50
 """Rejected rows that are listed; the counts have all."""
 _DATED: Final = frozenset({"reported_at", "expires_at"})
 ReadAsJson = Annotated[
-    str, typer.Option("--read-as", help="How to read it, as `feeds preview` proposes it, JSON.")
+    str,
+    typer.Option("--read-as", help="How to read the file: JSON, as `feeds preview` proposes it."),
 ]
 
 
 def preview(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The feed: the name of its file.")],
     file: FromPartner,
     reading: ReadAsJson = "",
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Say in JSON how a file is understood, and what handing it in would change. Stores nothing.
+    """Print as JSON how a file is read, and what it would change. Stores nothing.
 
-    Without --read-as the format and the columns are found from the file.
+    Without --read-as it detects the format and the columns.
 
     Example: ringfence feeds preview kh-police numbers.csv
     """

@@ -34,22 +34,20 @@ Unusable = FeedDown | WorkFailed
 
 
 def push(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The feed: its file's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The feed: the name of its file.")],
     file: FromPartner,
     reason: Reason = "",
-    called: Annotated[
-        str, typer.Option("--called", help="The file's name where it comes from.")
-    ] = "",
+    called: Annotated[str, typer.Option("--called", help="The file's name at its source.")] = "",
     reading: ReadAsJson = "",
     actor: Actor = None,
     strict: Strict = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Hand in a whole version of a feed with `kind = "push"`; the gate decides on it at once.
+    """Hand in a whole version of a feed with `kind = "push"`. The gate decides at once.
 
-    `PUT /v1/feeds/NAME/versions` does the same. Exit codes: 0 it is live, with a warning where rows
-    were rejected (with --strict 1), or it was before; 1 it was held or refused.
+    `PUT /v1/feeds/NAME/versions` does the same. Exit codes: 0 it is live, or was before,
+    with a warning if rows were rejected (1 with --strict); 1 it was held or refused.
 
     Example: ringfence feeds push kh-police numbers.csv --reason "this week's numbers"
     """

@@ -33,7 +33,7 @@ Texts = Annotated[
     list[str],
     typer.Argument(
         metavar="NUMBER|PREFIX*...",
-        help="E.g. +6621234567 or '+662123*'." + OR_STDIN,
+        help="A number or a prefix: +6621234567, '+662123*'." + OR_STDIN,
         callback=typed_or_piped,
     ),
 ]
@@ -48,7 +48,7 @@ def add(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Never block these numbers, or numbers that begin so, from now on.
+    """Never block these numbers, or numbers with these prefixes.
 
     Example: ringfence allow add +6621234567 '+662123*' --reason "hospital" --expires-in 7d
     """
@@ -73,7 +73,7 @@ def remove(
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Take entries off the allowlist, each as it stands there.
+    """Remove entries from the allowlist, each exactly as listed.
 
     Example: ringfence allow remove '+662123*' --reason "contract ended"
     """
@@ -91,7 +91,7 @@ def remove(
 @app.command("list")
 @app.command("show", hidden=True)
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List the entries of the allowlist: who allowed what, why and for how long.
+    """List the entries of the allowlist: who allowed what, why and until when.
 
     Example: ringfence allow list
     """
@@ -129,10 +129,10 @@ def repair(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say which allow entries a list store that lost data has lost, or put them back.
+    """Name the allow entries that a damaged list store has lost, or put them back.
 
-    Until it is done workers keep the allowlist that they know, and new entries do not count.
-    Exit codes: 0 nothing is wrong, or it was put back; 1 something is wrong.
+    Until then workers keep the allowlist that they know, and new entries have no effect. Exit
+    codes: 0 nothing is wrong, or it was put back; 1 something is wrong.
 
     Example: ringfence allow repair --from-state
     """

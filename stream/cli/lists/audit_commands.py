@@ -21,22 +21,21 @@ app = typer.Typer(cls=Group, invoke_without_command=True)
 def audit(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Option("--list", metavar="OWNER/NAME", help='One list; "": allowlist.')
+        str | None,
+        typer.Option("--list", metavar="OWNER/NAME", help='A list; "" for the allowlist.'),
     ] = None,
-    who: Annotated[str | None, typer.Option("--actor", help="What one person did.")] = None,
+    who: Annotated[str | None, typer.Option("--actor", help="Only this person's.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="2026-11-25T14:00:00Z, or 2h: so long ago.")
+        str | None, typer.Option(metavar="TIME", help="Since 2026-11-25T14:00:00Z, or 2h ago.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, help="The newest so many; 0: all.")] = 50,
-    each: Annotated[
-        bool, typer.Option("--each", help="A line for each number of a change of many.")
-    ] = False,
+    limit: Annotated[int, typer.Option(min=0, help="How many, newest first. 0: all.")] = 50,
+    each: Annotated[bool, typer.Option("--each", help="One line for each number.")] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Show who changed what, when and why, newest first. Numbers are masked.
 
-    Numbers that one person added or removed together are one line; JSON and CSV have each entry.
+    Numbers that one person added or removed together are one line. JSON and CSV have each entry.
 
     Example: ringfence audit --list TH/national --since 2d
     """
@@ -99,17 +98,17 @@ def _entry_json(entry: AuditEntry) -> dict[str, Any]:
 @app.command()
 def verify(
     noted: Annotated[
-        str, typer.Option("--head", metavar="HASH", help="A head noted elsewhere before.")
+        str, typer.Option("--head", metavar="HASH", help="A head stored elsewhere.")
     ] = "",
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Find entries of the audit that are missing, changed, moved, put in or cut off at the end.
+    """Find audit entries that are missing, changed, moved, inserted or cut off at the end.
 
-    Says where, and which entries were verified; the oldest ones, which the list store cuts off by
-    design, are no alarm. Who can rewrite both the audit and its head can deceive this: note the
-    printed head elsewhere and give it back with --head, which has to be found again.
-    Exit codes: 0 the audit is whole, 1 it is not.
+    It names the place and the verified entries. The list store removes the oldest entries by
+    design; this is not an error. A person who can rewrite the audit log and its head can deceive
+    this check: store the printed head elsewhere and pass it with --head, which must be found again.
+    Exit codes: 0 the audit log is complete, 1 it is not.
 
     Example: ringfence audit verify
     """

@@ -38,8 +38,8 @@ NumberTexts = Annotated[
     list[str],
     typer.Argument(
         metavar="NUMBER...",
-        help="A number (+66812345678), prefix (+6681234*) or range (+66812345000-+66812345999)."
-        + OR_STDIN,
+        help="A number (+66812345678), prefix (+6681234*) or range "
+        "(+66812345000-+66812345999)." + OR_STDIN,
         callback=typed_or_piped,
     ),
 ]
@@ -73,15 +73,15 @@ def add(
     category: CategoryName = "other",
     expires_in: ExpiresIn = None,
     confidence: Confidence = 100,
-    source: Annotated[str | None, typer.Option(help="Who says so; else the actor.")] = None,
+    source: Annotated[str | None, typer.Option(help="The source. Default: the actor.")] = None,
     region: Region = None,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Put numbers and prefixes on a list; one that is there is updated. Enforced at once.
+    """Add numbers and prefixes to a list, or update existing ones. Enforced at once.
 
-    With --category legitimate a number, or a longer prefix, is taken out of a prefix on the list.
+    With --category legitimate, a number or a longer prefix is excluded from a listed prefix.
 
     Example: ringfence lists add TH/national +66812345678 --category parcel --expires-in 10d
     """
@@ -109,15 +109,13 @@ def add(
 def remove(
     name: ListName,
     texts: NumberTexts,
-    source: Annotated[
-        str | None, typer.Option(help="Take back only what this source reported.")
-    ] = None,
+    source: Annotated[str | None, typer.Option(help="Only the reports of this source.")] = None,
     region: Region = None,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Take numbers and prefixes off a list, or one source's report of them. Enforced at once.
+    """Remove numbers and prefixes from a list, or one source's report of them. Enforced at once.
 
     Example: ringfence lists remove TH/national +66812345678 --reason "appeal 4711"
     """
@@ -156,7 +154,7 @@ def remove(
 
 @app.command("list")
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List all lists: how many numbers, which generation, how large in Redis.
+    """List all lists: count of numbers, generation, size in Redis.
 
     Example: ringfence lists list -o csv
     """
@@ -171,13 +169,15 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(metavar="[OWNER/NAME]", help="One list.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[OWNER/NAME]", help="A list. Default: all.")
+    ] = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show one list: its circle, numbers and generation, and whose numbers it may name.
+    """Show one list: its circle, count, generation, and the countries whose numbers it may hold.
 
-    Without a name it shows all, as `lists list` does.
+    Without a name it shows all lists, as `lists list` does.
 
     Example: ringfence lists show TH/national
     """

@@ -79,7 +79,10 @@ _LINES: Final = frozenset({"text", "csv", "jsonl"})
 FORMS: Final = ("text", "csv", "jsonl", "changes", "pybloom")
 
 Form = Annotated[
-    str, typer.Option("--format", help="text, csv, jsonl; changes: for a feed; pybloom: a filter.")
+    str,
+    typer.Option(
+        "--format", help="text, csv, jsonl; `changes` for a feed; `pybloom` for a filter."
+    ),
 ]
 
 
@@ -118,20 +121,17 @@ FileName = Annotated[
 ]
 ImportForm = Annotated[
     str | None,
-    typer.Option("--format", help="text, csv, workbook, jsonl, json or xml; else found."),
+    typer.Option("--format", help="text, csv, workbook, jsonl, json or xml. Default: detected."),
 ]
 ColumnNames = Annotated[
-    str | None,
-    typer.Option(help="Names of a CSV's columns, e.g. number,,category; empty: passed over."),
+    str | None, typer.Option(help="Names of a CSV's columns: number,,category. Empty: skip.")
 ]
 RejectsFile = Annotated[
-    Path | None, typer.Option(help="Where rejected rows go; else FILE.rejects.csv.")
+    Path | None, typer.Option(help="For rejected rows. Default: FILE.rejects.csv.")
 ]
-WholeList = Annotated[
-    bool, typer.Option("--replace", help="The file is the whole list; else it is added to it.")
-]
+WholeList = Annotated[bool, typer.Option("--replace", help="Replace the list. Default: add to it.")]
 AreNumbers = Annotated[
-    bool, typer.Option("--are-numbers", help="They are, though they look like dates, ids or sums.")
+    bool, typer.Option("--are-numbers", help="Accept what looks like dates, ids or sums.")
 ]
 
 
@@ -144,7 +144,7 @@ def import_(
     region: Region = None,
     replace: WholeList = False,
     category: CategoryName = "other",
-    source: Annotated[str | None, typer.Option(help="Who says so; else the file's name.")] = None,
+    source: Annotated[str | None, typer.Option(help="Their source; else the file's name.")] = None,
     expires_in: ExpiresIn = None,
     confidence: Confidence = 100,
     rejects: RejectsFile = None,
@@ -160,11 +160,11 @@ def import_(
     strict: Strict = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Load a file into a list. Bad rows are kept in a file with their reason, good rows load.
+    """Load a file into a list. Good rows load; bad rows go to a file with their reason.
 
-    What a row says of itself goes before the options. --number, --sheet and --items say where
-    the numbers are, --dates what 01/02/2026 is, if that is asked. Exit codes: 0 loaded, with a
-    warning where rows were rejected (with --strict 1); 1 no row is good, and nothing was changed.
+    Values in a row override the options. --number, --sheet and --items say where the numbers are;
+    --dates says how to read 01/02/2026. Exit codes: 0 loaded, with a warning if rows were rejected
+    (1 with --strict); 1 no row is good, and nothing changed.
 
     Example: ringfence lists import TH/national numbers.csv --region TH --expires-in 10d
     """
@@ -324,7 +324,7 @@ def _print_report(name: str, report: ImportReport, kept: Path) -> None:
 def export(
     name: ListName, form: Form = "csv", output: ToFile = None, config: ConfigFiles = None
 ) -> None:
-    """Write a list as it is now: every number whole, or as a pybloom-live file.
+    """Write a list as it is now: whole numbers, or a pybloom-live file.
 
     Example: ringfence lists export TH/national --format jsonl -o national.jsonl
     """

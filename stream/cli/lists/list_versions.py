@@ -55,17 +55,15 @@ Generation = Annotated[int, typer.Argument(metavar="GENERATION", min=1)]
 @app.command("history")
 def history_(
     name: ListName,
-    limit: Annotated[int, typer.Option(min=0, help="How many rows; 0: all.")] = 50,
-    each: Annotated[
-        bool, typer.Option("--each", help="Every generation on a row of its own.")
-    ] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Show this many rows. 0: all.")] = 50,
+    each: Annotated[bool, typer.Option("--each", help="One row for each generation.")] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Show a list's history, newest first: who made which generation, when and why.
 
-    Like changes within a minute are one row. `kept` are generations that `lists at`, `diff` and
-    `rollback` can still have.
+    Similar changes within a minute share a row. `kept` marks generations that `lists at`, `diff`
+    and `rollback` can still use.
 
     Example: ringfence lists history TH/national
     """
@@ -122,16 +120,16 @@ def diff(
     name: ListName,
     old: Annotated[int, typer.Argument(metavar="A", min=1, help="The older generation.")],
     new: Annotated[
-        int | None, typer.Argument(metavar="[B]", min=1, help="The newer one; else the newest.")
+        int | None,
+        typer.Argument(metavar="[B]", min=1, help="The newer generation. Default: the newest."),
     ] = None,
     form: Annotated[
-        str,
-        typer.Option("--format", help="text, json (one object a line), csv; changes: for a feed."),
+        str, typer.Option("--format", help="text, json (lines), csv; `changes` for a feed.")
     ] = "text",
     output: ToFile = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Show which reports were added, removed and changed from one generation to another.
+    """Show the reports that were added, removed and changed between two generations.
 
     Example: ringfence lists diff TH/national 12 15 --format csv -o changes.csv
     """
@@ -162,17 +160,15 @@ def at_(
     name: ListName,
     when: Annotated[
         str,
-        typer.Argument(
-            metavar="TIME", help="2026-11-25T14:00:00Z (UTC unless said), or 2h: so long ago."
-        ),
+        typer.Argument(metavar="TIME", help="2026-11-25T14:00:00Z (UTC by default), or 2h ago."),
     ],
     form: Form = "csv",
     output: ToFile = None,
     config: ConfigFiles = None,
 ) -> None:
-    """Write a list as it was at a moment, in the formats of `lists export`.
+    """Write a list as it was at a given time, in the formats of `lists export`.
 
-    Entries that had expired by then are among them, with their expiry.
+    Entries that had expired by then are included, with their expiry.
 
     Example: ringfence lists at TH/national 2026-11-25T14:00:00Z -o then.csv
     """
@@ -196,15 +192,15 @@ def at_(
 def rollback_(
     name: ListName,
     generation: Generation,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit; needed.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit log. Required.")],
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Make a list what it was at a generation, as a new generation; workers have it in seconds.
+    """Roll a list back to a generation, as a new generation. Workers enforce it within seconds.
 
-    What others change while it is made lies over it and stays. If somebody publishes another
-    version meanwhile, nothing is changed, and it is said what he did: exit code 1.
+    Changes that others make meanwhile stay. If another version is published meanwhile, nothing
+    changes, and it says by whom: exit code 1.
 
     Example: ringfence lists rollback TH/national 12 --reason "the feed of today is poisoned"
     """
@@ -228,10 +224,10 @@ def rebuild_(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Fold the changes since a list's base into a new base. What is listed stays the same.
+    """Rebuild a list: compact its changes into a new base. The same numbers stay listed.
 
-    `ringfence feeds run` does it by itself when more than `rebuild_changes` numbers were changed.
-    If somebody publishes another base meanwhile, nothing is changed: exit code 1.
+    `ringfence feeds run` does this after more than `rebuild_changes` numbers changed. If another
+    base is published meanwhile, nothing changes: exit code 1.
 
     Example: ringfence lists rebuild TH/national
     """
@@ -246,17 +242,17 @@ def rebuild_(
 @app.command("rekey")
 def rekey_(
     name: ListName,
-    circle: Annotated[str, typer.Option(help="The circle to go to, e.g. asean@2.")],
+    circle: Annotated[str, typer.Option(help="The new circle, for example asean@2.")],
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Move a list of ours to another circle, or to the next epoch of its own: hash it again.
+    """Hash a list of ours again: for another circle, or for the next epoch of its own.
 
-    What is listed stays the same, and goes out by itself; partners who have the new key follow by
-    themselves, the others keep their last good list. Generations before it cannot be had any more.
-    Exit code 1: it was changed without a pause, and nothing was done.
+    The same numbers stay listed, and the list is published. Partners with the new key follow it;
+    others keep their last good list. Earlier generations are no longer available. Exit code 1: the
+    list changed all the time, and nothing was done.
 
     Example: ringfence lists rekey KH/scam --circle asean@2 --reason "a leaked key"
     """
@@ -285,12 +281,12 @@ def repair(
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Say what a list store that lost data has lost, and what to do; or put it back.
+    """Name what a damaged list store has lost and what to do, or put it back.
 
-    Compares what workers of this machine know (state_dir) with what Redis has. With --from-state
-    the worker's last good list becomes a new generation above both, with the list store's changes
-    since then over it. Run it where the workers know most. Exit codes: 0 nothing is wrong, or it
-    was put back; 1 something is wrong and was left as it is.
+    Compares what workers of this machine know (state_dir) with Redis. With --from-state, the
+    worker's last good list becomes a new generation above both, with the later changes of the list
+    store on top. Run it where the workers know most. Exit codes: 0 nothing is wrong, or it was put
+    back; 1 something is wrong and was left as it is.
 
     Example: ringfence lists repair TH/national
     """
@@ -372,16 +368,16 @@ def delete(
     name: ListName,
     reason: Reason,
     force: Annotated[
-        bool, typer.Option("--force", help="Though an agreement shares it, or a feed fills it.")
+        bool, typer.Option("--force", help="Even if an agreement or a feed uses it.")
     ] = False,
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Delete a list with all it holds and its past; workers drop it at once. The audit stays.
+    """Delete a list with its entries and history. Workers drop it at once. The audit log stays.
 
-    Exit code 1: an agreement that has not ended shares it, or a feed fills it, and nothing was
-    done. With --force it is deleted all the same; a feed whose file is there fills it again.
+    Exit code 1: an agreement in force shares it, or a feed fills it, and nothing was done. --force
+    deletes it anyway; a feed with a file fills it again.
 
     Example: ringfence lists delete TH/trial --reason "the trial is over"
     """

@@ -35,19 +35,17 @@ def list_assets(form: Output = Format.TABLE) -> None:
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; made if missing.")],
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; else all of them.")
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which files. Default: all.")
     ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that differ from ours.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that differ.")] = False,
     config: ConfigFiles = None,
 ) -> None:
-    """Copy files that come with Ringfence into DIR. A file there that differs is kept: exit 1.
+    """Copy files that come with Ringfence into DIR. An existing file that differs stays: exit code
+    1.
 
-    The alerts' links lead to [ops] runbook_url, where it is set: the page of `ringfence serve` has
-    the runbook at /runbook.
+    The links in the alerts use [ops] runbook_url. `ringfence serve` has the runbook at /runbook.
 
     Example: ringfence assets export /etc/ringfence/assets prometheus grafana
     """
@@ -62,29 +60,29 @@ def export(
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; made if missing.")],
     kafka: Annotated[
         str | None, typer.Option(metavar="HOST:PORT,...", help="Kafka's bootstrap servers.")
     ] = None,
     redis: Annotated[
-        str | None, typer.Option(metavar="URL", help="The Redis of the list store.")
+        str | None, typer.Option(metavar="URL", help="The list store's Redis.")
     ] = None,
     country: Annotated[
-        str | None, typer.Option(help="ISO 3166: the country of your trunks, e.g. KH.")
+        str | None, typer.Option(help="The country of your trunks, e.g. KH.")
     ] = None,
-    topic: Annotated[str, typer.Option(help="The topic that call records come by.")] = "calls",
+    topic: Annotated[str, typer.Option(help="The topic of your call records.")] = "calls",
     dialect: Annotated[
-        str, typer.Option(help="Dialect of the records in it; `ringfence dialects list`.")
+        str, typer.Option(help="Its dialect, from `ringfence dialects list`.")
     ] = "ringfence",
     state: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where processes keep state; else `state` in DIR."),
+        typer.Option(metavar="DIR", help="The state directory. Default: `state` in DIR."),
     ] = None,
 ) -> None:
     """Write a commented starting configuration into DIR: settings, folders for feeds, secrets.
 
-    Nothing is replaced: a DIR that has one of the files is refused. Every setting stands in
-    `ringfence.toml`; those that you did not choose are commented out, with their defaults.
+    It refuses a DIR that has one of the files, and replaces nothing. `ringfence.toml` has every
+    setting. Settings that you did not choose are commented out, with their defaults.
 
     Example: ringfence init /etc/ringfence --kafka kafka-1:9092,kafka-2:9092 --country KH
     """

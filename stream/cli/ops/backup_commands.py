@@ -32,17 +32,15 @@ def backup(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="The file to write; `-` writes to stdout.")
     ],
-    key: Annotated[
-        Path, typer.Option("--key", help="The key to seal it for: NAME.pub of `backup-key`.")
-    ],
+    key: Annotated[Path, typer.Option("--key", help="The key that seals it: NAME.pub.")],
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Write the list store into a sealed file, as it is at one moment, while it changes.
+    """Write the list store into a sealed file, as it is at one moment.
 
-    Lists with bases, changes and history, the allowlist, promotions, appeals, the audit, states of
-    feeds and counts of enforcement. No list stands still for it. Sessions of the page and
-    decisions by id are left out.
+    Changes go on meanwhile. The file holds lists with bases, changes and history, the allowlist,
+    promotions, appeals, the audit log, states of feeds, and enforcement counts. It leaves out
+    sessions of the page and decisions by id.
 
     Example: ringfence backup /backup/lists.rfb --key /etc/ringfence/backup.pub
     """
@@ -76,27 +74,22 @@ def restore_(
     key: Annotated[Path, typer.Option("--key", help="The key that opens it: NAME.pem.")],
     state: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--state", help="A worker's state directory, for what it knows beyond; repeatable."
-        ),
+        typer.Option("--state", help="A worker's state directory, for newer lists. Repeatable."),
     ] = None,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Delete what the list store holds.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Empty the list store first.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Read the whole backup, and change nothing.")
+        bool, typer.Option("--check", help="Read the whole backup and change nothing.")
     ] = False,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Put a backup into a list store, and what workers know beyond it.
+    """Restore a backup into a list store, and add what workers know beyond it.
 
-    The whole file is checked first. All of it goes live at once: a restore that is stopped has
-    changed nothing. With --state, lists, allow entries and promotions that are newer there are
-    put back. What is missing after it is named. Exit code 1: the list store is
-    not empty, and nothing was done.
+    It checks the whole file first. All of it goes live at once: an interrupted restore changes
+    nothing. With --state it puts back newer lists, allow entries and promotions from there. It
+    names what is still missing. Exit code 1: the list store is not empty, and nothing was done.
 
     Example: ringfence restore lists.rfb --key backup.pem --state /var/lib/ringfence
     """
@@ -157,13 +150,13 @@ def _tell(file: Path, summary: BackupSummary, found: PutBack, form: Format) -> N
 
 def backup_key(
     file: Annotated[
-        Path, typer.Argument(metavar="NAME.pem", help="The private half; NAME.pub goes beside it.")
+        Path, typer.Argument(metavar="NAME.pem", help="The private half. NAME.pub goes beside it.")
     ],
 ) -> None:
-    """Make a key for backups: one half writes them, the other reads them.
+    """Make a key pair for backups: one half writes them, the other half reads them.
 
-    Machines that write backups need NAME.pub alone, the half beside NAME.pem. Keep NAME.pem
-    elsewhere, twice: without it no backup can be read.
+    Machines that write backups need only NAME.pub, beside NAME.pem. Keep two copies of NAME.pem
+    elsewhere: without it no backup can be read.
 
     Example: ringfence backup-key /media/safe/backup.pem
     """

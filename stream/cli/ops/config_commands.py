@@ -19,7 +19,7 @@ app = group()
 
 @app.command()
 def schema(output: ToFile = None) -> None:
-    """Print the JSON Schema of the settings: for editors, charts and programs that write them.
+    """Print the JSON Schema of the settings, for editors, charts and programs.
 
     Example: ringfence config schema -o ringfence.schema.json
     """
@@ -28,12 +28,12 @@ def schema(output: ToFile = None) -> None:
 
 
 def check_config(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Check the configuration and print what is in force; secrets only as set or not set.
+    """Check the configuration and print the settings in force, without secrets.
 
-    The agreements that it names and the feed files in `[feeds] dir` are checked too.
+    It also checks the agreements and the feed files in `[feeds] dir`.
 
-    Every error is printed at once. Addresses of examples are warnings, on stderr. Exit codes: 0 it
-    is valid, 2 it is not.
+    It prints all errors. Example addresses give a warning on stderr. Exit codes: 0 valid, 2 not
+    valid.
 
     Example: ringfence check-config --config carrier.toml
     """

@@ -34,11 +34,11 @@ _STYLE = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
 
 
 def doctor(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Check everything that this machine needs, and say what is wrong and how to fix it.
+    """Check everything that this machine needs. Say what is wrong and how to fix it.
 
-    Kafka with its topics and rights, Redis, clocks, state directory, lists, agreements, keys,
-    signatures, certificates, versions, ports. It changes nothing, and each check has 20 s.
-    Exit codes: 0 nothing failed (warnings there may be), 1 something did.
+    It checks Kafka with its topics and rights, Redis, clocks, the state directory, lists,
+    agreements, keys, signatures, certificates, versions and ports. It changes nothing. Each check
+    has 20 s. Exit codes: 0 nothing failed (there may be warnings), 1 something failed.
 
     Example: ringfence doctor --config carrier.toml
     """
@@ -66,18 +66,17 @@ def _print(lines: Sequence[CheckLine]) -> None:
 def support_bundle(
     config: ConfigFiles = None,
     to: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE.tar.gz", help="Where; never overwritten. `-`: stdout."),
+        Path | None, typer.Option("--out", metavar="FILE.tar.gz", help="A new file. `-`: stdout.")
     ] = None,
     log: Annotated[
-        list[Path] | None, typer.Option("--log", help="A log file whose end goes in as well.")
+        list[Path] | None, typer.Option("--log", help="Add this log file's end.")
     ] = None,
 ) -> None:
     """Write configuration, metrics, logs, findings and states into one file for support.
 
-    It holds no secret and no whole number: values of secrets are taken out wherever they stand, and
-    numbers are masked. Look into it before you send it: MANIFEST.json says what is in it and why.
-    Exit codes: 0 it is written, 1 it cannot be.
+    It holds no secret and no whole number: secrets are removed everywhere, and numbers are masked.
+    Read it before you send it: MANIFEST.json says what is in it and why. Exit codes: 0 written, 1
+    it cannot be written.
 
     Example: ringfence support-bundle --out support.tar.gz
     """

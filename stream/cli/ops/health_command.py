@@ -30,19 +30,20 @@ class Health:
 
 def health(
     process: Annotated[
-        str, typer.Argument(help="engine, feeds, serve, sip, redis-sink, ...; else each that runs.")
+        str,
+        typer.Argument(help="engine, feeds, serve, sip, redis-sink, ... Default: each that runs."),
     ] = "",
     ready: Annotated[
-        bool, typer.Option("--ready", help="Is it ready for work, and not only live?")
+        bool, typer.Option("--ready", help="Ask if it is ready, not only live.")
     ] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Ask the processes of this machine whether they are live. For probes of containers.
+    """Ask the processes of this machine if they are live. For container probes.
 
-    Ports are those of the settings. Without PROCESS every process that listens here is asked: in a
-    container that is the one that runs in it. Exit codes: 0 all that were asked are well, 1 one is
-    not or none runs, 2 no such process.
+    It uses the ports of the settings. Without PROCESS it asks every process that listens here: in a
+    container, the one process in it. Exit codes: 0 all are live, 1 one is not, or none runs, 2 no
+    such process.
 
     Example: ringfence health serve --ready
     """

@@ -51,15 +51,15 @@ app = group(_OrCreate)
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Who the token is for; it stands in logs.")],
-    role: Annotated[ClientRole, typer.Option(help="What they may do.")],
+    name: Annotated[str, typer.Argument(help="The client's name. Logs show it.")],
+    role: Annotated[ClientRole, typer.Option(help="The client's role.")],
     expires_in: ExpiresIn = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Make a token for a client of `ringfence serve`; it is shown once and kept nowhere.
+    """Make a token for a client of `ringfence serve`. It is printed once and not stored.
 
-    The line beside it, with the token's hash, goes into the file that RINGFENCE_HTTP_TOKENS_FILE
-    names; `ringfence serve` takes it up within seconds, or at once on SIGHUP.
+    Put the printed line with the token's hash into the file that RINGFENCE_HTTP_TOKENS_FILE names.
+    `ringfence serve` reads it within seconds, or at once on SIGHUP.
 
     Example: ringfence token create switch-bkk-1 --role switch --expires-in 365d
     """
@@ -82,10 +82,10 @@ def _print_made(token: str, line: str) -> None:
 
 @app.command("list")
 def list_(file: File = None, form: Output = Format.TABLE) -> None:
-    """List the clients that have a token: their role, and until when it is good.
+    """List the clients with a token: role and expiry.
 
-    It reads what `ringfence serve` reads: the file that RINGFENCE_HTTP_TOKENS_FILE names, else
-    RINGFENCE_HTTP_TOKENS. Exit code 1 if a line of it cannot be used.
+    It reads the file that RINGFENCE_HTTP_TOKENS_FILE names, else RINGFENCE_HTTP_TOKENS, as
+    `ringfence serve` does. Exit code 1: a line cannot be used.
 
     Example: ringfence token list --file /etc/ringfence/tokens
     """
@@ -116,15 +116,15 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 @app.command()
 def revoke(
-    name: Annotated[str, typer.Argument(help="The client, as `token list` names it.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the file.")] = "",
+    name: Annotated[str, typer.Argument(help="The client's name in `token list`.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why. The file keeps it.")] = "",
     file: File = None,
 ) -> None:
-    """End a client's token, and the page's sessions that were opened with it.
+    """Revoke a client's token, and end the page's sessions that it opened.
 
     Its line in the file that RINGFENCE_HTTP_TOKENS_FILE names becomes a comment. Every process of
-    `ringfence serve` takes that up within seconds, or at once on SIGHUP. Exit codes: 0 it is
-    revoked, 1 there is no such client, 2 the file cannot be changed.
+    `ringfence serve` reads this within seconds, or at once on SIGHUP. Exit codes: 0 revoked, 1 no
+    such client, 2 the file cannot be changed.
 
     Example: ringfence token revoke switch-bkk-1 --reason "stolen laptop"
     """

@@ -93,16 +93,16 @@ def top(
     config: ConfigFiles = None,
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
     every_s: Annotated[
-        float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")
+        float, typer.Option("--every", min=0.2, max=60, help="Seconds between two updates.")
     ] = 1.0,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show what our processes do: rates, latency, lag, lists, who is away, the last decisions.
+    """Show what our processes do: rates, latency, lag, lists, missing processes, decisions.
 
-    Reads the metrics of the processes that the configuration has, and of those in `[ops] watch`;
-    needs no Prometheus. Keys: q quit, p pause, s sort the lists by another column. Where the output
-    is no terminal it prints one picture, as with --once; -o json has all figures.
-    Exit codes: 0, with --once or --json 1 if no engine answers.
+    Reads the metrics of the configured processes and of those in `[ops] watch`. Needs no
+    Prometheus. Keys: q quit, p pause, s sort the lists by another column. If the output is not a
+    terminal it prints one picture, as with --once. -o json has all figures. Exit codes: 0; with
+    --once or --json, 1 if no engine answers.
 
     Example: ringfence top --config carrier.toml
     """

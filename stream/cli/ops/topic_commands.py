@@ -15,10 +15,10 @@ app = group()
 
 @app.command()
 def create(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """Make the topics that are missing; those that exist are never altered. Safe to repeat.
+    """Make the missing topics. Existing topics are never altered. Safe to repeat.
 
-    Says of each topic what it did, and how one that exists differs from what the configuration
-    wants.
+    For each topic it says what it did, and how an existing one differs from the configuration.
+    Retention, replication and partitions of an existing topic are yours to change.
 
     Example: ringfence topics create --config carrier.toml
     """
@@ -29,9 +29,9 @@ def create(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
 @app.command("list")
 @app.command("show", hidden=True)
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
-    """List the topics, and how each differs from the configuration; changes nothing.
+    """List the topics, and how each differs from the configuration. Changes nothing.
 
-    Exit code 3 if one is missing.
+    Exit code 3: a topic is missing.
 
     Example: ringfence topics list
     """

