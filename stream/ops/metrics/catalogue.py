@@ -145,7 +145,7 @@ class MetricEntry:
         for suffix, unit in _UNITS.items():
             if self.name.endswith(suffix):
                 return unit
-        return "0 or 1" if self.meaning.startswith("Whether") else "count"
+        return "0 or 1" if self.meaning.startswith(("1 if ", "1 while ")) else "count"
 
 
 class Declared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
