@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Counter as Counting
 
 from stream.calls.call_batch import CallBatch, DecisionLabels
-from stream.calls.dialects.topic_watch import OneIdWatch, Suspicion
+from stream.calls.detection.topic_watch import OneIdWatch, Suspicion
 from stream.calls.loop import AcknowledgedBatch
 from stream.calls.trunks import unknown_trunks
 from stream.config.agreement_files import AgreementReading

@@ -3,8 +3,8 @@
 A page calls what its command calls, or runs the command. Templates and assets lie in
 `stream/edge/http`.
 
-To add a page: a module here with `router = APIRouter(include_in_schema=False)`, whose routes take
-`Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`, whose changes take
+To add a page: a module in `pages` with `router = APIRouter(include_in_schema=False)`, whose routes
+take `Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`, whose changes take
 `Annotated[FormChange, changes(Role...)]` and end with `change.done("/where", "what was done")`; a
 template in `stream/edge/http/pages` that extends base.html (macros: parts.html); a line in
 `ROUTERS` here and one in `ENTRIES` (session_deps.py); a test in tests/browser, where
@@ -16,7 +16,8 @@ from typing import Final
 from fastapi import APIRouter, FastAPI, Request, Response
 
 from stream.edge.http.rendering import page, see_other
-from stream.web import (
+from stream.web.page_context import PageParts
+from stream.web.pages import (
     agreements_pages,
     appeals_pages,
     decisions_pages,
@@ -28,7 +29,6 @@ from stream.web import (
     sign_in,
     trials_page,
 )
-from stream.web.page_context import PageParts
 from stream.web.session_deps import AgainError, ElsewhereError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (

@@ -1,4 +1,4 @@
-"""Points and markers of the overview's charts: an hour in steps of a look, a day in minutes.
+"""Points and markers of the overview's charts: an hour in steps of seconds, a day in minutes.
 
 Memory is bounded: 720 points, 1,440 coarser ones and 200 markers, of about 100 bytes each.
 """
@@ -69,7 +69,7 @@ class ChartHistory:
     _started_s: dict[MonitorTarget, float] = field(default_factory=dict)
 
     def add(self, point: TrailPoint) -> None:
-        """Add the point of a look; a minute that it ends becomes one point of the day."""
+        """Add a point; a minute that it ends becomes one point of the day."""
         self._fine.append(point)
         if self._minute and point.at_s // COARSE_S != self._minute[0].at_s // COARSE_S:
             self._coarse.append(_merged(self._minute, point.at_s))

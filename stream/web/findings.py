@@ -12,7 +12,7 @@ from stream.ops.monitor.dashboard import Overview, ProcessState, ProcessStatus
 from stream.ops.monitor.targets import STARTED_BY, ProcessKind
 from stream.web.live_figures import BEHIND_S, STALE_S
 
-REGISTER: Final = "RegisterLostData"
+STORE_LOST: Final = "RegisterLostData"
 HELD: Final = "FeedHeld"
 FEED_DOWN: Final = "FeedDown"
 FEED_FILE: Final = "FeedFileWrong"
@@ -34,7 +34,7 @@ SIGNATURE: Final = "SignatureExpires"
 SCOPE: Final = "ListOutOfScope"
 COARSE: Final = "FiltersTooCoarse"
 HEADINGS: Final = (
-    *(REGISTER, HELD, FEED_DOWN, FEED_FILE, OVERDUE, HTTP, ENFORCEMENT, PUBLISH, KEYS, WEBHOOK),
+    *(STORE_LOST, HELD, FEED_DOWN, FEED_FILE, OVERDUE, HTTP, ENFORCEMENT, PUBLISH, KEYS, WEBHOOK),
     *(SIP, ENGINE, PROCESS, RESTARTS, KAFKA, LAG, STOPPED, STALE, SIGNATURE, SCOPE, COARSE),
 )
 """Of deploy/RUNBOOK.md; a test holds them to it."""
@@ -121,7 +121,7 @@ def _servers(seen: Overview) -> Iterator[HealthFinding]:
     if seen.register_up is False:
         means = _("decisions go on from the last good lists; changes wait")
         what = _("the list store (Redis) does not answer")
-        yield HealthFinding("bad", what, means, _("look at it"), REGISTER)
+        yield HealthFinding("bad", what, means, _("look at it"), STORE_LOST)
     if seen.sinks.redis_up is False:
         means = _("proxies go on with the keys that they have")
         what = _("the proxies' Redis does not answer")

@@ -27,7 +27,7 @@ from stream.web.store_watch import StoreFigures, no_store
 LATE_S: Final = 0.1
 """Decisions whose p99 is above are marked: a caller hears the silence."""
 BEHIND_S: Final = (5.0, 60.0)
-"""Calls that wait so long for their decision: worth a look; something is wrong."""
+"""Seconds that calls wait for their decision: a warning, and an error."""
 STALE_S: Final = 120.0
 """A list that the engine has not compared with the list store for so many seconds is marked."""
 LISTS_MAX: Final = 10
@@ -39,7 +39,7 @@ _NOT_KNOWN: Final = "–"
 class Tile:
     """One figure; `mark` is "", "warn" or "bad", `more` says what belongs to it.
 
-    `link` leads to the page behind the figure, or to the reason why there is none.
+    `link` leads to the page of the figure, or to the reason why there is none.
     """
 
     key: str
@@ -271,7 +271,7 @@ class LiveFigures:
             self.history.add(point)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Poll until cancelled."""
         while True:
             begun_s = monotonic_s()
             await self._look()
@@ -303,7 +303,7 @@ class LiveFigures:
         }
 
     async def events(self, last_id: str, span: ChartSpan) -> AsyncGenerator[bytes]:
-        """The stream of one viewer who has all up to `last_id` ("": nothing).
+        """Return the stream of one viewer who has all up to `last_id` ("": nothing).
 
         Raises ProblemError, before anything is sent, if too many watch.
         """

@@ -142,7 +142,7 @@ class RecentDecisions:
                 self._there.set()
                 await asyncio.sleep(_AGAIN_S)
             finally:
-                self._rows.clear()  # what comes while nobody reads would be missing behind them
+                self._rows.clear()  # what comes while nobody reads would be missing after them
 
     async def _read(self) -> None:
         async with reader(self.kafka, [self.topic], lambda _: None) as consumer:

@@ -89,7 +89,7 @@ async def opened(
     blocklists: Callable[[], Blocklists],
     arguments: Sequence[str] = (),
 ) -> AsyncIterator[PageParts]:
-    """Open the parts of all pages; `arguments` are those of every command, e.g. --config.
+    """Open the parts of all pages; `arguments` are those of every command, such as --config.
 
     `watch` reads the metrics of all processes.
     """

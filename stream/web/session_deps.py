@@ -209,7 +209,7 @@ async def visit_of(request: Request) -> Visit:
 
 
 def sees(*roles: ClientRole) -> Any:
-    """A dependency: signed in, with one of `roles`, or an operator. Gives the `Visit`."""
+    """Return a dependency: signed in, with one of `roles`, or an operator. Gives the `Visit`."""
     wanted = frozenset({*roles, ClientRole.OPERATOR})
 
     async def admitted(request: Request) -> Visit:
@@ -223,7 +223,7 @@ def sees(*roles: ClientRole) -> Any:
 
 
 def changes(*roles: ClientRole) -> Any:
-    """A dependency of a POST: as `sees`, and from our own form with a reason. Gives FormChange."""
+    """Return a dependency of a POST, as `sees`: our own form with a reason. Gives FormChange."""
     seen = sees(*roles)
 
     async def admitted(request: Request, visit: Annotated[Visit, seen]) -> FormChange:

@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from stream.web.findings import HEADINGS
-from stream.web.overview_pages import anchor
+from stream.web.pages.overview_pages import anchor
 from tests.browser.pictures import HOSTILE
 from tests.support.browser import Person
 

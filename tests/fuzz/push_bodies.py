@@ -31,7 +31,7 @@ from stream.edge.http.problems import ProblemError
 from stream.feeds.feed import Feed
 from stream.feeds.row_checks import Surroundings
 from stream.lists.store.heads import By, EditOutcome
-from stream.web.files_page import FileForm
+from stream.web.pages.files_page import FileForm
 from tests.fuzz.harness import fuzz
 from tests.fuzz.json_records import changed
 

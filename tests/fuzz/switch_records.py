@@ -16,12 +16,12 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes
 
 from stream.calls.decode import decode
+from stream.calls.detection.detect_dialect import likely
+from stream.calls.detection.preview import understood
 from stream.calls.dialects import KNOWN, dialect_named, framing_in
-from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import Dialect, SwitchSettings, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping_settings import MappingSettings
-from stream.calls.dialects.preview import understood
 from stream.calls.settings import DecodeSettings
 from stream.calls.submitted_records import Framing, RecordSplitter, records_in
 from stream.calls.trunks import Trunk, Trunks

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.calls.decode import decode
+from stream.calls.detection.draft_mapping import mapping_draft
 from stream.calls.dialects import KNOWN, dialect_named
 from stream.calls.dialects.dialect import SwitchSettings
-from stream.calls.dialects.draft_mapping import mapping_draft
 from stream.calls.dialects.json_form import JsonDialect
 from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks

@@ -32,7 +32,7 @@ from stream.feeds.parse import Adjusted
 from stream.insight.report.figure_catalogue import FIGURES
 from stream.lists.store.store_codec import REBUILD, REKEY, Op
 from stream.ops.monitor.dashboard import ProcessState
-from stream.web.agreements_pages import SHOWN
+from stream.web.pages.agreements_pages import SHOWN
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = Path(languages.__file__).parent

@@ -70,7 +70,7 @@ def cut_by(delimiter: str, escape: str = "") -> Cut:
 
 
 def _spans(line: str, spans: list[slice]) -> list[str]:
-    """Cut at fixed places; columns behind the line's end are not there."""
+    """Cut at fixed places; columns past the line's end are absent."""
     return [line[span].strip() for span in spans if span.start < len(line)]
 
 

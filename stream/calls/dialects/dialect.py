@@ -28,7 +28,7 @@ REQUIRED = ("call_id", "caller", "callee")
 
 
 class RecordField(NamedTuple):
-    """One field as a record has it: where it stands, and what stands there (None: nothing)."""
+    """One field of a record: its place, and the value there (None: nothing)."""
 
     place: str
     raw: Any
@@ -174,7 +174,7 @@ class Dialect(Protocol):
 
     @property
     def json_keys(self) -> tuple[str, ...]:
-        """JSON keys that every call holds, as often as they stand here; empty for other forms.
+        """JSON keys that every call holds, as often as they are listed here; empty for other forms.
 
         An object that gives one of them twice is refused: another reader might take the other
         value. (`from.number` and `to.number` make `from`, `to`, `number`, `number`.)

@@ -16,7 +16,7 @@ _US_FROM = 1e14
 """And microseconds from here on."""
 EARLIEST_S = 946_684_800
 LATEST_S = 4_102_444_800
-"""2000 and 2100: no switch of ours was there before, and its clock is wrong behind."""
+"""2000 and 2100: a time outside them comes from a switch whose clock is wrong."""
 
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _CLOCK = re.compile(r"(\d{1,4}):([0-5]?\d):([0-5]?\d(?:\.\d{1,6})?)", re.ASCII)
@@ -167,7 +167,7 @@ def _clock_s(value: str, zone: tzinfo | None) -> float | None:
 def trunk_of(channel: Any) -> str | None:
     """Return the trunk in the name of an Asterisk channel, `PJSIP/carrier-a-0000002a`.
 
-    What stands behind the first `/`, up to the last `-`; all of it where those are missing.
+    The text after the first `/`, up to the last `-`; all of it if those are missing.
     """
     if not isinstance(channel, str):
         return None

@@ -19,7 +19,7 @@ from stream.core.model.call import RejectReason, Stage
 
 Names = tuple[str, ...]
 Attributes = Mapping[str, Any]
-"""Values of one record by name; only names that somebody wants need be there."""
+"""Values of one record by name; only names that the form reads need be there."""
 Reader = Callable[[Value, frozenset[str]], Attributes]
 """Reads the wanted attributes of a record. Raises what `Dialect.key_fields` may raise."""
 _ESCAPED = b"\\u00"
@@ -164,7 +164,7 @@ class FlatDialect:
         return first_text(record, self._form.call_id)
 
     def _party(self, record: Attributes, key: str) -> str | None:
-        """Return a number; None: its name is there and says nothing. Raises NoCall without."""
+        """Return a number; None: its name is there without a value. Raises NoCall without."""
         names: Names = getattr(self._form, key)
         text = first_text(record, names)
         if text is not None or (key == "caller" and self._form.withheld):

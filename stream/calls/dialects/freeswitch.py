@@ -308,7 +308,7 @@ _NOT = {b"{": RejectReason.NOT_JSON, b"<": RejectReason.NOT_XML}
 
 
 def unwrapped(form: bytes, begin: bytes, what: str) -> bytes:
-    """Decode what stands behind `cdr=`: URL-encoded or base64, and it begins with `begin`."""
+    """Decode the text after `cdr=`: URL-encoded or base64, and it begins with `begin`."""
     text = unquote_to_bytes(form)
     if text[:1] not in (begin, b""):
         try:

@@ -179,7 +179,7 @@ class JsonForm:
 
     `local_times`: times are of the switch's zone and do not say it. `channels`: the trunk is in
     the name of an Asterisk channel. `stage` is asked with the whole record. `duration` reads the
-    seconds of what stands at `duration_s`.
+    seconds of the value at `duration_s`.
     """
 
     call_id: Paths
@@ -292,7 +292,7 @@ class JsonDialect:
         return self._started(fields.members(value))
 
     def _started(self, record: Members) -> float | None:
-        """Read the first of its paths that says a time: a `0` stands for none."""
+        """Read the first of its paths that holds a time: a `0` means none."""
         for path in self._form.started_at:
             moment = fields.moment_s(value_at(record, path), self._zone)
             if moment is not None:

@@ -29,7 +29,7 @@ from stream.core.model.call import RejectReason
 
 Mappings = Mapping[str, MappingSettings]
 Read = Callable[[Any], Any]
-"""From a place to what stands there; None: nothing."""
+"""From a place to the value there; None: nothing."""
 _KEYS = (*FIELDS, *SIGNED)
 _MAY_BE = tuple(key for key in _KEYS if key not in REQUIRED)
 """Fields of `KeyFields` that a call may lack, in its order."""
@@ -78,7 +78,7 @@ class _Patterns:
 
 
 def _said(value: Any) -> str:
-    """Return what stands at a place that decides, as a mapping writes it; "": nothing."""
+    """Return the value at a deciding place, as a mapping writes it; "": nothing."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int) else ""
@@ -133,7 +133,7 @@ class _Source:
 
 
 class JsonMapping:
-    """Any JSON: one msgspec type is made of the paths, so what nobody asked for is skipped."""
+    """Any JSON: one msgspec type is made of the paths, so other members are skipped."""
 
     def __init__(self, name: str, settings: MappingSettings) -> None:
         self.name = name
@@ -383,7 +383,7 @@ def _column(place: int) -> str:
 
 
 class KindsMapping:
-    """Records of several kinds: what stands at one place says which mapping reads each."""
+    """Records of several kinds: the value at one place says which mapping reads each."""
 
     layout = None
 

@@ -16,7 +16,7 @@ r"""Tables `[mappings.<name>]`: how to read the records of a switch that Ringfen
 A place is a JSON path, or a column's name or number from 0. The steps of a path are separated by
 dots; a dot inside a key is written `\.`. `otherwise` has the places that count where a field's own
 is empty (in JSON: absent), `joined` those whose texts make a field together, `-` between them.
-`choose` finds a field's place by what stands at another one. `kinds` does so with whole records:
+`choose` finds a field's place by the value at another one. `kinds` does so with whole records:
 
     [mappings.acme]
     format = "csv"
@@ -46,7 +46,7 @@ _ZONED = re.compile(r"%(?:z|:z|Z|s)")
 """In a time format: the times say their zone."""
 _FORMATS = ("json", "csv", "fixed")
 Choices = Mapping[str, Mapping[str, str]]
-"""By a place, and by what stands there."""
+"""By a place, and by the value there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ class MappingSettings:
 
     @property
     def placed(self) -> tuple[str, ...]:
-        """The fields of a call that stand somewhere in a record."""
+        """The fields of a call that a record may hold."""
         return tuple(dict.fromkeys((*self.fields, *self.joined, *self.choose)))
 
     def places(self) -> Iterator[tuple[str, str]]:
-        """Yield each place that is named, behind what names it."""
+        """Yield each place that is named, after the setting that names it."""
         yield from self.fields.items()
         for name in ("otherwise", "joined"):
             for key, several in getattr(self, name).items():
@@ -189,7 +189,7 @@ class MappingSettings:
             yield f"duration is in s, cs, ms or us, not {self.duration!r}"
         written = "%" in self.time and not _ZONED.search(self.time)
         if written and "started_at" in self.placed and not (self.time_zone or self.utc_offset):
-            yield f"time {self.time!r} has no zone: time_zone says which, e.g. Asia/Bangkok"
+            yield f"time {self.time!r} has no zone: set time_zone, for example Asia/Bangkok"
 
 
 def _clash(paths: Mapping[str, str]) -> str:

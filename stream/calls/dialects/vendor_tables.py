@@ -10,7 +10,7 @@ BroadWorks has a record for each side of a call: in a terminating one the user i
 empty calling number is a withheld one, never the user's. It writes `\,` for a comma in a text, and
 quotation marks are text. Avaya counts call ids from 1,000,000 again after a restart, so the start
 of the call belongs to its id. Its called number is the extension that rings; who called dialled the
-number behind it. Sansay writes a record for each route that it tried, with one session id. Ribbon's
+number after it. Sansay writes a record for each route that it tried, with one session id. Ribbon's
 columns depend on the kind of record, its durations are hundredths of a second, its times GMT or
 local by release; an accounting id is unique within its gateway alone. Graph hides digits of foreign
 numbers (`+4477009***`) in tenants that ask for it: no list holds those.
@@ -62,7 +62,7 @@ CUCM = MappingSettings(
     columns_min=58,
     time="s",
 )
-"""The columns of CUCM 5 and later, as far as they are needed; later ones come behind them."""
+"""The columns of CUCM 5 and later that are needed; newer versions append columns."""
 
 BROADWORKS = MappingSettings(
     "csv",
@@ -184,7 +184,7 @@ RIBBON = {
     "ATTEMPT": _ribbon("end", 16, 30, 110),
 }
 """By the kind of record. 1 gateway, 2 accounting id, 5 and 6 start, 13 duration; then the calling
-number, the called number behind it, and the ingress trunk group. Other kinds are of no call."""
+number, the called number after it, and the ingress trunk group. Other kinds are of no call."""
 
 Table = MappingSettings | Mapping[str, MappingSettings]
 """One table, or one for each kind of record, by the text of the first column."""

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.calls.dialects import KNOWN
-from stream.calls.dialects.detect_dialect import (
+from stream.calls.detection.detect_dialect import (
     Detection,
     DialectProposal,
     NearMiss,
     find,
     settings_for,
 )
+from stream.calls.detection.preview import Understood, is_other_event, understood
+from stream.calls.dialects import KNOWN
 from stream.calls.dialects.dialect import Dialect, SwitchSettings, schema_number
-from stream.calls.dialects.preview import Understood, is_other_event, understood
 from stream.calls.submitted_records import Framing, cut, framing_of, records_in
 from stream.cli.common import say_comment, settings_of
 from stream.cli.lazy_group import group

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stream.calls.dialects.preview import understood
+from stream.calls.detection.preview import understood
 from stream.cli.calls.dialect_commands import print_result, result_as_json
 from stream.cli.common import own, settings_of
 from stream.cli.options import ConfigFiles, Output

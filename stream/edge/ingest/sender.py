@@ -11,8 +11,8 @@ from typing import Any, Final
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from stream.calls.call_batch import CallBatch
-from stream.calls.dialects.detect_dialect import likely
-from stream.calls.dialects.topic_watch import RECORDS_MIN, SAMPLES_MAX
+from stream.calls.detection.detect_dialect import likely
+from stream.calls.detection.topic_watch import RECORDS_MIN, SAMPLES_MAX
 from stream.calls.submitted_records import Unreadable, keyed, other_events
 from stream.core.model.call import RejectReason
 from stream.core.model.errors import ConfigInvalid

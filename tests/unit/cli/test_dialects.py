@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from stream.calls.detection.detect_dialect import likely
 from stream.calls.dialects import KNOWN
-from stream.calls.dialects.detect_dialect import likely
 from stream.calls.submitted_records import records_in
 from stream.cli.main import app
 

@@ -23,7 +23,7 @@ from stream.web import live_figures as live_module
 from stream.web.chart_history import ChartSpan
 from stream.web.findings import HEADINGS, findings
 from stream.web.live_figures import LiveFigures, tiles, told
-from stream.web.overview_pages import anchor
+from stream.web.pages.overview_pages import anchor
 from stream.web.store_watch import StoreFigures
 from tests.browser.pictures import Told, busy, place
 from tests.support.lists import until

@@ -1,6 +1,6 @@
 """The reader's language on pages: which one, its texts, its numbers and spans of time.
 
-English texts stand in templates and code, and are the keys of the catalogues: `th.po` and the
+English texts are in templates and code, and are the keys of the catalogues: `th.po` and the
 others beside this file. They are read at the first page in their language, and not compiled, so
 an edit needs no build. Where a catalogue has no text, the page shows the English one.
 

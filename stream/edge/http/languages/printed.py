@@ -3,7 +3,7 @@
 A command's sentence comes to a page as JSON of another process, or from Redis, and is English
 there: scripts and people of several countries read the same. It is recognised here by its form, a
 sentence with `%(name)s` for its values, and shown by the catalogue. A sentence without a form is
-shown as it came. Where a sentence names an option of the shell, the page has words of its own.
+shown as it came. If a sentence names an option of the shell, the page has words of its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +20,9 @@ from stream.feeds.gate import GateReason
 CHARS_MAX: Final = 2_000
 """Longer texts are shown as they came. Our sentences quote at most some hundred characters."""
 _DEPTH_MAX: Final = 3
-"""A sentence may have another one as its value: a reason behind what it explains."""
+"""A sentence may have another one as its value: a reason after what it explains."""
 _COUNTS: Final = frozenset({"count", "all", "place", "seconds", "slot", "step"})
-"""Values that are whole numbers. A form does not fit where another text stands in their place."""
+"""Values that are whole numbers. A form does not fit if another text is in their place."""
 _REASONS: Final = frozenset(one.value for one in GateReason)
 _SENTENCES: Final = frozenset({"why", "what", "column", "header"})
 """Values that may be sentences of ours."""
@@ -229,7 +229,7 @@ class PrintedForm:
     def values(self, text: str) -> dict[str, str] | None:
         """Return the values in a text; None: it is another sentence. Linear in its length.
 
-        Each value ends where the text behind it comes first.
+        Each value ends where the text after it comes first.
         """
         first, last, at = self.texts[0], self.texts[-1], len(self.texts[0])
         end = len(text) - len(last)

@@ -11,8 +11,8 @@ import pytest
 
 from stream.calls.call_batch import CallBatch
 from stream.calls.decode import decode
+from stream.calls.detection.detect_dialect import likely
 from stream.calls.dialects import KNOWN, dialect_named
-from stream.calls.dialects.detect_dialect import likely
 from stream.calls.dialects.dialect import SwitchSettings, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S, moment_s, trunk_of
 from stream.calls.dialects.mapping_settings import MappingSettings

@@ -1,9 +1,9 @@
 """Promises of the watch for topics in a wrong dialect."""
 
 from stream.calls.decode import decode
+from stream.calls.detection.topic_watch import OTHERS_MIN, RECORDS_MIN, Suspicion
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.mapping_settings import MappingSettings
-from stream.calls.dialects.topic_watch import OTHERS_MIN, RECORDS_MIN, Suspicion
 from tests.support.builders import DECODING, HOME, raw_of
 
 SETTINGS = MappingSettings(

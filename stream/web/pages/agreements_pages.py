@@ -30,8 +30,8 @@ from stream.insight.report.page import style_source
 from stream.insight.report.period import day_of, period_in
 from stream.insight.report.words import shown
 from stream.web.listing import TableQuery, cut
-from stream.web.lists_pages import ListRow, rows_of
 from stream.web.page_context import PageParts
+from stream.web.pages.lists_pages import ListRow, rows_of
 from stream.web.session_deps import Visit, sees
 
 router = APIRouter(include_in_schema=False)

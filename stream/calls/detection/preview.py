@@ -165,7 +165,7 @@ def _about_time(raw: Any, read: float | None, now_s: float | None) -> str:
         return ""
     seconds = fields.number(raw)
     if seconds == 0:
-        return "0 stands for none"
+        return "0 means none"
     if seconds is not None:
         return "not between 2000 and 2100: look at the switch's clock"
     if read_rfc3339(str(raw)) is None:

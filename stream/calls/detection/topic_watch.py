@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stream.calls.call_batch import CallBatch
-from stream.calls.dialects.detect_dialect import likely
+from stream.calls.detection.detect_dialect import likely
 from stream.core.model.call import Rejected, RejectReason
 from stream.kafka.batch import RawBatch
 
@@ -156,7 +156,7 @@ class OneIdWatch:
         self._samples: dict[str, _Sample] = {}
 
     def look(self, batch: CallBatch) -> Iterator[tuple[str, OneId | None]]:
-        """Yield topics of which something is new: what is wrong, None: nothing any more."""
+        """Yield topics whose state changed: the fault, None: it is over."""
         for segment in batch.raw.segments:
             topic = segment.partition.topic
             sample = self._samples.setdefault(topic, _Sample())

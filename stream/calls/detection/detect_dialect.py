@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.calls.decode_one import NO_CALL
+from stream.calls.detection.draft_mapping import mapping_draft
+from stream.calls.detection.preview import Understood, understood
 from stream.calls.dialects import KNOWN, fields
 from stream.calls.dialects.columns import cells_of
 from stream.calls.dialects.dialect import SwitchSettings, schema_number
-from stream.calls.dialects.draft_mapping import mapping_draft
 from stream.calls.dialects.json_form import Members, raw_at
-from stream.calls.dialects.preview import Understood, understood
 from stream.calls.dialects.threegpp import RECORDS
 from stream.core.numbers.number import Kind, parse
 
@@ -183,7 +183,7 @@ def likely(records: Sequence[bytes], region: str) -> str | None:
 def _doubt(name: str, records: Sequence[bytes], region: str) -> str:
     """Why records that a dialect takes for calls are none; "": they are.
 
-    In CSV a column is whatever stands there: ids that come again with other numbers, or numbers
+    In CSV a column has no name: ids that come again with other numbers, or numbers
     that are none, are another order of columns.
     """
     dialect = KNOWN[name].make(name, _SWITCH)
@@ -203,7 +203,7 @@ def _doubt(name: str, records: Sequence[bytes], region: str) -> str:
         for what in ("caller", "callee"):
             texts = [getattr(call_fields, what) for call_fields in key_fields]
             if 2 * sum(_may_be_party(text, region) for text in texts) < len(texts):
-                return f"what stands where the {what} belongs is no number"
+                return f"the value in the place of the {what} is no number"
     return ""
 
 
@@ -294,7 +294,7 @@ def near_misses(
                 text = f"{doubts[name]}: {OTHER_ORDERS.get(name, _OTHER_COLUMNS)}"
                 reasons = ((text, result.calls), *reasons)
             found.append(NearMiss(name, len(records), marked, result.calls, reasons))
-    # Of one vendor's forms the more special stands first among the signs.
+    # Of one vendor's forms the more special comes first among the signs.
     order = [*_SIGNS, *tried]
     found.sort(key=lambda near: (-near.calls, -near.marked, order.index(near.dialect)))
     return found

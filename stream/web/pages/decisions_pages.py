@@ -37,7 +37,7 @@ VERDICTS: Final = ("block", "flag", "allow", SIMULATED)
 
 
 def _wanted(visit: Visit, asked: TableQuery) -> Callable[[Decision], bool]:
-    """Return the filter. Only who may see whole numbers may search for one."""
+    """Return the filter. Only a person who may see whole numbers may search for one."""
     verdict, name = asked.filters["verdict"], asked.filters["list"].lower()
     rule, number = asked.filters["rule"].lower(), asked.filters["number"]
 
@@ -156,7 +156,7 @@ def row(visit: Visit, one: Decision) -> Mapping[str, Any]:
         "role": one.role,
         "number": shown(one.number),
         "caller": shown(one.caller),
-        "callee": masked(one.callee or ""),  # who was called is nobody's business here
+        "callee": masked(one.callee or ""),  # the called party is private
         "lists": " ".join(f"{reason.list}@{reason.generation}" for reason in one.reasons),
         "expires_at": one.expires_at,
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stream.web.number_page import CHAINS_MAX, chains
+from stream.web.pages.number_page import CHAINS_MAX, chains
 
 
 def held(name: str, state: str = "listed", **changed: Any) -> dict[str, Any]:

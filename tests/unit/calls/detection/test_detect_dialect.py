@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from stream.calls.detection.detect_dialect import Detection, find, likely
+from stream.calls.detection.preview import understood
 from stream.calls.dialects import KNOWN, dialect_named
-from stream.calls.dialects.detect_dialect import Detection, find, likely
 from stream.calls.dialects.dialect import Dialect
 from stream.calls.dialects.mapping_settings import MappingSettings
-from stream.calls.dialects.preview import understood
 from stream.calls.submitted_records import records_in
 from stream.feeds.detection.foreign_files import what_it_is
 from tests.support.detect_corpus import Case, call_cases

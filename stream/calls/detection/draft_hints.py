@@ -32,7 +32,8 @@ _NO_CALLS: Final = frozenset(
 _KINDS_MAX: Final = 8
 """Different values of a column that says what a record is; one with more is something else."""
 _DELIMITERS: Final = ("||", ";;", "::", "|~|", ",", ";", "\t", "|", "^", "~")
-_COLUMNS_MIN: Final = 3
+_COLUMNS_MIN: Final = 3  # fewer columns cannot hold two numbers and a time
+# More kinds of lines to skip are not a heading: the file is of another form.
 _SKIPPED_MAX: Final = 4
 
 

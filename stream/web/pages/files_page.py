@@ -57,7 +57,7 @@ class FileForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class FileStep:
-    """A file that was sent with a form, by somebody who may hand in the form's feed."""
+    """A file that was sent with a form, by a person who may hand in the form's feed."""
 
     visit: Visit
     form: FileForm

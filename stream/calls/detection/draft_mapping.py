@@ -1,7 +1,7 @@
-"""A mapping to begin with, for records of no known switch, by names and what stands there. Pure.
+"""A mapping to begin with, for records of no known switch, by names and values. Pure.
 
 A field is proposed only where its name and its values agree; else it is left open, with the places
-that may be meant. A SIP tag, a file name or a host is nobody's number, whatever its key is called.
+that may be meant. A SIP tag, a file name or a host is never a number, whatever its key is called.
 """
 
 import json
@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from stream.calls.dialects import fields
-from stream.calls.dialects.draft_hints import (
+from stream.calls.detection.draft_hints import (
     Lines,
     by_place,
     directions,
@@ -19,10 +18,11 @@ from stream.calls.dialects.draft_hints import (
     lines_of,
     written,
 )
+from stream.calls.dialects import fields
 from stream.core.numbers.number import Kind, parse
 
 _LOOKED_AT: Final = 50
-"""Records; what stands in these stands in a file's others too."""
+"""Records to read: fields of a file's other records are the same."""
 _HALF: Final = 0.5
 """Of the values of a place must fit: test records and withheld numbers are among them."""
 _SHOWN: Final = 40
@@ -196,7 +196,7 @@ class _Draft:
         values = self._columns[place]
         if _share(values, lambda value: _is_number(value, self._region)) < _HALF:
             return False
-        # A column without a name has a number for one, which says nothing.
+        # A column without a name is called by its number, which has no meaning.
         return not (_NEVER_NUMBERS.search(_last(place)) and not _NUMBER_ID.search(place))
 
     def _fits(self, field: str, place: str) -> bool:

@@ -1,0 +1,1 @@
+"""The pages, a module for each place in the navigation; the parts that they share lie above."""
