@@ -205,8 +205,8 @@ async def redress(
 async def number_of(store: ListStore, context: AppealContext, appeal: Appeal) -> str | None:
     """Return the number that a partner's appeal is about; None: no list of ours holds or covers it.
 
-    What only a prefix covers, and what was told by an older key of the list's circle, is found by
-    hashing numbers, which may take seconds.
+    What only a prefix covers, and what was reported with an older key of the list's circle, is
+    found by hashing numbers, which may take seconds.
     """
     heads = (await store.heads()).lists
     asked = [
@@ -308,7 +308,7 @@ async def keep_watch(
 ) -> None:
     """Count and settle appeals every few seconds, until cancelled.
 
-    An outage is waited out, and told once.
+    An outage is waited out, and logged once.
     """
     down = False
     while True:

@@ -57,7 +57,7 @@ _MOVED_MAX: Final = 20
 """Each lost race costs one round trip, and one appeal has few hands on it."""
 _ID_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's: without I, L, O and U, which are misread on the telephone."""
-_ID_CHARS: Final = 13
+_ID_CHARS: Final = 13  # 13 characters of 5 bits are the id's 65 random bits
 _PIECE: Final = 1000
 """Redis serves no other client while it answers: about 2 ms for so many records."""
 
@@ -150,7 +150,7 @@ and for how many seconds."""
 
 
 def new_id() -> str:
-    """Return an id of 65 random bits that nobody guesses: its holder may ask for the answer."""
+    """Return an id of 65 random bits, hard to guess: its holder may ask for the answer."""
     return "A-" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARS))
 
 
@@ -200,7 +200,7 @@ class AppealStore(Closing):
         """Bring an appeal into a state; `allow` is written at the same moment.
 
         `by.reason` is the comment; `lists` are the same lists with newer fingerprints. Raises
-        AppealUnknown, and AppealRefused where it cannot go there from where it stands.
+        AppealUnknown, and AppealRefused if its state does not allow the step.
         """
         for _ in range(_MOVED_MAX):
             before = await self.get(appeal_id)

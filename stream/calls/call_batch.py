@@ -1,4 +1,4 @@
-"""The values that stand between the steps: calls of raw records, and what was decided of them."""
+"""The values that pass between the steps: calls of raw records, and the outcomes of deciding."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ class KeyFields(msgspec.Struct, gc=False):
 FIELDS = ("call_id", "caller", "callee", "trunk", "ingress")
 """The fields of every call, in the order of the columns of `Located`."""
 SIGNED = ("verstat", "attestation", "passport")
-"""Fields of STIR/SHAKEN: columns behind those, only where a rule asks for them."""
+"""Fields of STIR/SHAKEN: columns after those, only if a rule asks for them."""
 _COLUMNS = (*FIELDS, *SIGNED)
 
 
@@ -89,7 +89,7 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class ScannedKeyFields(Sequence[KeyFields]):
-    """Key fields that are made only where somebody looks: of nearly all calls nobody does."""
+    """Key fields that are made when they are read: nearly all calls never need them."""
 
     located: Located
 

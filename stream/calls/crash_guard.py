@@ -59,7 +59,7 @@ class CrashGuard:
     def noting(
         self, decode: Decode, decide: Callable[[CallBatch], T]
     ) -> tuple[Decode, Callable[[CallBatch], T]]:
-        """Both steps under a note that ends when the second has gone well."""
+        """Both steps under a crash note, which is removed once the second has succeeded."""
         crashes = self._crashes
 
         def decoded(raw: RawBatch) -> CallBatch:
@@ -92,7 +92,7 @@ class CrashGuard:
     async def _probe(
         self, raw: RawBatch, decode: Decode, decide: Callable[[CallBatch], object]
     ) -> None:
-        """Decide what is suspected record by record, for nobody; what stops us has a note then."""
+        """Decide suspected records one by one, so that a crash leaves a note; drop the results."""
         aside = self._rows_aside(raw)
         rows = [(row, place) for row, place in self._rows_suspected(raw) if row not in aside]
         if not rows:

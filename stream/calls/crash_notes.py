@@ -55,7 +55,7 @@ _IDLE, _AT_WORK, _RAISED = 0, 1, 2
 CRASHES_MAX = 500
 """The last ones are kept."""
 KEPT_S = 7 * 86_400
-"""A crash so long ago says nothing of the record that is there now."""
+"""An older crash proves nothing about the record that is at that position now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def suspected(crashes: Sequence[Crash]) -> Ranges:
 
 
 def convicted(crashes: Sequence[Crash]) -> list[NotedRecord]:
-    """Return the records that stopped workers, each by itself."""
+    """Return the records that stopped workers, one place each."""
     raised: Counter[NotedRecord] = Counter()
     died: Counter[NotedRecord] = Counter()
     for crash in crashes:
@@ -165,7 +165,7 @@ def set_aside(
 
 
 def passed(crashes: Iterable[Crash], positions: Mapping[Partition, int]) -> list[Crash]:
-    """Return those of `crashes` whose records are not all behind `positions`."""
+    """Return those of `crashes` that have a record at or after `positions`."""
     return [crash for crash in crashes if crash.last >= positions.get(crash.place, 0)]
 
 
@@ -203,7 +203,7 @@ class CrashLog:
         self.aside: frozenset[NotedRecord] = frozenset()
 
     def _taken(self) -> tuple[Path, int]:
-        """Take the first file that nobody holds."""
+        """Take the first file that no process holds."""
         number = 0
         while True:
             path = self._folder / f"worker-{number}.note"
@@ -235,7 +235,7 @@ class CrashLog:
         self._note[0] = _AT_WORK
 
     def end(self) -> None:
-        """It went well."""
+        """Remove the note: the step succeeded."""
         self._note[0] = _IDLE
 
     def failed(self) -> None:
@@ -243,7 +243,7 @@ class CrashLog:
         self._note[0] = _RAISED
 
     def look(self, positions: Mapping[Partition, int]) -> None:
-        """Find the crashes of workers that are gone; forget those of records behind `positions`.
+        """Find the crashes of workers that are gone; forget those of records before `positions`.
 
         Raises OSError where the notes cannot be read. What cannot be written down is known to this
         worker alone.
@@ -324,7 +324,7 @@ def _told(crash: Crash) -> str:
 
 
 def _locked(path: Path, *, create: bool) -> int | None:
-    """Open and lock a file; None: somebody holds it, or it is gone."""
+    """Open and lock a file; None: another process holds it, or it is gone."""
     try:
         # O_NOFOLLOW: a link in this folder would let a note be written over another file of ours.
         handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600)

@@ -3,7 +3,7 @@
 Its word is final: what the scan (`key_fields`) cannot vouch for is read here, and all is where
 there are no kernels. The decoder is asked once per record, everything else once per batch: whether
 some record holds bad UTF-8 or a key twice is answered for the whole batch first, and only where the
-answer is "perhaps" are its records looked at one by one.
+answer is "perhaps" are its records checked one by one.
 """
 
 import json

@@ -3,11 +3,11 @@
 A switch writes a call more than once: an attempt and its end, one record for each leg, a CDR that
 was sent again. They share the call id, and with it as their key they are in one partition, where
 the decisions of the last `window_s` are remembered by call id and deciding number. A later record
-that comes to the same is decided as ever, and its decision names the first (`repeats`): it says
-nothing new, so a reader counts the call once. One that comes to less is left out: a call is not
-blocked and then merely flagged. One that comes to more, or to another number (a leg that shows who
-really calls), is a decision of its own and is never held back. What is remembered are decisions,
-not calls: an innocent call costs nothing and is in no memory.
+with the same ruling is decided as ever, and its decision names the first (`repeats`): it says
+nothing new, so a reader counts the call once. One with a weaker ruling is left out: a call is not
+blocked and then merely flagged. One with a stricter ruling, or of another number (a leg that shows
+the real caller), is a decision of its own and is never held back. Decisions are remembered, not
+calls: an innocent call costs nothing and is in no memory.
 
 A SIP caller chooses the id of its calls, and a topic in a wrong dialect has one for all of them. So
 at most `RECORDS_MAX` records are one call: what comes then begins the next, and is counted.
@@ -73,7 +73,7 @@ class Deduplicator:
         ids: NDArray[np.bytes_],
         numbers: NDArray[np.bytes_],
     ) -> tuple[NDArray[np.int64], Mapping[int, bytes]]:
-        """Return the places of the rulings that stand, and by place among those the id repeated.
+        """Return the places of the rulings that are kept, and by place among those the id repeated.
 
         `ids` are the rulings' decision ids, `numbers` the deciding ones. A record that is worked on
         again repeats nothing but what it repeated before.
@@ -86,7 +86,7 @@ class Deduplicator:
         segments = np.searchsorted(starts, rows, "right") - 1
         left_out = set()
         repeated: dict[int, bytes] = {}
-        # By rows: rulings of rules stand behind those of lists, and the first record is the first
+        # By rows: rulings of rules come after those of lists, and the first record is the first
         # in Kafka.
         for place in np.argsort(rows, kind="stable").tolist():
             partition = batch.raw.segments[int(segments[place])].partition

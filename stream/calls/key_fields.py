@@ -41,7 +41,7 @@ def locate(
     texts = raw.texts()
     layouts = [part.dialect.layout for part in parts]
     columns = (*FIELDS, *SIGNED) if settings.attestation else FIELDS
-    # Rows behind the fields': what else a layout asks for.
+    # Rows after those of the fields: what else a layout asks for.
     width = len(columns)
     height = width + max(len(_others(layout)) for layout in layouts)
     # Until a scan says otherwise, every record is odd and has no field: so are those of a segment
@@ -160,7 +160,8 @@ def _looked_at(
     if layout.channels:
         odd |= sizes[_TRUNK] > _CHANNEL_BYTES_MAX
         _cut_channels(texts.data, starts[_TRUNK], sizes[_TRUNK])
-    # What was found in records that are odd now must not be taken for a field of theirs.
+    # Values found in records that are now left to the fallback decoder must not count as their
+    # fields.
     starts[:, odd != 0] = 0
     sizes[:, odd != 0] = -1
     return int(np.count_nonzero(odd))
@@ -233,7 +234,7 @@ def _keys(step: Step) -> tuple[str, ...]:
 def plan_of(layout: FieldLayout, wanted: tuple[str, ...] = FIELDS) -> "FieldPlan | None":
     """Compile the layout for the kernel; None: it has too many keys, or too long ones.
 
-    `wanted` are the columns: `FIELDS`, perhaps with `SIGNED` behind.
+    `wanted` are the columns: `FIELDS`, perhaps followed by `SIGNED`.
     """
     from stream.core.kernels.json_fields import NAME_BYTES_MAX, NAMES_MAX, FieldPlan
 

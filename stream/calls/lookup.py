@@ -29,7 +29,7 @@ from stream.core.stir.verifier import SignedCall, Verifier
 from stream.kafka.batch import Partition, RawBatch
 
 TOPIC: Final = "lookup"
-"""In a decision's `origin`, where the topic of a record stands."""
+"""In a decision's `origin`, in place of a record's topic."""
 TEXT_MAX: Final = 256
 """Characters of a number, trunk or call id."""
 TOGETHER_MAX: Final = 500
@@ -68,7 +68,7 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
     @property
     def says_attestation(self) -> bool:
         """Return whether it says what is known of the call's signature, be it that it has none."""
-        # A PASSporT that nobody verifies says nothing; an empty one, that there is none.
+        # A PASSporT that is not verified proves nothing; an empty one says that there is none.
         return self.verstat is not None or self.attestation is not None or self.passport == ""
 
     def readings(self, trunks: Trunks) -> list["Question"]:
@@ -102,7 +102,7 @@ class GuessedQuestion(Question, frozen=True, gc=False):
     """A question whose answer counts only where it is a list that speaks.
 
     It is about digits dug out of a name. They may be the number that somebody hides so, and not
-    the number of a call from abroad, or of a block that is given to nobody.
+    the number of a call from abroad, or of an unassigned block.
     """
 
 
@@ -129,7 +129,7 @@ class Lookup:
     JSON of decisions: all of those that are answered as JSON, of others the ones that act.
 
     A call may be several questions: one for each identity of its caller, and for each number that
-    one may be read as. Its answer is the strictest: nobody is spared by what he adds.
+    one may be read as. Its answer is the strictest: an identity that a caller adds cannot help him.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class Lookup:
     async def one(self, question: Question, call_id: str) -> bytes:
         """Return the answer to one question as JSON; `call_id` is taken if it names none."""
         loop = asyncio.get_running_loop()
-        # The first of a batch sets its moment; who comes until then goes along.
+        # The first question of a batch sets its moment; later ones until then join it.
         if not self._waiting:
             loop.call_at(max(self._decided_s + PACE_S, loop.time()), self._flush)
         answer: asyncio.Future[bytes] = loop.create_future()
@@ -279,7 +279,7 @@ class _Asked(NamedTuple):
 
     @property
     def says_attestation(self) -> bool:
-        """Return whether the question told of its call's signature."""
+        """Return whether the question has a field about its call's signature."""
         return self.calls[0].verstat != NOT_TOLD
 
     @classmethod
@@ -291,7 +291,7 @@ class _Asked(NamedTuple):
 def _strictest(decisions: DecisionColumns, asked: Sequence[_Asked]) -> Iterator[int]:
     """Yield the place of the decision on each call, of those on its readings: of equals the first.
 
-    The readings of a call lie behind one another.
+    The readings of one call are adjacent.
     """
     first = 0
     for one in asked:

@@ -1,4 +1,4 @@
-"""Publish outcomes to Kafka: decisions, and the records that nobody could read as calls.
+"""Publish outcomes to Kafka: decisions, and the records that could not be read as calls.
 
 `Publisher` publishes at least once, `TransactionalPublisher` exactly once.
 
@@ -406,7 +406,7 @@ class TransactionalPublisher:
 
         The returned awaitable ends when it is committed. It may raise TransactionAborted, after
         which the batch and all later ones are to be read again, or SinkDown. `holds` says whether
-        the worker may still speak for the batch's partitions.
+        the worker still owns the batch's partitions.
         """
         assert self._out is not None, "start comes first"
         assert positions, "a transaction without positions would never end in aiokafka"

@@ -13,7 +13,7 @@ from stream.core.policy.policy_columns import Judgements, rules_of
 from stream.core.policy.rules import RULES, RuleState
 
 FIXED_RULES = ("none", "emergency", "allowlist", "unasked", *(f"rule:{name}" for name in RULES))
-"""Every rule that is no list's; behind them come those of `policy_columns.rules_of`."""
+"""Every rule that belongs to no list; those of `policy_columns.rules_of` come after them."""
 NO_RULE, EMERGENCY, ALLOWLIST, UNASKED = range(4)
 PLAUSIBLE = FIXED_RULES.index(f"rule:{RULES[0]}")
 """The place of the first plausibility rule in `FIXED_RULES`; the others follow in their order."""
@@ -23,7 +23,7 @@ PLAUSIBLE = FIXED_RULES.index(f"rule:{RULES[0]}")
 class RuleNames:
     """The names under one policy; made once for it, as every batch needs them.
 
-    `rules` are all rules, the fixed ones first; `lists` the list that each speaks of, "" for those.
+    `rules` are all rules, the fixed ones first; `lists` the list of each, "" for the fixed ones.
     `agreements` by list: the id that reasons name, or None.
     """
 
@@ -112,7 +112,7 @@ class Rulings:
     def rule(
         self, places: NDArray[np.int64], rule: int, action: Action, *, simulated: bool = False
     ) -> None:
-        """Let a rule that is no list's speak in place of what spoke before, at `places`."""
+        """Replace the rulings at `places` by those of a rule that belongs to no list."""
         self.actions[places] = action
         self.simulated[places] = simulated
         self.rules[places] = rule
@@ -122,12 +122,12 @@ class Rulings:
 
 
 def strengths(rulings: Rulings, calls: int) -> NDArray[np.uint8]:
-    """Return how strongly a rule has to speak of each of `calls` to be heard (`RuleState`)."""
+    """Return the least state (`RuleState`) with which a rule would change each of `calls`."""
     heard = np.full(len(rulings), RuleState.OFF, np.uint8)
     heard[rulings.simulated] = RuleState.SIMULATE
     heard[(rulings.actions > Action.OBSERVE) & ~rulings.simulated] = RuleState.BLOCK
     # An emergency call and the allowlist are fixed rules: nothing is stronger than BLOCK, so no
-    # plausibility rule speaks over them.
+    # plausibility rule overrides them.
     heard[(rulings.rules != NO_RULE) & (rulings.rules < len(FIXED_RULES))] = RuleState.BLOCK
     found = np.zeros(calls, np.uint8)
     found[rulings.calls] = heard
@@ -151,7 +151,7 @@ def with_reasons(
 
 
 def together(rulings: Rulings, more: Rulings) -> Rulings:
-    """Join both, `more` behind; they share the matches and no call."""
+    """Join both, `more` last; they share the matches and no call."""
     columns = map(np.concatenate, zip(rulings.columns, more.columns, strict=True))
     return Rulings(rulings.matches, *columns)
 
@@ -159,7 +159,7 @@ def together(rulings: Rulings, more: Rulings) -> Rulings:
 def stronger(of_callers: Rulings, of_callees: Rulings) -> Rulings:
     """Return for each call the stronger of its two numbers' rulings; of equals the caller's.
 
-    One that an agreement keeps from acting goes before one that says nothing.
+    A match that an agreement keeps from acting comes before one without any effect.
     """
     both = together(of_callers, of_callees)
     acts = (both.actions > Action.OBSERVE) & ~both.simulated

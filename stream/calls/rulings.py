@@ -80,7 +80,7 @@ def rulings_of(
 ) -> Rulings:
     """Rule on every call that a list or rule matched; calls absent from it are innocent.
 
-    `bursts` remembers short calls; without it nobody is ruled on for a burst of them.
+    `bursts` remembers short calls; without it the rule for bursts never matches.
     """
     return _OneBatch(batch, blocklists, rules, now_s, tally).rulings(bursts)
 
@@ -125,7 +125,7 @@ class _OneBatch:
         return rulings
 
     def _by_lists(self, of_callers: Matches, of_callees: Matches) -> Rulings:
-        """Rule on every call with a match, by what the lists come to."""
+        """Rule on every call with a match, by all its lists together."""
         if not len(of_callers) and not len(of_callees):
             return Rulings.blank(np.zeros(0, np.int64), NO_MATCHES)
         both = Matches(
@@ -215,7 +215,7 @@ class _OneBatch:
     def _plausible(
         self, rulings: Rulings, of_callers: Matches, silent: frozenset[int], bursts: Bursts | None
     ) -> Rulings:
-        """Rule on calls of which no list speaks as strongly; `of_callers`: what all lists say."""
+        """Rule on calls whose lists decide less strictly; `of_callers`: all lists' rulings."""
         lists = self._rules.lists
         never_call = of_callers.at(np.flatnonzero(np.isin(of_callers.lists, lists.never_call)))
         may_roam = np.isin(of_callers.lists, lists.may_roam) & of_callers.confirmed
@@ -267,7 +267,7 @@ class _OneBatch:
         return whole
 
     def _unasked(self, rulings: Rulings) -> Rulings:
-        """Rule on E.164 callers that no list speaks of while some lists could not be asked."""
+        """Rule on E.164 callers that no list matched while some lists could not be asked."""
         quiet = self._batch.callers.kinds == Kind.E164
         quiet[rulings.calls] = False
         self._tally.unasked_calls += int(np.count_nonzero(quiet))

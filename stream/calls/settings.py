@@ -1,6 +1,6 @@
 """Settings of the steps of a call.
 
-They stand apart from the steps: the configuration checks them, and a command that only reads the
+They are apart from the steps: the configuration checks them, and a command that only reads the
 configuration does not load Kafka's clients for that.
 """
 

@@ -32,7 +32,7 @@ _HEADERS: Final = 1 << 17
 """Bytes of a file's header that are held beside a record."""
 _TAIL: Final = 64
 """Bytes of a line's end that are kept to find an end of a record in it."""
-_SNIFFED: Final = 4096
+_SNIFFED: Final = 4096  # bytes that show the form; the first record begins within them
 _BLOCK: Final = re.compile(
     rb"^(?:Event: [A-Za-z]|[\t ]+[A-Za-z][A-Za-z0-9._-]{0,127} [:+]?= )", re.MULTILINE
 )
@@ -49,7 +49,7 @@ class Framing(Enum):
     XML = "</cdr>"
     """The line that ends with `</cdr>` ends a record."""
     BER = "its length"
-    """Charging records in BER, one after the other or behind the headers of TS 32.297."""
+    """Charging records in BER, one after the other or after the headers of TS 32.297."""
 
 
 class CutRecord(NamedTuple):
@@ -108,7 +108,7 @@ class RecordSplitter:
 
     @property
     def read_to(self) -> int:
-        """Offset behind all bytes fed so far."""
+        """Offset after all bytes fed so far."""
         return self.at + self._size
 
     @property
@@ -178,7 +178,7 @@ class RecordSplitter:
         return found
 
     def _cut_ber(self, data: bytes, unit: FileUnit, at: int) -> CutRecord:
-        """Return a record of `data`, which has `at` bytes before it; move on behind it."""
+        """Return a record of `data`, which has `at` bytes before it; move on after it."""
         begin = at + unit.skip
         value = data[begin : begin + min(unit.size, self._bytes_max)]
         record = CutRecord(self.at + unit.skip, self.number, value, unit.size)
@@ -226,7 +226,7 @@ def records_in(data: bytes) -> list[bytes]:
     """Return the records in `data`, in their order, each as a Kafka record would have it.
 
     JSON lines, arrays, objects over many lines, XML documents, RADIUS detail and AMI text, CSV
-    lines. What is none of them is a record a line, empty lines aside. Never raises.
+    lines. Anything else is a record a line, empty lines aside. Never raises.
     """
     framing = framing_of(data)
     if framing is not Framing.LINES:
@@ -263,7 +263,7 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def _objects(text: str) -> Iterator[bytes]:
-    """Yield JSON values one behind the other, however they are broken into lines."""
+    """Yield JSON values one after the other, however they are broken into lines."""
     decoder = json.JSONDecoder()
     at = 0
     while at < len(text):

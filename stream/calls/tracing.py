@@ -5,7 +5,7 @@ attributes follow OpenTelemetry's semantic conventions for messaging: a batch ha
 its span is the root of a trace of its own and links to theirs. A decision carries its record's own
 context on, so its reader goes on in the trace of the call's sender.
 
-A batch that is read again after an aborted transaction has the span of the time that it went well.
+A batch that is read again after an aborted transaction has the span of the time that it succeeded.
 """
 
 import time

@@ -49,7 +49,7 @@ class Trunks:
         return bool(self.home_prefix) or any(one.prefix for one in self.named.values())
 
     def prefix(self, trunk: str | None) -> str:
-        """Return what stands before international numbers on `trunk`; "": not known."""
+        """Return the prefix of international numbers on `trunk`; "": not known."""
         known = self._known(trunk)
         return (known.prefix if known is not None else "") or self.home_prefix
 

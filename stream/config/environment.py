@@ -1,9 +1,9 @@
 """Settings from the environment: `RINGFENCE_KAFKA__BOOTSTRAP_SERVERS` is `bootstrap_servers` of
 `[kafka]`.
 
-They lie over all files, as containers are given them. `__` stands between table and key, since keys
+They override all files, since containers get their settings so. `__` separates table and key: keys
 have single underscores. Kubernetes writes variables of its own for a Service called `ringfence`
-(`RINGFENCE_PORT_9464_TCP`, `RINGFENCE_SERVICE_HOST`); they are nobody's mistake.
+(`RINGFENCE_PORT_9464_TCP`, `RINGFENCE_SERVICE_HOST`), which are no mistake.
 """
 
 import re
@@ -137,7 +137,7 @@ def filled(
     """Return a file's values with `${VARIABLE}` in their texts replaced from the environment.
 
     `${VARIABLE:-text}` has a default, `$${VARIABLE}` is the text itself. A variable that is not set
-    is an error: half an address would connect to somebody else.
+    is an error: half an address would connect to another server.
     """
 
     def of(value: Any, key: Key) -> Any:

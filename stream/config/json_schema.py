@@ -50,7 +50,7 @@ def settings_schema() -> dict[str, Any]:
 
 
 def _of(kind: Any, name: str, said: Mapping[str, str], default: Any) -> dict[str, Any]:
-    """Return the schema of a value of `kind`, which stands in the files as `name`."""
+    """Return the schema of a value of `kind`, which settings files call `name`."""
     about = said.get(name) or said.get(f"[{name}]", "")
     schema: dict[str, Any] = {"description": about} if about else {}
     origin, inner = get_origin(kind), get_args(kind)

@@ -1,6 +1,6 @@
 """The sections of the configuration, and the settings of each step made from them.
 
-Limits of one value stand in its type, those between values in `__post_init__`.
+The type of a value has its limits; `__post_init__` has those between values.
 """
 
 from collections.abc import Callable, Mapping
@@ -152,7 +152,8 @@ class CallsSection:
         if self.delivery == "exactly_once":
             found += _of_step(lambda: self.transact("ringfence"))
         if not self.topics:
-            found.append(Problem(("topics",), 'names no topic to read, e.g. calls = "ringfence"'))
+            text = 'names no topic to read: write for example calls = "ringfence"'
+            found.append(Problem(("topics",), text))
         outputs = (self.decisions_topic, self.rejected_topic)
         if self.decisions_topic == self.rejected_topic:
             found.append(Problem(("rejected_topic",), "must not be decisions_topic as well"))
@@ -249,7 +250,7 @@ class CallsSection:
 class TrunkSection:
     """`[trunks.<name>]`: country and side of a trunk.
 
-    `international_prefix` stands before international numbers in the switch's records.
+    `international_prefix` precedes international numbers in the switch's records.
     `asserted_identity`: trust in P-Asserted-Identity and its like from there. `sip_code` answers
     blocked calls there; 0: as all.
     """

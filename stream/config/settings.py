@@ -420,7 +420,7 @@ def _no_trunk(name: str, trunks: Mapping[str, Any]) -> str:
 
 
 def _switches(tables: Mapping[str, Any]) -> Iterator[tuple[str, SwitchSettings]]:
-    """Yield the switches as far as their values are texts; their own problems come elsewhere."""
+    """Yield the switches whose values are texts; problems of the others are reported elsewhere."""
     for name, table in tables.items():
         known = table if isinstance(table, dict) else {}
         texts = {
@@ -440,7 +440,7 @@ def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
     """Return the defaults with `paths` laid over them in order, then the environment's variables.
 
-    A folder stands for its TOML files, in the order of their names.
+    A folder means its TOML files, in the order of their names.
     Raises ConfigInvalid with every error found.
     """
     tables = Tables()

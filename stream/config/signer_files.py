@@ -19,7 +19,7 @@ from stream.ops.private_files import file_stamp
 
 log = logging.getLogger(__name__)
 
-FILES_MAX: Final = 20_000
+FILES_MAX: Final = 20_000  # each is read and checked at the start
 FILE_BYTES_MAX: Final = 64 * 1024
 """A certificate with its chain has 2 to 5 KB."""
 CHECKED_S: Final = 3600.0

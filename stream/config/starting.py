@@ -105,7 +105,7 @@ def _is_setting(line: str) -> bool:
 
 
 def _comment(rest: str) -> str:
-    """Return the comment behind a value, with the blanks before it. No default has a "#" in it."""
+    """Return the comment after a value, with the blanks before it. No default has a "#" in it."""
     value, mark, comment = rest.partition(" # ")
     return f"{' ' * (len(value) - len(value.rstrip()))}{mark}{comment}"
 

@@ -50,13 +50,13 @@ def check_placeholders(settings: Settings, environ: Mapping[str, str]) -> Iterat
     for text in found:
         yield warn("addresses", text, f"edit {text.partition(': ')[0]}")
     if not found:
-        yield ok("addresses", "whom to ask, and where blocked callers are sent, is all said")
+        yield ok("addresses", "contacts, and the address for blocked callers, are set")
 
 
 def check_keys(
     exchange: ExchangeSection, circles: Iterable[str], environ: Mapping[str, str]
 ) -> Iterator[CheckLine]:
-    """Check circles' keys and signing keys: there, and readable by nobody else.
+    """Check circles' keys and signing keys: there, and readable by their owner only.
 
     `circles` are those whose keys the environment holds.
     """
@@ -141,7 +141,7 @@ def check_signers(settings: Settings, now_s: int) -> Iterator[CheckLine]:
     if not section.trusted:
         return
     if not settings.policy.rules.settings().of_attestation:
-        what = "authorities are named, and no rule goes by signatures"
+        what = "authorities are named, and no rule uses signatures"
         yield warn("stir", what, 'policy.rules.attestation_failed = "observe"')
     held = SignerFolder(Path(section.trusted), Path(section.certificates))
     held.start()
@@ -157,7 +157,7 @@ def check_signers(settings: Settings, now_s: int) -> Iterator[CheckLine]:
 
 
 def check_tokens(tokens: Tokens, now_s: int) -> Iterator[CheckLine]:
-    """List clients whose tokens end: a switch without a token is not answered any more."""
+    """List clients whose tokens end: a switch without a token gets no answer."""
     for client, at_s in tokens.expiries.items():
         left_s = at_s - now_s
         said = f"{client} expired {spelled(-left_s)} ago" if left_s <= 0 else ""
@@ -172,7 +172,7 @@ def check_tokens(tokens: Tokens, now_s: int) -> Iterator[CheckLine]:
 
 
 def check_secret_files(environ: Mapping[str, str]) -> Iterator[CheckLine]:
-    """Files that hold secrets, clients' tokens among them: nobody else may read them."""
+    """Files that hold secrets, clients' tokens among them: only their owner may read them."""
     for variable, text in sorted(environ.items()):
         if not (variable.startswith("RINGFENCE_") and variable.endswith("_FILE") and text):
             continue

@@ -31,7 +31,7 @@ from stream.kafka.clients import ask_why, listens
 from stream.kafka.topics import TopicReport, TopicState, ensure_topics
 
 ANSWER_MS = 5000
-"""Of one request: a broker that takes longer is not well, and each check has its limit too."""
+"""Of one request: a slower broker is in trouble. Each check has its own limit too."""
 _CRC = slice(17, 21)
 """The checksum's place in a record batch of format 2."""
 _REGISTRY = "schema registry"

@@ -67,7 +67,7 @@ def space_line(folder: Path, free: int) -> CheckLine:
 
 
 def name_lines(known: Collection[str]) -> Iterator[CheckLine]:
-    """List names that are not allowed any more or look alike: older than the rule for names."""
+    """List names that are no longer allowed or look alike: older than the rule for names."""
     fix = "export it, import that into a list with a right name, then ringfence lists delete it"
     for name in sorted(known):
         if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:

@@ -26,7 +26,7 @@ def check_set_aside(state_dir: Path, rejected_topic: str) -> Iterator[CheckLine]
         yield warn("records that stop workers", said, 'RUNBOOK, "A record stops workers"')
     if ledger.crashes:
         places = sorted({f"{one.topic}/{one.partition}" for one in ledger.crashes})
-        said = f"{len(ledger.crashes)} times lately a worker stopped at work on {', '.join(places)}"
+        said = f"{len(ledger.crashes)} times lately a worker crashed at work on {', '.join(places)}"
         yield warn("workers that stopped", said, "their log before; RUNBOOK, RestartLoop")
     if not ledger.aside and not ledger.crashes:
         yield ok("records that stop workers", "none is known here")

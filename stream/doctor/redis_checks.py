@@ -78,7 +78,7 @@ def redis_lines(check: str, info: Mapping[str, Any]) -> Iterator[CheckLine]:
         ours = check == LIST_STORE
         refill = "ringfence lists repair LIST, each" if ours else "restart the sink"
         fix = f"redis-cli CONFIG SET maxmemory-policy noeviction; {refill}; CONFIG RESETSTAT"
-        yield fail(check, f"it threw away {info['evicted_keys']} keys", fix)
+        yield fail(check, f"it evicted {info['evicted_keys']} keys", fix)
 
 
 def replica_lines(
@@ -151,7 +151,7 @@ def clock_line(check: str, ahead_s: float) -> CheckLine:
 
 
 async def check_clock() -> list[CheckLine]:
-    """Check whether the kernel's clock is synchronised; Kafka itself tells nobody its time."""
+    """Check whether the kernel's clock is synchronised; Kafka does not answer its own time."""
     return [synchronised_line(_kernel_clock())]
 
 

@@ -1,4 +1,4 @@
-"""The last door before a support bundle: secrets out, numbers masked. Pure, but for `secrets_of`.
+"""The last step before a support bundle: remove secrets, mask numbers. Pure, but for `secrets_of`.
 
 What is known to be secret (values of the environment, keys in files) is taken out wherever it
 stands, in each form that it could slip out in. What only looks like one is taken out as well: a
@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 GONE = "[secret]"
-SECRET_CHARS_MIN = 6
+SECRET_CHARS_MIN = 6  # a shorter value would be removed from innocent words too
 _FILE_BYTES_MAX = 64 * 1024
 _NAMED = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|RINGFENCE_", re.IGNORECASE)
 _HARMLESS = {"RINGFENCE_CONFIG", "RINGFENCE_ACTOR"}
@@ -26,7 +26,7 @@ _QUOTE = r"\\{0,4}[\"']?"
 _TEXT = r"""(?:(")(?:[^"\\\r\n]|\\.)+|(')(?:[^'\\\r\n]|\\.)+|"""
 """A value in quotes; what else it may be follows."""
 _LOOKS = (
-    # Who speaks, in an address: a token may stand in the place of the user.
+    # The user in an address: a token may stand in its place.
     (re.compile(r"(?<=://)[^/?#\s\"'<>]*@"), f"{GONE}@"),
     (
         re.compile(
@@ -80,8 +80,8 @@ _ID = re.compile(
     r"(?=.*[A-Fa-f])(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|"
     r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})"
 )
-"""A request's id, a hash, a UUID: what somebody who helps follows through the logs."""
-_ID_CHARS = 64
+"""A request's id, a hash, a UUID: a helper follows it through the logs."""
+_ID_CHARS = 64  # a SHA-256 in hex is the longest id in our logs
 _AROUND_ID = re.compile(r"[^0-9A-Fa-f-]")
 
 
@@ -109,7 +109,7 @@ def _number(found: re.Match[str]) -> str:
 
 
 def _run(found: re.Match[str]) -> str:
-    """Digits that nothing marks as a number: masked, unless they are surely something else."""
+    """Mask digits that nothing marks as a number, unless they are surely something else."""
     if found["kept"] or _is_id(found):
         return found[0]
     return _ends("".join(filter(str.isdecimal, found[0])))
@@ -126,7 +126,7 @@ def _is_id(found: re.Match[str]) -> bool:
 
 
 def _ends(digits: str) -> str:
-    """Of a number's digits only the ends: at least three are gone."""
+    """Keep only the ends of a number's digits: at least three are masked."""
     kept = min(4, len(digits) - 3)
     tail = min(4, max(0, len(digits) - kept - 3))
     return f"{digits[:kept]}***{digits[len(digits) - tail :] if tail else ''}"

@@ -1,3 +1,3 @@
-"""Enforcement is reported back: decisions counted, told to lists' owners in signed documents, and
+"""Enforcement is reported back: decisions counted, sent to lists' owners in signed documents, and
 partners' documents read: decision_counter -> documents | import_documents -> rounds.
 """

@@ -89,7 +89,7 @@ class DecisionTally:
             decision = read_decision(value)
             at = None if decision is None else read_rfc3339(decision.decided_at, None)
             if decision is None or at is None:
-                passed.unreadable += 1  # somebody else writes to this topic too
+                passed.unreadable += 1  # another program writes to this topic too
                 continue
             stopped = self._stopped_by(decision)
             if not stopped:
@@ -160,7 +160,7 @@ def _day_of(at_ms: int) -> date | None:
 
 
 KeysOf = Callable[[], Awaitable[Mapping[str, bytes]]]
-"""Gives the hashing key of each list by its name, as far as it is here."""
+"""Returns the hashing key of each list by its name, if it is known here."""
 Told = Callable[[DecisionCounts, Passed], None]
 """Called with what was counted of a batch, and what was passed over."""
 

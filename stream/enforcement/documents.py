@@ -70,7 +70,7 @@ class Writer:
         appeals: Sequence[Appeal],
         now_ms: int,
     ) -> Enforcement:
-        """Return what a list did on a day, as far as it is known now; `appeals` are all on it."""
+        """Return what a list did on a day, as known now; `appeals` are all on it."""
         figures = await self.store.figures(list_name, day)
         begin_s = _begin_s(day)
         span = list_name, begin_s, min(begin_s + DAY_S, now_ms // 1000 + 1)

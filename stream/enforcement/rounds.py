@@ -30,7 +30,7 @@ from stream.ops.tasks import together
 
 log = logging.getLogger(__name__)
 
-FIRST_S: Final = 1.0
+FIRST_S: Final = 1.0  # seconds until the first retry
 MOST_S: Final = 60.0
 """Back-off of work that failed: soon again after a short outage, once a minute in a long one."""
 

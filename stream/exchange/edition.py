@@ -198,7 +198,7 @@ class _Maker:
     now_ms: int
 
     async def changes_after(self, generation: int) -> list[Change] | None:
-        """Return each changed number's reports after a generation; None: that cannot be told."""
+        """Return each changed number's reports after a generation; None: they are not known."""
         if self.begins <= generation:
             return [one.change for one in self.state.changes if one.generation > generation]
         name = self.offer.name
@@ -220,7 +220,7 @@ class _Maker:
         head, name = self.state.head, self.offer.name
         rebased = self.begins > before.whole
         if not changes and not rebased:
-            return None  # a generation that somebody reserved
+            return None  # a generation that another writer reserved
         rows = before.rows + len(changes)
         many = len(changes) > max(ROWS_FEW, ROWS_SHARE * head.count)
         latest = msgspec.structs.replace(
@@ -262,7 +262,7 @@ class _Maker:
         name, now_s = self.offer.name, self.now_ms // 1000
         columns = await self._content()
         if not len(columns) and self.state.head.count:
-            text = "has no entries here, only somebody's filter: its owner is who can share it"
+            text = "has no entries here, only its owner's filter: only the owner can share it"
             raise ExchangeFault(f"{name} {text}")
         whole = await asyncio.to_thread(_built, self.offer, self.state.head, columns, now_s)
         latest = msgspec.structs.replace(
@@ -292,7 +292,7 @@ def _between(old: Columns, new: Columns) -> list[Change]:
 def _fewer(latest: Latest, fresh: Mapping[str, bytes], read: Read) -> tuple[Latest, Parts]:
     """Merge the older half of the change files; those from before the whole list go.
 
-    A follower that stands in the middle of it takes all of it: it says what holds at its end.
+    A follower in the middle of it takes all of it: it states what holds at its end.
     """
     old = [span for span in latest.changes[: FILES_MAX // 2] if span[1] > latest.whole]
     rest = latest.changes[FILES_MAX // 2 :]
@@ -364,7 +364,7 @@ def check_register(heads: Heads, head: ListHead, before: Latest) -> None:
 async def check_chain(store: ListStore, head: ListHead, before: Latest) -> None:
     """Raise ListStoreBehind for a list store that went back and then went on. Reads its changes.
 
-    Where the change stream does not reach back so far, it cannot be told, and nothing is said.
+    If the change stream does not reach back so far, the answer is unknown and nothing is raised.
     """
     if not before.chain or head.generation == before.generation:
         return

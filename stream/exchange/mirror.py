@@ -8,9 +8,9 @@ followed with KH's own root. The hub's own root leads to the same files by deleg
 terminating, signed by KH's own keys): one root for all countries, for who trusts the hub to say
 which keys are whose.
 
-A bundle is a whole repository as one tar, for who has no line. The list of its files is known from
-signed metadata: with one file too many or too few, another kind of member or a name that leads
-elsewhere, the bundle is refused before anything of it is used.
+A bundle is a whole repository as one tar, for partners without a connection. The list of its files
+is known from signed metadata: with one file too many or too few, another kind of member or a name
+that leads elsewhere, the bundle is refused before anything of it is used.
 """
 
 import shutil
@@ -333,7 +333,7 @@ def _exactly(
         text = f"{path} lacks {len(missing)} of its files, {missing[0]} among them"
         raise refused(FeedFault.MISSING, text)
     if extra := sorted(found - wanted):
-        text = f"{path} has {len(extra)} files that nobody signed, {extra[0]} among them"
+        text = f"{path} has {len(extra)} files that are not signed, {extra[0]} among them"
         raise refused(FeedFault.NOT_THEIRS, text)
 
 

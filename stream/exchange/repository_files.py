@@ -23,7 +23,7 @@ from stream.lists.snapshot.durable_files import locked, sync_folder
 
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
-FILE_MODE: Final = 0o644
+FILE_MODE: Final = 0o644  # a web server of another user reads them
 FOLDER_MODE: Final = 0o755
 """A web server of another user reads what is published."""
 PRUNE_S: Final = 86_400

@@ -1,7 +1,7 @@
 """Private keys as files: Ed25519 in PEM, mode 0600, never printed, never anywhere else.
 
 Signing is securesystemslib's. A key is known by its name (the file's) and by its keyid, which is
-what stands in metadata.
+the one in metadata.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -84,7 +84,7 @@ class KeyRing:
         sealed: KeySerializationEncryption = NoEncryption()
         if self._passphrase is not None:
             sealed = BestAvailableEncryption(self._passphrase)
-        # It refuses to overwrite: a key that is gone cannot be had again.
+        # It refuses to overwrite: a lost key cannot be made again.
         write_private(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed))
         self._held[path] = HeldKey(name, path, CryptoSigner(private))
         return self._held[path]

@@ -68,7 +68,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """A version as far as it can be judged without storing anything."""
+    """A version, judged without storing anything."""
 
     read: VersionRead
     seen: VersionFacts
@@ -193,7 +193,7 @@ async def quick_head(list_store: ListStore, name: str) -> ListHead:
 async def is_handed_in_again(
     list_store: ListStore, feed: Feed, accepted: VersionRecord | None, arrival: Arrival
 ) -> bool:
-    """Return whether somebody hands in the last accepted file, and the list changed after it.
+    """Return whether the last accepted file is handed in again, and the list changed after it.
 
     Changes of a few numbers, and removals, gave way to the file that is handed in now: to say that
     it is live already would be wrong. Where two persons are needed, nothing changes the list apart

@@ -139,7 +139,7 @@ def _secrets(settings: Any, environ: Mapping[str, str], errors: list[str]) -> Se
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSetup:
-    """A feed and its schedule. `whole_every_s` 0: as its transport does by itself."""
+    """A feed and its schedule. `whole_every_s` 0: the transport's default."""
 
     feed: Feed
     source: FeedSource

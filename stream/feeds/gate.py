@@ -72,7 +72,7 @@ class GateReason(StrEnum):
     LOOKS_LIKE_VICTIMS = "looks_like_victims"
     """By their column's name, the numbers are those of people who reported or were called."""
     OWNER_NOT_ALLOWED = "owner_not_allowed"
-    """Rows name a source that this feed may not speak for."""
+    """Rows name a source that this feed may not report for."""
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
     """Numbers of countries that this feed may not list."""
     EMERGENCY_NUMBER = "emergency_number"

@@ -1,8 +1,8 @@
 """Import a file into a list of the list store.
 
 A few rows for an existing list become changes, live at once. More rows become a new base, built
-beside the old one from the list's content and the file. What others change meanwhile lies over it.
-If another process publishes a base in between, the import merges and builds again.
+beside the old one from the list's content and the file. Changes that others make meanwhile lie over
+it. If another process publishes a base in between, the import merges and builds again.
 """
 
 import asyncio

@@ -208,7 +208,7 @@ class PublishedReader:
     ) -> Masks:
         """Return masks over all rows, from those over rows with numbers.
 
-        The number behind a fingerprint is unknown. Our own numbers are recognised by theirs.
+        The number of a fingerprint is unknown. Our own numbers are recognised by theirs.
         """
         spread = {}
         for reason, mask in masks.items():

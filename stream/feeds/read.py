@@ -71,7 +71,7 @@ def read_version(
             read.rejected = Counter(kept.counts)
         read.looks = _looks(feed, path, tally)
     except InputUnreadable as error:
-        # Of a PDF "no column is called number" is true, and says nothing of what to do.
+        # For a PDF, "no column is called number" is true, and does not say what to do.
         what = "" if feed.format == "workbook" else foreign_kind(path)
         return VersionRead(unreadable=what) if what else _unreadable(path, error)
     read.columns = gathered.columns(parser.sources)
@@ -142,7 +142,7 @@ def is_whole(feed: Feed, path: Path, *, said: bool) -> bool:
     try:
         return read_header(path).whole
     except InputUnreadable:
-        return said  # it will be told when it is read
+        return said  # reading the file reports it
 
 
 def read_bare(path: Path, key: bytes, samples: NDArray[np.bytes_] | None = None) -> bytes:

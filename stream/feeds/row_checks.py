@@ -81,7 +81,7 @@ class Surroundings:
         """Return the bounds of the feed.
 
         A number whose wrong block was put right stays off our lists. Another country's list may go
-        on naming it: its owner was told, and the allowlist overrides it.
+        on naming it: its owner has the appeal, and the allowlist overrides it.
         """
         ours = owner_of(feed.list_name) == self.home
         redressed = [entry for entry in allowed if entry.appeal]
@@ -242,7 +242,7 @@ def looks_of(
 
 
 def _said(source: str) -> str:
-    """Return the row's own source: the part behind the feed's name."""
+    """Return the row's own source: the part after the feed's name."""
     return source.partition("/")[2]
 
 

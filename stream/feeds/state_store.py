@@ -76,7 +76,7 @@ class FeedStateStore(Closing):
 
     async def _held(self, feeds: Sequence[str]) -> list[Mapping[bytes, bytes]]:
         with renamed("reading what is known of feeds"):
-            # No transaction: each feed stands for itself, and Redis need not hold others up.
+            # No transaction: feeds are independent, and Redis need not hold others up.
             async with self._redis.pipeline(transaction=False) as pipe:
                 for feed in feeds:
                     pipe.hgetall(redis_keys.feed(feed))

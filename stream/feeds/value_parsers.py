@@ -33,7 +33,7 @@ _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
 _STROKE = re.compile(r"(\+?[0-9][0-9 ().-]{5,23})/ ?([0-9]{1,4})\Z")
 _MARKS_AFTER = " ().-"
-"""Marks that may stand between a number and its stroke; none of them is the digit replaced."""
+"""Marks that are allowed between a number and its stroke; none of them is the digit replaced."""
 _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
 _BEYOND = frozenset({"ext", "extension", "isub", "isub-encoding", "postd", "x"})
 """Parameters of a `tel` URI (RFC 3966) that name a part of a line, or what is dialled after it."""
@@ -175,7 +175,7 @@ def after_number(text: str) -> Wrong | None:
 def several_in(text: str, region: str | None) -> tuple[str, ...] | Wrong | None:
     """Return the two numbers of `0812345670/1`; a reason where the end means anything else.
 
-    None: no few digits stand behind a stroke after a whole number. A stroke may separate an area
+    None: no few digits follow a stroke after a whole number. A stroke may separate an area
     code too: `089/12345678` is one number.
     """
     found = _STROKE.match(text)

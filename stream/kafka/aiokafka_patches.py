@@ -14,11 +14,12 @@ waits for its end (KIP-447, Kafka 2.5; protocol guide, "OffsetFetch API", key 9)
 where the broker knows it.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
-its partitions (SyncGroup, key 14). aiokafka takes that for an error that nobody expects, and stays
-out of the group until its user was told. It means the same as a coordinator that moved: join again.
+its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays
+out of the group until its user is informed. It means the same as a coordinator that moved:
+join again.
 
-Connections: one whose other end is gone, behind a firewall that dropped it, is given up after the
-time of one question, which is 40 s, as a member may wait so long for its group. Questions that are
+Connections: one that a firewall dropped without a word is given up after the time of one question,
+which is 40 s, as a member may wait so long for its group. Questions that are
 answered at once wait 10 s (docs/decisions/0210-small-questions-wait-10-s.md).
 
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
@@ -60,7 +61,7 @@ PACE_S = 0.1
 
 
 class _PacedClient:
-    """A client that asks for metadata at most every `PACE_S`; all else is the client's own."""
+    """A client that asks for metadata at most every `PACE_S`; the rest is unchanged."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -224,7 +225,7 @@ class _Connection(AIOKafkaConnection):
         self._longest_s: float = self._request_timeout
 
     async def connect(self) -> Any:
-        """Connect, and speak of versions and passwords."""
+        """Connect, negotiate versions and authenticate."""
         self._request_timeout = min(ANSWER_S, self._longest_s)
         return await super().connect()  # type: ignore[no-untyped-call]
 

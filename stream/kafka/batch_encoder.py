@@ -6,7 +6,7 @@ decisions about a number in one partition, as they would had the Java producer w
 aiokafka's own builder takes 1 us a record, most of it for the headers; here a kernel writes all
 records of a batch, and only the batch's 61 bytes of header are left for Python. The bytes are the
 same. What aiokafka asks of a builder is not documented: `Frame` has all of it, and a unit test
-holds it against aiokafka's source.
+compares it with aiokafka's source.
 
 Format: Kafka protocol guide, "Record Batch", magic 2 (KIP-98).
 """

@@ -150,7 +150,7 @@ def _is_passing(error: KafkaError | AssertionError) -> bool:
     """Return whether waiting may heal what a client says at its start."""
     if isinstance(error, AssertionError):
         # aiokafka's, of metadata that name no broker: one that has just started, or of which its
-        # controller has not heard in time, answers so for a moment.
+        # controller has not heard from in time, answers so for a moment.
         return "bootstrap" in str(error)
     return isinstance(error, KafkaConnectionError) or error.retriable
 

@@ -156,7 +156,7 @@ class KafkaSource:
             self._reading.hold(map(_named, assigned))
 
     def lags(self) -> dict[Partition, int]:
-        """Return how many records of each partition lie before us, where a fetch has told."""
+        """Return the lag in records of each partition whose fetches have shown it."""
         lags = {}
         for partition, position in self._taken.items():
             end = self._reading.high_water(partition)
@@ -327,7 +327,7 @@ class KafkaSource:
     async def _raise_group_error(self) -> None:
         """Raise what keeps us out of the group. Raises SourceDown.
 
-        aiokafka tells it to who asks for records, and does nothing more until it was told. Without
+        aiokafka raises it where records are asked for, and does nothing more until then. Without
         partitions nothing is asked for: such a worker would wait for ever.
         """
         try:

@@ -73,7 +73,7 @@ class Room:
 
 
 def unpack(codec: int, packed: Bytes, room: Room) -> int:
-    """Unpack a batch's records behind what is in the room; return TAKE or a fault.
+    """Unpack a batch's records after what is in the room; return TAKE or a fault.
 
     The faults are CODEC (unknown), PACKED (damaged), LARGE (more than an empty room can have) and
     FULL (more than is left in it); with a fault nothing is taken. Codec 0 is copied.

@@ -16,6 +16,7 @@ from aiokafka.protocol.admin import DescribeGroupsRequest
 
 from stream.kafka.settings import SourceSettings
 
+# Kafka's member id of a static member is its instance id, a dash and a UUID.
 _UUID_CHARS: Final = 36
 _ASK_S: Final = 5.0
 """Longest wait for the answer: the group waits for us meanwhile."""

@@ -34,7 +34,7 @@ _PROVIDER_WAIT_S: Final = 10.0
 """Longest wait for the identity provider; a client of Kafka tries again by itself."""
 _AWS_WAIT_S: Final = 30.0
 """Longest wait for credentials. The SDK asks a machine's metadata, twice."""
-_ANSWER_BYTES: Final = 1 << 20
+_ANSWER_BYTES: Final = 1 << 20  # a token has a few KB; another server may send more
 WHERE: Final = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the machine"
 
 

@@ -42,7 +42,7 @@ class AiokafkaReader:
         """Do nothing: the consumer fetches by itself, from the committed positions."""
 
     def begin(self, epoch: int, positions: Mapping[Partition, int]) -> None:
-        """Take note: the consumer stands at these positions already, it told them."""
+        """Note that the consumer is at these positions already: it announced them."""
         self._epoch = epoch
         self._partitions = set(positions)
 

@@ -117,7 +117,7 @@ class _Stops(TypedDict):
 def read_records(answer: NDArray[np.uint8], stretches: Sequence[Stretch], room: Room) -> Records:
     """Read all whole batches of `stretches`, checked; leave one that is cut short at the end.
 
-    `answer` has `PADDING` readable bytes behind the last stretch. `room` is cleared, and filled
+    `answer` has `PADDING` readable bytes after the last stretch. `room` is cleared, and filled
     where a batch is compressed, so the records of the call before are gone then.
     """
     assert all(0 <= s.start <= s.stop <= len(answer) - PADDING for s in stretches)
@@ -179,7 +179,7 @@ def _skip_aborted(
     rows: NDArray[np.int64],
     aborted: Sequence[tuple[int, int]],
 ) -> list[tuple[int, int]]:
-    """Mark the batches of aborted transactions; return what of `aborted` counts behind them.
+    """Mark the batches of aborted transactions; return what of `aborted` counts after them.
 
     As Kafka's own client does it: a transaction is open from the offset in the list to its
     producer's next abort marker, and what the producer wrote meanwhile is not read.
@@ -188,7 +188,7 @@ def _skip_aborted(
     opened = set[int]()
     for row in rows.tolist():
         status, bits = table[row, plain.STATUS], table[row, plain.ATTRIBUTES]
-        if status > 0:  # reading ends here, so nothing behind it is looked at
+        if status > 0:  # reading ends here, so nothing after it is looked at
             break
         while coming and coming[-1][1] <= table[row, plain.LAST]:
             opened.add(coming.pop()[0])
@@ -204,7 +204,7 @@ def _skip_aborted(
                 break
         elif bits & plain.TRANSACTIONAL:
             table[row, plain.STATUS] = plain.SKIP
-    # What is open now counts from the start for who reads on behind these rows.
+    # What is open now counts from the start for a reader that goes on after these rows.
     return [*((producer, 0) for producer in opened), *coming]
 
 
@@ -277,7 +277,7 @@ def _beyond(answer: NDArray[np.uint8], table: NDArray[np.int64], row: int, offse
     """Return the offset after the batch in `row`, by its own word or else the next one's."""
     if table[row, plain.STATUS] not in _UNSURE:
         return max(int(table[row, plain.LAST]), offset) + 1
-    # Its own offsets are not certain. Those of the batch behind it are, if that one is whole.
+    # Its own offsets are not certain. Those of the next batch are, if that one is whole.
     behind = table[row + 1 : row + 2]
     if (
         len(behind)

@@ -39,7 +39,7 @@ UNKNOWN_MAX: Final = 10_000
 """Ids kept as unknown: a record may name any of four billion."""
 _WAITS_S: Final = (0.5, 15.0)
 """The first and the longest wait for a registry that is away."""
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.05  # seconds between two looks whether the batch was taken from us
 _JSON: Final = "application/vnd.schemaregistry.v1+json, application/json"
 
 

@@ -14,7 +14,7 @@ from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 @dataclass(frozen=True, slots=True)
 class ServerWait:
-    """Longest wait for a server that says nothing; None: for ever, as services do."""
+    """Longest wait for a server that does not answer; None: for ever, as services do."""
 
     patience_s: float | None = None
 
@@ -111,9 +111,9 @@ class SourceSettings:
     gets its partitions back without a rebalance; "" is dynamic membership. `leave_on_stop`: a named
     worker that stops in order gives its partitions to the others at once. `fetch`: "fetcher" reads
     whole record batches, "aiokafka" an object a record; "lane" and "ordinary" are their older
-    names. `corrupt_batches`: a batch that cannot be right stops its partition or is passed
-    over ("skip"); of the fetcher alone. Who asks for no records for longer than `poll_interval_ms`
-    leaves the group.
+    names. `corrupt_batches`: a batch that cannot be right stops its partition or is passed over
+    ("skip"); of the fetcher alone. A member that asks for no records for longer than
+    `poll_interval_ms` leaves the group.
     """
 
     topics: Sequence[str]

@@ -62,7 +62,7 @@ async def read_spans(
 ) -> AsyncGenerator[T, None]:
     """Yield what `source` gives, until each partition is read from its offset until before another.
 
-    `source` stands at the first ones. It may give records from behind the end of a span.
+    `source` stands at the first ones. It may give records from after the end of a span.
     Raises KafkaAway when nothing comes and `patience` is over, SourceDown after `stalled_s`.
     """
     at = {one: start for one, (start, stop) in spans.items() if start < stop}
@@ -117,7 +117,7 @@ class _Consumer:
         return offset
 
     def release(self, done: Collection[TopicPartition]) -> None:
-        # Records behind the end may have been taken with the last ones: who follows wants them.
+        # Records after the end may have been taken with the last ones: a follower wants them.
         for one in done:
             self._consumer.seek(one, self._spans[one][1])
         self._consumer.pause(*done)

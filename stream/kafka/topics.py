@@ -123,7 +123,7 @@ async def check_topics(
     admin = await _admin(kafka, observe)
     try:
         names = {topic.name for topic in wanted(settings)}
-        # Of one look: the next one may ask a broker that has not heard of a topic yet.
+        # Of one question: the next may go to a broker that does not know a topic yet.
         existing = await _found(admin, names)
         if lacking := sorted(names - existing.keys()):
             raise TopicMissing(

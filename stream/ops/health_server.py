@@ -6,7 +6,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Sized
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self
 
 from aiohttp import web
@@ -111,12 +110,7 @@ class HealthServer:
             ) from error
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._open.aclose()
         await self._runner.cleanup()
 
@@ -149,7 +143,7 @@ OPEN_MAX: Final = 256
 """Connections at once; more wait in the kernel's queue."""
 LIFE_S: Final = 60.0
 """Seconds that a connection may stay: one that is idle, or takes no answer, makes room."""
-_BACKLOG: Final = 1024
+_BACKLOG: Final = 1024  # many scrapers may connect at once
 _FULL_S: Final = 0.05
 """Seconds until a full server looks for room again."""
 _RETRY_S: Final = 1.0

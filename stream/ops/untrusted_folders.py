@@ -1,10 +1,10 @@
 """Files in folders that others may write to: only regular files, no link followed, no endless wait.
 
-Who may write to a folder may put a symbolic link where we read or write. A file of ours would then
-be read, or one elsewhere written. Or a FIFO: who opens it waits for ever. So a file is opened
-without following its name (O_NOFOLLOW) and without waiting (O_NONBLOCK), and checked once it is
-open. A file below a folder is opened from the open folder, whatever the folder's path leads to by
-then. All of it blocks, and raises OSError with the whole path.
+A user who may write to a folder may put a symbolic link where we read or write. A file of ours
+would then be read, or one elsewhere written. Or a FIFO: who opens it waits for ever. So a file is
+opened without following its name (O_NOFOLLOW) and without waiting (O_NONBLOCK), and checked once it
+is open. A file below a folder is opened from the open folder, whatever the folder's path leads to
+by then. All of it blocks, and raises OSError with the whole path.
 """
 
 import errno
@@ -153,7 +153,7 @@ class Folder:
 
     @contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold the lock file `name`, made if need be; waits for who holds it."""
+        """Hold the lock file `name`, made if need be; wait for a process that holds it."""
         handle = self.open(name, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -126,7 +126,7 @@ class FeedsService(Service):
                     *(len(self._followed), len(self._wrong), self._folder),
                 )
                 await self._follow_all(list_store)
-            finally:  # also where it is stopped amid the first look
+            finally:  # also if it is stopped during the first look
                 await cancelled(*(task for _, task in self._followed.values()))
 
     async def _follow_all(self, list_store: ListStoreSettings) -> None:
@@ -179,7 +179,7 @@ class FeedsService(Service):
         for name, (follower, task) in list(self._followed.items()):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 log.critical(
-                    "%s: feed crashed: unhandled exception; it begins again", name, exc_info=error
+                    "%s: feed crashed: unhandled exception; it restarts", name, exc_info=error
                 )
                 self._follow(follower.setup)
                 self.code = CRASHED
@@ -196,7 +196,7 @@ class FeedsService(Service):
         """Take up changed agreements and feed files."""
         if await asyncio.to_thread(self._agreements.look):
             for wrong in self._agreements.reading.errors.values():
-                log.error("agreements: what was read before goes on counting: %s", "; ".join(wrong))
+                log.error("agreements: the last good reading counts: %s", "; ".join(wrong))
         await self._look_at_files()
 
     async def _look_at_files(self) -> None:
@@ -245,7 +245,7 @@ class FeedsService(Service):
     def _say_wrong(self, name: str, why: str) -> None:
         if self._wrong.get(name) != why:
             self._wrong[name] = why
-            goes_on = "what was read before goes on being followed"
+            goes_on = "the feeds of the last good reading are followed"
             if name and name not in self._followed:
                 goes_on = "this feed is not followed, the others are"
             log.error("feed files: %s: %s", goes_on, why)

@@ -51,7 +51,7 @@ _CLOSE_S = 1.5
 def run(settings: Settings, arguments: Sequence[str] = (), place: WorkerPlace | None = None) -> int:
     """Serve until a signal; return the exit code. `place` None: this is the only process.
 
-    `arguments` are those of every command that the page runs, e.g. --config.
+    `arguments` are those of every command that the page runs, such as --config.
     """
     return service.run(
         settings, lambda: _Serving(settings, arguments, place).run(), place, process="serve"
@@ -59,7 +59,7 @@ def run(settings: Settings, arguments: Sequence[str] = (), place: WorkerPlace | 
 
 
 class _Serving(Service):
-    """The parts behind the routes, and the order in which they start and end."""
+    """The parts that the routes use, and the order in which they start and end."""
 
     def __init__(
         self, settings: Settings, arguments: Sequence[str], place: WorkerPlace | None
@@ -100,7 +100,7 @@ class _Serving(Service):
         self._live.agreements.start()
 
     def _missing(self) -> tuple[str, ...]:
-        # Lists may be loaded before the port is open: who is sent here then would be refused.
+        # Lists may be loaded before the port is open: requests sent here then would be refused.
         return (*self._live.readiness.missing, *self._closed)
 
     async def run(self) -> int:
@@ -145,7 +145,7 @@ class _Serving(Service):
         ) as port:
             self._closed = ()
             where = f"{'https' if serve.cert_file else 'http'}://{serve.host}:{port}"
-            log.info("%s is the page; %s/docs lists what programs are served", where, where)
+            log.info("%s is the page; %s/docs lists the addresses for programs", where, where)
             try:
                 await self.until_stopping()
             finally:
@@ -215,7 +215,7 @@ class _Serving(Service):
         serve = self.settings.serve
         if not self.settings.secrets.http_tokens.held:
             log.warning(
-                "there is no token, so nobody may ask anything: `ringfence token create NAME "
+                "there is no token, so every request is refused: `ringfence token create NAME "
                 "--role ROLE` makes one"
             )
         if not serve.cert_file and not serve.host.startswith(LOOPBACK):

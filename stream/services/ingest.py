@@ -1,4 +1,4 @@
-"""`ringfence ingest`: read records, send them, store the position; once, or until told to stop."""
+"""`ringfence ingest`: read records, send them, store the position; once, or until a signal."""
 
 import asyncio
 import hashlib
@@ -168,7 +168,7 @@ def _remote(
 
 
 def everything_read(reader: Reader, section: IngestSection, began_s: float) -> bool:
-    """Tell whether a run may end: all is read, or a file has grown for as long as one rests."""
+    """Return whether a run may end: all is read, or a file kept growing for `settle_s`."""
     return reader.finished or monotonic_s() - began_s > section.settle_s + section.look_s
 
 
@@ -218,7 +218,7 @@ class IngestJob:
 
     @property
     def waiting(self) -> FileLine | None:
-        """A last line without its end, which was left to wait."""
+        """A last line without its end, which waits for the rest."""
         return self._reader.waiting
 
     def stop(self) -> None:
@@ -278,7 +278,7 @@ class IngestJob:
                     await self._stopped.wait()
 
     async def _sent(self, batch: LineBatch) -> bool:
-        """Send, and then keep the place; False: we were told to stop, and nothing is kept."""
+        """Send, then save the position; False: a signal stopped it, and nothing is saved."""
         if batch.lines:
             async with running(self._sender.send(batch.lines), "send") as sending:
                 await self._unless_stopped(sending)

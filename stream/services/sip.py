@@ -72,7 +72,7 @@ class _Answering(Service):
         make_room("sip.connections_max", settings.sip.connections_max, kinds)
 
     def _missing(self) -> tuple[str, ...]:
-        # Lists may be loaded before the port is open: who is sent here then would be refused.
+        # Lists may be loaded before the port is open: requests sent here then would be refused.
         return (*self._live.readiness.missing, *self._closed)
 
     async def _work(self) -> None:

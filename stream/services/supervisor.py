@@ -133,7 +133,7 @@ class Supervisor(Service):
         self._hopeless = CLEAN
 
     async def _work(self) -> None:
-        # The lives end by themselves: each stops its process, and kills it at the deadline.
+        # Each place ends by itself: it stops its process, and kills it at the deadline.
         self.ends_by(lambda: None)
         async with self._tokens(), asyncio.TaskGroup() as group:
             lives = [group.create_task(self._life(worker)) for worker in self._workers]
@@ -153,7 +153,7 @@ class Supervisor(Service):
         def again() -> None:
             tokens.read()
             for worker in self._workers:
-                # One that was not heard of yet reads the file anyway, and a signal would end it.
+                # One that has not reported yet reads the file anyway, and a signal would end it.
                 if worker.process is not None and worker.heard_s > worker.started_s:
                     with contextlib.suppress(ProcessLookupError):
                         worker.process.send_signal(signal.SIGHUP)
@@ -166,7 +166,7 @@ class Supervisor(Service):
         while True:
             code = await self._one_process(worker)
             if self.stopping.is_set():
-                # One that was not heard of yet was loading: it has no handler, and nothing to end.
+                # One that has not reported yet is loading: it has no handler, and nothing to end.
                 was_loading = worker.heard_s == worker.started_s
                 return CLEAN if code == -signal.SIGTERM and was_loading else code
             if code in (CONFIG_WRONG, UNUSABLE) and not worker.was_ready:

@@ -1,9 +1,9 @@
 """How long until a number that one country lists is enforced in another, over HTTP.
 
-No peer. KH's register and TH's are two databases of one Redis; `ringfence exchange run` signs what
-changes, a plain web server serves the repository, `ringfence feeds run` in TH follows it, all with
-default settings, each a process. A worker's lists in TH (a refresher, in this process) say when a
-number is enforced, and when no more. The list has a million numbers, shared as fingerprints.
+No peer. The list stores of KH and TH are two databases of one Redis; `ringfence exchange run` signs
+what changes, a plain web server serves the repository, `ringfence feeds run` in TH follows it, all
+with default settings, each a process. A worker's lists in TH (a refresher, in this process) say
+when a number is enforced, and when no more. The list has a million numbers, shared as fingerprints.
 
 Then one hub carries the list (`Hub.sync`, a second between two), and eleven countries follow the
 hub, each with a register of its own; a number counts as arrived when it stands in its register,
@@ -120,7 +120,7 @@ async def _owner(lab: Lab) -> AsyncIterator[_Owner]:
         numbers = folder / "numbers.txt"
         digits = innocent_numbers(lab.scale.numbers, seed=11).tolist()
         numbers.write_text("".join(f"+{one}\n" for one in digits))
-        lab.say(f"Importing {len(digits):,} numbers into KH's register")
+        lab.say(f"Importing {len(digits):,} numbers into KH's list store")
         request = ImportRequest(
             name=LIST,
             path=numbers,

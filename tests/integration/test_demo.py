@@ -169,7 +169,7 @@ def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
         register.set("rf:register", "mine")
     demo = Demo(folder, "--redis", redis_url)
     assert demo.ended() == 3
-    assert "already holds a Ringfence register" in demo.printed
+    assert "already holds a list store" in demo.printed
     until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
 
 

@@ -107,7 +107,7 @@ def test_a_register_with_nothing_gives_a_whole_report(desk):
     found = figures(told, "KH-scam-in-TH")
     assert {name for name, value in found.items() if value is not None} == {"days_told"}
     assert told["raise"][0]["rule"] == "silent"
-    assert [one["what"] for one in told["waiting"]] == ["never heard of", "not reported"]
+    assert [one["what"] for one in told["waiting"]] == ["never reported", "not reported"]
 
 
 async def recorded(desk: Desk) -> None:

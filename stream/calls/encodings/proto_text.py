@@ -56,7 +56,7 @@ def descriptor_of(text: str) -> Any:
 
 
 def _parsed(text: str) -> Any:
-    """Parse the text. The parser would go on behind an error, and print it."""
+    """Parse the text; stop at an error, where the parser would print it and go on."""
     if len(text) > TEXT_MAX:
         raise TextInvalid(f"its text has more than {TEXT_MAX >> 10} KB")
     depth = deepest = 0
@@ -108,7 +108,7 @@ def _message(made: Any, message: Any, syntax: str) -> None:
                 _enum(made.enum_type.add(), element)
             case "Group":
                 raise TextInvalid("it has a group; use a message")
-    # Each optional field of proto3 is a choice of its own, behind the others.
+    # Each optional field of proto3 is a oneof of its own, after the others.
     for field in alone:
         made.oneof_decl.add(name=f"_{field.name}")
         field.oneof_index = len(made.oneof_decl) - 1

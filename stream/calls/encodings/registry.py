@@ -22,7 +22,7 @@ from stream.calls.encodings.schema_ids import schema_key
 from stream.core.model.call import RejectReason
 from stream.core.model.schemas import RegisteredSchema, SchemaKey, Schemas, SchemaUnknown
 
-_TYPES_MAX: Final = 10_000
+_TYPES_MAX: Final = 10_000  # a schema may name its types so that they unfold without end
 _SCHEMAS_MAX: Final = 1000
 """Compiled schemas that are kept: a topic has some ten."""
 _INDEXES_MAX: Final = 64

@@ -2,7 +2,7 @@
 
     before the data   0, the id in four bytes (Confluent's wire format), or
                       1, the schema's GUID in 16 bytes
-    in the header     the same bytes; for Protobuf the message's indexes behind them
+    in the header     the same bytes; for Protobuf the message's indexes after them
 
 Source: confluent-kafka 2.16 `SchemaId`, `header_schema_id_serializer`. An id in the header is put
 before the data: all that follows reads one form, and a record that is rejected keeps its schema.
@@ -22,9 +22,9 @@ from stream.kafka.batch import RawBatch
 
 HEADER: Final = "__value_schema_id"
 _NAMES: Final = (HEADER, HEADER.encode())
-_GUID_HEAD: Final = 17
+_GUID_HEAD: Final = 17  # a magic byte (1) and the 16 bytes of a GUID
 _INDEXES_BYTES_MAX: Final = 256
-"""Of a Protobuf message's indexes, behind the id."""
+"""Of a Protobuf message's indexes, after the id."""
 
 
 def schema_key(value: Value) -> tuple[SchemaKey, int] | None:
@@ -56,7 +56,7 @@ def with_header_ids(raw: RawBatch, topics: Collection[str]) -> RawBatch:
         found[row] + bytes(value) if row in found and value is not None else value
         for row, value in enumerate(raw.values)
     ]
-    # Headers lie behind the values that they came with; these are others.
+    # Headers follow the values that they came with; these are others.
     headers = [
         [(name if isinstance(name, str) else name.decode("utf-8", "replace"), said or b"")
          for name, said in headers_of(raw, row)]

@@ -211,7 +211,7 @@ class Bursts:
         return 1
 
     def _short(self, batch: CallBatch, call: int, at_ms: int) -> _Short | None:
-        """Read a call that has ended and was short; None: it is none, or nobody knows."""
+        """Read a call that has ended and was short; None: it is none, or its length is unknown."""
         whole = batch.call_of(call)
         seconds = whole.duration_s
         if whole.stage is not Stage.END or seconds is None or seconds > self._settings.call_s_max:

@@ -118,10 +118,10 @@ class RuleTable:
 class RuleInputs:
     """Facts that rules need besides the batch.
 
-    `never_call`: what those lists come to that hold numbers that never call out, None: nothing.
+    `never_call`: the rulings of lists of numbers that never call out, None: there are none.
     `may_roam` int64: calls whose caller is exempt from `home_number_from_abroad`; where a list of
-    such numbers could not be asked, `roaming_unsure`, that rule acts on nobody. `bursts` remembers
-    short calls; without it that rule says nothing. `verify` reads PASSporTs at `now_s`; without
+    such numbers could not be asked, `roaming_unsure`, that rule blocks no call. `bursts` remembers
+    short calls; without it that rule never matches. `verify` reads PASSporTs at `now_s`; without
     it they say nothing.
     """
 

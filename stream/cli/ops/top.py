@@ -347,7 +347,7 @@ def _processes(view: View) -> Iterator[Text]:
         )
         unheard = [one for one in unheard if one not in seen.engine]
     if unheard:
-        yield Text(f"not heard of: {', '.join(one.place.name for one in unheard)}", DIM)
+        yield Text(f"not running here: {', '.join(one.place.name for one in unheard)}", DIM)
 
 
 def _process(one: ProcessStatus, at_s: float) -> Text:

@@ -2,7 +2,7 @@
 
 A `Blocklists` never changes: a new generation or a change makes a new one that shares what stayed,
 and a batch that began with the old one finishes with it. A Bloom hit is confirmed in the list's
-exact entries before it counts; changes since the snapshot stand in front of the filter.
+exact entries before it counts; changes since the snapshot override the filter.
 """
 
 import math
@@ -51,7 +51,7 @@ class LiveList:
 
     @property
     def usable(self) -> bool:
-        """Report whether the list can be asked at all."""
+        """Return whether the list can be asked at all."""
         return self.snapshot is not None
 
     def names(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
@@ -70,7 +70,7 @@ class LiveList:
         return found
 
     def has_reports(self, fingerprint: int, now_s: int) -> bool:
-        """Report whether it has a report of that number that has not expired at `now_s`."""
+        """Return whether it has a report of that number that has not expired at `now_s`."""
         changed = self.overlay.entries.get(fingerprint)
         if changed is not None:
             return any(entry.live(now_s) for entry in changed)
@@ -95,7 +95,7 @@ class TableGroup:
 
     @classmethod
     def of(cls, lists: Sequence[int], snapshots: Sequence[Snapshot], table: Table) -> Self:
-        """The group of the lists with these indexes, snapshots, and their `table`."""
+        """Return the group of the lists with these indexes, snapshots, and their `table`."""
         shape = snapshots[0].filter.shape
         plan = hash_plan(shape.slices, shape.bits_per_slice)
         spec = TableSpec(plan, shape.bits_per_slice, len(snapshots))
@@ -173,7 +173,7 @@ class Blocklists:
         allow: Allowlist,
         table_of: Callable[[Sequence[Snapshot]], Table],
     ) -> Self:
-        """The value that enforces `lists`.
+        """Return the value that enforces `lists`.
 
         `table_of` gives the bit-sliced table of some snapshots of one plan and size, bit i for the
         i-th; it may take long (it compiles) and is asked once per group.
@@ -196,7 +196,7 @@ class Blocklists:
         synced_at_s: int,
         scope: Scope | None = None,
     ) -> Self:
-        """The same after `changes` to list `name`; only what they touch is copied.
+        """Return the same after `changes` to list `name`; only what they touch is copied.
 
         `scope`: what its feed may list from now on; None: as before.
         """
@@ -220,15 +220,15 @@ class Blocklists:
         return replace(self, lists=lists, circles=circles, prefixes=prefixes)
 
     def with_allow(self, allow: Allowlist) -> Self:
-        """The same with another allowlist."""
+        """Return the same with another allowlist."""
         return replace(self, allow=allow)
 
     def with_trials(self, trials: Trials) -> Self:
-        """The same after promotions and demotions."""
+        """Return the same after promotions and demotions."""
         return replace(self, trials=trials)
 
     def synced(self, now_s: int) -> Self:
-        """The same, known to agree with the list store at `now_s`."""
+        """Return the same, known to agree with the list store at `now_s`."""
         lists = tuple(replace(live, synced_at_s=now_s) for live in self.lists)
         return replace(self, lists=lists)
 
@@ -305,12 +305,12 @@ class Blocklists:
         )
 
     def _pairs(self, matches: Matches) -> NDArray[np.int64]:
-        """Each match's number and list as one integer."""
+        """Return each match's number and list as one integer."""
         # In the order of rows and lists, as matches are: so both sides are sorted for `is_in`.
         return matches.rows * len(self.lists) + matches.lists
 
     def _is_spared(self, asked: Matches, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
-        """Report whether the list of each match has a live report of the number itself; bool.
+        """Return whether the list of each match has a live report of the number itself; bool.
 
         None of them is a match, so it can only be one that the number is legitimate.
         """
@@ -328,7 +328,7 @@ class Blocklists:
 
 
 def chance_of(lists: Iterable[LiveList]) -> float:
-    """The share of all numbers that some list without entries matches by chance.
+    """Return the share of all numbers that some list without entries matches by chance.
 
     By what the filters' headers claim, which was measured when they were loaded. Each is within its
     bound; many together can still match too many.
@@ -342,12 +342,12 @@ EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
 
 
 def fresh(name: str, key: bytes, snapshot: Snapshot, synced_at_s: int) -> LiveList:
-    """A list right after its snapshot was loaded: no change since."""
+    """Return a list right after its snapshot was loaded: no change since."""
     return LiveList(name, key, snapshot, EMPTY, snapshot.manifest.generation, synced_at_s)
 
 
 def _named(now_s: int) -> Callable[[Entry], bool]:
-    """Report whether an entry says something against a number that it names."""
+    """Return whether an entry says something against a number that it names."""
 
     def named(entry: Entry) -> bool:
         against = entry.category is not Category.LEGITIMATE

@@ -1,7 +1,7 @@
 """Pybloom-live 4.0 filters: read, written and probed bit for bit, in batches.
 
 A list is shared as a `BloomFilter.tofile` file, so that a partner needs nothing of ours. Such a
-file has no magic, version or checksum; what can be told from its bytes is checked here, and what
+file has no magic, version or checksum; what its bytes can show is checked here, and what
 cannot is left to the probe numbers (`check_probes`) and to known members (`check_members`).
 
 File: `<dQQQQ` error_rate, slices k, bits_per_slice m, capacity, count; then k * m bits, bit `p` in
@@ -68,9 +68,9 @@ class FilterShape:
 
 
 def pybloom_shape(capacity: int, error_rate: float) -> FilterShape:
-    """The shape that `BloomFilter(capacity, error_rate)` has; the arithmetic is pybloom-live's own.
+    """Return the shape of `BloomFilter(capacity, error_rate)`, by pybloom-live's own arithmetic.
 
-    Every operation stands in its order there: another order could round to another m.
+    Every operation has pybloom-live's order: another order could round to another m.
     """
     slices = math.ceil(math.log(1.0 / error_rate, 2))  # noqa: FURB163  log2() can round otherwise
     bits = (capacity * abs(math.log(error_rate))) / (slices * (math.log(2) ** 2))
@@ -78,7 +78,7 @@ def pybloom_shape(capacity: int, error_rate: float) -> FilterShape:
 
 
 def shape_for(count: int, error_rate: float = STANDARD_RATE) -> FilterShape:
-    """The shape of our own filter for `count` members and the probes; at most `COUNT_MAX`."""
+    """Return the shape of our filter for `count` members and the probes; at most `COUNT_MAX`."""
     assert 0 <= count <= COUNT_MAX, f"a list holds at most {COUNT_MAX} numbers, not {count}"
     capacity = next(c for c in CAPACITY_CLASSES if c >= count + len(PROBES))
     return pybloom_shape(capacity, error_rate)
@@ -122,7 +122,7 @@ class Filter:
 
 
 def build_filter(chunks: Iterable[Digests], shape: FilterShape, count: int) -> Filter:
-    """A filter with all elements of `chunks`; its header will say `count`.
+    """Return a filter with all elements of `chunks`; its header will say `count`.
 
     The probes are elements like others: a caller who wants them adds them and counts them.
     """
@@ -140,7 +140,7 @@ def build_filter(chunks: Iterable[Digests], shape: FilterShape, count: int) -> F
 
 
 def write_filter(f: Filter) -> bytes:
-    """The bytes that pybloom-live's `BloomFilter.tofile` writes for the same members."""
+    """Return the bytes that pybloom-live's `BloomFilter.tofile` writes for the same members."""
     shape = f.shape
     header = HEADER.pack(
         shape.error_rate, shape.slices, shape.bits_per_slice, shape.capacity, f.count
@@ -149,10 +149,10 @@ def write_filter(f: Filter) -> bytes:
 
 
 def read_filter(data: bytes | Path) -> Filter:
-    """Read a pybloom-live 4 file, from memory or as a read-only map; what can be told is checked.
+    """Read a pybloom-live 4 file, from memory or as a read-only map; check what its bytes can show.
 
     Raises `FilterUnreadable` with the place and what is wrong. That the hash is another one (a file
-    of pybloom-live 3, bytes as keys, another circle) cannot be told from the bytes: see
+    of pybloom-live 3, bytes as keys, another circle) does not show in the bytes: see
     `check_probes` for filters of ours and `check_members` for a partner's.
     """
     f = map_filter(data)
@@ -214,7 +214,7 @@ def check_probes(f: Filter, key: bytes, where: str = "filter") -> None:
 def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
     """Refuse a partner's filter that does not hold `samples` (S16), numbers known to be listed.
 
-    A bare file without probes says nothing of its hash: pybloom-live 3 used md5 where 4 uses
+    A bare file without probes does not show its hash: pybloom-live 3 used md5 where 4 uses
     xxh128 or sha1, and such a file silently misses its members. A few known members tell.
     """
     absent = len(samples) - int(f.may_hold(Digests(elements(samples, key))).sum())
@@ -226,7 +226,7 @@ def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
 
 
 def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
-    """Shape and count, after everything in the header was held against the others and `size`.
+    """Return shape and count, after checking the header's fields against each other and `size`.
 
     Nothing is allocated by what a header says: `size` bytes are there already. pybloom-live's own
     reader lets one byte too many pass where num_bits is a multiple of 8; its writer never makes
@@ -265,7 +265,7 @@ def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
 
 
 def _looks_scalable(head: bytes, size: int) -> bool:
-    """Report whether this begins like `ScalableBloomFilter.tofile`: `<idQd`, then `<l` filters."""
+    """Return whether this begins like `ScalableBloomFilter.tofile`: `<idQd`, then `<l` filters."""
     layout = struct.Struct("<idQdl")
     if size < layout.size or len(head) < layout.size:
         return False

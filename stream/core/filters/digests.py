@@ -36,7 +36,7 @@ class HashPlan:
 
 @lru_cache(maxsize=1024)  # asked for each batch; shapes come from partners, so it is bounded
 def hash_plan(slices: int, bits_per_slice: int) -> HashPlan:
-    """The plan that pybloom-live 4.0.0 takes for this shape (`make_hashfuncs`)."""
+    """Return the plan that pybloom-live 4.0.0 takes for this shape (`make_hashfuncs`)."""
     # pybloom-live's own limits: another would find other positions in a partner's file.
     chunk = 8 if bits_per_slice >= 1 << 31 else 4 if bits_per_slice >= 1 << 15 else 2
     bits = 8 * slices * chunk
@@ -84,7 +84,7 @@ def _salt(algorithm: str, index: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """Elements of filters: each of `numbers` (S16, "+66812345678") behind the circle's `prefix`.
+    """Elements of filters: the circle's `prefix`, then each of `numbers` (S16, "+66812345678").
 
     Bytes are the UTF-8 of the str that pybloom-live is given; for it, bytes would be another key.
     """
@@ -97,7 +97,7 @@ class Elements:
 
 
 def elements(e164: NDArray[np.bytes_], key: bytes) -> Elements:
-    """The elements of `e164` (S16) in the circle with `key`, which is empty in the plain circle.
+    """Return the elements of `e164` (S16) in the circle with `key`; the plain circle has b"".
 
     An empty number gives an element that no list holds; the caller leaves such rows out of account.
     """
@@ -120,7 +120,7 @@ class Digests:
         return len(self._elements)
 
     def words(self, plan: HashPlan) -> reference.Words:
-        """The chunks of each element before the modulo: uint16, 32 or 64, [n, plan.slices]."""
+        """Return each element's chunks before the modulo: uint16, 32 or 64, [n, plan.slices]."""
         words = self._words.get(plan)
         if words is None:
             chunks = f"<u{plan.chunk}"
@@ -130,7 +130,7 @@ class Digests:
         return words
 
     def fingerprints(self) -> NDArray[np.uint64]:
-        """The numbers' fingerprints in the circle: the last 8 bytes of the first SHA-512.
+        """Return the numbers' fingerprints in the circle: the last 8 bytes of the first SHA-512.
 
         A view of the digests, and as long-lived: who keeps fingerprints copies them.
         """

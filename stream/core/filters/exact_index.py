@@ -29,7 +29,7 @@ class ExactIndex:
 
     @classmethod
     def of(cls, lists: Sequence[int], entries: Sequence[Columns | None]) -> Self:
-        """The index of the lists with these indexes and entries."""
+        """Return the index of the lists with these indexes and entries."""
         places = np.array([_places(columns) for columns in entries], np.int64)
         return cls(np.array(lists, np.int64), tuple(entries), places)
 
@@ -45,8 +45,8 @@ class ExactIndex:
         """Return the matches that confirm a table's hits, in order of row and list.
 
         The lists in the bits of `masks[i]` (uint64) may hold the number in row `rows[i]`, whose
-        fingerprint (uint64) is in `fingerprints` at that row. What its reports come to at `now_s`,
-        in seconds since the epoch, `core.model.confidence` says. What `touched` speaks of is left
+        fingerprint (uint64) is in `fingerprints` at that row. The sum of its reports at `now_s`,
+        in seconds since the epoch, `core.model.confidence` says. What `touched` changed is left
         out.
         """
         if kernels.compiled():
@@ -102,7 +102,7 @@ class ExactIndex:
 
 
 def _places(columns: Columns | None) -> list[int]:
-    """A row of `places`. Empty columns have no address: nothing of them is ever read."""
+    """Return a row of `places`. Empty columns have no address: nothing of them is ever read."""
     if columns is None or not len(columns):
         return [0, 0, 0, 0, 0, -1 if columns is None else 0]
     wanted = (
@@ -121,7 +121,7 @@ def _places(columns: Columns | None) -> list[int]:
 
 
 def _reports(columns: Columns, at: NDArray[np.int64], index: int) -> Reports:
-    """All reports of the numbers whose first rows are `at`, of the list with this index."""
+    """Return all reports of the numbers whose first rows are `at`, of the list with this index."""
     first, rows = columns.reports(at)
     return Reports(
         first,
@@ -137,7 +137,7 @@ def _reports(columns: Columns, at: NDArray[np.int64], index: int) -> Reports:
 def _pairs(
     rows: NDArray[np.int64], masks: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each set bit of `masks` as a pair (row, bit), sorted by both."""
+    """Return each set bit of `masks` as a pair (row, bit), sorted by both."""
     # Little-endian on any machine: then bit l of a mask is bit l of its eight bytes.
     octets = masks.astype("<u8").view(np.uint8).reshape(-1, 8)
     hit, bit = np.nonzero(np.unpackbits(octets, axis=1, bitorder="little"))

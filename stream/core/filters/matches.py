@@ -62,7 +62,7 @@ class Matches:
 
     @classmethod
     def together(cls, parts: Iterable["Matches"]) -> "Matches":
-        """All of `parts`, which share no pair and are in order, as one in order."""
+        """Return all of `parts`, which share no pair and are in order, as one in order."""
         held = [part for part in parts if len(part)]
         if not held:
             return NO_MATCHES
@@ -90,7 +90,7 @@ class Matches:
         return len(self.rows)
 
     def by_row(self) -> dict[int, list[Match]]:
-        """The matches of each row that has any, rows ascending, in list order."""
+        """Return the matches of each row that has any, rows ascending, in list order."""
         found: dict[int, list[Match]] = {}
         for row, index, confirmed, *entry, outside in zip(
             *(column.tolist() for column in self.columns), strict=True
@@ -100,15 +100,15 @@ class Matches:
         return found
 
     def without(self, lists: Collection[int]) -> Self:
-        """The same, less what `lists` (by index) say."""
+        """Return the same, less what `lists` (by index) say."""
         return self.at(np.flatnonzero(~np.isin(self.lists, list(lists))))
 
     def first(self, count: int) -> Self:
-        """The first `count` matches, sharing memory with these."""
+        """Return the first `count` matches, sharing memory with these."""
         return type(self)(*(column[:count] for column in self.columns))
 
     def at(self, places: NDArray[np.int64]) -> Self:
-        """The matches at `places`, in that order."""
+        """Return the matches at `places`, in that order."""
         return type(self)(*(column[places] for column in self.columns))
 
 

@@ -47,7 +47,7 @@ EMPTY = Overlay({})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Touched:
-    """All that one circle's lists changed, in columns, for a look at a whole batch.
+    """All changes of one circle's lists, as columns, to match a whole batch at once.
 
     One place for each report of each changed number (`fingerprint`, uint64) of each list (`lists`,
     int64, by index), sorted by both; one with `listed` (bool) false where it was taken off.
@@ -67,7 +67,7 @@ class Touched:
 
     @classmethod
     def of(cls, overlays: Iterable[tuple[int, Overlay]]) -> Self:
-        """The changes of several lists, given with their indexes."""
+        """Return the changes of several lists, given with their indexes."""
         changed = [
             (fingerprint, index, entry)
             for index, overlay in overlays
@@ -147,7 +147,7 @@ class Touched:
     def speaks(
         self, fingerprints: NDArray[np.uint64], lists: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Report whether the list beside each fingerprint changed it; bool, of their length."""
+        """Return whether the list beside each fingerprint changed it; bool, of their length."""
         said = np.zeros(len(fingerprints), np.bool_)
         if len(self):
             # The marks let few through, so a loop in Python is short.
@@ -159,7 +159,7 @@ class Touched:
     def _first_places(
         self, fingerprints: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rows whose fingerprint some list changed, and the first place of each."""
+        """Return the rows whose fingerprint some list changed, and the first place of each."""
         if kernels.compiled():
             from stream.core.kernels.membership import changed_rows
 
@@ -168,7 +168,7 @@ class Touched:
             return rows[:found], first[:found]
         rows = np.flatnonzero(self.marks[_mark(fingerprints)])
         first = np.searchsorted(self.fingerprint, fingerprints[rows])
-        # Above every changed fingerprint the search answers a place behind the last.
+        # Above every changed fingerprint the search answers the place after the last.
         inside = np.flatnonzero(first < len(self))
         rows, first = rows[inside], first[inside]
         held = np.flatnonzero(self.fingerprint[first] == fingerprints[rows])

@@ -1,10 +1,10 @@
 """The prefix entries of all lists of one moment, matched with a batch of numbers.
 
-There are few of them beside the numbers, and each speaks for many: so they are kept apart from the
+There are few of them beside the numbers, and each stands for many: so they are kept apart from the
 filters, all in memory. A table by the first six digits rules nearly every number out; the others
 are looked up once for each length that prefixes have, from the longest.
 
-Of one list the longest prefix that has a live report speaks, also if all that it says is that its
+Of one list the longest prefix that has a live report counts, also if all that it says is that its
 numbers are legitimate: so a part of a blocked range is taken out of it.
 """
 
@@ -29,10 +29,10 @@ class ListPrefixes:
     """One list's prefix entries: those of its snapshot, and those that changed since.
 
     `columns` are the snapshot's, `base` its rows of prefixes, None: there are none. `changed` has
-    all reports of each prefix that changed, by its fingerprint; (): it was taken off. `spared` are
-    the numbers that somebody since reported as legitimate, by fingerprint; `spared_before` those in
+    all reports of each prefix that changed, by its fingerprint; (): it was removed. `spared` are
+    the numbers since reported as legitimate, by fingerprint; `spared_before` those in
     the snapshot, uint64, sorted, None: not looked for, since the list has no prefixes. Nothing else
-    can speak before a prefix without being a match.
+    can override a prefix without being a match.
     """
 
     columns: Columns | None = None
@@ -42,7 +42,7 @@ class ListPrefixes:
     spared_before: NDArray[np.uint64] | None = None
 
     def with_changes(self, changes: Sequence[Change]) -> Self:
-        """The same after `changes` to the list; itself where it says nothing of them."""
+        """Return the same after `changes` to the list; itself if none concerns it."""
         mine = {change.fingerprint: change.entries for change in changes if self._is_mine(change)}
         spared = {change.fingerprint for change in changes if _spares(change)} - self.spared
         if not mine and not spared:
@@ -50,7 +50,7 @@ class ListPrefixes:
         return replace(self, changed={**self.changed, **mine}, spared=self.spared | spared)
 
     def looked_through(self) -> Self:
-        """The same, with the snapshot's own numbers that are spared, if it matters."""
+        """Return the same, with the snapshot's own numbers that are spared, if it matters."""
         if self.spared_before is not None or (self.base is None and not self.changed):
             return self
         spared = np.zeros(0, np.uint64)
@@ -61,11 +61,11 @@ class ListPrefixes:
 
     @property
     def spares_any(self) -> bool:
-        """Report whether some number may speak before the list's prefixes without being a match."""
+        """Return whether some number may override the list's prefixes without being a match."""
         return bool(self.spared) or (self.spared_before is not None and len(self.spared_before) > 0)
 
     def may_spare(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Which numbers somebody reported as legitimate, perhaps no more; bool."""
+        """Return which numbers were reported as legitimate, perhaps no longer; bool."""
         found = np.zeros(len(fingerprints), np.bool_)
         if self.spared_before is not None:
             found |= is_in(fingerprints, self.spared_before)
@@ -134,7 +134,7 @@ class PrefixTable:
 
     @classmethod
     def of(cls, by_list: Iterable[ListPrefixes]) -> Self:
-        """The table of the lists' prefixes, in the order of the lists."""
+        """Return the table of the lists' prefixes, in the order of the lists."""
         held = tuple(prefixes.looked_through() for prefixes in by_list)
         rows = _rows(held)
         texts = texts_of(rows.number & ~np.uint64(PREFIX_MARK))
@@ -162,7 +162,7 @@ class PrefixTable:
         )
 
     def with_changes(self, index: int, changes: Sequence[Change]) -> Self:
-        """The same after `changes` to list `index`; itself where it says nothing of them."""
+        """Return the same after `changes` to list `index`; itself if none concerns it."""
         before = self.by_list[index]
         held = before.with_changes(changes)
         if held is before:
@@ -231,7 +231,7 @@ class PrefixTable:
         return hit_rows, members, digits
 
     def _reports(self, members: NDArray[np.int64]) -> Reports:
-        """The reports of these members alone, in their order."""
+        """Return the reports of these members alone, in their order."""
         whole = self.reports
         first = whole.first[members]
         counts = np.append(whole.first[1:], len(whole.lists))[members] - first
@@ -245,7 +245,7 @@ class PrefixTable:
 
 
 def _rows(by_list: Sequence[ListPrefixes]) -> _Rows:
-    """All reports of the lists' prefixes."""
+    """Return all reports of the lists' prefixes."""
     parts = [_NO_ROWS]
     for index, held in enumerate(by_list):
         if held.base is not None:
@@ -276,7 +276,7 @@ def _rows(by_list: Sequence[ListPrefixes]) -> _Rows:
 
 
 def _levels(digits: NDArray[np.int64], ordinals: NDArray[np.uint64]) -> Iterator[_Level]:
-    """The levels of members with so many `digits`, which fall, and these `ordinals`."""
+    """Yield the levels of members with so many `digits`, which fall, and these `ordinals`."""
     for length in sorted(set(digits.tolist()), reverse=True):
         mine = np.flatnonzero(digits == length)
         known, first = np.unique(ordinals[mine], return_index=True)
@@ -284,7 +284,7 @@ def _levels(digits: NDArray[np.int64], ordinals: NDArray[np.uint64]) -> Iterator
 
 
 def _after(digits: int) -> np.uint64:
-    """The bits of an ordinal that say what stands behind its first `digits`."""
+    """Return the bits of an ordinal that hold the digits after its first `digits`."""
     return np.uint64((1 << 4 * (E164_DIGITS_MAX - digits)) - 1)
 
 

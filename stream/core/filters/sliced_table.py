@@ -60,7 +60,7 @@ def compile_table(filters: Sequence[Filter], out: reference.Table) -> None:
 def turned(
     filters: Sequence[Filter], dtype: np.dtype[np.unsignedinteger]
 ) -> Iterator[reference.Table]:
-    """The table of `filters`, bit `l` of a word being filter `l`, piece by piece.
+    """Yield the table of `filters`, bit `l` of a word being filter `l`, piece by piece.
 
     The filters' bits, which may be maps of files, are read once. The scratch is a few
     pieces.
@@ -84,7 +84,7 @@ def exchanged(
     added: Mapping[int, Filter],
     dtype: np.dtype[np.unsignedinteger],
 ) -> Iterator[reference.Table]:
-    """A table made from another one's `pieces`, in which some lists are others, or elsewhere.
+    """Yield a table made from another one's `pieces`, in which some lists are others, or elsewhere.
 
     `kept` says which bit of the old table each bit is that stays, `added` the filters of the
     others. Pieces have `STRETCH` rows, but for the last. To exchange one list of 64 costs a tenth

@@ -4,7 +4,7 @@ As files: `manifest.json`, `filter.bloom` (a pybloom-live file) and one raw litt
 file. The columns are mapped read-only and touched only on a Bloom hit, so workers share them and
 pay for almost none of their pages.
 
-Nothing is believed that was not compared: each part's size and SHA-256 stand in the manifest, and
+Nothing is used that was not compared: the manifest has each part's size and SHA-256, and
 the manifest's own SHA-256 in its last field. One flipped bit anywhere is `SnapshotUnreadable`, with
 the part named.
 """
@@ -130,7 +130,7 @@ class Snapshot:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The bytes of `manifest.json`, its own checksum filled in."""
+    """Return the bytes of `manifest.json`, its own checksum filled in."""
     fields = msgspec.to_builtins(manifest)
     if manifest.format == 1:
         del fields["numbers"], fields["prefixes"]
@@ -216,7 +216,7 @@ def open_snapshot(
 
 
 def read_snapshot(parts: Mapping[str, bytes], *, key: bytes | None = None) -> Snapshot:
-    """The snapshot whose parts, `manifest.json` among them, are in memory; all is checked."""
+    """Return the snapshot of parts in memory, `manifest.json` among them; all is checked."""
     if MANIFEST_PART not in parts:
         raise SnapshotUnreadable(f"{MANIFEST_PART}: missing")
     manifest = decode_manifest(parts[MANIFEST_PART])
@@ -317,7 +317,7 @@ def _check_parts(
 def _compared(
     manifest: Manifest, name: str, chunks_of: Callable[[str], Iterator[bytes]], where: str
 ) -> Iterator[bytes]:
-    """The pieces of a part; behind the last one its checksum is compared."""
+    """Yield the pieces of a part; after the last one, compare its checksum."""
     digest = sha256()
     for chunk in chunks_of(name):
         digest.update(chunk)

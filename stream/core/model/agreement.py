@@ -146,11 +146,11 @@ class Agreement:
     texts: tuple[str, ...]
 
     def in_force(self, at_s: int) -> bool:
-        """Report whether it counts at that moment."""
+        """Return whether it counts at that moment."""
         return self.valid_from_s <= at_s < self.valid_until_s
 
     def confirmed(self, at_s: int) -> bool:
-        """Report whether lists may cause by then what the clauses say, and not only be observed."""
+        """Return whether lists may cause by then what the clauses say, and not only be observed."""
         return self.kind is not AgreementKind.PLEDGE or at_s >= self.confirmed_s
 
     def state(self, at_s: int) -> AgreementState:
@@ -162,7 +162,7 @@ class Agreement:
         return AgreementState.IN_FORCE if self.confirmed(at_s) else AgreementState.PLEDGED
 
     def terms_of(self, clause: Clause, at_s: int) -> Terms:
-        """The terms of one of its clauses as they are at that moment."""
+        """Return the terms of one of its clauses as they are at that moment."""
         if self.confirmed(at_s):
             return clause.terms
         return replace(clause.terms, action=Action.OBSERVE)
@@ -188,7 +188,7 @@ def owner_of(list_name: str) -> str:
 
 
 def is_country(owner: str) -> bool:
-    """Report whether an owner is written as a country, and is no organisation."""
+    """Return whether an owner is written as a country, and is no organisation."""
     return len(owner) == 2 and owner.isascii() and owner.isalpha() and owner.isupper()
 
 
@@ -220,7 +220,7 @@ class Agreements:
                     yield agreement, clause, agreement.terms_of(clause, at_s)
 
     def ended(self, list_name: str, country: str, at_s: int) -> Agreement | None:
-        """The agreement by which a list was shared with a country last, where none does any more.
+        """Return the agreement that shared a list with a country last, if none does any more.
 
         None: one is in force, or there never was one.
         """

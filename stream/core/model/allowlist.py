@@ -15,7 +15,7 @@ from stream.core.model.entry import NEVER
 from stream.core.numbers.e164 import Stretches, ordinals_of
 
 PREFIX_DIGITS_MIN = 4
-"""A shorter prefix would allow a whole country or network: nobody means that."""
+"""A shorter prefix would allow a whole country or network: that is a mistake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,11 @@ class AllowEntry:
 
     @property
     def is_prefix(self) -> bool:
-        """Report whether the entry stands for every number that starts like it."""
+        """Return whether the entry covers every number that starts like it."""
         return self.text.endswith("*")
 
     def live(self, now_s: int) -> bool:
-        """Report whether the entry still counts at `now_s`."""
+        """Return whether the entry still counts at `now_s`."""
         return self.expires_at_s == NEVER or now_s < self.expires_at_s
 
 
@@ -62,7 +62,7 @@ class AllowEntry:
 class Allowlist:
     """All allow entries of one moment, by their text without the `*`.
 
-    `spans` are the numbers that any of them stands for, live or not: a quick look at a batch.
+    `spans` are the numbers that any of them covers, live or not: a quick test of a batch.
     """
 
     numbers: Mapping[str, AllowEntry]
@@ -71,7 +71,7 @@ class Allowlist:
 
     @classmethod
     def of(cls, entries: Iterable[AllowEntry]) -> Self:
-        """The allowlist of `entries`; a later entry of the same text replaces an earlier one."""
+        """Return the allowlist of `entries`; of entries with one text the last counts."""
         numbers: dict[str, AllowEntry] = {}
         prefixes: dict[str, AllowEntry] = {}
         for entry in entries:
@@ -97,11 +97,11 @@ class Allowlist:
         return found
 
     def entries(self) -> list[AllowEntry]:
-        """Every entry, numbers before prefixes, each in the order of its text."""
+        """Return every entry, numbers before prefixes, each in the order of its text."""
         return [held[text] for held in (self.numbers, self.prefixes) for text in sorted(held)]
 
     def find(self, e164: str, now_s: int) -> AllowEntry | None:
-        """The live entry that allows `e164`: the number itself, else the longest live prefix."""
+        """Return the live entry that allows `e164`: the number, else the longest live prefix."""
         exact = self.numbers.get(e164)
         if exact is not None and exact.live(now_s):
             return exact

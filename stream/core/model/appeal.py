@@ -1,7 +1,7 @@
-"""An appeal: somebody says that a number is blocked wrongly, and somebody has to answer in time.
+"""An appeal: a person says that a number is blocked wrongly, and its owner must answer in time.
 
 It is received here, may be forwarded to the owner of a list that named the number, and ends as
-redressed (the number is not blocked any more) or rejected. An appeal received from a partner speaks
+redressed (the number is not blocked any more) or rejected. An appeal received from a partner counts
 of a list of ours, by fingerprint: the partner has put the block right at home already.
 """
 
@@ -100,7 +100,7 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def open(self) -> bool:
-        """Report whether somebody still has to answer it."""
+        """Return whether it still needs an answer."""
         return self.state in OPEN
 
     @property
@@ -116,11 +116,11 @@ class Appeal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.partner} {self.partner_appeal} {self.lists[0].list}"
 
     def overdue(self, at_s: int) -> bool:
-        """Report whether it should have been answered by then and was not."""
+        """Return whether it should have been answered by then and was not."""
         return self.deadline_at_s <= (at_s if self.open else self.history[-1].at_s)
 
     def names(self, list_name: str) -> bool:
-        """Report whether it is about that list."""
+        """Return whether it is about that list."""
         return any(named.list == list_name for named in self.lists)
 
     def owners(self, home: str) -> tuple[str, ...]:
@@ -147,7 +147,7 @@ class StepRefused(StrEnum):
 
 
 def stepped(appeal: Appeal, step: AppealStep) -> Appeal | StepRefused:
-    """The appeal after a step; or why it cannot take it."""
+    """Return the appeal after a step; or why it cannot take it."""
     if not appeal.open:
         return StepRefused.CLOSED
     if step.state not in _NEXT[appeal.state]:
@@ -177,7 +177,7 @@ def deadline_of(
 def sightings(
     appeals: Iterable[Appeal], list_name: str, from_s: int, until_s: int
 ) -> tuple[Sighting, ...]:
-    """The false positives of a list in a span of time, for its owner, oldest first.
+    """Return the false positives of a list in a span of time, for its owner, oldest first.
 
     They are the blocks that were put right here on appeals received here, of numbers whose
     fingerprint in the list's circle is known.
@@ -209,7 +209,7 @@ def figures(
     """Count appeals on a list from `from_s` until before `until_s`, for reports.
 
     Of those received here (`partner` None), or of those received from that partner. `pending` and
-    `overdue` are those of the end of the time; `target_s` is what answers are held against.
+    `overdue` are those of the end of the time; answers are measured against `target_s`.
     """
     mine = [one for one in appeals if one.partner == partner and one.names(list_name)]
     answers = [

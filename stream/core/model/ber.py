@@ -10,11 +10,11 @@ from typing import Final, NamedTuple
 
 DEPTH_MAX: Final = 16
 """Records are eight deep."""
-_TAG_BYTES_MAX: Final = 4
-_LENGTH_BYTES_MAX: Final = 4
-_MEMBER_BYTES_MAX: Final = 4096
+_TAG_BYTES_MAX: Final = 4  # after the first; tags of our records have three bytes at most
+_LENGTH_BYTES_MAX: Final = 4  # lengths up to 4 GiB; more is damage
+_MEMBER_BYTES_MAX: Final = 4096  # a member is a number, a time or an address
 _TBCD_DIGITS: Final = "0123456789*#abc"
-_FILLER: Final = 15
+_FILLER: Final = 15  # TBCD fills an odd last half with 1111
 
 
 class Element(NamedTuple):
@@ -122,7 +122,7 @@ def whole_element(data: bytes) -> Element:
     except Cut:
         raise Damaged("the record is cut off") from None
     if data[element.behind :].strip(b"\0\xff"):
-        raise Damaged(f"{len(data) - element.behind} bytes stand behind the record")
+        raise Damaged(f"{len(data) - element.behind} bytes follow the record")
     return element
 
 
@@ -191,11 +191,11 @@ _FILE_HEADER_MAX: Final = 1 << 17
 
 
 def next_unit(data: bytes, at: int, most: int, *, first: bool) -> FileUnit | None:
-    """Return what stands at `at`, which may end behind `data`; None: more bytes are needed.
+    """Return the element at `at`, which may end past `data`; None: more bytes are needed.
 
     The end of an element without a length is looked for in `most` bytes.
 
-    Records stand one after the other, with filling between them; or behind the headers of TS 32.297
+    Records stand one after the other, with filling between them; or after the headers of TS 32.297
     (one of the file where `first`, one of each record); or in a batch of TAP3.
     """
     if at < len(data) and _may_begin(data[at]):
@@ -240,7 +240,7 @@ def _unit_of_element(data: bytes, at: int, most: int) -> FileUnit | None:
 
 
 def _may_begin(byte: int) -> bool:
-    """Return whether a record may begin so: constructed, and of no kind that nobody uses."""
+    """Return whether a record may begin so: constructed, and of a kind that is in use."""
     return byte in _BEGINNINGS
 
 

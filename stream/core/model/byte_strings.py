@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PADDING = 64
-"""Readable bytes that every buffer has behind its last text, so that a kernel may load whole
+"""Readable bytes that every buffer has after its last text, so that a kernel may load whole
 vectors and look at what is beyond the text only to throw it away."""
 
 
@@ -27,7 +27,7 @@ class Texts(Sequence[bytes | None]):
 
     @classmethod
     def of(cls, texts: Iterable[bytes | memoryview | None]) -> Self:
-        """The same texts, copied one behind the other."""
+        """Return the same texts, copied one after the other."""
         held = list(texts)
         parts = [b"" if text is None else text for text in held]
         sizes = np.array([-1 if text is None else len(text) for text in held], np.int64)
@@ -39,7 +39,7 @@ class Texts(Sequence[bytes | None]):
         return len(self.starts)
 
     def places_in(self, known: Sequence[str]) -> NDArray[np.int64]:
-        """The place of each text in `known`, -1 where it is not there. Needs compiled kernels."""
+        """Return each text's place in `known`, -1 if it is not there. Needs compiled kernels."""
         from stream.core.kernels.write_decisions import find_texts
 
         names = Texts.of([name.encode() for name in known])
@@ -64,7 +64,7 @@ class Texts(Sequence[bytes | None]):
             yield None if view is None else view.tobytes()
 
     def views(self) -> Iterator[memoryview | None]:
-        """The texts where they lie: good until the buffer is filled again."""
+        """Yield the texts where they lie: good until the buffer is filled again."""
         # `tolist` once: numbers taken from NumPy one by one cost several times as much.
         data = self.data.data
         for start, size in zip(self.starts.tolist(), self.sizes.tolist(), strict=True):

@@ -29,7 +29,7 @@ Decay = NDArray[np.float64]
 
 NUDGE = 1e-9
 """Before rounding, so that a half is rounded alike however its last bit came out."""
-_ENDLESS = np.int64(1 << 40)
+_ENDLESS = np.int64(1 << 40)  # beyond every time that an entry can have
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ class WeighedReports:
 
 
 def decay_of(lists: Sequence[tuple[float, float]]) -> Decay:
-    """The `Decay` of lists with these lifetimes in days (0: no decay) and decay speeds."""
+    """Return the `Decay` of lists with these lifetimes in days (0: no decay) and decay speeds."""
     days = np.array([days for days, _ in lists], np.float64)
     speeds = np.array([speed for _, speed in lists], np.float64)
     return np.stack([days * 86_400, 1 / speeds], axis=1)

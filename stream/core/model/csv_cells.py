@@ -17,7 +17,7 @@ _STARS: Final = "*"
 
 
 def cell(value: object) -> object:
-    """A value that no spreadsheet takes for a formula; what is no text stays as it is."""
+    """Return a value that no spreadsheet takes for a formula; what is no text stays as it is."""
     if not isinstance(value, str):
         return value
     first, second = value[:1], value[1:2]
@@ -27,7 +27,7 @@ def cell(value: object) -> object:
 
 
 def cell_of_list(value: object) -> object:
-    """The same, but for a number or prefix (`+66812345678`, `+6681*`): programs read lists."""
+    """Return the same; a number or prefix (`+66812345678`, `+6681*`) stays: programs read lists."""
     if isinstance(value, str) and value.startswith("+"):
         digits = value[1:].removesuffix(_STARS)
         if digits.isascii() and digits.isdigit():
@@ -36,7 +36,7 @@ def cell_of_list(value: object) -> object:
 
 
 def plain(text: str) -> str:
-    """The text that a cell was made of."""
+    """Return the text that a cell was made of."""
     return text[1:] if text[:1] == _MARK and text[1:2] in _MARKED else text
 
 

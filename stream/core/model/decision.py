@@ -114,7 +114,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 def read_decision(value: bytes | None) -> Decision | None:
-    """Return the decision in a record; None: somebody else writes to this topic too.
+    """Return the decision in a record; None: it is none, another program writes to this topic too.
 
     Fields of a newer version are passed over.
     """
@@ -161,7 +161,7 @@ PHRASES = {603: "Network Blocked", 607: "Unwanted", 608: "Rejected"}
 
 
 def sip_answer(decision_id: str, settings: SipAnswerSettings, code: int) -> SipAnswer:
-    """The answer that lets a wrongly blocked caller reach the carrier that blocked it."""
+    """Return the answer that lets a wrongly blocked caller reach the carrier that blocked it."""
     url = settings.redress_url.replace("{decision_id}", decision_id)
     return SipAnswer(
         code=code,
@@ -171,7 +171,7 @@ def sip_answer(decision_id: str, settings: SipAnswerSettings, code: int) -> SipA
 
 
 def seed_of(topic: str, partition: int) -> int:
-    """64 bits that stand for one partition in `decision_ids`."""
+    """64 bits that identify one partition in `decision_ids`."""
     name = f"{topic}/{partition}".encode()
     return int.from_bytes(blake2b(name, digest_size=8).digest(), "little")
 

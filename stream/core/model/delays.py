@@ -25,14 +25,14 @@ _Held = Annotated[int, Meta(ge=1, le=2**53)]
 
 
 def step_of(delay_s: float) -> int:
-    """The step of a delay; what lies in the future (another machine's clock) counts as none."""
+    """Return the step of a delay; one in the future (another machine's clock) counts as none."""
     if delay_s <= 0.001:
         return 0
     return min(ceil(log(delay_s * 1000, _GROWTH) - 1e-9), STEP_MAX)
 
 
 def step_end_s(step: int) -> float:
-    """The longest delay of a step, rounded up to a millisecond: what quantiles say."""
+    """Return the longest delay of a step, rounded up to a millisecond: what quantiles say."""
     return ceil(_GROWTH**step - 1e-6) / 1000
 
 
@@ -41,7 +41,7 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True):
 
     Both are at most 5 % too long, never too short. `max_s` is exact; `late` took longer than the
     agreement's response target (by their steps, where only those are left), None where there was
-    none to hold them against. `steps` are what
+    none to compare them with. `steps` are what
     it was counted from: pairs of a step and how many.
     """
 
@@ -75,7 +75,7 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def counted(cls, steps: Mapping[int, int], max_s: float, target_s: float | None) -> Self | None:
-        """The same, `late` by the steps: those that begin beyond that of the target."""
+        """Return the same, `late` by the steps: those that begin beyond that of the target."""
         late = None
         if target_s is not None:
             late = sum(many for step, many in steps.items() if step > step_of(target_s))
@@ -93,7 +93,7 @@ class Delays(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def together(parts: Iterable[Delays | None]) -> Delays | None:
-    """All of them as one; None: nothing was measured. `late` where it is known of each part."""
+    """Return all of them as one; None: nothing was measured. `late` if each part has it."""
     held = [part for part in parts if part is not None]
     steps: dict[int, int] = {}
     for part in held:

@@ -61,7 +61,7 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """A number of the list that is no scammer's, as found on an appeal (`appeal_id`) or otherwise.
 
     `fingerprint`: 16 hex digits, in the list's circle. An appeal's id says nothing of who appealed.
-    It stands in the document of the day of `seen_at`.
+    The document of the day of `seen_at` holds it.
     """
 
     fingerprint: _Fingerprint
@@ -148,21 +148,21 @@ class PeriodCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def target_of(country: str, list_name: str, day: date) -> str:
-    """A document's name in the country's repository."""
+    """Return a document's name in the country's repository."""
     return f"{country}/{FOLDER}/{list_name.replace('/', '-')}/{day.isoformat()}.json"
 
 
 def written(document: Enforcement) -> bytes:
-    """The document's bytes. Refuses, as an assert, what `read` would refuse."""
+    """Return the document's bytes. Refuses, as an assert, what `read` would refuse."""
     data = msgspec.json.format(msgspec.json.encode(document), indent=1)
     assert len(data) <= DOCUMENT_BYTES_MAX, "a document of ours is within its bounds"
     return data
 
 
 def read(data: bytes, target: str) -> Enforcement:
-    """The document that lies at `target`. Raises DocumentUnreadable, which names what is wrong.
+    """Return the document at `target`. Raises DocumentUnreadable with what is wrong.
 
-    It speaks for the country, list and day of its name, or not at all.
+    It counts only for the country, list and day of its name.
     """
     if len(data) > DOCUMENT_BYTES_MAX:
         raise DocumentUnreadable(f"{target}: more than {DOCUMENT_BYTES_MAX} bytes")
@@ -177,7 +177,7 @@ def read(data: bytes, target: str) -> Enforcement:
         text = f"speaks of {found.list} in {found.country} on {found.day}: its name does not"
         raise DocumentUnreadable(f"{target}: {text}")
     if not is_country(found.country) or owner_of(found.list) == found.country:
-        text = f"{found.country} enforcing its own list is nobody else's business"
+        text = f"a country cannot report enforcement of its own list ({found.country})"
         raise DocumentUnreadable(f"{target}: {text}")
     if _day(found.made_at) < found.day:
         raise DocumentUnreadable(f"{target}: made before its day, at {found.made_at.isoformat()}")
@@ -189,7 +189,7 @@ def read(data: bytes, target: str) -> Enforcement:
 
 
 def _day(at: datetime) -> date:
-    """The UTC day of a moment; of one at the ends of time the day that it says."""
+    """Return the UTC day of a moment; of one at the ends of time the day that it says."""
     try:
         return at.astimezone(UTC).date()
     except OverflowError:
@@ -197,9 +197,9 @@ def _day(at: datetime) -> date:
 
 
 def together_in(documents: Iterable[Enforcement]) -> Period | None:
-    """Days of one country and list as one period; of a day told twice the newest telling.
+    """Days of one country and list as one period; of a day reported twice the newest report.
 
-    None: there are none. A sighting told on several days counts once.
+    None: there are none. A sighting reported on several days counts once.
     """
     by_day: dict[date, Enforcement] = {}
     for one in documents:

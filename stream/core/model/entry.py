@@ -1,6 +1,6 @@
 """A blocklist entry: what one source reports of one number, or prefix, on one list.
 
-Several sources may report the same number; one source speaks once, its new report replaces its old
+Several sources may report the same number; one source counts once: its new report replaces its old
 one. What a prefix entry covers is written `+8552390*`: all numbers that begin so.
 """
 
@@ -35,7 +35,7 @@ class Category(IntEnum):
 
     @property
     def label(self) -> str:
-        """The name in decisions, files and metrics, e.g. `call_centre`."""
+        """The name in decisions, files and metrics, for example `call_centre`."""
         return self.name.lower()
 
 
@@ -46,7 +46,7 @@ DIGITS_END = 10**15
 
 
 def code_of(text: str) -> int:
-    """The code of a number ("+66812345678") or a prefix entry ("+8552390*") in a column.
+    """Return the code of a number ("+66812345678") or a prefix entry ("+8552390*") in a column.
 
     It is the digits as one number, with `PREFIX_MARK` for a prefix entry. No country code begins
     with 0, so no digit is lost. Raises ValueError for any other text.
@@ -90,7 +90,7 @@ class Entry:
     confidence: int
 
     def live(self, now_s: int) -> bool:
-        """Report whether the entry still counts at `now_s`."""
+        """Return whether the entry still counts at `now_s`."""
         return self.expires_at_s == NEVER or now_s < self.expires_at_s
 
 
@@ -119,7 +119,7 @@ class Columns:
 
     @property
     def begins(self) -> NDArray[np.bool_]:
-        """Report whether a row is the first of its number; bool, a look at every row."""
+        """Return whether each row is the first of its number; bool, in time linear in the rows."""
         first = np.ones(len(self), np.bool_)
         np.not_equal(self.fingerprint[1:], self.fingerprint[:-1], out=first[1:])
         return first
@@ -130,7 +130,7 @@ class Columns:
         return int(np.count_nonzero(self.begins))
 
     def prefixes(self) -> "Columns":
-        """The rows of prefix entries, as columns of their own. Looks at every row."""
+        """Return the rows of prefix entries, as columns of their own. Looks at every row."""
         rows = np.flatnonzero(self.number >= np.uint64(PREFIX_MARK))
         return Columns(
             self.fingerprint[rows],
@@ -144,7 +144,7 @@ class Columns:
         )
 
     def span(self, fingerprint: int) -> range:
-        """The rows of the number with `fingerprint`, empty where it is not held."""
+        """Return the rows of the number with `fingerprint`, empty where it is not held."""
         wanted = np.uint64(fingerprint)
         first, last = (np.searchsorted(self.fingerprint, wanted, s) for s in ("left", "right"))
         return range(int(first), int(last))
@@ -163,7 +163,7 @@ class Columns:
         return np.cumsum(counts) - counts, runs(at, counts)
 
     def named(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
-        """Which have a row with their number and against it that is live at `now_s`; bool."""
+        """Return which numbers have a row against them that names them, live at `now_s`; bool."""
         found = np.zeros(len(fingerprints), np.bool_)
         at = self.find(fingerprints)
         held = np.flatnonzero(at >= 0)
@@ -177,7 +177,7 @@ class Columns:
         return found
 
     def entry(self, row: int) -> Entry:
-        """The entry in `row`, as one value."""
+        """Return the entry in `row`, as one value."""
         return Entry(
             number=text_of(int(self.number[row])),
             fingerprint=int(self.fingerprint[row]),

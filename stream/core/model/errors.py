@@ -165,10 +165,10 @@ class FeedFault(StrEnum):
 
 
 class FeedDown(Fault):
-    """A feed's new version cannot be had now; the last good one stays.
+    """A feed's new version is not available now; the last good one stays.
 
     `detail` names the place and what to do, and never a secret. `retry_after_s`: not sooner than in
-    so many seconds, as the server asks; None where it says nothing.
+    so many seconds, as the server asks; None: it names no time.
     """
 
     def __init__(self, reason: FeedFault, detail: str, retry_after_s: float | None = None) -> None:

@@ -27,7 +27,7 @@ def rfc3339_ms(at_ms: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _second(at_s: int) -> str:
-    """The part up to the second. Decisions of one batch mostly share it, hence the cache."""
+    """Return the part up to the second. Decisions of one batch mostly share it, hence the cache."""
     return datetime.fromtimestamp(at_s, UTC).isoformat()[:19]
 
 

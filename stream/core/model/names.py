@@ -2,10 +2,10 @@
 
 Names are folders, Redis keys, labels of metrics, words of a command line and roles that sign: one
 that begins with a dash is an option there, `..` another folder, and `kh/scam` beside `KH/scam` two
-lists of which somebody corrects the wrong one.
+lists of which a person corrects the wrong one.
 
 `wrong` judges a name that is new. What is read (a list store, a partner's manifest) may be called
-whatever is `readable`: it was made before, or by somebody else, and must not be lost for its name.
+whatever is `readable`: it was made earlier or elsewhere, and must not be lost for its name.
 """
 
 import re
@@ -79,7 +79,7 @@ def wrong(kind: NameKind, name: str) -> str | None:
 
 
 def readable(name: str) -> bool:
-    """Report whether a list that is there already may be called so: it leads nowhere."""
+    """Return whether a list that is there already may be called so: it leads nowhere."""
     return re.fullmatch(READABLE_LIST, name) is not None
 
 
@@ -90,7 +90,7 @@ def alike(name: str, others: Iterable[str]) -> str | None:
 
 
 def _with_capitals(kind: NameKind, name: str) -> str:
-    """The same with a country's capitals, if that is all that is wrong; else ""."""
+    """Return the same with a country's capitals, if that is all that is wrong; else ""."""
     owner, slash, rest = name.partition("/")
     better = f"{owner.upper()}{slash}{rest}"
     is_it = len(owner) == 2 and better != name and _RULES[kind][0].fullmatch(better)

@@ -28,7 +28,7 @@ class TrialKind(StrEnum):
 
 
 class TrialStatus(StrEnum):
-    """Status: on trial something is decided and recorded, and nobody is blocked."""
+    """Status: on trial something is decided and recorded, and no call is blocked."""
 
     TRIAL = "trial"
     FORCE = "force"
@@ -58,7 +58,7 @@ class Target(NamedTuple):
 class Turned(msgspec.Struct, frozen=True, kw_only=True):
     """A promotion or demotion: who, when (seconds since the epoch) and why.
 
-    `figures` is what the trial had come to at that moment, by name.
+    `figures` are the trial's figures at that moment, by name.
     """
 
     standing: TrialStatus
@@ -76,7 +76,7 @@ class Trials:
     generation: int = 0
 
     def policy(self, settings: PolicySettings, names: Sequence[str]) -> PolicySettings:
-        """The settings as they count for the lists `names`."""
+        """Return the settings as they count for the lists `names`."""
         turned = self._of(TrialKind.LIST)
         lists = {
             name: replace(alone(settings, name), simulate=one.standing is TrialStatus.TRIAL)
@@ -92,7 +92,7 @@ class Trials:
         return settings
 
     def agreements(self, agreements: Agreements) -> Agreements:
-        """The agreements as they count."""
+        """Return the agreements as they count."""
         turned = self._of(TrialKind.AGREEMENT)
         if not turned:
             return agreements
@@ -112,7 +112,7 @@ class Trials:
         return TrialStatus.TRIAL if set_on_trial else TrialStatus.FORCE
 
     def with_turned(self, targets: Iterable[Target], standing: TrialStatus) -> "Trials":
-        """The same with `targets` as if they were put to `standing`; to try it."""
+        """Return the same with `targets` as if they were put to `standing`; to try it."""
         made = Turned(standing=standing, at_s=0, actor="", reason="")
         return replace(self, turned={**self.turned, **dict.fromkeys(targets, made)})
 
@@ -144,11 +144,11 @@ def known(
 
 _PROMOTED: Final = {RuleState.SIMULATE: RuleState.BLOCK}
 _DEMOTED: Final = {RuleState.BLOCK: RuleState.SIMULATE, RuleState.FLAG: RuleState.OBSERVE}
-"""A rule has no trial of flagging: one that flags is observed instead, and acts on nobody."""
+"""A rule has no trial of flagging: one that flags is observed instead, and flags no call."""
 
 
 def _ruled(rules: RuleSettings, name: str, *, on_trial: bool) -> RuleSettings:
-    """The rules with one of them turned, on every trunk and in every country that has it."""
+    """Return the rules with one of them turned, on every trunk and in every country that has it."""
     turned = _DEMOTED if on_trial else _PROMOTED
 
     def tables(held: Mapping[str, Mapping[str, RuleState]]) -> dict[str, Mapping[str, RuleState]]:

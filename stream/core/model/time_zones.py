@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 
 def zone_of(offset: str) -> timezone:
-    """The time zone that `offset` names: `+07:00`, `-03:30`, `Z`. Raises ValueError for others."""
+    """Return the time zone of an offset: `+07:00`, `-03:30`, `Z`. Raises ValueError for others."""
     if offset == "Z":
         return UTC
     sign, clock = offset[:1], offset[1:]
@@ -17,7 +17,7 @@ def zone_of(offset: str) -> timezone:
 
 
 def zone_named(name: str) -> tzinfo:
-    """The time zone of a place (`Asia/Bangkok`, IANA) or of an offset (`+07:00`, `Z`).
+    """Return the time zone of a place (`Asia/Bangkok`, IANA) or of an offset (`+07:00`, `Z`).
 
     Only a place knows of summer time. A local time that a change of the clock makes happen twice is
     read as the first. Raises ValueError, which says how zones are written.

@@ -1,7 +1,7 @@
 """All numbers that a caller's text may be read as: no spelling hides a listed caller. Pure.
 
 `number.parse` reads a text once and carefully, as a row of a list must be read. A caller chooses
-the text, and the switches, proxies and phones behind us read more than that. libphonenumber takes
+the text, and the switches, proxies and phones after us read more than that. libphonenumber takes
 `abc0812345678`, `+66812345678 ext 9` and `+6681*2345678` for numbers. One proxy takes the URI
 before a `;`, the next one that in `<>`. So a caller who is no number by `parse` is looked up as
 what libphonenumber makes of it (`read_caller`). Where several questions can be asked, by SIP and by
@@ -21,7 +21,7 @@ from stream.core.numbers.number import Kind, Number, parse
 from stream.core.numbers.parties import TEXT_MAX, CallParty, is_dotted_quad, party_of, uris_in
 from stream.core.numbers.spelling import folded
 
-ODD_LENGTH_MAX: Final = 64
+ODD_LENGTH_MAX: Final = 64  # texts come from callers: readings are bounded
 ODD_DIGITS_MAX: Final = 30
 """Limits of texts for phonenumbers: its expressions take the square of the length, 0.3 ms here."""
 DIGITS_MIN: Final = 3
@@ -88,7 +88,7 @@ def readings_of(text: str, region: str | None, prefix: str = "") -> Readings:
 def read_caller(text: str | None, region: str | None, prefix: str = "") -> Number:
     """`parse`, and where that finds nothing, the likeliest number that others do, as DISGUISED.
 
-    Digits alone disguise nothing: of those that two plans assign nobody knows which is meant.
+    Digits alone disguise nothing: if two plans assign them, it is unclear which is meant.
     """
     number = parse(text, region, prefix)
     if number.kind is not Kind.INVALID or text is None or text[1:].isdecimal():
@@ -101,7 +101,7 @@ def read_caller(text: str | None, region: str | None, prefix: str = "") -> Numbe
 
 
 def _dialled(party: CallParty, region: str | None, prefix: str) -> Iterator[str]:
-    """The readings of digits: in their context and without it."""
+    """Yield the readings of digits: in their context and without it."""
     digits = party.dialled
     if digits is None:
         return
@@ -111,7 +111,7 @@ def _dialled(party: CallParty, region: str | None, prefix: str) -> Iterator[str]
 
 
 def _is_plain(party: CallParty, number: str, region: str | None, prefix: str) -> bool:
-    """Report whether a party is nothing but digits that everybody reads as `number`."""
+    """Return whether a party is nothing but digits that everybody reads as `number`."""
     if party.context is not None or party.dialled is None:
         return False
     if party.dialled.startswith("+"):
@@ -122,7 +122,7 @@ def _is_plain(party: CallParty, number: str, region: str | None, prefix: str) ->
 
 
 def _is_sole(digits: str, number: str, region: str | None, prefix: str) -> bool:
-    """Report whether everybody reads digits as the `number` that `parse` reads in them.
+    """Return whether everybody reads digits as the `number` that `parse` reads in them.
 
     National digits have a second reading where they are possible in the trunk's plan and assigned
     in another (`12016161015` in China), those after 00 where two plans assign them.
@@ -136,7 +136,7 @@ def _is_sole(digits: str, number: str, region: str | None, prefix: str) -> bool:
 
 
 def _dug_out(party: CallParty, region: str | None) -> Iterator[tuple[str, bool]]:
-    """The readings of those who read more than digits, and whether they are guesses."""
+    """Yield the readings of those who read more than digits, and whether they are guesses."""
     user, parameters = folded(party.user), folded(party.parameters)
     is_sure = "+" in user
     if parameters and _digits(user) < DIGITS_MIN:
@@ -150,7 +150,7 @@ def _dug_out(party: CallParty, region: str | None) -> Iterator[tuple[str, bool]]
         texts.append(f"{texts[0]};{parameters}")
     dialled = party.dialled or ""
     if dialled.startswith("00"):
-        # Two plans may assign it, each to another: nobody knows which is meant, so both are asked.
+        # Two plans may assign it, each to another: it is unclear which is meant, so both are asked.
         texts.append(f"+{dialled[2:]}")
     regions = dict.fromkeys((party.region or region, region))
     read = (read_freely(text, one) for text in texts for one in regions)
@@ -174,12 +174,12 @@ def _digits(text: str) -> int:
 
 
 def _is_readable(text: str) -> bool:
-    """Report whether a text is short enough for phonenumbers."""
+    """Return whether a text is short enough for phonenumbers."""
     return len(_SEPARATORS.sub(" ", text)) <= ODD_LENGTH_MAX and _digits(text) <= ODD_DIGITS_MAX
 
 
 def _is_sound(party: CallParty) -> bool:
-    """Report whether nobody can read a number in a party that is not looked at here."""
+    """Return whether a party that is not read here cannot hold a number for any reader."""
     user = folded(party.user)
     if any(unicodedata.category(sign) == "Cc" for sign in user):
         return False

@@ -38,7 +38,7 @@ def codes_of(texts: NDArray[np.bytes_]) -> NDArray[np.uint64]:
 
 
 def texts_of(codes: NDArray[np.uint64]) -> NDArray[np.bytes_]:
-    """`text_of` for codes that are not 0, as S16: what stands in filters and is hashed."""
+    """`text_of` for codes that are not 0, as S16: the texts that filters hold and hashes take."""
     marked = np.flatnonzero(codes & np.uint64(PREFIX_MARK))
     digits = codes & ~np.uint64(PREFIX_MARK) if len(marked) else codes
     sizes = np.searchsorted(_POWERS, digits, side="right")
@@ -56,7 +56,7 @@ def texts_of(codes: NDArray[np.uint64]) -> NDArray[np.bytes_]:
 
 
 def eight_digits(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The number that the bytes of each word spell, lowest byte first, each a digit's value."""
+    """Return the numbers that the bytes of the words spell, lowest byte first, one digit a byte."""
     pairs = digits * np.uint64(10) + (digits >> np.uint64(8)) & np.uint64(0x00FF00FF00FF00FF)
     fours = pairs * np.uint64(100) + (pairs >> np.uint64(16)) & np.uint64(0x0000FFFF0000FFFF)
     return fours * np.uint64(10_000) + (fours >> np.uint64(32)) & np.uint64(0xFFFFFFFF)

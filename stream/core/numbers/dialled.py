@@ -8,7 +8,7 @@ import phonenumbers
 from stream.core.numbers.e164 import E164_DIGITS_MAX, is_canonical
 
 WITHHELD: Final = ""
-"""Answer for digits that stand for no number."""
+"""Answer for digits that are no number."""
 SHORT_CODE_MAX: Final = 6
 """Digits of the longest short codes that are known: 116 111 in Europe."""
 CACHE_SIZE: Final = 1 << 15
@@ -64,7 +64,7 @@ _SHORT: Final = phonenumbers.ValidationResult.TOO_SHORT
 
 
 def _from_double_zero(digits: str, region: str | None) -> str | None:
-    """Reads digits after 00; None: no number, or two of which nobody knows which is meant."""
+    """Reads digits after 00; None: no number, or two, and it is unclear which is meant."""
     usual = _international(digits[2:])
     dialled = None if region is None else possible(digits, region)
     if region is None or dialled is None:
@@ -84,7 +84,7 @@ def _from_double_zero(digits: str, region: str | None) -> str | None:
 
 
 def is_ambiguous(digits: str, region: str) -> bool:
-    """Report whether digits after 00 are two numbers, of which nobody knows which is meant."""
+    """Return whether digits after 00 are two numbers, and it is unclear which is meant."""
     if not digits.startswith("00") or _dialled(digits, region) is not None:
         return False
     return _international(digits[2:]) is not None and possible(digits, region.upper()) is not None
@@ -92,7 +92,7 @@ def is_ambiguous(digits: str, region: str) -> bool:
 
 @lru_cache(CACHE_SIZE)
 def is_assigned(number: str) -> bool:
-    """Report whether its plan assigns an E.164 number."""
+    """Return whether its plan assigns an E.164 number."""
     return bool(phonenumbers.is_valid_number(phonenumbers.parse(number, None)))
 
 
@@ -130,7 +130,7 @@ def read_freely(text: str, region: str | None) -> str | None:
 
 
 def _e164(reading: phonenumbers.PhoneNumber) -> str | None:
-    """The number, if it has at most 15 digits and reads as itself again: no second prefix."""
+    """Return the number if it has at most 15 digits and reads as itself: no second prefix."""
     text: str = phonenumbers.format_number(reading, phonenumbers.PhoneNumberFormat.E164)
     if len(text) > E164_DIGITS_MAX + 1:
         return None

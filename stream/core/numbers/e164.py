@@ -53,14 +53,14 @@ def plan_table() -> NDArray[np.uint16]:
 
 
 def cells_of(digits: str) -> slice:
-    """Where in a table by the first six digits the numbers are that begin with `digits`."""
+    """Return where in a table by the first six digits the numbers are that begin with `digits`."""
     head = digits[:HEAD_DIGITS]
     rest: int = 10 ** (HEAD_DIGITS - len(head))
     return slice(int(head) * rest, (int(head) + 1) * rest)
 
 
 def is_canonical(digits: str) -> bool:
-    """Report whether `+digits` is a possible number written as E.164, by the table alone."""
+    """Return whether `+digits` is a possible number written as E.164, by the table alone."""
     if not (digits.isascii() and digits.isdigit()):
         return False
     lengths: int = plan_table().item(int(digits[:HEAD_DIGITS].ljust(HEAD_DIGITS, "0")))
@@ -79,7 +79,7 @@ def canonical_words(texts: Sequence[str | None]) -> NDArray[np.uint64]:
         joined = "\n".join(text or "" for text in texts)
     if joined.count("\n") != max(len(texts) - 1, 0):
         joined = "\n".join("" if text is None or "\n" in text else text for text in texts)
-    # 16 bytes of padding, so that a window of 16 fits behind the last text.
+    # 16 bytes of padding, so that a window of 16 bytes fits at the last text's end.
     data = np.frombuffer(joined.encode("utf-8", "replace") + b"\n" + b"\0" * 16, np.uint8)
     ends = np.flatnonzero(data == ord("\n"))[: len(texts)]
     starts = np.empty_like(ends)
@@ -106,7 +106,7 @@ def words_in(texts: Texts) -> NDArray[np.uint64]:
 
 
 def heads_of(e164: NDArray[np.bytes_]) -> NDArray[np.uint64]:
-    """The first six digits of each number (S16, b"+66812345678") as one; all have so many."""
+    """Return the first six digits of each number (S16, b"+66812345678") as one integer."""
     words = np.ascontiguousarray(e164).view("<u8").reshape(-1, 2)
     return _head_numbers(words[:, 0] ^ _ZEROS[0])
 
@@ -139,7 +139,7 @@ class Stretches:
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Self:
-        """The stretches of these texts."""
+        """Return the stretches of these texts."""
         held = sorted(set(texts))
         starts = ordinals_of(np.array([text.removesuffix("*") for text in held], "S16"))
         rest = [4 * (17 - len(text)) if text.endswith("*") else 0 for text in held]
@@ -160,7 +160,7 @@ class Stretches:
 
 
 def _head_numbers(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The number that bytes 1 to 6 of each little-endian word spell, each byte a digit's value."""
+    """Return the numbers that bytes 1 to 6 of little-endian words spell, one digit a byte."""
     # Moved up by a byte, they are the last six of eight digits; then pairs, then all of them.
     eight = (digits & ~_FIRST_BYTE) << np.uint64(8)
     pairs = eight * np.uint64(10) + (eight >> np.uint64(8))

@@ -76,7 +76,7 @@ class EmergencyNumbers:
         self.length_max: Final = 1 + 3 + max(map(len, self._anywhere))
 
     def is_emergency(self, callee: str | None, region: str | None) -> bool:
-        """Report whether a call to `callee`, as the switch wrote it, on a trunk of `region` is for
+        """Return whether a call to `callee`, as the switch wrote it, on a trunk of `region` is for
         help.
 
         Known are `191`, `+66191`, `0066191`, `66191`, a SIP or tel URI of these, and
@@ -112,7 +112,7 @@ class EmergencyNumbers:
         )
 
     def _is_too_long(self, callee: str) -> bool:
-        """Report whether this is `+` and more digits than any country code and emergency number
+        """Return whether this is `+` and more digits than any country code and emergency number
         have.
 
         Nearly every callee is, and this is a tenth of the whole look.
@@ -125,7 +125,7 @@ class EmergencyNumbers:
         )
 
     def _is_listed(self, digits: str, region: str | None) -> bool:
-        """Report whether dialled digits are an emergency number, alone or after a country code."""
+        """Return whether dialled digits are an emergency number, alone or after a country code."""
         if digits in self.numbers_of(region):
             return True
         full = digits.removeprefix("+").removeprefix("00")
@@ -140,23 +140,23 @@ class EmergencyNumbers:
         return False
 
     def numbers_of(self, region: str | None) -> frozenset[str]:
-        """The numbers that are dialled for help in a region; None: in any."""
+        """Return the numbers that are dialled for help in a region; None: in any."""
         if region is None:
             return self._anywhere
         return self._numbers.get(region, EVERYWHERE)
 
 
 def _is_service_urn(text: str) -> bool:
-    """Report whether the text is `urn:service:sos`, alone or of a kind, maybe in `<>`."""
+    """Return whether the text is `urn:service:sos`, alone or of a kind, maybe in `<>`."""
     urn = text[:64].strip(' <>"').casefold()
     return urn == _SERVICE_URN or urn.startswith((f"{_SERVICE_URN}.", f"{_SERVICE_URN};"))
 
 
 def _is_region(text: str) -> bool:
-    """Report whether a numbering plan is known by this name."""
+    """Return whether a numbering plan is known by this name."""
     return text in tables().emergency or text in phonenumbers.SUPPORTED_REGIONS
 
 
 def _is_plain(text: str) -> bool:
-    """Report whether the text is digits as they are dialled."""
+    """Return whether the text is digits as they are dialled."""
     return text.isascii() and text.isdigit()

@@ -96,7 +96,7 @@ class Numbers:
 RAW_MAX: Final = 64
 """Characters kept of an invalid text: they go into decisions and logs, and a text has no end."""
 NAME_MAX: Final = 32
-"""Characters of a sender's name; in SMS 11 are allowed (3GPP TS 23.040), in SIP nobody says."""
+"""Characters of a sender's name. SMS allows 11 (3GPP TS 23.040); SIP has no limit."""
 NAME_DIGITS_MAX: Final = 6
 """A name with more digits than this is a disguised number, not a sender's name."""
 _NAME_MARKS: Final = frozenset(" .-_&+'/!")
@@ -139,7 +139,7 @@ ReadNumber = Callable[[str | None, str | None, str], Number]
 
 
 def _read(text: str, region: str | None, prefix: str) -> Number | None:
-    """`parse`, of a text that is not simply E.164; None: it says nothing that counts."""
+    """`parse` of a text that is not plain E.164; None: it has no number."""
     if text.isdigit() and text.isascii() and len(text) <= DIALLED_MAX:
         return _from_digits(text, region, prefix)
     # The usual URI of an IMS network is read by one expression, in a third of the time.
@@ -174,7 +174,7 @@ def _from_digits(digits: str, region: str | None, prefix: str) -> Number | None:
 
 
 def _is_assigned(number: Number) -> bool:
-    """Report whether a numbering plan gives out such numbers; more than that their length is
+    """Return whether a numbering plan gives out such numbers; more than that their length is
     possible.
     """
     if number.kind is not Kind.E164:
@@ -183,7 +183,7 @@ def _is_assigned(number: Number) -> bool:
 
 
 def _named(user: str) -> Number | None:
-    """A withheld number or a sender's name; None: neither."""
+    """Return a withheld number or a sender's name; None: neither."""
     words = " ".join(user.casefold().replace("-", " ").replace("_", " ").split())
     if words in _WITHHELD or user == "-" or user.endswith(NO_HOST):
         return _WITHHELD_NUMBER
@@ -229,7 +229,7 @@ def parse_many(
 
 
 def region_of(e164: str) -> str | None:
-    """The region (ISO 3166 alpha-2) that a number belongs to; None: of no region, or no number."""
+    """Return the region (ISO 3166 alpha-2) of a number; None: of no region, or no number."""
     if not e164.startswith("+"):
         return None
     return _region_of_digits(e164[1 : E164_DIGITS_MAX + 1])
@@ -330,7 +330,7 @@ _Asked = tuple[bytes, str | None, str]
 """A text of at most 16 bytes, b"" for a longer one; its region and its prefix."""
 _KNOWN: Final[dict[ReadNumber, dict[_Asked, bytes]]] = {}
 """Texts that were read as E.164: many switches write all their numbers without `+`."""
-_TEXT_BYTES: Final = 16
+_TEXT_BYTES: Final = 16  # "+" and 15 digits
 
 
 def _asked(

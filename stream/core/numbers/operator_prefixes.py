@@ -1,4 +1,4 @@
-"""Marks that a country's operators put before the caller's number, and the number behind. Pure.
+"""Marks that a country's operators put before the caller's number. Pure.
 
 Thailand (NBTC, 2022): a gateway writes 697 before the number of a call that came from abroad over
 the internet, 698 before a Thai number that roams, so that the callee sees it: +698812345678
@@ -28,13 +28,13 @@ class Mark(StrEnum):
 MARKS: Final[Mapping[str, Mapping[str, Mark]]] = {
     "TH": {"697": Mark.VOIP_FROM_ABROAD, "698": Mark.ROAMING}
 }
-"""By country: the digits that stand where a country code would."""
+"""By country: the digits in the place of a country code."""
 _IN_ALL: Final = "69"
 """Digits that every mark has, so that other texts cost nothing."""
 
 
 def mark_of(text: str, country: str) -> tuple[Mark, str] | None:
-    """The mark in `text` on a trunk of `country`, and the digits behind it; None: there is none."""
+    """Return the mark in `text` on a trunk of `country`, and the digits after it; None: no mark."""
     marks = MARKS.get(country)
     if marks is None or _IN_ALL not in text:
         return None
@@ -50,9 +50,9 @@ def mark_of(text: str, country: str) -> tuple[Mark, str] | None:
 
 
 def without_marks(callers: Numbers, country_of: Callable[[int], str]) -> Numbers:
-    """The same, where a marked number is what stands behind its mark, and `marks` says by which.
+    """Return the same with marked numbers replaced by those after the mark; `marks` names the mark.
 
-    Looks only at what is no number as it stands; where nothing behind the mark is one, it stays
+    Looks only at what is no number by itself; if nothing after the mark is one, it stays
     so. Changes the columns of `callers` in place.
     """
     if not callers.other_texts:  # a batch of nothing but numbers, as nearly all are

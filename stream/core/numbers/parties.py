@@ -32,7 +32,7 @@ _SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
 
 
 def uris_in(text: str) -> tuple[list[str], bool]:
-    """The URIs for which readers of SIP may take an address, likeliest first; whether it is all.
+    """Return the URIs that readers of SIP may take, likeliest first; whether these are all.
 
     An address by the letter has one. Of another (`a;b <sip:...>`, quotes that do not close, a URI
     with `;` and no brackets) one reader takes this part and one that; at most `URIS_MAX` count.
@@ -40,7 +40,7 @@ def uris_in(text: str) -> tuple[list[str], bool]:
     strict = _STRICT.fullmatch(text)
     if strict is not None:
         uri, behind = strict[1], text[strict.end(1) + 1 :]
-        # Who writes the context behind the brackets may find somebody who reads it there.
+        # A caller may write the context after the brackets, and some readers accept it there.
         has_context = "phone-context" in behind.lower()
         return [uri, uri + behind] if has_context else [uri], True
     likely = NAME_ADDR.match(text)
@@ -57,7 +57,7 @@ def uris_in(text: str) -> tuple[list[str], bool]:
 
 TEXT_MAX: Final = 256
 """Characters that are read of a text. A longer one is invalid, unless the number's end (`@`, `;`,
-`>`) lies within: nobody slips through by a long tail of URI parameters."""
+`>`) lies within: a long tail of URI parameters hides no number."""
 DIALLED_MAX: Final = 32
 """Characters of dialled digits: 15 of a number, and whatever prefixes and codes come before."""
 NO_HOST: Final = ".invalid"
@@ -71,7 +71,7 @@ class CallParty:
     """The user part of a URI, or the whole text where it is none.
 
     `context` is the URI's `phone-context` (RFC 3966), "+66" or "+1914", None where there is none:
-    what stands before the number in international form, or says in which country it is dialled.
+    the prefix that makes the number international, or the country in which it is dialled.
     `parameters` are those of the user part (`phone-context=+66;isub=1`).
     """
 
@@ -98,7 +98,7 @@ class CallParty:
 
 
 def party_of(text: str) -> CallParty | None:
-    """The party that a number, a SIP or tel URI, or `"Name" <URI>` names; None: cut or no party."""
+    """Return the party of a number, a SIP or tel URI, or `"Name" <URI>`; None: cut or no party."""
     # The last `<`; but a quoted name may hold one, and then the expression knows which it is.
     inner = text[text.rfind("<") + 1 :]
     if text.count("<") > 1 and (address := NAME_ADDR.match(text)):
@@ -121,13 +121,13 @@ def party_of(text: str) -> CallParty | None:
             user, parameters = unescaped(user), unescaped(parameters)
     if scheme in ("sip", "sips") and not at and not _may_stand_alone(user):
         return None
-    # Some stacks write the context behind the host.
+    # Some stacks write the context after the host.
     context = _context_in(parameters) or _context_in(unescaped(host.partition(";")[2]))
     return CallParty(user.strip(_EDGE), context, parameters)
 
 
 def _may_stand_alone(rest: str) -> bool:
-    """Report whether a SIP URI without `@` still names a party; as a rule it names a host."""
+    """Return whether a SIP URI without `@` still names a party; as a rule it names a host."""
     return rest.endswith(NO_HOST) or CallParty(rest).dialled is not None
 
 
@@ -154,7 +154,7 @@ def _context_in(parameters: str) -> str | None:
 
 
 def main_region(digits: str) -> str | None:
-    """The region, or the largest of the regions, whose country code the digits begin with."""
+    """Return the region, or the largest region, whose country code the digits begin with."""
     if not (digits.isascii() and digits[:3].isdigit()):
         return None
     for size in (1, 2, 3):
@@ -165,7 +165,7 @@ def main_region(digits: str) -> str | None:
 
 
 def is_dotted_quad(text: str) -> bool:
-    """Report whether this is an IPv4 address, which would otherwise read as a number with
+    """Return whether this is an IPv4 address, which would otherwise read as a number with
     separators.
     """
     parts = text.split(".")

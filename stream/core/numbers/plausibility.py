@@ -1,4 +1,4 @@
-"""Faults of a caller's number, told from the number alone. Pure.
+"""Faults of a caller's number that the number alone shows. Pure.
 
 Whether that means anything is for the rules of `core.policy.rules.RuleSettings` to say: carriers
 abroad may well send numbers that a stale plan here does not know.
@@ -55,7 +55,7 @@ def oddity_of(text: str, region: str) -> Oddity | None:
 
 
 def may_be_two_numbers(text: str, region: str) -> bool:
-    """Report whether `text`, which `number.parse` holds to be INVALID, is a number read in two
+    """Return whether `text`, which `number.parse` holds to be INVALID, is a number read in two
     ways.
 
     Nothing is wrong with it: see there, digits after 00.

@@ -1,6 +1,6 @@
-"""Prefixes and ranges: entries that stand for every number that begins like them.
+"""Prefixes and ranges: entries that cover every number that begins like them.
 
-A prefix is written `+8552390*`; so it stands in files, in the list store and, as an element, in
+A prefix is written `+8552390*`, in files, in the list store and, as an element, in
 filters: its fingerprint is that text's. A range of numbers of one length is cut into prefixes when
 it is read, so nothing else needs to know of ranges. What such an entry may cover is bounded:
 `PrefixRules` say how short a prefix may be.
@@ -74,7 +74,7 @@ class PrefixRules:
         return max(least, len(_code_of(prefix)) + 1)
 
     def too_short(self, prefix: str) -> bool:
-        """Report whether `prefix` ("+8552390*") stands for more numbers than one entry may."""
+        """Return whether `prefix` ("+8552390*") covers more numbers than one entry may."""
         return len(prefix) - 2 < self.least(prefix)
 
 
@@ -83,12 +83,12 @@ STRICT: Final = PrefixRules()
 
 
 def is_prefix(text: str) -> bool:
-    """Report whether an entry's text is a prefix's, and no number's."""
+    """Return whether an entry's text is a prefix's, and no number's."""
     return text.endswith("*")
 
 
 def country_of(prefix: str) -> str | None:
-    """The country (ISO 3166) in which the numbers of `prefix` ("+8552390*") lie; None: in none.
+    """Return the country (ISO 3166) of the numbers of `prefix` ("+8552390*"); None: none.
 
     Where countries share a code (+1, +7), that of a number which begins so, else the largest.
     """
@@ -109,7 +109,7 @@ def _country_of(digits: str) -> str | None:
 
 
 def cut(first: str, last: str) -> list[str]:
-    """The fewest prefixes, and numbers, that hold just what lies from `first` to `last`.
+    """Return the fewest prefixes, and numbers, that hold just what lies from `first` to `last`.
 
     Both are E.164 ("+85523900000") of one length, both belong to the range. Longer numbers that
     begin like one of it are not told apart: they are its holder's extensions.
@@ -129,7 +129,7 @@ def cut(first: str, last: str) -> list[str]:
 def read_entries(
     text: str, region: str | None, rules: PrefixRules
 ) -> tuple[str, ...] | PrefixFault | None:
-    """The entries that a prefix or range means; None: `text` is neither, but a number or nothing.
+    """Return the entries of a prefix or range; None: `text` is neither.
 
     A prefix ends with `*`, or with a `#` or `x` for each digit that is open; it is written
     internationally, or as dialled in `region`. A range is two numbers with a dash or a word such as
@@ -155,12 +155,12 @@ def read_entries(
 
 
 def range_ends(text: str) -> tuple[str, str] | None:
-    """The two ends of a range, in one text folded to ASCII; None: it is none."""
+    """Return the two ends of a range, in one text folded to ASCII; None: it is none."""
     return _ends_by_word(text) or _ends(text)
 
 
 def _ends_by_word(text: str) -> tuple[str, str] | None:
-    """The two ends of a range with a word between them; None: there is none."""
+    """Return the two ends of a range with a word between them; None: there is none."""
     text = text.casefold()
     for word in _WORDS:
         first, found, last = text.partition(word)
@@ -170,7 +170,7 @@ def _ends_by_word(text: str) -> tuple[str, str] | None:
 
 
 def _ends(text: str) -> tuple[str, str] | None:
-    """The two ends of a range; None: it is none."""
+    """Return the two ends of a range; None: it is none."""
     first, dash, last = text.rpartition("-+")
     if dash:
         return first.strip(), f"+{last}"
@@ -199,7 +199,7 @@ def _range(
 
 
 def _prefix(digits: str, open_digits: int, region: str | None) -> str | PrefixFault:
-    """The prefix that `digits`, as somebody wrote them, mean."""
+    """Return the prefix that `digits` mean, as a person wrote them."""
     if not open_digits and digits.startswith("+") and _lengths(digits[1:]):
         return f"{digits}*"
     return _as_dialled(digits, open_digits, region.upper() if region else None)
@@ -237,7 +237,7 @@ def _lengths(digits: str) -> list[int]:
 
 @lru_cache(maxsize=1 << 14)
 def _plan_of(head: str) -> int:
-    """The bits of `plan_table` of all numbers that begin with `head`, six digits at most."""
+    """Return the bits of `plan_table` of all numbers that begin with `head`, six digits at most."""
     if head[:1] in {"", "0"}:
         return 0
     return int(np.bitwise_or.reduce(plan_table()[cells_of(head)]))
@@ -249,7 +249,7 @@ def _codes() -> frozenset[str]:
 
 
 def _code_of(text: str) -> str:
-    """The country code that `+` and digits begin with; "" where no country has it."""
+    """Return the country code that `+` and digits begin with; "" where no country has it."""
     return next((text[1:end] for end in (2, 3, 4) if text[1:end] in _codes()), "")
 
 

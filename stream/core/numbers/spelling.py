@@ -16,7 +16,7 @@ BLANKS: Final = (
 """Characters around a text that show nothing: blanks, and marks that copying leaves behind."""
 _FULL_WIDTH: Final = range(0xFF01, 0xFF5F)
 """ASCII's signs, letters and digits once more, as wide as a Chinese character."""
-_TO_ASCII: Final = 0xFEE0
+_TO_ASCII: Final = 0xFEE0  # fullwidth forms lie this far above ASCII
 _OTHERS: Final = {"\t": " ", "\u2212": "-", "\u30fc": "-", "\u2053": "~", "\u223c": "~"}
 """A tab, a minus, the Japanese long vowel, and tildes: separators to libphonenumber."""
 
@@ -72,5 +72,5 @@ def unescaped(text: str) -> str:
 
 
 def utf8_or_latin(data: bytes) -> str:
-    """The text that bytes are: UTF-8, and each byte that belongs to none by itself as Latin-1."""
+    """Return bytes as text: UTF-8; a byte that is no part of it as Latin-1."""
     return data.decode("utf-8", "surrogateescape").translate(_LATIN)

@@ -1,6 +1,6 @@
 """Contradictions: two agreements in force together with different terms for a list in a country.
 
-The stricter wins, so calls are decided all the same; but somebody meant something else.
+The stricter wins, so calls are decided all the same; but one term does not mean what it says.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class _Term(NamedTuple):
 
 
 def contradictions(agreements: Agreements) -> Iterator[Contradiction]:
-    """All of them, by the agreements' ids, then by list."""
+    """Yield all of them, by the agreements' ids, then by list."""
     for one, other in combinations(agreements.held, 2):
         from_s = max(one.valid_from_s, other.valid_from_s)
         until_s = min(one.valid_until_s, other.valid_until_s)
@@ -85,7 +85,7 @@ def _dates(agreement: Agreement) -> str:
 
 
 def _terms(mine: Terms, theirs: Terms) -> Iterator[_Term]:
-    """Each term of both, with the one that counts."""
+    """Yield each term of both, with the one that counts."""
     for what in ("action", "unconfirmed"):
         acts = (getattr(mine, what), getattr(theirs, what))
         words = (acts[0].name.lower(), acts[1].name.lower())
@@ -112,7 +112,7 @@ def _lands(may_list: frozenset[str] | None) -> str:
 
 
 def categories_in_words(categories: frozenset[Category] | None) -> str:
-    """The labels of categories; None: all of them."""
+    """Return the labels of categories; None: all of them."""
     if categories is None:
         return "all"
     return ", ".join(category.label for category in sorted(categories)) or "none"

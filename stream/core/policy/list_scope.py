@@ -50,7 +50,7 @@ OUTSIDE: Final = tuple(one for one in Outside if one)
 class Scope:
     """The countries that the feed of a list may list, by calling code; `codes` None: all.
 
-    It stands in the list's head, so that the engine knows it without the feed's file.
+    The list's head holds it, so that the engine knows it without the feed's file.
     """
 
     feed: str
@@ -70,7 +70,7 @@ def words_of(codes: frozenset[int] | None) -> str:
 
 
 NOTHING_KNOWN: Final = Scope("", frozenset())
-"""In place of a scope that cannot be read: the list may name nobody whom the gate did not see."""
+"""In place of a scope that cannot be read: the list may name only numbers that the gate saw."""
 
 
 def _places() -> NDArray[np.uint8]:
@@ -144,7 +144,7 @@ class Scopes:
     def of(
         cls, by_list: Sequence[Allowed], own: Iterable[str] = (), emergency: Iterable[str] = ()
     ) -> Self:
-        """The arrays; `own` are numbers and prefixes, `emergency` numbers, in E.164."""
+        """Return the arrays; `own` are numbers and prefixes, `emergency` numbers, in E.164."""
         codes = np.ones((len(by_list), 256), np.bool_)
         for index, one in enumerate(by_list):
             if one.codes is not None:

@@ -24,8 +24,8 @@ class ListPolicy:
 
     `action` is the strongest verdict of a confirmed match, `unconfirmed` that of a Bloom hit which
     nothing confirms. An entry below `confidence_min` (0 to 100), or a number that fewer than
-    `agree_min` lists hold, is only observed. `simulate` decides without acting. A list not heard of
-    for more than `age_s_max` seconds counts as not asked (0: never). Confidence falls to 0 within
+    `agree_min` lists hold, is only observed. `simulate` decides without acting. A list that was
+    not confirmed for `age_s_max` seconds counts as not asked (0: never). Confidence falls to 0 in
     `decay_days` (0: it stays as reported), faster at first the larger `decay_speed` is: see
     `core.model.confidence`. The defaults are those of MISP's model for phone numbers
     (`vishing-model`).
@@ -147,7 +147,7 @@ def alone(settings: PolicySettings, name: str) -> ListPolicy:
 
 
 def compile_policy(settings: PolicySettings, names: Sequence[str]) -> Policy:
-    """The policy for the lists `names`, in that order, without agreements."""
+    """Return the policy for the lists `names`, in that order, without agreements."""
     return Policy(settings, [alone(settings, name) for name in names], names=tuple(names))
 
 
@@ -239,7 +239,7 @@ def _strictness(agreed: Agreed) -> tuple[object, ...]:
 
 
 def _left_out(agreed: Sequence[Agreed]) -> Mapping[int, str]:
-    """The categories that not all name, each with the first of those that do not.
+    """Return the categories that not all name, each with the first of those that do not.
 
     One that this version does not know yet is as `OTHER`, as it is in decisions.
     """
@@ -259,7 +259,7 @@ _KNOWN: Final = {int(category): category for category in Category}
 def compile_bounded(
     settings: PolicySettings, names: Sequence[str], agreements: Agreements, country: str, at_s: int
 ) -> Policy:
-    """The policy for the lists `names`, in that order, in `country` at `at_s`.
+    """Return the policy for the lists `names`, in that order, in `country` at `at_s`.
 
     Without any agreement it is that of the settings. It holds as long as `Agreements.unchanged`
     says.

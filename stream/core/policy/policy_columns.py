@@ -1,6 +1,6 @@
 """The policy for a whole batch: the matches of each number judged, in columns.
 
-tests/oracles/policy.py judges one number at a time; tests hold this against it.
+tests/oracles/policy.py judges one number at a time; tests compare the two.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ _FREE = -1
 
 
 class RuleName(NamedTuple):
-    """A rule that decisions name, and the list, by index, that it speaks of."""
+    """A rule that decisions name, and its list, by index."""
 
     list: int
     text: str
 
 
 def rules_of(policy: Policy) -> list[RuleName]:
-    """Every rule of `policy`: for each list its own, then those of its scope, then agreements'."""
+    """Return all rules of `policy`: each list's own, those of its scope, then agreements'."""
     names = [RuleName(index, f"list:{name}") for index, name in enumerate(policy.names)]
     names += [RuleName(index, why.label) for index in range(len(policy.names)) for why in OUTSIDE]
     for index, bound in enumerate(policy.bounds):
@@ -64,7 +64,7 @@ class BoundColumns:
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
-        """The columns of what bounds `policy`."""
+        """Return the columns of what bounds `policy`."""
         bounds = policy.bounds
         places: dict[tuple[int, str | None], int] = {
             name: place for place, name in enumerate(rules_of(policy))
@@ -149,7 +149,7 @@ class PolicyColumns:
 
     @classmethod
     def of(cls, policy: Policy) -> Self:
-        """The columns of `policy`, a row for each of its lists."""
+        """Return the columns of `policy`, a row for each of its lists."""
         bounds = BoundColumns.of(policy) if policy.bounds else None
         return cls.of_lists(policy.by_list, bounds, policy.scopes)
 
@@ -160,7 +160,7 @@ class PolicyColumns:
         bounds: BoundColumns | None = None,
         scopes: Scopes = NO_SCOPES,
     ) -> Self:
-        """The same of each list's policy."""
+        """Return the same of each list's policy."""
         action = np.array([rule.action for rule in rules], np.uint8)
         return cls(
             action,
@@ -175,7 +175,7 @@ class PolicyColumns:
         )
 
     def stale(self, ages_s: NDArray[np.int64]) -> list[int]:
-        """The lists, by index, whose age is beyond what their policy allows."""
+        """Return the lists, by index, whose age is beyond what their policy allows."""
         return np.flatnonzero((self.age_s_max > 0) & (ages_s > self.age_s_max)).tolist()
 
 
@@ -251,7 +251,7 @@ class StoppedNumbers(NamedTuple):
 
 
 def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> StoppedNumbers | None:
-    """Whom agreements and scopes keep from acting among the numbers `judged`; None: nobody."""
+    """Return which of the numbers `judged` agreements and scopes keep from acting; None: none."""
     bounds = policy.bounds
     silent = np.flatnonzero(judged.actions == 0)
     outside = np.flatnonzero(matches.outside)
@@ -282,7 +282,7 @@ def stopped(matches: Matches, judged: Judgements, policy: PolicyColumns) -> Stop
 def _kept_by(
     matches: Matches, policy: PolicyColumns, deciding: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Which rule of an agreement keeps each match from acting; places in `rules_of`."""
+    """Return which rule of an agreement keeps each match from acting; places in `rules_of`."""
     bounds = policy.bounds
     assert bounds is not None, "there are agreements"
     lists = matches.lists[deciding]

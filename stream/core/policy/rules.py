@@ -59,7 +59,7 @@ class RuleStates:
     - `invalid_caller`: no possible number, short code or name, and neither withheld nor marked.
     - `short_bursts`: many short calls of one number in a while, see `calls.plausibility.bursts`.
     - `attestation_failed`: a signature of STIR/SHAKEN was found wrong, see `core.stir`.
-    - `attestation_missing`: nobody attests the number at `RuleSettings.attestation_min`.
+    - `attestation_missing`: no network attests the number at `RuleSettings.attestation_min`.
     """
 
     do_not_originate: RuleState = RuleState.BLOCK
@@ -126,11 +126,11 @@ class RuleSettings:
         return frozenset((*self.do_not_originate_lists, *self.home_number_from_abroad_except))
 
     def is_on(self, rule: str) -> bool:
-        """Report whether `rule` is on on some trunk."""
+        """Return whether `rule` is on on some trunk."""
         return self._states(rule) != {RuleState.OFF}
 
     def is_on_trial(self, rule: str) -> bool:
-        """Report whether `rule` is on trial on some trunk."""
+        """Return whether `rule` is on trial on some trunk."""
         return RuleState.SIMULATE in self._states(rule)
 
     @property
@@ -144,7 +144,7 @@ class RuleSettings:
         return tuple(rule for rule in _OF_ATTESTATION if self.is_on(rule))
 
     def blocks_everywhere(self, rule: str) -> bool:
-        """Report whether `rule` blocks on every trunk, whatever its country."""
+        """Return whether `rule` blocks on every trunk, whatever its country."""
         return self._states(rule) == {RuleState.BLOCK}
 
     def _states(self, rule: str) -> set[RuleState]:
@@ -159,7 +159,7 @@ _OF_ATTESTATION = ("attestation_failed", "attestation_missing")
 
 
 def rules_that_ask(settings: RuleSettings, name: str) -> Iterator[str]:
-    """The rules that ask list `name`."""
+    """Yield the rules that ask list `name`."""
     if name in settings.do_not_originate_lists:
         yield "do_not_originate"
     if name in settings.home_number_from_abroad_except:

@@ -15,9 +15,9 @@ class Attested(IntEnum):
     """Knowledge of a call's signature. Of several results the largest counts: the weakest level."""
 
     MISSING = 0
-    """Nobody speaks for the call."""
+    """The call has no signature."""
     UNSURE = 1
-    """Not told, not understood, or not verified for want of time: no rule follows from it."""
+    """Not stated, not understood, or not verified in time: no rule follows from it."""
     PASSED = 2
     """Verified; the level is not known."""
     A = 3
@@ -30,7 +30,7 @@ PASSED: Final = "TN-Validation-Passed"
 FAILED: Final = "TN-Validation-Failed"
 NO_VALIDATION: Final = "No-TN-Validation"
 NOT_TOLD: Final = "not-told"
-"""Stands for `verstat` where a question says nothing of signatures."""
+"""Used as `verstat` where a question has no field about signatures."""
 LEVELS: Final = ("A", "B", "C")
 
 # Many switches append the level: `TN-Validation-Passed-A`. Texts in the usual case are found as

@@ -147,7 +147,7 @@ class Verifier:
         if own.caller not in call.callers:
             return Finding.OTHER_CALLER
         called = {*own.callees}
-        for passport in diverted:  # RFC 8946: each names the number before and the one behind
+        for passport in diverted:  # RFC 8946: each names the number before and the one after
             if passport.diverted in called:
                 called.update(passport.callees)
         if call.callees and called.isdisjoint(call.callees):

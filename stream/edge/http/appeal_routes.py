@@ -29,7 +29,7 @@ from stream.ops.clock import now_s
 
 router = APIRouter(prefix="/v1", tags=["redress"])
 
-QUEUE_MAX: Final = 200
+QUEUE_MAX: Final = 200  # appeals of one answer
 _DecisionId = Annotated[
     str, Path(description="As in the Reason header of the blocked call.", max_length=32)
 ]
@@ -232,7 +232,7 @@ def _line(text: str, what: str, most: int) -> str:
 async def queue(
     request: Request,
     parts: PartsHere,
-    state: Annotated[AppealState, Query(description="Where they stand.")] = AppealState.RECEIVED,
+    state: Annotated[AppealState, Query(description="Their state.")] = AppealState.RECEIVED,
     limit: Annotated[int, Query(ge=1, le=QUEUE_MAX)] = 50,
 ) -> Response:
     """Those in one state. A browser is asked for a token as the password, and gets a page."""
@@ -243,7 +243,7 @@ async def queue(
     return JSONResponse(appeals)
 
 
-@router.get("/appeals/{appeal_id}", summary="How an appeal stands", responses=_ANSWERED)
+@router.get("/appeals/{appeal_id}", summary="The state of an appeal", responses=_ANSWERED)
 async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> Response:
     """For who made it, by its id. No token."""
     _pace(request, parts)
@@ -256,7 +256,7 @@ async def standing(request: Request, parts: PartsHere, appeal_id: _AppealId) -> 
 @router.post(
     "/appeals/{appeal_id}/{answer}",
     summary="Answer an appeal",
-    responses={**_ANSWERED, 409: {"description": "It cannot go there from where it stands."}},
+    responses={**_ANSWERED, 409: {"description": "Its state does not allow the step."}},
     openapi_extra=_body(
         {"comment": {"type": "string", "minLength": 1, "maxLength": COMMENT_CHARS_MAX}},
         "comment",

@@ -63,7 +63,7 @@ class AppealService:
     preloaded: PreloadedDecisions | None = None
 
     async def find(self, decision_id: str) -> Decision | None:
-        """Return the decision with that id, or the one behind the id of a preloaded key."""
+        """Return the decision with that id, or the decision of the preloaded key with that id."""
         found = await self.decisions.find(decision_id)
         if found is None and self.preloaded is not None:
             found = await self.preloaded.find(decision_id)

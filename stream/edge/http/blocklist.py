@@ -1,7 +1,7 @@
 """The numbers that would be blocked now, for proxies that hold the table: whole, or changes.
 
 The engine's policy decides each number, in portions that let lookups through. The whole list is
-never in memory. A cursor stands for a moment of this process's lists. Changes since then are
+never in memory. A cursor means a moment of this process's lists. Changes since then are
 remembered up to a limit. The answer is the whole list, and says so, beyond the limit, after a
 change of prefixes or policy, and for the cursor of another process.
 """

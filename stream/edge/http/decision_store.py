@@ -40,7 +40,7 @@ ASKED_MAX: Final = 10_000
 """Decisions of lookups that wait to be written; beyond, the newest are dropped."""
 _WRITE_S: Final = 0.5
 """Interval of the writes of lookups' decisions: one round trip for all of them."""
-_ID_MAX: Final = 32
+_ID_MAX: Final = 32  # ids have 13 characters; a much longer text is not looked up
 
 
 class DecisionStoreMetrics(Protocol):
@@ -161,7 +161,7 @@ class DecisionStore:
             return None
 
     def asked(self, answers: Iterable[bytes]) -> None:
-        """Queue decisions of lookups: written soon, if the list store answers; nobody waits."""
+        """Queue decisions of lookups: written soon, if the list store answers; never waits."""
         room = ASKED_MAX - len(self._asked)
         for answer in answers:
             if _ALLOWS not in answer and room > 0:
@@ -189,7 +189,7 @@ class DecisionStore:
 
 @dataclass(slots=True)
 class PreloadedDecisions:
-    """Decisions behind the ids of preloaded keys, which no call led to.
+    """Decisions for the ids of preloaded keys, which no call led to.
 
     `policy` gives the lists of the moment. Raises ListStoreDown.
     """

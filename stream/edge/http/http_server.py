@@ -145,13 +145,13 @@ class Connection(HttpToolsProtocol):
                 self._around_too_large()
 
     def on_message_begin(self) -> None:
-        """Begin a request, perhaps behind another in the same bytes."""
+        """Begin a request, perhaps after another in the same bytes."""
         super().on_message_begin()
         self._in_head = self._begun = True
         self._chunks = self._around_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a field of the head; drop one behind a body (a trailer).
+        """Take a field of the head; drop one after a body (a trailer).
 
         The parser reports both alike. A trailer that acts as a header (`Authorization`) would have
         passed every proxy that checks headers (RFC 9110, 6.5.1), and costs memory that no limit
@@ -230,7 +230,7 @@ class Connection(HttpToolsProtocol):
     def _without_upgrade(self, rest: bytes) -> None:
         """Parse the request again without its `Upgrade` (RFC 9110, 7.8).
 
-        The parser stops at the end of such a head, and takes the body behind it for a new request:
+        The parser stops at the end of such a head, and takes the body after it for a new request:
         request smuggling. Java's own client asks for h2c with every request, so a refusal would
         lock its users out.
         """
@@ -315,7 +315,7 @@ class Handshakes:
     """The TLS handshakes that are under way, bounded in time and, with open connections, in number.
 
     asyncio's own server begins one for each connection that it accepts, gives each a minute, and
-    tells nobody: peers that say nothing would take all files that this process may open.
+    reports none: silent peers would take all files that this process may open.
     """
 
     def __init__(self, context: SSLContext, settings: ServeSettings, metrics: ServeMetrics) -> None:

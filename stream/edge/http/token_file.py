@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 """Interval of the looks: a revoked token ends within two of them."""
 _BYTES_MAX: Final = 16 * 1024 * 1024
-"""Of a file of tokens: 100,000 clients. Beyond, somebody named another file."""
+"""Of a file of tokens: 100,000 clients. A larger file is not one of tokens."""
 _Stamp = tuple[int, int, int, int]
 
 
@@ -37,7 +37,7 @@ class TokenFile:
     _read: _Stamp | None = field(init=False, default=None)
 
     async def run(self, told: Callable[[], None] | None = None) -> None:
-        """Look again and again, until cancelled. SIGHUP calls `told`; None: reads it at once."""
+        """Poll the file until cancelled. SIGHUP calls `told`; None: it reads the file at once."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, told or self.read)
         while True:
             self.look()

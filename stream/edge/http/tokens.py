@@ -1,6 +1,6 @@
 """Bearer tokens of HTTP clients, of which only the hashes are kept.
 
-A token is 256 random bits, so a plain SHA-256 of it is as good as a slow hash: nobody can guess it.
+A token is 256 random bits, so a plain SHA-256 of it is as good as a slow hash.
 A reader of the file of hashes cannot act as any of its clients.
 """
 
@@ -19,7 +19,7 @@ from stream.core.model.moments import read_rfc3339, rfc3339
 PREFIX: Final = "rf_"
 """So that scanners for leaked secrets recognise one."""
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
-TOKEN_CHARACTERS_MAX: Final = 512
+TOKEN_CHARACTERS_MAX: Final = 512  # ours have 46; longer texts are not hashed
 EXPIRES: Final = "expires="
 REVOKED: Final = "# revoked"
 

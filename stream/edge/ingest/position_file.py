@@ -7,7 +7,6 @@ holds it; a second one is refused.
 import os
 import sqlite3
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from stream.core.model.errors import Fault, FormatNewer
@@ -57,12 +56,7 @@ class PositionFile:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._base.close()
 
     def _open(self) -> None:
@@ -114,7 +108,7 @@ class PositionFile:
         return dict(self._base.execute("SELECT name, inode FROM done"))
 
     def keep(self, batch: LineBatch) -> None:
-        """Save the position behind `batch`, which Kafka has. Raises PositionFileUnusable."""
+        """Save the position after `batch`, which Kafka has. Raises PositionFileUnusable."""
         try:
             self._base.execute("BEGIN IMMEDIATE")
             if (place := batch.place) is not None:

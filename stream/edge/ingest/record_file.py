@@ -81,7 +81,7 @@ class RecordFile:
 
     @property
     def place(self) -> FilePosition:
-        """The position behind the last whole record."""
+        """The position after the last whole record."""
         about = os.fstat(self.handle)
         return FilePosition(
             device=about.st_dev,
@@ -128,7 +128,7 @@ def _is_copy(path: Path, handle: int) -> bool:
 
 
 def end_of_records(path: Path, framing: Framing) -> tuple[int, int]:
-    """Return the offset behind the last whole record, and the number of the line there."""
+    """Return the offset after the last whole record, and the number of the line there."""
     splitter = RecordSplitter(0, 1, 0, framing)
     with os.fdopen(open_plain(path, links=True), "rb") as file:
         while piece := file.read(PIECE):
@@ -191,14 +191,14 @@ def _between(
 
 
 def _siblings(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """The other files in the folder."""
+    """Yield the other files in the folder."""
     for entry in sorted(os.scandir(path.parent), key=lambda entry: entry.name):
         if entry.name != path.name and not entry.name.endswith(_PASSED_OVER):
             yield from _named(Path(entry.path))
 
 
 def _named(path: Path, *, links: bool = False) -> Iterator[tuple[Path, os.stat_result]]:
-    """The file of that name, if there is one."""
+    """Yield the file of that name, if there is one."""
     try:
         about = path.stat(follow_symlinks=links)
     except OSError:

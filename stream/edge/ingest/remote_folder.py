@@ -194,7 +194,7 @@ class RemoteFolder:
             raise fault
 
     def _lines(self, file: RemoteFile) -> Iterator[list[FileLine]]:
-        """Yield the lines of a file as they come, and move the position behind them."""
+        """Yield the lines of a file as they come, and move the position after them."""
         mark, place = mark_of(file), self._place
         if place is None or place.inode != mark:
             self._observe(FileEvent.BEGUN)
@@ -219,7 +219,7 @@ class RemoteFolder:
                 yield [last]
 
     def _bytes_of(self, file: RemoteFile, place: FilePosition, unpack: ByMark) -> Generator[bytes]:
-        """Yield the unpacked bytes of a file behind its position. Raises FeedDown, _Damaged."""
+        """Yield the unpacked bytes of a file from its position on. Raises FeedDown, _Damaged."""
         if place.at and place.device != _PACKED:
             yield from self._files.pieces(file, place.at)
             return

@@ -76,7 +76,7 @@ class Tail:
         return left if self._is_live(self._file) else left + _size(self._path)
 
     def next(self) -> LineBatch | None:
-        """Return the next records and the position behind them; None: there is no more now."""
+        """Return the next records and the position after them; None: there is no more now."""
         never = False
         while True:
             if self._file is None:

@@ -101,7 +101,7 @@ class SinkLoop:
     async def _delivered(self, raw: RawBatch) -> bool:
         """Return whether the batch was delivered, and not broken off."""
         # No TaskGroup: after a rebalance nobody waits for the batch. Polled, since the
-        # source tells of a rebalance by a flag.
+        # source announces a rebalance by a flag.
         task = asyncio.ensure_future(self._deliver(raw))
         stop_at_s = float("inf")
         try:
@@ -132,7 +132,7 @@ class SinkLoop:
 IDLE_TURNS = 5
 """After so many empty waits at a broker that answers, the end is reached. Offsets have holes
 (transaction markers), so a position may never equal the end."""
-_SILENT_S = 1.0
+_SILENT_S = 1.0  # seconds since the last answer: a broker that is there answers sooner
 
 
 class TimedSource(Protocol):

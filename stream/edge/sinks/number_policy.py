@@ -216,7 +216,7 @@ def list_changes(before: Blocklists, after: Blocklists) -> ListChanges:
 
 
 def _of_allowlists(before: Blocklists, after: Blocklists) -> tuple[frozenset[str], frozenset[str]]:
-    """The numbers and the prefixes whose allow entry came, changed or went."""
+    """Return the numbers and the prefixes whose allow entry came, changed or went."""
     if before.allow is after.allow:
         return frozenset(), frozenset()
     old = {entry.text: entry for entry in before.allow.entries()}
@@ -229,7 +229,7 @@ def _of_allowlists(before: Blocklists, after: Blocklists) -> tuple[frozenset[str
 
 
 def _changed(old: LiveList, new: LiveList) -> Iterable[str | None]:
-    """The text of each changed number or prefix; None where only its fingerprint is known."""
+    """Return the text of each changed number or prefix; None: only its fingerprint is known."""
     known = old.overlay.entries
     for fingerprint, entries in new.overlay.entries.items():
         before = known.get(fingerprint)

@@ -16,17 +16,17 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
-KEY_BYTES: Final = 16
+KEY_BYTES: Final = 16  # of AES-128
 _ROUNDS: Final = 10
 """Luby and Rackoff need four; the others are margin."""
 _SIGNS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32, as in other ids."""
-_LENGTH: Final = 13
+_LENGTH: Final = 13  # 13 characters of 5 bits hold 64 bits
 _LETTERS: Final = np.frombuffer(_SIGNS.encode(), np.uint8)
 _SHIFTS: Final = np.arange(60, -1, -5, dtype=np.uint64)
 _NUMBERS: Final = 10**15
 """E.164 has 15 digits at most: 50 bits, so bit 50 can mark a prefix."""
-_PREFIX: Final = 1 << 50
+_PREFIX: Final = 1 << 50  # above 10^15: no number of 15 digits has this bit
 _HALF: Final = np.uint64(32)
 _LOW: Final = np.uint64(0xFFFFFFFF)
 

@@ -1,7 +1,7 @@
 """The Redis that SIP proxies ask: the only place that writes its `bl:` keys.
 
 No method repeats anything by itself. Each raises ProxiesDown, after which the sink reads all keys
-again: nobody knows what a command has done that was cut off.
+again: what a command did that was cut off is unknown.
 """
 
 import logging
@@ -27,7 +27,7 @@ from stream.lists.store.settings import ListStoreSettings
 log = logging.getLogger(__name__)
 
 WRITE_KEYS = 500
-"""Keys of one script: about 2 ms in which Redis answers nobody else, proxies among them."""
+"""Keys of one script: about 2 ms in which Redis answers no other client, proxies among them."""
 _NAME = 32
 """Signs of each of the two names of data: the value has 64 bytes, as all others at most."""
 _LOAD_KEYS = 500
@@ -57,7 +57,7 @@ class ProxyRedisState:
         """Return whether the keys were complete, and Redis did not restart or fail over since."""
         meta, read = self.meta, self.read.values()
         whole = bool(meta.get("build")) and meta.get("format") == proxy_keys.FORMAT
-        # Before there was `bl:read`, only the run told.
+        # An older sink wrote no `bl:read`: only the run shows it.
         return whole and meta.get("redis") == self.run and (not read or self.data in read)
 
     @property

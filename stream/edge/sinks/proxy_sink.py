@@ -82,7 +82,7 @@ class RedisSink:
         self._believed: dict[str, NumberBlock] = {}
         """Blocks by newer lists than ours, until ours catch up."""
         # Held from a read of the lists until its write. Without it a write by old lists could
-        # land behind one by new lists, and block a number that was taken off.
+        # come after one by new lists, and block a number that was removed.
         self._lock = asyncio.Lock()
         self._up = asyncio.Event()
         self._seen: NumberPolicy | None = None
@@ -147,7 +147,7 @@ class RedisSink:
         self._run, self._build = standing.run, standing.meta.get("build", "")
         read = standing.partitions
         if self._data not in ("", standing.data):
-            # What we delivered meanwhile may have gone to a primary that was not one any more.
+            # What we delivered meanwhile may have gone to a primary that was already demoted.
             await self._proxies.forget_read(self.replay.ours)
             read -= self.replay.ours
         self._data, self._marked = standing.data, read
@@ -379,7 +379,7 @@ class RedisSink:
         self._count(0, len(texts))
 
     async def _write(self, writes: Writes) -> None:
-        # Deletions first: who may call again must not wait for new blocks.
+        # Deletions first: a number that may call again must not wait for new blocks.
         await self._proxies.drop(writes.drops)
         await self._proxies.put(writes.puts)
         writes.entered(self._index)

@@ -91,11 +91,11 @@ class WebhooksSection:
     endpoints: dict[Annotated[str, Checked(checks.feed_name)], EndpointSection]
 
     def topics(self) -> tuple[str, ...]:
-        """The topics that webhooks need besides."""
+        """Return the topics that webhooks need besides."""
         return (self.undelivered_topic,) if self.endpoints else ()
 
     def secrets(self, environ: Mapping[str, str]) -> dict[str, tuple[SigningSecret, ...]]:
-        """Each endpoint's secrets, the newest first. Raises ConfigInvalid with all errors."""
+        """Return each endpoint's secrets, newest first. Raises ConfigInvalid with all errors."""
         errors: list[str] = []
         found = {}
         for name, section in self.endpoints.items():

@@ -11,7 +11,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaProducer
@@ -35,7 +34,7 @@ log = logging.getLogger(__name__)
 TRIES_MAX = 8
 """Of an event that fails while others of its endpoint are taken: about a minute."""
 REFUSALS_MAX = 3
-"""A receiver that refuses an event refuses it again; more tries would delay those behind it."""
+"""A receiver that refuses an event refuses it again; more tries would delay the next ones."""
 _REFUSALS = (DeliveryResult.REFUSED, DeliveryResult.REDIRECTED)
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.5, 300.0
 
@@ -169,12 +168,7 @@ class UndeliveredTopic:
             raise SinkDown(f"Kafka at {self._kafka.bootstrap_servers}: {error!r}") from error
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._producer.stop()
 
     async def keep(self, one: Undelivered) -> None:

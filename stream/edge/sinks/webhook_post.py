@@ -1,6 +1,6 @@
 """One try to deliver one event to one endpoint, and its result.
 
-Redirects are not followed: they would send signed decisions to an address that nobody configured.
+Redirects are not followed: they would send signed decisions to an address that was not configured.
 No message and no log holds more of an address than its host: many people put a key into the path.
 """
 

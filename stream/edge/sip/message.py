@@ -48,7 +48,7 @@ _BREAKS: Final = re.compile(r"[\r\n]+")
 class SipRequest:
     """A request as it came. `fields` are the values by long field name, in small letters.
 
-    `strict`: the first line is as in RFC 3261, 25.1. `body_bytes` counts the bytes behind the blank
+    `strict`: the first line is as in RFC 3261, 25.1. `body_bytes` counts the bytes after the blank
     line; None: there is no such line.
     """
 

@@ -46,7 +46,7 @@ class Callers:
 
 
 class SignedParts(NamedTuple):
-    """Results of STIR/SHAKEN in an INVITE; `verstat` None: nobody asks for them.
+    """Results of STIR/SHAKEN in an INVITE; `verstat` None: no rule needs them.
 
     `passports` are its Identity fields, not verified yet.
     """
@@ -96,7 +96,7 @@ class QuestionReader:
         """Return what an INVITE says of its signature.
 
         Anybody can write a result, so it is believed from a network that vouches alone. A failed
-        one counts from all: nobody gains by adding it.
+        one counts from all: adding it brings no advantage.
         """
         values = [value for name in (*self.fields, FROM) for value in request.fields.get(name, ())]
         said = [text for value in values[:CALLERS_MAX] if (text := verstat_of_uri(value))]

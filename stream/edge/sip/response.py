@@ -19,7 +19,7 @@ final."""
 _ANSWERED: Final = frozenset({"INVITE", "OPTIONS"})
 _ONCE: Final = ("to", "from", "call-id", "cseq")
 _CSEQ: Final = re.compile(r"(\d{1,20})\s+(\S+)", re.ASCII)
-_CSEQ_MAX: Final = 2**31
+_CSEQ_MAX: Final = 2**31  # RFC 3261, 8.1.1.5
 _SCHEMES: Final = ("sip", "sips", "tel")
 _EMERGENCY: Final = "urn:service:sos"
 VIAS_MAX: Final = 70
@@ -147,7 +147,7 @@ def answer(
     """Return the answer to a request from `source`, of `size_max` bytes at most.
 
     It goes to the address that the request came from, never to another that it names (`maddr`,
-    `received`): nobody can have answers sent to a third party. `vias` None: Via is malformed.
+    `received`): a sender cannot direct answers to a third party. `vias` None: Via is malformed.
     """
     first = vias[0] if vias else None
     if vias is not None:

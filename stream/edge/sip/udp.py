@@ -19,20 +19,20 @@ questions, 1 ms if they are a flood: one of 100,000 a second leaves room for the
 PACE_S: Final = 0.001
 """A batch itself costs about as much as ten messages. With this wait a core answers several times
 as many, and a message waits at most for it and one batch."""
-DATAGRAM_BYTES: Final = 65_535
+DATAGRAM_BYTES: Final = 65_535  # the largest that UDP can carry
 RECEIVE_BYTES: Final = 4 * 1024 * 1024
 """The kernel's buffer for waiting datagrams: 2,000 calls a second for a second. The kernel may
 grant less (net.core.rmem_max)."""
 LATE_S: Final = 1.0
-"""Age of a waiting datagram from which nobody needs its answer: the switch has asked again twice
-(RFC 3261, timer A), or let the call go on. Answering it makes the ones behind it late too."""
+"""Age of a waiting datagram from which its answer is useless: the switch has asked again twice
+(RFC 3261, timer A), or let the call go on. Answering it makes the next ones late too."""
 FRESH_S: Final = 0.1
 """Age down to which waiting datagrams are left out then, or until none waits: else each would be
 answered just before it is late, as long as more come than are answered."""
 STAMP_OPTION: Final = 35
 """SO_TIMESTAMPNS of Linux, which Python does not name: the kernel's time of each datagram."""
 _STAMP: Final = struct.Struct("=qq")
-_ANCILLARY_BYTES: Final = 64
+_ANCILLARY_BYTES: Final = 64  # room for one control message: the kernel's time stamp
 MEMORY_OPTION: Final = 55
 """SO_MEMINFO of Linux, which Python does not name: nine counts of 32 bits about a socket."""
 _MEMORY: Final = struct.Struct("=9I")
@@ -112,7 +112,7 @@ class UdpServer:
                 self._lost = lost
 
     def _waiting(self) -> Iterator[tuple[bytes, Address]]:
-        """Yield the waiting datagrams, a bounded number, without those that nobody needs now."""
+        """Yield the waiting datagrams, a bounded number, without those that are too old."""
         now_s = self._clock()
         for _ in range(TOGETHER_MAX):
             try:
@@ -120,7 +120,7 @@ class UdpServer:
                     DATAGRAM_BYTES, _ANCILLARY_BYTES
                 )
             except BlockingIOError:
-                self._is_late = False  # none waits: the next one is behind nobody
+                self._is_late = False  # none waits: the next one is answered at once
                 return
             except OSError:  # ICMP about an earlier answer; the next read has a datagram
                 continue

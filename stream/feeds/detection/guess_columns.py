@@ -34,7 +34,7 @@ _TRUNK = re.compile(r"\(?0[1-9]")
 _WORDS_MAX = 40
 """Longer texts are remarks, not categories."""
 EXAMPLES = 3
-_MANY: Final = 10
+_MANY: Final = 10  # fewer numbers prove nothing about their variety
 _HALF: Final = 0.5
 _MOST: Final = 0.6
 _NEARLY_ALL: Final = 0.9
@@ -269,7 +269,7 @@ def _is_close(one: ColumnCandidate, best: ColumnCandidate, assigned: Assigned) -
     if one.says in {Says.UNSURE, Says.GENERIC, Says.NUMBER}:
         return True
     if best.is_marked and not one.is_marked:
-        return False  # bare digits under a name that says nothing
+        return False  # bare digits under a name without a meaning
     return assigned(one.texts) >= _HALF
 
 

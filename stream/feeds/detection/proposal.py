@@ -74,7 +74,7 @@ class ColumnSeen:
     """One column of a file: `place` is what `[columns]` and `--number` take for it.
 
     `field` is its meaning, "" where none was found. `why_not` says why it is not the number, ""
-    where nothing speaks against it.
+    if nothing contradicts it.
     """
 
     place: str | int
@@ -164,7 +164,7 @@ class FeedProposal:
     def _format_line(self) -> str:
         """Return the line of the format; empty if the question has no other place in the file."""
         asked = self.question
-        # Without a line of its own that nobody may leave open, the format is left open.
+        # Without a line that must be completed, the file would be used with an unsure format.
         option = "" if asked is None else asked.option
         has_line = option == "--region" or (asked is not None and asked.is_of_dates)
         if asked is None or has_line or (option == "--number" and self._names_columns):

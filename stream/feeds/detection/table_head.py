@@ -125,7 +125,7 @@ def _titles_and_head(table: Sequence[Sequence[str]]) -> tuple[int, list[Sequence
         known = words_known(record)
         if known >= least and 2 * known >= _filled(record) and not _has_digits(record, 7):
             return at, _head_from(table, at)
-    # No known words: a header is what stands above digits, and has none.
+    # No known words: a header is the line above digits, and has none.
     first = next(
         (
             at

@@ -109,7 +109,7 @@ _STAYS: Final = re.compile(
 def with_life(path: Path, one: FeedProposal) -> FeedProposal:
     """Return a proposal whose entries stay if the file is a numbering plan's, or a DNO list.
 
-    The words stand in the file's name, in its header or in its first texts.
+    The words are in the file's name, in its header or in its first texts.
     """
     columns = one.options.columns
     if "expires_at" in columns or not one.table:

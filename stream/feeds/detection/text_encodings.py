@@ -28,7 +28,7 @@ _DECLARED = re.compile(rb"<\?xml[^>]{0,100}?encoding\s?=\s?[\"']([A-Za-z0-9._-]{
 _LINES: Final = 10
 _TEXT_SHARE: Final = 0.95
 _RUN_SHARE: Final = 0.8
-"""Thai letters stand beside each other; accents of French stand alone between ASCII letters."""
+"""Thai letters follow each other; accented letters of French are single between ASCII letters."""
 _DAMAGE_SHARE: Final = 0.2
 """UTF-8 with fewer wrong characters than this is damaged UTF-8, and no other encoding."""
 

@@ -62,7 +62,7 @@ class FeedFetcher:
             await self.end()
             raise failed.of(f"fetching {self._source}") from failed
         except asyncio.CancelledError:
-            # The process is amid a fetch that nobody waits for: only its end stops it.
+            # The process is amid a fetch whose result is not needed: only a kill stops it.
             await self.end()
             raise
         if isinstance(answer, FeedDown):

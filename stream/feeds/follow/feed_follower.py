@@ -130,7 +130,7 @@ class Follower:
             with self._versions.fetching() as mine:
                 self._place.metrics.state_foreign.set(self.setup.feed.name, 0)
                 if not mine:
-                    return BUSY_S  # somebody pulls it by hand just now
+                    return BUSY_S  # a person pulls it by hand now
                 _, again_s = await self._try(transport)
         except Fault as fault:
             return await self._failed(fault)
@@ -275,7 +275,7 @@ class Follower:
                 record = await self._work_now(arrival)
         if record.decided_at_s >= arrival.at_s or record.verdict == GateVerdict.SAME:
             self._count(record)  # else it was counted when it was decided
-        # A version that a person refused needs nobody's attention.
+        # A version that a person refused needs no attention.
         refused = record.verdict == GateVerdict.REFUSED and not record.by
         self._place.metrics.refused.set(self.setup.feed.name, refused)
         return record

@@ -206,7 +206,7 @@ def _main(
     # libraries that are never touched, so the shipped limit is generous.
     resource.setrlimit(resource.RLIMIT_AS, (limits.memory_max, limits.memory_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold whole numbers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for who asks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the parent
     os.nice(NICE)
     # A thread, since the work may hold the main one for minutes after our parent was killed.
     threading.Thread(target=_end_with, args=(life,), daemon=True).start()

@@ -16,8 +16,8 @@ from stream.feeds.formats.rows import LINE_CHARS_MAX, Lines
 
 _LINE_BYTES_MAX = 4 * LINE_CHARS_MAX
 """A character has at most four bytes."""
-_BUCKETS_BITS = 16
-_WIDTHS = (8, 16, 32, 64)
+_BUCKETS_BITS = 16  # 65,536 buckets of 8 bytes
+_WIDTHS = (8, 16, 32, 64)  # texts in fixed widths are compared as whole words
 _ODD = tuple(np.uint64(0x9E3779B97F4A7C15 * (2 * i + 1) & 2**64 - 1) for i in range(8))
 """Multipliers of a hash that only has to spread: texts of one hash are compared."""
 
@@ -53,7 +53,7 @@ class ByteColumn(Sequence[str]):
         """Return distinct texts (a few perhaps twice), and the place of each row's text in them.
 
         Each row is compared with another one of the same hash, up to three times. A row that
-        matches none stands for itself.
+        matches none is its own value.
         """
         size = int(self.texts.sizes.max(initial=0))
         width = next((width for width in _WIDTHS if width >= size), 0)

@@ -1,7 +1,7 @@
 """The complaints that the US Federal Trade Commission publishes each working day, as CSV.
 
 Layout: github.com/haumacher/phoneblock, docs/plans/2026-03-08-ftc-dnc-import-design.md. Numbers are
-bare: ten digits of the US. Each row is one person's complaint, which nobody verified, and callers
+bare: ten digits of the US. Each row is one person's complaint, which was not verified, and callers
 forge numbers: give the feed a low `confidence`. `Created_Date` has no zone and is read as UTC. It
 is Washington's, so reports seem up to five hours older than they are, never newer.
 """

@@ -21,7 +21,7 @@ from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
 
 ELEMENT_BYTES_MAX = 1 << 20
 """The largest element. Its objects take at most some thirty times as much."""
-_DEPTH_MAX = 32
+_DEPTH_MAX = 32  # lists lie within a few objects; deeper input is an attack
 MEMBERS: Final = "*"
 """The end of a path whose elements are an object's members."""
 KEY: Final = "@key"

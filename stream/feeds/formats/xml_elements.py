@@ -14,14 +14,14 @@ from xml.parsers import expat
 from stream.feeds.formats.element_rows import ITSELF, ElementRows, Places
 from stream.feeds.formats.rows import InputUnreadable, Rows, Wrong
 
-DEPTH_MAX: Final = 64
+DEPTH_MAX: Final = 64  # as for JSON: deeper input is an attack
 TOKEN_BYTES_MAX: Final = 1 << 20
 """Bytes without the end of a tag or text. expat reads an unfinished one again with each piece."""
-FIELDS_MAX: Final = 200
+FIELDS_MAX: Final = 200  # memory is bounded however many names a file has
 CHARS_MAX: Final = 65_536
 """Characters kept of one element; more are a rejected row."""
 _STEP: Final = 1 << 16
-_KEPT: Final = 2_000
+_KEPT: Final = 2_000  # characters of a row that a report shows
 
 
 class _Elements:

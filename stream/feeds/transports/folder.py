@@ -33,7 +33,7 @@ _PASSING = (FeedFault.UNSTABLE, FeedFault.MISSING, FeedFault.UNAUTHORISED, FeedF
 class DropFolderSettings:
     """`path` of the folder, `pattern` of the names that count.
 
-    A file is finished if nobody wrote to it for `settle_s`, or if it was renamed from an unfinished
+    A file is finished if it was not written to for `settle_s`, or was renamed from an unfinished
     name. With `companion` a file with this ending must lie beside it too. A `.sha256` beside it is
     always checked.
     """
@@ -172,7 +172,7 @@ class FolderTransport:
         try:
             text = folder.read(beside, _CHECKSUM_BYTES_MAX).decode("utf-8", "replace")
         except NotPlain as error:
-            # CHECKSUM is no passing fault: the file moves away, and nobody waits for another look.
+            # CHECKSUM is no passing fault: the file moves away, and a later look finds nothing.
             raise FeedDown(FeedFault.CHECKSUM, f"{origin} {error.strerror}") from error
         except OSError as error:
             raise unreadable(self._folder / beside, error) from error

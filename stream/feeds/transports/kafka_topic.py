@@ -1,7 +1,7 @@
 """A Kafka topic, compacted: the last record of a key is what its feed says of that number.
 
 The topic is read from the position that the last accepted version remembered. It is read from its
-beginning where nobody can know what came since: offsets that are gone or not yet there (the topic
+beginning if the records since are unknown: offsets that are gone or not yet there (the topic
 was made again), another record at the position, other partitions, or tombstones that are gone by
 now. The position is not a group's: committed offsets would move before a version is accepted.
 """
@@ -245,7 +245,7 @@ class KafkaTransport:
             ):
                 raise _AnotherTopic
             begin = begins[partition]
-            # From the last known record, not behind it: it shows whether the topic is the same.
+            # From the last known record, not after it: it shows whether the topic is the same.
             start = begin if stop is None or stop.last < begin else stop.last
             spans[partition] = (start, ends[partition])
         bytes_max = self._settings.bytes_max

@@ -47,7 +47,7 @@ class OwnThread(Generic[T]):
             except (FeedDown, WorkStopped, OSError) as error:
                 done.set_exception(error)
             finally:
-                if not done.done():  # the thread's own report of the bug stands in the log
+                if not done.done():  # the log has the thread's own report of the bug
                     done.set_exception(AssertionError(f"a bug ended the thread of {self._origin}"))
 
         self._thread = threading.Thread(target=run, name=f"feed {self._origin}", daemon=True)

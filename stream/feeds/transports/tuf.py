@@ -46,7 +46,7 @@ BYTES_MAX: Final = 2 << 30
 class TufSettings:
     """`url` of the repository, or `path` of its copy on a disk; `root` is its trusted root.json.
 
-    `targets` is the list as its owner calls it, e.g. `KH/scam`. `deadline_s` bounds one fetch; a
+    `targets` is the list as its owner calls it, such as `KH/scam`. `deadline_s` bounds one fetch; a
     download that breaks off goes on at the next one.
     """
 

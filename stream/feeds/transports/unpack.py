@@ -28,7 +28,7 @@ _GZIP = b"\x1f\x8b\x08"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _XZ = b"\xfd7zXZ\0"
 _BZIP2, _BZIP2_BLOCK = b"BZh", b"1AY&SY"
-_MARK_BYTES = 10
+_MARK_BYTES = 10  # bytes that tell a packed file from a plain one
 
 
 class MemberDecoder(Protocol):

@@ -154,7 +154,7 @@ class Repository:
         """Return a target as `find` does. Raises FeedDown(MISSING) too."""
         target = self.find(name)
         if target is None:
-            text = f"{self._client.place}: nobody who may speak for {name} has signed it"
+            text = f"{self._client.place}: it is not signed by anybody who may sign {name}"
             raise refused(FeedFault.MISSING, text)
         return target
 

@@ -19,31 +19,31 @@ from stream.core.model.errors import FeedDown, FeedFault
 ADVICE: Final[Mapping[FeedFault, str]] = {
     FeedFault.ROLLBACK: "An older version than one seen before is served: an old copy or an attack;"
     " ask the owner which version is newest. The last good list stays.",
-    FeedFault.EXPIRED: "What is served is no longer vouched for: the owner has stopped re-signing,"
-    " or somebody holds new versions back; ask the owner. The last good list stays.",
+    FeedFault.EXPIRED: "The signature of what is served has expired: the owner stopped re-signing,"
+    " or an attacker holds new versions back; ask the owner. The last good list stays.",
     FeedFault.MIXED: "Files of different versions are served together: a copy that is not finished,"
-    " or an attack; it heals by itself if it was the first, else ask the owner.",
+    " or an attack. If it was the first it ends by itself, else ask the owner.",
     FeedFault.WRONG_SIGNATURE: "A signature does not fit what was signed: it was altered after"
     " signing; do not use it and tell the owner.",
     FeedFault.THRESHOLD: "Fewer keys have signed than this role needs: the owner has to sign with"
     " more of its keys.",
-    FeedFault.UNKNOWN_KEY: "It is signed by keys that have no say here, or no longer: a removed or"
+    FeedFault.UNKNOWN_KEY: "It is signed by keys that do not count here, or no longer: a removed or"
     " a stolen key; tell the owner.",
     FeedFault.BAD_NAME: "A name could lead out of its folder: it is not used; tell the owner.",
-    FeedFault.NOT_THEIRS: "It concerns a list that is not its signer's to speak for: it is not"
+    FeedFault.NOT_THEIRS: "It concerns a list that its signer may not sign: it is not"
     " used; tell the owner of the repository.",
     FeedFault.CLOCK: "Two clocks are far apart, so expiry cannot be judged: set the clock of this"
     " machine by NTP, and if it is right, tell the owner to look at theirs.",
-    FeedFault.MALFORMED: "It is no metadata of TUF: a wrong address, an error page, or a damaged"
-    " file; look at what that address answers.",
+    FeedFault.MALFORMED: "It is no TUF metadata: a wrong address, an error page, or a damaged"
+    " file; check what that address answers.",
     FeedFault.DISK: "This machine cannot keep what it fetched: free some space, or look at the"
     " folder's rights. The last good list stays.",
-    FeedFault.TOO_LARGE: "More is sent than such a file may have: a wrong address or an attack;"
+    FeedFault.TOO_LARGE: "The file is larger than such a file may be: a wrong address or an attack;"
     " tell the owner.",
-    FeedFault.TOO_SLOW: "It comes too slowly to be of use: a bad line, or somebody who stalls it;"
+    FeedFault.TOO_SLOW: "It comes too slowly to be of use: a bad line, or an attacker stalls it;"
     " it is tried again.",
-    FeedFault.WRONG_LENGTH: "The file has not the length that was signed: it was cut, or goes on"
-    " after its end; it is tried again, and if it stays so, tell the owner.",
+    FeedFault.WRONG_LENGTH: "The file does not have the length that was signed: it was cut, or goes"
+    " on after its end; it is tried again, and if it stays so, tell the owner.",
     FeedFault.CHECKSUM: "The file is not the one that was signed: it was altered or damaged; it is"
     " not used; tell the owner.",
     FeedFault.MISSING: "It is not there: look at the address, or the owner has not published it"
@@ -60,8 +60,8 @@ ADVICE: Final[Mapping[FeedFault, str]] = {
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}(/[A-Za-z0-9][A-Za-z0-9_.~-]{0,149}){0,7}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-# python-tuf has one exception for several attacks, told apart by its text. A new wording turns one
-# reason into another, never a refusal into an acceptance.
+# python-tuf has one exception for several attacks; its text distinguishes them. A new wording turns
+# one reason into another, never a refusal into an acceptance.
 _ROLLED_BACK = re.compile(r"must be >=|^Expected \S+\.json version|is missing info for")
 
 

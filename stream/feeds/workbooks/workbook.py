@@ -26,7 +26,7 @@ TEXT_BYTES_MAX: Final = 1 << 30
 """Bytes of a sheet's text. One long text that a million cells share unpacks to far more."""
 SHEETS_MAX: Final = 1_000
 _PIECE: Final = 1 << 20
-_WHY_CHARS: Final = 300
+_WHY_CHARS: Final = 300  # characters of the reader's own words that an error shows
 _ALL: Final = -1
 HEAD_ROWS: Final = 1_000
 """Rows that are kept of the last sheets, since several steps look at them: reading a sheet's first

@@ -58,7 +58,7 @@ async def lists_at(settings: EngineSettings, list_store: ListStore, e164: str, a
             not_known[name] = str(gone)
             continue
         overlay = Overlay(said)
-        scope = heads[name].scope  # of now: what a feed might list then is kept by nobody
+        scope = heads[name].scope  # of now: earlier scopes are not kept
         at_s = at_ms // 1000
         live = LiveList(name, keys[circle], empty[circle], overlay, generation, at_s, scope)
         lives.append(live)
@@ -130,7 +130,7 @@ async def _allow_at(list_store: ListStore, at_ms: int) -> tuple[Allowlist, bool]
     _, now = await list_store.allow_all()
     steps = await list_store.past.steps("")
     touched = set()
-    # Entries that some step speaks of are built from the steps alone, the others are as now.
+    # Entries that some step changed are built from the steps alone; the others are as now.
     for step in steps:
         entry = allow_of(step.payload) if step.op == Op.ALLOW else None
         touched.add(entry.text if entry else step.payload.decode(errors="replace"))

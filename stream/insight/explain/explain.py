@@ -45,7 +45,7 @@ async def explain_now(
     store_said: str,
     asked: WhyQuestion,
 ) -> dict[str, Any]:
-    """Return the chain by the lists of now; `store_said`: how those stand to the list store."""
+    """Return the chain by the lists of now; `store_said`: how those compare with the list store."""
     at_ms = now_ms()
     answer = answer_for(
         settings, agreements, blocklists, asked.number, asked.trunk, asked.callee, at_ms
@@ -59,7 +59,7 @@ async def explain_at(
 ) -> dict[str, Any]:
     """Return the chain as it was at the question's moment.
 
-    The lists are those of then, as far as they are kept, agreements count as they stood then, and
+    The lists are those of that time, if they are kept. Agreements count as they stood then, and
     `[policy]` is today's. Raises ListStoreDown.
     """
     assert asked.at_ms is not None, "there is a moment"

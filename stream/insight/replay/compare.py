@@ -45,7 +45,7 @@ class Side:
 class Ruled:
     """One side's verdicts on a batch: `actions` uint8 (`Action`) and `places` int64 by call.
 
-    A ruling on trial acts on nobody and counts as OBSERVE. `places` are those in `rulings`, -1
+    A ruling on trial blocks no call and counts as OBSERVE. `places` are those in `rulings`, -1
     where there is none. `on_trial` counts the calls that something on trial would have touched.
     """
 

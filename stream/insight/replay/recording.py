@@ -1,6 +1,6 @@
 """The recorded calls of a span of time, at full speed and beside production.
 
-Read in no group and by offsets that are fixed when it begins: nobody's position is touched, and
+Read in no group and by offsets that are fixed when it begins: no group's position is touched, and
 what is written meanwhile is not read. The records are fetched as the engine fetches them (by the
 fetcher, where it can be used), so a replay is no slower than the engine was.
 """

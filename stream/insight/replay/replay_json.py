@@ -24,7 +24,7 @@ TRUNK_CHARS_MAX: Final = 64
 class ReplayRun:
     """A run of a replay: the candidates, span and speed. Times are seconds since the epoch.
 
-    `seconds` it took to decide, `seconds_back` to look for calls back; None: nobody looked.
+    `seconds` it took to decide, `seconds_back` to look for calls back; None: it did not look.
     """
 
     topics: tuple[str, ...]

@@ -33,7 +33,7 @@ WITHOUT: Final = "none"
 
 @dataclass(slots=True)
 class SeenNumber:
-    """One number: how many of its calls changed, by which rule first; and what speaks for it."""
+    """One number: how many of its calls changed, by which rule first, and signs of innocence."""
 
     calls: int
     rule: str
@@ -55,7 +55,7 @@ class Tallied:
 
 @dataclass(slots=True)
 class Sums:
-    """The totals of a replay. An answered call of `long_s` or more speaks for its caller.
+    """The totals of a replay. An answered call of `long_s` or more is a sign of innocence.
 
     `before` and `after` count calls by `Action`; `on_trial` those that something on trial would
     have touched, on either side. `durations` is 0 where no newly blocked record told how long its
@@ -115,7 +115,7 @@ class Sums:
     def _estimate(
         self, batch: CallBatch, call: int, number: bytes, seen: SeenNumber, trunk: str | None
     ) -> None:
-        """Note what in this record speaks for the number, and whom it called."""
+        """Note this record's signs of innocence for the number, and whom it called."""
         if not seen.long:  # a record is decoded whole only where it can still say something
             whole = batch.call_of(call)
             if whole.stage is Stage.END and whole.duration_s is not None:
@@ -138,7 +138,7 @@ class Sums:
         return np.array(sorted(numbers), "S16")
 
     def called_back(self, batch: CallBatch, wanted: NDArray[np.bytes_]) -> None:
-        """Look for calls by which somebody whom one of `wanted` had called, called it."""
+        """Look for calls back: to one of `wanted`, by a number that it had called."""
         assert batch.callees is not None, "called numbers are read in this pass"
         called = batch.callees.e164
         if not len(wanted):

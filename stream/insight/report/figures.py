@@ -1,7 +1,7 @@
 """Figures of one list in one country, of one period: counted from its documents. Pure.
 
-What was not measured is None, never 0: no document of a day says nothing of that day, and a
-document with a null says nothing of that figure.
+What was not measured is None, never 0: a missing document is no figure of that day, and a
+null in a document is no figure.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ class PairingFigures:
 
     `expected` counts the days that have to be reported by now, `missing` are those that are not.
     `days` end with the last that was reported, or has to be. `targets_s` are the response targets
-    that the documents were held against.
+    that the documents were measured against.
     """
 
     figures: Figures
@@ -67,7 +67,7 @@ class PairingFigures:
 
 
 def expected_days(period: ReportPeriod, agreement: Agreement, today: date) -> list[date]:
-    """Days of the period on which the agreement was in force, that have to be told by now.
+    """Days of the period with the agreement in force, whose reports are due by now.
 
     A country has the next day to tell of a day. A day counts from the moment at which it begins.
     """
@@ -124,7 +124,7 @@ def counted(
 def late_of(delays: Delays, target_s: int, *, same: bool) -> int | None:
     """Count what took longer than the target; None: there is no target.
 
-    `same`: they were held against this target when they were measured, and were counted exactly.
+    `same`: they were measured against this target, and were counted exactly.
     Else what may have been late counts as late: a step counts whole, by its end.
     """
     if not target_s:
@@ -161,7 +161,7 @@ _TAKEN: Final = {
     "versions": {key: key.value for key in (Key.ACCEPTED, Key.HELD, Key.REFUSED)}
     | {Key.STALE_MAX: "stale_s_max"},
 }
-"""Figures that stand in a part of the documents as they are: by part, the name there."""
+"""Figures that a part of the documents holds as they are: by part, the name there."""
 
 
 def _figures(told: Told, target_s: int, *, same: bool) -> dict[Key, Value]:
@@ -176,7 +176,7 @@ def _figures(told: Told, target_s: int, *, same: bool) -> dict[Key, Value]:
     if told.in_force is not None:
         late = late_of(told.in_force, target_s, same=same)
         found |= {Key.LATE: late, Key.IN_TIME: _share(told.in_force, late)}
-    # Wrong entries are found on appeals: where nobody takes appeals, none found is no finding.
+    # Appeals find wrong entries: without appeals, "none found" means nothing.
     different = len({sighting.fingerprint for sighting in told.sightings})
     found[Key.SIGHTINGS] = different if told.appeals is not None or different else None
     answers = None if told.appeals is None else told.appeals.answers

@@ -60,9 +60,9 @@ class ReportMaterial:
     """Everything gathered in `home`, of `period` and of the one before it.
 
     `known` are all agreements. `documents` go on to the day of the report, for what waits now, and
-    may hold several of a day. `unread`: why documents that
-    are there were not used. `versions`, `feeds`, `appeals`: None where nobody could look; `sizes`
-    and `sizes_before`: numbers on a list when the period, and the one before, was over.
+    may hold several of a day. `unread`: why documents that are there were not used. `versions`,
+    `feeds`, `appeals`: None where they could not be read. `sizes` and `sizes_before`: numbers on a
+    list when the period, and the one before, was over.
     """
 
     agreement: Agreement

@@ -19,7 +19,7 @@ SILENT_DAYS: Final = 2
 class WaitReason(StrEnum):
     """A reason to wait."""
 
-    NEVER = "never heard of"
+    NEVER = "never reported"
     STALE = "stale"
     DOWN = "cannot be fetched"
     HELD = "held"

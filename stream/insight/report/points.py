@@ -1,6 +1,6 @@
 """Points for the next meeting: rules over the figures, each naming the figure it comes from.
 
-A rule says nothing of what was not measured, but that nobody measured it.
+Of what was not measured, a rule says only that it was not measured.
 """
 
 from collections.abc import Iterator, Sequence
@@ -132,7 +132,7 @@ def _place(pair: Pairing) -> str:
 
 
 def _silences(material: ReportMaterial, pairs: Sequence[Pairing]) -> Iterator[AgendaPoint]:
-    """One point a country, however many lists it says nothing of."""
+    """One point a country, however many lists it does not report."""
     silent: dict[str, list[Pairing]] = {}
     for pair in pairs:
         if not pair.told and pair.counted.expected:
@@ -198,8 +198,8 @@ def _speed(pair: Pairing) -> Iterator[AgendaPoint]:
     if target_s and (others := sorted(_looser(pair))):
         told = listed([duration(one) if one else "none" for one in others])
         text = (
-            f"{capital(where)} holds {pair.clause.list} against another response target ({told}) "
-            f"than {pair.agreement.id} names ({duration(target_s)})."
+            f"{capital(where)} measures {pair.clause.list} against another response target "
+            f"({told}) than {pair.agreement.id} names ({duration(target_s)})."
         )
         yield _point(pair, Weight.NOTE, Rule.OTHER_TARGET, Key.IN_TIME, text)
 
@@ -300,7 +300,7 @@ def _of_agreement(
 ) -> Iterator[AgendaPoint]:
     agreement, at_s = material.agreement, material.made_at_s
     if agreement.clauses and not agreement.response_target_s:
-        text = "No response time is agreed: nothing can be held against it. Agree one."
+        text = "No response time is agreed: answers cannot be measured against it. Agree one."
         yield _said(Weight.DISCUSS, Rule.NO_TARGET, text, "Response target", "none")
     if agreement.kind is AgreementKind.PLEDGE and agreement.state(at_s) is AgreementState.PLEDGED:
         text = "The pledge is not confirmed: its lists are only observed. Agree when it is."

@@ -88,7 +88,7 @@ def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> 
 
 
 def days_of(period: ReportPeriod, now_s: int) -> ReportPeriod:
-    """Return the days of a period so far: a month that runs is not held against a whole one."""
+    """Return the days of a period so far: a running month is not compared with a whole one."""
     last = min(period.last, day_of(now_s))
     return period if last == period.last else ReportPeriod(PeriodKind.DAYS, period.first, last)
 

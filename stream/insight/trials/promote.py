@@ -99,7 +99,7 @@ async def turn(
 ) -> Promotion:
     """Put `target` to `standing`. `figures` are what its trial came to, kept with the step.
 
-    Raises ChangeConflict where there is nothing to do, or somebody else was first; ListStoreDown,
+    Raises ChangeConflict where there is nothing to do, or another person was first; ListStoreDown,
     SnapshotUnreadable. In each case nothing was changed.
     """
     standings = await standings_now(settings, list_store, agreements, at_s)

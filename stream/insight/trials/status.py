@@ -14,7 +14,7 @@ from stream.core.policy.policy import PolicySettings, compile_bounded
 class Stands:
     """One thing: how it counts now, and whether the settings (or its file) have it on trial.
 
-    `turned` is what an operator did, None where the settings alone speak. `remarks` say what else
+    `turned` is what an operator did, None where only the settings decide. `remarks` say what else
     there is to know, contradictions first.
     """
 
@@ -85,9 +85,9 @@ def _of_list(here: Here, name: str, standing: TrialStatus) -> Iterator[str]:
         here.at_s,
     ).by_list[0]
     if policy.action is Action.OBSERVE:
-        yield "it may only be observed: in force it would act on nobody"
+        yield "it may only be observed: in force it would block no call"
     elif standing is TrialStatus.FORCE and policy.simulate:
-        yield "it acts on nobody yet: an agreement on it is on trial"
+        yield "it blocks no call yet: an agreement on it is on trial"
 
 
 NUMBERS_MAX: Final = 100_000
@@ -97,7 +97,7 @@ NUMBERS_MAX: Final = 100_000
 @dataclass(slots=True)
 class TrialCount:
     """One thing. `would_block` and `would_flag` are calls that went on because it is on trial;
-    `stopped` calls that it speaks of and that something in force blocked or flagged.
+    `stopped`: those of its calls that something in force blocked or flagged.
 
     `numbers` are hashes of the numbers of the former; `more_numbers`: there are others besides.
     """
@@ -133,7 +133,7 @@ class TrialCounts:
     decisions: int = 0
 
     def add(self, decision: Decision) -> None:
-        """Count one decision; a repeat of another about the same call says nothing new."""
+        """Count one decision, unless it repeats another about the same call."""
         self.decisions += 1
         if isinstance(decision.repeats, str):
             return

@@ -91,7 +91,7 @@ class Broker:
     """Fetches from one broker, into `fetched`.
 
     `led` is what it leads of ours, in the order in which it is asked: whose turn is first first.
-    `cannot`: it does not know our kind of fetch, as far as is known in this assignment.
+    `cannot`: in this assignment it has shown that it does not know our kind of fetch.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Broker:
             return
         finally:
             self._connecting = None
-        if connection.lost:  # it was closed at once, which has been told
+        if connection.lost:  # it was closed at once, which has been reported
             return
         if not connection.speaks(messages.FETCH, messages.VERSION):
             self.cannot = True
@@ -263,7 +263,7 @@ class Broker:
         told = [part.partition for part in answer.parts]
         # A partition that came twice would move its position twice.
         if not asked.keys() >= set(told) or len(set(told)) < len(told):
-            raise Garbled("it told of partitions that it was not asked for, or twice")
+            raise Garbled("it answered for partitions that it was not asked for, or twice")
 
     def _heard(self, answer: FetchAnswer) -> None:
         self.answered_s = self._loop.time()

@@ -26,7 +26,7 @@ _HEAD_BYTES = 64 * 1024
 
 
 class Buffer:
-    """The buffer of an answer: `data` uint8, with `PADDING` bytes behind `capacity`."""
+    """The buffer of an answer: `data` uint8, with `PADDING` bytes after `capacity`."""
 
     def __init__(self) -> None:
         self._make(BUFFER_BYTES_MIN)

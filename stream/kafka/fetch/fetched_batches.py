@@ -184,7 +184,7 @@ class FetchedBatches:
 def _settle(one: FetchedPart) -> None:
     """Note that a stretch was read to its end."""
     state = one.state
-    # If not, it was cut short behind others' records, and its turn is before theirs next time.
+    # If not, it was cut short after others' records, and its turn is before theirs next time.
     if state.position > one.stretch.offset:
         state.went_well()
     if state.position != one.beyond or state.status is PartitionStatus.UNJUDGED:
@@ -205,6 +205,6 @@ def _due(parts: deque[FetchedPart]) -> list[FetchedPart]:
             due.append(one)
         elif state.counts and stretch.offset < state.position < beyond:
             # After a seek an answer from before it was read first and ended amid this one, which
-            # goes: what lies behind has to be asked for again, or it would never come.
+            # goes: what comes after it has to be asked for again, or it would never come.
             state.move(state.position)
     return due

@@ -92,7 +92,7 @@ class Fetcher:
         self._client.cluster.remove_listener(self._settle_leaders)
         for task in self._tasks:
             task.cancel()
-        # These first: one that is making a connection would open it behind `close`.
+        # These first: one that is making a connection would open it after `close`.
         if self._tasks:
             await asyncio.wait(self._tasks)
         await asyncio.gather(*(broker.close() for broker in self._brokers.values()))
@@ -250,7 +250,7 @@ class Fetcher:
         log.log(level, "%s: a fetch failed: %s", state, name_of(code))
 
     def _fault_in(self, state: PartitionState, fault: Fault) -> None:
-        """Say how a partition goes on behind a batch that cannot be read."""
+        """Say how a partition goes on after a batch that cannot be read."""
         match fault:
             case OldFormat():
                 self._leave(state, f"offset {fault.offset} has message format {fault.magic}")

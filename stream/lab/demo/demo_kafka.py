@@ -32,11 +32,11 @@ class Topics:
 
     @classmethod
     def named(cls, prefix: str) -> "Topics":
-        """The product's own names behind `prefix`."""
+        """Return the product's own names after `prefix`."""
         return cls(f"{prefix}calls", f"{prefix}decisions", f"{prefix}calls.rejected")
 
     def all(self) -> list[str]:
-        """The three names."""
+        """Return the three names."""
         return [self.calls, self.decisions, self.rejected]
 
 
@@ -73,7 +73,7 @@ class Admin:
         await self._client.alter_configs(wanted)
 
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """All partitions of the topics."""
+        """Return all partitions of the topics."""
         return [
             TopicPartition(topic["topic"], partition["partition"])
             for topic in await self._client.describe_topics(list(topics))
@@ -81,7 +81,7 @@ class Admin:
         ]
 
     async def committed(self, group_id: str, partitions: Sequence[TopicPartition]) -> int:
-        """The number of records that the group has committed, over all `partitions`."""
+        """Return the number of records that the group has committed, over all `partitions`."""
         try:
             offsets = await self._client.list_consumer_group_offsets(
                 group_id, partitions=list(partitions)
@@ -163,7 +163,7 @@ class CallSender:
 
 
 def _key(record: SentRecord) -> bytes | None:
-    """The key of a record; a record of neither key nor value cannot be sent."""
+    """Return the key of a record; a record of neither key nor value cannot be sent."""
     return record.call_id.encode() or (None if record.value else b"deleted")
 
 

@@ -1,8 +1,8 @@
 """One run of the demo, from an empty folder to the judge's verdicts.
 
-Two measurements need two kinds of traffic. *How fast* is told by recorded calls that lie in the
-topic before the engine starts: it works them off as fast as it goes, as after an outage. *How
-quick* is told by live calls at a steady rate that a mid-sized carrier has: latency under a backlog
+Two measurements need two kinds of traffic. Recorded calls show the throughput: they lie in the
+topic before the engine starts, and it works them off at full speed, as after an outage. Live calls
+show the latency: they come at the steady rate of a mid-sized carrier, since latency under a backlog
 would only measure the backlog. The two changes fall into the live part.
 """
 
@@ -67,7 +67,7 @@ BY = By("demo", "a change while calls flow")
 
 
 async def live_calls(
-    sender: CallSender, register: ListStoreSettings, material: Material, watch: RunWatch
+    sender: CallSender, settings: ListStoreSettings, material: Material, watch: RunWatch
 ) -> None:
     """Send the live calls, and change the two listings meanwhile, through the product's list store.
 
@@ -75,11 +75,11 @@ async def live_calls(
     than the change that is timed.
     """
     added, removed = material.changes
-    async with await ListStore.connect(register) as open_register, asyncio.TaskGroup() as group:
-        await open_register.heads()  # the connection is there before the clock starts
+    async with await ListStore.connect(settings) as store, asyncio.TaskGroup() as group:
+        await store.heads()  # the connection is there before the clock starts
         group.create_task(_steady(sender, material, watch))
-        group.create_task(_change(open_register, added, ADD_AT_S))
-        group.create_task(_change(open_register, removed, REMOVE_AT_S))
+        group.create_task(_change(store, added, ADD_AT_S))
+        group.create_task(_change(store, removed, REMOVE_AT_S))
 
 
 async def _steady(sender: CallSender, material: Material, watch: RunWatch) -> None:
@@ -103,16 +103,16 @@ async def _steady(sender: CallSender, material: Material, watch: RunWatch) -> No
     await sender.flush()
 
 
-async def _change(register: ListStore, change: Probe, at_s: float) -> None:
+async def _change(store: ListStore, change: Probe, at_s: float) -> None:
     await asyncio.sleep(at_s)
     fingerprint = int(Digests(elements(np.array([change.number], "S16"), b"")).fingerprints()[0])
     now_s = int(time.time())
     entry = Entry(change.number, fingerprint, Category.CALL_CENTRE, "demo", now_s, NEVER, 100)
     change.begun_ms = clock_ms()
     if change.kind == "add":
-        await register.add(change.list, [entry], BY)
+        await store.add(change.list, [entry], BY)
     else:
-        await register.remove(change.list, [Removal(fingerprint, change.number)], BY)
+        await store.remove(change.list, [Removal(fingerprint, change.number)], BY)
     change.committed_ms = clock_ms()
 
 
@@ -250,7 +250,7 @@ class Run:
         """From the engine's start to its last decision, with the picture kept up to date."""
         places = self._servers.places
         picture = self._picture
-        register = ListStoreSettings(places.redis_url, require_aof=places.durable)
+        list_store = ListStoreSettings(places.redis_url, require_aof=places.durable)
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(listen(places.bootstrap, places.topics, self._watch)),
@@ -262,7 +262,7 @@ class Run:
             show.draw(at_once=True)  # it may have been over before the second line was due
             rate = round((self._scale.live + self._scale.probes) / LIVE_S, -2)
             picture.phase = f"Live calls, {rate:,.0f}/s"
-            await live_calls(sender, register, self._material, self._watch)
+            await live_calls(sender, list_store, self._material, self._watch)
             picture.phase = "Last decisions"
             self._flowing = False
             picture.total = sender.sent

@@ -90,7 +90,7 @@ def _kernels_dir() -> str:
 
 
 def quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are among TOML's."""
+    """Return a TOML basic string: JSON's escapes are among TOML's."""
     return msgspec.json.encode(text).decode()
 
 
@@ -127,9 +127,9 @@ async def run_command(config: Path, *words: str, fine: Collection[int] = (0,)) -
 
 
 class Program:
-    """A command that runs until it is told to stop, as its own process, under a guard of ours.
+    """A command that runs until `stop`, as a process of its own, under a guard of ours.
 
-    `is_ready` says whether it does its work; `title` is what it is called where it does not.
+    `is_ready` says whether it does its work; error texts call it `title`.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class Program:
         return self._server.is_running()
 
     def said(self, chars_max: int = 2000) -> str:
-        """The end of what it has logged."""
+        """Return the end of what it has logged."""
         return self._server.last_words(chars_max)
 
     def check(self) -> None:
@@ -201,7 +201,7 @@ class Engine(Program):
 
 
 def says_ready(port: int) -> bool:
-    """Whether a program of ours answers on that port that it is ready."""
+    """Return whether a program of ours answers on that port that it is ready."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1.0) as answer:
             return bool(answer.status == 200)
@@ -218,7 +218,7 @@ def in_words(group: BaseExceptionGroup[BaseException]) -> str:
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which `python -m stream` is this very product, from any folder."""
+    """Return the environment in which `python -m stream` is this very product, from any folder."""
     root = str(Path(__file__).parents[3])
     known = environ.get("PYTHONPATH")
     return {**environ, "PYTHONPATH": os.pathsep.join([root, known] if known else [root])}

@@ -29,7 +29,7 @@ NARROW = 92
 
 
 def draw(picture: RunPicture, width: int, height: int) -> Layout:
-    """The whole picture for a terminal of `width` columns and `height` rows."""
+    """Return the whole picture for a terminal of `width` columns and `height` rows."""
     layout = Layout()
     rows = height - HEAD_HEIGHT - MIDDLE_HEIGHT - CHANGES_HEIGHT
     layout.split_column(
@@ -149,7 +149,7 @@ def _changes(picture: RunPicture, width: int) -> Panel:
 
 
 def _change(change: Probe, settled_ms: float, width: int) -> tuple[Text, Text, Text]:
-    """A mark, what changes, and how long it took to hold, for one row."""
+    """Return a mark, what changes, and how long it took to hold, for one row."""
     verb, preposition = ("Add", "to") if change.kind == "add" else ("Remove", "from")
     of_how_many = f" of {change.calls:,} calls" if width >= NARROW else ""
     what = Text.assemble(
@@ -188,7 +188,7 @@ def _newest(picture: RunPicture, rows: int, width: int) -> Panel:
 
 
 def summary(result: RunResult, took_s: float) -> RenderableType:
-    """All figures of a run, and one sentence on whether it was right."""
+    """Return all figures of a run, and one sentence on whether it was right."""
     figures, verdicts = result.figures, result.verdicts
     table = Table(box=box.ROUNDED, border_style=DIM, show_header=False, padding=(0, 1))
     table.add_column(no_wrap=True)

@@ -94,8 +94,8 @@ async def look_at(url: str) -> str:
     try:
         async for _ in redis.scan_iter(OWN_KEYS, count=1000):
             raise DemoFailed(
-                f"{_place(url)} already holds a Ringfence register (keys {OWN_KEYS}): the demo "
-                "would write its made-up lists into it. Name an empty database, e.g. redis://HOST/15"
+                f"{_place(url)} already holds a list store (keys {OWN_KEYS}): the demo would write "
+                "its made-up lists into it. Name an empty database, for example redis://HOST/15"
             )
         info = await redis.info("server")
     except (RedisError, OSError) as error:
@@ -130,6 +130,6 @@ def _client(url: str) -> Redis:
 
 
 def _place(url: str) -> str:
-    """The address without a password in it."""
+    """Return the address without a password in it."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 6379}"

@@ -71,7 +71,7 @@ class Steps:
                 yield self
 
     def say(self, text: str) -> None:
-        """Print one line as it is; whoever reads a file does not want it wrapped."""
+        """Print one line without wrapping it: it may go into a file."""
         self.console.print(text, soft_wrap=True)
 
     def begin(self, name: str) -> SetUpStep:
@@ -140,7 +140,7 @@ class Show:
 
 
 def line(picture: RunPicture) -> str:
-    """The picture in one line."""
+    """Return the picture in one line."""
     latency = picture.latency()
     waits = (
         "" if latency.p50 is None else f", latency p50 {latency.p50:.0f} p99 {latency.p99:.0f} ms"
@@ -154,7 +154,7 @@ def line(picture: RunPicture) -> str:
 
 
 def as_svg(picture: RunPicture) -> str:
-    """The picture as an SVG, for a page; its size does not depend on the terminal."""
+    """Return the picture as an SVG, for a page; its size does not depend on the terminal."""
     console = Console(
         width=PICTURE_COLUMNS,
         height=PICTURE_ROWS,

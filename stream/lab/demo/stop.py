@@ -15,7 +15,7 @@ Came = TypeVar("Came")
 
 
 class Interrupted(KeyboardInterrupt):
-    """The demo is told to end; `code` is its exit code."""
+    """A signal ends the demo; `code` is its exit code."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -53,7 +53,7 @@ class Stop:
             if self._signum is None:
                 raise
         finally:
-            # A signal that came before they began: nobody is to be told that they never did.
+            # A signal that came before they began: they are not awaited.
             heeding.close()
             work.close()
         if self._signum is not None:

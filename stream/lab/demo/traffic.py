@@ -129,7 +129,7 @@ class Truth:
         return self.garbage.total()
 
     def __or__(self, other: "Truth") -> "Truth":
-        """The truth about two traffics whose call ids differ."""
+        """Return the truth about two traffics whose call ids differ."""
         return Truth(
             self.expected | other.expected,
             self.copies | other.copies,
@@ -273,7 +273,7 @@ class _Writer:
         return cdr(call_id, shown, callee, home.trunk, stamp, abroad=abroad, duration_s=at % 240)
 
     def _spelt(self, kind: RecordKind, home: Country, caller: str | None, at: int) -> str | None:
-        """The caller as the switch wrote it; None becomes JSON's null."""
+        """Return the caller as the switch wrote it; None becomes JSON's null."""
         dice = self._dice[at][2]
         if caller is None:
             return (None, "anonymous", "Restricted", "sip:anonymous@anonymous.invalid")[dice % 4]

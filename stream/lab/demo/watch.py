@@ -100,7 +100,7 @@ class ShownDecision(NamedTuple):
 
 @dataclass
 class RunPicture:
-    """The state of one run, as far as a person watches it.
+    """The state of one run, as a person watches it.
 
     `done` counts the calls that the engine has committed, `sent` those put on the topic, `total`
     those that there will be. `rates` are calls per second, newest last. Of calls that came in after
@@ -212,7 +212,7 @@ class RunWatch:
         self._wait_of(call_id)
 
     def _wait_of(self, call_id: str) -> None:
-        """Note the latency as soon as both times are there, whichever was heard of first."""
+        """Note the latency as soon as both times are there, whichever came first."""
         # Of a record sent twice it is not known which decision belongs to which copy.
         known = call_id in self._appended_ms and call_id in self._decided_ms
         if known and call_id not in self._judge.truth.copies:

@@ -105,12 +105,12 @@ class World:
         return (*self.allowed, f"{BANK_PREFIX}*")
 
     def is_allowed(self, e164: str) -> bool:
-        """Whether the allowlist holds the number or its prefix."""
+        """Return whether the allowlist holds the number or its prefix."""
         return e164 in self.allowed or e164.startswith(BANK_PREFIX)
 
 
 def build_world(seed: int, numbers_per_list: int) -> World:
-    """The world of `seed`, with at least `numbers_per_list` numbers on every list."""
+    """Return the world of `seed`, with at least `numbers_per_list` numbers on every list."""
     rng = np.random.default_rng(seed)
     own = max(1, round(numbers_per_list * LISTED_BLOCK_SHARE))
     abroad = numbers_per_list - own

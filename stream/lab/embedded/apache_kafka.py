@@ -111,7 +111,7 @@ def available(artifact: str = BROKER) -> Path | None:
 
 
 def jars(say: Say = ignore, artifact: str = BROKER) -> Path:
-    """The folder of Kafka's jars, fetched now if need be; safe when several ask at once."""
+    """Return the folder of Kafka's jars, fetched now if need be; safe when several ask at once."""
     libs = available(artifact)
     if libs is not None:
         return libs
@@ -126,7 +126,7 @@ def jars(say: Say = ignore, artifact: str = BROKER) -> Path:
 
 
 def server(say: Say = ignore) -> Server:
-    """A formatted Kafka that is not started yet; Unavailable with the reason."""
+    """Return a formatted Kafka that is not started yet; Unavailable with the reason."""
     libs = jars(say)
     port, controller_port = free_ports(2)
     folder = new_folder("kafka")
@@ -157,7 +157,7 @@ def _format(libs: Path, settings: Path) -> None:
 
 
 def _complete(libs: Path, artifact: str) -> bool:
-    """Whether the jars are there; the folder was renamed whole, so two names stand for all."""
+    """Return whether the jars are there. The folder is renamed as a whole: two names are enough."""
     return all((libs / jar).exists() for jar in jar_names(artifact))
 
 

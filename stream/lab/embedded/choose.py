@@ -68,7 +68,7 @@ class RedisServer(_Handle):
     databases = redis_program.DATABASES
 
     def url(self, database: int = 0) -> str:
-        """Its address, with one of its numbered databases."""
+        """Return its address, with one of its numbered databases."""
         return f"redis://127.0.0.1:{self.port}/{database}"
 
 
@@ -78,7 +78,7 @@ H = TypeVar("H", bound=_Handle)
 def best_broker(choice: str = "auto", say: Say = ignore) -> EmbeddedBroker:
     """Start Apache Kafka, else Tansu, or the one chosen; Unavailable with every reason.
 
-    `say` is told of what takes long (the one-time fetch of Kafka).
+    `say` gets a text when something takes long (the one-time fetch of Kafka).
     """
     assert choice in BROKERS, choice
     return _best(
@@ -101,7 +101,7 @@ def best_redis(choice: str = "auto") -> RedisServer:
 
 
 def _best(first: Callable[[], H] | None, second: Callable[[str], H] | None) -> H:
-    """Start the first that can be had; the second is told why not. None: it is not wanted."""
+    """Start the first, else the second, which gets the reason. None: it is not wanted."""
     reason = ""
     if first is not None:
         try:
@@ -149,7 +149,7 @@ def tansu_program() -> tuple[str, str]:
 
 
 def _tansu_server() -> Server:
-    """A Tansu that is not started yet: in memory, up in milliseconds."""
+    """Return a Tansu that is not started yet: in memory, up in milliseconds."""
     path, title = tansu_program()
     (port,) = free_ports(1)
     address = f"tcp://127.0.0.1:{port}"

@@ -74,7 +74,7 @@ def orders(owner_pid: int) -> Iterator[list[str]]:
 
 
 def answer(child: Child | None) -> str:
-    """The state of the server in one line."""
+    """Return the state of the server in one line."""
     code = None if child is None else child.poll()
     return "running" if child is not None and code is None else f"exited {code}"
 

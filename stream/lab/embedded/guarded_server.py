@@ -27,7 +27,7 @@ _PORTS = range(20_000, 32_000)
 
 
 def answers_metadata(port: int) -> bool:
-    """Whether a Kafka broker on 127.0.0.1 answers Metadata v4 and names at least one broker."""
+    """Return whether a Kafka on 127.0.0.1 answers Metadata v4 and names at least one broker."""
     client = b"ringfence-ready"
     # api key, version, correlation id, client id; then no topics, and none to be created
     request = struct.pack(
@@ -48,7 +48,7 @@ def answers_metadata(port: int) -> bool:
 
 
 def answers_ping(port: int) -> bool:
-    """Whether a Redis on 127.0.0.1 answers PING (it does not while it loads its data)."""
+    """Return whether a Redis on 127.0.0.1 answers PING; it does not while it loads its data."""
     try:
         with socket.create_connection(("127.0.0.1", port), ANSWER_S_MAX) as connection:
             connection.settimeout(ANSWER_S_MAX)
@@ -113,7 +113,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def new_folder(kind: str) -> Path:
-    """A folder for one server's data; the guard or `Server.close` removes it."""
+    """Return a folder for one server's data; the guard or `Server.close` removes it."""
     return Path(tempfile.mkdtemp(prefix=f"ringfence-{kind}-"))
 
 
@@ -179,7 +179,7 @@ class Server:
         return self._order("poll") == "running"
 
     def last_words(self, chars_max: int = 1200) -> str:
-        """The end of what it printed, without the frames of Java's stack traces."""
+        """Return the end of what it printed, without the frames of Java's stack traces."""
         log = self.folder / "server.log"
         text = log.read_text(errors="replace") if log.exists() else ""
         lines = [line for line in text.splitlines() if not line.startswith(("\tat ", "\t... "))]

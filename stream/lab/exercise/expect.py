@@ -96,7 +96,7 @@ def equal(told: float | None, known: int, expected: str) -> Check:
 def same_processes(before: Mapping[str, int], after: Mapping[str, int], expected: str) -> Check:
     """The same processes as before, by pid; there is at least one."""
     others = sorted(name for name, pid in before.items() if after.get(name) != pid)
-    seen = f"{', '.join(others)} ended or began anew" if others else f"{len(after)} run on"
+    seen = f"{', '.join(others)} ended or restarted" if others else f"{len(after)} run on"
     return Check(expected, seen, bool(before) and not others)
 
 

@@ -41,12 +41,12 @@ class People:
 
 
 def taking_part(count: int) -> tuple[Country, ...]:
-    """The first `count` countries."""
+    """Return the first `count` countries."""
     return tuple(BY_ISO[iso] for iso in ORDER[:count])
 
 
 def people_of(country: Country, seed: int) -> People:
-    """The numbers of a country, the same for the same seed."""
+    """Return the numbers of a country, the same for the same seed."""
     rng = np.random.default_rng([seed, int(country.code)])
     made = numbers_of(country, LISTED + INNOCENT + SPARE, rng)
     listed, rest = made[:LISTED], made[LISTED:]
@@ -55,7 +55,7 @@ def people_of(country: Country, seed: int) -> People:
 
 CIRCLE = "exercise"
 CIRCLE_KEY = "RINGFENCE_CIRCLE_EXERCISE"
-"""The environment variable with the circle's key, made anew for each exercise."""
+"""The environment variable with the circle's key; each exercise makes a new key."""
 PARTITIONS = 1
 
 
@@ -75,7 +75,7 @@ def settings(
     ports: Ports,
     partners: Mapping[str, tuple[str, Path]],
 ) -> str:
-    """A country's `ringfence.toml`; without `places` as long as there is no broker yet.
+    """Return a country's `ringfence.toml`; without `places` as long as there is no broker yet.
 
     `partners` are those whose enforcement documents it reads: address and root.json.
     """
@@ -128,7 +128,7 @@ def exchange(folder: Path) -> dict[str, object]:
 
 
 def feed(list_name: str, url: str, root: Path) -> str:
-    """A feed's file, as `ringfence exchange follow` writes it."""
+    """Return a feed's file, as `ringfence exchange follow` writes it."""
     owner = list_name.partition("/")[0]
     head = {"list": list_name, "format": "snapshot", "circle": CIRCLE, "sources": "both"}
     head_lines = [f"{name} = {_value(value)}" for name, value in head.items()]
@@ -161,7 +161,7 @@ class AgreementPaper:
         return "-".join(self.parties).lower()
 
     def text(self) -> str:
-        """Its file."""
+        """Return its file."""
         lines = [
             "# Written for an exercise, with invented terms: no government has signed these words.",
             f"title = {quoted(' and '.join(self.parties) + ': an exercise (invented)')}",
@@ -184,12 +184,12 @@ class AgreementPaper:
 
 
 def contact(iso: str) -> str:
-    """The contact of a country."""
+    """Return the contact of a country."""
     return f"unblock@{iso.lower()}-cert.example"
 
 
 def moment(at_s: int) -> str:
-    """A moment as TOML has it."""
+    """Return a moment as TOML has it."""
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -27,7 +27,7 @@ _LOADED: Final = sorted({module for entry in COMMANDS.values() for module in ent
 """All commands; services load what they need when they run."""
 
 _ONE: Final = threading.Lock()
-"""Whoever starts a process looks at all others, too, and an exit code can be read but once."""
+"""Starting a process also collects the exit codes of others, and a code can be read only once."""
 
 
 def get_ready() -> None:

@@ -167,5 +167,5 @@ async def played(training: Training, story: Story, names: Sequence[str]) -> None
                 await scene.play(training, story)
             except (KafkaError, Fault, DemoFailed, OSError) as error:
                 story.fails(f"{type(error).__name__}: {error}")
-            expected = "no program of any country ended or began anew"
+            expected = "no program of any country ended or restarted"
             story.check(expect.same_processes(before, training.pids(), expected))

@@ -134,7 +134,7 @@ async def _list(ringfence: CountryStation, enough: Event) -> None:
 async def _done(station: Station, enough: Event, *words: str) -> None:
     """A command that has to succeed."""
     if enough.is_set():
-        raise DemoFailed("it was told to end")
+        raise DemoFailed("a signal ended it")
     said = await station.command(*words)
     finding = expect.command(said, 0, "", " ".join(words))
     if not finding.held:

@@ -76,7 +76,7 @@ OVERLAY = "changed.toml"
 
 
 class Station:
-    """Whoever has a folder, commands, and a repository on the web: a country or the hub."""
+    """A country or the hub: its folder, its commands, and its repository on the web."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -196,15 +196,15 @@ class CountryStation(Station):
         return self.phone.stopped[list_name, verdict]
 
     async def changed_ms(self) -> int:
-        """When its list store was changed last, by the Redis' clock, in ms since the epoch."""
+        """Return when its list store changed last, by Redis' clock, in ms since the epoch."""
         assert self._places is not None, "its settings are written first"
         settings = ListStoreSettings(self._places.redis_url, require_aof=self._places.durable)
-        async with await ListStore.connect(settings) as register:
-            last_id = (await register.heads()).last_id
+        async with await ListStore.connect(settings) as store:
+            last_id = (await store.heads()).last_id
         return int(last_id.partition("-")[0])
 
     async def metric_reaches(self, name: str, labels: dict[str, str], least: float) -> float | None:
-        """A metric of its feeds, once it is so much, or as it is at last; None: it is not told."""
+        """Wait until a metric of its feeds reaches `least`; return its last value, None: absent."""
         ends_s = time.monotonic() + SEEN_S_MAX
         while True:
             seen = await asyncio.to_thread(metric, self.ports.feeds, name, labels)

@@ -27,7 +27,7 @@ INDENT = 3
 
 
 class Operated(Protocol):
-    """Whoever has operators who type commands: a country, the hub."""
+    """A country or the hub: its operators type commands."""
 
     @property
     def name(self) -> str:

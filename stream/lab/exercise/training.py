@@ -15,7 +15,7 @@ pledged something yet."""
 
 
 def agreements_among(isos: tuple[str, ...]) -> list[AgreementPaper]:
-    """The agreements of the countries: TH with each on its list, and the others with KH."""
+    """Return the agreements of the countries: TH with each on its list, and the others with KH."""
     found = []
     for iso in isos:
         if iso == HOME:
@@ -70,11 +70,11 @@ class Training:
             self[iso].signs(agreement)
 
     def between(self, one: str, other: str) -> AgreementPaper:
-        """The agreement of two countries."""
+        """Return the agreement of two countries."""
         return self.agreements[f"{one}-{other}".lower()]
 
     def pids(self) -> dict[str, int]:
-        """All running programs of the countries, by country and name."""
+        """Return all running programs of the countries, by country and name."""
         return {
             f"{one.name} {name}": pid
             for one in self.ringfences.values()

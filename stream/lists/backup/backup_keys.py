@@ -25,7 +25,7 @@ from stream.ops.private_files import read_private, write_private
 
 PRIVATE_SUFFIX: Final = ".pem"
 PUBLIC_SUFFIX: Final = ".pub"
-_ID_CHARS: Final = 16
+_ID_CHARS: Final = 16  # 64 bits: people compare them
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class StoreCopy:
     # Lists
 
     async def _copy_list(self, name: str) -> None:
-        """Copy a list as it is now; one that is gone, or whose base went meanwhile, is not copied.
+        """Copy a list as it is now; skip one that is gone, or whose base was removed meanwhile.
 
         The next moment sees to it.
         """
@@ -265,7 +265,7 @@ class StoreCopy:
         }
 
     def _make_hot(self, keys: set[bytes]) -> None:
-        """Have the next moment give `keys` whole. Raises ChangeConflict where that is too much."""
+        """Make the next moment give `keys` whole. Raises ChangeConflict if that is too much."""
         self._hot |= keys
         sizes = {key: self._others[key].size for key in self._hot if key in self._others}
         if sum(sizes.values()) > _HOT_BYTES_MAX:
@@ -484,7 +484,7 @@ def _changes(steps: Sequence[Step]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _leads_to(position: tuple[int, str], steps: Sequence[Step]) -> tuple[int, str]:
-    """Return generation and chain after `steps`, as far as each follows the one before."""
+    """Return generation and chain after those of `steps` that follow one another."""
     generation, chain = position
     for step in steps:
         # A deleted list that came back goes on with its chain, and has other entries. What another

@@ -1,4 +1,4 @@
-"""After a restore: put back what followers know beyond the backup, and name what nobody knows.
+"""After a restore: put back what followers know beyond the backup, and name what is lost.
 
 A follower's state directory has lists, allowlist and promotions as they were enforced last. It has
 no audit, no appeals, no counts and no states of feeds.
@@ -68,7 +68,7 @@ class FollowerState:
 
 
 def read_follower(state_dir: Path, keys: Mapping[str, bytes]) -> FollowerState:
-    """Read a state directory. Raises SnapshotUnreadable where it says of nothing whose it is."""
+    """Read a state directory. Raises SnapshotUnreadable if it does not name its list store."""
     if not state_dir.is_dir():
         raise SnapshotUnreadable(f"{state_dir} is no folder")
     known = local_state.known(state_dir)
@@ -87,7 +87,7 @@ async def put_back(
 ) -> PutBack:
     """Bring the restored list store to what `followers` know, list by list.
 
-    What cannot be put back is named, and does not keep the rest. Raises ListStoreDown.
+    What cannot be put back is named, and the rest is put back. Raises ListStoreDown.
     """
     refused = [why for one in followers for why in one.refused]
     ours, others = _of_store(followers, summary.list_store)
@@ -187,7 +187,7 @@ async def _put_back_allow(
 async def _put_back_trials(
     settings: ListStoreSettings, followers: Sequence[FollowerState], by: By, refused: list[str]
 ) -> int:
-    """Say again the promotions and demotions that a state directory knows and the backup does not.
+    """Repeat the promotions and demotions that a state directory knows and the backup does not.
 
     Each gets a generation of now, which is above those that workers know.
     """

@@ -1,6 +1,6 @@
 """Put a backup back into a list store: beside what is there, then all of it into place at once.
 
-Each key is written under `rf:restoring:`, where nobody looks, and one script moves all of them to
+Each key is written under `rf:restoring:`, which nothing reads, and one script moves all of them to
 their places. So a restore that is killed has changed nothing; the next one begins by removing what
 it left, and it expires by itself.
 """

@@ -42,8 +42,8 @@ _CHUNK_BYTES: Final = 1 << 20
 """Records are sealed together from so many bytes on: memory is a few times that."""
 _SEALED_MAX: Final = 64 << 20
 """A length beyond is damage: no value of the list store is so long."""
-_ZSTD_LEVEL: Final = 3
-_TAG_BYTES: Final = 16
+_ZSTD_LEVEL: Final = 3  # zstd's default
+_TAG_BYTES: Final = 16  # of AES-256-GCM
 
 
 class BackupHeader(msgspec.Struct, frozen=True):
@@ -171,7 +171,7 @@ class SealedReader:
         raise self._damaged(start, f"{where} was altered")
 
     def _unpacked(self, packed: bytes, count: int, start: int) -> list[bytes]:
-        """Return the records of a chunk. It is ours, so what is wrong with it was so when made."""
+        """Return the records of a chunk. It is authentic: its faults are those of its maker."""
         try:
             (size,) = _SIZE.unpack_from(packed)
             raw = decompress(packed[_SIZE.size :], min(size, _SEALED_MAX), f"chunk {count}")

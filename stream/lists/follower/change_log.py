@@ -52,7 +52,7 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
     with named_faults("change log"):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / _FILE
-        # All workers append the same changes: who comes second finds them there.
+        # All workers append the same changes: the second worker finds them there.
         with locked(folder / _LOCK):
             handle = open_plain(path, os.O_RDWR | os.O_CREAT)
             with of_file(path), os.fdopen(handle, "r+b") as file:
@@ -71,8 +71,8 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
 def replay(folder: Path, after: int) -> ChangeLog:
     """Return the changes in `folder`'s change log whose generation is above `after`, in order.
 
-    Reading ends at the first line that is none or whose generation does not rise; the rest is not
-    believed.
+    Reading ends at the first line that is no change or whose generation does not rise: what
+    follows may be damaged.
     """
     path = folder / _FILE
     with named_faults("change log"):

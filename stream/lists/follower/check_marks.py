@@ -4,7 +4,7 @@ A snapshot is checked wholly once: SHA-256 of each part, order and ranges of its
 filter. Then `checked.json` beside its parts notes the CRC-32C of each. As long as every part still
 has it, the bytes are those that were checked: all are read again at each start, at ten times the
 speed. What differs in any bit, or has no mark, is checked wholly. A mark is no more trusted than
-the manifest beside it: both are for damage, and who may write here could write either.
+the manifest beside it: both detect damage only: an attacker who may write here could write either.
 """
 
 from collections.abc import Mapping

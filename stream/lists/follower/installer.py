@@ -36,12 +36,12 @@ from stream.lists.store.settings import ListStoreSettings
 log = logging.getLogger(__name__)
 
 _TURN = ".reading"
-_TURN_POLL_S = 0.2
+_TURN_POLL_S = 0.2  # reading a list takes seconds
 TURN_S_MAX = 120.0
 """A worker that holds the turn may have been paused: after so long the others read by themselves.
 Ten million entries take seconds."""
 _Names = tuple[tuple[str, str], ...]
-"""What a table is made of: each list's name, and the SHA-256 of its filter."""
+"""The parts of a table: each list's name, and the SHA-256 of its filter."""
 TRIES = 3
 """A list that gets a new base while it is read is read again. After three times it waits for the
 next step of the list, which has it read again too."""
@@ -115,7 +115,7 @@ async def _base(
 ) -> tuple[Snapshot, UnwrittenBase | None]:
     """Return the list's base: the live one, the snapshot directory's, or the list store's.
 
-    And the same to be written later, where the disk does not take it now.
+    Second value: the same base, to be written later, if the disk does not take it now.
 
     A list store that was restored from an older copy gives generations out again, so a base is
     known by its manifest, not by its number.
@@ -146,7 +146,7 @@ async def _base(
 
 @asynccontextmanager
 async def _turn(folder: Path) -> AsyncIterator[None]:
-    """Wait until no other worker of this machine reads the list: it leaves it here for all.
+    """Wait until no other worker of this machine reads the list: one reads it for all.
 
     So each machine asks the list store for a new base once, not each of its workers.
     """
@@ -162,7 +162,7 @@ async def _turn(folder: Path) -> AsyncIterator[None]:
 
 @contextmanager
 def _taken(folder: Path) -> Iterator[bool]:
-    """Hold the turn, as long as the process lives at most; false where another has it.
+    """Hold the turn, at most until the process ends; yield False if another worker has it.
 
     Where the disk takes no lock each reads by itself.
     """

@@ -150,12 +150,12 @@ def last_good(
 
 
 def keep_scope(state_dir: Path, head: ListHead) -> None:
-    """Write what a list's feed may list, if that is not what stands there already.
+    """Write what a list's feed may list, if it is not there already.
 
     Written before the list is live, so that no start enforces the list without it. Blocks. Raises
     SnapshotUnreadable where the disk does not take it.
     """
-    if head.scope is None:  # or a list store that lost it: what stands there is stricter at worst
+    if head.scope is None:  # or the list store lost it: the one on the disk is stricter at worst
         return
     text = scope_json(head.scope).decode()
     data = msgspec.json.encode(_KeptScope(head.generation, text))

@@ -91,7 +91,7 @@ def lost_steps(
             return behind
     at_ours = theirs.get(ours.generation)
     if head.generation > ours.generation and (at_ours is None or at_ours.chain == ours.chain):
-        return LostSteps(())  # it is only newer, or nobody can tell any more
+        return LostSteps(())  # it is only newer, or the steps are no longer known
     common = [g for g in theirs.keys() & known.keys() if theirs[g].chain == known[g].chain]
     if not common:
         return None

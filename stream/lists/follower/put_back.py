@@ -29,7 +29,7 @@ from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.lost_steps import KnownSteps, LostSteps, lost_steps, subject
-from stream.lists.follower.sync_state import ALLOWLIST, ListPosition
+from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, by_hand
 from stream.lists.store.heads import By, EditOutcome, Heads, Reservation, Restatement
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import added_by
@@ -163,7 +163,7 @@ class _Comparison:
             SnapshotUnreadable,
         ) as fault:
             what = f"changes up to generation {ours.generation} were not all put back: {fault}"
-            self.tell(EventKind.CHANGES_LOST, name, f"{what}: {_by_hand(name)}")
+            self.tell(EventKind.CHANGES_LOST, name, f"{what}: {by_hand(name)}")
         if lost.forked:
             self.known.forget(name)  # the list goes on with another chain, and is read again
         if made:
@@ -249,7 +249,7 @@ def _head(heads: Heads, name: str) -> ListPosition | None:
 def _in_runs(steps: Iterable[Step]) -> Iterable[tuple[int, Step]]:
     """Number the runs of steps that are made by one call: edits of different numbers.
 
-    A number's second edit in one call would come behind those of others, in another order.
+    A number's second edit in one call would come after those of others, in another order.
     """
     run, seen = 0, set[object]()
     for step in steps:
@@ -290,7 +290,3 @@ def _subject(step: Step) -> str:
         return ""
     number = next((entry.number for entry in change.entries if entry.number), None)
     return masked(number) if number else f"{change.fingerprint:016x}"
-
-
-def _by_hand(name: str) -> str:
-    return f"`ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"

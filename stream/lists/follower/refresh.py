@@ -49,8 +49,8 @@ CLOCK_S_MAX = 10.0
 """Between the list store's clock and ours. Entries begin and expire by seconds; `doctor` fails at
 the same."""
 _JUMP_S, _LOOK_S = 2.0, 0.2
-"""A clock that is off by so much within a look was set. Between two looks `age_s_max` may count
-a list as not heard of; each look costs microseconds."""
+"""A clock that jumps by so much between two checks was set. In between, `age_s_max` may count
+a list as not confirmed; each check costs microseconds."""
 SWAP = "list swap"
 """A span from when a list's parts or changes were there to be read until calls meet them."""
 
@@ -85,7 +85,7 @@ class Refresher:
         self._stale = asyncio.Event()
         self._waiting: dict[str, list[Step]] = {}
 
-    # What others ask
+    # Questions of other parts
 
     async def wait_loaded(self) -> None:
         """Wait until calls may be decided: the lists are the list store's, or the last good ones.
@@ -168,7 +168,7 @@ class Refresher:
                 self._tell(EventKind.REGISTER_DOWN, ALLOWLIST, str(error))
             starting = False
             if self.current.lists:
-                self._loaded.set()  # what the snapshot directory gave has to do
+                self._loaded.set()  # the lists of the snapshot directory stay in force
             await asyncio.sleep(backoff.next_s())
 
     async def _serve(self, store: ListStore, backoff: Backoff) -> None:
@@ -181,7 +181,7 @@ class Refresher:
         await self._reconcile(store)
         await self._compare_clocks(store)
         if self._sync.foreign:
-            self._loaded.set()  # of another list store: the local snapshots have to do
+            self._loaded.set()  # of another list store: the local snapshots stay in force
         self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"list store {self._identity or 'empty'}")
         backoff.reset()
         jobs = (
@@ -339,9 +339,9 @@ class Refresher:
             )
 
     def _is_of_old_clock(self, live: LiveList, before_s: int | None, jumped_s: float) -> bool:
-        """Return whether a list was heard of before the clock jumped; `before_s`: by the last look.
+        """Return whether a list was confirmed before the clock jumped; `before_s`: last time.
 
-        Of one that was heard of since, its time tells: by the new clock it would be now.
+        One confirmed since shows it by its time: by the new clock it would be now.
         """
         if jumped_s > 0:
             return live.synced_at_s + jumped_s <= self._now() + 1
@@ -477,7 +477,7 @@ class Refresher:
             whole = self._installer.whole(lives, self.current.allow)
             self.current = whole.with_trials(self.current.trials)
 
-    # Telling
+    # Events
 
     def _now(self) -> int:
         return int(self._clock())

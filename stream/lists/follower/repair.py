@@ -69,7 +69,7 @@ class RepairStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """A list here (`held`) and in the list store (`head`; None: not there), and how they stand.
+    """A list here (`held`) and in the list store (`head`; None: not there), and their relation.
 
     `since` are the changes that the list store made after it lost some; None where that cannot be
     told. `identity` is the list store that this machine follows.
@@ -93,7 +93,7 @@ def diagnose(
     *,
     same_base: bool = False,
 ) -> Diagnosis:
-    """Hold the two against each other.
+    """Compare the two.
 
     `chains` are those of the generations that this machine saw one by one, `steps` the list's that
     are still in the change stream. `same_base`: the list store keeps the very base that lies here.

@@ -137,7 +137,7 @@ def remove_list(state_dir: Path, list_name: str) -> None:
 
 def _newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, dict[Path, str]]:
     """Return the newest good snapshot in a list's folder, and those above it that are not."""
-    # Without waiting: a start must not hang behind a worker that writes a large list.
+    # Without waiting: a start must not hang while another worker writes a large list.
     with locked(folder / _LOCK, wait=False) as alone:
         if alone:
             _remove_unfinished(folder)

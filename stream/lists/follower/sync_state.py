@@ -152,7 +152,7 @@ class SyncState:
                 self.lost.add(name)
                 self.stale.discard(name)
                 has = f"generation {head.generation}" if head else "no such list"
-                text = f"the list store has {has}, here is {mark.generation}{_what_to_do(name)}"
+                text = f"the list store has {has}, here is {mark.generation}: {by_hand(name)}"
                 found[name] = SyncResult(kinds=((EventKind.REGISTER_LOST, text),))
         for name, head in standing.items():
             wrong = self._differs(name, head, stale=all_stale or name in self.failed)
@@ -199,8 +199,9 @@ class SyncState:
         return None
 
 
-def _what_to_do(name: str) -> str:
-    return f": `ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"
+def by_hand(name: str) -> str:
+    """Return the command that shows what a list lost ("": the allowlist), for people."""
+    return f"`ringfence {f'lists repair {name}' if name else 'allow repair'}` says what to do"
 
 
 def _break(mark: ListPosition, step: Step) -> tuple[EventKind, str] | None:

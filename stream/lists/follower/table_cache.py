@@ -44,7 +44,8 @@ def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
 
     The first worker that asks makes it (64 lists of 1M: 3 s, from the last one 1 s); the others
     wait and open it. It is named by the filters in it, so it is good as long as they are. A table
-    is removed when each of its lists has `TABLES_KEPT` newer ones; who has it open keeps it.
+    is removed when each of its lists has `TABLES_KEPT` newer ones; a process that has it open keeps
+    it.
 
     Raises StateDirRefuses when the disk does not take it.
     """
@@ -178,7 +179,7 @@ def _exchange(
 
 
 def _write(path: Path, pieces: Iterable[Table]) -> _Sums:
-    """Write pieces one behind the other, as they are made."""
+    """Write pieces one after the other, as they are made."""
     summed, crc, unsynced = sha256(), 0, 0
     with os.fdopen(written(path), "wb", buffering=0) as file:
         for piece in pieces:

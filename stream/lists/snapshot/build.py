@@ -98,7 +98,7 @@ def build_snapshot(
     elif bare:
         raise SnapshotUnreadable(
             f"{bare} of {len(columns)} entries are fingerprints without a number: the filter can "
-            "only be built by who has the numbers; give the owner's filter file with the entries"
+            "only be built by their owner; give the owner's filter file with the entries"
         )
     else:
         count = numbers + len(PROBES)
@@ -116,7 +116,7 @@ def bare_snapshot(
     """Return the parts of a list that is shared as a bare filter: its matches stay unconfirmed.
 
     `samples` (S16) are numbers known to be on it; without them a file of pybloom-live 3 or of
-    another circle cannot be told from a good one. Raises `FilterUnreadable`.
+    another circle cannot be distinguished from a good one. Raises `FilterUnreadable`.
     """
     held = read_filter(filter_data)
     if samples is not None:

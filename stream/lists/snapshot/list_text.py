@@ -50,7 +50,7 @@ def written(found: VersionDiff, kind: DiffFormat) -> Iterator[str]:
     """Yield the difference as text, CSV with a header, or one JSON object a line, piece by piece.
 
     Removed reports come first, then changed ones, then added ones. A number of which only the
-    fingerprint is known stands as `fingerprint:<16 hex digits>`.
+    fingerprint is known is written as `fingerprint:<16 hex digits>`.
     """
     write: Callable[[str, list[Row], list[Row] | None], str] = {
         "text": _text,

@@ -225,7 +225,7 @@ def _part(edits: Sequence[Edit], pending: Sequence[int]) -> list[int]:
 def _changed(value: Any, base: int) -> _NumberState | int | None:
     """Return the state of a number in the changes; None: the base already holds it all.
 
-    One that cannot be read says nothing; it is its generation, so that the next edit of the number
+    One that cannot be read counts as empty; its generation stays, so that the number's next edit
     takes its place.
     """
     if value is None:
@@ -236,7 +236,7 @@ def _changed(value: Any, base: int) -> _NumberState | int | None:
         return int(generation[1]) if generation and int(generation[1]) > base else 0
     if numbered.generation <= base:
         return None
-    # Whether the base holds the number too does not matter any more: the change speaks for it.
+    # It no longer matters whether the base holds the number too: the change replaces it.
     return _NumberState(numbered.change.entries, numbered.generation, in_base=False)
 
 

@@ -1,6 +1,6 @@
 """The history of a list, and of one number on it: each generation, by whom, when and why.
 
-Read from the audit, and from the change stream where the audit says nothing. Of a base only the
+Read from the audit, and from the change stream where the audit has nothing. Of a base only the
 blocks that may hold the number are read, so one number takes milliseconds a list.
 """
 
@@ -252,7 +252,7 @@ async def said_at(
 
 
 async def turns_of(store: ListStore, past: Past, fingerprints: Sequence[int]) -> tuple[Turn, ...]:
-    """Return the history of a number on a list, oldest first, as far as it is kept."""
+    """Return the kept history of a number on a list, oldest first."""
     found: list[Turn] = []
     before: Said = {}
     upto = 0

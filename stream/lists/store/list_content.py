@@ -72,7 +72,7 @@ def fingerprints_of(texts: Sequence[str], key: bytes) -> list[int]:
 async def covering(
     store: ListStore, name: str, key: bytes, texts: Sequence[str], now_s: int
 ) -> dict[str, str]:
-    """Of those `texts` that lie under a prefix on list `name`, the one that speaks for them.
+    """Return, for each of `texts` under a prefix on list `name`, the prefix that decides.
 
     Live at `now_s`, the longest, and not one that only says that its numbers are legitimate.
     """

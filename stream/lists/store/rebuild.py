@@ -36,7 +36,7 @@ class RebuildSettings:
     """Settings for rebuilding lists.
 
     `changes_max`: more changed numbers over a list's base lead to a rebuild (0: never). `look_s`:
-    how often the heads are looked at. `arguments`: what each process gets besides, e.g. --config.
+    how often the heads are read. `arguments`: further arguments of each process, such as --config.
     """
 
     changes_max: int

@@ -1,4 +1,4 @@
-"""The connection to Redis: explicit time-outs, no silent retries, a look at its set-up.
+"""The connection to Redis: explicit time-outs, no silent retries, checks of its set-up.
 
 With sentinels, each new connection asks them for the primary (redis-py's own pool). A primary that
 was demoted answers a write with READONLY: its connection closes, and the next one finds the new
@@ -195,7 +195,7 @@ def told(error: Exception) -> str:
 async def keep_told(
     settings: ListStoreSettings, tell: Callable[[Mapping[str, Any]], None], every_s: float
 ) -> None:
-    """Tell again and again what Redis says of itself (INFO); nothing while it is away."""
+    """Pass on Redis' INFO at intervals, until cancelled; nothing while it is away."""
     redis = client(settings)
     async with Closing(redis):
         while True:
@@ -290,7 +290,7 @@ async def clock_ahead_s(redis: Redis, clock: Callable[[], float]) -> float:
 class Replicas:
     """Replicas that must have a change before it is reported as done; none unless set.
 
-    The question goes through the connection of the change, right behind it: Redis counts by
+    The question goes through the connection of the change, right after it: Redis counts by
     connection, and another one may lead to another primary.
     """
 
@@ -298,7 +298,7 @@ class Replicas:
         self._count, self._wait_ms = settings.wait_replicas, settings.wait_ms
 
     def ask(self, pipe: Pipeline) -> None:
-        """Have Redis wait behind the commands in `pipe`, which must be no transaction."""
+        """Make Redis wait after the commands in `pipe`, which must be no transaction."""
         if self._count:
             pipe.wait(self._count, self._wait_ms)
 

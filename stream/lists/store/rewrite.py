@@ -183,7 +183,7 @@ async def rewrite_once(
 ) -> Rebased:
     """Rewrite the list with a single try, for changes that a person decided on.
 
-    If somebody else publishes a base first, the error names that base and nothing changes: a
+    If another writer publishes a base first, the error names that base and nothing changes: a
     rollback must not undo what its operator never saw.
     """
     try:

@@ -427,7 +427,7 @@ def _unread(name: str, step: Step) -> Scope:
 def allow_entry(text: bytes, value: bytes) -> AllowEntry | None:
     """Return an entry of the allowlist by its key; None: not even the key is a number or a prefix.
 
-    A record that cannot be read is no reason to block whom it spares.
+    A record that cannot be read still spares its number.
     """
     entry = allow_of(value)
     name = text.decode(errors="replace")

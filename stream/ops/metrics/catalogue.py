@@ -110,7 +110,7 @@ def total(values: Iterable[float]) -> float:
 
 Kind = Literal["counter", "gauge", "histogram"]
 OfWorkers = Literal["livesum", "livemin", "livemax"]
-"""How the supervisor puts a gauge of its living workers together: the sum, the least, the most."""
+"""The supervisor's figure for a gauge of its living workers: their sum, least or most."""
 
 _UNITS = {
     "_timestamp_seconds": "seconds since the epoch",

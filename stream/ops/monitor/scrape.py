@@ -63,7 +63,7 @@ async def _ask(session: aiohttp.ClientSession, place: MonitorTarget, at_s: float
     except (aiohttp.ClientError, OSError, MetricsUnreadable) as error:
         return ScrapeAnswer(place, None, why=str(error) or type(error).__name__)
     try:
-        # Tens of thousands of series take a while to parse: not in the event loop of who asks.
+        # Tens of thousands of series take a while to parse: not in the caller's event loop.
         reading = await asyncio.to_thread(
             read, body.decode("utf-8", "replace"), at_s=at_s, tick_s=tick_s
         )

@@ -100,7 +100,7 @@ def remote_url(scheme: str) -> Callable[[str], str | None]:
 
 
 def _host_key(text: str) -> str | None:
-    """A server's key: `SHA256:...` as ssh shows it, or type and key as ssh-keyscan writes them."""
+    """Check a server key: `SHA256:...` as ssh shows it, or type and key as ssh-keyscan writes."""
     words = text.split()
     if text.startswith("SHA256:") or (len(words) >= 2 and words[1].startswith("AAAA")):
         return None
@@ -111,7 +111,7 @@ def _host_key(text: str) -> str | None:
 class S3Access:
     """The way to a bucket; credentials that nothing here names come from AWS' own chain.
 
-    `endpoint`: of a store that speaks as S3 does; "": AWS. `path_style`: the bucket goes into the
+    `endpoint`: of a store compatible with S3; "": AWS. `path_style`: the bucket goes into the
     path, not into the host's name. `anonymous`: nothing is signed, for public buckets.
     """
 

@@ -1,4 +1,4 @@
-"""Objects in S3, and in stores that speak as it does, by AWS' own client."""
+"""Objects in S3, and in compatible stores, by AWS' own client."""
 
 import logging
 from collections.abc import Generator, Iterator
@@ -114,7 +114,7 @@ def _client(access: S3Access, login: Login) -> Any:
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         s3={"addressing_style": "path" if access.path_style else "auto"},
         user_agent_extra=f"ringfence/{__version__}",
-        # Stores that speak as S3 does often know no newer checksums.
+        # Stores compatible with S3 often do not know the newer checksums.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         **unsigned,

@@ -25,7 +25,7 @@ from stream.ops.remote.remote_files import (
 T = TypeVar("T")
 _DEPTH_MAX: Final = 16
 """Folders below folders: a server may answer with one in another for ever."""
-_CLOSE_S: Final = 2.0
+_CLOSE_S: Final = 2.0  # a server that is gone answers no goodbye
 _KEY_FAULTS: Final = (asyncssh.KeyImportError, asyncssh.KeyEncryptionError)
 
 

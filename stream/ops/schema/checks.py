@@ -14,7 +14,7 @@ from stream.core.policy.rules import RULES
 from stream.ops.schema.durations import seconds_of, wait_of
 from stream.ops.schema.toml import Problem
 
-_ADDRESS_MAX = 512
+_ADDRESS_MAX = 512  # characters that are searched for a reserved name
 OTHERS = "others"
 """The key in a table of countries that stands for all others."""
 
@@ -174,7 +174,7 @@ def somebodys_list(text: str) -> str | None:
     """A list's name that a person wrote, not the one of a draft."""
     if text.partition("/")[0] != NOBODY:
         return list_name(text)
-    return f'"{text}" was left open: write the list that the feed fills, e.g. "TH/national"'
+    return f'"{text}" was left open: write the list that the feed fills, for example "TH/national"'
 
 
 def somebody(text: str) -> str | None:
@@ -215,7 +215,7 @@ def host(text: str) -> str | None:
     """A name of DNS."""
     if re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*", text):
         return None
-    return f'must be a name of DNS, e.g. "ringfence.carrier.example", not "{text}"'
+    return f'must be a DNS name such as "ringfence.carrier.example", not "{text}"'
 
 
 def header(text: str) -> str | None:

@@ -128,7 +128,7 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
     text = shown(nobody, decisions_why="Kafka at 127.0.0.1:9092 does not answer")
     assert "engine at http://127.0.0.1:9464: connection refused" in text
     assert "`ringfence run` starts it; elsewhere: its address in [ops] watch" in text
-    assert "not heard of: feeds" in text
+    assert "not running here: feeds" in text
     assert "Kafka not known" in text
     assert "Kafka at 127.0.0.1:9092 does not answer" in text
 

@@ -391,7 +391,7 @@ def test_records_that_stop_workers_are_named(settings: Settings) -> None:
     assert record.said == (
         "calls/3/7 stopped workers and is in calls.rejected since 2025-11-25 21:04 UTC"
     )
-    assert workers.said == "1 times lately a worker stopped at work on calls/3"
+    assert workers.said == "1 times lately a worker crashed at work on calls/3"
 
 
 def test_trunks_that_nobody_configured_are_told() -> None:

@@ -1,8 +1,9 @@
 """Run changes and long reads as our own commands, in a process each.
 
 So page and HTTP do exactly what the command does, and the process that answers lookups does none of
-the work: another one reads, compares and writes a list of two million numbers, behind calls. One
-change at a time; at most `LOOKS_MAX` reads. Numbers and reasons travel by a pipe, not in argv.
+the work: another one reads, compares and writes a list of two million numbers, at lower priority
+than calls. One change at a time; at most `LOOKS_MAX` reads. Numbers and reasons travel by a pipe,
+not in argv, which other users of the machine can read.
 """
 
 import asyncio
@@ -24,14 +25,14 @@ LOOKS_MAX: Final = 2
 """Reads at once: each may hold a whole list in memory."""
 FILES_MAX: Final = 2
 """Files that are taken in at once: each is read by a process of up to [feeds] memory_mb_max."""
-_FILES_S: Final = 30.0
+_FILES_S: Final = 30.0  # seconds that a file waits for its turn, else it is refused
 _FILE_LINES: Final = 5_000
 WITHIN_S: Final = 600.0
 """Seconds of a command: a rebuild of the largest list takes two minutes."""
-_LINE_BYTES_MAX: Final = 1 << 20
+_LINE_BYTES_MAX: Final = 1 << 20  # a command's JSON may be one line
 _SAID_LINES: Final = 20
 _SAID_CHARS: Final = 500
-"""Of a command's stderr, its end: the error stands there."""
+"""Characters kept of a command's stderr, its end: the error is there."""
 _NICE: Final = 10
 """Calls that are decided on the same machine go first."""
 _RETRY_S: Final = 10
@@ -43,7 +44,7 @@ _CUT_LINES: Final = 1_000_000
 class Ran:
     """A command's exit code, the lines asked for, the number of all, and the end of stderr.
 
-    Lines are for who may see what they hold; `said` of a read has no whole number.
+    Lines are for people who may see their content; `said` of a read has no whole number.
     """
 
     code: int
@@ -54,7 +55,7 @@ class Ran:
 
 @dataclass(slots=True)
 class OwnCommands:
-    """Run `ringfence ...`; `arguments` are those of every command, e.g. --config."""
+    """Run `ringfence ...`; `arguments` are those of every command, such as --config."""
 
     arguments: Sequence[str] = ()
     _files: asyncio.Semaphore = field(
@@ -73,11 +74,11 @@ class OwnCommands:
             raise ProblemError(ProblemKind.BUSY, text, retry_after_s=_RETRY_S)
         async with self._change:
             ran = await self._run([*words, f"--actor={by.actor}", f"--reason={by.reason}"], 0, 50)
-        # Of a look never: who may look at a page need not be who may see whole numbers.
+        # Never of a read: a person who may read a page need not be one who may see whole numbers.
         return ran if ran.said else replace(ran, said="\n".join(ran.lines)[-_SAID_CHARS:])
 
     async def take(self, words: Sequence[str], by: By) -> Ran:
-        """Run a command that takes a file into a list, behind others. Raises ProblemError."""
+        """Run a command that takes a file into a list, after others. Raises ProblemError."""
         try:
             async with asyncio.timeout(_FILES_S):
                 await self._files.acquire()
@@ -137,7 +138,7 @@ class OwnCommands:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-            # A command may end before it reads: until 3.11.4 asyncio logs what nobody asked for.
+            # A command may end before it reads: until 3.11.4 asyncio logs that as an error.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 await process.stdin.wait_closed()
         assert process.returncode is not None
@@ -147,7 +148,7 @@ class OwnCommands:
 async def _some(
     stream: asyncio.StreamReader, first: int, count: int
 ) -> tuple[tuple[str, ...], int]:
-    """Return some of the lines, and how many there are, as far as they are counted."""
+    """Return some of the lines, and how many there are if they are counted."""
     lines, total = [], 0
     async for line in stream:
         if first <= total < first + count:

@@ -24,7 +24,7 @@ FIELDS_BYTES_MAX: Final = 32 * 1024
 _RETRY_S: Final = 5
 _FOLDER: Final = "handed-in"
 _LEFT_S: Final = 6 * 3600
-"""No request runs so long: an older file belongs to nobody."""
+"""No request runs so long: an older file is left over from a crash."""
 
 
 @dataclass(frozen=True, slots=True)

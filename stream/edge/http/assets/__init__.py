@@ -25,7 +25,7 @@ _TYPES: Final = {
     "svg": "image/svg+xml",
     "txt": "text/plain",
 }
-_HASH_CHARS: Final = 12
+_HASH_CHARS: Final = 12  # in the address: a changed file gets another one, so browsers may keep it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Asset:
 
 
 def _read() -> dict[str, Asset]:
-    """All files beside this one that are no code, by their plain names."""
+    """Return all files beside this one that are no code, by their plain names."""
     found = {}
     for file in resources.files(__name__).iterdir():
         stem, _, ending = file.name.rpartition(".")
@@ -57,5 +57,5 @@ BY_ADDRESS: Final = {asset.address: asset for asset in ASSETS.values()}
 
 
 def asset(name: str) -> str:
-    """The address of a file, for templates."""
+    """Return the address of a file, for templates."""
     return ASSETS[name].address

@@ -19,7 +19,7 @@ async def play_gang(training: Training, story: Story) -> None:
         rang = await other.call(numbers)
         story.check(expect.nobody_stopped(rang, f"before, all ring in {other.name}"))
     said = await puts_on(story, kh, numbers, "handsets of a raid")
-    story.check(expect.command(said, 0, f"{GANG_NUMBERS} added", "KH's register has them"))
+    story.check(expect.command(said, 0, f"{GANG_NUMBERS} added", "KH's list store has them"))
     changed_ms = await kh.changed_ms()
     for other in others:
         way = "KH's own server" if other.name == HOME else "the hub"
@@ -62,7 +62,7 @@ async def play_pledge(training: Training, story: Story) -> None:
     rule = f"agreement:{pledge.id}"
     numbers = mm.people.take(GANG_NUMBERS)
     said = await puts_on(story, mm, numbers, "the gang of the raid in KH")
-    story.check(expect.command(said, 0, f"{GANG_NUMBERS} added", "MM's register has them"))
+    story.check(expect.command(said, 0, f"{GANG_NUMBERS} added", "MM's list store has them"))
     row = await th.until(numbers[0], lambda answer: mm.list in answer.lists)
     expected = f"TH knows them from {mm.list}, and only observes"
     story.check(expect.became(row, "allow", await mm.changed_ms(), expected))

@@ -64,7 +64,7 @@ async def _an_hour(training: Training, story: Story) -> None:
     expected = "no signature of KH's that the hub carries ends within the hour"
     story.check(expect.lasts(_expiries(said.text), int(time.time()), HOUR_S, expected))
     said = await follower.command("check-config")
-    expected = "and a list that nothing is heard of acts on (age_s_max = 0)"
+    expected = "and a list without news goes on acting (age_s_max = 0)"
     story.check(expect.command(said, 0, "age_s_max = 0", expected))
 
 
@@ -83,7 +83,7 @@ async def _goes_on(training: Training, story: Story, iso: str, number: str) -> N
     with story.waiting(f"{iso} looks for news at the hub ..."):
         failed = await ringfence.metric_reaches(FAILURES, feed, 1.0)
     stopped = await ringfence.call(kh.people.listed[:10])
-    expected = f"{iso}, which follows through the hub, is told so, and its last good list acts"
+    expected = f"{iso}, which follows through the hub, reports it, and its last good list acts"
     story.check(expect.reached(failed, 1.0, expected, FAILURES))
     story.check(expect.all_get(stopped, "block", f"{iso} blocks as before", named=kh.list))
     waits = await ringfence.call([number])

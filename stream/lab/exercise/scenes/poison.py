@@ -9,7 +9,7 @@ ALL_OF_IT = tuple(f"+66{digit}*" for digit in range(1, 10))
 """All of +66, in the widest entries that can be made at all; none of its numbers begins with 0."""
 HELD = "ringfence_feed_held"
 NO_GUARD = "[lists.prefix_digits_min]\nTH = 3\n"
-"""Whoever has the machine can tell it that a prefix may be a whole country."""
+"""The setting with which an attacker on the machine allows a whole country as one prefix."""
 
 
 async def play(training: Training, story: Story) -> None:

@@ -70,7 +70,7 @@ async def play(training: Training, story: Story) -> None:
     story.check(expect.became(row, "block", await kh.changed_ms(), "TH blocks it"))
     thief.signs(version_of(kh.repository), int(time.time()))
     kh.web.folder = thief.copy
-    story.tells("KH's web server now gives the old copy, signed anew as the newest with that key.")
+    story.tells("KH's web server now gives the old copy, signed again with that key as the newest.")
     await _caught(training, story, number, "rollback")
     words = ("exchange", "serve-check")
     said = await story.does(kh, *words, kh.web.url, shown="exchange serve-check URL")

@@ -107,7 +107,7 @@ def test_what_can_not_be_taken_is_refused_by_name(data, said):
 def test_nobody_reports_the_enforcement_of_his_own_list():
     """A document is what a partner did."""
     own = document(list="TH/national")
-    with pytest.raises(DocumentUnreadable, match="nobody else's business"):
+    with pytest.raises(DocumentUnreadable, match="cannot report enforcement of its own list"):
         read(written(own), target_of("TH", "TH/national", DAY))
 
 

@@ -47,7 +47,7 @@ def test_a_damaged_state_is_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_the_place_is_its_owner_s_alone(tmp_path: Path) -> None:
-    """What was read, and from where, is nobody else's business."""
+    """Only its owner may read the file: it holds what was read, and from where."""
     file = tmp_path / "state" / "x.sqlite"
     with PositionFile(file, "/var/cdr"):
         assert {stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()} == {0o600}

@@ -59,10 +59,10 @@ def test_what_keeps_a_promoted_list_from_acting_is_said() -> None:
     """An agreement on trial, an action of observe, a list that the register does not have."""
     pact = Agreements((agreement("th-kh", ["KH/scam"], terms=Terms(Action.BLOCK, simulate=True)),))
     assert stands(TRIAL, turned(TrialStatus.FORCE), pact).remarks[1] == (
-        "it acts on nobody yet: an agreement on it is on trial"
+        "it blocks no call yet: an agreement on it is on trial"
     )
     only = PolicySettings(lists={"KH/scam": ListPolicy(action=Action.OBSERVE, simulate=True)})
-    assert stands(only).remarks == ("it may only be observed: in force it would act on nobody",)
+    assert stands(only).remarks == ("it may only be observed: in force it would block no call",)
     assert stands(TRIAL, names=()).remarks == ("the list store has no such list",)
 
 
