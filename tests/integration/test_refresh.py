@@ -15,6 +15,7 @@ from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import ListStoreUnsafe
 from stream.lab.embedded import best_redis
 from stream.lists.follower import local_state, snapshot_directory
+from stream.lists.follower.installer import AT_ONCE
 from stream.lists.follower.list_events import EventKind
 from stream.lists.store import rewrite
 from stream.lists.store.heads import By
@@ -182,6 +183,34 @@ async def test_a_list_of_an_unknown_circle_can_not_be_asked(register, worker):
         assert "circles.asean" in worker.told(EventKind.SNAPSHOT_REFUSED)[0]
 
 
+async def test_lists_that_are_read_together_come_out_each_by_itself(register, worker, load):
+    """One that cannot be used, and one with a base, take nothing from those that have none."""
+    names = [f"KH/n{index}" for index in range(2 * AT_ONCE + 1)]
+    for index, name in enumerate(names):
+        await register.create(name, "plain", BY)
+        await register.add(name, [entry(f"+4477009001{index:02d}")], BY)
+    await register.create("KH/n3x", "asean", BY)
+    await load(register, BASE)
+    async with running(worker):
+        current = worker.refresher.current
+        assert [current.names[i] for i in current.unusable] == ["KH/n3x"]
+        for index, name in enumerate(names):
+            assert worker.lists(f"+4477009001{index:02d}") == {name}
+        assert worker.listed(BASE[0])
+        await register.delete(names[5], BY)
+        await register.add(names[6], [entry(ONE)], BY)
+        await until(lambda: worker.lists(ONE) == {names[6]})
+        await until(lambda: worker.lists("+447700900105") == set())
+        logs = worker.state_dir / "lists" / "KH"
+        await until(lambda: not (logs / "n5").exists())
+        await until(lambda: ONE in (logs / "n6/changes.jsonl").read_text())
+    alone = Worker("redis://127.0.0.1:1/0", worker.state_dir)
+    alone.refresher.load_last_good()
+    assert alone.lists(ONE) == alone.lists("+447700900106") == {names[6]}
+    assert alone.lists("+447700900105") == set()
+    assert alone.listed(BASE[0])
+
+
 async def test_a_keyed_list(register, redis_url, tmp_path, load):
     """A list of a circle is enforced with the circle's key."""
     key = bytes(range(32))
@@ -313,9 +342,12 @@ async def test_a_list_that_is_made_again_goes_on(register, worker, load, redis_u
 def _kept_alone(state_dir: Path) -> bool:
     """Whether a start without Redis would enforce the list as it is now, and nothing of before."""
     lists, _ = local_state.last_good(state_dir, {"plain": b""}, 0)
-    live = lists[NAME].live
+    live = lists[NAME].live if NAME in lists else None
     return (
-        live.snapshot is not None and live.snapshot.manifest.numbers == 0 and len(live.overlay) == 1
+        live is not None
+        and live.snapshot is not None
+        and live.snapshot.is_empty
+        and len(live.overlay) == 1
     )
 
 

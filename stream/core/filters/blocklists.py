@@ -366,14 +366,22 @@ def _prefixes_of(live: LiveList) -> ListPrefixes:
 def _groups(
     members: Sequence[tuple[int, LiveList]], table_of: Callable[[Sequence[Snapshot]], Table]
 ) -> Iterator[TableGroup]:
-    """One group for each hash plan and size among the usable members, split at 64 lists."""
+    """One group for each hash plan and size among the usable members, split at 64 lists.
+
+    Those without a base hold nothing but changes: in no group, thousands of them cost a batch
+    nothing.
+    """
 
     def size(item: tuple[int, Snapshot]) -> tuple[int, int]:
         shape = item[1].filter.shape
         return shape.slices, shape.bits_per_slice
 
-    usable = [(index, live.snapshot) for index, live in members if live.snapshot is not None]
-    for _, same in groupby(sorted(usable, key=size), key=size):
+    held = [
+        (index, live.snapshot)
+        for index, live in members
+        if live.snapshot is not None and not live.snapshot.is_empty
+    ]
+    for _, same in groupby(sorted(held, key=size), key=size):
         together = list(same)
         for start in range(0, len(together), LISTS_MAX):
             part = together[start : start + LISTS_MAX]

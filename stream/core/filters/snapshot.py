@@ -122,6 +122,11 @@ class Snapshot:
     columns: Columns | None
     prefixes: Columns | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Report that no number can match; without columns the filter alone may."""
+        return self.columns is not None and not len(self.columns)
+
     def find(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Row of each fingerprint in `columns`, -1 where it is not listed."""
         if self.columns is None:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,14 @@ from stream.core.filters.snapshot import (
     read_snapshot,
 )
 from stream.core.model.allowlist import NOBODY, Allowlist
-from stream.core.model.errors import SnapshotUnreadable, StateDirRefuses
+from stream.core.model.errors import ListUnknown, SnapshotUnreadable, StateDirRefuses
 from stream.lists.follower import local_state, snapshot_directory, table_cache
 from stream.lists.follower.local_state import UnwrittenBase
-from stream.lists.snapshot.build import Version, build_snapshot
-from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.durable_files import locked
-from stream.lists.snapshot.merge import empty_columns
 from stream.lists.store.heads import ListHead, ListState
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
+from stream.ops.tasks import together
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +40,11 @@ TURN_S_MAX = 120.0
 Ten million entries take seconds."""
 _Names = tuple[tuple[str, str], ...]
 """The parts of a table: each list's name, and the SHA-256 of its filter."""
+AT_ONCE = 6
+"""Lists that are read at the same time: the disk syncs what several write together. A list takes a
+connection of the eight that a client has."""
+LARGE = 100_000
+"""Entries of a list that no other is read beside: 33 bytes each, several times over."""
 TRIES = 3
 """A list that gets a new base while it is read is read again. After three times it waits for the
 next step of the list, which has it read again too."""
@@ -75,13 +78,34 @@ class Reloaded:
     unwritten: UnwrittenBase | None = None
 
 
-async def reload_list(
-    store: ListStore, name: str, held: Snapshot | None, settings: RefreshSettings, now_s: int
-) -> Reloaded:
-    """Return the list `name` as it is in the list store; `held` is the snapshot that is live now.
+async def reload_lists(
+    store: ListStore, held: Mapping[str, Snapshot | None], settings: RefreshSettings, now_s: int
+) -> Mapping[str, Reloaded | ListUnknown | SnapshotUnreadable]:
+    """Return lists as they are in the list store, or why one is not there or cannot be used.
 
-    Raises ListStoreDown, ListUnknown, and SnapshotUnreadable if it cannot be used.
+    `held` has the snapshot of each that is live now; at most `AT_ONCE`. Raises ListStoreDown.
     """
+    found: dict[str, Reloaded | ListUnknown | SnapshotUnreadable] = {}
+    alone = asyncio.Lock()
+
+    async def read(name: str) -> None:
+        try:
+            found[name] = await _reload(store, name, held[name], settings, now_s, alone)
+        except (ListUnknown, SnapshotUnreadable) as error:
+            found[name] = error
+
+    await together(*map(read, held))
+    return {name: found[name] for name in held}
+
+
+async def _reload(
+    store: ListStore,
+    name: str,
+    held: Snapshot | None,
+    settings: RefreshSettings,
+    now_s: int,
+    alone: asyncio.Lock,
+) -> Reloaded:
     for last_try in (*[False] * (TRIES - 1), True):
         state = await store.state(name)
         head = state.head
@@ -91,7 +115,9 @@ async def reload_list(
                 f"{name}: no key for circle {head.circle}: it needs a [circles.{head.circle}]"
             )
         try:
-            held, unwritten = await _base(store, head, held, key, settings, now_s)
+            # A large list is read and checked alone.
+            async with alone if head.count > LARGE else nullcontext():
+                held, unwritten = await _base(store, head, held, key, settings)
         except SnapshotUnreadable:
             # While it was read, newer bases may have taken its place and its keys be gone.
             if last_try or (await store.state(name)).head.base == head.base:
@@ -106,12 +132,7 @@ async def reload_list(
 
 
 async def _base(
-    store: ListStore,
-    head: ListHead,
-    held: Snapshot | None,
-    key: bytes,
-    settings: RefreshSettings,
-    now_s: int,
+    store: ListStore, head: ListHead, held: Snapshot | None, key: bytes, settings: RefreshSettings
 ) -> tuple[Snapshot, UnwrittenBase | None]:
     """Return the list's base: the live one, the snapshot directory's, or the list store's.
 
@@ -120,18 +141,16 @@ async def _base(
     A list store that was restored from an older copy gives generations out again, so a base is
     known by its manifest, not by its number.
     """
-    if head.base:
-        there = await store.manifest(head.name, head.base)
-        if held is not None and held.manifest == decode_manifest(there):
-            return held, None
-        kept = await asyncio.to_thread(_on_disk, head, there, key, settings)
-        if kept is not None:
-            return kept, None
-    elif held is not None and not held.manifest.generation:
-        return held, None
     if not head.base:
-        parts = await asyncio.to_thread(_empty_parts, head, key, now_s)
-        return await asyncio.to_thread(_keep_on_disk, head, parts, key, settings)
+        if held is not None and not held.manifest.generation:
+            return held, None
+        return snapshot_directory.empty_snapshot(head.name, head.circle, key), None
+    there = await store.manifest(head.name, head.base)
+    if held is not None and held.manifest == decode_manifest(there):
+        return held, None
+    kept = await asyncio.to_thread(_on_disk, head, there, key, settings)
+    if kept is not None:
+        return kept, None
     async with _turn(snapshot_directory.list_folder(settings.state_dir, head.name)):
         kept = await asyncio.to_thread(_on_disk, head, there, key, settings)
         if kept is not None:
@@ -204,13 +223,6 @@ def _keep_on_disk(
 def unusable(name: str) -> LiveList:
     """Return a list that is there and cannot be asked."""
     return LiveList(name, b"", None, EMPTY, 0, 0)
-
-
-def _empty_parts(head: ListHead, key: bytes, now_s: int) -> dict[str, bytes]:
-    """Return an empty snapshot: a list without a base holds nothing but its changes."""
-    owner, _, name = head.name.partition("/")
-    version = Version(owner, name, 0, head.circle, key, key_id(key))
-    return build_snapshot(version, empty_columns(), now_s)
 
 
 class Installer:

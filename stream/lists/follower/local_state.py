@@ -7,7 +7,9 @@ All workers of a machine share it. Every function blocks on the disk: call them 
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -38,6 +40,9 @@ from stream.ops import stored_format
 _FILE = "register.json"
 _MARK = "mark"
 """ChangeLog items that change nothing: they say where a list stood when it was read again."""
+_EMPTY = "empty"
+"""A change log's first item, at generation 0, of a list without a base: it begins empty, in the
+circle that is the payload. Such a list has no snapshot on the disk; a base takes the item away."""
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -128,16 +133,18 @@ def last_good(
     good = snapshot_directory.last_good(state_dir, keys)
     refused = {str(path): why for path, why in good.refused.items()}
     lists = {}
-    for name, snapshot in good.snapshots.items():
-        circle = snapshot.manifest.circle
+    for name, opened in (good.snapshots | dict.fromkeys(good.without)).items():
+        folder = snapshot_directory.list_folder(state_dir, name)
+        after = opened.manifest.generation if opened is not None else -1
+        read = change_log.replay(folder, after)
+        if read.damaged is not None:
+            refused[name] = read.damaged
+        circle = opened.manifest.circle if opened is not None else _begins(read.items)
+        if circle is None:
+            continue  # the process ended before it wrote the list down
         if circle not in keys:
             refused[name] = f"no key for circle {circle}: it needs [circles.{circle}]"
             continue
-        read = change_log.replay(
-            snapshot_directory.list_folder(state_dir, name), snapshot.manifest.generation
-        )
-        if read.damaged is not None:
-            refused[name] = read.damaged
         if any(item.op == Op.DELETE for item in read.items):
             # It was withdrawn, and the process ended before it took it from the disk. What came
             # since, if it is there again, is known to the list store alone.
@@ -145,8 +152,14 @@ def last_good(
         known = _kept_scope(state_dir, name)
         if known is _BROKEN:
             refused[str(_scope_file(state_dir, name))] = "it is no scope: it names nobody unseen"
+        snapshot = opened or snapshot_directory.empty_snapshot(name, circle, keys[circle])
         lists[name] = _replayed(name, keys[circle], snapshot, read.items, synced_at_s, known)
     return lists, refused
+
+
+def _begins(items: Sequence[ChangeLogItem]) -> str | None:
+    """Return the circle in which a list without a base begins; None: these do not say it."""
+    return items[0].payload if items and items[0].op == _EMPTY else None
 
 
 def keep_scope(state_dir: Path, head: ListHead) -> None:
@@ -230,11 +243,15 @@ def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
 def record_whole(state_dir: Path, state: ListState) -> None:
     """Write a list's changes as the list store has them, in place of what the change log says."""
     head = state.head
+    if not head.base:
+        snapshot_directory.remove_snapshots(state_dir, head.name)
     items = [ChangeLogItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
     if items and items[-1].generation == head.generation:
         items[-1] = msgspec.structs.replace(items[-1], chain=head.chain)
     else:
         items.append(ChangeLogItem(head.generation, _MARK, "", head.chain))
+    if not head.base:
+        items.insert(0, ChangeLogItem(0, _EMPTY, head.circle, ""))
     change_log.rewrite(snapshot_directory.list_folder(state_dir, head.name), items)
 
 
@@ -272,6 +289,10 @@ class _Unwritten:
 _STEPS_MAX = 100_000
 """Steps of a list that wait for a disk, some 30 MB; beyond, the oldest go, and a start without
 Redis lacks them."""
+
+
+_AT_ONCE = 6
+"""Change logs that are begun again at the same time."""
 
 
 class SnapshotWriter:
@@ -354,8 +375,9 @@ class SnapshotWriter:
             # Before the base: no start may enforce the list without it.
             keep_scope(self._state_dir, base.head)
             base.write(self._state_dir)
-        for state in unwritten.states.values():
-            record_whole(self._state_dir, state)
+        # The disk syncs together what several threads write: at a start that is each list.
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(partial(record_whole, self._state_dir), unwritten.states.values()))
         for name, new in unwritten.steps.items():
             record(self._state_dir, name, new)
         if unwritten.agreed:

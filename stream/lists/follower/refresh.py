@@ -27,10 +27,11 @@ from stream.core.model.on_trial import Trials
 from stream.lists.follower import local_state
 from stream.lists.follower.follow_promotions import PromotionFollower
 from stream.lists.follower.installer import (
+    AT_ONCE,
     Installer,
     RefreshSettings,
     Reloaded,
-    reload_list,
+    reload_lists,
     unusable,
 )
 from stream.lists.follower.list_events import EventKind, ListEvent, OnEvent
@@ -322,12 +323,13 @@ class Refresher:
         """Let lists be as old after a jump of the clock as before it, until cancelled."""
         apart_s = self._clock() - time.monotonic()
         while True:
-            before = {live.name: live.synced_at_s for live in self.current.lists}
+            lists = self.current.lists
             await asyncio.sleep(_LOOK_S)
             jumped_s = self._clock() - time.monotonic() - apart_s
             if abs(jumped_s) < _JUMP_S:
                 continue
             apart_s += jumped_s
+            before = {live.name: live.synced_at_s for live in lists}
             self.current = replace(
                 self.current,
                 lists=tuple(
@@ -398,23 +400,22 @@ class Refresher:
     async def _reload_lists(self, store: ListStore, names: Sequence[str]) -> None:
         """Read lists again. At the start all go live together: one table is made of all of them."""
         self._waiting.update((name, []) for name in names)
+        held = {live.name: live.snapshot for live in self.current.lists}
         read: list[Reloaded] = []
         begun_ns = time.time_ns()
-        for name in names:
-            held = next((live.snapshot for live in self.current.lists if live.name == name), None)
-            known = self._sync.get(name)
-            try:
-                got = await reload_list(store, name, held, self._settings, self._now())
-            except ListUnknown:
-                await self._drop(store, name)
-                continue
-            except SnapshotUnreadable as error:
-                self._refused(name, error)
-                continue
-            if known is not None and got.state.head.generation < known.generation:
-                self._sync.fail(name)
-                continue
-            read.append(got)
+        for start in range(0, len(names), AT_ONCE):
+            some = {name: held.get(name) for name in names[start : start + AT_ONCE]}
+            found = await reload_lists(store, some, self._settings, self._now())
+            for name, got in found.items():
+                known = self._sync.get(name)
+                if isinstance(got, ListUnknown):
+                    await self._drop(store, name)
+                elif isinstance(got, SnapshotUnreadable):
+                    self._refused(name, got)
+                elif known is not None and got.state.head.generation < known.generation:
+                    self._sync.fail(name)
+                else:
+                    read.append(got)
             if self._loaded.is_set():
                 await self._install(read, begun_ns)
                 read, begun_ns = [], time.time_ns()

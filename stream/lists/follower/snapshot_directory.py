@@ -1,7 +1,7 @@
 """The state directory: the snapshots that a machine starts from, whatever else is down.
 
     lists/<owner>/<name>/<generation>/   a snapshot's parts, and the mark that they were checked
-    lists/<owner>/<name>/changes.jsonl   the changes after it, see change_log.py
+    lists/<owner>/<name>/changes.jsonl   the changes after it, or all, see change_log.py
     tables/                              bit-sliced tables of the lists, see table_cache.py
 
 All workers of a machine share it: what is written is written under the folder's lock, aside, with
@@ -17,14 +17,20 @@ import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
-from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest
+import msgspec
+
+from stream.core.filters.snapshot import MANIFEST_PART, Snapshot, decode_manifest, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.follower import change_log
 from stream.lists.follower.check_marks import open_checked
+from stream.lists.snapshot.build import Version, build_snapshot
+from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
+from stream.lists.snapshot.merge import empty_columns
 
 GENERATIONS_KEPT = 2
 """The live one, and the one before it in case the live one is damaged on the disk."""
@@ -38,11 +44,12 @@ class LastGood:
     """The newest good snapshot of each list, opened; and what was refused.
 
     `refused` says of each damaged folder why. A list whose every snapshot is damaged is in
-    `refused` alone.
+    `refused` alone. `without` are lists that have a folder and no snapshot.
     """
 
-    snapshots: Mapping[str, Snapshot]
+    snapshots: dict[str, Snapshot]
     refused: Mapping[Path, str]
+    without: tuple[str, ...]
 
 
 def list_folder(state_dir: Path, list_name: str) -> Path:
@@ -109,12 +116,33 @@ def last_good(state_dir: Path, keys: Mapping[str, bytes] | None = None) -> LastG
     folders = sorted(path for path in state_dir.glob("lists/*/*") if path.is_dir())
     snapshots: dict[str, Snapshot] = {}
     refused: dict[Path, str] = {}
+    without = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # SHA-256 releases the GIL
-        for opened, bad in pool.map(lambda folder: _newest(folder, keys or {}), folders):
+        newest = pool.map(lambda folder: _newest(folder, keys or {}), folders)
+        for folder, (opened, bad) in zip(folders, newest, strict=True):
             refused |= bad
             if opened is not None:
                 snapshots[opened.manifest.list_name] = opened
-    return LastGood(snapshots, refused)
+            elif not bad:
+                without.append(f"{folder.parent.name}/{folder.name}")
+    return LastGood(snapshots, refused, tuple(without))
+
+
+def empty_snapshot(list_name: str, circle: str, key: bytes) -> Snapshot:
+    """Return the snapshot of a list without a base: it holds nothing but its changes.
+
+    It is in memory alone, and its filter and columns are those of all such lists of the circle.
+    """
+    owner, _, name = list_name.partition("/")
+    empty = _empty(circle, key)
+    manifest = msgspec.structs.replace(empty.manifest, owner=owner, name=name)
+    return replace(empty, manifest=manifest)
+
+
+@lru_cache(maxsize=16)
+def _empty(circle: str, key: bytes) -> Snapshot:
+    version = Version("any", "list", 0, circle, key, key_id(key))
+    return read_snapshot(build_snapshot(version, empty_columns(), now_s=0), key=key)
 
 
 def whole(folder: Path, manifest: bytes, keys: Mapping[str, bytes]) -> Snapshot | None:
@@ -125,6 +153,19 @@ def whole(folder: Path, manifest: bytes, keys: Mapping[str, bytes]) -> Snapshot 
         return open_checked(folder, keys)
     except (SnapshotUnreadable, OSError):
         return None
+
+
+def remove_snapshots(state_dir: Path, list_name: str) -> None:
+    """Remove the snapshots of a list that has no base.
+
+    They are of a list store that was restored since from an older copy, or empty ones of a version
+    before this one. What has them open keeps them.
+    """
+    folder = list_folder(state_dir, list_name)
+    if folder.is_dir() and _generations(folder):
+        with named_faults("snapshot directory"), locked(folder / _LOCK):
+            for gone in _generations(folder):
+                shutil.rmtree(gone)
 
 
 def remove_list(state_dir: Path, list_name: str) -> None:

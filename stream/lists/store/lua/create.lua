@@ -6,8 +6,10 @@
 local name, id, circle, actor, reason, changes_max, audit_max, again = unpack(ARGV)
 if redis.call('SISMEMBER', 'rf:lists', name) == 1 then return {0} end
 if again == '' then
+  local lower = string.lower
+  local folded = lower(name)
   for _, other in ipairs(redis.call('SMEMBERS', 'rf:lists')) do
-    if string.lower(other) == string.lower(name) then return {-4, other} end
+    if lower(other) == folded then return {-4, other} end
   end
 end
 redis.call('SADD', 'rf:lists', name)

@@ -14,6 +14,7 @@ from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.model.entry import Category
 from stream.core.model.on_trial import Trials
 from stream.core.policy.policy import Match
+from stream.lists.follower.snapshot_directory import empty_snapshot
 from tests.support.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
 
 LISTED, OTHER, CLEAN = "+447700900101", "+447700900102", "+447700900103"
@@ -66,6 +67,18 @@ def test_more_than_64_lists_of_one_size_take_several_tables():
     assert {row: [match.list for match in held] for row, held in matches.items()} == {
         n: [n] for n in range(70)
     }
+
+
+def test_a_list_that_is_empty_but_for_its_changes_is_in_no_table():
+    """A batch asks no table for it. Its changes match, and so do lists with a base beside it."""
+    empty = fresh("XB/empty", b"", empty_snapshot("XB/empty", "plain", b""), NOW_S)
+    lists = blocklists(live("XA/one", LISTED), empty)
+    assert [group.exact.lists.tolist() for group in lists.circles[0].groups] == [[0]]
+    added = entry(OTHER)
+    changed = lists.with_changes("XB/empty", [Change(added.fingerprint, (added,))], 7, NOW_S)
+    matches = found(changed, LISTED, OTHER, CLEAN)
+    assert {row: held[0].list for row, held in matches.items()} == {0: 0, 1: 1}
+    assert lists.unusable == ()
 
 
 def test_an_added_number_matches_at_once():

@@ -110,6 +110,16 @@ def test_an_append_finds_the_end_among_lines_of_any_length(tmp_path, payload, cu
     assert replay(tmp_path, 0).damaged is None
 
 
+def test_a_log_that_is_begun_again_as_it_was_is_not_written(tmp_path):
+    """Each start reads all lists again: the disk has nothing to do for those that stayed."""
+    rewrite(tmp_path, items(1, 2))
+    before = journal_file(tmp_path).stat().st_ino
+    rewrite(tmp_path, items(1, 2))
+    assert journal_file(tmp_path).stat().st_ino == before
+    rewrite(tmp_path, items(1, 2, 3))
+    assert replay(tmp_path, 0).items == tuple(items(1, 2, 3))
+
+
 def test_what_a_snapshot_holds_is_forgotten(tmp_path):
     """After a new snapshot only what came later is kept."""
     append(tmp_path, items(1, 2, 3))

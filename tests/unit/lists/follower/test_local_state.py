@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from stream.core.filters.overlay import Change
 from stream.lists.follower import change_log, local_state
 from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.snapshot_directory import list_folder, write_snapshot
 from stream.lists.snapshot.build import Version, build_snapshot
-from stream.lists.store.store_codec import Op
-from tests.support.builders import NOW_S, columns_of
+from stream.lists.store.heads import ListHead, ListState, Numbered
+from stream.lists.store.store_codec import Op, entries_json
+from tests.support.builders import NOW_S, columns_of, entry
 
 NAME = "TH/national"
 KEYS = {"plain": b""}
@@ -36,3 +38,53 @@ def test_changes_after_a_snapshot_count(tmp_path):
     with_log(tmp_path, ChangeLogItem(3, Op.REMOVE, removed, "c3"))
     held = local_state.last_good(tmp_path, KEYS, NOW_S)[0][NAME]
     assert (held.mark.generation, held.mark.chain, len(held.live.overlay)) == (3, "c3", 1)
+
+
+def without_a_base(*numbers: str, circle: str = "plain") -> ListState:
+    """The state of a list that numbers were added to, one by one, and that has no base."""
+    entries = [entry(number) for number in numbers]
+    changes = [
+        Numbered(at, Op.ADD, entries_json([one]), Change(one.fingerprint, (one,)))
+        for at, one in enumerate(entries, 2)
+    ]
+    head = ListHead(NAME, len(numbers) + 1, 0, "c", circle, len(numbers), NOW_S, "a", len(numbers))
+    return ListState(head, tuple(changes))
+
+
+def test_a_list_without_a_base_starts_from_its_changes(tmp_path):
+    """It needs no snapshot on the disk; one of a base that the list store has no more goes."""
+    with_log(tmp_path)
+    for count in (0, 2):
+        state = without_a_base(*["+447700900101", "+447700900102"][:count])
+        local_state.record_whole(tmp_path, state)
+        held = local_state.last_good(tmp_path, KEYS, NOW_S)[0][NAME]
+        assert (held.mark.generation, held.mark.chain) == (count + 1, "c")
+        assert held.live.overlay.entries.keys() == {c.change.fingerprint for c in state.changes}
+        snapshot = held.live.snapshot
+        assert snapshot is not None
+        assert snapshot.is_empty
+        assert (snapshot.manifest.list_name, held.live.generation) == (NAME, count + 1)
+        assert not [path for path in list_folder(tmp_path, NAME).iterdir() if path.is_dir()]
+
+
+def test_a_base_takes_the_place_of_the_empty_beginning(tmp_path):
+    """Changes after the base count on it; where it is damaged the list is not taken for empty."""
+    local_state.record_whole(tmp_path, without_a_base("+447700900101"))
+    with_log(tmp_path, ChangeLogItem(3, Op.REMOVE, "{}", "c3"))
+    held = local_state.last_good(tmp_path, KEYS, NOW_S)[0][NAME]
+    assert held.mark.generation == 3
+    assert held.live.snapshot is not None
+    assert not held.live.snapshot.is_empty
+    (list_folder(tmp_path, NAME) / f"{2:012d}" / "filter.bloom").write_bytes(b"")
+    lists, refused = local_state.last_good(tmp_path, KEYS, NOW_S)
+    assert (lists, len(refused)) == ({}, 1)
+
+
+def test_a_list_without_a_base_needs_its_circles_key_and_its_beginning(tmp_path):
+    """It is refused with the key that lacks; a log that does not begin it makes no list."""
+    local_state.record_whole(tmp_path, without_a_base(circle="asean"))
+    lists, refused = local_state.last_good(tmp_path, KEYS, NOW_S)
+    assert not lists
+    assert "asean" in refused[NAME]
+    change_log.rewrite(list_folder(tmp_path, NAME), [ChangeLogItem(4, Op.ADD, "{}", "c4")])
+    assert local_state.last_good(tmp_path, KEYS, NOW_S) == ({}, {})
