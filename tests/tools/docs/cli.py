@@ -67,7 +67,7 @@ def _index(root: TyperGroup) -> str:
     return page(
         "Command line",
         [
-            "Every command, its arguments and its options, written from the commands themselves.",
+            "Every command with its arguments and options, generated from the commands.",
             "`ringfence COMMAND --help` shows the same.",
             "",
             escaped(root.epilog or ""),

@@ -61,8 +61,9 @@ def decisions_index(folder: Path) -> str:
     return page(
         "Decisions",
         [
-            "What was chosen where there was a choice: why, what else there was, what it costs,",
-            "and how we would notice that it was wrong. `replaced` names the successor.",
+            "Each page is one choice: its reasons, alternatives and price, and how we",
+            "would notice that",
+            "it was wrong. `replaced` names the successor.",
             "",
         ],
         *parts,

@@ -19,8 +19,9 @@ def feed_files_page() -> str:
     said = known()
     parts = [
         [
-            "A feed file, `<[feeds] dir>/<name>.toml`, says where a partner's list comes from, how",
-            "it is read, and what it may bring. The file's name is the feed's name.",
+            "A feed file, `<[feeds] dir>/<name>.toml`, describes the source of a partner's",
+            "list, its",
+            "format and its limits. The file's name is the feed's name.",
             "How to connect one: [Connect a feed](../how-to/feeds/index.md).",
             "",
         ],

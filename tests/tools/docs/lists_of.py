@@ -22,29 +22,29 @@ from tests.tools.docs.settings import ROOT
 from tests.tools.write_metrics import table as metrics_table
 
 FORMATS = {
-    "text": "a number a line; `#` begins a comment; prefixes (`+8552390*`) and ranges too",
+    "text": "one number in each line; `#` begins a comment; prefixes (`+8552390*`) and ranges too",
     "csv": "with or without a header, any delimiter, UTF-8 or UTF-16; `[columns]` maps it",
     "workbook": "a sheet of an XLSX, XLS or ODS file; `sheet` names it, `[columns]` maps it",
-    "json": "an array of objects or numbers, alone or wrapped; `items` is its path",
-    "xml": "an element for each number; `items` is their path, `[columns]` maps what is in them",
-    "jsonl": "an object a line; `[columns]` maps paths of keys",
+    "json": "an array of objects or numbers, bare or wrapped; `items` is its path",
+    "xml": "one element for each number; `items` is their path, `[columns]` maps their content",
+    "jsonl": "one object in each line; `[columns]` maps paths of keys",
     "pybloom": "a bare pybloom-live file: its matches stay unconfirmed, so it needs its own list",
     "misp": "events of a MISP instance",
     "misp-feed": "a MISP feed's folder, as an archive or a folder",
-    "stix": "STIX 2.1 indicators and observables with phone numbers, as OpenCTI writes them",
-    "phoneblock": "PhoneBlock's blocklist interface",
+    "stix": "STIX 2.1 indicators and observables with phone numbers, in the form of OpenCTI",
+    "phoneblock": "PhoneBlock's blocklist API",
     "ftc": "the FTC's Do Not Call complaints",
     "ringfence": "another Ringfence's change file (`lists export --format changes`)",
     "snapshot": "a list in a signed repository: numbers, fingerprints with a filter, or a filter",
 }
 COLUMN_MEANINGS = {
     "fingerprint": "the last 8 bytes of the number's digest, in the list's circle; sorted",
-    "number": "the digits of the number; 0 where only fingerprints are shared",
-    "reported_at": "seconds since the epoch; 0: not known",
+    "number": "the digits of the number; 0 if only fingerprints are shared",
+    "reported_at": "seconds since the epoch; 0: unknown",
     "expires_at": "seconds since the epoch; 0: until it is removed",
     "category": "one of the categories below, by its value",
     "confidence": "0 to 100",
-    "source": "a place in the manifest's table of sources",
+    "source": "an index into the manifest's table of sources",
 }
 
 
@@ -69,11 +69,12 @@ def alerts_page() -> str:
     return page(
         "Alerts",
         [
-            "The alerts of `deploy/prometheus`. `page`: somebody gets up; `ticket`: somebody looks",
-            "today. Each name leads to its part of the [runbook](runbook.md).",
+            "The alerts of `deploy/prometheus`. `page`: wake somebody; `ticket`: somebody",
+            "looks today.",
+            "Each name links to its part of the [runbook](runbook.md).",
             "",
         ],
-        table(("alert", "severity", "what callers feel", "after"), rows),
+        table(("alert", "severity", "effect on callers", "after"), rows),
         ["## Expressions", ""],
         *([f"**{name}**", "", *fenced("text", rule["expr"])] for name, rule in alerts().items()),
     )
@@ -93,8 +94,9 @@ def rights_page() -> str:
     return page(
         "Rights in Kafka",
         [
-            "What each process needs where brokers ask (`StandardAuthorizer`, or the rights of a",
-            "hosted Kafka), and no more. A process that is not here does not talk to Kafka.",
+            "The rights that each process needs if brokers check them",
+            "(`StandardAuthorizer`, or the",
+            "rights of a hosted Kafka), and no more. Other processes do not connect to Kafka.",
             "",
         ],
         table(("process", "on", "may"), rows),
@@ -102,9 +104,10 @@ def rights_page() -> str:
             "- `{calls}` is each topic of `[calls.topics]`; `{decisions}` and `{rejected}` are of",
             "  `[calls]`, `{undelivered}` of `[sinks.webhooks]`. `{feeds}`: each topic of a feed.",
             "- `{group}` is `[calls] group_id`, `{redis group}` is `[sinks.redis] group_id`, or",
-            "  `{group}.redis`. A `*` at the end means every name that begins so (a prefix).",
-            '- `transactionalId` is needed with `delivery = "exactly_once"` alone.',
-            "- The [Helm chart](../how-to/operate/kubernetes.md) makes a `KafkaUser` of them.",
+            "  `{group}.redis`. A `*` at the end means a prefix of names.",
+            '- `transactionalId` is needed only with `delivery = "exactly_once"`.',
+            "- The [Helm chart](../how-to/operate/kubernetes.md) creates a `KafkaUser` for",
+            "each process.",
         ],
     )
 
@@ -126,7 +129,7 @@ def formats_page() -> str:
             [(code(name), escaped(one.what), _yes(one.local_times)) for name, one in KNOWN.items()],
         ),
         [
-            "`mapping:<name>` reads others by a table: [settings](#settings-mappings-name).",
+            "`mapping:<name>` reads others with a table: [settings](#settings-mappings-name).",
             "",
             "(feed-formats)=",
             "## Formats of feeds",
@@ -136,9 +139,9 @@ def formats_page() -> str:
         ["## Categories", "", *_enum(Category, "label"), ""],
         _snapshot(),
         ["## A published list", "", *fenced("text", _drawn(repository_layout.__doc__)), ""],
-        ["## Reasons", "", "### Of records that are no calls", "", *_enum(RejectReason), ""],
-        ["### Of versions that the gate held or refused", "", *_enum(GateReason), ""],
-        ["### Of feeds that did not come", "", *_enum(FeedFault), ""],
+        ["## Reasons", "", "### Records that are not calls", "", *_enum(RejectReason), ""],
+        ["### Versions that the gate held or refused", "", *_enum(GateReason), ""],
+        ["### Failed fetches of feeds", "", *_enum(FeedFault), ""],
     )
 
 
@@ -155,7 +158,8 @@ def _snapshot() -> list[str]:
     return [
         "## A snapshot",
         "",
-        f"A whole list at one generation, format {FORMAT}: `manifest.json` ([schema](records.md)),",
+        f"A complete list at one generation, format {FORMAT}: `manifest.json`",
+        "([schema](records.md)),",
         "`filter.bloom` (a pybloom-live file), and one raw little-endian file for each column.",
         "The manifest has the size and SHA-256 of each part, and its own.",
         "",
@@ -182,7 +186,8 @@ def redis_page() -> str:
             "",
             "## Keys for SIP proxies",
             "",
-            "A contract of its own: proxies read these keys, `ringfence sink redis` writes them.",
+            "This is a separate contract: proxies read these keys, `ringfence sink redis`",
+            "writes them.",
             "",
             *_table_in(proxy_keys.__doc__),
             "",

@@ -22,45 +22,45 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 CALL_FIELDS: Final = {
     "call_id": "The call's id at the switch; it comes back in the decision.",
     "caller": "E.164, national (read in the trunk's country), SIP or tel URI; null: withheld.",
-    "callee": "The number called, written like the caller.",
+    "callee": "The called number, in the same forms as the caller.",
     "started_at": "When the call started: RFC 3339, or the epoch in seconds or milliseconds.",
     "stage": "An attempt can still be stopped; a record of the end protects the next call.",
-    "ingress": "On which side of the border the call came in; else the trunk says it.",
+    "ingress": "Side of the border on which the call came in; default: the trunk's.",
     "trunk": "The name of a table [trunks.<name>] of the settings.",
-    "carrier": "Kept for the reader of decisions and tracebacks.",
+    "carrier": "Stored for readers of decisions and tracebacks.",
     "duration_s": "Seconds.",
-    "verstat": "The result of a verification by STIR/SHAKEN, e.g. TN-Validation-Passed.",
+    "verstat": "The result of a STIR/SHAKEN verification, for example TN-Validation-Passed.",
     "attestation": "A, B or C: how well the first network knows the caller (RFC 8588).",
     "passport": "The Identity header field of the call, or the PASSporT in it.",
 }
 DECISION_FIELDS: Final = {
-    "decision_id": "Equal whenever the same record is decided again: drop repeats by it.",
-    "verdict": "What the network does with the call.",
-    "simulated": "True: a list or rule on trial decided; the call goes on.",
+    "decision_id": "The same when a record is decided again: use it to drop repeats.",
+    "verdict": "Action of the network for this call.",
+    "simulated": "True: a list or rule on trial decided; the call continues.",
     "rule": "What decided: list:..., agreement:..., rule:..., allowlist, emergency, no_agreement.",
-    "number": "The number that decided, E.164; null where none could be read.",
-    "role": "Which of the call's numbers that is.",
-    "call_id": "The call's id, as the switch wrote it.",
-    "caller": "The caller, E.164; null: withheld or not readable.",
+    "number": "The number that decided, E.164; null if none could be read.",
+    "role": "The role of that number in the call.",
+    "call_id": "The call's id at the switch.",
+    "caller": "The caller, E.164; null: withheld or unreadable.",
     "callee": "The called number, E.164.",
     "reasons": "The lists that hold the number, or may hold it.",
     "sip": "The answer for the INVITE of a blocked call (603+, 607 or 608).",
-    "called_at": "When the call started, as the record says; null: it does not say.",
-    "decided_at": "When it was decided.",
-    "expires_at": "From then on the decision does not count.",
-    "origin": "Where the record lies in Kafka: topic/partition/offset.",
+    "called_at": "Start of the call in the record; null: not in the record.",
+    "decided_at": "Time of the decision.",
+    "expires_at": "End of the decision's validity.",
+    "origin": "The record's place in Kafka: topic/partition/offset.",
     "would": "Only with simulated: the verdict that the trial would have caused.",
     "repeats": "The id of an earlier decision on the same call and number; skip such a record.",
 }
 REASON_FIELDS: Final = {
     "list": "The list, OWNER/name.",
-    "agreement": "The agreement by which the list acts; null: the settings alone.",
-    "category": "What the number was reported for.",
-    "confirmed": "False: a Bloom filter's hit that no exact entry confirms.",
-    "confidence": "0 to 100, at the moment of the decision.",
-    "generation": "The generation of the list that was asked.",
-    "expires_at": "When the entry ends; null: when it is removed.",
-    "prefix": "The list's entry, where that is a prefix of the number.",
+    "agreement": "The agreement that lets the list act; null: only the settings.",
+    "category": "Category of the reports.",
+    "confirmed": "False: a Bloom filter hit without an exact entry.",
+    "confidence": "0 to 100, at the time of the decision.",
+    "generation": "The list's generation.",
+    "expires_at": "End of the entry; null: it has no end.",
+    "prefix": "The list's entry, if it is a prefix of the number.",
 }
 
 
@@ -117,9 +117,9 @@ def schemas() -> dict[str, Schema]:
         "call": call_schema(),
         "decision": decision_schema(),
         "enforcement": _of(
-            "enforcement", Enforcement, "What a country says of its enforcement of a list on a day."
+            "enforcement", Enforcement, "A country's report on its enforcement of a list on a day."
         ),
-        "latest": _of("latest", Latest, "`latest.json` of a published list: what there is."),
+        "latest": _of("latest", Latest, "`latest.json` of a published list: its newest files."),
         "manifest": _of("manifest", Manifest, "`manifest.json` of a snapshot: each of its parts."),
     }
 
@@ -152,7 +152,7 @@ def records_page() -> str:
     return page(
         "Records and decisions",
         [
-            "The JSON of records in Kafka. The schemas are files to fetch:",
+            "The JSON of records in Kafka. Download the schemas:",
             "",
             *(
                 f"- {{download}}`{name}.schema.json <schemas/{name}.schema.json>`: "
@@ -160,7 +160,7 @@ def records_page() -> str:
                 for name, schema in schemas().items()
             ),
             "",
-            "A reader ignores fields that it does not know: new ones may be added.",
+            "Ignore fields that you do not know: new fields may be added.",
             "",
             "## A call, in our own dialect",
             "",

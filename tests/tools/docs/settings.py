@@ -129,7 +129,8 @@ def settings_page() -> str:
     parts = [
         [
             "Every setting with its default, from `config/default.toml` and the code that reads",
-            "it. Put what you change into a file of your own and name it with `--config`, or set",
+            "it. Put the settings that you change into your own file and pass it with",
+            "`--config`, or set",
             "[variables](#settings-variables). `ringfence config schema` writes a JSON Schema.",
             "An unknown key is an error that names the closest known one.",
             "",
@@ -180,7 +181,7 @@ def _by_name(values: dict[str, Any], said: dict[str, str]) -> list[str]:
         name = ".".join(above)
         about = said.get(f"{name}.about") or said.get(f"[{name}]", "")
         lines += [f"({anchor(name)})=", f"## [{name}]", "", escaped(about), ""]
-        lines += [f"Each key is a name of yours; its value is {kind}.", ""]
+        lines += [f"Each key is a name that you choose; its value is {kind}.", ""]
         found = [
             (code(key), _value(value), escaped(said.get(f"{name}.{key}", "")))
             for key, value in _at(values, above).items()
@@ -201,11 +202,11 @@ def _variables() -> list[str]:
         "(settings-variables)=",
         "## Variables",
         "",
-        "Each setting has a variable, which lies over all files: `RINGFENCE_`, the table, two",
+        "Each setting has a variable, which overrides all files: `RINGFENCE_`, the table, two",
         "underscores, the key. `RINGFENCE_SINKS__REDIS__TIMEOUT_S` is `timeout_s` of",
-        "`[sinks.redis]`. Values are written as in TOML, texts without quotes; a list may be",
-        "written `a, b`. A table by name takes its names in any case",
-        "(`RINGFENCE_SWITCHES__BKK__TIME_ZONE`), or as a whole:",
+        "`[sinks.redis]`. Write values as in TOML, texts without quotes. A list can be written",
+        "`a, b`. Names of tables can have any case",
+        "(`RINGFENCE_SWITCHES__BKK__TIME_ZONE`). Or set the complete table:",
         '`RINGFENCE_CALLS__TOPICS=\'{"calls.pbx" = "asterisk-csv:bkk"}\'`.',
         "",
         "A misspelt variable is an error that names the closest one.",
@@ -219,10 +220,10 @@ def _secrets() -> list[str]:
         "(settings-secrets)=",
         "## Secrets",
         "",
-        "Secrets come from the environment only: a variable, or the file that `<variable>_FILE`",
-        "names. `ringfence check-config` says which are set and never prints one.",
+        "Secrets come only from the environment: a variable, or the file that `<variable>_FILE`",
+        "names. `ringfence check-config` says which are set, and never prints one.",
         "",
         *(f"- {code(variable)}" for variable in variables),
-        "- the variables that `key_env`, `secret_env`, `bearer_env` and their like name",
+        "- the variables that `key_env`, `secret_env`, `bearer_env` and similar keys name",
         "",
     ]

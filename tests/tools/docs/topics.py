@@ -31,17 +31,17 @@ def asyncapi(version: str) -> Document:
         "defaultContentType": "application/json",
         "channels": {
             "calls": _channel(CALLS, "Call records; one topic for each dialect.", "call"),
-            "decisions": _channel(DECISIONS, "What to do with calls.", "decision"),
-            "rejected": _channel(REJECTED, "Records that are no calls.", "rejected"),
+            "decisions": _channel(DECISIONS, "Verdicts on calls.", "decision"),
+            "rejected": _channel(REJECTED, "Records that are not calls.", "rejected"),
             "undelivered": _channel(
-                UNDELIVERED, "Decisions that a webhook endpoint did not take.", "undelivered"
+                UNDELIVERED, "Decisions that a webhook endpoint did not accept.", "undelivered"
             ),
         },
         "operations": {
             "readCalls": _operation("receive", "calls", "Read calls, at least once."),
             "writeDecisions": _operation("send", "decisions", "Publish decisions."),
-            "writeRejected": _operation("send", "rejected", "Keep what could not be read."),
-            "writeUndelivered": _operation("send", "undelivered", "Keep what was not taken."),
+            "writeRejected": _operation("send", "rejected", "Keep unreadable records."),
+            "writeUndelivered": _operation("send", "undelivered", "Keep undelivered decisions."),
         },
         "components": {"messages": _messages(), "schemas": _schemas()},
     }
@@ -75,7 +75,7 @@ def _operation(action: str, channel: str, text: str) -> Document:
 
 
 def _messages() -> Document:
-    number = {**_TEXT, "description": "The number that decided, E.164; none where there is none."}
+    number = {**_TEXT, "description": "The number that decided, E.164; absent if there is none."}
     return {
         "call": {
             "title": "A call record, in our own dialect",
@@ -93,39 +93,39 @@ def _messages() -> Document:
                 {
                     "ce_specversion": "1.0",
                     "ce_type": "io.ringfence.decision.v1",
-                    "ce_source": "Who decided, as a URI reference.",
+                    "ce_source": "The deciding system, as a URI reference.",
                     "content-type": "application/json",
                     "ce_id": "The decision's id.",
-                    "traceparent": "Of the call's record, where traces are on.",
+                    "traceparent": "Of the call's record, if traces are on.",
                     "tracestate": "The same.",
                 }
             ),
         },
         "rejected": {
-            "title": "A record that is no call: its original bytes",
+            "title": "A record that is not a call: its original bytes",
             "contentType": "application/octet-stream",
             "payload": {"type": ["string", "null"]},
             "headers": _headers(
                 {
-                    "detail": "Which field is wrong, and what to do.",
-                    "origin": "Where it lay: topic/partition/offset.",
-                    "original_size": "Of a value that was cut: its size in bytes.",
-                    "original_sha256": "Of a value that was cut: its SHA-256, hex.",
+                    "detail": "The wrong field, and what to do.",
+                    "origin": "Its place: topic/partition/offset.",
+                    "original_size": "Of a shortened value: its size in bytes.",
+                    "original_sha256": "Of a shortened value: its SHA-256, hex.",
                 },
                 reason={"enum": [one.value for one in RejectReason]},
             ),
         },
         "undelivered": {
-            "title": "A decision that a webhook endpoint did not take",
+            "title": "A decision that a webhook endpoint did not accept",
             "payload": {"$ref": "#/components/schemas/decision"},
             "bindings": {"kafka": {"key": number}},
             "headers": _headers(
                 {
                     "ce_id": "The decision's id.",
                     "endpoint": "The endpoint's name in the settings.",
-                    "reason": "Why it was given up.",
+                    "reason": "Why delivery was stopped.",
                     "status": "The last HTTP status.",
-                    "tries": "How often it was tried.",
+                    "tries": "Number of tries.",
                 }
             ),
         },
@@ -164,8 +164,8 @@ def topics_page(version: str) -> str:
     messages = document["components"]["messages"]
     parts = [
         [
-            "Topic names are the defaults. The same as an AsyncAPI 3 document:",
-            "{download}`asyncapi.json <asyncapi.json>`. `ringfence topics create` makes them.",
+            "Topic names are the defaults. `ringfence topics create` makes the topics.",
+            "The same page as an AsyncAPI 3 document: {download}`asyncapi.json <asyncapi.json>`.",
             "",
         ]
     ]
