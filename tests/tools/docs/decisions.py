@@ -61,9 +61,8 @@ def decisions_index(folder: Path) -> str:
     return page(
         "Decisions",
         [
-            "Each page is one choice: its reasons, alternatives and price, and how we",
-            "would notice that",
-            "it was wrong. `replaced` names the successor.",
+            "Each page is one choice: its reasons, alternatives and price, and how we would",
+            "notice that it was wrong. `replaced` names the successor.",
             "",
         ],
         *parts,

@@ -19,9 +19,8 @@ def feed_files_page() -> str:
     said = known()
     parts = [
         [
-            "A feed file, `<[feeds] dir>/<name>.toml`, describes the source of a partner's",
-            "list, its",
-            "format and its limits. The file's name is the feed's name.",
+            "A feed file, `<[feeds] dir>/<name>.toml`, describes the source of a partner's list,",
+            "its format and its limits. The file's name is the feed's name.",
             "How to connect one: [Connect a feed](../how-to/feeds/index.md).",
             "",
         ],

@@ -21,8 +21,7 @@ def http_page() -> str:
         [
             escaped(document["info"]["description"]).replace("\n\n", "\n\n"),
             "",
-            "The same page as an OpenAPI document: {download}`openapi.json",
-            "<openapi.json>`. A running",
+            "The same as an OpenAPI document: {download}`openapi.json <openapi.json>`. A running",
             "`ringfence serve` has it at `/openapi.json`, and a page for people at `/docs`.",
             "",
         ]

@@ -69,9 +69,8 @@ def alerts_page() -> str:
     return page(
         "Alerts",
         [
-            "The alerts of `deploy/prometheus`. `page`: wake somebody; `ticket`: somebody",
-            "looks today.",
-            "Each name links to its part of the [runbook](runbook.md).",
+            "The alerts of `deploy/prometheus`. `page`: wake somebody; `ticket`: somebody looks",
+            "today. Each name links to its part of the [runbook](runbook.md).",
             "",
         ],
         table(("alert", "severity", "effect on callers", "after"), rows),
@@ -94,9 +93,8 @@ def rights_page() -> str:
     return page(
         "Rights in Kafka",
         [
-            "The rights that each process needs if brokers check them",
-            "(`StandardAuthorizer`, or the",
-            "rights of a hosted Kafka), and no more. Other processes do not connect to Kafka.",
+            "The rights that each process needs if brokers check them (`StandardAuthorizer`, or",
+            "the rights of a hosted Kafka). Other processes do not connect to Kafka.",
             "",
         ],
         table(("process", "on", "may"), rows),
@@ -106,8 +104,7 @@ def rights_page() -> str:
             "- `{group}` is `[calls] group_id`, `{redis group}` is `[sinks.redis] group_id`, or",
             "  `{group}.redis`. A `*` at the end means a prefix of names.",
             '- `transactionalId` is needed only with `delivery = "exactly_once"`.',
-            "- The [Helm chart](../how-to/operate/kubernetes.md) creates a `KafkaUser` for",
-            "each process.",
+            "- The [Helm chart](../how-to/operate/kubernetes.md) creates a `KafkaUser` for each.",
         ],
     )
 
@@ -158,8 +155,7 @@ def _snapshot() -> list[str]:
     return [
         "## A snapshot",
         "",
-        f"A complete list at one generation, format {FORMAT}: `manifest.json`",
-        "([schema](records.md)),",
+        f"A list at one generation, format {FORMAT}: `manifest.json` ([schema](records.md)),",
         "`filter.bloom` (a pybloom-live file), and one raw little-endian file for each column.",
         "The manifest has the size and SHA-256 of each part, and its own.",
         "",
@@ -186,8 +182,7 @@ def redis_page() -> str:
             "",
             "## Keys for SIP proxies",
             "",
-            "This is a separate contract: proxies read these keys, `ringfence sink redis`",
-            "writes them.",
+            "A separate contract: proxies read these keys, `ringfence sink redis` writes them.",
             "",
             *_table_in(proxy_keys.__doc__),
             "",

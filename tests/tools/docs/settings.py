@@ -129,8 +129,7 @@ def settings_page() -> str:
     parts = [
         [
             "Every setting with its default, from `config/default.toml` and the code that reads",
-            "it. Put the settings that you change into your own file and pass it with",
-            "`--config`, or set",
+            "it. Put your changes into your own file and pass it with `--config`, or set",
             "[variables](#settings-variables). `ringfence config schema` writes a JSON Schema.",
             "An unknown key is an error that names the closest known one.",
             "",
