@@ -13,7 +13,7 @@ private names, which the tests of `tests/unit/kafka/produce/test_direct_sends.py
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -103,24 +103,17 @@ class _Request:
         sender._in_flight.add(self._node)
         sender._muted_partitions.update(self._batches)
         try:
-            answer = ask(connection, self._handler.create_request())
+            ask(connection, self._handler.create_request(), _Awaited(self._answered))
         except KafkaError as error:
-            answer = sends._loop.create_future()
-            answer.set_exception(error)
-            self._retry(answer)
-            return
-        answer.add_done_callback(self._answered)
+            self._answered(None, error)
 
-    def _answered(self, answer: "asyncio.Future[Any]") -> None:
-        if answer.cancelled() or answer.exception() is not None or _has_errors(answer.result()):
-            self._retry(answer)
+    def _answered(self, response: Any, error: BaseException | None) -> None:
+        if error is None and not _has_errors(response):
+            self._handler.handle_response(response)
+            self._end()
             return
-        self._handler.handle_response(answer.result())
-        self._end()
-
-    def _retry(self, answer: "asyncio.Future[Any]") -> None:
-        """Let aiokafka's handler have an answer that is not plain success."""
-        self._handler._client = _Answered(self._sends._client, answer)
+        # aiokafka's handler has what is not plain success.
+        self._handler._client = _Answered(self._sends._client, response, error)
         task = self._sends._loop.create_task(self._handler.do(self._node))
         self._sends._retries.add(task)
         task.add_done_callback(self._retried)
@@ -142,35 +135,77 @@ class _Request:
             waiter.set_result(None)
 
 
-def ask(connection: Any, request: Any) -> "asyncio.Future[Any]":
+class _Awaited:
+    """An answer to come, as aiokafka's connection knows it: what it needs of a future, and no more.
+
+    `take` gets the response or the error at once. A future would call it in a turn of its own.
+    """
+
+    def __init__(self, take: Callable[[Any, BaseException | None], None]) -> None:
+        self._take = take
+        self._is_done = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    def done(self) -> bool:
+        """Return whether it has come."""
+        return self._is_done
+
+    def set_result(self, response: Any) -> None:
+        """Take the response."""
+        self._end(response, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """Take the end of the connection."""
+        self._end(None, error)
+
+    def _end(self, response: Any, error: BaseException | None) -> None:
+        self._is_done = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self._take(response, error)
+
+
+def ask(connection: Any, request: Any, awaited: _Awaited) -> None:
+    """Write a request now; `awaited` gets its answer. Raises KafkaError where it is not written."""
+    # The coroutine waits for the answer, in a task. What it waits for is all that is needed, and
+    # nobody has it yet: the answer comes in a later turn.
+    connection.send(request).close()
+    correlation_id, sent, _ = connection._requests.pop()
+    connection._requests.append((correlation_id, sent, awaited))
+    # As `AIOKafkaClient.send` does with a broker that does not answer: the next try has another
+    # connection. What was on its way ends with an error, this request too.
+    awaited.timer = asyncio.get_running_loop().call_later(
+        connection._request_timeout, connection.close, CloseReason.CONNECTION_TIMEOUT
+    )
+
+
+def answer_of(connection: Any, request: Any) -> "asyncio.Future[Any]":
     """Write a request now; return its answer to come. Raises KafkaError where none can be written.
 
     The answer may be left alone: an error of it is not logged then.
     """
-    # The coroutine waits for the answer, in a task. The future that it waits for is enough.
-    connection.send(request).close()
-    answer: asyncio.Future[Any] = connection._requests[-1][2]
-    # As `AIOKafkaClient.send` does with a broker that does not answer: the next try has another
-    # connection. What was on its way ends with an error, this request too.
-    timer = asyncio.get_running_loop().call_later(
-        connection._request_timeout, connection.close, CloseReason.CONNECTION_TIMEOUT
-    )
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def answered(answer: "asyncio.Future[Any]") -> None:
-        timer.cancel()
-        if not answer.cancelled():
+    def take(response: Any, error: BaseException | None) -> None:
+        if answer.done():
+            return
+        if error is None:
+            answer.set_result(response)
+        else:
+            answer.set_exception(error)
             answer.exception()
 
-    answer.add_done_callback(answered)
+    ask(connection, request, _Awaited(take))
     return answer
 
 
 class _Answered:
     """aiokafka's client, which has the answer to the next request already."""
 
-    def __init__(self, client: Any, answer: "asyncio.Future[Any]") -> None:
+    def __init__(self, client: Any, response: Any, error: BaseException | None) -> None:
         self._client = client
-        self._answer = answer
+        self._response = response
+        self._error = error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -178,7 +213,9 @@ class _Answered:
     async def send(self, node: int, request: object) -> Any:
         """Return the answer, or raise its error."""
         del node, request
-        return await self._answer
+        if self._error is not None:
+            raise self._error
+        return self._response
 
 
 def _has_errors(response: Any) -> bool:

@@ -37,7 +37,7 @@ from aiokafka.protocol.transaction import (
     TxnOffsetCommitRequest,
 )
 
-from stream.kafka.produce.direct_sends import ask
+from stream.kafka.produce.direct_sends import answer_of
 
 AGAIN_S = 0.001
 """Until what was refused is asked for again: markers of the last transaction are being written."""
@@ -125,7 +125,7 @@ class DirectTransaction:
         if connection is None or not connection.connected():
             return None
         try:
-            return ask(connection, request)
+            return answer_of(connection, request)
         except KafkaError:
             return None
 

@@ -90,6 +90,15 @@ async def test_batches_leave_before_the_event_loop_turns():
     assert site.idle
 
 
+async def test_an_answer_is_taken_in_the_turn_in_which_it_comes():
+    """A turn of the event loop costs a tenth of a batch of one call."""
+    site = Site()
+    (sent,) = site.send(0)
+    site.connection.answers(offset=5)
+    assert sent.done()
+    assert site.idle
+
+
 @pytest.mark.parametrize("why", ["queued", "in flight", "muted", "no connection", "closed", "pid"])
 async def test_what_aiokafka_would_not_send_now_is_left_to_it(why):
     """Nothing overtakes: where its sender would wait, nothing is sent and nothing has changed."""
