@@ -202,12 +202,7 @@ class KafkaSource:
             if self._starts is None:
                 await self._begin(self._assigned, wait_s)
                 return no_records(self._epoch)
-            # The timeout is for a rebalance that begins meanwhile: then aiokafka would wait for its
-            # end. Nothing is lost, as a reader returns what it took without waiting in between.
-            async with asyncio.timeout(wait_s + 0.01):
-                batch = await self._reading.take(records_max, wait_ms)
-        except TimeoutError:
-            return no_records(self._epoch)
+            batch = await self._reading.take(records_max, wait_ms)
         except IllegalStateError:  # the partitions went while we asked about them
             return no_records(self._epoch)
         except KafkaError as error:

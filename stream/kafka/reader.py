@@ -3,6 +3,7 @@
 It keeps the promises of `fetch.fetcher.Fetcher`, and is its reference.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -83,7 +84,14 @@ class AiokafkaReader:
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
         """Return what aiokafka has fetched. Raises its errors, the group's among them."""
         epoch = self._epoch
-        found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+        try:
+            # For a rebalance that begins meanwhile: aiokafka would wait for its end. Nothing is
+            # lost, as it returns what it took without waiting in between. Here and not around all
+            # readers: a timer for each batch of one call would show.
+            async with asyncio.timeout(wait_ms / 1000 + 0.01):
+                found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+        except TimeoutError:
+            return no_records(epoch)
         return as_batch(found, epoch)
 
     def high_water(self, partition: Partition) -> int | None:
