@@ -2,8 +2,8 @@
 
 While one answer is worked on the next is fetched into the other buffer; the fetch after it goes out
 when the first buffer is free. So memory is bounded whatever the broker has, and a slow worker is
-not fetched for. After an answer of a few calls the next fetch waits a millisecond, so that it
-brings more; one after a pause is on its way already, and is answered as its first call comes.
+not fetched for. Where answers of a few calls follow one another, the next fetch waits a
+millisecond, so that it brings more. After a pause it does not wait: the next call is far away.
 """
 
 import asyncio
@@ -43,6 +43,9 @@ PACE_S = 0.001
 so calls of a millisecond are one batch. Measured at 2,000 calls a second: 57 instead of 81 % of a
 core, at the price of a millisecond at the median. With 2 ms it is 48 %, with a p99 that is longer
 than before."""
+PAUSE_S = 0.002
+"""After an answer for which the broker waited so long, more is asked for at once. The next call is
+probably as far away, so a timer would only wake the process once more for each call."""
 SMALL_BYTES = 4096
 """An answer of a dozen calls. A larger one is worth its batch, and calls wait for nothing."""
 
@@ -240,7 +243,7 @@ class Broker:
             # Added first, then asked on: so the next answer goes into the other buffer, and at most
             # two are in memory.
             self._fetched.add(buffer.data, parts, partial(self._release, buffer))
-            if received < SMALL_BYTES:
+            if received < SMALL_BYTES and self.answered_s - self._asked_s < PAUSE_S:
                 self._paced = self._loop.call_later(PACE_S, self._end_pace)
             self.pump()
         else:

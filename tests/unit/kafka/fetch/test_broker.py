@@ -254,6 +254,7 @@ async def test_calls_that_come_after_a_small_answer_come_together(
 ) -> None:
     """A few calls are not worth a batch each: more is asked for once the pace is over."""
     monkeypatch.setattr(broker, "PACE_S", 3600.0)
+    monkeypatch.setattr(broker, "PAUSE_S", 3600.0)
     async with Cluster() as cluster:
         cluster.records(P0, [b"a"])
         async with fetching(cluster) as lab:
@@ -280,6 +281,19 @@ async def test_the_first_call_after_a_pause_waits_for_nothing(
             (asked,) = lab.reader._brokers.values()
             await lab.until(holds=lambda: asked._paced is None and asked._receiving is not None)
             monkeypatch.setattr(broker, "PACE_S", 3600.0)
+            cluster.records(P0, [b"b"])
+            await lab.until(2)
+            assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
+
+
+async def test_after_a_pause_more_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was long in coming has no other close behind it: no timer wakes the process."""
+    monkeypatch.setattr(broker, "PACE_S", 3600.0)
+    monkeypatch.setattr(broker, "PAUSE_S", 0.0)
+    async with Cluster() as cluster:
+        cluster.records(P0, [b"a"])
+        async with fetching(cluster) as lab:
+            await lab.until(1)
             cluster.records(P0, [b"b"])
             await lab.until(2)
             assert lab.found == {P0: [(0, b"a"), (1, b"b")]}
