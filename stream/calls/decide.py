@@ -73,26 +73,32 @@ def decide(
     if bursts is not None:
         tally.bursts_forgotten, bursts.forgotten = bursts.forgotten, 0
     _count(rulings, len(batch), rules.rule_names, tally)
-    if rules.emit_all:
+    if not rules.emit_all:
+        plain = _NO_CALLS
+        if len(rulings):
+            rulings = rulings.at(np.flatnonzero(rulings.actions > Action.OBSERVE))
+    elif len(rulings):
         innocent = np.ones(len(batch), np.bool_)
         innocent[rulings.calls] = False
         plain = np.flatnonzero(innocent)
     else:
-        rulings = rulings.at(np.flatnonzero(rulings.actions > Action.OBSERVE))
-        plain = np.zeros(0, np.int64)
+        plain = np.arange(len(batch))
     # Nearly every batch ends here: no list holds any of its numbers.
     if not len(rulings) and not len(plain):
         return Decided(None, _NO_BYTES, {}, batch.rejected, tally)
     marks: Mapping[int, bytes] = {}
-    if deduplicator is not None and deduplicator.concern(batch.raw):
+    if deduplicator is not None and len(rulings) and deduplicator.concern(batch.raw):
         # Its ids are needed before it is known which rulings stay; so they are made twice here.
         numbers = _deciding_numbers(batch, rulings, _NO_CALLS)
-        ruled = _ids(batch, rulings.calls, numbers)
-        kept, marks = deduplicator.look(batch, rulings, ruled, numbers)
+        ids = _ids(batch, rulings.calls, numbers)
+        kept, marks = deduplicator.look(batch, rulings, ids, numbers)
         tally.repeats_marked += len(marks)
         tally.repeats_left_out += len(rulings) - len(kept)
         rulings = rulings.at(kept)
-    calls = np.concatenate([rulings.calls, plain])
+    calls, ruled = plain, np.full(len(plain), -1)
+    if len(rulings):
+        calls = np.concatenate([rulings.calls, plain])
+        ruled = np.concatenate([np.arange(len(rulings)), ruled])
     keys = _deciding_numbers(batch, rulings, plain)
     ids = _ids(batch, calls, keys)
     expires_at_s_max = now_ms // 1000 + rules.policy.settings.decision_ttl_s
@@ -100,7 +106,7 @@ def decide(
         batch=batch,
         calls=calls,
         ids=ids,
-        ruled=np.concatenate([np.arange(len(rulings)), np.full(len(plain), -1)]),
+        ruled=ruled,
         rulings=rulings,
         called_at_ms=_called_at_ms(batch, rulings),
         expires_at_ms=_expires_at_s(rulings, expires_at_s_max) * 1000,
@@ -154,6 +160,8 @@ def _deciding_numbers(
 
 def _called_at_ms(batch: CallBatch, rulings: Rulings) -> NDArray[np.int64]:
     """Read when each ruled call was made: a record is read again for nothing else."""
+    if not len(rulings):
+        return _NO_CALLS
     times = map(batch.started_at_s, rulings.calls.tolist())
     return np.array([NO_TIME if at_s is None else round(at_s * 1000) for at_s in times], np.int64)
 
@@ -173,9 +181,12 @@ def _ids(
 ) -> NDArray[np.bytes_]:
     rows, raw = batch.rows[calls], batch.raw
     seeds = [_seed_of(one.partition.topic, one.partition.number) for one in raw.segments]
-    lengths = [one.stop - one.start for one in raw.segments]
-    by_row = np.repeat(np.array(seeds, np.uint64), lengths)
-    return decision_ids(by_row[rows], raw.offsets[rows], raw.timestamps_ms[rows], numbers)
+    if len(seeds) == 1:
+        by_call = np.full(len(rows), seeds[0], np.uint64)
+    else:
+        lengths = [one.stop - one.start for one in raw.segments]
+        by_call = np.repeat(np.array(seeds, np.uint64), lengths)[rows]
+    return decision_ids(by_call, raw.offsets[rows], raw.timestamps_ms[rows], numbers)
 
 
 # One of blake2b for each partition that a worker reads; bounded, as topics come and go.

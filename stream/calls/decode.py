@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.call_batch import CallBatch, KeyFields, Located, ScannedKeyFields
+from stream.calls.call_batch import FEW, FIELDS, CallBatch, KeyFields, Located, ScannedKeyFields
 from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
 from stream.calls.dialects.dialect import Details, Dialect, Transcoded, Value, whole
 from stream.calls.encodings.schema_ids import with_header_ids
@@ -55,6 +55,10 @@ def _scanned(
     raw: RawBatch, parts: list[SegmentDecoder], trunks: Trunks, settings: DecodeSettings
 ) -> CallBatch:
     located, rows = locate(raw, parts, settings)
+    key_fields = ScannedKeyFields(located)
+    # A small batch pays for each pass over its numbers what it pays for its calls.
+    if len(rows) <= FEW and (plain := _all_e164(located, check_callee=settings.check_callee)):
+        return _batch(raw, parts, key_fields, rows, plain, located)
     fallback, names = located.fallback, trunks.named
 
     def column(name: str) -> _Scanned:
@@ -65,7 +69,25 @@ def _scanned(
         return located.text("trunk", index) if names or trunks.have_prefixes else None
 
     numbers = _numbers(column, trunk, trunks, check_callee=settings.check_callee)
-    return _batch(raw, parts, ScannedKeyFields(located), rows, numbers, located)
+    return _batch(raw, parts, key_fields, rows, numbers, located)
+
+
+_CALLER, _CALLEE = FIELDS.index("caller"), FIELDS.index("callee")
+
+
+def _all_e164(located: Located, *, check_callee: bool) -> tuple[Numbers, Numbers | None] | None:
+    """Read callers and callees in one pass; None: some are not E.164 as it should be written."""
+    from stream.core.kernels.e164_text import read_e164
+
+    assert _CALLEE == _CALLER + 1, "the rows of both lie side by side"
+    both = slice(_CALLER, _CALLEE + check_callee)
+    starts, sizes = located.starts[both].reshape(-1), located.sizes[both].reshape(-1)
+    e164, kinds = read_e164(Texts(located.data, starts, sizes))
+    if not kinds.all():
+        return None
+    count = located.starts.shape[1]
+    callees = Numbers(e164[count:], kinds[count:]) if check_callee else None
+    return Numbers(e164[:count], kinds[:count]), callees
 
 
 def _decoded(

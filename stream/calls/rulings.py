@@ -6,12 +6,12 @@ asked. Innocent calls, nearly all of them, are never looked at one by one; and o
 speaks of only the ones whose called number may be one for help.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.call_batch import BatchTally, CallBatch, OutOfScope
+from stream.calls.call_batch import FEW, BatchTally, CallBatch, OutOfScope
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.plausibility.check import Broken, RuleInputs, RuleTable, Verify, broken_rules
 from stream.calls.ruling_columns import (
@@ -85,6 +85,7 @@ def rulings_of(
     return _OneBatch(batch, blocklists, rules, now_s, tally).rulings(bursts)
 
 
+_NO_RULINGS = Rulings.blank(np.zeros(0, np.int64), NO_MATCHES)
 _NEVER_CALL = RULES.index("do_not_originate")
 
 
@@ -102,15 +103,10 @@ class _OneBatch:
 
     def rulings(self, bursts: Bursts | None) -> Rulings:
         """See `rulings_of`."""
-        rules, batch, now_s = self._rules, self._batch, self._now_s
+        rules, now_s = self._rules, self._now_s
         stale = rules.columns.stale(now_s - self._blocklists.synced_at_s)
         silent = frozenset(stale).union(self._blocklists.unusable)
-        found = [
-            NO_MATCHES
-            if numbers is None
-            else self._blocklists.match(numbers, now_s, rules.columns.decay, rules.columns.scopes)
-            for numbers in (batch.callers, batch.callees)
-        ]
+        found = self._found()
         if stale:
             found = [matches.without(silent) for matches in found]
         # Before lists that rules ask are taken out: those rules need what they say.
@@ -124,10 +120,29 @@ class _OneBatch:
             rulings = self._unasked(rulings)
         return rulings
 
+    def _found(self) -> list[Matches]:
+        """Match callers, and callees where they are read."""
+        callers, callees = self._batch.callers, self._batch.callees
+        if callees is None:
+            return [self._match(callers), NO_MATCHES]
+        count = len(callers)
+        if count > FEW:
+            return [self._match(callers), self._match(callees)]
+        both = self._match(callers.followed_by(callees))
+        if not len(both):
+            return [both, both]
+        begin = int(np.searchsorted(both.rows, count))
+        called = both.at(np.arange(begin, len(both)))
+        return [both.first(begin), replace(called, rows=called.rows - count)]
+
+    def _match(self, numbers: Numbers) -> Matches:
+        columns = self._rules.columns
+        return self._blocklists.match(numbers, self._now_s, columns.decay, columns.scopes)
+
     def _by_lists(self, of_callers: Matches, of_callees: Matches) -> Rulings:
         """Rule on every call with a match, by all its lists together."""
         if not len(of_callers) and not len(of_callees):
-            return Rulings.blank(np.zeros(0, np.int64), NO_MATCHES)
+            return _NO_RULINGS
         both = Matches(
             *map(np.concatenate, zip(of_callers.columns, of_callees.columns, strict=True))
         )

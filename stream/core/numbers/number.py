@@ -87,6 +87,12 @@ class Numbers:
     def __len__(self) -> int:
         return len(self.kinds)
 
+    def followed_by(self, others: "Numbers") -> "Numbers":
+        """Return columns of these and `others` behind them, without texts and marks."""
+        return Numbers(
+            np.concatenate([self.e164, others.e164]), np.concatenate([self.kinds, others.kinds])
+        )
+
     def text(self, row: int) -> str:
         """`Number.text` of one row."""
         e164: bytes = self.e164[row]
