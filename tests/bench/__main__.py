@@ -25,6 +25,7 @@ from rich.console import Console
 
 from tests.bench import (
     bench_agreements,
+    bench_batches,
     bench_busy,
     bench_changes,
     bench_commands,
@@ -67,6 +68,7 @@ BENCHES: dict[str, Callable[[Lab], Awaitable[list[Report]]]] = {
     "rules": bench_rules.run,
     "throughput": bench_throughput.run,
     "latency": bench_latency.run,
+    "batches": bench_batches.run,
     "scrapes": bench_scrapes.run,
     "lookup": bench_lookup.run,
     "sip": bench_sip.run,

@@ -13,7 +13,7 @@ from typing import Self
 from rich.console import Console
 
 from stream.lab.embedded.choose import EmbeddedBroker, RedisServer, best_broker, best_redis
-from stream.ops.kernels import warm_up
+from stream.ops.kernels import FOLDER, warm_up
 from tests.bench.machine import Cores, cores, on_core
 from tests.bench.process import ROOT
 from tests.bench.topics import Topics
@@ -166,7 +166,7 @@ class Lab:
 
         Whether they are, in words.
         """
-        why_not = warm_up(ROOT / "state").why_not
+        why_not = warm_up(ROOT / "state" / FOLDER).why_not
         return f"without compiled kernels: {why_not}" if why_not else "with compiled kernels"
 
     def new_name(self, what: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from stream.lab.embedded.choose import EmbeddedBroker
+from tests.bench.bench_batches import STAGES
 from tests.bench.bench_stages import STEPS
 from tests.bench.bench_throughput import progress
 from tests.bench.readback import Appended
@@ -58,7 +59,7 @@ def test_progress_is_how_far_each_partition_was():
 
 def test_the_stages_are_those_of_the_engine():
     """Each function that the stages bench puts its stopwatch around is still there."""
-    for places in STEPS.values():
+    for places in (*STEPS.values(), *STAGES.values()):
         for each in places:
             owner, name = found(each)
             assert callable(getattr(owner, name)), each
