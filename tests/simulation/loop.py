@@ -60,12 +60,39 @@ class _Task(asyncio.Task[Any]):
 class _Future(asyncio.Future[Any]):
     """A future whose place in a set is the seed's, not the memory's."""
 
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self.order = loop.rng.getrandbits(32)
-        super().__init__(loop=loop)
+    order: int
 
     def __hash__(self) -> int:
         return self.order
+
+
+# A history makes tens of thousands of handles: they leave out what asyncio does for debugging.
+
+
+class _Handle(asyncio.Handle):
+    """A callback to run in the next turn."""
+
+    def __init__(self, callback: Any, args: Any, loop: "VirtualLoop", context: Any) -> None:
+        self._callback, self._args, self._loop = callback, args, loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+
+class _TimerHandle(asyncio.TimerHandle):
+    """A callback to run at a moment."""
+
+    def __init__(
+        self, when: float, callback: Any, args: Any, loop: "VirtualLoop", context: Any
+    ) -> None:
+        self._when, self._callback, self._args, self._loop = when, callback, args, loop
+        self._context = copy_context() if context is None else context
+        self._cancelled = self._scheduled = False
+        self._repr = self._source_traceback = None
+
+    def cancel(self) -> None:
+        self._cancelled, self._callback = True, None
+        self._args = None  # type: ignore[assignment]
 
 
 @dataclass(slots=True)
@@ -163,6 +190,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.processes: list[Process] = []
         self._now = self._since_s = _MONOTONIC_S
         self._turns = self._all_turns = self._timers = 0
+        self._draw = self.rng.getrandbits
         self._hash = hashlib.blake2b(digest_size=8)
         self.set_task_factory(self._new_task)
         self.set_exception_handler(self._failed)
@@ -206,22 +234,23 @@ class VirtualLoop(asyncio.BaseEventLoop):
     # What asyncio asks of a loop.
 
     def create_future(self) -> "asyncio.Future[Any]":
-        return _Future(self)
+        future = _Future(loop=self)
+        future.order = self._draw(32)
+        return future
 
     # Most of a history's time goes by here: no checks, and a heap that compares numbers.
 
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Any, *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True  # type: ignore[attr-defined]
+        handle = _TimerHandle(when, callback, args, self, context)
         self._timers += 1
         heapq.heappush(self._scheduled, (when, self._timers, handle))  # type: ignore[attr-defined]
         return handle
@@ -298,46 +327,54 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Events of the network are timers."""
 
     def _run_once(self) -> None:
+        """Run turns until somebody stops the loop: it is asked for the next one only then."""
         scheduled, ready = self._scheduled, self._ready  # type: ignore[attr-defined]
-        while scheduled and scheduled[0][2]._cancelled:
-            heapq.heappop(scheduled)[2]._scheduled = False
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
-            if not scheduled:
-                raise Deadlock("nothing will ever happen again")
-            # A clock moves on between two turns. Else a wait for less than a float can add to the
-            # time (aiokafka's rests of a pause) would be waited for again and again.
-            self._now = max(self._now + _TICK_S, scheduled[0][0])
-        self._count_turn()
+        while True:
+            while scheduled and scheduled[0][2]._cancelled:
+                heapq.heappop(scheduled)
+            if not ready and not self._stopping:  # type: ignore[attr-defined]
+                if not scheduled:
+                    raise Deadlock("nothing will ever happen again")
+                # A clock moves on between two turns. Else a wait for less than a float can add to
+                # the time (aiokafka's rests of a pause) would be waited for again and again.
+                self._now = max(self._now + _TICK_S, scheduled[0][0])
+            self._turns += 1
+            if self._now - self._since_s > 1.0 or self._turns > _TURNS_MAX:
+                self._look_at_turns()
+            if scheduled and scheduled[0][0] <= self._now:
+                self._come_due(scheduled, ready)
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled:
+                    continue
+                process = handle._context.get(PROCESS)
+                if process is None or (process.alive and not process.paused):
+                    handle._run()
+                else:
+                    process.hold_back(handle)
+            self._now += self.turn_s
+            if self._stopping:  # type: ignore[attr-defined]
+                return
+
+    def _come_due(self, scheduled: list[Any], ready: Any) -> None:
+        """Make ready what is due: in its order, and of one moment in the seed's."""
         due = []
         while scheduled and scheduled[0][0] <= self._now:
-            handle = heapq.heappop(scheduled)[2]
-            handle._scheduled = False
-            due.append(handle)
-        if len(due) > 1:  # in their order; of one moment, in the seed's
+            due.append(heapq.heappop(scheduled)[2])
+        if len(due) > 1:
             due.sort(key=lambda handle: (handle._when, self.rng.random()))
         ready.extend(due)
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if handle._cancelled:
-                continue
-            process = handle._context.get(PROCESS)
-            if process is None or (process.alive and not process.paused):
-                handle._run()
-            else:
-                process.hold_back(handle)
-        self._now += self.turn_s
 
-    def _count_turn(self) -> None:
-        self._turns += 1
-        self._all_turns += 1
-        if self._now - self._since_s > 1.0:
-            self._turns, self._since_s = 0, self._now
+    def _look_at_turns(self) -> None:
+        """Raise where a history does not get on. Called each second, and after too many turns."""
+        self._all_turns += self._turns
         if self.past_s > _LONGEST_S:
             raise Deadlock(f"nothing has ended it within {_LONGEST_S:g} s")
         if self._all_turns > _ALL_TURNS_MAX + _TURNS_S * self.past_s:
             raise Livelock(f"{self._all_turns} turns in {self.past_s:.0f} s")
         if self._turns > _TURNS_MAX:
             raise Livelock(f"{_TURNS_MAX} turns within a second, at {self.past_s:.3f} s")
+        self._turns, self._since_s = 0, self._now
 
     def leave_behind(self) -> None:
         """Forget what is still pending: histories end in the middle of things."""

@@ -100,13 +100,17 @@ class Pipe(asyncio.Transport):
             return
         weather, rng, rest = self.network.weather, self.loop.rng, bytes(data)
         self._untaken += len(rest)
-        if not self._waits and self.get_write_buffer_size() > _HIGH_BYTES:
+        if self._untaken > _KERNEL_BYTES + _HIGH_BYTES and not self._waits:
             self._waits = True
             self.protocol.pause_writing()
         while rest:
-            size = rng.randint(1, len(rest)) if rng.random() < weather.pieces else len(rest)
-            piece, rest = rest[:size], rest[size:]
-            self._send(piece)
+            if rng.random() < weather.pieces:
+                size = 1 + rng.randrange(len(rest))
+                self._send(rest[:size])
+                rest = rest[size:]
+            else:
+                self._send(rest)
+                break
         if weather.cut and rng.random() < weather.cut:
             self.loop.note("cut", self)
             self.cut()
@@ -133,12 +137,15 @@ class Pipe(asyncio.Transport):
     def _send(self, what: bytes | _Sign) -> None:
         if self.forgotten:
             return
-        weather = self.network.slowed.get(self.link, self.network.weather)
-        at_s = self.loop.time() + self.loop.rng.expovariate(1 / weather.delay_s)
+        network, loop = self.network, self.loop
+        weather = network.weather
+        if network.slowed:
+            weather = network.slowed.get(self.link, weather)
+        at_s = loop.time() + loop.rng.expovariate(1 / weather.delay_s)
         if isinstance(what, bytes):
             at_s += len(what) / weather.bytes_s
         self._arrives_s = max(self._arrives_s + _NEXT_S, at_s)
-        self.loop.call_at(self._arrives_s, self.peer.arrive, what, context=Context())
+        loop.call_at(self._arrives_s, self.peer.arrive, what, context=Context())
 
     def write_eof(self) -> None:
         self._send(_Sign.END)
@@ -152,7 +159,8 @@ class Pipe(asyncio.Transport):
         """Take what the link brings, unless it is blocked or nobody lives here any more."""
         if self.forgotten:
             return
-        if (self.peer.host, self.host) in self.network.blocked or self.held:
+        blocked = self.network.blocked
+        if self.held or (blocked and (self.peer.host, self.host) in blocked):
             self.held.append(what)
         elif self.dead:
             return

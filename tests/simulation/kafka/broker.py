@@ -7,6 +7,7 @@ own would be wrong in the same places as its client.
 import asyncio
 import struct
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from io import BytesIO
 from typing import Any
 
@@ -135,10 +136,9 @@ class Broker:
             self._cluster.upset[api] -= 1
             self._loop.note(self._process.name, "hangs up on", known.__name__)
             return None
-        answer = await self._answers[api](known.decode(BytesIO(body)), host)
+        answer = await self._answers[api](_decoded(known, body), host)
         tags = _NO_TAGS if known.FLEXIBLE_VERSION else b""
-        encoded: bytes = answer.encode()
-        return struct.pack(">i", correlation) + tags + encoded
+        return struct.pack(">i", correlation) + tags + _encoded(answer)
 
     async def _versions(self, asked: Any, host: str) -> Any:
         rows = [(api, *bounds) for api, bounds in _VERSIONS.items()]
@@ -231,10 +231,11 @@ class Broker:
             topics, some = self._records(asked)
             left_s = ends_s - self._loop.time()
             if some or left_s <= 0:
-                return asked.RESPONSE_TYPE(0, 0, 0, topics)
+                return asked.RESPONSE_TYPE(0, 0, 0, tuple(topics))
             await self._cluster.news(left_s)
 
     def _records(self, asked: Any) -> tuple[list[Any], bool]:
+        """Return the answer's topics in tuples, and whether there is anything in them."""
         left, some, topics = asked.max_bytes, False, []
         committed = asked.isolation_level == _COMMITTED
         for topic, partitions in asked.topics:
@@ -243,7 +244,7 @@ class Broker:
                 code = self._not_led((topic, number)) or self._refused(1)
                 led = self._cluster.find((topic, number))
                 if code or led is None:
-                    rows.append((number, code, -1, -1, -1, [], -1, b""))
+                    rows.append((number, code, -1, -1, -1, (), -1, b""))
                     some = True
                     continue
                 log = led.log
@@ -259,10 +260,11 @@ class Broker:
                     else log.read(first, room, committed=committed, whole_first=not some)
                 )
                 left -= len(content)
-                aborted = log.aborted_in(first, log.stable) if committed and content else []
-                rows.append((number, code, log.end, log.stable, log.start, aborted, -1, content))
+                stable = log.stable
+                aborted = log.aborted_in(first, stable) if committed and content else ()
+                rows.append((number, code, log.end, stable, log.start, tuple(aborted), -1, content))
                 some = some or bool(content) or bool(code)
-            topics.append((topic, rows))
+            topics.append((topic, tuple(rows)))
         return topics, some
 
     async def _offsets(self, asked: Any, host: str) -> Any:
@@ -433,3 +435,27 @@ class Broker:
             positions = positions_of(asked.topics, self._knows)
             pending.setdefault(asked.producer_id, {}).update(positions)
         return asked.RESPONSE_TYPE(0, self._told(asked.topics, code))
+
+
+# Clients ask the same again and again, and most answers are those of before.
+
+
+@lru_cache(maxsize=1000)
+def _decoded(known: Any, body: bytes) -> Any:
+    """Return what is asked. No broker changes it."""
+    return known.decode(BytesIO(body))
+
+
+def _encoded(answer: Any) -> bytes:
+    """Return the bytes of an answer."""
+    try:
+        return _encoded_once(answer.__class__, *vars(answer).values())
+    except TypeError:  # it has lists
+        encoded: bytes = answer.encode()
+        return encoded
+
+
+@lru_cache(maxsize=1000)
+def _encoded_once(kind: Any, *values: Any) -> bytes:
+    encoded: bytes = kind(*values).encode()
+    return encoded

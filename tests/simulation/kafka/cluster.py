@@ -291,10 +291,18 @@ class Cluster:
                 waiting.set_result(None)
 
     async def news(self, wait_s: float) -> None:
-        """Wait for news."""
-        waiting = self.loop.create_future()
+        """Wait for news, in the steps of `asyncio.wait` and with fewer calls."""
+        waiting, ended = self.loop.create_future(), self.loop.create_future()
+
+        def end(_: object = None) -> None:
+            if not ended.done():
+                ended.set_result(None)
+
         self._news[waiting] = None
-        await asyncio.wait([waiting], timeout=wait_s)
+        waiting.add_done_callback(end)
+        timer = self.loop.call_later(wait_s, end)
+        await ended
+        timer.cancel()
         self._news.pop(waiting, None)
 
     # Transactions.

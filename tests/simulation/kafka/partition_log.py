@@ -60,7 +60,7 @@ class PartitionLog:
     @property
     def stable(self) -> int:
         """The last stable offset: what lies from there on is not decided."""
-        return min((self.end, *self.open.values()))
+        return min((self.end, *self.open.values())) if self.open else self.end
 
     def append(self, content: bytes) -> tuple[Code, int]:
         """Append what a producer sent, once; return its first offset."""
