@@ -12,7 +12,8 @@ has what is written; of two such questions about one transaction it drops the fi
 is refused as NOT_ENOUGH_REPLICAS. So one in five had to be sent again, after a wait.
 
 After an end Kafka writes markers for some milliseconds, and refuses additions until then. aiokafka
-waits 20 ms for partitions. Here what was refused is asked for again after `AGAIN_S`.
+waits 20 ms for partitions. Here what was refused is asked for again after `AGAIN_S`, and then ever
+more rarely: a cluster that writes markers slowly is not asked a thousand times a second.
 
 Everything else stays aiokafka's. Each step says if it was done. One that was not, for any reason,
 is done by aiokafka from its beginning: Kafka takes each of these requests twice. So errors, moved
@@ -39,8 +40,11 @@ from aiokafka.protocol.transaction import (
 
 from stream.kafka.produce.direct_sends import answer_of
 
-AGAIN_S = 0.001
-"""Until what was refused is asked for again: markers of the last transaction are being written."""
+AGAIN_S, AGAIN_S_MAX = 0.001, 0.02
+"""Until what was refused is asked for again: markers of the last transaction are being written.
+At most what aiokafka waits."""
+_AGAIN_SHARE = 0.25
+"""The next question comes after this share of the wait so far: it lengthens that by no more."""
 
 Answer = asyncio.Future[Any] | None
 """An answer to come; None: nothing was asked, as no connection to the coordinator is open."""
@@ -109,8 +113,11 @@ class DirectTransaction:
 
         The publisher bounds the whole transaction in time (`end_s_max`), and so this too.
         """
+        waited_s = 0.0
         while (codes := await _codes_of(answer)) == {ConcurrentTransactions.errno}:
-            await asyncio.sleep(AGAIN_S)
+            again_s = min(max(AGAIN_S, waited_s * _AGAIN_SHARE), AGAIN_S_MAX)
+            await asyncio.sleep(again_s)
+            waited_s += again_s
             answer = self._ask(request, what)
         return codes == {NoError.errno}
 

@@ -127,6 +127,37 @@ async def test_what_is_refused_for_the_last_transactions_markers_is_asked_again(
     assert await waiting
 
 
+async def test_markers_that_take_long_are_asked_for_ever_more_rarely(monkeypatch):
+    """A question lengthens the wait by a quarter at most, and by 20 ms, as aiokafka does.
+
+    Markers of a fifth of a second took two hundred questions, and those of a dead broker thousands.
+    """
+    waits: list[float] = []
+    turn = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await turn(0)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    site = Site()
+    site.connection.answer(BUSY)
+    site.connection.answer(0)
+    waiting = asyncio.create_task(site.quick.has_group())
+    while sum(waits) < 0.2:
+        await turn(0)
+        if site.connection._requests:
+            site.connection.answer(BUSY)
+    await turn(0)
+    await turn(0)
+    site.connection.answer(0)
+    assert await waiting
+    assert waits[0] == 0.001
+    assert len(waits) < 25
+    assert all(one <= max(0.001, 0.25 * sum(waits[:before])) for before, one in enumerate(waits))
+    assert max(waits) == 0.02
+
+
 @pytest.mark.parametrize(
     "code",
     [NotCoordinatorError.errno, InvalidProducerEpoch.errno, OperationNotAttempted.errno, None],
