@@ -4,9 +4,9 @@
         appeal, is_new = await appeals.add(appeal, by)
         appeal = await appeals.step(appeal.id, AppealState.PENDING_OWNER, by)
 
-A step that puts a block right writes the allow entry in the same script, so that no appeal says
-`redressed` while its number is still blocked, and none is lifted without an answer. Numbers under
-appeal are kept here whole, and nowhere else: the audit has them masked.
+A step that lifts a block writes the allow entry in the same script. So no appeal says `redressed`
+while its number is blocked, and no block is lifted without an answer. Numbers under appeal are kept
+here whole, and nowhere else: the audit has them masked.
 """
 
 import secrets

@@ -16,9 +16,9 @@ not the records: `SET_ASIDE_MAX` within `SET_ASIDE_S` are the most. Then the wor
 and a person has to look.
 
 Notes outlive the worker, in `<state_dir>/crashes`. Each worker has a file of its own, mapped into
-memory, so a note costs microseconds and is there after kill -9 (after a power cut perhaps not: then
-a crash counts once less). The worker holds a lock on it; the kernel lets go when it dies. So
-a worker that gets the lock of a file with a note in it has found a crash. What was found is in
+memory. So a note costs microseconds and is there after kill -9 (after a power cut perhaps not: then
+a crash counts once less). The worker holds a lock on it; the kernel lets go when it dies. So a
+worker that gets the lock of a file with a note in it has found a crash. What was found is in
 `crashes.json`, for all workers of the machine: a partition may go on to another one.
 
     <state byte><lines>NUL    state: 0 nothing, 1 at work, 2 an exception came out

@@ -187,8 +187,8 @@ def reason_of(
 def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
     """Return whether surely all of `calls`, which were decoded, are UTF-8 without a key twice.
 
-    msgspec does not look at the bytes of texts that it skips, of a repeated key it takes the last,
-    and it goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
+    msgspec does not check the bytes of texts that it skips. It takes the last of a repeated key,
+    and goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
     `keys`, so if they are found as often as there are calls, none has one twice; an escaped letter
     could hide a key from the comparison.
     """

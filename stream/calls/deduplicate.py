@@ -1,13 +1,13 @@
 """Records of one call: the first that is blocked or flagged answers for it, later ones repeat it.
 
 A switch writes a call more than once: an attempt and its end, one record for each leg, a CDR that
-was sent again. They share the call id, and with it as their key they are in one partition, where
-the decisions of the last `window_s` are remembered by call id and deciding number. A later record
-with the same ruling is decided as ever, and its decision names the first (`repeats`): it says
-nothing new, so a reader counts the call once. One with a weaker ruling is left out: a call is not
-blocked and then merely flagged. One with a stricter ruling, or of another number (a leg that shows
-the real caller), is a decision of its own and is never held back. Decisions are remembered, not
-calls: an innocent call costs nothing and is in no memory.
+was sent again. They share the call id. With it as their key they are in one partition. There the
+decisions of the last `window_s` are remembered by call id and deciding number. A later record with
+the same ruling is decided as ever, and its decision names the first (`repeats`): it says nothing
+new, so a reader counts the call once. One with a weaker ruling is left out: a call is not blocked
+and then merely flagged. One with a stricter ruling, or of another number (a leg that shows the real
+caller), is a decision of its own and is never held back. Decisions are remembered, not calls: an
+innocent call costs nothing and is in no memory.
 
 A SIP caller chooses the id of its calls, and a topic in a wrong dialect has one for all of them. So
 at most `RECORDS_MAX` records are one call: what comes then begins the next, and is counted.

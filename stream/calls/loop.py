@@ -2,8 +2,8 @@
 
 One batch is decided while the ones before it are being acknowledged; `in_flight_max` bounds how
 many, and so memory under a slow broker. Positions advance only when everything before them is
-acknowledged, and are committed beside the loop, at most once an interval, and at the end of an
-assignment before the partitions go.
+acknowledged. They are committed beside the loop, at most once an interval, and before the
+partitions of an assignment go.
 
 Everything happens in one task. A rebalance only raises the source's `revoking`; the loop sees it
 between two steps, settles, and lets the partitions go: so nothing is ever half done when they do.

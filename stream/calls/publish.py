@@ -6,8 +6,8 @@
 has all of it. The producer is idempotent, so it repeats by itself, without limit and without
 doubles, what a broker that is away did not acknowledge; a failure that it does report is final.
 Then `SinkDown` ends the worker before anything past the failure is committed, and its successor
-reads from the last committed position on. To repair a producer in place would save a few seconds in
-a case that a healthy cluster never shows, at the price of code that no day's work exercises.
+reads from the last committed position on. Repairing a producer in place would save a few seconds in
+a case that a healthy cluster never shows. Its price would be code that daily work never runs.
 
 Exactly once: decisions, rejects and positions go in one transaction a batch.
 

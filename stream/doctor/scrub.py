@@ -1,8 +1,8 @@
 """The last step before a support bundle: remove secrets, mask numbers. Pure, but for `secrets_of`.
 
-What is known to be secret (values of the environment, keys in files) is taken out wherever it
-stands, in each form that it could slip out in. What only looks like one is taken out as well: a
-line too little helps less, a key too much is a key given away.
+Known secrets (values of the environment, keys in files) are removed wherever they occur, in each
+form that they could take. What only looks like a secret is removed as well: a missing line costs
+help, a leaked key is lost.
 """
 
 import re

@@ -9,8 +9,8 @@ terminating, signed by KH's own keys): one root for all countries, for who trust
 which keys are whose.
 
 A bundle is a whole repository as one tar, for partners without a connection. The list of its files
-is known from signed metadata: with one file too many or too few, another kind of member or a name
-that leads elsewhere, the bundle is refused before anything of it is used.
+is known from signed metadata: a bundle with one file too many or too few, another kind of member,
+or a name that leads elsewhere is refused before anything of it is used.
 """
 
 import shutil

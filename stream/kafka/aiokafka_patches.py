@@ -4,23 +4,22 @@ Metadata: the fetcher of aiokafka asks again as soon as it is answered while a p
 leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
 gone in order, 4,000 connections a second, and a core of each worker.
 
-Positions: Kafka answers a question for them with one error for the group and no partition, for
-example while a new coordinator loads (since version 2 of the request, KIP-88). aiokafka looks at
-partitions alone. It takes it that nothing was ever committed, and begins at `auto_offset_reset`:
-with "latest" calls are lost, with "earliest" all are decided again, in transactions too.
-And it asks in version 3, which answers with the last committed positions also while a transaction
-with newer ones is open. If that is committed afterwards, what it holds was read twice. Version 7
-waits for its end (KIP-447, Kafka 2.5; protocol guide, "OffsetFetch API", key 9), so it is asked
-where the broker knows it.
+Positions: since version 2 of the request (KIP-88), Kafka may answer with one error for the group
+and no partition, for example while a new coordinator loads. aiokafka looks at partitions alone. It
+takes it that nothing was ever committed, and begins at `auto_offset_reset`: with "latest" calls are
+lost, with "earliest" all are decided again, in transactions too. And it asks in version 3, which
+answers with the last committed positions also while a transaction with newer ones is open. If that
+is committed afterwards, what it holds was read twice. Version 7 waits for its end (KIP-447, Kafka
+2.5; protocol guide, "OffsetFetch API", key 9), so it is asked where the broker knows it.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
 its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays
 out of the group until its user is informed. It means the same as a coordinator that moved:
 join again.
 
-Connections: one that a firewall dropped without a word is given up after the time of one question,
-which is 40 s, as a member may wait so long for its group. Questions that are
-answered at once wait 10 s (docs/decisions/0210-small-questions-wait-10-s.md).
+Connections: one that a firewall dropped silently is given up after the time of one question. That
+is 40 s, since a member may wait so long for its group. Questions that are answered at once wait 10
+s (docs/decisions/0210-small-questions-wait-10-s.md).
 
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
 connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes

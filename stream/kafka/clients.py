@@ -175,8 +175,8 @@ async def connected(
     """Connect: return a started aiokafka client as soon as a broker answers; log each failure.
 
     The clients are untyped, therefore Any. Raises KafkaError for what waiting does not heal,
-    KafkaRefuses where a broker is there and certificate or password do not fit, KafkaAway where
-    the settings' patience is over.
+    KafkaRefuses if a broker refuses certificate or password, KafkaAway once the settings' patience
+    is over.
     """
     where, patience = kafka.bootstrap_servers, Patience(kafka)
     wait_s, seen = WAIT_S_MIN, "a connection is taken, and nothing comes of it"

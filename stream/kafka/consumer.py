@@ -392,9 +392,9 @@ class KafkaSource:
     async def _first_positions(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the group's positions, and pin them down where they are the end.
 
-        A group without a committed position that starts at the end would, after a crash before its
-        first commit, start at the end again and skip what came between. A partition that was added
-        to a topic since is read from its beginning: calls lay in it before we knew of it.
+        A group may start at the end, without a committed position. After a crash before its first
+        commit it would start at the end again, and skip what came between. A partition that was
+        added to a topic since is read from its beginning: calls lay in it before we knew of it.
         """
         # aiokafka learns them in the background; each of these waits ends once it has.
         positions = {tp: await self._consumer.position(tp) for tp in tps}

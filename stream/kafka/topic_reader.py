@@ -200,8 +200,8 @@ async def between(
 ) -> dict[TopicPartition, tuple[int, int]]:
     """Return the span of each partition between two moments, by Kafka's timestamps.
 
-    The ends are those of this moment: what is written from now on is not read. Where timestamps do
-    not rise (a switch that writes its own), a partition begins at the first record that is so new
+    The ends are those of this moment: what is written from now on is not read. Timestamps may not
+    rise, if a switch writes its own. Then a partition begins at the first record that is so new,
     and ends before the first that is too new. Raises KafkaError.
     """
     partitions = consumer.assignment()

@@ -1,7 +1,7 @@
 """The log: one JSON object a line on stderr, or a readable line on a terminal.
 
 Numbers are personal data. Text that looks like one is masked on its way out, in message, fields and
-tracebacks alike, so that no caller of a logger has to think of it.
+tracebacks. So no caller of a logger has to think of it.
 """
 
 import json

@@ -1,8 +1,8 @@
 """`ringfence feeds run`: follow every feed, each in a task of its own.
 
 Every few seconds the feed files are read again: a new or changed one takes effect without a
-restart, a removed one ends its feed (its entries stay until they expire), and one that cannot be
-used leaves the feed as it was, and is logged.
+restart. A removed one ends its feed; its entries stay until they expire. One that cannot be used
+leaves the feed as it was, and is logged.
 """
 
 import asyncio

@@ -11,10 +11,10 @@ CDRs as mod_json_cdr writes and posts them. Source: signalwire/freeswitch `src/s
 
 The body of a POST may be `cdr=` and the JSON, URL-encoded or base64 (`encode`); all three are read.
 
-Traps: a transfer puts a new profile in front, so the call as it came in is the *last* one, which of
-a key given many times is also what a JSON reader takes; after uuid_bridge a profile may have caller
-and callee the same, then what the INVITE said counts; the b-leg is logged too, with the same
-`call_uuid`, and is marked as a repeat of its call.
+Traps: a transfer puts a new profile in front, so the call as it came in is the *last* one. A JSON
+reader takes the last of a repeated key too; after uuid_bridge a profile may have caller and callee
+the same, then what the INVITE said counts; the b-leg is logged too, with the same `call_uuid`, and
+is marked as a repeat of its call.
 
 Events as mod_event_kafka publishes them: flat JSON, all texts. Source: voiceip/mod_event_kafka
 `mod_event_kafka.cpp`, signalwire/freeswitch `switch_event_serialize_json`. CHANNEL_CREATE comes

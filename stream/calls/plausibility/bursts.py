@@ -1,9 +1,8 @@
 """Short ring bursts: one number, many short calls in a while (Wangiri, robots that look for lines).
 
-The one rule with a memory. A number breaks it with a call at whose time (Kafka's, of its record) it
-has had `calls` calls of at most `call_s_max` seconds within the last `window_s`, and with every
-call, attempts too, while that is so. Only ended calls with a duration are short; of an attempt
-nobody knows yet.
+The one rule with a memory. A number breaks it once it has had `calls` calls of at most `call_s_max`
+seconds within the last `window_s`. Times are Kafka's, of the records. While that is so, every call
+breaks it, attempts too. Only ended calls with a duration are short; of an attempt nobody knows yet.
 
 A call counts once, however many records it has: they share its id. But a SIP caller chooses the id
 (Call-ID, RFC 3261, 8.1.1.4) and may give one to all its calls. So an id that came from the caller

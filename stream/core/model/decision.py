@@ -1,7 +1,7 @@
 """Decisions about calls, with their reasons: the record of the decisions topic.
 
-A decision's id is a function of where its record lies and which number decided it, so a record that
-is worked on twice (at-least-once delivery) yields the same id and a reader can drop the repeat.
+A decision's id is a function of its record's place and of the deciding number. So a record that is
+decided twice (at-least-once delivery) yields the same id, and a reader can drop the repeat.
 """
 
 from collections.abc import Sequence

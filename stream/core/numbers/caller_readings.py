@@ -124,8 +124,8 @@ def _is_plain(party: CallParty, number: str, region: str | None, prefix: str) ->
 def _is_sole(digits: str, number: str, region: str | None, prefix: str) -> bool:
     """Return whether everybody reads digits as the `number` that `parse` reads in them.
 
-    National digits have a second reading where they are possible in the trunk's plan and assigned
-    in another (`12016161015` in China), those after 00 where two plans assign them.
+    National digits have a second reading if they are possible in the trunk's plan and assigned in
+    another (`12016161015` in China). Digits after 00 have one if two plans assign them.
     """
     if digits.startswith(("+", prefix) if prefix else "+"):
         return True

@@ -1,9 +1,9 @@
 """National numbers as most regions write them, read without phonenumbers' hundred steps. Pure.
 
 `number.parse` takes 35 to 45 us for a national number, a spreadsheet of a million of them 40 s.
-Where a region has one country code for itself, and a national prefix that is nothing but some
-digits to leave away, what phonenumbers does with a valid number of it is simple, and done here in 2
-us. Every other text, and every other region, is left to `number.parse`.
+Some regions have a country code for themselves, and a national prefix that is only digits to drop.
+There phonenumbers' work on a valid number is simple, and done here in 2 us. Every other text, and
+every other region, is left to `number.parse`.
 """
 
 import re

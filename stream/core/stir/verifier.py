@@ -1,8 +1,8 @@
 """Verify the PASSporTs of a call, offline: its signatures, its time, its numbers.
 
-A signature costs about 0.1 ms of CPU, and the caller chooses how many there are. So what was found
-is remembered by the PASSporT's text (a message that is sent again costs nothing), and a budget
-bounds the new ones of each second. Beyond it a call counts as not verified, never as unsigned.
+A signature costs about 0.1 ms of CPU, and the caller chooses how many there are. So results are
+remembered by the PASSporT's text: a message that is sent again costs nothing. A budget bounds the
+new ones of each second. Beyond it a call counts as not verified, never as unsigned.
 """
 
 from collections import OrderedDict

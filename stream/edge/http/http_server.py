@@ -76,8 +76,8 @@ class _JoinedWrites:
 class Connection(HttpToolsProtocol):
     """One client's connection, with limits that uvicorn lacks.
 
-    It closes, in bounded memory, on a client that sends a byte a second or nothing, that reads no
-    answer, or that sends endless chunk extensions or trailers. No trailer field becomes a header,
+    It needs bounded memory. It closes on a client that sends a byte a second or nothing, reads no
+    answer, or sends endless chunk extensions or trailers. No trailer field becomes a header,
     `Upgrade` is not followed, and few requests of a connection wait for answers.
     """
 

@@ -1,7 +1,7 @@
 """STIX 2.1: a bundle, or the answer of a TAXII 2.1 server ({"objects": [...]}), once or in a row.
 
-Rows are the numbers of indicators whose pattern is equality on numbers, and the phone number
-objects of OpenCTI and txt2stix (STIX itself has none), also those that observed-data refers to.
+Rows are the numbers of indicators whose pattern is equality on numbers. Rows are also the phone
+number objects of OpenCTI and txt2stix (STIX itself has none), referred to by observed-data or not.
 `revoked` removes a report. `valid_from` is the time of the report; an indicator that is valid only
 later is rejected, and accepted with a version that is fetched then. The identity in
 `created_by_ref` is the source; labels and `indicator_types` are tags. Other objects are passed

@@ -40,9 +40,9 @@ _SHOWN_CHARS = 200
 class ChangeLines:
     """Changes of a log, in their order, as lines of a change file.
 
-    The end of a compacted log still has several changes of one key, and a reader of the file may
-    apply all removals before or after all additions. So only the last change of each key is
-    written. Each change costs 16 bytes of memory.
+    The end of a compacted log still has several changes of one key. A reader of the file may apply
+    all removals before or after all additions. So only the last change of each key is written. Each
+    change costs 16 bytes of memory.
     """
 
     def __init__(self, land: Landing) -> None:

@@ -1,8 +1,8 @@
 """TAXII 2.1 (OASIS): a collection's objects, page by page, as one envelope in one file.
 
 Paging by time alone loses objects (cti-taxii2 issue 44): several may have one date, and some come
-late with an earlier one. So each fetch asks again for the last `overlap_s`, an answer equal to the
-last one counts as none, and a server without `next` is asked from just before the last date. A
+late with an earlier one. So each fetch asks again for the last `overlap_s`, and an answer equal to
+the last one counts as none. A server without `next` is asked from just before the last date. A
 server does not report what it deletes; `whole_every_s` reads everything again.
 """
 

@@ -1,7 +1,7 @@
 """One batch of calls decided twice, as production does and as a candidate would. Pure.
 
-Both sides are the engine's own deciding (`calls.rulings`) on the same decoded calls and at the same
-moment, so whatever differs comes from the lists, the policy or the agreements alone.
+Both sides use the engine's own `calls.rulings`, on the same decoded calls and at the same moment.
+So only lists, policy or agreements can make a difference.
 """
 
 from dataclasses import dataclass

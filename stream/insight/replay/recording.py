@@ -49,8 +49,8 @@ class ReplaySpan:
 class Recording:
     """Recorded calls, which may be read more than once: the same records each time.
 
-    Where timestamps do not rise (a switch that writes its own), a partition begins at the first
-    record that is so new and ends before the first that is too new.
+    Timestamps may not rise, if a switch writes its own. Then a partition begins at the first record
+    that is so new, and ends before the first that is too new.
     """
 
     def __init__(

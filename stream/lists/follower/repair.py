@@ -1,7 +1,7 @@
 """Compare this machine's lists with the list store after it lost data, and put them back.
 
-A worker's state directory holds the last good lists with how far they are known, so it can say what
-a Redis that was restored from an older copy has lost, and give it back.
+A worker's state directory holds the last good lists and their positions. So it shows what a Redis
+that was restored from an older copy has lost, and can give it back.
 """
 
 from collections.abc import Mapping, Sequence

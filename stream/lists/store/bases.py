@@ -5,9 +5,9 @@ fingerprint) are cut into blocks of `BLOCK_ROWS` rows, and a block holds those r
 so one number is found by reading one block of a few hundred KB, not the list. All other parts (the
 filter) are cut into pieces of `PIECE_BYTES`.
 
-In a block each column is taken apart into planes, first bytes of all rows, second bytes and so on,
-fingerprints after taking the difference to the row before: sorted 64-bit fingerprints of 1M numbers
-then need 5.9 bytes instead of 8, and columns that hardly vary almost nothing.
+In a block each column is split into planes: the first bytes of all rows, the second bytes, and so
+on. Fingerprints are differences to the row before: sorted 64-bit fingerprints of 1M numbers then
+need 5.9 bytes instead of 8, and columns that hardly vary almost nothing.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Enforcement in Redis, beside the lists: counts, documents, sightings; each write is atomic.
 
-How far decisions are counted is kept with the counts and moves with them in one transaction, so a
+The position in the decisions is kept with the counts, and moves with them in one transaction. So a
 record that is counted again, after a crash too, changes nothing.
 """
 

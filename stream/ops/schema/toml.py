@@ -1,8 +1,8 @@
 """TOML tables into frozen dataclasses: strictly, and with every error at once.
 
-Nothing here knows a setting. A value's type must be exactly the declared one ("5" is no 5, true is
-no 1), an unknown key is an error that names the closest known one, and each error starts with the
-file that the value came from.
+Nothing here knows a setting. A value's type must be exactly the declared one: "5" is no 5, true is
+no 1. An unknown key is an error that names the closest known one. Each error starts with the file
+of the value.
 """
 
 import tomllib
@@ -262,8 +262,8 @@ def structured(
 ) -> tuple[T | None, list[Problem]]:
     """`values` as a `kind`, or None and every problem.
 
-    What a section as a whole must fulfil can only be looked at once its values are sound, so wrong
-    values are replaced by their defaults (unknown ones left out) for further looks.
+    A section as a whole can only be checked once its values are sound. So for these checks defaults
+    replace wrong values, and unknown keys are left out.
     """
     found: list[Problem] = []
     sound = deepcopy(dict(values))
