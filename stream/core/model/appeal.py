@@ -1,8 +1,8 @@
 """An appeal: a person says that a number is blocked wrongly, and its owner must answer in time.
 
 It is received here, and may be forwarded to the owner of a list that named the number. It ends as
-redressed (the number is no longer blocked) or rejected. An appeal received from a partner counts of
-a list of ours, by fingerprint: the partner has put the block right at home already.
+redressed (the number is no longer blocked) or rejected. An appeal received from a partner names a
+list of ours, by fingerprint: the partner has put the block right at home already.
 """
 
 from collections.abc import Iterable, Mapping
