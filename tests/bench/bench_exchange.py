@@ -227,7 +227,7 @@ async def _behind_a_hub(lab: Lab, owner: _Owner, report: Report) -> list[Target]
         with _web(lab, hub.folder / "countries" / "KH") as address:
             syncing = asyncio.create_task(_sync(hub))
             countries = [_country(lab, owner, address, number) for number in range(COUNTRIES)]
-            tasks = [asyncio.create_task(_followed(lab, country)) for country in countries]
+            tasks = [asyncio.create_task(_followed(country)) for country in countries]
             try:
                 arrived = await _arrivals(lab, owner, publisher)
             finally:
@@ -259,7 +259,7 @@ def _country(lab: Lab, owner: _Owner, address: str, number: int) -> _Country:
     return _Country(folder, lab.redis.url(2 + number), feed)
 
 
-async def _followed(lab: Lab, country: _Country) -> None:
+async def _followed(country: _Country) -> None:
     """As `feeds run` follows it, but that all countries are tasks of this process."""
     context = FeedContext((), "TH", STRICT, lambda: KafkaSettings("127.0.0.1:9", "bench"))
     setup = read_feed(country.feed, {}, context)

@@ -66,7 +66,7 @@ def _measured(lab: Lab) -> Report:
     keys, listed = _keys(scale.keys, scale.numbers)
     lab.say("Making filters for the membership bench (once; cached)")
     report = Report("membership", notes=[f"Ringfence {lab.kernels}"])
-    ours, all_by_pybloom, peers = _peers(lab, keys, report)
+    ours, all_by_pybloom, peers = _peers(lab, keys)
     rounds: dict[str, list[float]] = {name: [] for name in peers}
     for _ in range(max(scale.rounds, 2)):
         for name, (probe, count) in peers.items():
@@ -90,9 +90,7 @@ def _measured(lab: Lab) -> Report:
     return report
 
 
-def _peers(
-    lab: Lab, keys: NDArray[np.bytes_], report: Report
-) -> tuple[str, str, dict[str, tuple[Probe, int]]]:
+def _peers(lab: Lab, keys: NDArray[np.bytes_]) -> tuple[str, str, dict[str, tuple[Probe, int]]]:
     """Our row with all lists, pybloom-live's with all lists, and every probe with its key count."""
     scale = lab.scale
     million, large = f"{scale.numbers:,}", f"{scale.large:,}"

@@ -60,7 +60,7 @@ def by_listed(calls: list[bytes]) -> int:
     return sum(one.partition(b'"caller":"')[2][:12] in listed for one in calls)
 
 
-async def committed(place: Place, size: Size, total: int) -> None:
+async def committed(place: Place, total: int) -> None:
     """Wait until the group has committed so many calls."""
     group = place.site.config.read_text().partition('group_id = "')[2].partition('"')[0]
     admin: Any = AIOKafkaAdminClient(bootstrap_servers=place.site.bootstrap)
@@ -102,11 +102,11 @@ async def run(size: Size, folder: Path, part: str = WHOLE) -> dict[str, Any]:
         began_s = time.monotonic()
         with place.running("run") as engine:
             ready_s = time.monotonic() - began_s
-            await committed(place, size, half)
+            await committed(place, half)
             first_s = time.monotonic() - began_s
             began_s = time.monotonic()
             await filled(place, size, calls[half:])
-            await committed(place, size, size.calls)
+            await committed(place, size.calls)
             figures = {
                 "partitions": size.partitions,
                 "calls": size.calls,

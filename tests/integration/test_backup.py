@@ -261,7 +261,7 @@ async def _lost(site: Site, load) -> None:
                 made = Turned(standing=TrialStatus.FORCE, at_s=NOW_S, actor="x", reason="y")
                 await trials.turn(PROMOTED, None, made, BY, "promote", "")
             await enforced(worker, TWO)
-            await waiting.until(lambda: _is_kept(site, state), "what the worker writes down")
+            await waiting.until(lambda: _is_kept(state), "what the worker writes down")
         await home.create("VN/unseen", "plain", BY)  # no worker saw it, and no backup
     told = site.restores("--state", str(state))
     async with opened(site.there) as away:
@@ -285,7 +285,7 @@ async def _lost(site: Site, load) -> None:
         assert worker.listed(TWO)
 
 
-def _is_kept(site: Site, state: Path) -> bool:
+def _is_kept(state: Path) -> bool:
     held, _ = last_good(state, {"plain": b""}, 0)
     entries = {change for one in held.values() for change in one.live.overlay.entries}
     wanted = {fingerprint_of(TWO), fingerprint_of(THREE)}

@@ -13,7 +13,6 @@ from stream.core.numbers.plausibility import in_unassigned_block, same_numbers, 
 
 CODES = sorted({blocks.code for blocks in tables().blocks})
 KNOWN = {region for code in CODES for region in phonenumbers.region_codes_for_country_code(code)}
-TAILS = 12
 
 
 def unassigned(texts):

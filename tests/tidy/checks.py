@@ -12,7 +12,6 @@ FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 # Prometheus' base units are seconds and bytes; the client adds _total by itself.
 NOT_IN_METRICS = re.compile(r"_(ms|millis\w*|minutes|hours|days|percent|kb|total|count|sum)(_|$)")
-BROAD = {"Exception", "BaseException"}
 INSTRUMENTS = frozenset({"_counter", "_gauge", "_histogram", "_ages"})
 EACH = frozenset({"_counter_by", "_gauge_by", "_histogram_by"})
 # Paths of the machines that this was built on; they mean nothing anywhere else.

@@ -10,7 +10,6 @@ from stream.calls.submitted_records import Framing, RecordSplitter, cut, framing
 GOLDEN = Path(__file__).parents[2] / "golden" / "cdr"
 DOCUMENT = (GOLDEN / "freeswitch-xml" / "a-leg" / "input.xml").read_bytes()
 DETAIL = (GOLDEN / "radius" / "cisco-start" / "input.txt").read_bytes()
-AMI = (GOLDEN / "asterisk-ami-text" / "cdr" / "input.txt").read_bytes()
 JSON_LINE = (GOLDEN / "radius" / "json-simple" / "input.json").read_bytes() + b"\n"
 
 

@@ -108,9 +108,6 @@ def test_patterns_of_a_mapping_cut_what_is_written():
     ]  # fmt: skip
 
 
-FILTERED = "`only` in the mapping says which records are calls"
-
-
 def test_lines_that_are_no_calls_are_events_of_another_kind():
     """A header by its names, lines by how they begin, records by a column's value."""
     settings = MappingSettings(
