@@ -39,7 +39,7 @@ def played(weather: Weather, play: Any, count: int = 40) -> Any:
     return World(1, weather).run(main)
 
 
-async def all_sent(one: Ear, other: Ear, sent: list[bytes]) -> tuple[Any, Any]:
+async def all_sent(world: World, one: Ear, other: Ear, sent: list[bytes]) -> tuple[Any, Any]:
     """Send all at once, and wait."""
     for data in sent:
         one.socket.sendto(data, ("b", 5060))
@@ -68,7 +68,7 @@ def test_datagrams_wait_for_a_process_that_is_paused():
 
     async def play(world: World, one: Ear, other: Ear, sent: list[bytes]) -> tuple[int, int, int]:
         other.process.pause()
-        await all_sent(one, other, sent)
+        await all_sent(world, one, other, sent)
         paused = len(other.heard)
         other.process.resume()
         await asyncio.sleep(1)
@@ -83,11 +83,11 @@ def test_a_process_that_is_killed_hears_nothing():
 
     async def play(world: World, one: Ear, other: Ear, sent: list[bytes]) -> list[int]:
         world.network.block("a", "b")
-        await all_sent(one, other, sent)
+        await all_sent(world, one, other, sent)
         blocked = len(other.heard)
         world.network.heal("a", "b")
         other.process.kill()
-        await all_sent(one, other, sent)
+        await all_sent(world, one, other, sent)
         return [blocked, len(other.heard)]
 
     assert played(Weather(), play) == [0, 0]

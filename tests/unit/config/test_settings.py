@@ -122,7 +122,7 @@ calls.topics.x = "asterisk-csv" -> asterisk-csv has local times without a zone: 
 switches.x = {time_zone = "Bangkok"} -> time_zone: a time zone is written like Asia/...
 switches.x.trunk = "y" -> names no table [trunks.y]; known: there is none
 calls.topics.decisions = "ringfence" -> is written by Ringfence and cannot be read as calls
-calls.topics = {} -> names no topic to read, e.g. calls = "ringfence"
+calls.topics = {} -> names no topic to read: write for example calls = "ringfence"
 calls.rejected_topic = "decisions" -> must not be decisions_topic as well
 policy.lists.scam.simulate = true -> names no list; a list is "<owner>/<name>", ...
 policy.lists."a/b" = {confidence_min = 101} -> confidence_min must be 0 to 100, not 101

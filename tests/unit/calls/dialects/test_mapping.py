@@ -41,7 +41,7 @@ UNWORKABLE = {
     "two zones": ({"utc_offset": "Z", "time_zone": "Z"}, "keep one"),
     "no zone": (
         {"time": "%Y-%m-%d", "fields": {**PATHS, "started_at": "start"}},
-        "has no zone: time_zone says which",
+        "has no zone: set time_zone",
     ),
     "no time": ({"time": "epoch"}, "time is s, ms, us or a format"),
     "no unit": ({"duration": "min"}, "duration is in s, cs, ms or us"),
