@@ -122,7 +122,7 @@ class Rulings:
 
 
 def strengths(rulings: Rulings, calls: int) -> NDArray[np.uint8]:
-    """Return the least state (`RuleState`) with which a rule would change each of `calls`."""
+    """Return how strong the ruling on each of `calls` is; only a stronger state changes it."""
     heard = np.full(len(rulings), RuleState.OFF, np.uint8)
     heard[rulings.simulated] = RuleState.SIMULATE
     heard[(rulings.actions > Action.OBSERVE) & ~rulings.simulated] = RuleState.BLOCK

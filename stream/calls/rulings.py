@@ -230,7 +230,7 @@ class _OneBatch:
     def _plausible(
         self, rulings: Rulings, of_callers: Matches, silent: frozenset[int], bursts: Bursts | None
     ) -> Rulings:
-        """Rule on calls whose lists decide less strictly; `of_callers`: all lists' rulings."""
+        """Rule on calls whose lists decide less strictly; `of_callers`: all matches of callers."""
         lists = self._rules.lists
         never_call = of_callers.at(np.flatnonzero(np.isin(of_callers.lists, lists.never_call)))
         may_roam = np.isin(of_callers.lists, lists.may_roam) & of_callers.confirmed

@@ -198,7 +198,7 @@ async def _resend_all(
                 none = np.zeros(len(values), np.int64)
                 await endpoint.deliver(RawBatch(values, none, none, (), 0))
                 done.delivered += len(values) - (done.not_taken - before)
-                # After what was delivered, and never after the end that was there at first.
+                # After what was handled, and never after the end that was there at first.
                 await consumer.commit(
                     {one: min(await consumer.position(one), ends[one]) for one in partitions}
                 )

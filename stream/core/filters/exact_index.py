@@ -45,8 +45,8 @@ class ExactIndex:
         """Return the matches that confirm a table's hits, in order of row and list.
 
         The lists in the bits of `masks[i]` (uint64) may hold the number in row `rows[i]`, whose
-        fingerprint (uint64) is in `fingerprints` at that row. The sum of its reports at `now_s`,
-        in seconds since the epoch, `core.model.confidence` says. What `touched` changed is left
+        fingerprint (uint64) is in `fingerprints` at that row. `core.model.confidence` sums up its
+        reports at `now_s`, in seconds since the epoch. What `touched` changed is left
         out.
         """
         if kernels.compiled():

@@ -157,7 +157,7 @@ def style_of(texts: Sequence[str]) -> Style | None:
         days = sum(int(found[1]) > 12 for found in last)
         months = sum(int(found[3]) > 12 for found in last)
         found_unclear = tuple(one[0] for one in last if _is_unclear(one))
-        # Days that fit both orders prove nothing.
+        # Some days that fit only one order, and some that fit only the other, prove nothing.
         unclear = found_unclear if bool(days) == bool(months) else ()
         return Style("month-day" if months > days else "day-month", _era(years), unclear)
     dashed = [found for found in first if found[2] == "-"]
