@@ -42,7 +42,7 @@ _PLACES: Final = (
     ("stream/edge/http/pages", "*.html", "jinja2.ext:babel_extract"),
     ("stream/edge/http", "*.py", "python"),
     ("stream/edge/http/languages", "*.py", "python"),
-    ("stream/web", "*.py", "python"),
+    ("stream/web", "**/*.py", "python"),
 )
 _PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^<>]*>|<|>|\"|&\w+;")
 """What a translation keeps of the English text: values, markup, and characters with a meaning."""

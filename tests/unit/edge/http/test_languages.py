@@ -135,6 +135,13 @@ def test_a_catalogue_is_up_to_date(code: str, wanted: Catalog) -> None:
     assert kept == catalogues.renewed(code, wanted), "run: make catalogues"
 
 
+def test_no_module_with_texts_is_left_out(wanted: Catalog) -> None:
+    """The texts of a module in a new folder are in the catalogues too."""
+    places = {catalogues.ROOT / place for message in wanted for place, _ in message.locations}
+    for path in (catalogues.ROOT / "stream").rglob("*.py"):
+        assert path in places or not re.search(r'\b(?:noted|_|ngettext)\("', path.read_text()), path
+
+
 @pytest.mark.parametrize("code", catalogues.TRANSLATED)
 def test_a_translation_keeps_values_and_markup(code: str) -> None:
     """None loses a value, and none brings markup or a quotation mark that the English lacks."""
