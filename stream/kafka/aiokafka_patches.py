@@ -1,4 +1,4 @@
-"""Five changes to aiokafka 0.14, each where it has no option for it.
+"""Six changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: the fetcher of aiokafka asks again as soon as it is answered while a partition has no
 leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
@@ -21,12 +21,16 @@ Connections: one that a firewall dropped silently is given up after the time of 
 is 40 s, since a member may wait so long for its group. Questions that are answered at once wait 10
 s (docs/decisions/0210-small-questions-wait-10-s.md).
 
+Starts: a client's first connection asks for the brokers, and the client does not have it yet. A
+start that was cancelled then left it open. Such a connection has no `on_close`.
+
 Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
 connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
 a connection is replaced by one that reads the file first; it does nothing for any other password.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
@@ -233,7 +237,17 @@ class _Connection(AIOKafkaConnection):
         waiting = (request, *(one for _, one, _ in self._requests))
         prompt = all(getattr(one, "API_KEY", None) in _AT_ONCE for one in waiting)
         self._request_timeout = min(ANSWER_S, self._longest_s) if prompt else self._longest_s
-        return super().send(request, expect_response)  # type: ignore[no-untyped-call]
+        answer = super().send(request, expect_response)  # type: ignore[no-untyped-call]
+        return _closing(self, answer) if self._on_close_cb is None else answer
+
+
+async def _closing(connection: AIOKafkaConnection, answer: Awaitable[Any]) -> Any:
+    """Wait for an answer; a cancelled wait closes a connection that no client has yet."""
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        connection.close()
+        raise
 
 
 class RenewedPassword(str):

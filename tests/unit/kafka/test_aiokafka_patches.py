@@ -1,12 +1,15 @@
-"""Changes to aiokafka: metadata at a pace, and how long an answer is waited for."""
+"""Changes to aiokafka: metadata at a pace, waits for answers, connections that are closed."""
 
 import asyncio
 from types import SimpleNamespace
 
+import aiokafka.client
 import aiokafka.conn
+import pytest
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 
 from stream.kafka.aiokafka_patches import ANSWER_S, PACE_S, pace_metadata
+from tests.support.scripted_broker import METADATA, Cluster
 
 
 async def test_metadata_are_asked_for_at_a_pace_and_none_is_dropped() -> None:
@@ -39,7 +42,9 @@ async def test_metadata_are_asked_for_at_a_pace_and_none_is_dropped() -> None:
 async def test_small_questions_are_given_up_early_and_others_are_not(monkeypatch):
     """A heartbeat waits 10 s. A join may wait for the group, and a heartbeat behind it too."""
     monkeypatch.setattr(aiokafka.conn, "wait_for", lambda _, seconds: seconds)
-    link = aiokafka.conn.AIOKafkaConnection("broker", 9092, request_timeout_ms=40_000)
+    link = aiokafka.conn.AIOKafkaConnection(
+        "broker", 9092, request_timeout_ms=40_000, on_close=lambda *_: None
+    )
     link._writer = SimpleNamespace(write=lambda _: None)
     link._versions = {12: (0, 1), 14: (0, 3)}
     heartbeat = HeartbeatRequest("ringfence", 1, "worker")
@@ -47,3 +52,34 @@ async def test_small_questions_are_given_up_early_and_others_are_not(monkeypatch
     assert [link.send(one) for one in (heartbeat, join, heartbeat)] == [ANSWER_S, 40, 40]
     link._requests.clear()
     assert link.send(heartbeat) == ANSWER_S
+
+
+async def test_a_client_that_is_cancelled_at_its_start_closes_its_first_connection(monkeypatch):
+    """The connection that asks for the brokers is in no client yet: nothing else would close it."""
+    asked, made = asyncio.Event(), []
+
+    class Silent(Cluster):
+        async def _answer(self, node: int, message: bytes, writer: asyncio.StreamWriter) -> bytes:
+            if message[1] == METADATA:
+                asked.set()
+                await asyncio.Event().wait()
+            return await super()._answer(node, message, writer)
+
+    connect = aiokafka.conn.create_conn
+
+    async def kept(*place, **options):
+        made.append(await connect(*place, **options))
+        return made[-1]
+
+    monkeypatch.setattr(aiokafka.client, "create_conn", kept)
+    async with Silent() as cluster:
+        client = aiokafka.client.AIOKafkaClient(
+            bootstrap_servers=f"127.0.0.1:{cluster.addresses[0]}"
+        )
+        start = asyncio.create_task(client.bootstrap())
+        await asked.wait()
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        await client.close()
+        assert [one.connected() for one in made] == [False]
