@@ -11,6 +11,9 @@ import pytest
 
 from tests.tools.docs.settings import ROOT
 
+# The site, its man pages and its reference take a minute of CPU; `make docs` builds the same.
+pytestmark = pytest.mark.campaign
+
 _LINKS = {"a": "href", "link": "href", "img": "src", "script": "src", "source": "src"}
 
 

@@ -14,7 +14,11 @@ from tests.support.kafka_secured import secured_broker
 from tests.support.slow_network import SlowWay, opened
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.apache_kafka, pytest.mark.needs_openssl]
+pytestmark = [
+    pytest.mark.campaign,  # 160 MB at a broker of its own
+    pytest.mark.apache_kafka,
+    pytest.mark.needs_openssl,
+]
 
 ROWS, WARM = 40_000, 2_000
 WIDE = 4000

@@ -45,6 +45,7 @@ def _same(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+@pytest.mark.campaign  # every module and every help, from a copy of the environment
 def test_a_trimmed_environment_loads_all_of_ringfence(environment: Path) -> None:
     """Every module, every command's help, and the kernels: an upgrade that needs more is seen."""
     trim = runpy.run_path(str(DEPLOY / "trim.py"))

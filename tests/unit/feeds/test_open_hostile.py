@@ -4,12 +4,15 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.hostile_files import FILES
 
 GROWTH_MB_MAX = 350
 """An event of MISP may have 64 MB, and is held twice while it is read; the rest is far below."""
 
 
+@pytest.mark.campaign  # files of 80 to 200 MB
 def test_memory_is_bounded(tmp_path):
     """One line of 200 MB, deep nesting, a million objects, a zip bomb end in time and bounds."""
     command = [sys.executable, "-m", "tests.support.hostile_files", str(tmp_path)]
