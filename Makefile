@@ -3,7 +3,7 @@
 # make test TEST_ARGS="-k embedded" (with "-n 0" the tests run in one process, for a debugger and for prints as they come).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo exercise test campaign simulate mutants matrix check lint fast bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
+.PHONY: help setup demo exercise test campaign simulate mutants matrix check lint fast changed bench bench-peers run fmt docs catalogues docs-reference docs-metrics picture dashboards lock deb release clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -19,6 +19,8 @@ SIMULATE_FIRST ?= $(shell date +%s)
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$python" -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& command -v "$$python" && break; done)
+
+FAST := $(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder -m "not campaign" tests/unit tests/property tests/tidy
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -60,7 +62,7 @@ mutants: setup ## change the modules that decide; a test must notice (those that
 matrix: setup ## the main tests on other versions of Kafka, Redis and Python; writes their table (MATRIX_ARGS)
 	@$(BIN)/python -m tests.tools.matrix $(MATRIX_ARGS)
 
-check: lint fast ## what to run before each commit: lint and the tests without servers (3 min on two cores)
+check: lint changed ## what to run before each commit: lint, and the fast tests that your change can reach
 
 lint: setup ## format, ruff, mypy and the layers
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: make fmt"; exit 1; }
@@ -69,7 +71,10 @@ lint: setup ## format, ruff, mypy and the layers
 	@$(BIN)/lint-imports
 
 fast: setup ## the tests that need no servers: unit, property, tidy
-	@$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder -m "not campaign" tests/unit tests/property tests/tidy
+	@$(FAST)
+
+changed: setup ## of those, the ones that what differs from main can reach by its imports
+	@$(FAST) --changed
 
 bench: setup ## measure against the alternatives, table and JSON (minutes; BENCH_ARGS)
 	@$(BIN)/python -m tests.bench $(BENCH_ARGS)

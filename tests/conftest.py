@@ -13,6 +13,7 @@ pytest_plugins = (
     "tests.plugins.services",
     "tests.plugins.leftovers",
     "tests.plugins.measured",
+    "tests.plugins.changed",
     "tests.plugins.side_by_side",
 )
 

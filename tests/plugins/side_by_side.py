@@ -17,6 +17,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.plugins.changed import left_out
+
 TOGETHER = {
     "tests/fault/": "faults",
     "tests/browser/": "pages",
@@ -81,7 +83,9 @@ def _modules(config: pytest.Config) -> Iterator[str]:
     for given in config.args:
         path = (config.invocation_params.dir / given.partition("::")[0]).resolve()
         for file in sorted(path.rglob("test_*.py")) if path.is_dir() else [path]:
-            if file.is_relative_to(config.rootpath) and NO_TESTS not in file.parts:
+            if not file.is_relative_to(config.rootpath) or NO_TESTS in file.parts:
+                continue
+            if not left_out(config, file):
                 yield ".".join(Path(file).relative_to(config.rootpath).with_suffix("").parts)
 
 
