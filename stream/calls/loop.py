@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.calls.call_batch import CallBatch, Outcome
+from stream.calls.call_batch import FEW, CallBatch, Outcome
 from stream.calls.publish import TransactionAborted
 from stream.calls.settings import LoopSettings
 from stream.core.model.errors import SinkDown
@@ -263,7 +263,8 @@ class CallsLoop:
         self._in_flight.append(_InFlight(done, positions, ack))
         # A source with a backlog and a sink with room never wait: sockets are read here. Where the
         # source has just waited they were: a turn of nothing costs a tenth of a batch of one call.
-        if not self._waited:
+        # To read many records takes as long as a short wait, so a full batch always gives a turn.
+        if not self._waited or len(batch) > FEW:
             await asyncio.sleep(0)
 
     def _held_s(self) -> float:
