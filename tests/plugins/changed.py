@@ -104,14 +104,15 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[WANTED] = reached(changed, texts)
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say how many are left out, so that nobody takes this for a run of all tests."""
-    if not config.getoption("changed"):
-        return None
-    if (wanted := config.stash[WANTED]) is None:
-        return "changed: every test can be reached"
-    files = [path for path in wanted if Path(path).name.startswith("test_")]
-    return f"changed: {len(files)} test files can be reached, and the rules of form"
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Say what is run, with -q too, so that nobody takes this for a run of all tests."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.getoption("changed"):
+        return
+    wanted = session.config.stash[WANTED]
+    files = [path for path in wanted or () if Path(path).name.startswith("test_")]
+    reach = "every test" if wanted is None else f"{len(files)} test files, and the rules of form"
+    reporter.write_line(f"what differs from {BRANCH} reaches {reach}")
 
 
 def left_out(config: pytest.Config, path: Path) -> bool:
