@@ -95,6 +95,7 @@ class WorkerMetrics:
         self._partitions: set[Partition] = set()
         self._silent = False
         self._scoped: set[str] = set()
+        self._shown: Blocklists | None = None
         self._states: dict[str, Standing] = {}
         self._wrong: Mapping[str, tuple[str, ...]] = {}
 
@@ -266,22 +267,27 @@ class WorkerMetrics:
         metrics.partitions.set(len(source.starts) if source is not None else 0)
         metrics.stopped.set(source.stopped_partitions if source is not None else 0)
         metrics.ordinary.set(source.partitions_by_aiokafka if source is not None else 0)
-        live = blocklists.lists
+        if blocklists is not self._shown:  # of 10,000 lists it takes 40 ms, each second
+            self._show(blocklists)
+            self._shown = blocklists
+        metrics.list_synced.set_gone(now_ms() / 1000)  # a list that was taken away is not old
+        self.state.assigned = source is not None and source.assigned
+        metrics.ready.set(self.state.readiness.ready and not stopping)
+
+    def _show(self, blocklists: Blocklists) -> None:
+        """Set the gauges of lists."""
+        metrics, live = self.metrics, blocklists.lists
         generations = {one.name: one.generation for one in live}
         metrics.list_generation.set_all(generations)
         metrics.list_generation_newest.set_all(generations)
-        metrics.list_synced.set_all(
-            {one.name: one.synced_at_s for one in live},
-            gone=now_ms() / 1000,  # a list that was taken away is not old
-        )
+        synced_at_s = {one.name: one.synced_at_s for one in live}
+        metrics.list_synced.set_all(synced_at_s, gone=now_ms() / 1000)
         metrics.list_changes.set_all({one.name: len(one.overlay) for one in live})
         metrics.list_entries.set_all(
             {one.name: one.snapshot.manifest.numbers if one.snapshot else 0 for one in live}
         )
         metrics.bare_chance.set(chance_of(blocklists.lists))
         self._begin_scopes(blocklists)
-        self.state.assigned = source is not None and source.assigned
-        metrics.ready.set(self.state.readiness.ready and not stopping)
 
     def _begin_scopes(self, blocklists: Blocklists) -> None:
         """Begin the counts of lists that come as hashes at 0: a rate would miss the first event."""

@@ -342,13 +342,10 @@ async def test_a_list_that_is_made_again_goes_on(register, worker, load, redis_u
 def _kept_alone(state_dir: Path) -> bool:
     """Whether a start without Redis would enforce the list as it is now, and nothing of before."""
     lists, _ = local_state.last_good(state_dir, {"plain": b""}, 0)
-    live = lists[NAME].live if NAME in lists else None
-    return (
-        live is not None
-        and live.snapshot is not None
-        and live.snapshot.is_empty
-        and len(live.overlay) == 1
-    )
+    if NAME not in lists:
+        return False
+    live = lists[NAME].live
+    return live.snapshot is not None and live.snapshot.is_empty and len(live.overlay) == 1
 
 
 async def test_a_list_that_is_lost_is_not_taken_for_deleted(register, worker, load, redis_url):

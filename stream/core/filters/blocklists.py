@@ -366,11 +366,7 @@ def _prefixes_of(live: LiveList) -> ListPrefixes:
 def _groups(
     members: Sequence[tuple[int, LiveList]], table_of: Callable[[Sequence[Snapshot]], Table]
 ) -> Iterator[TableGroup]:
-    """One group for each hash plan and size among the usable members, split at 64 lists.
-
-    Those without a base hold nothing but changes: in no group, thousands of them cost a batch
-    nothing.
-    """
+    """One group for each hash plan and size among the members with entries, split at 64 lists."""
 
     def size(item: tuple[int, Snapshot]) -> tuple[int, int]:
         shape = item[1].filter.shape

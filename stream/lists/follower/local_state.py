@@ -291,10 +291,6 @@ _STEPS_MAX = 100_000
 Redis lacks them."""
 
 
-_AT_ONCE = 6
-"""Change logs that are begun again at the same time."""
-
-
 class SnapshotWriter:
     """Takes what there is to keep, and writes it in order from a thread while `run` runs."""
 
@@ -376,7 +372,7 @@ class SnapshotWriter:
             keep_scope(self._state_dir, base.head)
             base.write(self._state_dir)
         # The disk syncs together what several threads write: at a start that is each list.
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor() as pool:
             list(pool.map(partial(record_whole, self._state_dir), unwritten.states.values()))
         for name, new in unwritten.steps.items():
             record(self._state_dir, name, new)

@@ -156,11 +156,7 @@ def whole(folder: Path, manifest: bytes, keys: Mapping[str, bytes]) -> Snapshot 
 
 
 def remove_snapshots(state_dir: Path, list_name: str) -> None:
-    """Remove the snapshots of a list that has no base.
-
-    They are of a list store that was restored since from an older copy, or empty ones of a version
-    before this one. What has them open keeps them.
-    """
+    """Remove snapshots of a list that has no base (any more); what has them open keeps them."""
     folder = list_folder(state_dir, list_name)
     if folder.is_dir() and _generations(folder):
         with named_faults("snapshot directory"), locked(folder / _LOCK):

@@ -80,6 +80,7 @@ class BoundedGauge:
         self._of_others = of_others
         self._others: dict[str, float] = {}
         self._shown: set[str] = set()
+        self._gone: set[str] = set()
 
     def set(self, name: str, value: float) -> None:
         """Set one; it takes as long as there are others, if it is one of them."""
@@ -93,14 +94,19 @@ class BoundedGauge:
         """Set all there are; one that was there and is not any more has the value `gone`."""
         labels = {name: self._named.label(name) for name in values}
         self._others = {name: values[name] for name, label in labels.items() if label == OTHERS}
-        for name in self._shown - labels.keys():
-            self._gauge.labels(name).set(gone)
+        self._gone = self._shown - labels.keys()
+        self.set_gone(gone)
         for name, label in labels.items():
             if label != OTHERS:
                 self._gauge.labels(name).set(values[name])
                 self._shown.add(name)
         if self._others:
             self._gauge.labels(OTHERS).set(self._of_others(self._others.values()))
+
+    def set_gone(self, value: float) -> None:
+        """Set those that were there at an earlier `set_all`, and not at the last."""
+        for name in self._gone:
+            self._gauge.labels(name).set(value)
 
 
 def total(values: Iterable[float]) -> float:

@@ -86,6 +86,8 @@ def test_a_list_that_is_gone_is_neither_old_nor_behind() -> None:
     gauge.set_all({"a": 5, "b": 7, "c": 9})
     gauge.set_all({"b": 8}, gone=1.0)
     assert registry.get_sample_value("x", {"list": "a"}) == 1
+    gauge.set_gone(2.0)
+    assert registry.get_sample_value("x", {"list": "a"}) == 2
     assert registry.get_sample_value("x", {"list": OTHERS}) == 8
 
 
