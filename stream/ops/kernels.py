@@ -91,7 +91,40 @@ def _level(folder: Path) -> str:
 
 
 def _activated(folder: Path, level: str, *, may_compile: bool) -> str:
-    """Load the kernels from `folder`, or fill it while others wait; why not, or ""."""
+    """Link the kernels in `folder`, or bring them from Numba's cache there; why not, or ""."""
+    processor = _processor(level)
+    if not processor:
+        return _by_numba(folder, level, may_compile=may_compile)
+    linked = folder / kernels.linked_name(processor)
+    if not kernels.activate_linked(linked):
+        return ""
+    why_not = _by_numba(folder, level, may_compile=may_compile, keep=linked.name)
+    if not why_not:
+        # What cannot be linked or written, as in an image, goes by Numba the next time too.
+        with suppress(kernels.Unlinkable, OSError):
+            aside = linked.with_suffix(f".{os.getpid()}")
+            aside.write_bytes(kernels.packed())
+            aside.replace(linked)
+    return why_not
+
+
+def _processor(level: str) -> str:
+    """Describe the processor that LLVM compiles for; "": nothing here names its features."""
+    if level:
+        return f"{level} {os.environ['NUMBA_CPU_FEATURES']}"
+    try:
+        with CPUS.open(encoding="ascii", errors="replace") as file:
+            # As much as one processor takes: a kernel with a hundred needs milliseconds for all.
+            first = file.read(8192).partition("\n\n")[0]
+    except OSError:
+        return ""
+    named = ("vendor_id", "cpu family", "model", "stepping", "flags")
+    lines = [line for line in first.splitlines() if line.startswith(named)]
+    return "\n".join(lines) if _flags(first) else ""
+
+
+def _by_numba(folder: Path, level: str, *, may_compile: bool, keep: str = "") -> str:
+    """Load the kernels from Numba's cache, or fill it while others wait; why not, or ""."""
     current = kernels.cache_names()
     marker = folder / f".warm-{sha256(''.join(sorted(current)).encode()).hexdigest()[:24]}"
     if not may_compile and not marker.exists():
@@ -107,7 +140,7 @@ def _activated(folder: Path, level: str, *, may_compile: bool) -> str:
             if level:
                 (folder / CPU_FILE).write_text(level, "ascii")
             marker.touch()
-            _forget_old(folder, {*current, marker.name})
+            _forget_old(folder, {*current, marker.name, keep})
     return why_not
 
 
@@ -139,8 +172,7 @@ def _too_old(level: str, folder: Path) -> str:
     """Return why this processor cannot run kernels of `level`; "": it can."""
     if level != LEVEL:
         return ""
-    found = re.search(r"^flags\s*:(.*)$", CPUS.read_text(), re.MULTILINE)
-    missing = _OF_LEVEL - frozenset(found[1].split() if found else ())
+    missing = _OF_LEVEL - _flags(CPUS.read_text())
     if not missing:
         return ""
     # Code for what the processor has not ends the process with SIGILL.
@@ -149,6 +181,12 @@ def _too_old(level: str, folder: Path) -> str:
         "set RINGFENCE_OPS__KERNELS_DIR to a folder of the state volume, without NUMBA_CPU_NAME; "
         "then `ringfence warm` compiles for this machine"
     )
+
+
+def _flags(cpuinfo: str) -> frozenset[str]:
+    """Return the features of the first processor, as Linux names them."""
+    found = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return frozenset(found[1].split() if found else ())
 
 
 def _private(folder: Path) -> Path:

@@ -8,10 +8,8 @@ needs 31.
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
-from stream.core.kernels.jit import inlined, intrinsic
+from stream.core.kernels.jit import inlined, intrinsic, ir, types
 
 _QUOTE = np.uint8(ord('"'))
 

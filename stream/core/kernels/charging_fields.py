@@ -9,12 +9,11 @@ what is not as usual here is left to it.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from stream.core.kernels.bytes_out import put
 from stream.core.kernels.e164_text import uri_number
-from stream.core.kernels.jit import I64, U8, kernel, load64, part, reads, writes
+from stream.core.kernels.jit import I64, U8, kernel, load64, part, reads, types, writes
 from stream.core.kernels.json_fields import FOUND, FoundFields, forget
 from stream.core.kernels.json_parts import Data
 from stream.core.kernels.vectors import item

@@ -8,10 +8,19 @@ form that is not the usual one.
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from stream.core.kernels.jit import I64, U8, inlined, kernel, part, reads, trailing_zeros, writes
+from stream.core.kernels.jit import (
+    I64,
+    U8,
+    inlined,
+    kernel,
+    part,
+    reads,
+    trailing_zeros,
+    types,
+    writes,
+)
 from stream.core.kernels.json_fields import FOUND, FoundFields, forget, name_at
 from stream.core.kernels.json_parts import NOWHERE, QUOTE, Data, character_size
 from stream.core.kernels.vectors import equal64, item, unusual64

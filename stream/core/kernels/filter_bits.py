@@ -3,9 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from stream.core.kernels.jit import I64, U8, U16, U32, U64, inlined, kernel, reads, writes
+from stream.core.kernels.jit import I64, U8, U16, U32, U64, inlined, kernel, reads, types, writes
 from stream.core.kernels.memory import multiply_high, prefetch
 
 BLOCK = 128

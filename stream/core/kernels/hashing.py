@@ -9,8 +9,6 @@ from math import isqrt
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
 from stream.core.kernels.jit import (
     U8,
@@ -18,10 +16,12 @@ from stream.core.kernels.jit import (
     byte_swap,
     inlined,
     intrinsic,
+    ir,
     kernel,
     load64,
     reads,
     trailing_zeros,
+    types,
     writes,
 )
 

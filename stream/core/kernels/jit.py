@@ -1,159 +1,72 @@
-"""Compilation of kernels, and the few machine words that Numba has no name for.
+"""The face of Numba to the modules of kernels: the compiler, or kernels that were linked.
 
-Every kernel has its types written beside it, so that it is compiled (or read from the cache) when
-its module is imported and never while calls wait.
+Where a file of machine code is linked (`linked`), neither Numba nor LLVM is imported: decorators
+give the function in that file, and types and intrinsics stand for nothing. Else all is `compiler`.
 """
 
-import re
-import sys
 from collections.abc import Callable
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
-import numba
-from llvmlite import ir
-from numba import config, extending, types
-from numba.core import caching
-from numba.core.errors import NumbaError
-from numba.core.registry import cpu_target
+from stream.core.kernels import linked
 
-CompileFailed = NumbaError
-"""Raised by the import of a module with a kernel that cannot be compiled."""
+__all__ = [
+    "I64",
+    "U8",
+    "U16",
+    "U32",
+    "U64",
+    "byte_swap",
+    "inlined",
+    "intrinsic",
+    "ir",
+    "kernel",
+    "load64",
+    "part",
+    "reads",
+    "trailing_zeros",
+    "types",
+    "writes",
+]
 
-_njit: Any = numba.njit
-intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
-"""Numba's, whose own type knows nothing of the code generator's argument that callers leave out."""
+I64: Any
+U8: Any
+U16: Any
+U32: Any
+U64: Any
+types: Any
+ir: Any
+kernel: Callable[..., Callable[[Callable[..., Any]], Any]]
+inlined: Callable[[Callable[..., Any]], Any]
+part: Callable[[Callable[..., Any]], Any]
+intrinsic: Callable[[Callable[..., Any]], Any]
+reads: Any
+writes: Any
+load64: Any
+trailing_zeros: Any
+byte_swap: Any
 
-U8, U16, U32, U64, I64 = types.uint8, types.uint16, types.uint32, types.uint64, types.int64
+if linked.in_use():
+    I64 = U8 = U16 = U32 = U64 = types = ir = reads = writes = linked.NOTHING
+    load64 = trailing_zeros = byte_swap = linked.NOTHING
+    kernel = linked.kernel
+    inlined = part = intrinsic = linked.unchanged
+else:
+    from llvmlite import ir
+    from numba import types
 
-
-def reads(item: Any, dimensions: int = 1) -> Any:
-    """The type of an array that the kernel only reads: also maps of files and bytes objects."""
-    return types.Array(item, dimensions, "C", readonly=True)
-
-
-def writes(item: Any, dimensions: int = 1) -> Any:
-    """The type of an array that the kernel fills."""
-    return types.Array(item, dimensions, "C")
-
-
-class _Cache:
-    # Of the process, as Numba's own setting is: decorators have no other way to learn it.
-    root: Path | None = None
-
-
-_Locator: Any = caching.UserProvidedCacheLocator
-
-
-class FolderLocator(_Locator):  # type: ignore[misc]
-    """Numba's way to a folder that is named, also one that nobody can write, as in an image."""
-
-    def ensure_cache_path(self) -> None:
-        """Make the folder, or see that it is there. Raises OSError."""
-        try:
-            super().ensure_cache_path()
-        except OSError:
-            # Numba tries to write a file even where it will only read.
-            if not Path(self.get_cache_path()).is_dir():
-                raise
-
-
-def keep_in(root: Path | None) -> None:
-    """Keep the kernels of modules imported from now on in `root`; None: nowhere."""
-    _Cache.root = root
-
-
-def folder_of(module: str) -> str:
-    """The name of the folder that keeps a module's kernels: a digest of all that went into them.
-
-    Numba itself notices a changed file by its time and size alone, and a changed file that the
-    kernel's own file calls not at all.
-    """
-    # The processor and its features: code for AVX-512 stops a process on a machine without.
-    target = cpu_target.target_context.codegen().magic_tuple()
-    parts = [sys.implementation.cache_tag, numba.__version__, *map(str, target)]
-    folder, wanted, read = Path(__file__).parent, [module, "jit"], set[str]()
-    while wanted:
-        name = wanted.pop()
-        if name not in read:
-            read.add(name)
-            text = (folder / f"{name}.py").read_text("utf-8")
-            parts.append(f"{name}\n{text}")
-            wanted += re.findall(r"^from stream\.core\.kernels\.(\w+) import", text, re.MULTILINE)
-    return f"{module}-{sha256(chr(0).join(parts).encode()).hexdigest()[:24]}"
-
-
-def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for `signatures`, from the cache where it was compiled before.
-
-    Numba counts references to arrays wherever they are handed on, which costs ten times the work
-    where that is a nanosecond's: a kernel that is not `counted` does not, and so may neither make
-    arrays nor call a function that is counted (see `part`).
-    """
-
-    def compile_or_load(function: Callable[..., Any]) -> Any:
-        root = _Cache.root
-        if root is not None:
-            module = function.__module__.rpartition(".")[2]
-            # The only way to tell Numba; it looks there when a function is decorated.
-            config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
-            locator = f"{__name__}.{FolderLocator.__name__}"
-            config.CACHE_LOCATOR_CLASSES = locator  # type: ignore[attr-defined]
-        compiler = _njit(
-            list(signatures),
-            cache=root is not None,
-            nogil=True,  # no kernel touches a Python object; other threads go on
-            error_model="numpy",  # no divisor here can be 0, so a division need not ask
-            _nrt=counted,  # as Numba's own parts have it; no documented option does this
-        )
-        return compiler(function)
-
-    return compile_or_load
-
-
-def inlined(function: Callable[..., Any]) -> Any:
-    """A function for kernels alone, which becomes part of each that calls it."""
-    return _njit(inline="always", error_model="numpy")(function)
-
-
-def part(function: Callable[..., Any]) -> Any:
-    """A function for kernels alone that is called, and counts no references (see `kernel`)."""
-    return _njit(error_model="numpy", _nrt=False)(function)
-
-
-@intrinsic
-def load64(context: Any, data: Any, index: Any) -> Any:
-    """The 8 bytes of `data` (uint8[]) from `index` on as a little-endian word; not aligned.
-
-    Nothing checks the bounds: buffers end in `byte_strings.PADDING` spare bytes for this.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = builder.gep(array.data, [arguments[1]])
-        word = builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint64(data, types.int64), generate
-
-
-@intrinsic
-def trailing_zeros(context: Any, word: Any) -> Any:
-    """Count the zero bits below the lowest set bit of a uint64; 64 for 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
-
-
-@intrinsic
-def byte_swap(context: Any, word: Any) -> Any:
-    """A uint64 with its bytes in the opposite order."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bswap(arguments[0])
-
-    return types.uint64(types.uint64), generate
+    from stream.core.kernels.compiler import (
+        I64,
+        U8,
+        U16,
+        U32,
+        U64,
+        byte_swap,
+        inlined,
+        intrinsic,
+        kernel,
+        load64,
+        part,
+        reads,
+        trailing_zeros,
+        writes,
+    )

@@ -3,10 +3,9 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from stream.core.kernels.jit import I64, U8, U64, inlined, part, trailing_zeros, writes
+from stream.core.kernels.jit import I64, U8, U64, inlined, part, trailing_zeros, types, writes
 from stream.core.kernels.json_parts import (
     NOWHERE,
     QUOTE,

@@ -7,10 +7,19 @@ shape is kept. What this cannot vouch for is left to the fallback decoder, whose
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, trailing_zeros, writes
+from stream.core.kernels.jit import (
+    I64,
+    U8,
+    U64,
+    inlined,
+    kernel,
+    reads,
+    trailing_zeros,
+    types,
+    writes,
+)
 from stream.core.kernels.json_fields import (
     FOUND,
     PLAN,

@@ -8,10 +8,9 @@ enough to compare what stands between, 64 bytes at a time, and to check the valu
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from stream.core.kernels.jit import I64, U8, U64, inlined, part, writes
+from stream.core.kernels.jit import I64, U8, U64, inlined, part, types, writes
 from stream.core.kernels.json_fields import FieldPlan, FoundFields, value_end
 from stream.core.kernels.json_parts import NOWHERE, Data
 from stream.core.kernels.vectors import differing64, guessed, item

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from stream.core.kernels.jit import (
     I64,
@@ -15,6 +14,7 @@ from stream.core.kernels.jit import (
     kernel,
     reads,
     trailing_zeros,
+    types,
     writes,
 )
 from stream.core.kernels.memory import multiply_high, prefetch, read8, read16, read32, read64

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-
-from stream.core.kernels.jit import intrinsic
+from stream.core.kernels.jit import intrinsic, ir, types
 
 _BYTES = ir.IntType(8).as_pointer()
 

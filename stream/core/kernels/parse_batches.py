@@ -8,9 +8,8 @@ than the `PADDING` that every buffer has.
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from stream.core.kernels.jit import I64, U8, inlined, kernel, load64, part, reads, writes
+from stream.core.kernels.jit import I64, U8, inlined, kernel, load64, part, reads, types, writes
 from stream.core.kernels.memory import prefetch
 from stream.core.kernels.plain_records import (
     ATTRIBUTES,

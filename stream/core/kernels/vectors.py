@@ -8,10 +8,7 @@ with AVX2, four with SSE2 or NEON. Nothing checks the bounds: buffers end in
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-
-from stream.core.kernels.jit import intrinsic
+from stream.core.kernels.jit import intrinsic, ir, types
 
 _BLOCK = ir.VectorType(ir.IntType(8), 64)
 _BITS = ir.IntType(64)

@@ -8,10 +8,9 @@ place of each phrase.
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from stream.core.kernels.bytes_out import copy16, put, put_decimal, put_time
-from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, writes
+from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, types, writes
 
 # Phrases that every list of them begins with; and those that a batch's own begin with.
 OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP = range(8)
@@ -43,7 +42,7 @@ _QUOTE, _COMMA, _CLOSE, _PLUS, _ZERO, _STAR = (np.uint8(ord(one)) for one in '",
 
 def _columns(*items: Any) -> Any:
     """The type of arguments that belong together."""
-    return types.Tuple(items)  # type: ignore[no-untyped-call]
+    return types.Tuple(items)
 
 
 @inlined

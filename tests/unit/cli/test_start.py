@@ -166,6 +166,21 @@ def test_no_command_loads_what_only_a_worker_needs() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("service", "may"),
+    [
+        *(("worker", ""), ("supervisor", ""), ("sip", ""), ("feeds", ""), ("ingest", "")),
+        *(("redis_sink", ""), ("webhook_sink", ""), ("exchange", "tuf"), ("enforcement", "tuf")),
+    ],
+)
+def test_no_service_loads_what_it_seldom_needs(service: str, may: str) -> None:
+    """Rich is for terminals, LLVM for kernels not linked yet, the others for `ringfence serve`."""
+    code = f"import sys, stream.services.{service}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seldom = NEVER | {"rich", "llvmlite", "fastapi", "uvicorn", "pydantic", "babel", "tuf"}
+    assert seldom & set(done.stdout.split()) <= set(may.split())
+
+
 def test_no_process_looks_for_garbage_when_it_ends() -> None:
     """It would take 0.1 s of a command's CPU, and 0.3 s of a worker's."""
     code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 10_000)); "

@@ -19,13 +19,14 @@ from tests.support.waiting import HANGS_S
 
 @pytest.fixture
 def activated(monkeypatch) -> list[Path]:
-    """The folders that kernels were read from; nothing is compiled."""
+    """The folders that kernels were read from by Numba; nothing is compiled, and nothing linked."""
     folders: list[Path] = []
 
     def activate(folder: Path) -> str:
         folders.append(folder)
         return ""
 
+    monkeypatch.setattr(kernels, "activate_linked", lambda _file: "it is not there")
     monkeypatch.setattr(kernels, "activate", activate)
     return folders
 
@@ -107,6 +108,7 @@ def test_one_compiles_while_the_others_wait(tmp_path: Path, monkeypatch) -> None
         all_three.wait(HANGS_S)
         return ""
 
+    monkeypatch.setattr(kernels, "activate_linked", lambda _file: "it is not there")
     for activate in (cold, read):
         monkeypatch.setattr(kernels, "activate", activate)
         with ThreadPoolExecutor(3) as pool:
@@ -129,7 +131,7 @@ def test_an_images_folder_is_read_by_anybody(tmp_path: Path, activated, monkeypa
 
 def test_a_folder_that_nobody_can_write_is_read(tmp_path: Path, monkeypatch) -> None:
     """An image's root file system is read-only; Numba itself would want to write there."""
-    jit = pytest.importorskip("stream.core.kernels.jit")
+    jit = pytest.importorskip("stream.core.kernels.compiler")
     monkeypatch.setattr(jit.config, "CACHE_DIR", str(tmp_path))
 
     def refused(*_: object, **__: object) -> None:
@@ -194,9 +196,58 @@ def test_a_disk_that_refuses_is_no_crash(tmp_path, activated) -> None:
 
 def test_what_activation_says_is_handed_on(tmp_path, monkeypatch) -> None:
     """And such a cache is not taken for whole."""
+    monkeypatch.setattr(kernels, "activate_linked", lambda _file: "it is not there")
     monkeypatch.setattr(kernels, "activate", lambda _folder: "no such luck")
     assert warm_up(tmp_path / "kernels").why_not == "no such luck"
     assert not list((tmp_path / "kernels").glob(".warm-*"))
+
+
+def test_machine_code_is_kept_for_processes_to_link(tmp_path, activated, monkeypatch) -> None:
+    """After Numba brought the kernels once; the next process does without Numba."""
+    monkeypatch.setattr(kernels, "packed", lambda: b"machine code")
+    assert warm_up(tmp_path / "kernels").why_not == ""
+    (file,) = (tmp_path / "kernels").glob("linked-*")
+    assert file.read_bytes() == b"machine code"
+    monkeypatch.setattr(kernels, "activate_linked", lambda asked: "" if asked == file else "no")
+    assert warm_up(tmp_path / "kernels", may_compile=False).why_not == ""
+    assert len(activated) == 1
+
+
+@pytest.mark.parametrize("cpuinfo", ["", "processor : 0\nFeatures : fp asimd\n", None])
+def test_nothing_is_linked_where_no_feature_is_named(
+    tmp_path, activated, monkeypatch, cpuinfo
+) -> None:
+    """The file's name could not say for which processor it is: Numba looks for itself."""
+    monkeypatch.setattr("stream.ops.kernels.CPUS", tmp_path / "cpuinfo")
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr(kernels, "packed", lambda: b"machine code")
+    assert warm_up(tmp_path / "kernels").why_not == ""
+    assert activated == [tmp_path / "kernels"]
+    assert not list((tmp_path / "kernels").glob("linked-*"))
+
+
+def test_another_processor_has_another_file(tmp_path, activated, monkeypatch) -> None:
+    """Else a state directory that moves to an older machine would end a process by SIGILL."""
+    cpus = tmp_path / "cpuinfo"
+    monkeypatch.setattr("stream.ops.kernels.CPUS", cpus)
+    monkeypatch.setattr(kernels, "packed", lambda: b"machine code")
+    for flags in ("avx avx2", "avx avx2 avx512f", "avx avx2"):
+        cpus.write_text(f"processor : 0\nmodel : 1\nflags : {flags}\n\nprocessor : 1\n")
+        assert warm_up(tmp_path / "kernels").why_not == ""
+    assert len(list((tmp_path / "kernels").glob("linked-*"))) == 2
+
+
+@pytest.mark.parametrize("error", [kernels.Unlinkable("a relocation"), OSError(30, "Read-only")])
+def test_what_cannot_be_linked_goes_by_numba(tmp_path, activated, monkeypatch, error) -> None:
+    """An object of a later LLVM, or a folder that nobody can write."""
+
+    def packed() -> bytes:
+        raise error
+
+    monkeypatch.setattr(kernels, "packed", packed)
+    assert warm_up(tmp_path / "kernels").why_not == ""
+    assert not list((tmp_path / "kernels").glob("linked-*"))
 
 
 def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) -> None:
