@@ -23,6 +23,7 @@ from stream.calls.trunks import Trunks
 from stream.core.model.byte_strings import Texts
 from stream.core.model.decision import SipAnswer, Verdict
 from stream.core.numbers.caller_readings import readings_of
+from stream.core.numbers.e164 import is_canonical
 from stream.core.stir.attestation import NOT_TOLD, read_verstat, verstat_of
 from stream.core.stir.passport import FIELD_MAX
 from stream.core.stir.verifier import SignedCall, Verifier
@@ -60,8 +61,11 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
         if not self.caller and not self.callee:
             return "needs caller or callee"
         for name in self.__struct_fields__:
+            text = getattr(self, name)
+            if not text or len(text) <= TEXT_MAX:
+                continue
             most = FIELD_MAX if name == "passport" else TEXT_MAX
-            if len(getattr(self, name) or "") > most:
+            if len(text) > most:
                 return f"{name} is longer than {most} characters"
         return None
 
@@ -73,7 +77,8 @@ class Question(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
 
     def readings(self, trunks: Trunks) -> list["Question"]:
         """Return the question for each number that the caller's text may be read as; never none."""
-        if not self.caller:
+        # Nearly every caller is written as E.164, which everybody reads as it stands.
+        if not self.caller or (self.caller[0] == "+" and is_canonical(self.caller[1:])):
             return [self]
         trunk = self.trunk
         found = readings_of(self.caller, trunks.country(trunk), trunks.prefix(trunk))
@@ -157,13 +162,18 @@ class Lookup:
 
     async def one(self, question: Question, call_id: str) -> bytes:
         """Return the answer to one question as JSON; `call_id` is taken if it names none."""
+        return await self.begin(question, call_id)
+
+    def begin(self, question: Question, call_id: str) -> "asyncio.Future[bytes]":
+        """Return the answer to come, as `one` gives it, for a caller that is no task."""
         loop = asyncio.get_running_loop()
+        asked = self._asked_of(question, call_id)
         # The first question of a batch sets its moment; later ones until then join it.
         if not self._waiting:
             loop.call_at(max(self._decided_s + PACE_S, loop.time()), self._flush)
         answer: asyncio.Future[bytes] = loop.create_future()
-        self._waiting.append((self._asked_of(question, call_id), answer))
-        return await answer
+        self._waiting.append((asked, answer))
+        return answer
 
     async def many(self, questions: Sequence[Question], call_id: str) -> list[bytes]:
         """Return the answers in the order of the questions; others are answered in between."""

@@ -21,6 +21,7 @@ from stream.edge.http.blocklist import Blocklist
 from stream.edge.http.decision_store import DecisionStore, PreloadedDecisions
 from stream.edge.http.dependencies import Parts
 from stream.edge.http.http_server import serving
+from stream.edge.http.lookup_routes import DirectLookup
 from stream.edge.http.problems import ProblemKind
 from stream.edge.http.record_intake import RecordIntake
 from stream.edge.http.tokens import Tokens
@@ -142,6 +143,7 @@ class _Serving(Service):
             self._metrics,
             shutdown_s=self.settings.ops.shutdown_s,
             shared=self.place is not None,
+            direct=DirectLookup(parts),
         ) as port:
             self._closed = ()
             where = f"{'https' if serve.cert_file else 'http'}://{serve.host}:{port}"

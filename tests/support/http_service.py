@@ -15,8 +15,8 @@ from stream.core.model.errors import ListStoreDown
 from stream.edge.http.app import framework
 from stream.edge.http.auth import Auth
 from stream.edge.http.dependencies import Parts
-from stream.edge.http.http_server import serving
-from stream.edge.http.lookup_routes import LookupMiddleware
+from stream.edge.http.http_server import Direct, serving
+from stream.edge.http.lookup_routes import DirectLookup, LookupMiddleware
 from stream.edge.http.middleware import Middleware
 from stream.edge.http.settings import ServeSettings
 from stream.edge.http.tokens import Client, ClientRole, line_of, read_tokens
@@ -88,16 +88,24 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    parts: Parts, *routers: APIRouter, more: Callable[[FastAPI], None] = lambda _: None
+    parts: Parts,
+    *routers: APIRouter,
+    more: Callable[[FastAPI], None] = lambda _: None,
+    direct: Callable[[Parts], Direct] | None = DirectLookup,
 ) -> AsyncIterator[Served]:
-    """Serve `parts`, and routes of the test beside ours; `more` may add to the application."""
+    """Serve `parts`, and routes of the test beside ours; `more` may add to the application.
+
+    `direct` None: the application answers everything.
+    """
     app = framework(parts)
     more(app)
     for router in routers:
         app.include_router(router)
     gate = Middleware(LookupMiddleware(app, parts), parts.settings, parts.metrics)
     async with (
-        serving(gate, parts.settings, parts.metrics, shutdown_s=1.0) as port,
+        serving(
+            gate, parts.settings, parts.metrics, shutdown_s=1.0, direct=direct and direct(parts)
+        ) as port,
         ClientSession(f"http://127.0.0.1:{port}") as client,
     ):
         yield Served(port, parts, client)

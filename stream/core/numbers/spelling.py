@@ -73,4 +73,6 @@ def unescaped(text: str) -> str:
 
 def utf8_or_latin(data: bytes) -> str:
     """Return bytes as text: UTF-8; a byte that is no part of it as Latin-1."""
+    if data.isascii():
+        return data.decode("ascii")
     return data.decode("utf-8", "surrogateescape").translate(_LATIN)

@@ -92,6 +92,11 @@ class Auth:
             return client
         raise self._refused(problem, who, name, address, route, request_id)
 
+    def admits(self, header: bytes, roles: frozenset[ClientRole]) -> bool:
+        """Return whether `admit` lets in the one `Authorization` of a request. Counts nothing."""
+        client = self._client_of(header)
+        return client is not None and client.role in roles and not client.expired(self._clock())
+
     def recognise(self, token: str, *, address: str, route: str, request_id: str) -> Client:
         """Return the client of a pasted token. Raises ProblemError; guesses are limited."""
         client = self._tokens.client_of(token.strip())

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -34,6 +35,9 @@ WAITING_MAX: Final = 64
 read of 256 KB can hold ten thousand of them."""
 CHUNK_BYTES: Final = 24
 """Overhead of a chunk: its size in 16 digits and two line ends, rounded up."""
+
+Direct = Callable[[RequestResponseCycle], bool]
+"""Begins to answer a request by itself. False: the application has to."""
 
 
 class _JoinedWrites:
@@ -81,8 +85,15 @@ class Connection(HttpToolsProtocol):
     `Upgrade` is not followed, and few requests of a connection wait for answers.
     """
 
-    def __init__(self, settings: ServeSettings, metrics: ServeMetrics, **given: Any) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        metrics: ServeMetrics,
+        direct: Direct | None = None,
+        **given: Any,
+    ) -> None:
         super().__init__(**given)
+        self._direct = direct
         self._settings = settings
         self._metrics = metrics
         self._head_bytes = 0
@@ -182,6 +193,24 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._begun, self._head_bytes = False, False, 0
         self._no_more_waiting()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Begin to answer the request whose turn it is."""
+        if self._direct is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            # Not in a callback of the parser: a bug in one passes for a fault of the client.
+            self.loop.call_soon(self._begin, self._direct, cycle, app)
+
+    def _begin(self, direct: Direct, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        begun = False
+        try:
+            # A client that reads nothing waits in the application's way, which bounds its answers.
+            begun = not self.flow.write_paused and direct(cycle)
+        finally:
+            # After a bug, too: the loop logs it, and the application answers 500.
+            if not begun:
+                super()._start_asgi_task(cycle, app)
 
     def on_chunk_header(self) -> None:
         """Count a chunk of the body."""
@@ -423,10 +452,12 @@ async def serving(
     *,
     shutdown_s: float,
     shared: bool = False,
+    direct: Direct | None = None,
 ) -> AsyncIterator[int]:
     """Serve `app` within the block; give the port. Running requests get `shutdown_s` to end.
 
     `shared`: other processes of ours serve at the same address; the kernel spreads connections.
+    `direct` is asked for each request before `app`.
 
     Raises PortTaken, or ConfigInvalid where the certificate cannot be used or this process may not
     open as many connections.
@@ -434,7 +465,7 @@ async def serving(
     make_room("serve.connections_max", settings.connections_max)
     listening = _listening(settings, shared=shared)
     proxies = settings.trusted_proxies
-    connection = partial(Connection, settings, metrics)
+    connection = partial(Connection, settings, metrics, direct)
     made: Callable[..., asyncio.Protocol] = connection
     handshakes: Handshakes | None = None
     try:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -24,8 +25,9 @@ from stream.ops.metrics.http_catalogue import ServeMetrics
 
 access = logging.getLogger("stream.edge.http.access")
 
+REQUEST_ID: Final = b"x-request-id"
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_BODY_HEADERS: Final = (b"content-length", b"transfer-encoding")
+BODY_HEADERS: Final = (b"content-length", b"transfer-encoding")
 NO_ROUTE: Final = "none"
 _POLICY: Final = (
     b"default-src 'none'",
@@ -37,7 +39,7 @@ _POLICY: Final = (
     b"base-uri 'none'",
     b"frame-ancestors 'none'",
 )
-_FIXED_HEADERS: Final = [
+FIXED_HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     # Not `no-referrer`: with it browsers do not say from which site a form comes.
     (b"referrer-policy", b"same-origin"),
@@ -45,6 +47,7 @@ _FIXED_HEADERS: Final = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
+NOT_STORED: Final = (b"cache-control", b"no-store")
 RETRY_S: Final = 1
 _FILES: Final = re.compile(r"/v1/feeds/[^/]+/versions|/files/(?:look|calls|submit)")
 """Addresses whose body is a file: it is written to disk as it comes, so no memory holds it."""
@@ -52,6 +55,15 @@ _PROCESS: Final = secrets.token_hex(4)
 _count = count()
 LINGER_S: Final = 1.0
 """Time for the rest of an unread body before the close: see `_RequestState.send`."""
+
+
+def request_id_of(given: Iterable[bytes]) -> str:
+    """Return the last right one of the ids that a request gives itself, or a new one."""
+    found = ""
+    for value in given:
+        if _REQUEST_ID.fullmatch(value):
+            found = value.decode()
+    return found or f"{_PROCESS}{next(_count) & 0xFFFFFFFF:08x}"
 
 
 class _ClientLeft(Exception):
@@ -178,11 +190,9 @@ class _RequestState:
     request_id: str = ""
 
     def __post_init__(self) -> None:
-        for name, value in self.scope["headers"]:
-            if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-                self.request_id = value.decode()
-        self.request_id = self.request_id or f"{_PROCESS}{next(_count) & 0xFFFFFFFF:08x}"
-        lengths = [value for name, value in self.scope["headers"] if name in _BODY_HEADERS]
+        given = [value for name, value in self.scope["headers"] if name == REQUEST_ID]
+        self.request_id = request_id_of(given)
+        lengths = [value for name, value in self.scope["headers"] if name in BODY_HEADERS]
         self.body_whole = lengths in ([], [b"0"])
 
     async def send(self, message: Message) -> None:
@@ -196,10 +206,10 @@ class _RequestState:
             self.status = message["status"]
             headers = message["headers"] = list(message.get("headers", ()))
             given = {name for name, _ in headers}
-            headers += [(name, value) for name, value in _FIXED_HEADERS if name not in given]
+            headers += [(name, value) for name, value in FIXED_HEADERS if name not in given]
             if b"cache-control" not in given:
-                headers.append((b"cache-control", b"no-store"))
-            headers.append((b"x-request-id", self.request_id.encode()))
+                headers.append(NOT_STORED)
+            headers.append((REQUEST_ID, self.request_id.encode()))
             if not self.body_whole:
                 headers.append((b"connection", b"close"))
         elif not self.body_whole and not message.get("more_body", False):
