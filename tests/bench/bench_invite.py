@@ -34,6 +34,7 @@ from stream.kafka.topics import ensure_topics
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from tests.bench.lab import Lab
+from tests.bench.machine import on_core
 from tests.bench.process import Process, python
 from tests.bench.report import Report, Row, Target, ratio
 from tests.support.builders import entry
@@ -67,6 +68,8 @@ def _measured(lab: Lab) -> Report:
     folder.mkdir()
     found: dict[str, list[list[float]]] = {way: [] for way in ways}
     with (
+        # Else all of them would run on the broker's core, as whatever a bench starts.
+        on_core(lab.cores.broker, lab.cores.engine),
         border_on(folder, lab.broker.bootstrap, url) as border,
         _site(lab, border, numbers) as site,
     ):
