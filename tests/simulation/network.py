@@ -84,7 +84,8 @@ class Pipe(asyncio.Transport):
         self.context: Context = copy_context()
         self.process: Process | None = self.context.get(PROCESS)
         self.closing = self.dead = self.silent = self.forgotten = False
-        self._arrives_s = 0.0
+        self.arrives_s = 0.0
+        """When all that was sent so far has arrived."""
         self._paused = self._waits = False
         self._untaken = 0
         self._unread: list[bytes | _Sign] = []
@@ -144,8 +145,8 @@ class Pipe(asyncio.Transport):
         at_s = loop.time() + loop.rng.expovariate(1 / weather.delay_s)
         if isinstance(what, bytes):
             at_s += len(what) / weather.bytes_s
-        self._arrives_s = max(self._arrives_s + _NEXT_S, at_s)
-        loop.call_at(self._arrives_s, self.peer.arrive, what, context=Context())
+        self.arrives_s = max(self.arrives_s + _NEXT_S, at_s)
+        loop.call_at(self.arrives_s, self.peer.arrive, what, context=Context())
 
     def write_eof(self) -> None:
         self._send(_Sign.END)

@@ -50,7 +50,11 @@ LRANGE none 0 -1 | SET k v | LPUSH k a | SADD k a
 SORTED_SETS = """
 ZADD z 5 a 3 b 5.5 c | ZADD z NX 9 a 1 d | ZADD z GT 4 a 7 b | TYPE z | ZREM z a none
 ZREMRANGEBYSCORE z -inf 1 | ZADD z 1 x 2 y | ZREMRANGEBYRANK z 0 -3 | ZREM z b
-ZREMRANGEBYRANK z 0 -1 | EXISTS z | ZREMRANGEBYRANK none 0 -100 | SET s v | ZADD s 1 a
+ZREMRANGEBYRANK z 0 -1 | EXISTS z | ZREMRANGEBYRANK none 0 -100 | SET s v | ZADD s 1 a | ZCARD s
+ZADD z 5 a 3 b 5.5 c 5 d | ZCARD z | ZCARD none | ZCOUNT z -inf 5 | ZCOUNT z 3.5 +inf
+ZCOUNT none 0 9 | ZRANGE z 0 -1 | ZRANGE z 1 2 | ZRANGE z -2 -1 REV | ZRANGE none 0 -1
+ZRANGE z 5 +inf BYSCORE | ZRANGE z +inf 4 BYSCORE REV LIMIT 0 2 | ZRANGE z 5 3 BYSCORE
+ZRANGE z -inf +inf BYSCORE LIMIT 1 -1 | ZRANGE z +inf -inf REV BYSCORE LIMIT 2 5
 """
 STREAMS = """
 XADD x 5-1 a 1 | XADD x 5-2 b 2 | XADD x 5-2 c 3 | XADD x 4-0 c 3 | XADD x 7 c 3 d 4 | XLEN x

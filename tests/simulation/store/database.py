@@ -305,6 +305,26 @@ class Database:
         value, low, high = self._at(key, _Scores), float(first), float(last)
         return [one for one in value.ordered() if low <= value[one] <= high]
 
+    def zcard(self, key: bytes) -> int:
+        return len(self._at(key, _Scores))
+
+    def zcount(self, key: bytes, first: bytes, last: bytes) -> int:
+        return len(self._scored(key, first, last))
+
+    def zrange(self, key: bytes, first: bytes, last: bytes, *more: bytes) -> list[bytes]:
+        """Without scores."""
+        options = [one.upper() for one in more]
+        reverse = b"REV" in options
+        if b"BYSCORE" not in options:
+            ordered = self._at(key, _Scores).ordered()
+            return list(_ranged(ordered[::-1] if reverse else ordered, first, last))
+        found = self._scored(key, last, first)[::-1] if reverse else self._scored(key, first, last)
+        if b"LIMIT" in options:
+            at = options.index(b"LIMIT")
+            begin, count = int(more[at + 1]), int(more[at + 2])
+            found = found[begin : begin + count if count >= 0 else None]
+        return found
+
     def zrem(self, key: bytes, *members: bytes) -> int:
         value = self._at(key, _Scores)
         gone = [member for member in members if value.pop(member, None) is not None]
@@ -452,7 +472,7 @@ _NAMED = (
     *("scan", "flushall", "time", "get", "getrange", "set", "hget", "hmget", "hgetall", "hset"),
     "hsetnx",
     *("hdel", "hexists", "hlen", "hkeys", "hincrby", "hscan", "sadd", "srem", "smembers"),
-    *("zadd", "zrem", "zremrangebyscore", "zremrangebyrank"),
+    *("zadd", "zcard", "zcount", "zrange", "zrem", "zremrangebyscore", "zremrangebyrank"),
     *("sismember", "lpush", "lrange", "lrem", "xadd", "xtrim", "xlen", "xrange", "xrevrange"),
     "xread",
 )
