@@ -44,11 +44,13 @@ class Line(asyncio.Protocol):
     reads: bool = True
     damaged: bool = False
     """True once it sent what is no request, or left: what comes then is looked at no more."""
+    connected_s: float = 0.0
     _held: bytes = b""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.connected_s = self.owner.world.loop.time()
 
     def data_received(self, data: bytes) -> None:
         self._held += data

@@ -100,6 +100,20 @@ def test_each_wrong_answer_by_http_is_seen(number, status, said, word):
     assert word in "".join(bugs)
 
 
+@pytest.mark.parametrize(("full_s", "word"), [(8.0, ""), (6.0, "is not")])
+def test_a_door_says_that_it_is_full_only_while_it_is(full_s, word):
+    """What counts is when the client connected: the words may reach it late (seed 10035)."""
+    asked = Asked(HttpClients)
+    line = Line(asked.clients)
+    line.connection_made(SimpleNamespace())
+    asked.clients._full_s = full_s
+    asked.now_s += 60.0
+    said = b'{"type":"urn:ringfence:problem:too-many-connections"}'
+    line.data_received(b"HTTP/1.1 503 X\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said))
+    assert bool(asked.bugs) == bool(word)
+    assert word in "".join(asked.bugs)
+
+
 def test_an_answer_that_nobody_asked_for_is_seen():
     """A second one to one request."""
     asked = Asked(HttpClients)
