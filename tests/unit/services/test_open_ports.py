@@ -40,6 +40,7 @@ async def test_serve_with_its_lists_waits_for_its_port(settings, monkeypatch):
 
     monkeypatch.setattr(http, "serving", late)
     monkeypatch.setattr(http, "application", lambda *_: None)
+    monkeypatch.setattr(http, "DirectLookup", lambda _: None)
     made = http._Serving(settings, (), None)
     made._live.loaded = True
     parts: Any = None
