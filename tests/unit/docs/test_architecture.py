@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream.calls.call_batch import FEW
 from stream.calls.crash_guard import CrashGuard
 from stream.calls.crash_notes import CrashLog
 from stream.calls.loop import CallsLoop
@@ -62,7 +63,8 @@ async def followed(folder: Path) -> list[tuple[str, str]]:
     decider = Decider(settings, lambda: lists, lambda: Agreements((), needed=False))
     call = {"callid": "c", "src_user": LISTED, "dst_user": "+66812345678"}
     async with Cluster() as cluster:
-        cluster.records(P0, [msgspec.json.encode(call)])
+        # Few calls take a shorter way to their numbers.
+        cluster.records(P0, [msgspec.json.encode(call)] * (FEW + 1))
         async with fetching(cluster) as lab:
             source: Any = KafkaSource(
                 KAFKA, SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000), lambda _: None
