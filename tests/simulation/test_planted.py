@@ -28,7 +28,6 @@ KINDS = {
     "timestamp-first": "partners",
     "topic-made-again": "topic_again",
     "topics-by-two-answers": "topic_again",
-    "transaction-without-end": "half_open",
 }
 """Faults that need a fault or a side which few seeds draw: the others are not played."""
 
