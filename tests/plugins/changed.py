@@ -116,7 +116,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def left_out(config: pytest.Config, path: Path) -> bool:
-    """Whether a file's tests are not asked for."""
+    """Return whether a file's tests are not asked for."""
     wanted = config.stash[WANTED]
     if wanted is None or not path.name.startswith("test_") or not path.is_relative_to(ROOT):
         return False

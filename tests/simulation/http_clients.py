@@ -149,8 +149,8 @@ class HttpClients(Clients):
             return
         # A door that is full says so at once, to what was asked or not.
         if status == 503 and b"too-many-connections" in body:
-            # It said so when they connected. The words may come late: to a client that reads late,
-            # by a link that was blocked (seed 10035).
+            # The door said so when the client connected. The answer may come late: the client read
+            # late, or its link was blocked (seed 10035).
             if line.connected_s - self._full_s > ANSWER_S:
                 self.bug(f"{name} says it is full, and is not: {body!r}")
             line.waiting.clear()

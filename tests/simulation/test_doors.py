@@ -102,7 +102,7 @@ def test_each_wrong_answer_by_http_is_seen(number, status, said, word):
 
 @pytest.mark.parametrize(("full_s", "word"), [(8.0, ""), (6.0, "is not")])
 def test_a_door_says_that_it_is_full_only_while_it_is(full_s, word):
-    """What counts is when the client connected: the words may reach it late (seed 10035)."""
+    """The moment of connecting counts: the answer may reach the client late (seed 10035)."""
     asked = Asked(HttpClients)
     line = Line(asked.clients)
     line.connection_made(SimpleNamespace())

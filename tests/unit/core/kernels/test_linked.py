@@ -24,7 +24,7 @@ RANDOM = random.Random(236)
 
 @pytest.fixture(scope="module")
 def file() -> bytes:
-    """What `packed` wrote for this machine, when conftest warmed the kernels."""
+    """The file that `packed` wrote for this machine, when conftest warmed the kernels."""
     name = kernels.linked_name(warm._processor(warm._level(KERNELS_DIR)))
     return (KERNELS_DIR / name).read_bytes()
 
