@@ -85,7 +85,7 @@ def test_every_decision_is_right_and_the_file_says_so(folder, kafka, redis_url):
     is_right(demo)
     assert "both yours" in demo.printed.splitlines()[0]
     assert keys(redis_url) == []
-    until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
+    demo.leaves_nothing()
 
 
 @pytest.mark.campaign
@@ -130,7 +130,7 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(folder, servers, redis_url, mo
     assert demo.ended() == 130, demo.printed
     assert demo.printed.splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in demo.printed
-    until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
+    demo.leaves_nothing()
     assert keys(redis_url) == []
 
 
@@ -151,7 +151,7 @@ def test_ctrl_c_while_servers_start_leaves_nothing_behind(folder, after_s):
     demo.interrupt()
     assert demo.ended() == 130, demo.printed
     assert "Traceback" not in demo.printed
-    until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
+    demo.leaves_nothing()
 
 
 def test_sigterm_leaves_nothing_behind(folder, servers):
@@ -160,7 +160,7 @@ def test_sigterm_leaves_nothing_behind(folder, servers):
     demo.until("Ringfence on")
     demo.interrupt(signal.SIGTERM)
     assert demo.ended() == 128 + signal.SIGTERM
-    until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
+    demo.leaves_nothing()
 
 
 def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
@@ -170,7 +170,7 @@ def test_a_register_that_is_in_use_is_never_touched(folder, redis_url):
     demo = Demo(folder, "--redis", redis_url)
     assert demo.ended() == 3
     assert "already holds a list store" in demo.printed
-    until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
+    demo.leaves_nothing()
 
 
 @pytest.mark.campaign
@@ -181,4 +181,4 @@ def test_an_engine_that_dies_is_told_and_ends_the_demo(folder, servers):
     os.kill(demo.engine(), signal.SIGKILL)
     assert demo.ended() == 3, demo.printed
     assert "the engine ended by itself" in demo.printed
-    until_now(lambda: not demo.leftovers(), "the end of all its processes and files")
+    demo.leaves_nothing()

@@ -7,18 +7,11 @@ import sys
 import pytest
 
 from tests.support.demo import ROOT, Played, end_all
-from tests.support.waiting import until_now
 
 COMMAND = [sys.executable, "-m", "stream", "exercise", "--countries", "3", "--plain"]
 SCENES = ["gang", "poison", "stolen-key", "appeal", "report"]
 
 pytestmark = pytest.mark.apache_kafka
-
-
-def nothing_is_left(played: Played) -> bool:
-    """Its processes and files are gone; the last of them a moment after its exit."""
-    until_now(lambda: played.leftovers() == [], "the end of all its processes and files")
-    return True
 
 
 @pytest.fixture
@@ -51,7 +44,7 @@ def test_all_of_it_holds_between_three_countries(folder, kafka, tmp_path):
     assert (kept / "TH" / "feeds.log").stat().st_size > 0
     assert "<html" in (kept / "report-th-kh.html").read_text()
     assert str(ROOT) not in steps.read_text()
-    assert nothing_is_left(played)
+    played.leaves_nothing()
 
 
 def test_ctrl_c_leaves_nothing_behind(folder, kafka):
@@ -62,4 +55,4 @@ def test_ctrl_c_leaves_nothing_behind(folder, kafka):
     assert played.ended() == 130, played.printed
     assert played.printed.splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in played.printed
-    assert nothing_is_left(played)
+    played.leaves_nothing()

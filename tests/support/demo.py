@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -87,6 +88,9 @@ class Played:
         if self._process.stdout is not None:
             self._process.stdout.close()
 
-    def leftovers(self) -> list[object]:
-        """Processes and files that it left behind."""
-        return [*self.processes(), *self.folder.iterdir()]
+    def leaves_nothing(self) -> None:
+        """Wait until its processes and files are gone; the last of them go a moment after it."""
+        patience = Patience("the end of all its processes and files")
+        while left := [*self.processes(), *map(str, self.folder.rglob("*"))]:
+            patience.check(left)
+            time.sleep(0.05)

@@ -29,7 +29,10 @@ Child = subprocess.Popen[bytes]
 
 
 def start(folder: Path, command: list[str]) -> Child:
-    """Start the server in its folder; all that it prints goes to server.log there."""
+    """Start the server in its folder, which takes what it prints and its temporary files.
+
+    A server that is killed cannot remove those: they go with the folder.
+    """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def die_with_guard() -> None:
@@ -40,6 +43,7 @@ def start(folder: Path, command: list[str]) -> Child:
         return subprocess.Popen(
             command,
             cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -135,3 +135,20 @@ def test_a_port_that_somebody_has_is_not_free(kind: int, monkeypatch: pytest.Mon
         with pytest.raises(StartFailed, match="no 1 ports between"):
             free_ports(1)
     assert free_ports(1) == [port]
+
+
+LEAVES_A_FILE = """
+import socket, sys, tempfile, time
+tempfile.mkstemp(prefix="ringfence-left-")
+with socket.create_server(("127.0.0.1", int(sys.argv[1]))):
+    time.sleep(60)
+"""
+
+
+def test_temporary_files_of_a_killed_program_go_with_its_folder() -> None:
+    """It could not remove them itself."""
+    with server(LEAVES_A_FILE) as tried:
+        tried.start()
+        tried.kill()
+        (left,) = tried.folder.glob("ringfence-left-*")
+    assert not left.exists()
