@@ -8,11 +8,14 @@ from typing import Final
 
 from tests.tools.docs.markdown import page, table
 
-PARTS: Final = ("Choice", "Alternatives", "Price", "How we would notice")
-"""The headings that each decision has, in this order."""
+PARTS: Final = ("## Choice", "## Alternatives", "## Price", "## How we would notice")
+"""The headings below the title that each decision has, in this order."""
 STATUSES: Final = ("accepted", "replaced")
 _NAME: Final = re.compile(r"(\d{4})-[a-z0-9-]+\.md")
 _FACT: Final = re.compile(r"^- (Date|Status|Area): (.+)$", re.MULTILINE)
+# Any line that begins so: Markdown takes `##Choice` for text, and the part would be missing.
+_HEADING: Final = re.compile(r"^ {0,3}#.*$", re.MULTILINE)
+_CODE: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,11 @@ def decisions(folder: Path) -> Iterator[Decision]:
         yield Decision(
             path,
             int(name[1]),
-            text.partition("\n")[0].removeprefix("# "),
+            text.partition("\n")[0].removeprefix("# ").strip(),
             facts["Date"],
             facts["Status"],
             facts["Area"],
-            tuple(re.findall(r"^## (.+)$", text, re.MULTILINE)),
+            tuple(_HEADING.findall(_CODE.sub("", text))),
         )
 
 

@@ -116,13 +116,23 @@ def test_each_route_has_its_section() -> None:
 
 
 def test_every_decision_has_its_form() -> None:
-    """A decision has its date, status, choice and price, and a number of its own."""
+    """A decision has its title, date, status, choice and price, and a number of its own."""
     found = list(decisions(DOCS / "decisions"))
     assert found
     assert len({one.number for one in found}) == len(found)
     for one in found:
-        assert one.headings == PARTS, one.path.name
+        assert one.title, one.path.name
+        assert one.headings == (f"# {one.title}", *PARTS), one.path.name
         assert one.status.split()[0].strip(",") in STATUSES, one.path.name
+
+
+@pytest.mark.parametrize("heading", ["##Choice", "##  Choice", "### Choice", " ## Choice"])
+def test_a_heading_is_read_as_it_stands(heading: str, tmp_path: Path) -> None:
+    """A heading of another level, or without its one blank, is not taken for a part's."""
+    text = f"# A title\n\n- Date: 2026-11-30\n- Status: accepted\n- Area: kafka\n\n{heading}\n"
+    (tmp_path / "0001-a-title.md").write_text(f"{text}\n```\n# no heading\n```\n")
+    (one,) = decisions(tmp_path)
+    assert (one.title, one.headings) == ("A title", ("# A title", heading))
 
 
 def test_a_written_page_has_no_place_in_docs() -> None:
