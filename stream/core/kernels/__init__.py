@@ -1,11 +1,11 @@
-"""The loops that are measured in nanoseconds a number, twice: compiled by Numba, and in NumPy.
+"""Loops that take nanoseconds a number, in two forms: compiled by Numba, and in NumPy.
 
-docs/understand/fast-path.md says how they, the fetcher and record batches work together.
+docs/understand/fast-path.md explains how kernels, the fetcher and record batches work together.
 
-The modules here that import `jit` are compiled; they are imported only once `activate` or
-`activate_linked` has said that they can be used.
-`reference` is the same in NumPy. It stays in the product: it serves where Numba is missing or may
-not run, and tests hold the compiled ones against it. Oracles of tests alone are in tests/oracles.
+Modules here that import `jit` are compiled. They are imported only after `activate` or
+`activate_linked` has made kernels available.
+`reference` is the NumPy form. It stays in the product for hosts where Numba is missing or may not
+run, and tests compare the compiled form with it. Oracles for tests only are in tests/oracles.
 """
 
 import sys
@@ -34,21 +34,21 @@ _NOT_COMPILED = frozenset({"compiler", "jit", "linked", "reference"})
 
 
 class _State:
-    # Of the process: kernels are loaded once, and serve all its threads.
+    # Process-wide: kernels are loaded once and serve all threads.
     compiled = False
 
 
 def compiled() -> bool:
-    """Report whether compiled kernels are in use; they are after `activate`."""
+    """Report whether compiled kernels are in use; `activate` turns them on."""
     return _State.compiled
 
 
 def activate(cache_dir: Path | None) -> str:
-    """Use the compiled kernels from now on; "" if they are in use, else why they are not.
+    """Use the compiled kernels from now on. Return "" on success, else why they cannot be used.
 
-    What was compiled before is read from `cache_dir`, what was not is compiled (about 20 s in all)
-    and kept there; None: compiled for this process alone. Who can write into the folder can run
-    code here, since Numba keeps its results as pickles: see `ops.kernels`, which checks the folder.
+    Kernels are read from `cache_dir`; missing ones are compiled (about 20 s in all) and stored
+    there. None compiles for this process alone. Numba stores pickles, so a user who can write to
+    the folder can run code here. `ops.kernels` checks the folder.
     """
     if _State.compiled:
         return ""
@@ -68,9 +68,9 @@ def activate(cache_dir: Path | None) -> str:
 
 
 def activate_linked(file: Path) -> str:
-    """Use the kernels of a file that `packed` made: "" if they are in use, else why they are not.
+    """Use the kernels of a file that `packed` made. Return "" on success, else why not.
 
-    Takes 0.02 s, where `activate` takes more than a second even if nothing has to be compiled.
+    This takes 0.02 s. `activate` takes more than a second even if nothing has to be compiled.
     """
     if _State.compiled:
         return ""
@@ -88,7 +88,7 @@ def activate_linked(file: Path) -> str:
 
 
 def linked_name(processor: str) -> str:
-    """The name of the file of `activate_linked` for kernels as they are now, and a processor.
+    """Return the name of the `activate_linked` file for the current kernels and a processor.
 
     Raises ImportError without Numba, and OSError.
     """
@@ -96,16 +96,16 @@ def linked_name(processor: str) -> str:
 
 
 def packed() -> bytes:
-    """The file for `activate_linked` of the kernels that `activate` brought from its cache.
+    """Return the `activate_linked` file of the kernels that `activate` read from its cache.
 
-    Raises Unlinkable where they cannot be linked so, as on processors other than x86-64, and
-    ImportError.
+    Raises Unlinkable where kernels cannot be linked, for example on processors other than x86-64.
+    Raises ImportError too.
     """
     return linked.packed(import_module("stream.core.kernels.compiler").machine_code())
 
 
 def cache_names() -> frozenset[str]:
-    """The folders of the cache that hold the kernels as they are now; other folders are old.
+    """Return the cache folders that hold the current kernels; other folders are out of date.
 
     Raises ImportError without Numba.
     """
@@ -124,7 +124,7 @@ def _modules() -> list[str]:
 
 @contextmanager
 def reference_only() -> Iterator[None]:
-    """Without the compiled kernels while the block runs: how tests compare both."""
+    """Run the block without the compiled kernels, so that tests can compare both forms."""
     before, _State.compiled = _State.compiled, False
     try:
         yield

@@ -1,8 +1,7 @@
-"""Pieces of bytes, times and numbers, written one behind the other by kernels.
+"""Kernels that write pieces of bytes, times and numbers one after the other.
 
-Whole vectors are copied, also where only their first bytes are wanted: the next piece overwrites
-what was copied too much. So both buffers end in `byte_strings.PADDING` spare bytes, of which this
-needs 31.
+Whole vectors are copied, even where only their first bytes are wanted. The next piece overwrites
+the surplus. So both buffers end in `byte_strings.PADDING` spare bytes; this module needs 31.
 """
 
 from typing import Any
@@ -15,7 +14,7 @@ _QUOTE = np.uint8(ord('"'))
 
 
 def _copy(width: int) -> Any:
-    """An intrinsic that copies `width` bytes, not aligned, within bounds that nothing checks."""
+    """Return an intrinsic that copies `width` bytes, unaligned and without a bounds check."""
 
     def copy(context: Any, out: Any, at: Any, data: Any, start: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -38,8 +37,8 @@ copy32 = _copy(32)
 
 @inlined
 def put(out: Any, at: Any, data: Any, start: Any, size: Any) -> Any:
-    """Copy a piece to `out[at:]`; where it ends."""
-    # The first 32 bytes without a branch: most pieces are no longer.
+    """Copy a piece to `out[at:]`. Return its end."""
+    # The first 32 bytes are copied without a branch: most pieces are no longer.
     copy32(out, at, data, start)
     done = 32
     while done < size:
@@ -50,19 +49,19 @@ def put(out: Any, at: Any, data: Any, start: Any, size: Any) -> Any:
 
 @inlined
 def _two_digits(out: Any, at: Any, number: Any) -> Any:
-    """Write a number below 100 with both its digits."""
+    """Write a number below 100 with two digits."""
     out[at] = np.uint8(48 + number // 10)
     out[at + 1] = np.uint8(48 + number % 10)
 
 
 @inlined
 def put_time(out: Any, at: Any, at_ms: Any) -> Any:
-    """Write milliseconds since the epoch as RFC 3339 in quotation marks; where it ends.
+    """Write milliseconds since the epoch as RFC 3339 in quotation marks. Return its end.
 
-    It writes what `core.model.moments.rfc3339_ms` does, with the same first and last year.
+    The text equals that of `core.model.moments.rfc3339_ms`, with the same first and last year.
 
-    The date is reckoned in years that begin in March, so that a leap day is their last (Howard
-    Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
+    Years begin in March here, so that a leap day is the last day of a year (Howard Hinnant,
+    "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
     """
     at_ms = min(max(at_ms, np.int64(0)), np.int64(253402300799999))  # `moments._MS_MAX`
     days, milliseconds = at_ms // 86400000, at_ms % 86400000
@@ -101,7 +100,7 @@ def put_time(out: Any, at: Any, at_ms: Any) -> Any:
 
 @inlined
 def put_decimal(out: Any, at: Any, number: Any) -> Any:
-    """Write a number of 0 or more; where it ends."""
+    """Write a number of 0 or more. Return its end."""
     size, rest = 1, number
     while rest >= 10:
         rest //= 10

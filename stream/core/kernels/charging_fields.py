@@ -1,9 +1,9 @@
-"""Fields of charging records (TS 32.298), written together from what the scan found. Compiled.
+"""Fields of charging records (TS 32.298), assembled from the parts that the scan found. Compiled.
 
-An exchange writes a number without its `+` beside its type, and a call's id in two members. So the
-fields of a batch with such records are written into a buffer of their own, and lie there as those
-of other dialects lie in their records. `dialects.threegpp` says the same of one record at a time;
-what is not as usual here is left to it.
+An exchange writes a number without its `+`, next to the number's type, and a call's id in two
+members. So the fields of a batch with such records are written to a separate buffer. There they
+lie like the fields of other dialects in their records. `dialects.threegpp` is the rule for one
+record at a time; unusual records are left to it.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from stream.core.kernels.json_parts import Data
 from stream.core.kernels.vectors import item
 
 ROW_BYTES_MAX = 3
-"""Bytes that are written of a record besides what was found in it: `+` twice, and a slash."""
+"""Bytes written for a record besides the parts found in it: two `+` and a slash."""
 
 _ID, _CALLER, _CALLEE = 0, 1, 2
 _PLUS, _SLASH, _ONE = b"+/1"
@@ -31,7 +31,7 @@ _IONAL = np.uint64(int.from_bytes(b"ional", "little"))
 
 
 class PartRows(NamedTuple):
-    """Rows of `dialects.dialect.PARTS` in the columns that the scan filled, in their order."""
+    """Rows of `dialects.dialect.PARTS` in the columns that the scan filled, in that order."""
 
     method: int
     reference: int
@@ -48,7 +48,7 @@ class PartRows(NamedTuple):
 _named_alike: Any = types.NamedUniTuple
 _ROWS = _named_alike(I64, len(PartRows._fields), PartRows)
 NO_PARTS = PartRows(*[-1] * len(PartRows._fields))
-"""For records of other dialects: their fields are copied as they are."""
+"""Value for records of other dialects: their fields are copied unchanged."""
 
 
 @part
@@ -68,7 +68,7 @@ def _is_invite(data: Data, found: FoundFields, field: int, row: int) -> bool:
 
 @part
 def _is_international(data: Data, found: FoundFields, field: int, row: int) -> bool:
-    """Report whether a type of number is `international` or 1, as TS 24.008 has it."""
+    """Report whether a type of number is `international` or 1 (TS 24.008)."""
     start, size = found.starts[field, row], found.sizes[field, row]
     if size == 1:
         one: bool = item(data, start) == _ONE
@@ -90,7 +90,7 @@ def _all_digits(data: Data, start: int, size: int) -> bool:
 def _copied(
     data: Data, source: int, row: int, to: int, found: FoundFields, out: Data, at: int
 ) -> int:
-    """Write one field as it is found in `source`; where it ends."""
+    """Copy field `source` of a record to `out[at:]` as field `to`. Return its end."""
     start, size = found.starts[source, row], found.sizes[source, row]
     found.starts[to, row], found.sizes[to, row] = at, size
     end: int = put(out, at, data, start, size) if size > 0 else at
@@ -101,7 +101,7 @@ def _copied(
 def _number(
     data: Data, source: int, row: int, to: int, plus: bool, found: FoundFields, out: Data, at: int
 ) -> int:
-    """Write a number, which has a plus sign where it is `plus` and all digits; where it ends."""
+    """Write a number, with a `+` if `plus` is set and all its bytes are digits. Return its end."""
     start, size = found.starts[source, row], found.sizes[source, row]
     signed = np.int64(plus and _all_digits(data, start, size))
     out[at] = _PLUS
@@ -112,9 +112,9 @@ def _number(
 
 @part
 def _call_id(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data, at: int) -> int:
-    """Write the network's reference, else the exchange and its own one; where it ends.
+    """Write the network's reference, else the exchange and its own reference. Return its end.
 
-    The same place where there is neither.
+    Without any reference, return `at`.
     """
     if _has(found, _ID, row):
         copied: int = _copied(data, _ID, row, _ID, found, out, at)
@@ -135,7 +135,7 @@ def _call_id(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data
 
 @part
 def _names_number(data: Data, found: FoundFields, field: int, row: int) -> bool:
-    """Report whether a URI surely has a number: then no other of the caller's counts."""
+    """Report whether a URI certainly has a number; then no other number of the caller counts."""
     start = found.starts[field, row]
     end = start + found.sizes[field, row]
     at = uri_number(data, start, end) if end > start else -1
@@ -145,7 +145,7 @@ def _names_number(data: Data, found: FoundFields, field: int, row: int) -> bool:
 
 @part
 def _parties(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data, at: int) -> int:
-    """Write caller and callee; where they end, -1: they are not as usual."""
+    """Write caller and callee. Return their end, or -1 if they are unusual."""
     end: int
     if _has(found, rows.callee_uri, row):
         if not _names_number(data, found, rows.caller_uri, row):
@@ -159,7 +159,7 @@ def _parties(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data
     elif _has(found, rows.caller_served, row):
         at = _number(data, rows.caller_served, row, _CALLER, True, found, out, at)
     else:
-        # Its place too: that of an empty text lies where the buffer may have no byte.
+        # Set the place too: an empty text may lie where the buffer has no byte.
         found.starts[_CALLER, row], found.sizes[_CALLER, row] = at, -1
     if _has(found, rows.callee_served, row):
         end = _number(data, rows.callee_served, row, _CALLEE, True, found, out, at)
@@ -173,7 +173,7 @@ def _parties(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data
 
 @part
 def _together(data: Data, row: int, rows: PartRows, found: FoundFields, out: Data, at: int) -> int:
-    """Write id and parties of a record; where they end, -1: they are not as usual."""
+    """Write id and parties of a record. Return their end, or -1 if they are unusual."""
     if found.sizes[rows.unusual, row] >= 0 or not _is_invite(data, found, rows.method, row):
         return -1
     end = _call_id(data, row, rows, found, out, at)
@@ -199,11 +199,11 @@ def write_fields(
     out: NDArray[np.uint8],
     at: int,
 ) -> int:
-    """Write the fields of the records `first` to `last` to `out[at:]`; where they end.
+    """Write the fields of the records `first` to `last` to `out[at:]`. Return their end.
 
-    Afterwards they lie there. There are `width` fields; behind them, the rows of parts. A record
-    whose parts are not as usual becomes odd. There must be room for all that was found, for
-    `ROW_BYTES_MAX` bytes a record and for `byte_strings.PADDING` more, else records become odd.
+    `found` then gives their places in `out`: `width` fields, then the rows of parts. A record with
+    unusual parts becomes odd. `out` needs room for all parts, for `ROW_BYTES_MAX` bytes a record
+    and for `byte_strings.PADDING` more; without it, records become odd.
     """
     for row in range(first, last):
         good = found.odd[row] == 0 and at + _bytes_found(found, row) + 67 <= len(out)

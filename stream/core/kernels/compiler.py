@@ -1,7 +1,7 @@
-"""Compilation of kernels by Numba, and the few machine words that it has no name for.
+"""Compilation of kernels by Numba, and the machine instructions that Numba has no name for.
 
-Every kernel has its types written beside it, so that it is compiled (or read from the cache) when
-its module is imported and never while calls wait.
+Each kernel declares its types. So it is compiled, or read from the cache, when its module is
+imported, and never while calls wait.
 """
 
 import re
@@ -28,23 +28,23 @@ CompileFailed = NumbaError
 
 _njit: Any = numba.njit
 intrinsic: Callable[[Callable[..., Any]], Any] = extending.intrinsic
-"""Numba's, whose own type knows nothing of the code generator's argument that callers leave out."""
+"""Numba's decorator. Its own type omits that callers leave out the code generator's argument."""
 
 U8, U16, U32, U64, I64 = types.uint8, types.uint16, types.uint32, types.uint64, types.int64
 
 
 def reads(item: Any, dimensions: int = 1) -> Any:
-    """The type of an array that the kernel only reads: also maps of files and bytes objects."""
+    """Return the type of an array that the kernel only reads, also a map or a bytes object."""
     return types.Array(item, dimensions, "C", readonly=True)
 
 
 def writes(item: Any, dimensions: int = 1) -> Any:
-    """The type of an array that the kernel fills."""
+    """Return the type of an array that the kernel fills."""
     return types.Array(item, dimensions, "C")
 
 
 class _Cache:
-    # Of the process, as Numba's own setting is: decorators have no other way to learn it.
+    # Process-wide, like Numba's own setting: decorators have no other way to receive it.
     root: Path | None = None
     kernels: list[tuple[Any, tuple[Any, ...]]] = []  # noqa: RUF012 - all, with their types
 
@@ -53,33 +53,34 @@ _Locator: Any = caching.UserProvidedCacheLocator
 
 
 class FolderLocator(_Locator):  # type: ignore[misc]
-    """Numba's way to a folder that is named, also one that nobody can write, as in an image."""
+    """Numba's locator for a named cache folder, which may be read-only, as in an image."""
 
     def ensure_cache_path(self) -> None:
-        """Make the folder, or see that it is there. Raises OSError."""
+        """Create the folder if it is missing. Raises OSError."""
         try:
             super().ensure_cache_path()
         except OSError:
-            # Numba tries to write a file even where it will only read.
+            # Numba tries to write a file even if it will only read.
             if not Path(self.get_cache_path()).is_dir():
                 raise
 
 
 def keep_in(root: Path | None) -> None:
-    """Keep the kernels of modules imported from now on in `root`; None: nowhere."""
+    """Cache the kernels of modules imported from now on in `root`; None: do not cache them."""
     _Cache.root = root
 
 
 def folder_of(module: str) -> str:
-    """The name of the folder that keeps a module's kernels: a digest of all that went into them.
+    """Return the name of the folder for a module's kernels: a digest of all that went into them.
 
-    Numba itself notices a changed file by its time and size alone, and a changed file that the
-    kernel's own file calls not at all.
+    Numba checks only the time and size of a kernel's own file. It does not notice a change in a
+    file that this one calls.
     """
-    # The processor and its features: code for AVX-512 stops a process on a machine without.
+    # The digest covers the processor and its features: AVX-512 code stops a process on a machine
+    # without AVX-512.
     target = cpu_target.target_context.codegen().magic_tuple()
     parts = [sys.implementation.cache_tag, numba.__version__, *map(str, target)]
-    # Neither the face of this module nor the linker has a word in what is compiled.
+    # Neither the interface `jit` nor the linker changes what is compiled.
     folder, wanted, read = Path(__file__).parent, [module, "compiler"], {"jit", "linked"}
     while wanted:
         name = wanted.pop()
@@ -92,18 +93,18 @@ def folder_of(module: str) -> str:
 
 
 def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function for `signatures`, from the cache where it was compiled before.
+    """Compile a function for `signatures`, or read it from the cache.
 
-    Numba counts references to arrays wherever they are handed on, which costs ten times the work
-    where that is a nanosecond's: a kernel that is not `counted` does not, and so may neither make
-    arrays nor call a function that is counted (see `part`).
+    Numba counts references to arrays wherever a function passes them on. In a kernel that takes a
+    nanosecond, this costs ten times the work. A kernel with `counted` False does not count. So it
+    may neither create arrays nor call a function that counts (see `part`).
     """
 
     def compile_or_load(function: Callable[..., Any]) -> Any:
         root = _Cache.root
         if root is not None:
             module = function.__module__.rpartition(".")[2]
-            # The only way to tell Numba; it looks there when a function is decorated.
+            # Numba has no argument for it; it reads this setting when it decorates a function.
             config.CACHE_DIR = str(root / folder_of(module))  # type: ignore[attr-defined]
             locator = f"{__name__}.{FolderLocator.__name__}"
             config.CACHE_LOCATOR_CLASSES = locator  # type: ignore[attr-defined]
@@ -111,8 +112,8 @@ def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., An
             list(signatures),
             cache=root is not None,
             nogil=True,  # no kernel touches a Python object; other threads go on
-            error_model="numpy",  # no divisor here can be 0, so a division need not ask
-            _nrt=counted,  # as Numba's own parts have it; no documented option does this
+            error_model="numpy",  # no divisor here can be 0, so a division needs no check
+            _nrt=counted,  # as in Numba's own modules; no documented option does this
         )
         made = compiler(function)
         _Cache.kernels.append((made, signatures))
@@ -122,17 +123,17 @@ def kernel(*signatures: Any, counted: bool = True) -> Callable[[Callable[..., An
 
 
 def machine_code() -> Iterator[Kernel]:
-    """Yield the kernels of this process with their machine code, as Numba keeps it on the disk.
+    """Yield the kernels of this process with their machine code, as in Numba's cache on disk.
 
-    Raises Unlinkable where it keeps none.
+    Raises Unlinkable where the cache has none.
     """
     codegen = cpu_target.target_context.codegen()
     for made, signatures in _Cache.kernels:
         cache = made._cache  # noqa: SLF001 - no public way leads to it
         if not isinstance(cache, caching.FunctionCache):
-            raise Unlinkable(f"{made} is not kept")
+            raise Unlinkable(f"{made} is not cached")
         items = [[_itemsize(kind) for kind in signature.args] for signature in signatures]
-        # The first argument whose items differ tells overloads apart.
+        # The first argument whose item sizes differ selects the overload.
         told_by = next((at for at, of in enumerate(zip(*items, strict=True)) if len({*of}) > 1), 0)
         overloads = []
         for signature, sizes in zip(signatures, items, strict=True):
@@ -150,20 +151,20 @@ def _itemsize(kind: Any) -> int:
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A function for kernels alone, which becomes part of each that calls it."""
+    """Mark a function for kernels only; it becomes part of each caller."""
     return _njit(inline="always", error_model="numpy")(function)
 
 
 def part(function: Callable[..., Any]) -> Any:
-    """A function for kernels alone that is called, and counts no references (see `kernel`)."""
+    """Mark a function for kernels only that is called and counts no references (see `kernel`)."""
     return _njit(error_model="numpy", _nrt=False)(function)
 
 
 @intrinsic
 def load64(context: Any, data: Any, index: Any) -> Any:
-    """The 8 bytes of `data` (uint8[]) from `index` on as a little-endian word; not aligned.
+    """Return the 8 bytes of `data` (uint8[]) from `index` as a little-endian word, unaligned.
 
-    Nothing checks the bounds: buffers end in `byte_strings.PADDING` spare bytes for this.
+    There is no bounds check: buffers end in `byte_strings.PADDING` spare bytes for this.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -188,7 +189,7 @@ def trailing_zeros(context: Any, word: Any) -> Any:
 
 @intrinsic
 def byte_swap(context: Any, word: Any) -> Any:
-    """A uint64 with its bytes in the opposite order."""
+    """Return a uint64 with its bytes in reverse order."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bswap(arguments[0])
@@ -198,18 +199,18 @@ def byte_swap(context: Any, word: Any) -> Any:
 
 _POINTER = ir.IntType(8).as_pointer()
 _TYPE, _DIMENSIONS, _DESCRIPTION, _FLAGS = 8, 24, 56, 64
-"""Where an array has its type, its number of dimensions (int), its dtype and its flags (int)."""
+"""Offsets in an array of its type, number of dimensions (int), dtype and flags (int)."""
 _KIND, _ORDER = 24, 26
-"""Where a dtype has the letters of its kind and of its byte order."""
+"""Offsets in a dtype of the letters for its kind and its byte order."""
 _CONTIGUOUS, _IS_ALIGNED, _WRITEABLE = 0x1, 0x100, 0x400
-"""NumPy's flags of an array; these places and figures are its ABI, in versions 1 and 2 alike."""
+"""NumPy's array flags. Offsets and values are NumPy's ABI, equal in versions 1 and 2."""
 
 
 def _unbox(kind: Any, value: Any, c: Any) -> Any:
-    """Take an array from Python, or raise TypeError unless it is of `kind` wholly.
+    """Take an array from Python; raise TypeError unless it matches `kind` completely.
 
-    Numba's own wrapper asks for the size of items alone, since its dispatcher has compared types
-    before. Linked kernels have no dispatcher, and code for another layout would read elsewhere.
+    Numba's own wrapper checks only the item size, since its dispatcher has compared the types
+    before. Linked kernels have no dispatcher, and code for another layout would read other memory.
     """
     builder, failed = c.builder, cgutils.alloca_once_value(c.builder, cgutils.true_bit)
     held = cgutils.alloca_once(builder, c.context.get_value_type(kind), zfill=True)
@@ -250,5 +251,5 @@ def _unbox(kind: Any, value: Any, c: Any) -> Any:
 
 llvmlite.binding.add_symbol(NDARRAY, id(np.ndarray))
 _register: Any = pythonapi.unbox
-# It refuses a type that is there already, and has no way to replace one.
+# It refuses a type that it already has, and has no call to replace one.
 _register.__self__.functions[types.Array] = _unbox

@@ -1,8 +1,8 @@
-"""Find the wanted cells of CSV records, each record checked to the last byte. Compiled.
+"""Find the wanted cells of CSV records; each record is checked to the last byte. Compiled.
 
-As Python's csv module reads one line with `strict`. What this cannot vouch for is left to the
-fallback decoder, whose word is final: cells that must be rewritten to be read, times and ids in a
-form that is not the usual one.
+The scan reads one line like Python's csv module with `strict`. Records that it cannot vouch for go
+to the fallback decoder, whose result is final. They have cells that must be rewritten to be read,
+or times and ids in an unusual form.
 """
 
 from typing import Any, NamedTuple
@@ -27,23 +27,23 @@ from stream.core.kernels.vectors import equal64, item, unusual64
 from stream.core.model.byte_strings import Texts
 
 CELLS_MAX = 128
-"""Cells of a record; one with more goes to the fallback decoder."""
+"""Cells of a record; a record with more goes to the fallback decoder."""
 
 _BLOCK = 64
 _SPACE, _COMMA, _DOT, _DASH, _ESCAPE = b" ,.-\\"
 _BRACKET = ord("{")
-"""With the bit 32 set, `[` is this one too."""
+"""With bit 32 set, `[` becomes this one too."""
 _DATE_SIZE = 10
 
 
 class CellPlan(NamedTuple):
-    """Columns that a dialect wants, and what must stand in some of them.
+    """Columns that a dialect wants, and the content that some of them must have.
 
-    `columns` int64[fields] is the column of each field, -1 for none; the first is the call's id. A
-    record has at least `columns_min`, a date or an epoch at `started_at`, and at `sure` one of
+    `columns` int64[fields]: the column of each field, -1 for none; the first is the call's id. A
+    record has at least `columns_min` columns. `started_at` is a date or an epoch; `sure` is one of
     `words` uint8[n * 64], of `word_sizes` int64[n]. An id has at least `id_bytes_min` bytes, no
-    space and a digit. In a record of `linked_from` columns or more (0: in none) the last but one
-    is the id, unless it is empty; then, as in shorter ones, the id is a time and a sequence.
+    space and a digit. With `linked_from` columns or more (0: never), the last column but one is the
+    id. If it is empty, and in shorter records, the id is a time and a sequence.
     """
 
     columns: NDArray[np.int64]
@@ -57,7 +57,7 @@ class CellPlan(NamedTuple):
 
 
 class _Cells(NamedTuple):
-    """Cells of the record that was read last; a size of -1 where they must be rewritten; int64."""
+    """Cells of the last record, int64; size -1 marks a cell that must be rewritten."""
 
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
@@ -71,7 +71,7 @@ _CELLS = _named_alike(writes(I64), 2, _Cells)
 
 @part
 def _cut(data: Data, at: int, end: int, cells: _Cells) -> int:
-    """Cut a record into its cells; how many there are, `NOWHERE`: an odd one."""
+    """Split a record into cells. Return how many it has, or `NOWHERE` if the record is odd."""
     count = 0
     while count < CELLS_MAX:
         quoted = at < end and item(data, at) == QUOTE
@@ -123,7 +123,7 @@ def _is_digit(data: Data, at: int) -> bool:
 
 @part
 def _digits(data: Data, at: int, end: int) -> int:
-    """Count the digits from here on."""
+    """Count the digits from `at` on."""
     first = at
     while at < end and _is_digit(data, at):
         at += 1
@@ -132,7 +132,7 @@ def _digits(data: Data, at: int, end: int) -> int:
 
 @part
 def _is_time(data: Data, at: int, size: int) -> bool:
-    """Report whether a date with dashes begins here, or the cell is an epoch in digits."""
+    """Report whether the cell begins with a date with dashes, or is an epoch in digits."""
     first: int = _digits(data, at, at + max(size, 0))
     if first == size:
         return 9 <= first <= 17
@@ -145,9 +145,9 @@ def _is_time(data: Data, at: int, size: int) -> bool:
 
 @part
 def _is_unique(data: Data, at: int, size: int) -> bool:
-    """Report whether the cell is a time and a sequence, perhaps behind the machine's name.
+    """Report whether the cell is a time and a sequence, with or without the machine's name.
 
-    `1795593723.42`, `bkk-1795593723.42`.
+    Examples: `1795593723.42`, `bkk-1795593723.42`.
     """
     end = at + size
     for place in range(end - 1, at, -1):
@@ -163,7 +163,7 @@ def _is_unique(data: Data, at: int, size: int) -> bool:
 
 @part
 def _is_id(data: Data, at: int, size: int, plan: CellPlan) -> bool:
-    """Report whether the cell can be nothing but a call's id."""
+    """Report whether the cell is certainly a call's id."""
     digits, spaces = 0, 0
     for place in range(at, at + size):
         digits += _is_digit(data, place)
@@ -173,7 +173,7 @@ def _is_id(data: Data, at: int, size: int, plan: CellPlan) -> bool:
 
 @part
 def _id_column(data: Data, count: int, cells: _Cells, plan: CellPlan) -> int:
-    """Return the column of the call's id; `NOWHERE` if it is not surely one."""
+    """Return the column of the call's id, or `NOWHERE` if that is uncertain."""
     column: int = plan.columns[0]
     if 0 < plan.linked_from <= count and item(cells.sizes, count - 2) != 0:
         column = count - 2
@@ -189,7 +189,7 @@ def _id_column(data: Data, count: int, cells: _Cells, plan: CellPlan) -> int:
 def _note(
     data: Data, row: int, count: int, cells: _Cells, plan: CellPlan, found: FoundFields
 ) -> bool:
-    """Note the fields of a record; False: it cannot be vouched for."""
+    """Note the fields of a record. Return False if the scan cannot vouch for it."""
     starts, sizes = cells.starts, cells.sizes
     if count < plan.columns_min:
         return False
@@ -208,7 +208,7 @@ def _note(
             if size < 0:
                 return False
             found.starts[field, row] = starts[column]
-            # An empty cell says nothing.
+            # An empty cell counts as absent.
             found.sizes[field, row] = size if size > 0 else -1
     return True
 
@@ -245,7 +245,7 @@ def _scan(
         if 0 < size <= record_max and (
             size <= 2 * depth_max or _brackets(data, at, end) <= depth_max
         ):
-            # The line's own end is none of its cells'.
+            # The line end belongs to no cell.
             end -= item(data, end - 1) == 10
             end -= end > at and item(data, end - 1) == 13
             count = _cut(data, at, end, cells) if end > at else NOWHERE
@@ -266,12 +266,11 @@ def scan_cells(
     depth_max: int,
     found: FoundFields,
 ) -> int:
-    """Find the fields of the records `first` to `last` of `texts`; how many of them are odd.
+    """Find the fields of the records `first` to `last` of `texts`. Return how many are odd.
 
-    A record that is not odd is one line of CSV in UTF-8 of at most `record_max` bytes, with at most
-    `depth_max` opening brackets, which the plan tells from any other; each field that was found is
-    of ASCII characters from the space on without quotation marks and escapes. An odd record may be
-    anything; its fields are -1.
+    A good record is one line of CSV in UTF-8, of at most `record_max` bytes and `depth_max` opening
+    brackets. The plan can tell it from any other record. Its fields are ASCII characters from the
+    space on, without quotation marks and escapes. An odd record may be anything; its fields are -1.
     """
     cells = _Cells(*np.zeros((2, CELLS_MAX), np.int64))
     odd: int = _scan(

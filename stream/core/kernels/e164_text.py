@@ -1,4 +1,4 @@
-"""Texts that are E.164 as it should be written, straight from the bytes. Compiled."""
+"""Canonical E.164 numbers, read straight from the bytes of texts. Compiled."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ _PAIR = np.uint64(0x000000FF000000FF)
 
 @inlined
 def _head_number(digits: np.uint64) -> np.uint64:
-    """The number that bytes 1 to 6 of a word spell, each byte a digit's value.
+    """Return the number that bytes 1 to 6 of a word spell; each byte is a digit's value.
 
     See `core.numbers.e164`.
     """
@@ -49,10 +49,10 @@ def _head_number(digits: np.uint64) -> np.uint64:
 
 @inlined
 def _digits_after(data: NDArray[np.uint8], at: int) -> int:
-    """Count the digits that follow the byte here; at most 15."""
+    """Count the digits after the byte at `at`, at most 15."""
     low = load64(data, at) ^ _ZEROS
     high = load64(data, at + 8) ^ _ZEROS
-    # A digit is 0 to 9 now, and with 6 more still has no bit in its upper half; no other byte so.
+    # A digit is 0 to 9 now, and 6 more leave its upper half empty. No other byte does that.
     low = (low + _SIXES | low) & _HIGH_NIBBLES & ~_FIRST_BYTE
     high = (high + _SIXES | high) & _HIGH_NIBBLES
     before: int = trailing_zeros(low) if low != 0 else 64 + trailing_zeros(high)
@@ -61,10 +61,10 @@ def _digits_after(data: NDArray[np.uint8], at: int) -> int:
 
 @part
 def uri_number(data: NDArray[np.uint8], start: int, end: int) -> int:
-    """Return where the `+` of `sip:+66...@...`, `sips:+66...;...` or `tel:+66...` is; -1: no such
-    URI.
+    """Return the place of the `+` in `sip:+66...@...`, `sips:+66...;...` or `tel:+66...`, or -1.
 
-    What `number._USUAL_URI` finds, but for the digits; and `<`, which it leaves to its caller.
+    It finds the URIs of `number._USUAL_URI`, but does not check the digits. It also refuses `<`, as
+    the callers of that pattern do.
     """
     word = load64(data, start)
     if word & _WORD4 == _SIP or word & _WORD4 == _TEL:
@@ -91,7 +91,7 @@ def _read_e164(
     words: NDArray[np.uint64],
     kinds: NDArray[np.uint8],
 ) -> int:
-    """See `read_e164`; how many texts are none."""
+    """Fill `words` and `kinds` as `read_e164` returns them. Return how many texts are no number."""
     others = 0
     for row in range(len(starts)):
         start, size = item(starts, row), item(sizes, row)
@@ -102,16 +102,16 @@ def _read_e164(
         low, high = np.uint64(0), np.uint64(0)
         good = 1 < size <= E164_DIGITS_MAX + 1
         if good:
-            # Shifts by 64 say nothing in LLVM, so a text of 8 or 16 bytes has its own mask.
+            # A shift by 64 is undefined in LLVM, so a text of 8 or 16 bytes has its own mask.
             low_kept = _ALL >> np.uint64(64 - 8 * size) if size < 8 else _ALL
             high_kept = _ALL >> np.uint64(128 - 8 * size) if size > 8 else np.uint64(0)
-            # What follows the text is cut off before anything is looked at: it may be a digit.
+            # Bytes after the text are masked before any test: they may be digits.
             low = load64(data, start) & low_kept
             high = load64(data, start + 8) & high_kept
             head = _head_number((low ^ _ZEROS) & low_kept & ~_FIRST_BYTE)
             good = low & _FIRST_BYTE == _PLUS and _digits_after(data, start) >= size - 1
             good = good and (item(plan, np.int64(head)) >> (size - 1)) & 1 == 1
-        # Written for every row, without a branch: nearly all are good.
+        # Every row is written, without a branch: nearly all are good.
         words[2 * row] = low if good else np.uint64(0)
         words[2 * row + 1] = high if good else np.uint64(0)
         kinds[row] = good
@@ -120,10 +120,10 @@ def _read_e164(
 
 
 def read_e164(texts: Texts) -> tuple[NDArray[np.bytes_], NDArray[np.uint8]]:
-    """The numbers of texts, S16[n], and 1 (`Kind.E164`) for each, uint8[n]; b"" and 0 for others.
+    """Return the numbers, S16[n], and their kinds, uint8[n]: 1 (`Kind.E164`), else b"" and 0.
 
-    Texts that are E.164 as it should be written, as `e164.canonical_words` has them, and those that
-    are the usual URI of such a number (`number._USUAL_URI`), all of ASCII.
+    A text is a number if it is canonical E.164 (`e164.canonical_words`), or the usual URI of such a
+    number (`number._USUAL_URI`). Both are ASCII.
     """
     words = np.empty(2 * len(texts), np.uint64)
     kinds = np.empty(len(texts), np.uint8)

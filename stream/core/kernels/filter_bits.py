@@ -1,4 +1,4 @@
-"""A filter's own bits: set, and asked, for many numbers at once. Compiled."""
+"""Set and test the bits of one filter for many numbers at once. Compiled."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from stream.core.kernels.jit import I64, U8, U16, U32, U64, inlined, kernel, rea
 from stream.core.kernels.memory import multiply_high, prefetch
 
 BLOCK = 128
-"""Numbers whose bits are asked for together, so that they wait for memory side by side."""
+"""Numbers whose bits are fetched together, so that their memory accesses overlap."""
 
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
@@ -19,7 +19,7 @@ def _strided(item: Any) -> Any:
 
 @inlined
 def places_of(words: Any, base: int, left: int, j: int, m: int, bits: Any, place: Any) -> None:
-    """The bit positions of slice `j` for `left` numbers from `base`; their bytes are asked for.
+    """Write the bit positions of slice `j` for `left` numbers from `base`; prefetch their bytes.
 
     Lemire, Kaser, Kurz, "Faster remainder by direct computation" (2019): exact for 32 bits.
     """
@@ -37,9 +37,9 @@ def places_of(words: Any, base: int, left: int, j: int, m: int, bits: Any, place
 
 @kernel(*(types.void(writes(U8), I64, _strided(item), I64) for item in (U16, U32, U64)))
 def set_bits(bits: Any, address: Any, words: Any, m: Any) -> None:
-    """`reference.set_bits`: every number's bit of every slice. `address` is that of `bits`.
+    """Set every number's bit of every slice, as `reference.set_bits`. `address` is that of `bits`.
 
-    (14 slices in 40 MB: 80 ns a number; NumPy, which sorts the positions first, 490.)
+    With 14 slices in 40 MB: 80 ns a number. NumPy, which sorts the positions first, takes 490 ns.
     """
     place = np.empty(BLOCK, np.int64)
     for base in range(0, len(words), BLOCK):
@@ -52,7 +52,7 @@ def set_bits(bits: Any, address: Any, words: Any, m: Any) -> None:
 
 @kernel(*(types.void(reads(U8), I64, _strided(item), I64, writes(U8)) for item in (U16, U32, U64)))
 def held_bits(bits: Any, address: Any, words: Any, m: Any, held: Any) -> None:
-    """`reference.probe_filter`: 1 in `held` for each number all of whose bits are set, else 0."""
+    """Set `held` to 1 for each number whose bits are all set, else 0 (`reference.probe_filter`)."""
     place = np.empty(BLOCK, np.int64)
     for base in range(0, len(words), BLOCK):
         left = min(BLOCK, len(words) - base)

@@ -1,6 +1,6 @@
-"""Decisions as Kafka records, one behind the other, as the body of a record batch holds them.
+"""Decisions as Kafka records, one after the other, as in the body of a record batch.
 
-Format: Kafka protocol guide, "Record Batch", magic 2 (KIP-98): a record is its length, attributes,
+Format: Kafka protocol guide, "Record Batch", magic 2 (KIP-98). A record is its length, attributes,
 timestamp delta, offset delta, key, value and headers; lengths are zig-zag varints.
 """
 
@@ -30,7 +30,7 @@ def _varint_size(number: Any) -> Any:
 
 @inlined
 def _put_varint(out: Any, at: Any, number: Any) -> Any:
-    """Write `number` (not negative) as a zig-zag varint; where it ends."""
+    """Write `number` (not negative) as a zig-zag varint. Return its end."""
     rest = number << 1
     while rest >= 128:
         out[at] = np.uint8(rest & 127 | 128)
@@ -42,7 +42,7 @@ def _put_varint(out: Any, at: Any, number: Any) -> Any:
 
 @inlined
 def _key_size(keys: Any, row: Any) -> Any:
-    """Return how many of a key's 16 bytes are in use: it has no NUL within."""
+    """Return how many of a key's 16 bytes are in use; a key contains no NUL."""
     size = 16
     while size > 0 and keys[row, size - 1] == 0:
         size -= 1
@@ -53,12 +53,12 @@ def _key_size(keys: Any, row: Any) -> Any:
 def split_by_partition(
     keys: Any, count: Any, keyless: Any, partitions: Any, order: Any, ends: Any
 ) -> Any:
-    """Sort rows by their partition, Kafka's murmur2 of the key; rows of one keep their order.
+    """Sort rows by partition: Kafka's murmur2 of the key, in stable order. Return n.
 
-    `keys` uint8[n, 16], filled up with NULs; a row without a key goes to partition `keyless`. Fills
-    `partitions` int64[n], `order` int64[n] with rows, and `ends` int64[count] with where in `order`
-    each partition's rows end. Returns n. The hash is org.apache.kafka.common.utils.Utils.murmur2,
-    see `kafka.batch_encoder`.
+    `keys` uint8[n, 16] are padded with NULs; a row without a key goes to partition `keyless`. Fills
+    `partitions` int64[n], `order` int64[n] with rows, and `ends` int64[count] with the end of each
+    partition in `order`. The hash is org.apache.kafka.common.utils.Utils.murmur2, see
+    `kafka.batch_encoder`.
     """
     rows = len(keys)
     ends[:] = 0
@@ -68,7 +68,7 @@ def split_by_partition(
         partition = keyless
         if size > 0:
             state = np.uint32(0x9747B28C) ^ np.uint32(size)
-            # uint32 at each step: Numba widens to 64 bits, and murmur2 drops what overflows 32.
+            # uint32 at each step: Numba widens to 64 bits, and murmur2 drops overflow beyond 32.
             for word in range(size >> 2):
                 place = word << 2
                 mixed = (
@@ -93,7 +93,7 @@ def split_by_partition(
             partition = np.int64(state & np.uint32(0x7FFFFFFF)) % count
         partitions[row] = partition
         ends[partition] += 1
-    # A counting sort: `ends` holds counts, then where each partition begins, at last where it ends.
+    # A counting sort: `ends` holds counts, then the start of each partition, finally its end.
     at = 0
     for partition in range(count):
         at += ends[partition]
@@ -138,13 +138,13 @@ def frame_records(
     out: Any,
     end: Any,
 ) -> Any:
-    """Write the rows `order[first:last]` as records from `out[at]` on, as many as one batch takes.
+    """Write the rows `order[first:last]` as records from `out[at]` on, up to one batch.
 
-    At least one is written; further ones while all together have at most `bytes_max` bytes. `keys`,
-    `ids` uint8[n, 16]; value i is `data[starts[i] : starts[i] + sizes[i]]`. `headers` uint8[] are
-    the record's headers as they are on the wire, but for the id that ends the last one, and
-    `byte_strings.PADDING`. Returns the first row, as an index into `order`, that was not written;
-    `end[0]` is where the records end.
+    It writes at least one, and more while all together have at most `bytes_max` bytes. `keys` and
+    `ids` are uint8[n, 16]; value i is `data[starts[i] : starts[i] + sizes[i]]`. `headers` uint8[]
+    are the record's headers in wire format, without the id that ends the last one, plus
+    `byte_strings.PADDING`. Returns the first row not written, as an index into `order`; `end[0]`
+    is the end of the records.
     """
     headers_size = len(headers) - PADDING
     begun = at
@@ -163,7 +163,7 @@ def frame_records(
         at = _put_varint(out, at + 2, place - first)
         if key_size > 0:
             at = _put_varint(out, at, key_size)
-            copy16(out, at, keys, row * 16)  # its NULs too: the value overwrites them
+            copy16(out, at, keys, row * 16)  # with its NULs: the value overwrites them
             at += key_size
         else:
             out[at] = _NONE

@@ -1,7 +1,7 @@
-"""SHA-512 (FIPS 180-4) of many numbers behind one prefix, eight side by side in vector registers.
+"""SHA-512 (FIPS 180-4) of many numbers after one prefix, eight at a time in vector registers.
 
-A number has its own digest as hashlib gives it. Eight lanes of 64 bits are one register of AVX-512,
-and state, schedule and what is in between fit into its 32; on other machines LLVM splits them.
+Each number gets the digest that hashlib gives it. Eight lanes of 64 bits are one AVX-512 register.
+State, schedule and temporaries fit into the 32 of them; on other machines LLVM splits them.
 """
 
 from functools import reduce
@@ -34,7 +34,7 @@ _WORD = (1 << 64) - 1
 
 
 def _cube_root(n: int) -> int:
-    """The largest integer whose cube is at most `n`."""
+    """Return the largest integer whose cube is at most `n`."""
     root = 1 << -(-n.bit_length() // 3)
     while (better := (2 * root + n // (root * root)) // 3) < root:
         root = better
@@ -42,22 +42,22 @@ def _cube_root(n: int) -> int:
 
 
 # Fractions of the primes' square and cube roots, as the standard derives its constants (4.2.3,
-# 5.3.5): shorter than 88 literals, and hashlib's digests say in the tests that they are right.
+# 5.3.5). This is shorter than 88 literals, and tests compare the digests with hashlib's.
 START = np.array([isqrt(p << 128) & _WORD for p in _PRIMES[:8]], np.uint64)
 _ROUND = [_cube_root(p << 192) & _WORD for p in _PRIMES[:80]]
 
 
 @intrinsic
 def compress(context: Any, state: Any, words: Any, first: Any) -> Any:
-    """One block for each lane: `state` (uint64[8, LANES]) takes in `words[first : first + 16]`.
+    """Compress one block per lane: `words[first : first + 16]` into `state` (uint64[8, LANES]).
 
-    `words` is uint64[.., LANES], big-endian words of the message as numbers.
+    `words` is uint64[.., LANES], the message's big-endian words as numbers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         lane = ir.IntType(64)
         vector = ir.VectorType(lane, LANES)
-        # A funnel shift of a value with itself rotates it: one instruction with AVX-512.
+        # A funnel shift of a value with itself is a rotation: one instruction with AVX-512.
         rotate = builder.module.declare_intrinsic(
             f"llvm.fshr.v{LANES}i64", (), ir.FunctionType(vector, [vector] * 3)
         )
@@ -67,7 +67,7 @@ def compress(context: Any, state: Any, words: Any, first: Any) -> Any:
             return builder.bitcast(made.data, vector.as_pointer())
 
         def mixed(value: Any, *right: int) -> Any:
-            """Value rotated by each of `right`, all of them combined; negative: shifted only."""
+            """Return the XOR of `value` rotated by each of `right`; a negative one only shifts."""
             total = None
             for by in right:
                 places = ir.Constant(vector, [abs(by)] * LANES)
@@ -82,7 +82,7 @@ def compress(context: Any, state: Any, words: Any, first: Any) -> Any:
         def plus(*values: Any) -> Any:
             return reduce(builder.add, values)
 
-        # Unrolled over all 80 rounds: places of words are constants then; words stay in the CPU.
+        # Unrolled over all 80 rounds: word indexes are then constants, and words stay in the CPU.
         places = [builder.gep(array(0), [lane(i)]) for i in range(8)]
         block = builder.gep(array(1), [arguments[2]])
         before = [builder.load(place, align=8) for place in places]
@@ -110,10 +110,10 @@ def compress(context: Any, state: Any, words: Any, first: Any) -> Any:
 def place_number(
     words: Any, lane: int, numbers: Any, at: int, last_word: Any, prefix_bytes: int
 ) -> Any:
-    """Write number `at` and the padding behind the prefix; whether that takes a second block.
+    """Write number `at` and the padding after the prefix. Return whether it needs a second block.
 
-    `words` (uint64[32, LANES]) holds the prefix's last words, the very last of which, perhaps only
-    begun, is `last_word`; behind it are zeros.
+    `words` (uint64[32, LANES]) holds the prefix's last words, followed by zeros. `last_word` is the
+    very last of them, which may be incomplete.
     """
     tail = prefix_bytes % BLOCK_BYTES
     first = byte_swap(load64(numbers, at * NUMBER_BYTES))
@@ -122,7 +122,7 @@ def place_number(
     size = (
         16 - (trailing_zeros(second) >> 3) if second != U64(0) else 8 - (trailing_zeros(first) >> 3)
     )
-    # The standard's padding: a bit behind the message, and its length in bits at the block's end.
+    # The standard's padding: one bit after the message, its length in bits at the block's end.
     stop = U64(0x80) << U64(56 - 8 * (size & 7))
     if size < 8:
         first |= stop
@@ -130,9 +130,9 @@ def place_number(
         second |= stop
     else:
         third |= stop
-    # The prefix may end within a word: then the number is moved along by the bytes that it takes.
+    # The prefix may end inside a word: then the number is shifted by the bytes in that word.
     word, shift = tail >> 3, U64(8 * (tail & 7))
-    if shift != U64(0):  # a shift by 64 says nothing in LLVM
+    if shift != U64(0):  # a shift by 64 is undefined in LLVM
         back = U64(64) - shift
         fourth = third << back
         third = (third >> shift) | (second << back)
@@ -149,7 +149,7 @@ def place_number(
 
 @inlined
 def begin(prefix: Any, start: Any, words: Any, state: Any) -> Any:
-    """Take in the whole blocks of `prefix`; leave its tail in `words`. The tail's last word."""
+    """Compress the whole blocks of `prefix`; leave its tail in `words`. Return the last word."""
     blocks = len(prefix) // BLOCK_BYTES
     for lane in range(LANES):
         for i in range(8):
@@ -168,10 +168,10 @@ def begin(prefix: Any, start: Any, words: Any, state: Any) -> Any:
 
 @kernel(types.void(reads(U8), reads(U8), reads(U64), writes(U64)))
 def sha512_numbers(numbers: Any, prefix: Any, start: Any, out: Any) -> None:
-    """The digest of `prefix` and each of `numbers`, as hashlib's bytes.
+    """Write the digests of `prefix` and each of `numbers`, as hashlib's bytes.
 
-    `numbers` uint8[16 n]: texts of at most 16 bytes, filled up with zeros (S16). `start` is
-    `START`. `out` uint64[8 n], whose bytes become the digests one behind the other.
+    `numbers` uint8[16 n]: texts of at most 16 bytes, padded with zeros (S16). `start` is `START`.
+    The bytes of `out` uint64[8 n] become the digests, one after the other.
     """
     count = len(numbers) // NUMBER_BYTES
     words, begun = np.zeros((32, LANES), np.uint64), np.zeros((8, LANES), np.uint64)
@@ -180,12 +180,12 @@ def sha512_numbers(numbers: Any, prefix: Any, start: Any, out: Any) -> None:
     for base in range(0, count, LANES):
         any_later = False
         for lane in range(LANES):
-            at = min(base + lane, count - 1)  # lanes to spare hash the last number once more
+            at = min(base + lane, count - 1)  # spare lanes repeat the last number
             later[lane] = place_number(words, lane, numbers, at, last_word, len(prefix))
             any_later |= later[lane]
         state[:] = begun
         compress(state, words, 0)
-        # Before the second block, which goes on for all numbers, also where the first was the last.
+        # Before the second block: it changes the state of every number, also of the finished ones.
         for lane in range(min(LANES, count - base)):
             if not later[lane]:
                 for i in range(8):

@@ -1,7 +1,7 @@
-"""The face of Numba to the modules of kernels: the compiler, or kernels that were linked.
+"""Numba's names for the modules of kernels: from the compiler, or for kernels that are linked.
 
-Where a file of machine code is linked (`linked`), neither Numba nor LLVM is imported: decorators
-give the function in that file, and types and intrinsics stand for nothing. Else all is `compiler`.
+With a linked file of machine code (`linked`), neither Numba nor LLVM is imported. Decorators then
+return the function of that file, and types and intrinsics are stubs. Else all is from `compiler`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Fields that a dialect wants of its JSON records, and where they were found. For kernels."""
+"""Fields that a dialect wants from its JSON records, and their places. For kernels."""
 
 from typing import Any, NamedTuple
 
@@ -21,19 +21,19 @@ from stream.core.kernels.vectors import differing64, item, unusual64
 NAME_BYTES_MAX = 64
 """One vector: a name is compared in one step (`vectors.differing64`)."""
 NAMES_MAX = 64
-"""Different names of one dialect, so that the bits of a word say which were seen."""
+"""Different names of one dialect; the bits of one word mark the names seen."""
 
 _BLOCK = 64
 
 
 class FieldPlan(NamedTuple):
-    """Fields that a dialect wants. Names are the different keys on the ways to its fields.
+    """Fields that a dialect wants. Names are the different keys on the paths to its fields.
 
-    `names` uint8[n * 64], each in 64 bytes; `name_sizes` int64[n]. `meanings` int64[nodes * n] is
-    what a name means in an object: 0 nothing, k > 0 the object that is node k, k < 0 field -k - 1.
-    Node 0 is the record; the last node is every object that is of no interest. Masks have a bit for
-    each name or field: `watched` names may stand only once in any object, of `choices` only one
-    may; `required` fields may not be absent, `nullable` ones may be null, `integers` may be digits
+    `names` uint8[n * 64], 64 bytes each; `name_sizes` int64[n]. `meanings` int64[nodes * n] is the
+    meaning of a name in an object: 0 none, k > 0 the object of node k, k < 0 field -k - 1. Node 0
+    is the record; the last node is every object that is not wanted. Masks have a bit for each name
+    or field. A `watched` name may stand only once in an object; of `choices`, only one may stand.
+    `required` fields may not be absent. `nullable` fields may be null. `integers` may be digits
     without quotation marks. Nodes in `lists` may lie in an array, alone, or as the first that
     counts (`first_counts`).
     """
@@ -54,8 +54,8 @@ class FieldPlan(NamedTuple):
 class FoundFields(NamedTuple):
     """Places of fields.
 
-    `starts`, `sizes` int64[fields, records], a size of -1 where there is none. `odd`
-    uint8[records], 1 for a record that the scan cannot vouch for.
+    `starts`, `sizes` int64[fields, records]; a missing field has size -1. `odd` uint8[records]: 1
+    for a record that the scan cannot vouch for.
     """
 
     starts: NDArray[np.int64]
@@ -64,7 +64,7 @@ class FoundFields(NamedTuple):
 
 
 _named: Any = types.NamedTuple  # untyped
-# Numba takes a writable array for a read-only one as an argument, but not inside a tuple.
+# Numba accepts a writable array for a read-only one as an argument, but not inside a tuple.
 PLAN = _named(
     (writes(U8), writes(I64), writes(I64), I64, U64, I64, I64, I64, U64, I64, types.boolean),
     FieldPlan,
@@ -74,7 +74,7 @@ FOUND = _named((writes(I64, 2), writes(I64, 2), writes(U8)), FoundFields)
 
 @part
 def forget(found: FoundFields, row: int) -> None:
-    """Note that no field of this record was found."""
+    """Mark all fields of this record as not found."""
     for field in range(found.starts.shape[0]):
         found.starts[field, row] = 0
         found.sizes[field, row] = -1
@@ -82,7 +82,7 @@ def forget(found: FoundFields, row: int) -> None:
 
 @part
 def is_too_long(found: FoundFields, row: int, longest: int) -> bool:
-    """Report whether a field of the record has more bytes than it may."""
+    """Report whether a field of the record has more than `longest` bytes."""
     size = 0
     for field in range(found.sizes.shape[0]):
         size = max(size, found.sizes[field, row])
@@ -93,7 +93,7 @@ def is_too_long(found: FoundFields, row: int, longest: int) -> bool:
 def name_at(
     data: Data, at: int, size: int, names: NDArray[np.uint8], name_sizes: NDArray[np.int64]
 ) -> int:
-    """Return the place of these bytes among `names`, which take 64 bytes each, or `NOWHERE`."""
+    """Return the index of these bytes among `names`, 64 bytes each, or `NOWHERE`."""
     for name in range(len(name_sizes)):
         if item(name_sizes, name) == size:
             differing = differing64(data, at, names, name * NAME_BYTES_MAX)
@@ -106,10 +106,10 @@ def name_at(
 def value_end(
     data: Data, at: int, end: int, field: int, row: int, plan: FieldPlan, found: FoundFields
 ) -> int:
-    """The place behind the string, number or word that begins here; where a field lies is noted.
+    """Return the place after the string, number or word at `at`; note the place of a field.
 
-    `field` is below 0 for a value that nobody wants. `NOWHERE` also for a field that is neither a
-    string without escapes nor, if it may be, null or digits.
+    `field` is below 0 for a value that is not wanted. Returns `NOWHERE` also for a field that is
+    neither a string without escapes nor, if the plan allows it, null or digits.
     """
     if item(data, at) != QUOTE:
         if field >= 0 and not (is_null(data, at) and plan.nullable >> field & 1):

@@ -1,9 +1,9 @@
-"""The parts of JSON that have no structure, checked to the last byte: strings, numbers, words.
+"""Parts of JSON without structure, checked to the last byte: strings, numbers, words.
 
-As RFC 8259 has them, and as strict as msgspec: UTF-8 without surrogates and overlong forms, escaped
-surrogates in pairs only. Each function takes the place where its part begins and the `end` of the
-record; it may look at some bytes beyond `end`, but what it finds there is never taken for more
-than is there: the caller compares the place that comes back with `end`.
+They follow RFC 8259 as strictly as msgspec: UTF-8 without surrogates and overlong forms, escaped
+surrogates only in pairs. Each function takes the start of its part and the `end` of the record. It
+may read some bytes beyond `end`. These never count: the caller compares the returned place with
+`end`.
 """
 
 import numpy as np
@@ -16,14 +16,14 @@ Data = NDArray[np.uint8]
 
 QUOTE = ord('"')
 NOWHERE = -1
-"""Instead of a place: this is no such part."""
+"""Returned instead of a place: there is no such part."""
 
 _DIGITS_MAX = 20
-"""Of an integer of 64 bits."""
+"""Digits of a 64-bit integer."""
 _ESCAPE = ord("\\")
 _U = ord("u")
 _SIMPLE_ESCAPES = sum(1 << (byte - 64) for byte in b"\\bfnrt")
-"""Bit n: a backslash may stand before character 64 + n. (And before `"` and `/`.)"""
+"""Bit n: a backslash may precede character 64 + n. (It may also precede `"` and `/`.)"""
 _WORD4 = np.uint64(0xFFFFFFFF)
 _WORD5 = np.uint64(0xFFFFFFFFFF)
 _TRUE = np.uint64(int.from_bytes(b"true", "little"))
@@ -36,7 +36,7 @@ _FALSE = np.uint64(int.from_bytes(b"false", "little"))
 
 @inlined
 def is_null(data: Data, at: int) -> bool:
-    """Report whether `null` stands here."""
+    """Report whether `null` stands at `at`."""
     null: bool = load64(data, at) & _WORD4 == _NULL
     return null
 
@@ -49,7 +49,7 @@ def _is_digit(data: Data, at: int) -> bool:
 
 @part
 def _digits_end(data: Data, at: int, end: int) -> int:
-    """The place behind at least one digit."""
+    """Return the place after at least one digit."""
     first = at
     while at < end and _is_digit(data, at):
         at += 1
@@ -58,36 +58,36 @@ def _digits_end(data: Data, at: int, end: int) -> int:
 
 @inlined
 def short_integer_end(data: Data, at: int) -> int:
-    """The place behind an integer of one to seven digits that a comma or bracket follows at once.
+    """Return the place after an integer of one to seven digits with a comma or bracket after it.
 
-    `NOWHERE`, if it is none, says nothing about what it is.
+    `NOWHERE` does not say what else stands there.
     """
     word = load64(data, at)
-    # A digit becomes 0 to 9, and with 6 more still has no bit in its upper half; no other byte so.
+    # A digit becomes 0 to 9, and 6 more leave its upper half empty. No other byte does that.
     others = ((word ^ _ZEROS) + _SIXES | word ^ _ZEROS) & _HIGH_NIBBLES
     size = trailing_zeros(others) >> 3
     after = item(data, at + size)
-    # A comma, or one of the closing brackets, which differ in the bit of 32 alone.
+    # A comma or a closing bracket; the two brackets differ only in bit 32.
     whole = size > 0 and (after == 44 or after | 32 == 125)  # , ] }
-    # JSON knows no leading zero.
+    # JSON does not allow a leading zero.
     return at + size if whole and (size == 1 or item(data, at) != 48) else NOWHERE
 
 
 @part
 def digits_end(data: Data, at: int) -> int:
-    """The place behind an integer of one to 20 digits, which is written with nothing else."""
+    """Return the place after an integer of one to 20 digits and nothing else."""
     first = at
     while at - first <= _DIGITS_MAX and _is_digit(data, at):
         at += 1
     size, after = at - first, item(data, at)
-    # No fraction, no exponent, and JSON knows no leading zero.
+    # No fraction, no exponent; JSON does not allow a leading zero.
     whole = 0 < size <= _DIGITS_MAX and after != 46 and after | 32 != 101
     return at if whole and (size == 1 or item(data, first) != 48) else NOWHERE
 
 
 @part
 def scalar_end(data: Data, at: int, end: int) -> int:
-    """The place behind a number, `true`, `false` or `null`."""
+    """Return the place after a number, `true`, `false` or `null`."""
     word = load64(data, at)
     if word & _WORD4 == _TRUE or word & _WORD4 == _NULL:
         return at + 4
@@ -111,7 +111,7 @@ def scalar_end(data: Data, at: int, end: int) -> int:
 
 @part
 def _hex4(data: Data, at: int) -> int:
-    """The value of four hexadecimal digits, or `NOWHERE`."""
+    """Return the value of four hexadecimal digits, or `NOWHERE`."""
     value = 0
     for place in range(at, at + 4):
         byte = int(item(data, place))
@@ -127,14 +127,14 @@ def _hex4(data: Data, at: int) -> int:
 
 @part
 def _escape_size(data: Data, at: int) -> int:
-    """Bytes of the escape that begins here; 0: it is none."""
+    """Return the bytes of the escape at `at`, or 0 if it is none."""
     byte = np.int64(item(data, at + 1))
     if byte in (QUOTE, 47):  # /
         return 2
     if byte != _U:
         return 2 if 64 <= byte < 128 and _SIMPLE_ESCAPES >> (byte - 64) & 1 else 0
     code = _hex4(data, at + 2)
-    # The second half of a surrogate pair never stands alone, the first never without it.
+    # The two halves of a surrogate pair never stand alone.
     if code == NOWHERE or 0xDC00 <= code <= 0xDFFF:
         return 0
     if 0xD800 <= code < 0xDC00:
@@ -146,30 +146,30 @@ def _escape_size(data: Data, at: int) -> int:
 
 @part
 def character_size(data: Data, at: int) -> int:
-    """Bytes of the character beyond ASCII that begins here; 0: it is no UTF-8 (RFC 3629)."""
+    """Return the bytes of the non-ASCII character at `at`, or 0 if it is not UTF-8 (RFC 3629)."""
     word = load64(data, at)
     lead = word & np.uint64(0xFF)
     second = word >> np.uint64(8) & np.uint64(0xFF)
-    # Bytes that follow are 10xxxxxx: the masks ask for these two bits in one, two or three of them.
-    # A lead below C2 would be an ASCII character in two bytes.
+    # Continuation bytes are 10xxxxxx: the masks test these two bits in one, two or three of them.
+    # A lead byte below C2 would be an ASCII character in two bytes.
     if lead < 0xE0:
         return 2 if lead >= 0xC2 and word & np.uint64(0xC000) == 0x8000 else 0
     if lead < 0xF0:
         if word & np.uint64(0xC0C000) != 0x808000:
             return 0
-        # Not what two bytes can hold, and no surrogate.
+        # Refuses overlong forms of two-byte characters, and surrogates.
         return 0 if (lead == 0xE0 and second < 0xA0) or (lead == 0xED and second > 0x9F) else 3
     if lead > 0xF4 or word & np.uint64(0xC0C0C000) != 0x80808000:
         return 0
-    # Not what three bytes can hold, and nothing beyond U+10FFFF.
+    # Refuses overlong forms of three-byte characters, and anything beyond U+10FFFF.
     return 0 if (lead == 0xF0 and second < 0x90) or (lead == 0xF4 and second > 0x8F) else 4
 
 
 @part
 def string_end(data: Data, at: int, end: int, escapes: bool) -> int:
-    """The place of the quotation mark that ends a string, from any place inside it.
+    """Return the place of the quotation mark that ends a string, from any place inside it.
 
-    `escapes`: whether it may have some; if not, one is as wrong as a control character.
+    Without `escapes`, an escape is as wrong as a control character.
     """
     while at < end:
         byte = item(data, at)
@@ -179,7 +179,7 @@ def string_end(data: Data, at: int, end: int, escapes: bool) -> int:
             size = character_size(data, at)
         elif byte == _ESCAPE and escapes:
             size = _escape_size(data, at)
-        else:  # none where this byte may not stand in a string
+        else:  # 0 if this byte may not stand in a string
             size = trailing_zeros(unusual64(data, at))
         if size == 0:
             return NOWHERE

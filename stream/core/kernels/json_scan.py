@@ -1,7 +1,7 @@
-"""Find the wanted fields of JSON records, each record checked to the last byte. Compiled.
+"""Find the wanted fields of JSON records; each record is checked to the last byte. Compiled.
 
-A record is read as one of the shapes seen before (`json_shapes`), or step by step, and then its
-shape is kept. What this cannot vouch for is left to the fallback decoder, whose word is final.
+A record is read as one of the known shapes (`json_shapes`), or step by step, and then its shape is
+kept. Records that the scan cannot vouch for go to the fallback decoder, whose result is final.
 """
 
 from typing import Any, NamedTuple
@@ -48,10 +48,10 @@ from stream.core.kernels.vectors import item, unusual64
 from stream.core.model.byte_strings import Texts
 
 DEPTH_MAX = 64
-"""Objects and arrays in one another; what is deeper goes to the fallback decoder."""
+"""Depth of nested objects and arrays; a deeper record goes to the fallback decoder."""
 
-# To try the shapes and to keep another costs what twice as many records save that have one of them.
-# So where fewer do, shapes are left alone for a while: keys in any order cost 10 ns, not 700.
+# Trying the shapes and keeping another one costs as much as two records of a known shape save. So
+# if fewer match, the scan does without shapes for a while: keys in any order cost 10 ns, not 700.
 _PATIENCE = 16
 _PATIENCE_MAX = 64
 _REST = 1_000
@@ -60,9 +60,9 @@ _OBJECT, _OBJECT_END, _ARRAY, _ARRAY_END, _COMMA, _COLON, _PERCENT = b"{}[],:%"
 
 
 class _Open(NamedTuple):
-    """The open objects and arrays of a record, by their depth from 1 on.
+    """Open objects and arrays of a record, by their depth from 1 on.
 
-    Their nodes in the plan, and which names were seen in them.
+    Their nodes in the plan, and the names seen in them.
     """
 
     nodes: NDArray[np.int64]
@@ -75,10 +75,10 @@ _OPEN = _named((writes(I64), writes(U64)), _Open)
 
 @inlined
 def _after_space(data: Data, at: int, end: int) -> int:
-    """The place of the next byte that is no white space."""
+    """Return the place of the next byte that is not white space."""
     while at < end:
         byte = item(data, at)
-        if byte > 32 or byte not in (32, 10, 13, 9):  # the first test ends nearly every look
+        if byte > 32 or byte not in (32, 10, 13, 9):  # the first test nearly always decides
             break
         at += 1
     return at
@@ -86,7 +86,7 @@ def _after_space(data: Data, at: int, end: int) -> int:
 
 @inlined
 def _key_end(data: Data, at: int, end: int) -> int:
-    """The place of the quotation mark that ends a key; `NOWHERE` for one with escapes too."""
+    """Return the place of the quotation mark that ends a key; `NOWHERE` if it has escapes."""
     while at < end:
         unusual = unusual64(data, at)
         if unusual:
@@ -100,7 +100,7 @@ def _key_end(data: Data, at: int, end: int) -> int:
 def _read_key(
     data: Data, at: int, end: int, depth: int, plan: FieldPlan, open_: _Open
 ) -> tuple[int, int]:
-    """Read a key and its colon; where its value begins, and its meaning (see `FieldPlan`)."""
+    """Read a key and its colon. Return the place of its value, and its meaning (`FieldPlan`)."""
     if at >= end or item(data, at) != QUOTE:
         return NOWHERE, 0
     first = at + 1
@@ -126,9 +126,9 @@ def _read_key(
 
 @inlined
 def _node_of(byte: int, meaning: int, inside_object: np.uint64, depth: int, plan: FieldPlan) -> int:
-    """Return the node of the object or array that begins here; `NOWHERE`: msgspec shall read it.
+    """Return the node of the object or array that begins here, or `NOWHERE` to leave it to msgspec.
 
-    So it is with a field that is no text, and with an array on a path that may not be there.
+    That is so for a field that is not text, and for an array where the path allows none.
     """
     if depth == DEPTH_MAX - 1 or meaning < 0:
         return NOWHERE
@@ -139,11 +139,11 @@ def _node_of(byte: int, meaning: int, inside_object: np.uint64, depth: int, plan
 
 @inlined
 def _read_item(at: int, first: bool, depth: int, plan: FieldPlan, open_: _Open) -> tuple[int, int]:
-    """Return the place of an array's item, which begins here, and its meaning (see `FieldPlan`)."""
+    """Return the place of the array item that begins here, and its meaning (`FieldPlan`)."""
     node = item(open_.nodes, depth)
     if node == plan.nodes - 1:
         return at, 0
-    # Which of several objects counts is not for the scan to say, unless it is always the first.
+    # The scan cannot say which of several objects counts, unless it is always the first.
     if not first and plan.first_counts:
         return at, 0
     return (at, node) if first else (NOWHERE, 0)
@@ -157,7 +157,7 @@ def _keep_value(values: Values, count: int, start: int, end: int, field: int) ->
         values.fields[count] = field
 
 
-# Open objects are bits of one word, one for each depth: no memory is touched for them.
+# Open objects are bits of one word, one for each depth: they need no memory access.
 @inlined
 def _read(
     data: Data,
@@ -169,9 +169,9 @@ def _read(
     values: Values,
     found: FoundFields,
 ) -> int:
-    """Read a record step by step; how many values it has, `NOWHERE`: an odd one.
+    """Read a record step by step. Return how many values it has, or `NOWHERE` if it is odd.
 
-    As many of its values as there is room for are noted.
+    It notes as many of the values as there is room for.
     """
     count, depth, objects, present, meaning = 0, 0, np.uint64(0), 0, 0
     inside_object = np.uint64(0)
@@ -179,7 +179,7 @@ def _read(
     if at >= end or item(data, at) != _OBJECT:
         return NOWHERE
     while at < end:
-        # A value; in an object, its key has been read.
+        # A value. In an object, its key has been read.
         byte = item(data, at)
         opens = byte in (_OBJECT, _ARRAY)
         if opens:
@@ -203,7 +203,7 @@ def _read(
                 present |= 1 << field
             _keep_value(values, count, start, at, field)
             count += 1
-        # What may come after it: ends of objects and arrays, then a comma.
+        # After it: ends of objects and arrays, then a comma.
         while True:
             at = _after_space(data, at, end)
             if depth == 0:
@@ -264,7 +264,7 @@ def _scan(
                 shape = item(shapes.order, turn)
                 good = follow(data, at, end, row, shape, shapes, plan, found)
                 turn += 1
-            # What a shape noted before it failed stays: up to there the record reads the same.
+            # Fields noted by a shape before it failed may stay: up to there the record is the same.
             if good:
                 patience = min(patience + 1, _PATIENCE_MAX)
                 if turn > 1:
@@ -298,10 +298,10 @@ def leave_doubtful(
     last: int,
     encoded: int,
 ) -> int:
-    """Make records odd whose parties may have to be looked for elsewhere; how many are odd now.
+    """Make records odd whose parties may stand elsewhere. Return how many records are odd now.
 
-    Those without a call id, caller or callee (fields 0 to 2), those with one number for both, and
-    those with `%` in one of the fields of the mask `encoded`, which may begin an escape.
+    They have no call id, caller or callee (fields 0 to 2), or one number for both parties. Or they
+    have `%`, which may begin an escape, in one of the fields of the mask `encoded`.
     """
     left = 0
     for row in range(first, last):
@@ -334,13 +334,12 @@ def scan(
     field_max: int,
     found: FoundFields,
 ) -> int:
-    """Find the fields of the records `first` to `last` of `texts`; how many of them are odd.
+    """Find the fields of the records `first` to `last` of `texts`. Return how many are odd.
 
-    A record that is not odd is one JSON object in UTF-8 of at most `record_max` bytes; each field
-    that was found is of ASCII characters from the space on, without escapes, and has at most
-    `field_max` bytes; required fields are there; no field is given twice, nor a watched name in
-    any object. An odd record may be anything, also a perfect call with an escape in its caller; its
-    fields are -1.
+    A good record is one JSON object in UTF-8 of at most `record_max` bytes. Its fields are ASCII
+    characters from the space on, without escapes, of at most `field_max` bytes each. Required
+    fields are there. No field is given twice, and no watched name stands twice in any object. An
+    odd record may be anything, even a perfect call with an escape in its caller; its fields are -1.
     """
     open_ = _Open(np.zeros(DEPTH_MAX, np.int64), np.zeros(DEPTH_MAX, np.uint64))
     odd: int = _scan(

@@ -1,8 +1,8 @@
-"""Shapes of JSON records: all that stands between their values. For kernels.
+"""Shapes of JSON records: everything that stands between their values. For kernels.
 
-A switch writes its records alike: the same keys in the same order. A record that has the shape of
-one that was read step by step is as right as that one, if each of its values is right; so it is
-enough to compare what stands between, 64 bytes at a time, and to check the values.
+A switch writes its records alike: the same keys in the same order. A record with the shape of one
+that was read step by step is valid if each of its values is valid. So it is enough to compare the
+text between the values, 64 bytes at a time, and to check the values.
 """
 
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from stream.core.kernels.json_parts import NOWHERE, Data
 from stream.core.kernels.vectors import differing64, guessed, item
 
 SHAPES = 4
-"""Shapes that are held, and tried one after the other, the last one that fitted first."""
+"""Shapes that are kept; they are tried in turn, first the one that matched last."""
 PIECES = 64
 """Pieces of a shape: 4 KiB of keys and punctuation, more than any dialect's records have. A record
 with more is read step by step each time."""
@@ -26,12 +26,12 @@ _NO_VALUE = -2
 
 
 class Shapes(NamedTuple):
-    """Shapes in pieces of up to 64 bytes; shape k has those from `PIECES * k` to `lasts[k]`.
+    """Shapes in pieces of up to 64 bytes; shape k has the pieces `PIECES * k` to `lasts[k]`.
 
-    `texts` uint8, 64 bytes a piece, of which `sizes` int64 count, as `masks` uint64 say again.
-    `fields` int64 is what follows a piece: a field, a value that nobody wants (-1), or the next
-    piece at once; `lengths` int64, how long that value was in the last record. The last piece ends
-    the record. `order` int64: which shape to try first.
+    `texts` uint8: 64 bytes a piece, of which the first `sizes` int64 count; `masks` uint64 marks
+    the same bytes. `fields` int64 is what follows a piece: a field, a value that is not wanted (-1)
+    or the next piece. `lengths` int64: the size of that value in the last record. The last piece
+    ends the record. `order` int64: the order in which shapes are tried.
     """
 
     texts: NDArray[np.uint8]
@@ -44,7 +44,7 @@ class Shapes(NamedTuple):
 
 
 class Values(NamedTuple):
-    """Where the values of the record lie that was read last, and which field each is; int64."""
+    """Places of the last record's values, and the field of each; int64."""
 
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
@@ -59,7 +59,7 @@ VALUES_TYPE = _named_alike(_INTS, len(Values._fields), Values)
 
 
 def no_shapes() -> Shapes:
-    """Room for shapes, of which none is held yet."""
+    """Return room for shapes; none is kept yet."""
     pieces = SHAPES * PIECES
     return Shapes(
         np.zeros(pieces * _BLOCK, np.uint8),
@@ -73,7 +73,7 @@ def no_shapes() -> Shapes:
 
 
 def no_values() -> Values:
-    """Room for values."""
+    """Return room for values."""
     return Values(*np.zeros((3, PIECES), np.int64))
 
 
@@ -88,15 +88,15 @@ def follow(
     plan: FieldPlan,
     found: FoundFields,
 ) -> bool:
-    """Read a record as one of this shape: whether it is one, and can be vouched for.
+    """Read a record as this shape. Return whether it has the shape and the scan can vouch for it.
 
-    If not, it may still be right, and some of its fields may have been noted.
+    If not, the record may still be valid, and some of its fields may have been noted.
     """
     piece = shape * PIECES
     last = item(shapes.lasts, shape)
     while at <= end:
-        # May look behind the record: a piece that does not fit into it differs, or `at` passes
-        # `end` and the record is none of this shape.
+        # May read beyond the record. A piece that does not fit then differs, or `at` passes `end`
+        # and the record does not have this shape.
         differing = differing64(data, at, shapes.texts, piece * _BLOCK)
         if differing & item(shapes.masks, piece):
             return False
@@ -112,8 +112,8 @@ def follow(
             at = value_end(data, start, end, field, row, plan, found)
             if at == NOWHERE:
                 return False
-            # Values are mostly as long as in the record before. So the processor need not wait for
-            # the end of this one to look at the next (see `guessed`): 111 ns a record without.
+            # Values mostly have the size of those in the last record. With that guess the processor
+            # need not wait for the end of this one (see `guessed`): without it, 111 ns a record.
             length = item(shapes.lengths, piece)
             if at - start == length:
                 at = start + guessed(length)
@@ -131,7 +131,7 @@ def _low_bits(count: int) -> np.uint64:
 
 @part
 def _has_room(at: int, end: int, count: int, values: Values) -> bool:
-    """Report whether the pieces of a record fit: one before each value, and the last."""
+    """Report whether the pieces of a record fit: those before each value, and the last."""
     if count >= PIECES:
         return False
     pieces = 0
@@ -146,7 +146,7 @@ def _has_room(at: int, end: int, count: int, values: Values) -> bool:
 def keep(
     data: Data, at: int, end: int, count: int, values: Values, shape: int, shapes: Shapes
 ) -> bool:
-    """Keep the shape of a record as shape number `shape`; False: it has too many pieces.
+    """Keep the shape of a record as shape number `shape`. Return False if it has too many pieces.
 
     The record lies from `at` to `end` and has `count` values.
     """
@@ -175,7 +175,7 @@ def keep(
 
 @part
 def to_front(order: NDArray[np.int64], turn: int) -> None:
-    """Try this shape first from now on."""
+    """Try the shape at `turn` first from now on."""
     shape = order[turn]
     for place in range(turn, 0, -1):
         order[place] = order[place - 1]

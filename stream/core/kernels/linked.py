@@ -1,15 +1,15 @@
 """Machine code of the kernels in one file, linked into a process without Numba and LLVM.
 
-To import those two and to have LLVM link what Numba keeps takes 1.1 s of CPU and 125 MB in each
-process; this takes 0.07 s and 2 MB (docs/decisions/0236-kernels-are-linked-without-numba.md).
+To import both, and to let LLVM link Numba's cache, takes 1.1 s of CPU and 125 MB in each process.
+This takes 0.07 s and 2 MB (docs/decisions/0236-kernels-are-linked-without-numba.md).
 
-The file holds what Numba compiled, object by object as LLVM wrote it (ELF, x86-64), behind a line
-of JSON and its SHA-256. Its name is a digest of all that went into it: another version, another
-Numba or another processor never finds it. Numba's wrappers in it check the types of arguments
-themselves (see `compiler`). They call a few functions of Numba's C extensions, which load without
-Numba.
+The file holds the objects that Numba compiled, as LLVM wrote them (ELF, x86-64). A line of JSON and
+its SHA-256 come first. The file's name is a digest of all that went into it, so another version,
+another Numba or another processor never finds it. Numba's wrappers in it check the types of
+arguments themselves (see `compiler`). They call a few functions of Numba's C extensions, which
+load without Numba.
 
-Anything unexpected in an object is `Unlinkable`; the process then goes by Numba.
+Anything unexpected in an object raises `Unlinkable`; the process then uses Numba.
 """
 
 import ctypes
@@ -27,23 +27,23 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 NDARRAY: Final = "rf_ndarray"
-"""The symbol of NumPy's type of arrays in our objects."""
+"""Symbol of NumPy's array type in our objects."""
 _ENVIRONMENT, _WRAPPER = "_ZN08NumbaEnv", "_ZN7cpython"
-"""Beginnings of symbols: the place of the address of Numba's environment, and the function that
-takes Python's arguments."""
+"""Prefixes of symbols: the pointer to Numba's environment, and the function that takes Python's
+arguments."""
 _ALIGNED: Final = 64
-"""Sections lie at multiples of a cache line: more than the 32 bytes that any of them asks for."""
+"""Alignment of sections: a cache line, more than the 32 bytes that any of them needs."""
 _EXTENSIONS: Final = ("_helperlib", "_dynfunc", "core/runtime/_nrt_python")
 
 
 class Unlinkable(Exception):
-    """An object, or this machine, is not as this linker knows it. The text says in what."""
+    """An object or a machine that this linker does not support. The text says why."""
 
 
 class Overload(NamedTuple):
     """A kernel compiled for one set of types.
 
-    `itemsize`: bytes of an item of the argument that tells the overloads of a kernel apart.
+    `itemsize`: bytes of an item of the argument that selects the overload.
     """
 
     itemsize: int
@@ -51,7 +51,7 @@ class Overload(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A kernel by module and name. `told_by`: the place of the argument that picks the overload."""
+    """A kernel by module and name. `told_by`: index of the argument that selects the overload."""
 
     module: str
     name: str
@@ -60,7 +60,7 @@ class Kernel(NamedTuple):
 
 
 class _Nothing:
-    # Stands for types and intrinsics, which only the compiler reads.
+    # A stub for types and intrinsics, which only the compiler reads.
     def __call__(self, *_: object, **__: object) -> "_Nothing":
         return self
 
@@ -72,7 +72,7 @@ NOTHING: Any = _Nothing()
 
 
 class _State:
-    # Of the process: code is linked once.
+    # Process-wide: code is linked once.
     functions: dict[tuple[str, str], Callable[..., Any]] | None = None
 
 
@@ -82,7 +82,7 @@ def in_use() -> bool:
 
 
 def kernel(*_: object, **__: object) -> Callable[[Callable[..., Any]], Any]:
-    """Take the linked function in place of the one that is decorated."""
+    """Replace the decorated function by the linked one."""
 
     def taken(function: Callable[..., Any]) -> Any:
         assert _State.functions is not None, "nothing is linked"
@@ -92,25 +92,25 @@ def kernel(*_: object, **__: object) -> Callable[[Callable[..., Any]], Any]:
 
 
 def unchanged(function: Callable[..., Any]) -> Any:
-    """Leave a function that is part of kernels, and that nobody calls once they are linked."""
+    """Return a function that is part of kernels; nothing calls it once they are linked."""
     return function
 
 
 def file_name(processor: str) -> str:
-    """Return the name of the file for these sources, this Python, Numba and NumPy. Raises OSError.
+    """Return the name of the file for these sources, this Python, Numba and NumPy.
 
-    Raises ImportError without Numba.
+    Raises OSError, and ImportError without Numba.
     """
     versions = [_package(name) / "_version.py" for name in ("numba", "llvmlite")]
     parts = [processor, sys.version, np.__version__]
-    # Only the text counts, not its time: a folder may move with its machine's state.
+    # Only the text counts, not its time: a folder may move together with its machine's state.
     for path in (*versions, *sorted(Path(__file__).parent.glob("*.py"))):
         parts += (path.name, path.read_text("utf-8"))
     return f"linked-{sha256(chr(0).join(parts).encode()).hexdigest()[:24]}"
 
 
 def _package(name: str) -> Path:
-    """Return a package's folder, without importing it."""
+    """Return a package's folder without importing the package."""
     found = find_spec(name)
     if found is None or found.origin is None:
         raise ImportError(f"no package {name}")
@@ -120,7 +120,7 @@ def _package(name: str) -> Path:
 def packed(kernels: Iterable[Kernel]) -> bytes:
     """Return the file of these kernels, which `link` takes.
 
-    Raises Unlinkable if it would not, and ImportError.
+    Raises Unlinkable if `link` would refuse it, and ImportError.
     """
     kernels = list(kernels)
     if not kernels:
@@ -136,7 +136,7 @@ def packed(kernels: Iterable[Kernel]) -> bytes:
 
 
 def unpacked(file: bytes) -> list[Kernel]:
-    """Return the kernels of a file that `packed` made. Raises Unlinkable where it is damaged."""
+    """Return the kernels of a file that `packed` made. Raises Unlinkable if it is damaged."""
     digest, _, whole = file.partition(b"\n")
     if sha256(whole).hexdigest().encode() != digest:
         raise Unlinkable("its checksum is wrong")
@@ -160,11 +160,11 @@ def link(kernels: list[Kernel]) -> None:
 def _linked(kernels: list[Kernel]) -> dict[tuple[str, str], Callable[..., Any]]:
     """Return the functions of kernels, by module and name. Raises as `link` does."""
     if object.__basicsize__ != 2 * ctypes.sizeof(ctypes.c_void_p):
-        raise Unlinkable("objects of this Python have another head")
+        raise Unlinkable("this Python has another object header")
     try:
         return _placed(kernels)
     except (struct.error, IndexError, OverflowError, ValueError) as error:
-        raise Unlinkable(f"an object that is cut: {error}") from error
+        raise Unlinkable(f"object cut short: {error}") from error
 
 
 def _placed(kernels: list[Kernel]) -> dict[tuple[str, str], Callable[..., Any]]:
@@ -181,7 +181,7 @@ def _placed(kernels: list[Kernel]) -> dict[tuple[str, str], Callable[..., Any]]:
             environment = make.Environment({})
             part.place(memory, base, offset, symbols, id(environment))
             address = base + offset + part.wrapper
-            # The function keeps its environment and the memory.
+            # The function keeps its environment and the memory alive.
             by_size[itemsize] = make.make_function(
                 sys.modules[__name__], one.name, one.name, address, environment, (memory,)
             )
@@ -195,7 +195,7 @@ def _placed(kernels: list[Kernel]) -> dict[tuple[str, str], Callable[..., Any]]:
 
 
 def _by_itemsize(functions: dict[int, Callable[..., Any]], at: int) -> Callable[..., Any]:
-    """Return a function that calls one of `functions` by the items of its argument `at`."""
+    """Return a function that selects one of `functions` by the item size of its argument `at`."""
     if len(functions) == 1:
         return next(iter(functions.values()))
 
@@ -209,7 +209,7 @@ def _by_itemsize(functions: dict[int, Callable[..., Any]], at: int) -> Callable[
 
 
 def _extension(name: str) -> Any:
-    """Return one of Numba's C extensions, loaded by its path: they need nothing of the package."""
+    """Load one of Numba's C extensions by its path; it needs no other part of the package."""
     path = _package("numba") / f"{name}{EXTENSION_SUFFIXES[0]}"
     full = f"numba.{name.replace('/', '.')}"
     spec = ModuleSpec(full, ExtensionFileLoader(full, str(path)), origin=str(path))
@@ -220,7 +220,7 @@ def _extension(name: str) -> Any:
 
 
 class _Symbols:
-    """Addresses of what objects call, as Numba gives them to LLVM."""
+    """Addresses of the functions that objects call, as Numba gives them to LLVM."""
 
     def __init__(self, extensions: list[Any]) -> None:
         helpers, dynamic, runtime = (module.c_helpers for module in extensions)
@@ -237,12 +237,12 @@ class _Symbols:
             try:
                 function = getattr(self._process, name)
             except AttributeError:
-                raise Unlinkable(f"nothing here is called {name}") from None
+                raise Unlinkable(f"unknown symbol {name}") from None
             self._known[name] = ctypes.cast(function, ctypes.c_void_p).value or 0
         return self._known[name]
 
 
-# The ELF format: man 5 elf, and the x86-64 psABI. Only what LLVM writes for our kernels is known.
+# The ELF format: man 5 elf, and the x86-64 psABI. This reads only what LLVM writes for our kernels.
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
@@ -254,7 +254,7 @@ _WRITABLE, _LOADED = 1, 2
 _UNDEFINED, _COMMON = 0, 0xFFF2
 _POINTER = 8
 _ABSOLUTE_64 = 1
-"""The one kind of relocation that LLVM's large model of code has, as Numba asks for."""
+"""The only kind of relocation in LLVM's large code model, which Numba asks for."""
 
 
 class _Section(NamedTuple):
@@ -271,7 +271,7 @@ class _Section(NamedTuple):
 
 
 class _Object:
-    """A relocatable object. `size`: bytes in memory; `wrapper`: where in them Python calls."""
+    """A relocatable object. `size`: bytes in memory; `wrapper`: offset of Python's entry point."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -291,22 +291,22 @@ class _Object:
         self.size = _rounded(self.size)
         wrappers = [at for name, at in self._values if name.startswith(_WRAPPER) and at is not None]
         if len(wrappers) != 1:
-            raise Unlinkable("no single wrapper")
+            raise Unlinkable("no wrapper, or more than one")
         self.wrapper = wrappers[0]
 
     def _add_section(self, index: int, section: _Section) -> None:
         if section.flags & _WRITABLE or section.align > _ALIGNED:
-            raise Unlinkable("a section that is written, or aligned to more than a cache line")
+            raise Unlinkable("a section is writable or aligned to more than a cache line")
         if section.offset + section.size > len(self._data):
-            raise Unlinkable("a section that is cut")
+            raise Unlinkable("a section is cut short")
         self._places[index] = self.size
         self.size = _rounded(self.size + section.size)
 
     def _read_symbols(self) -> Iterator[tuple[str, int | None]]:
-        """Yield each symbol's name and place in memory; None: it is somewhere else."""
+        """Yield each symbol's name and place in memory; None: it is not in this object."""
         table, *more = [one for one in self._sections if one.kind == _SYMBOLS]
         if more:
-            raise Unlinkable("two tables of symbols")
+            raise Unlinkable("more than one symbol table")
         strings = self._sections[table.link].offset
         for at in range(table.offset, table.offset + table.size, _SYMBOL.size):
             named, _, _, section, value, size = _SYMBOL.unpack_from(self._data, at)
@@ -316,7 +316,7 @@ class _Object:
                 yield name, None
             elif section == _COMMON:
                 if size != _POINTER:
-                    raise Unlinkable("a variable that is no pointer")
+                    raise Unlinkable("a variable is not a pointer")
                 yield name, self.size
                 self.size += _POINTER
             else:
@@ -342,7 +342,7 @@ class _Object:
             elif (
                 section.kind > _RELOCATIONS and section.kind != _UNWIND and section.flags & _LOADED
             ):
-                raise Unlinkable(f"a section of kind {section.kind}")
+                raise Unlinkable(f"unknown section kind {section.kind}")
 
     def _bind(
         self, memory: mmap.mmap, base: int, offset: int, symbols: _Symbols, section: _Section
@@ -351,9 +351,9 @@ class _Object:
         for at in range(section.offset, section.offset + section.size, _RELOCATION.size):
             place, info, addend = _RELOCATION.unpack_from(self._data, at)
             if info & 0xFFFFFFFF != _ABSOLUTE_64:
-                raise Unlinkable(f"a relocation of kind {info & 0xFFFFFFFF}")
+                raise Unlinkable(f"unknown relocation kind {info & 0xFFFFFFFF}")
             if place + _POINTER > self._sections[section.info].size:
-                raise Unlinkable("a relocation outside of its section")
+                raise Unlinkable("a relocation lies outside its section")
             name, value = self._values[info >> 32]
             address = symbols.address(name) if value is None else base + offset + value
             struct.pack_into("<Q", memory, start + place, (address + addend) & 0xFFFFFFFFFFFFFFFF)

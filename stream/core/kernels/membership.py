@@ -1,4 +1,4 @@
-"""The lists that may hold a number, and those that do: tables, sorted columns, overlays."""
+"""Lists that may hold a number, and lists that do: tables, sorted columns, overlays."""
 
 from typing import Any
 
@@ -20,16 +20,16 @@ from stream.core.kernels.jit import (
 from stream.core.kernels.memory import multiply_high, prefetch, read8, read16, read32, read64
 
 BLOCK = 256
-"""Numbers that go through all slices before the next ones do: their gathers wait for memory side by
-side, and the scratch arrays of so many stay in the first cache."""
+"""Numbers that go through all slices before the next ones do. Their memory accesses overlap, and
+their scratch arrays stay in the first-level cache."""
 SLICES_FIRST = 3
-"""Nearly every number needs the first slices where there are many lists."""
+"""With many lists, nearly every number needs the first slices."""
 MARK_SHIFT = np.uint64(64 - 18)
-"""A fingerprint's place among the marks of an overlay: see `overlay.MARK_BITS`."""
+"""Shift from a fingerprint to its mark in an overlay (see `overlay.MARK_BITS`)."""
 FINGERPRINT, EXPIRES_AT, CATEGORY, CONFIDENCE, REPORTED_AT, COUNT = range(6)
-"""A row of an exact index: five addresses of columns and their length; -1: no entries."""
+"""A row of an exact index: five column addresses and their length; length -1: no entries."""
 ENDLESS = 1 << 40
-"""A time later than any that a column holds."""
+"""A time after any that a column can hold."""
 LEGITIMATE = 12
 """`entry.Category.LEGITIMATE`."""
 ROUNDING = 0.5 + 1e-9
@@ -40,7 +40,7 @@ _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 @inlined
 def lists_at(table: int, width: int, position: int) -> Any:
-    """The table's word for a bit position."""
+    """Return the table's word for a bit position."""
     if width == 8:
         return read64(table + 8 * position)
     if width == 4:
@@ -58,15 +58,15 @@ def _strided(item: Any, dimensions: int) -> Any:
     *(I64(_strided(item, 2), I64, I64, I64, writes(I64), writes(U64)) for item in (U16, U32, U64))
 )
 def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> Any:
-    """`reference.probe_words`: rows that a list may hold, and the lists' bits; how many.
+    """Find the rows that a list may hold, and the lists' bits. Return how many rows there are.
 
-    `table` is the address of k * m words of `width` bytes, k being the columns of `words`. `rows`,
-    `masks` have a place for each row of `words`.
+    This is `reference.probe_words`. `table` is the address of k * m words of `width` bytes; `words`
+    has k columns. `rows` and `masks` have a place for each row of `words`.
 
-    After each slice only those numbers go on that some list still may hold; they are moved without
-    a branch, since a wrong guess costs more than the gather it saves. What is gathered was asked
-    for before, that of the first slices long before. (64 lists of 1M, a table of 321 MB, words not
-    met before: 43 ns a number; 52 without asking, 90 without scratch arrays of our own.)
+    After each slice, only numbers that some list may still hold go on. They are moved without a
+    branch: a wrong guess costs more than the gather it saves. Words are prefetched, those of the
+    first slices long before. With 64 lists of 1M, a table of 321 MB and new words: 43 ns a number.
+    Without the prefetch 52 ns, without scratch arrays of our own 90 ns.
     """
     # Lemire, Kaser, Kurz, "Faster remainder by direct computation" (2019): exact for 32 bits.
     modulus = U64(m)
@@ -91,7 +91,7 @@ def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> 
                     place[asked, alive[i]] = asked * m + rest
                     prefetch(table + width * (asked * m + rest))
                 asked += 1
-            # Always written, and kept by moving `still` on: no branch to be mispredicted.
+            # Always written, and kept by advancing `still`: there is no branch to mispredict.
             still = 0
             for i in range(left):
                 mask = held[i] & lists_at(table, width, place[j, alive[i]])
@@ -108,10 +108,10 @@ def probe(words: Any, table: Any, width: Any, m: Any, rows: Any, masks: Any) -> 
 
 @inlined
 def not_below(column: int, count: int, guess: int, wanted: Any) -> Any:
-    """The first place of the `count` sorted uint64 at `column` that is not below `wanted`.
+    """Return the first place of the `count` sorted uint64 at `column` that is not below `wanted`.
 
-    From `guess`, a place, in doubling steps towards it, then by halves. What is before `low` is
-    below, what is from `high` on is not.
+    The search goes from the place `guess` in doubling steps, then halves the range. Values before
+    `low` are below `wanted`; values from `high` on are not.
     """
     low, high, step = 0, count, 1
     if read64(column + 8 * guess) < wanted:
@@ -143,7 +143,7 @@ def not_below(column: int, count: int, guess: int, wanted: Any) -> Any:
 
 @inlined
 def nearer(column: int, count: int, guess: int, wanted: Any) -> Any:
-    """A better guess: fingerprints are digests, so their places grow evenly with them."""
+    """Return a better guess: fingerprints are digests, so their places grow evenly with them."""
     held = read64(column + 8 * guess)
     if held <= wanted:
         return min(guess + I64(multiply_high(wanted - held, U64(count))), count - 1)
@@ -152,7 +152,7 @@ def nearer(column: int, count: int, guess: int, wanted: Any) -> Any:
 
 @inlined
 def is_changed(changed: Any, changed_lists: Any, fingerprint: Any, index: int) -> bool:
-    """Report whether the overlay of list `index` speaks of `fingerprint`."""
+    """Report whether the overlay of list `index` has changes to `fingerprint`."""
     at = np.searchsorted(changed, fingerprint)
     while at < len(changed) and changed[at] == fingerprint:
         if changed_lists[at] == index:
@@ -165,24 +165,24 @@ def is_changed(changed: Any, changed_lists: Any, fingerprint: Any, index: int) -
 def locate(
     rows: Any, masks: Any, fingerprints: Any, exact: Any, hit_rows: Any, bits: Any, places: Any
 ) -> Any:
-    """Each hit of `masks` as its row, its bit, and its place in the list's columns; how many.
+    """Note each hit of `masks`: its row, bit, and place in the list's columns. Return how many.
 
-    The place is -1 where the list has no such entry, or none at all. Each step is made for all hits
-    before the next, so that their cache misses wait side by side.
+    The place is -1 if the list has no such entry, or no entries at all. Each step runs for all hits
+    before the next step, so that their cache misses overlap.
     """
     hits = 0
     for i in range(len(rows)):
         mask, fingerprint = masks[i], fingerprints[rows[i]]
         while mask != U64(0):
             bit = trailing_zeros(mask)
-            mask &= mask - U64(1)  # takes out the lowest bit that is set
+            mask &= mask - U64(1)  # clears the lowest set bit
             guess = I64(-1)
             if exact[bit, COUNT] > 0:
                 guess = I64(multiply_high(fingerprint, U64(exact[bit, COUNT])))
                 prefetch(exact[bit, FINGERPRINT] + 8 * guess)
             hit_rows[hits], bits[hits], places[hits] = rows[i], bit, guess
             hits += 1
-    # Two better guesses: among a million entries the third look is at the place or beside it.
+    # Two better guesses: among a million entries the third probe is at the place or next to it.
     for _ in range(2):
         for i in range(hits):
             if places[i] >= 0:
@@ -216,15 +216,15 @@ def left(confidence: Any, reported_at_s: Any, lifetime_s: Any, exponent: Any, no
 
 @inlined
 def standing(columns: Any, at: Any, lifetime_s: Any, exponent: Any, now_s: Any) -> Any:
-    """`confidence.standing` of the number whose reports begin in row `at` of the list's `columns`.
+    """Apply `confidence.standing` to the number whose reports begin in row `at` of `columns`.
 
-    How many live reports blame it (0: no match), category, confidence from 0 to 1, expiry.
+    Returns the live reports against it (0: no match), category, confidence from 0 to 1, expiry.
     """
     blames, category, best, newest = 0, I64(0), -1.0, I64(-1)
     err, doubt, until = 1.0, 1.0, I64(0)
     fingerprints, count = columns[FINGERPRINT], columns[COUNT]
     fingerprint = read64(fingerprints + 8 * at)
-    # Nearly always one: then when it was made matters only where confidence falls.
+    # There is nearly always one. Then its date matters only where confidence falls.
     several = at + 1 < count and read64(fingerprints + 8 * (at + 1)) == fingerprint
     while True:
         ends = I64(read32(columns[EXPIRES_AT] + 4 * at))
@@ -279,14 +279,14 @@ def confirm(
     out_confidence: Any,
     out_expires_at_s: Any,
 ) -> Any:
-    """Keep the hits `rows`, `masks` of a table that entries and overlays confirm.
+    """Keep the hits `rows`, `masks` of a table that entries and overlays confirm. Return how many.
 
-    `fingerprints` of all rows asked; `lists` and `exact` of the table's bits; the overlays' `marks`
-    and sorted pairs `changed`, `changed_lists`; `decay` as in `core.model.confidence`, by list.
-    Gives how many matches there are; the `out_` columns have a place for every hit, and get them in
+    `fingerprints` are those of all rows asked; `lists` and `exact` belong to the table's bits.
+    `marks` and the sorted pairs `changed`, `changed_lists` are the overlays'. `decay` is as in
+    `core.model.confidence`, by list. The `out_` columns have room for every hit, and are filled in
     order of row and bit.
     """
-    # Two of the columns hold the hits' bits and places until the matches take them over.
+    # Two of the columns hold the hits' bits and places until the matches overwrite them.
     bits, places = out_lists, out_expires_at_s
     kept = 0
     for i in range(locate(rows, masks, fingerprints, exact, out_rows, bits, places)):
@@ -294,7 +294,7 @@ def confirm(
         index, count, fingerprint = lists[bit], exact[bit, COUNT], fingerprints[row]
         if count >= 0 and at < 0:
             continue
-        # A list without entries (-1) confirms nothing and refutes nothing.
+        # A list without entries (-1) neither confirms nor refutes.
         blames, category, sure, expires_at_s = 0, I64(0), 0.0, I64(0)
         if count >= 0:
             blames, category, sure, expires_at_s = standing(
@@ -316,7 +316,7 @@ def confirm(
 
 @kernel(I64(_strided(U64, 1), reads(types.bool_), reads(U64), writes(I64), writes(I64)))
 def changed_rows(fingerprints: Any, marks: Any, changed: Any, rows: Any, places: Any) -> Any:
-    """Rows whose fingerprint is one of the sorted `changed`, and its first place; how many."""
+    """Find rows whose fingerprint is in the sorted `changed`, and its place. Return how many."""
     found = 0
     for row in range(len(fingerprints)):
         if marks[fingerprints[row] >> MARK_SHIFT]:

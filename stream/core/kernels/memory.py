@@ -1,4 +1,4 @@
-"""Memory by its address, and products of 128 bits: what kernels need that look into many lists."""
+"""Memory access by address and 128-bit products, for kernels that probe many lists."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _BYTES = ir.IntType(8).as_pointer()
 
 
 def _read(bits: int) -> Any:
-    """An intrinsic (address): the `bits` at a place in memory as a uint64; not aligned."""
+    """Return an intrinsic that reads `bits` bits at an address as a uint64, unaligned."""
 
     @intrinsic
     def read(context: Any, address: Any) -> Any:
@@ -24,12 +24,12 @@ def _read(bits: int) -> Any:
 
 
 read8, read16, read32, read64 = _read(8), _read(16), _read(32), _read(64)
-"""Little-endian words at an address. The caller keeps the array alive meanwhile."""
+"""Read little-endian words at an address. The caller keeps the array alive."""
 
 
 @intrinsic
 def prefetch(context: Any, address: Any) -> Any:
-    """Ask for the cache line at `address`, which is read soon; never a fault."""
+    """Prefetch the cache line at `address`, which is read soon. It never faults."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         number = ir.IntType(32)
@@ -39,7 +39,7 @@ def prefetch(context: Any, address: Any) -> Any:
             ir.FunctionType(ir.VoidType(), [_BYTES, number, number, number]),
         )
         place = builder.inttoptr(arguments[0], _BYTES)
-        # LLVM's words for: it will be read (0), again soon (3), as data (1).
+        # LLVM's arguments: for a read (0), again soon (3), as data (1).
         builder.call(asked, [place, number(0), number(3), number(1)])
         return context.get_dummy_value()
 
@@ -48,7 +48,7 @@ def prefetch(context: Any, address: Any) -> Any:
 
 @intrinsic
 def multiply_high(context: Any, one: Any, other: Any) -> Any:
-    """The upper 64 bits of the product of two uint64."""
+    """Return the upper 64 bits of the product of two uint64."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         wide = ir.IntType(128)

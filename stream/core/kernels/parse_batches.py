@@ -1,8 +1,8 @@
 """Record batches of a Kafka answer, compiled: `frame` and `parse` of `plain_records`.
 
-Every number is compared with the end of what holds it before it is used, so that bytes of any kind
-stay inside; a number itself is loaded as a word, which may end 8 bytes behind the last record: less
-than the `PADDING` that every buffer has.
+Every number is compared with the end of its container before it is used, so that any bytes are
+safe. A number is loaded as a word, which may end 8 bytes after the last record. That is less than
+the `PADDING` of every buffer.
 """
 
 from typing import Any
@@ -55,7 +55,7 @@ _BAD = -1  # instead of a place: nothing readable was there
 
 @part
 def _big_endian(data: Any, at: Any, size: Any) -> Any:
-    """The signed number in `size` bytes."""
+    """Return the signed number in `size` bytes."""
     word = np.int64(np.int8(data[at]))
     for i in range(1, size):
         word = (word << 8) | np.int64(data[at + i])
@@ -129,14 +129,14 @@ def records_max(table: Any) -> Any:
 
 @part
 def _long_number(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
-    """Of a number of any length: its bits as they are sent, and where it ends."""
+    """Read a number of any length. Return its bits as sent, and its end."""
     stop = min(end, at + bytes_max)
     raw, after, shift = np.int64(0), np.int64(_BAD), np.int64(0)
     for place in range(at, stop):
         byte = np.int64(data[np.uint64(place)])
         raw |= (byte & 0x7F) << shift
         if byte < 0x80:
-            # The tenth byte has but one bit that counts.
+            # Only one bit of the tenth byte counts.
             if shift < 63 or byte < 2:
                 after = np.int64(place + 1)
             break
@@ -146,12 +146,12 @@ def _long_number(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
 
 @inlined
 def _varint(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
-    """A zigzag number before `end`, and where it ends; there _BAD if it does not.
+    """Read a zigzag number. Return it and its end, or _BAD if it does not end before `end`.
 
-    Numbers of up to three bytes, as nearly all are, come out of one word: twice as fast.
+    Numbers of up to three bytes, nearly all, are read from one word: twice as fast.
     """
-    # Seven bits a byte, the lowest first; the high bit says that another follows. Each mask puts
-    # the bits of one byte behind those of the last.
+    # Seven bits a byte, lowest first; the high bit means that another byte follows. Each mask puts
+    # the bits of one byte after those of the last.
     word = np.int64(load64(data, at))
     if word & 0x80 == 0:
         raw, after = word & 0x7F, at + 1
@@ -163,13 +163,13 @@ def _varint(data: Any, at: Any, end: Any, bytes_max: Any) -> Any:
         raw, after = _long_number(data, at, end, bytes_max)
     if after > end:
         after = np.int64(_BAD)
-    # Zigzag: the sign is the lowest bit. The mask makes the shift one without a sign.
+    # Zigzag: the lowest bit is the sign. The mask makes the shift unsigned.
     return ((raw >> 1) & _INT64_MAX) ^ -(raw & 1), after
 
 
 @inlined
 def _text(data: Any, at: Any, end: Any) -> Any:
-    """A text's size (-1: none) and where it begins; there _BAD if it does not fit."""
+    """Return a text's size (-1: none) and its start, or _BAD if the text does not fit."""
     size, at = _varint(data, at, end, 5)
     if at + size > end:
         at = np.int64(_BAD)
@@ -178,7 +178,7 @@ def _text(data: Any, at: Any, end: Any) -> Any:
 
 @part
 def _after_headers(data: Any, at: Any, end: Any) -> Any:
-    """Where a record's headers end, or _BAD; `at` is where their number stands."""
+    """Return the end of a record's headers, or _BAD; `at` is the place of their count."""
     left, at = _varint(data, at, end, 5)
     if at != _BAD and left < 0:
         at = np.int64(_BAD)
@@ -222,7 +222,7 @@ def parse(
             fault = TAKE
             if count < 0 or count > (stop - at) // RECORD_MIN:
                 count, fault = 0, COUNTED
-            # Whole or not at all: with a fault `n` goes back to where the batch began.
+            # All or nothing: after a fault, `n` goes back to the start of the batch.
             before, last = n, np.int64(-1)
             for _ in range(count):
                 fault = RECORD
@@ -230,8 +230,8 @@ def parse(
                 end = at + size
                 if at == _BAD or size <= 0 or end > stop or data[np.uint64(at)] >= 0x80:
                     break
-                # Where the record after the next three begins, if they are as long as this one: its
-                # length must be there before the one behind it can be looked for (19 to 12 ns).
+                # Prefetch the record after the next three, if they have this one's size. Its size
+                # must be in the cache before the record after it can be found (19 ns to 12 ns).
                 prefetch(memory + end + 3 * size)
                 later_ms, at = _varint(data, at + 1, end, 10)
                 if at == _BAD:
@@ -246,7 +246,7 @@ def parse(
                 if start == _BAD:
                     break
                 at = start + max(size, 0)
-                # No headers, as a rule: a single 0.
+                # Usually there are no headers: a single 0.
                 bare = at + 1 == end and data[np.uint64(at)] == 0
                 if not bare and _after_headers(data, at, end) != end:
                     break
@@ -255,7 +255,7 @@ def parse(
                     break
                 fault, at, last = TAKE, end, delta
                 if base + delta >= wanted:
-                    i = np.uint64(n)  # else Numba asks whether it counts from the end
+                    i = np.uint64(n)  # with a signed index, Numba tests for one below 0
                     starts[i], sizes[i], offsets[i] = start, size, base + delta
                     times_ms[i] = first_ms + (later_ms & kept)
                     n += 1
@@ -276,9 +276,9 @@ def parse(
 def reaches(data: Any, start: Any, stop: Any, offset: Any) -> Any:
     """Return the offset after the last whole batch in `data[start:stop]`, at least `offset`.
 
-    It goes by the batches' heads alone, up to the first that cannot be one of message format v2.
-    The next fetch goes out before this answer is read, so its place must be known at once. `frame`
-    and `parse` find out later if a head was wrong, and that fetch is then thrown away.
+    It reads only the batch headers, up to the first that cannot be message format v2. The next
+    fetch starts before this answer is parsed, so its offset must be known at once. `frame` and
+    `parse` find a wrong header later; that fetch is then discarded.
     """
     at, beyond = start, offset
     while at + HEAD <= stop:

@@ -3,10 +3,10 @@
 A worker without kernels reads through aiokafka (`fetcher.reader_for`). So `frame`, `check`,
 `records_max` and `parse` run only in tests, with `kernels.reference_only()`.
 
-A batch is a row of an int64 table, whose columns are the names below; offsets of bytes are counted
-from the start of the array that holds them. `frame` finds the batches of an answer; `check` looks
-at their checksums, which somebody else fills in, who also drops what is not to be read and unpacks;
-`parse` takes the records out, `records_max` at most.
+A batch is a row of an int64 table with the columns below. Byte offsets count from the start of the
+array that holds them. `frame` finds the batches of an answer. The caller then fills in checksums,
+drops batches that must not be read and unpacks the others; `check` compares the checksums. `parse`
+extracts the records, at most `records_max`.
 The format is Kafka's message format v2 (Kafka protocol guide, "Record Batch").
 """
 
@@ -22,17 +22,17 @@ from numpy.typing import NDArray
     STRETCH,  # index of the stretch it lies in
     BEGIN,  # bytes of the answer, from the base offset on
     END,
-    BODY,  # bytes of its records, in the answer or wherever they were unpacked to
+    BODY,  # bytes of its records, in the answer or in the buffer of unpacked batches
     BODY_END,
     BASE,  # the first offset that it may hold
     LAST,  # the last
-    COUNT,  # of records, by its own word
+    COUNT,  # of records, as the batch claims
     ATTRIBUTES,
     FIRST_MS,
     MAX_MS,
     PRODUCER,
-    CRC,  # what it should be
-    FOUND_CRC,  # what it is, to be filled in
+    CRC,  # expected
+    FOUND_CRC,  # actual, filled in by the caller
     COLUMNS,
 ) = range(16)
 
@@ -46,26 +46,26 @@ HEAD = 61
 """Bytes of a batch before its records."""
 
 CHECKED_FROM = 21
-"""Bytes of a batch before those that its checksum covers."""
+"""Bytes at the start of a batch that its checksum does not cover."""
 
 RECORD_MIN = 7
-"""The least bytes of a record: its length and each of its six parts in one."""
+"""Smallest size of a record in bytes: its length and each of its six parts take one."""
 
 OFFSET_MAX = 2**62
-"""Larger ones are refused, so that an offset and a delta (int32) never leave an int64."""
+"""Larger ones are refused, so that an offset plus a delta (int32) always fits an int64."""
 
 NEXT, RECORDS, FAULT = 0, 1, 2
-"""Columns of `parse`'s answer for a stretch: the next offset, how many records, the faulty row."""
+"""Columns of `parse`'s result for a stretch: next offset, number of records, faulty row."""
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 
 
 def frame(answer: NDArray[np.uint8], bounds: NDArray[np.int64], table: NDArray[np.int64]) -> int:
-    """Fill `table` with the whole batches of an answer; how many they are.
+    """Fill `table` with the whole batches of an answer. Return how many there are.
 
-    `bounds` int64[stretches, 2]: first byte and end of each. `table` has room for a batch in each
-    61 bytes of a stretch, and one more. A batch that cannot be passed over is the last of its
-    stretch, and so is one that is cut short, which is left out.
+    `bounds` int64[stretches, 2]: first byte and end of each stretch. `table` has room for one batch
+    per 61 bytes of a stretch, and one more. A batch that cannot be skipped is the last of its
+    stretch. A batch that is cut short also ends the stretch and is left out.
     """
     rows = 0
     view = answer.data
@@ -103,18 +103,18 @@ def frame(answer: NDArray[np.uint8], bounds: NDArray[np.int64], table: NDArray[n
 
 
 def check(table: NDArray[np.int64]) -> None:
-    """Note the batches whose checksum is not what it should be."""
+    """Mark the batches whose checksum is wrong."""
     table[table[:, FOUND_CRC] != table[:, CRC], STATUS] = CHECKSUM
 
 
 def records_max(table: NDArray[np.int64]) -> int:
-    """Return the most records there can be: as a batch says, if its bytes are enough for them."""
+    """Return the most records there can be: each batch's count, if its bytes are enough."""
     fit = np.minimum((table[:, BODY_END] - table[:, BODY]) // RECORD_MIN, table[:, COUNT])
     return int(np.maximum(fit[table[:, STATUS] == TAKE], 0).sum())
 
 
 class Malformed(Exception):
-    """A batch cannot be taken, for `fault`."""
+    """A batch that cannot be read because of `fault`."""
 
     def __init__(self, fault: int) -> None:
         super().__init__(fault)
@@ -141,12 +141,12 @@ def parse(
     times_ms: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> int:
-    """Take the records of the batches out; how many they are.
+    """Extract the records of the batches. Return how many there are.
 
     The bodies of `table` lie in `data`. Each stretch is read to its first fault, which `table` may
-    have already or which is found and noted there. `starts`, `sizes` (-1: no value), `offsets` and
-    `times_ms` have room for `records_max`. `ends` int64[stretches, 3]
-    holds NEXT (given: the first offset wanted; what lies below is left out), RECORDS and FAULT.
+    already have; a new fault is noted there. `starts`, `sizes` (-1: no value), `offsets` and
+    `times_ms` have room for `records_max`. `ends` int64[stretches, 3] holds NEXT, RECORDS and
+    FAULT. NEXT is given: the first offset wanted; records below it are left out.
     """
     n = 0
     ends[:, RECORDS], ends[:, FAULT] = 0, -1
@@ -173,7 +173,7 @@ def parse(
 
 
 def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[RecordPlace]:
-    """The records of a batch, a row of the table. Raises Malformed, perhaps after some of them."""
+    """Yield the records of a batch, a row of the table. May raise Malformed after some of them."""
     at, stop, last = row[BODY], row[BODY_END], -1
     if not 0 <= row[COUNT] <= (stop - at) // RECORD_MIN:
         raise Malformed(COUNTED)
@@ -203,7 +203,7 @@ def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[RecordPlace
         time_ms = row[FIRST_MS] + later_ms
         if row[ATTRIBUTES] & LOG_APPEND:
             time_ms = row[MAX_MS]
-        # Java's longs wrap, and so do the kernel's.
+        # Java's longs wrap around, and so do the kernel's.
         time_ms = (time_ms + 2**63) % 2**64 - 2**63
         yield RecordPlace(start, size, row[BASE] + delta, time_ms, key, key_size)
     if at != stop:
@@ -211,7 +211,7 @@ def records(data: NDArray[np.uint8], row: Sequence[int]) -> Iterator[RecordPlace
 
 
 def _text(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
-    """Return where a text begins whose size stands at `at`, and that size; -1: none."""
+    """Return the start and size (-1: none) of the text whose size stands at `at`."""
     size, at = _varint(data, at, end)
     if at + size > end:
         raise Malformed(RECORD)
@@ -219,7 +219,7 @@ def _text(data: NDArray[np.uint8], at: int, end: int) -> tuple[int, int]:
 
 
 def _varint(data: NDArray[np.uint8], at: int, end: int, bytes_max: int = 5) -> tuple[int, int]:
-    """A zigzag number of at most `bytes_max` bytes before `end`, and where it ends."""
+    """Return a zigzag number of at most `bytes_max` bytes before `end`, and its end."""
     raw = 0
     for shift in range(0, 7 * bytes_max, 7):
         if at >= end:

@@ -1,11 +1,11 @@
-"""The loops over bits, in NumPy: the fallback where kernels are missing, and their oracle.
+"""The loops over bits in NumPy: the fallback where kernels are missing, and their oracle.
 
-Everything slow enough to be measured in nanoseconds a number stands here, so that another
-implementation of the same functions can take its place. Nothing here knows what a list is.
+Every loop that is measured in nanoseconds a number stands here, so that another implementation of
+the same functions can replace it. Nothing here knows about lists.
 
-A filter's bits lie as in a pybloom-live file: bit `p` is bit `p & 7` of byte `p >> 3`, and slice
-`j` holds the positions `j * m` to `(j + 1) * m - 1`. `words` are the unsigned integers cut from
-the digests, one row a number, one column a slice, before the modulo; `m` is bits_per_slice.
+A filter's bits lie as in a pybloom-live file: bit `p` is bit `p & 7` of byte `p >> 3`. Slice `j`
+holds the positions `j * m` to `(j + 1) * m - 1`; `m` is bits_per_slice. `words` are the unsigned
+integers cut from the digests, before the modulo: one row a number, one column a slice.
 """
 
 from collections.abc import Sequence
@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 Words = NDArray[np.unsignedinteger[Any]]
 Table = NDArray[np.unsignedinteger[Any]]
 
-# With filters at most half full, 6 slices leave (64 lists) a few to 70 % of the numbers, 1 list
-# 1.6 %. Fewer gathers compact too often, more are wasted on numbers that are already out.
+# With filters at most half full, 6 slices leave a few to 70 % of the numbers for 64 lists, and
+# 1.6 % for one list. With fewer, the numbers are compacted too often. With more, gathers are wasted
+# on numbers that are already out.
 SLICES_FIRST = 6
 SLICES_LATER = 2
 
@@ -26,10 +27,10 @@ _BIT_OF = np.array([1, 2, 4, 8, 16, 32, 64, 128], np.uint8)
 
 
 def positions(words: Words, slice_index: int, m: int) -> NDArray[np.int64]:
-    """Bit positions of one slice for each number; int64, because slices * m may pass 2^32.
+    """Return the bit positions of one slice; int64, because slices * m may exceed 2^32.
 
-    `w - w // m * m` instead of `w % m`: NumPy divides by a constant with SIMD, but takes remainders
-    one by one (measured with uint32: 1.0 against 2.3 ns each).
+    `w - w // m * m` instead of `w % m`: NumPy divides by a constant with SIMD, but computes
+    remainders one by one (measured with uint32: 1.0 against 2.3 ns each).
     """
     column = np.ascontiguousarray(words[:, slice_index])
     divisor = column.dtype.type(m)
@@ -38,10 +39,10 @@ def positions(words: Words, slice_index: int, m: int) -> NDArray[np.int64]:
 
 
 def set_bits(bits: NDArray[np.uint8], words: Words, m: int) -> None:
-    """Set, in `bits`, every number's bit of every slice.
+    """Set every number's bit of every slice in `bits`.
 
-    Positions are sorted and those of one byte put together first: NumPy's `bitwise_or.at` takes
-    380 ns a bit (measured), this 35; a byte for each bit instead would be eight times the memory.
+    Positions are sorted, and those of one byte are combined first: 35 ns a bit. NumPy's
+    `bitwise_or.at` takes 380 ns (measured). A byte for each bit would take eight times the memory.
     """
     for j in range(words.shape[1]):
         at = positions(words, j, m)
@@ -65,10 +66,10 @@ def probe_filter(bits: NDArray[np.uint8], words: Words, m: int) -> NDArray[np.bo
 
 
 def probe_words(table: Table, words: Words, m: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Rows of `words` that at least one list may hold, ascending, and for each the lists' bits.
+    """Return the rows of `words` that a list may hold, ascending, and the bits of their lists.
 
-    `table[p]` has bit `l` set where list `l` has bit `p` set. The first `SLICES_FIRST` gathers are
-    made for all numbers, without a branch; then only for those that some list still may hold.
+    `table[p]` has bit `l` set where list `l` has bit `p` set. The first `SLICES_FIRST` gathers run
+    for all numbers, without a branch; later ones only for numbers that a list may still hold.
     """
     slices = words.shape[1]
     first = min(SLICES_FIRST, slices)
@@ -91,8 +92,8 @@ def probe_words(table: Table, words: Words, m: int) -> tuple[NDArray[np.int64], 
 def transpose_bits(columns: Sequence[NDArray[np.uint8]], out: NDArray[np.uint8]) -> None:
     """Turn bits of lists into words of positions.
 
-    `out[8 * i + j, g]`, bit `l`, is bit `j` of byte `i` of list `8 * g + l`.
-    `columns` are the same stretch of bytes of each list; `out` is uint8[8 * bytes, groups of 8
+    Bit `l` of `out[8 * i + j, g]` is bit `j` of byte `i` of list `8 * g + l`.
+    `columns` are the same range of bytes of each list; `out` is uint8[8 * bytes, groups of 8
     lists]. The 8 x 8 blocks are transposed in 64-bit words (Warren, Hacker's Delight, 7-3).
     """
     size = len(columns[0])
@@ -111,12 +112,12 @@ def transpose_bits(columns: Sequence[NDArray[np.uint8]], out: NDArray[np.uint8])
         x ^= t
         t <<= np.uint64(shift)
         x ^= t
-    # Now byte j of a word holds position j of one group; the table wants the groups side by side.
+    # Byte j of a word now holds position j of one group; the table has the groups side by side.
     out.reshape(size, 8, -1)[:] = block.transpose(0, 2, 1)
 
 
 def count_bits(bits: NDArray[np.uint8]) -> int:
-    """Count the bits that are set; 1 MiB at a time, so that a map of a large file stays cheap."""
+    """Count the set bits, 1 MiB at a time, so that a map of a large file stays cheap."""
     step = 1 << 20
     return sum(
         int(np.bitwise_count(bits[at : at + step]).sum(dtype=np.int64))
@@ -125,11 +126,11 @@ def count_bits(bits: NDArray[np.uint8]) -> int:
 
 
 def count_slices(bits: NDArray[np.uint8], slices: int, m: int) -> list[int]:
-    """Count the bits that are set in each slice."""
+    """Count the set bits of each slice."""
     counts = []
     for j in range(slices):
         start, stop = j * m, (j + 1) * m
-        # Slices begin and end within bytes: whole bytes first, then what is not this slice's.
+        # Slices begin and end inside bytes: count whole bytes, then subtract the neighbours' bits.
         count = count_bits(bits[start >> 3 : (stop + 7) >> 3])
         count -= (int(bits[start >> 3]) & ((1 << (start & 7)) - 1)).bit_count()
         if stop & 7:

@@ -1,8 +1,7 @@
-"""Sixty-four bytes at a time, for kernels: functions that answer with a bit for each byte.
+"""Operations on 64 bytes at a time, for kernels; the result has a bit for each byte.
 
-Written as vectors of LLVM's own, so that it chooses the instructions: one compare with AVX-512, two
-with AVX2, four with SSE2 or NEON. Nothing checks the bounds: buffers end in
-`byte_strings.PADDING` bytes.
+They are LLVM vectors, so that LLVM chooses the instructions: one compare with AVX-512, two with
+AVX2, four with SSE2 or NEON. There is no bounds check: buffers end in `byte_strings.PADDING` bytes.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ _BITS = ir.IntType(64)
 
 
 def _block(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
-    """The 64 bytes of `array` from `index` on."""
+    """Return the 64 bytes of `array` from `index` on."""
     data = context.make_array(kind)(context, builder, array).data
     block = builder.load(builder.bitcast(builder.gep(data, [index]), _BLOCK.as_pointer()))
     block.align = 1  # else LLVM may take an instruction that faults at an odd address
@@ -28,11 +27,11 @@ def _all_of(byte: str) -> Any:
 
 @intrinsic
 def unusual64(context: Any, data: Any, index: Any) -> Any:
-    r"""Find bytes that may not simply stand in a JSON string: `"`, `\`, controls, non-ASCII."""
+    r"""Find the bytes that are not plain JSON string text: `"`, `\`, controls, non-ASCII."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         block = _block(context, builder, signature.args[0], *arguments)
-        # Signed, so that bytes from 128 on are below the space, as the control characters are.
+        # A signed comparison: bytes from 128 on are below the space, like control characters.
         low = builder.icmp_signed("<", block, _all_of(" "))
         quote = builder.icmp_unsigned("==", block, _all_of('"'))
         escape = builder.icmp_unsigned("==", block, _all_of("\\"))
@@ -43,7 +42,7 @@ def unusual64(context: Any, data: Any, index: Any) -> Any:
 
 @intrinsic
 def equal64(context: Any, data: Any, index: Any, byte: Any) -> Any:
-    """Find which of the bytes are this one."""
+    """Find the bytes that equal `byte`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         block = _block(context, builder, signature.args[0], *arguments[:2])
@@ -59,7 +58,7 @@ def equal64(context: Any, data: Any, index: Any, byte: Any) -> Any:
 
 @intrinsic
 def differing64(context: Any, data: Any, index: Any, other: Any, place: Any) -> Any:
-    """Find which of the bytes of `data` from `index` are not those of `other` from `place`."""
+    """Find the bytes of `data` from `index` that differ from `other` from `place`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         kinds = signature.args
@@ -72,7 +71,7 @@ def differing64(context: Any, data: Any, index: Any, other: Any, place: Any) -> 
 
 @intrinsic
 def item(context: Any, data: Any, index: Any) -> Any:
-    """`data[index]`, without asking whether the index counts from the end."""
+    """Return `data[index]` without the test for an index that counts from the end."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -83,11 +82,11 @@ def item(context: Any, data: Any, index: Any) -> Any:
 
 @intrinsic
 def guessed(context: Any, number: Any) -> Any:
-    """The same int64, of which the compiler does not know that it is the same.
+    """Return the same int64; the compiler does not know that it is the same.
 
-    For a number that is guessed and then found right: the processor goes on with the guess while
-    the comparison is still under way, and would wait if the compiler put what was found in its
-    place, since both are equal.
+    It is for a guess that a comparison then confirms: the processor goes on with the guess during
+    the comparison. Both values are equal, so the compiler could use the compared one instead, and
+    the processor would wait for it.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Sequence[Any]) -> Any:

@@ -1,8 +1,7 @@
-"""Decisions as JSON, many at once, and their ids.
+"""Many decisions as JSON at once, and their ids.
 
-Text that many decisions share comes as phrases, which `calls.encode` makes once. A decision is
-phrases with numbers, fields of its record and times between them. The constants below give the
-place of each phrase.
+Text that decisions share comes as phrases, which `calls.encode` makes once. A decision is phrases
+with numbers, record fields and times between them. The constants below are the places of phrases.
 """
 
 from typing import Any
@@ -12,13 +11,13 @@ import numpy as np
 from stream.core.kernels.bytes_out import copy16, put, put_decimal, put_time
 from stream.core.kernels.jit import I64, U8, U64, inlined, kernel, reads, types, writes
 
-# Phrases that every list of them begins with; and those that a batch's own begin with.
+# Phrases at the start of every list of phrases, then those at the start of a batch's own list.
 OPEN, OF_CALLER, OF_CALLEE, CALLER, CALLEE, REASONS, NO_SIP, SIP = range(8)
 NULL, CONFIRMED, UNCONFIRMED, GENERATION, REASON_EXPIRES, REASON_PREFIX = range(8, 14)
 CATEGORIES = 14
 DECIDED, ORIGINS = range(2)
 LISTS = CATEGORIES + 256
-"""From `CATEGORIES` on there is one for each category's number, from `LISTS` on for each list."""
+"""Phrases from `CATEGORIES` on are one for each category's number, from `LISTS` on one a list."""
 
 # Rows of `rulings`; the first two are phrases.
 HEAD, TAIL, ROLE, CALLED_AT_MS, EXPIRES_AT_MS, FIRST_MATCH, LAST_MATCH, BLOCKS = range(8)
@@ -28,26 +27,26 @@ NO_TIME = -(1 << 62)
 
 ID_SIZE = 13
 _NUMBER_MAX = 18
-"""Bytes of an E.164 number in quotation marks; more than `null` needs, which may stand there."""
+"""Bytes of an E.164 number in quotation marks; more than `null`, which may take its place."""
 _TIME_MAX = 26
-"""Bytes of a time in quotation marks; more than `null` needs, which may stand there."""
+"""Bytes of a time in quotation marks; more than `null`, which may take its place."""
 _DECIMAL_MAX = 19
 """Digits of the largest int64."""
 _SPARE = 64
-"""Bytes behind the room for decisions, as `byte_strings.PADDING` says: pieces are copied as whole
-vectors, so up to 31 bytes behind the last one are written."""
+"""Bytes after the room for decisions (see `byte_strings.PADDING`). Pieces are copied as whole
+vectors, so up to 31 bytes after the last one are written."""
 _LETTERS = np.frombuffer(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ", np.uint8)
 _QUOTE, _COMMA, _CLOSE, _PLUS, _ZERO, _STAR = (np.uint8(ord(one)) for one in '",}+0*')
 
 
 def _columns(*items: Any) -> Any:
-    """The type of arguments that belong together."""
+    """Return the type of arguments that belong together."""
     return types.Tuple(items)
 
 
 @inlined
 def _mixed(state: Any) -> Any:
-    """The finaliser of SplitMix64."""
+    """Return `state` after the finaliser of SplitMix64."""
     state += np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -56,7 +55,7 @@ def _mixed(state: Any) -> Any:
 
 @kernel(I64(reads(U64), reads(I64), reads(I64), reads(U64, 2), writes(U8, 2)), counted=False)
 def identify(seeds: Any, offsets: Any, timestamps_ms: Any, numbers: Any, ids: Any) -> Any:
-    """`core.model.decision.decision_ids`: `numbers` are S16 as uint64[n, 2], `ids` uint8[n, 16]."""
+    """Fill `ids` uint8[n, 16] (`core.model.decision.decision_ids`); `numbers`: uint64[n, 2]."""
     for row in range(len(seeds)):
         state = _mixed(seeds[row] ^ np.uint64(offsets[row]))
         state = _mixed(state ^ np.uint64(timestamps_ms[row]))
@@ -74,11 +73,10 @@ def identify(seeds: Any, offsets: Any, timestamps_ms: Any, numbers: Any, ids: An
 def find_long_numbers(
     data: Any, starts: Any, sizes: Any, wanted: Any, size_max: Any, found: Any
 ) -> Any:
-    """Find those of the texts `wanted` that are `+` and ASCII digits, more than `size_max`
-    characters in all.
+    """Find those of the texts `wanted` that are `+` and ASCII digits, longer than `size_max`.
 
-    Text i is the `sizes[i]` bytes of `data` from `starts[i]`; `found` bool, one for each wanted.
-    Returns how many are.
+    Text i is the `sizes[i]` bytes of `data` from `starts[i]`; `size_max` counts all its characters.
+    `found` is bool, one for each wanted text. Returns how many were found.
     """
     count = 0
     for place in range(len(wanted)):
@@ -87,7 +85,7 @@ def find_long_numbers(
         is_long = size > size_max and data[starts[text]] == _PLUS
         at = 1
         while is_long and at < size:
-            # As an unsigned byte, what is below "0" becomes large: one comparison for both ends.
+            # As an unsigned byte, anything below "0" becomes large: one comparison for both ends.
             is_long = np.uint8(data[starts[text] + at] - _ZERO) <= 9
             at += 1
         found[place] = is_long
@@ -104,9 +102,9 @@ def find_long_numbers(
     counted=False,
 )
 def find_texts(texts: Any, known: Any, found: Any) -> Any:
-    """Find the place of each of `texts` in `known`, -1 where it has none; return how many have.
+    """Find the place of each of `texts` in `known`, or -1. Return how many have a place.
 
-    Both are data, starts and sizes; a text of a size below 0 stands nowhere.
+    Both are data, starts and sizes. A text of a size below 0 has no place.
     """
     data, starts, sizes = texts
     names, name_starts, name_sizes = known
@@ -129,7 +127,7 @@ def find_texts(texts: Any, known: Any, found: Any) -> Any:
 
 @inlined
 def _put_number(out: Any, at: Any, numbers: Any, row: Any) -> Any:
-    """Write an E.164 number in quotation marks; where it ends, `at` itself if there is none."""
+    """Write an E.164 number in quotation marks. Return its end, or `at` if there is none."""
     if numbers[row, 0] == 0:
         return at
     out[at] = _QUOTE
@@ -143,14 +141,14 @@ def _put_number(out: Any, at: Any, numbers: Any, row: Any) -> Any:
 
 @inlined
 def _say(out: Any, at: Any, phrases: Any, phrase: Any) -> Any:
-    """Write a phrase; where it ends."""
+    """Write a phrase. Return its end."""
     data, starts, sizes = phrases
     return put(out, at, data, starts[phrase], sizes[phrase])
 
 
 @inlined
 def _put_field(out: Any, at: Any, phrases: Any, fields: Any, field: Any, call: Any) -> Any:
-    """Write a field as its record has it, in quotation marks, or null; where it ends."""
+    """Write a field as its record has it, in quotation marks, or null. Return its end."""
     data, starts, sizes = fields
     if sizes[field, call] < 0:
         return _say(out, at, phrases, NULL)
@@ -172,7 +170,7 @@ def _put_party(
     call: Any,
     odd: Any,
 ) -> Any:
-    """Write a number as E.164 where it is one, else as the switch wrote it; where it ends."""
+    """Write a number as E.164 if it is one, else as the switch wrote it. Return its end."""
     after = at
     if call < len(numbers):
         after = _put_number(out, at, numbers, call)
@@ -185,7 +183,7 @@ def _put_party(
 
 @inlined
 def _put_deciding(out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call: Any) -> Any:
-    """Write the number of caller (`role` 0) or callee, or null; where it ends."""
+    """Write the number of caller (`role` 0) or callee, or null. Return its end."""
     callers, callees = numbers
     after = at
     if role == 0:
@@ -199,7 +197,7 @@ def _put_deciding(out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call
 def _put_fields(
     out: Any, at: Any, phrases: Any, own: Any, fields: Any, numbers: Any, call: Any, odd: Any
 ) -> Any:
-    """Write the call's id, caller and callee; where they end."""
+    """Write the call's id, caller and callee. Return their end."""
     callers, callees = numbers
     at = _say(out, at, own, odd) if odd >= 0 else _put_field(out, at, phrases, fields, 0, call)
     at = _say(out, at, phrases, CALLER)
@@ -210,8 +208,8 @@ def _put_fields(
 
 @inlined
 def _segment_of(row: Any, segments: Any, segment: Any) -> Any:
-    """The last segment that starts at or before `row`, looked for from `segment` on."""
-    # Rows mostly ascend, so it goes on from the last one's; after a step back it starts over.
+    """Return the last segment that starts at or before `row`; the search starts at `segment`."""
+    # Rows mostly ascend, so the search goes on from the last one; after a step back it starts over.
     if row < segments[segment]:
         segment = 0
     while segment + 1 < len(segments) and segments[segment + 1] <= row:
@@ -223,7 +221,7 @@ def _segment_of(row: Any, segments: Any, segment: Any) -> Any:
 def _put_prefix(
     out: Any, at: Any, phrases: Any, numbers: Any, role: Any, call: Any, digits: Any
 ) -> Any:
-    """Write that an entry is the first `digits` of the deciding number; where it ends."""
+    """Write that an entry is the first `digits` of the deciding number. Return its end."""
     callers, callees = numbers
     at = _say(out, at, phrases, REASON_PREFIX)
     copy16(out, at, callers if role == 0 else callees, call * 16)
@@ -244,7 +242,7 @@ def _put_reason(
     role: Any,
     call: Any,
 ) -> Any:
-    """Write what one list says; where it ends."""
+    """Write the reason that one list gives. Return its end."""
     at_list = matches[LIST, match]
     at = _say(out, at, phrases, LISTS + at_list)
     if matches[IS_CONFIRMED, match] != 0:
@@ -274,9 +272,9 @@ def _put_time_or_null(out: Any, at: Any, phrases: Any, at_ms: Any) -> Any:
 def _put_sip(
     out: Any, at: Any, phrases: Any, places: Any, blocks: Any, ids: Any, place: Any
 ) -> Any:
-    """Write the answer to a blocked call's INVITE: phrases, the id between them; or null.
+    """Write the answer to a blocked call's INVITE: phrases with the id between them, or null.
 
-    Answers lie behind one another, of as many phrases each; `blocks` says which, from 1.
+    Answers lie one after the other, with the same number of phrases; `blocks` selects one, from 1.
     """
     _, sip, after_sip = places
     if blocks == 0:
@@ -293,10 +291,10 @@ def _put_sip(
 
 @inlined
 def _common_bound(phrases: Any, own: Any, segments: Any) -> Any:
-    """Return the most bytes that any decision needs for what all decisions have.
+    """Return the most bytes that any decision needs for the parts that all decisions have.
 
-    Each fixed phrase is counted once, those that a decision leaves out too. Fields and reasons
-    repeat some of them; `_bound` counts these.
+    Each fixed phrase counts once, even if a decision leaves it out. Fields and reasons repeat some
+    of them; `_bound` counts these.
     """
     phrase_sizes, own_sizes = phrases[2], own[2]
     size = ID_SIZE + _NUMBER_MAX + 2 * _TIME_MAX + _DECIMAL_MAX + own_sizes[DECIDED]
@@ -321,12 +319,12 @@ def _bound(
     matches: Any,
     places: Any,
 ) -> Any:
-    """Return the most bytes that one decision needs, from the lengths of all that goes into it."""
+    """Return the most bytes that one decision needs, from the lengths of all its parts."""
     sizes, own_sizes, field_sizes = phrases[2], own[2], fields[2]
     plain, sip, after_sip = places
     size = common
     for field in range(3):
-        # A field is a number, or what the record has in quotation marks, or JSON made before.
+        # A field is a number, or the record's text in quotation marks, or JSON made before.
         field_size = own_sizes[odd + field] if odd >= 0 else field_sizes[field, call] + 2
         size += max(field_size, _NUMBER_MAX)
     if ruling < 0:
@@ -385,8 +383,8 @@ def _ruling_of(rulings: Any, ruling: Any, plain: Any) -> Any:
     )
 
 
-# Before each decision its longest form is compared with the room left in `out`, whose last `_SPARE`
-# bytes are no room. Where it may not fit, nothing more is written and the result is negative:
+# Before each decision, its longest form is compared with the room left in `out`. The last `_SPARE`
+# bytes are not room. If it may not fit, nothing more is written and the result is negative:
 # `-result` bytes of room are enough for all decisions.
 @kernel(
     I64(
@@ -417,17 +415,17 @@ def write_decisions(
     starts: Any,
     sizes: Any,
 ) -> Any:
-    """Write decisions as JSON, one behind the other. Return the bytes written, or a shortage.
+    """Write decisions as JSON, one after the other. Return the bytes written, or a shortage.
 
-    `phrases`: data, starts, sizes, see above; `places` are where in them the head of a plain allow
-    (its tail follows), the first phrase of the first SIP answer and the phrase after its last
-    stand. `own`: the same of what only this batch says, an origin for each segment from `ORIGINS`
-    on. `fields`: data, starts, sizes as in `call_batch.Located`. `numbers`: callers and callees,
-    S16 as uint8[calls, 16], callees without rows where they were not read. `decisions`, a column
-    each: the call; the column of the rulings that speaks of it, -1 for a plain allow; the first of
-    its fields (JSON) in `own`, -1 where `fields` has them; ids uint8[n, 16]. `records`: the row of
-    each call, the offset of each row, the row where each segment starts. `rulings_and_reasons`:
-    int64[8, rulings], int64[6, matches], the lists' generations; no time is `NO_TIME`.
+    `phrases`: data, starts, sizes, see above. `places` are places of phrases: the head of a plain
+    allow (its tail follows), the first of the first SIP answer, and the one after its last. `own`:
+    phrases of this batch, like `phrases`, with an origin for each segment from `ORIGINS` on.
+    `fields`: data, starts, sizes as in `call_batch.Located`. `numbers`: callers and callees, S16 as
+    uint8[calls, 16]; callees without rows if they were not read. `decisions` has one column each:
+    the call; its column of the rulings, -1 for a plain allow; the first of its fields (JSON) in
+    `own`, -1 if `fields` has them; ids uint8[n, 16]. `records`: the row of each call, the offset of
+    each row, the first row of each segment. `rulings_and_reasons`: int64[8, rulings],
+    int64[6, matches], the lists' generations; `NO_TIME` means no time.
 
     Decision i is then the `sizes[i]` bytes of `out` from `starts[i]`.
     """
