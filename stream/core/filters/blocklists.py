@@ -1,8 +1,8 @@
 """All lists of one moment, matched with batches of numbers.
 
-A `Blocklists` never changes: a new generation or a change makes a new one that shares what stayed,
-and a batch that began with the old one finishes with it. A Bloom hit is confirmed in the list's
-exact entries before it counts; changes since the snapshot override the filter.
+A `Blocklists` never changes. A new generation or a change makes a new value that shares the
+unchanged parts. A batch that began with the old value finishes with it. A Bloom hit counts only
+after the list's exact entries confirm it; changes since the snapshot override the filter.
 """
 
 import math
@@ -35,10 +35,10 @@ Table = NDArray[np.unsignedinteger[Any]]
 class LiveList:
     """One list as it is enforced.
 
-    `key` is its circle's hashing key (b"" in `plain`). `snapshot` is None while nothing usable has
-    arrived: such a list cannot be asked. `generation` counts the overlay's changes too.
+    `key` is its circle's hashing key (b"" in `plain`). `snapshot` is None until usable data has
+    arrived; such a list cannot be matched. `generation` counts the overlay's changes too.
     `synced_at_s` is when the list store was last known to agree, in seconds since the epoch.
-    `scope` is what its feed may list, None: no feed has said so.
+    `scope` is what its feed may list; None: no feed has set it.
     """
 
     name: str
@@ -51,18 +51,18 @@ class LiveList:
 
     @property
     def usable(self) -> bool:
-        """Return whether the list can be asked at all."""
+        """Return whether the list can be matched at all."""
         return self.snapshot is not None
 
     def names(self, fingerprints: NDArray[np.uint64], now_s: int) -> NDArray[np.bool_]:
         """Return which numbers have a live report against them that names the number; bool.
 
-        Such a report passed the gate, or a person.
+        The gate, or a person, has accepted such a report.
         """
         found = np.zeros(len(fingerprints), np.bool_)
         if self.snapshot is not None and self.snapshot.columns is not None:
             found = self.snapshot.columns.named(fingerprints, now_s)
-        # After the snapshot, and in its place: a change replaces all reports of its number.
+        # After the snapshot, and overriding it: a change replaces all reports of its number.
         changed = self.overlay.entries
         for place, fingerprint in enumerate(fingerprints.tolist()) if changed else ():
             if (entries := changed.get(fingerprint)) is not None:
@@ -70,7 +70,7 @@ class LiveList:
         return found
 
     def has_reports(self, fingerprint: int, now_s: int) -> bool:
-        """Return whether it has a report of that number that has not expired at `now_s`."""
+        """Return whether it has a report of that number that is not expired at `now_s`."""
         changed = self.overlay.entries.get(fingerprint)
         if changed is not None:
             return any(entry.live(now_s) for entry in changed)
@@ -104,11 +104,11 @@ class TableGroup:
         return cls(plan, shape.bits_per_slice, table, exact)
 
     def match(self, digests: Digests, touched: Touched, decay: Decay, now_s: int) -> Matches:
-        """Return the matches of the numbers digested, less those in `touched`."""
+        """Return the matches of the digested numbers, without those in `touched`."""
         rows, masks = probe_table(self.table, digests.words(self.plan), self.bits_per_slice)
         if not len(rows):
             return NO_MATCHES
-        # Only now: in a plan of another hash they cost a SHA-512 of each number.
+        # Computed late: in a plan of another hash, fingerprints cost a SHA-512 of each number.
         fingerprints = digests.fingerprints()
         return self.exact.confirm(rows, masks, fingerprints, touched, decay, now_s)
 
@@ -122,7 +122,7 @@ class Circle:
     touched: Touched
 
     def match(self, digests: Digests, decay: Decay, now_s: int) -> Iterator[Matches]:
-        """Yield the matches of the numbers digested, part by part."""
+        """Yield the matches of the digested numbers, part by part."""
         if len(self.touched):
             yield self.touched.match(digests.fingerprints(), decay, now_s)
         for group in self.groups:
@@ -133,10 +133,10 @@ class Circle:
 class Blocklists:
     """All lists, in the order of their names, the allowlist, and the lists' prefix entries.
 
-    `trials` is what operators took from trial into force, or back, by that moment.
+    `trials` are the promotions and demotions by operators up to that moment.
 
     By a list's index: `names`, `scopes`, `generations` and `synced_at_s` int64. `unusable` are the
-    indexes of those that have no data and cannot be asked.
+    indexes of lists that have no data and cannot be matched.
     """
 
     lists: tuple[LiveList, ...]
@@ -144,7 +144,7 @@ class Blocklists:
     allow: Allowlist
     prefixes: PrefixTable = NO_PREFIXES
     trials: Trials = NO_TRIALS
-    # Every batch wants these, and a small one would pay for 64 lists what it pays for its calls.
+    # Every batch needs these. A small batch would pay more for 64 lists than for its calls.
     names: tuple[str, ...] = field(init=False, compare=False)
     scopes: tuple[Scope | None, ...] = field(init=False, compare=False)
     generations: NDArray[np.int64] = field(init=False, compare=False)
@@ -155,7 +155,7 @@ class Blocklists:
 
     def __post_init__(self) -> None:
         lists = self.lists
-        # A frozen dataclass is filled so; worked out once, as a value that never changes may be.
+        # The way to fill a frozen dataclass. Computed once, since the value never changes.
         object.__setattr__(self, "names", tuple(live.name for live in lists))
         object.__setattr__(self, "scopes", tuple(live.scope for live in lists))
         generations = np.array([live.generation for live in lists], np.int64)
@@ -175,8 +175,8 @@ class Blocklists:
     ) -> Self:
         """Return the value that enforces `lists`.
 
-        `table_of` gives the bit-sliced table of some snapshots of one plan and size, bit i for the
-        i-th; it may take long (it compiles) and is asked once per group.
+        `table_of` returns the bit-sliced table of some snapshots of one plan and size, with bit i
+        for snapshot i. It may take long (it compiles) and is called once per group.
         """
         held = tuple(sorted(lists, key=lambda live: live.name))
         circles = []
@@ -196,9 +196,9 @@ class Blocklists:
         synced_at_s: int,
         scope: Scope | None = None,
     ) -> Self:
-        """Return the same after `changes` to list `name`; only what they touch is copied.
+        """Return this value after `changes` to list `name`; only the changed parts are copied.
 
-        `scope`: what its feed may list from now on; None: as before.
+        `scope`: what its feed may list from now on; None: unchanged.
         """
         index = self.names.index(name)
         live = self.lists[index]
@@ -220,15 +220,15 @@ class Blocklists:
         return replace(self, lists=lists, circles=circles, prefixes=prefixes)
 
     def with_allow(self, allow: Allowlist) -> Self:
-        """Return the same with another allowlist."""
+        """Return this value with another allowlist."""
         return replace(self, allow=allow)
 
     def with_trials(self, trials: Trials) -> Self:
-        """Return the same after promotions and demotions."""
+        """Return this value after promotions and demotions."""
         return replace(self, trials=trials)
 
     def synced(self, now_s: int) -> Self:
-        """Return the same, known to agree with the list store at `now_s`."""
+        """Return this value, known to agree with the list store at `now_s`."""
         lists = tuple(replace(live, synced_at_s=now_s) for live in self.lists)
         return replace(self, lists=lists)
 
@@ -237,10 +237,10 @@ class Blocklists:
     ) -> Matches:
         """Return the matches of each number that is E.164; rows without a match are absent.
 
-        Reports that expired before `now_s` (seconds since the epoch) do not count, and confidence
-        falls as `decay` says for each list (None: it does not). Numbers that a list may not name by
-        `scopes` are marked. Lists that cannot be asked are in `unusable`, not here: they say the
-        same of every number.
+        Reports that expired before `now_s` (seconds since the epoch) do not count. Confidence falls
+        as `decay` says for each list (None: it does not fall). Numbers that a list may not name by
+        `scopes` are marked. Lists that cannot be matched are in `unusable`, not here: their answer
+        is the same for every number.
         """
         if decay is None:
             decay = self.steady
@@ -252,7 +252,7 @@ class Blocklists:
         return replace(found, rows=rows[found.rows])
 
     def _match(self, e164: NDArray[np.bytes_], decay: Decay, scopes: Scopes, now_s: int) -> Matches:
-        """`match` of E.164 numbers alone (S16)."""
+        """Return `match` for E.164 numbers only (S16)."""
         if not len(e164):
             return NO_MATCHES
         found = Matches.together(
@@ -268,10 +268,10 @@ class Blocklists:
     def _within(
         self, scopes: Scopes, found: Matches, e164: NDArray[np.bytes_], now_s: int
     ) -> Matches:
-        """`found`, those marked of numbers that their list may not name and names by a hash alone.
+        """Return `found`; mark numbers that their list may not name and holds only as a hash.
 
-        Nearly no match is outside, so what costs more, whether an entry has its number, is looked
-        at for those alone: 2 us each, of which most is the hash.
+        Nearly no match is outside. So the costly test, whether an entry has its number, runs for
+        those only: 2 us each, most of it for the hash.
         """
         if not scopes.limit:
             return found
@@ -279,7 +279,7 @@ class Blocklists:
         asked = np.flatnonzero(outside)
         if not len(asked):
             return found
-        # A prefix is written out in its list, so the gate saw which country it is of.
+        # A prefix is written out in its list, so the gate has seen its country.
         outside[asked[found.prefix[asked] > 0]] = Outside.NOT
         asked = asked[found.confirmed[asked] & (found.prefix[asked] == 0)]
         for index in np.unique(found.lists[asked]).tolist():
@@ -291,10 +291,10 @@ class Blocklists:
     def _with_prefixes(
         self, found: Matches, by_prefix: Matches, e164: NDArray[np.bytes_], now_s: int
     ) -> Matches:
-        """`found`, of the numbers themselves, and what prefixes say where their lists have no more.
+        """Return `found`, plus the prefix matches of lists that do not decide on the number itself.
 
-        A list's word on the very number goes before that on its prefix, also one that it is
-        legitimate; a filter's "perhaps" does not.
+        A list's report on the number itself overrides its report on a prefix, even if the report
+        says that the number is legitimate. A filter's unconfirmed hit does not.
         """
         pairs, by_prefix_pairs = self._pairs(found), self._pairs(by_prefix)
         chosen = by_prefix.confirmed & ~is_in(by_prefix_pairs, pairs[found.confirmed])
@@ -306,13 +306,13 @@ class Blocklists:
 
     def _pairs(self, matches: Matches) -> NDArray[np.int64]:
         """Return each match's number and list as one integer."""
-        # In the order of rows and lists, as matches are: so both sides are sorted for `is_in`.
+        # Both sides are in the order of rows and lists, so `is_in` finds them sorted.
         return matches.rows * len(self.lists) + matches.lists
 
     def _is_spared(self, asked: Matches, e164: NDArray[np.bytes_], now_s: int) -> NDArray[np.bool_]:
         """Return whether the list of each match has a live report of the number itself; bool.
 
-        None of them is a match, so it can only be one that the number is legitimate.
+        None of them is a match, so the report can only say that the number is legitimate.
         """
         found = np.zeros(len(asked), np.bool_)
         for index, prefixes in enumerate(self.prefixes.by_list):
@@ -330,8 +330,8 @@ class Blocklists:
 def chance_of(lists: Iterable[LiveList]) -> float:
     """Return the share of all numbers that some list without entries matches by chance.
 
-    By what the filters' headers claim, which was measured when they were loaded. Each is within its
-    bound; many together can still match too many.
+    It uses the rates of the filters' headers, which were measured when the filters were loaded.
+    Each filter is within its bound; many together can still match too much.
     """
     held = [one.snapshot for one in lists if one.snapshot is not None]
     spared = (1 - one.filter.shape.error_rate for one in held if one.columns is None)
@@ -342,12 +342,12 @@ EMPTY_BLOCKLISTS = Blocklists((), (), NOBODY)
 
 
 def fresh(name: str, key: bytes, snapshot: Snapshot, synced_at_s: int) -> LiveList:
-    """Return a list right after its snapshot was loaded: no change since."""
+    """Return a list right after its snapshot was loaded, without changes since."""
     return LiveList(name, key, snapshot, EMPTY, snapshot.manifest.generation, synced_at_s)
 
 
 def _named(now_s: int) -> Callable[[Entry], bool]:
-    """Return whether an entry says something against a number that it names."""
+    """Return a test: does an entry report something against a number that it names?"""
 
     def named(entry: Entry) -> bool:
         against = entry.category is not Category.LEGITIMATE
@@ -366,7 +366,7 @@ def _prefixes_of(live: LiveList) -> ListPrefixes:
 def _groups(
     members: Sequence[tuple[int, LiveList]], table_of: Callable[[Sequence[Snapshot]], Table]
 ) -> Iterator[TableGroup]:
-    """One group for each hash plan and size among the members with entries, split at 64 lists."""
+    """Yield one group per hash plan and size among members with entries, split at 64 lists."""
 
     def size(item: tuple[int, Snapshot]) -> tuple[int, int]:
         shape = item[1].filter.shape

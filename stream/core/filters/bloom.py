@@ -1,8 +1,8 @@
 """Pybloom-live 4.0 filters: read, written and probed bit for bit, in batches.
 
-A list is shared as a `BloomFilter.tofile` file, so that a partner needs nothing of ours. Such a
-file has no magic, version or checksum; what its bytes can show is checked here, and what
-cannot is left to the probe numbers (`check_probes`) and to known members (`check_members`).
+A list is shared as a `BloomFilter.tofile` file, so that a partner needs no code of ours. Such a
+file has no magic, version or checksum. This module checks what its bytes can show. Probe numbers
+(`check_probes`) and known members (`check_members`) show the rest.
 
 File: `<dQQQQ` error_rate, slices k, bits_per_slice m, capacity, count; then k * m bits, bit `p` in
 bit `p & 7` of byte `p >> 3`. Element: the circle's key in hex, then the number ("+66812345678").
@@ -25,31 +25,31 @@ from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
 
 HEADER = struct.Struct("<dQQQQ")
 STANDARD_RATE = 1e-4
-"""False positives of one list that carries its exact entries: k = 14, one SHA-512, and the
-digest's last 8 bytes stay free for the fingerprint."""
+"""False positives of one list that carries its exact entries: k = 14, one SHA-512. The digest's
+last 8 bytes stay free for the fingerprint."""
 BARE_RATE = 1e-6
 """False positives of a list shared without its entries: nothing can confirm its matches."""
 CAPACITY_CLASSES = tuple(1 << power for power in (15, 18, 21, 24, 27))
 """Lists of one class share (k, m) and are probed together. Below 2^15 pybloom-live would cut the
 digests into 16-bit chunks and leave no room for the fingerprint."""
 RATE_MIN = 1e-15
-"""Refused below: 50 slices are more than anybody needs, and pybloom-live's logarithms overflow."""
+"""Lower rates are refused: nobody needs 50 slices, and pybloom-live's logarithms overflow."""
 RATE_MAX = 0.01
 """The largest share of innocent numbers that a filter may match, by its header and by its bits.
 
-Nothing confirms the hits of a filter without entries, so this bounds what a partner can do to
-callers that it never listed. A setting may lower it; none may raise it. The price: a partner that
-builds at 2 % has to build again, with twice the bits.
+Nothing confirms the hits of a filter without entries. So this limits the harm that a partner can
+do to callers that it never listed. A setting may lower it; none may raise it. The price: a partner
+that builds at 2 % has to build again, with twice the bits.
 """
 
-# +999 is reserved by the ITU and never assigned: nobody calls from these, so nobody is blocked.
+# The ITU reserves +999 and never assigns it: nobody calls from these, so nobody is blocked.
 PROBES: tuple[str, ...] = tuple(f"+99900000{i:04d}" for i in range(16))
 COUNT_MAX = CAPACITY_CLASSES[-1] - len(PROBES)
 
 
 @dataclass(frozen=True, slots=True)
 class FilterShape:
-    """The measures of a filter. `capacity` members give at most `error_rate` false positives."""
+    """Measures of a filter. `capacity` members give at most `error_rate` false positives."""
 
     error_rate: float
     slices: int
@@ -94,22 +94,22 @@ class Filter:
 
     @property
     def plan(self) -> HashPlan:
-        """The recipe by which its positions are cut from digests."""
+        """The recipe that cuts its positions from digests."""
         return hash_plan(self.shape.slices, self.shape.bits_per_slice)
 
     @property
     def match_rate(self) -> float:
         """The share of random numbers that the bits match: the product of the slices' fills.
 
-        A number's positions are independent of each other, one in each slice. So this is exact for
-        numbers that are not members, and needs no sample. It reads every bit (5 GB/s here).
+        A number's positions, one in each slice, are independent of each other. So the share is
+        exact for numbers that are not members, without a sample. It reads all bits (5 GB/s here).
         """
         m = self.shape.bits_per_slice
         counts = reference.count_slices(self.bits, self.shape.slices, m)
         return math.prod(count / m for count in counts)
 
     def may_hold(self, digests: Digests) -> NDArray[np.bool_]:
-        """Return for each element what pybloom-live's `in` answers; bool[n]."""
+        """Return pybloom-live's `in` for each element; bool[n]."""
         words, m = digests.words(self.plan), self.shape.bits_per_slice
         if kernels.compiled():
             from stream.core.kernels.filter_bits import held_bits
@@ -122,9 +122,9 @@ class Filter:
 
 
 def build_filter(chunks: Iterable[Digests], shape: FilterShape, count: int) -> Filter:
-    """Return a filter with all elements of `chunks`; its header will say `count`.
+    """Return a filter with all elements of `chunks` and `count` in its header.
 
-    The probes are elements like others: a caller who wants them adds them and counts them.
+    Probes are ordinary elements: a caller that wants them adds them and counts them.
     """
     plan = hash_plan(shape.slices, shape.bits_per_slice)
     bits = np.zeros((shape.num_bits + 7) // 8, np.uint8)
@@ -151,9 +151,9 @@ def write_filter(f: Filter) -> bytes:
 def read_filter(data: bytes | Path) -> Filter:
     """Read a pybloom-live 4 file, from memory or as a read-only map; check what its bytes can show.
 
-    Raises `FilterUnreadable` with the place and what is wrong. That the hash is another one (a file
-    of pybloom-live 3, bytes as keys, another circle) does not show in the bytes: see
-    `check_probes` for filters of ours and `check_members` for a partner's.
+    Raises `FilterUnreadable` with the place and the fault. The bytes do not show another hash (a
+    file of pybloom-live 3, bytes as keys, another circle). For that, `check_probes` checks our
+    filters and `check_members` a partner's.
     """
     f = map_filter(data)
     where = str(data) if isinstance(data, Path) else "filter"
@@ -176,7 +176,7 @@ def check_rate(f: Filter, where: str = "filter") -> None:
 
 
 def map_filter(data: bytes | Path) -> Filter:
-    """`read_filter` without its look at every bit, for bytes whose checksum was just compared."""
+    """Run `read_filter` without its check of every bit: a checksum has just been compared."""
     if isinstance(data, Path):
         where = str(data)
         try:
@@ -193,7 +193,7 @@ def map_filter(data: bytes | Path) -> Filter:
         bits = np.frombuffer(data, np.uint8, offset=HEADER.size)
     if len(bits) != shape.file_size - HEADER.size:
         raise FilterUnreadable(f"{where}: its length changed while it was read")
-    # Its writer leaves them 0. Set, they show that the file was not written by it.
+    # pybloom-live leaves them 0. If they are set, another program wrote the file.
     used = shape.num_bits % 8
     if used and int(bits[-1]) >> used:
         raise FilterUnreadable(f"{where}: bits are set in the padding of the last byte")
@@ -214,8 +214,8 @@ def check_probes(f: Filter, key: bytes, where: str = "filter") -> None:
 def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
     """Refuse a partner's filter that does not hold `samples` (S16), numbers known to be listed.
 
-    A bare file without probes does not show its hash: pybloom-live 3 used md5 where 4 uses
-    xxh128 or sha1, and such a file silently misses its members. A few known members tell.
+    A bare file without probes does not show its hash. pybloom-live 3 used md5 where 4 uses xxh128
+    or sha1, and such a file misses its members without an error. A few known members show it.
     """
     absent = len(samples) - int(f.may_hold(Digests(elements(samples, key))).sum())
     if absent:
@@ -228,9 +228,9 @@ def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
 def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
     """Return shape and count, after checking the header's fields against each other and `size`.
 
-    Nothing is allocated by what a header says: `size` bytes are there already. pybloom-live's own
-    reader lets one byte too many pass where num_bits is a multiple of 8; its writer never makes
-    one, so here it counts as damage.
+    No memory is allocated by the header's word: `size` bytes are there already. pybloom-live's own
+    reader accepts one byte too many where num_bits is a multiple of 8. Its writer never writes one,
+    so here it counts as damage.
     """
     if _looks_scalable(head, size):
         raise FilterUnreadable(
@@ -277,9 +277,9 @@ def _check_bits(f: Filter, where: str) -> None:
     """Refuse bits that hold more members than the header counts.
 
     `union` and `intersection` of pybloom-live lose the count and let a filter overfill (measured:
-    47 % false positives where 1 % was asked). The number of bits set in k slices of m bits tells
-    the members within a few per thousand: n = -m ln(1 - set / (k m)). In tiny filters it does not:
-    pybloom-live does not count what was a false positive when added.
+    47 % false positives where 1 % was asked). The bits set in k slices of m bits give the number of
+    members within a few per thousand: n = -m ln(1 - set / (k m)). This fails for tiny filters:
+    pybloom-live does not count a member that was a false positive when it was added.
     """
     m, rate = f.shape.bits_per_slice, f.shape.error_rate
     fill = reference.count_bits(f.bits) / f.shape.num_bits
@@ -287,7 +287,7 @@ def _check_bits(f: Filter, where: str) -> None:
     if f.count and m < _TELLING_BITS:
         return
     # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above). A count
-    # far beyond m would overflow the exponential, and is refused whatever the spread.
+    # far beyond m would overflow the exponential; it is refused for any spread.
     spread = 6 * math.sqrt(m * math.expm1(min(f.count / m, 30.0)) / f.shape.slices)
     if members > f.count / (1 - rate) + spread:
         raise FilterUnreadable(
@@ -297,4 +297,4 @@ def _check_bits(f: Filter, where: str) -> None:
 
 
 _TELLING_BITS = 1024
-"""Bits of a slice from which on they tell the members; below, false positives are not counted."""
+"""From this slice size on, bits show the members; below it, false positives are not counted."""

@@ -1,4 +1,4 @@
-"""Digests of numbers, as pybloom-live 4.0 cuts the positions in its filters from them.
+"""Digests of numbers, from which pybloom-live 4.0 cuts the positions in its filters.
 
 Element: the circle's key in hex, then the number ("+66812345678"). Its position in slice j of a
 filter is chunk j of `H(salt || element)`, modulo m, plus j * m (`make_hashfuncs`).
@@ -22,10 +22,10 @@ from stream.core.kernels import reference
 
 @dataclass(frozen=True, slots=True)
 class HashPlan:
-    """Recipe by which positions are cut from digests: `slices` chunks of `chunk` bytes from `salts`
-    digests.
+    """Recipe that cuts positions from digests.
 
-    Filters with equal plans share their digests, whatever their m.
+    It cuts `slices` chunks of `chunk` bytes from `salts` digests. Filters with equal plans share
+    their digests, for any m.
     """
 
     algorithm: str
@@ -34,10 +34,10 @@ class HashPlan:
     slices: int
 
 
-@lru_cache(maxsize=1024)  # asked for each batch; shapes come from partners, so it is bounded
+@lru_cache(maxsize=1024)  # called for each batch; bounded, because shapes come from partners
 def hash_plan(slices: int, bits_per_slice: int) -> HashPlan:
     """Return the plan that pybloom-live 4.0.0 takes for this shape (`make_hashfuncs`)."""
-    # pybloom-live's own limits: another would find other positions in a partner's file.
+    # pybloom-live's own limits: others would find other positions in a partner's file.
     chunk = 8 if bits_per_slice >= 1 << 31 else 4 if bits_per_slice >= 1 << 15 else 2
     bits = 8 * slices * chunk
     algorithm = next((name for name, above in _ALGORITHMS if bits > above), "xxh128")
@@ -86,7 +86,7 @@ def _salt(algorithm: str, index: int) -> bytes:
 class Elements:
     """Elements of filters: the circle's `prefix`, then each of `numbers` (S16, "+66812345678").
 
-    Bytes are the UTF-8 of the str that pybloom-live is given; for it, bytes would be another key.
+    Bytes are the UTF-8 of the str that pybloom-live receives; it takes bytes for another key.
     """
 
     prefix: bytes
@@ -99,14 +99,14 @@ class Elements:
 def elements(e164: NDArray[np.bytes_], key: bytes) -> Elements:
     """Return the elements of `e164` (S16) in the circle with `key`; the plain circle has b"".
 
-    An empty number gives an element that no list holds; the caller leaves such rows out of account.
+    An empty number gives an element that no list holds; the caller ignores such rows.
     """
     assert e164.dtype == "S16", f"numbers of the type {e164.dtype}"
     return Elements(key.hex().encode(), e164)
 
 
 class Digests:
-    """The digests of one batch in one circle; each (algorithm, salt) is hashed once, on demand.
+    """Digests of one batch in one circle; each (algorithm, salt) is hashed once, on demand.
 
     So one hash per number serves every list of the circle.
     """
@@ -132,7 +132,7 @@ class Digests:
     def fingerprints(self) -> NDArray[np.uint64]:
         """Return the numbers' fingerprints in the circle: the last 8 bytes of the first SHA-512.
 
-        A view of the digests, and as long-lived: who keeps fingerprints copies them.
+        This is a view of the digests. A caller that keeps fingerprints copies them.
         """
         return self._digest("sha512", 0).view("<u8")[:, -1]
 
@@ -149,7 +149,7 @@ class Digests:
 
 
 _AT_ONCE = 1 << 16
-"""Numbers hashed at once: their digests take eight times the memory of the fingerprints."""
+"""Numbers hashed together: their digests take eight times the memory of the fingerprints."""
 
 
 def fingerprints_in(texts: NDArray[np.bytes_], key: bytes) -> NDArray[np.uint64]:
@@ -162,14 +162,14 @@ def fingerprints_in(texts: NDArray[np.bytes_], key: bytes) -> NDArray[np.uint64]
 
 
 def fingerprints_of(e164: str, key: bytes) -> list[int]:
-    """The fingerprints of a number, and of every prefix of it that may be listed, ascending."""
+    """Return the fingerprints of a number and of all its prefixes that may be listed, ascending."""
     texts = [e164, *(f"{e164[:digits]}*" for digits in range(2, len(e164)))]
     found = Digests(elements(np.array(texts, "S16"), key)).fingerprints()
     return [int(fingerprint) for fingerprint in found]
 
 
 def _sha512_in_lanes(prefix: bytes, numbers: NDArray[np.bytes_]) -> NDArray[np.uint8]:
-    """SHA-512 of `prefix` and each number, by the kernel: 50 to 60 ns a number (measured)."""
+    """Return the SHA-512 of `prefix` and each number: 50 to 60 ns a number (measured)."""
     from stream.core.kernels.hashing import START, sha512_numbers
 
     words = np.empty((len(numbers), 8), np.uint64)
@@ -179,8 +179,8 @@ def _sha512_in_lanes(prefix: bytes, numbers: NDArray[np.bytes_]) -> NDArray[np.u
 
 
 def _one_by_one(algorithm: str, prefix: bytes, numbers: NDArray[np.bytes_]) -> NDArray[np.uint8]:
-    # The prefix is hashed once and the state copied: with a key of 32 bytes it fills SHA-512's
-    # first block, and a number costs 0.5 us instead of 0.9 (measured).
+    # The prefix is hashed once and its state copied: with a key of 32 bytes it fills SHA-512's
+    # first block. A number then costs 0.5 us instead of 0.9 (measured).
     begin = _hasher(algorithm)(prefix).copy
     size = len(begin().digest())
     made = []

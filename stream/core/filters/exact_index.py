@@ -1,4 +1,4 @@
-"""The exact entries of up to 64 lists: what confirms the hits of their filters, or refutes them."""
+"""The exact entries of up to 64 lists: they confirm or refute the hits of the filters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from stream.core.model.entry import Columns
 class ExactIndex:
     """Bit i of a mask means list `lists[i]` (int64, indexes into `Blocklists.lists`, ascending).
 
-    `entries[i]` are its entries, None where it was shared without: then nothing can be confirmed.
-    `places` is int64[lists, 6], where they lie in memory and how many they are, -1 for None; see
-    `kernels.membership`. This value keeps them alive.
+    `entries[i]` are its entries; None: it was shared without entries, so nothing can be confirmed.
+    `places` is int64[lists, 6]: their addresses in memory and their number, -1 for None; see
+    `kernels.membership`. This value keeps the entries alive.
     """
 
     lists: NDArray[np.int64]
@@ -44,9 +44,9 @@ class ExactIndex:
     ) -> Matches:
         """Return the matches that confirm a table's hits, in order of row and list.
 
-        The lists in the bits of `masks[i]` (uint64) may hold the number in row `rows[i]`, whose
-        fingerprint (uint64) is in `fingerprints` at that row. `core.model.confidence` sums up its
-        reports at `now_s`, in seconds since the epoch. What `touched` changed is left
+        The lists in the bits of `masks[i]` (uint64) may hold the number in row `rows[i]`. Its
+        fingerprint (uint64) is in `fingerprints` at that row. `core.model.confidence` combines its
+        reports at `now_s`, in seconds since the epoch. Matches that `touched` changed are left
         out.
         """
         if kernels.compiled():
@@ -82,7 +82,7 @@ class ExactIndex:
     ) -> Matches:
         from stream.core.kernels.membership import confirm
 
-        # Made here for all hits, as the kernel only fills arrays; nearly all are confirmed.
+        # Allocated here for all hits, as the kernel only fills arrays; nearly all are confirmed.
         hits = int(np.bitwise_count(masks).sum())
         found = Matches.blank(np.empty(hits, np.int64), np.empty(hits, np.int64))
         kept = confirm(
@@ -96,13 +96,13 @@ class ExactIndex:
             touched.lists,
             decay,
             now_s,
-            *found.columns[:-2],  # a number's own reports are no prefix's; its scope is not known
+            *found.columns[:-2],  # these reports belong to no prefix; the scope is unknown here
         )
         return found.first(kept)
 
 
 def _places(columns: Columns | None) -> list[int]:
-    """Return a row of `places`. Empty columns have no address: nothing of them is ever read."""
+    """Return a row of `places`. Empty columns have no address: nothing reads them."""
     if columns is None or not len(columns):
         return [0, 0, 0, 0, 0, -1 if columns is None else 0]
     wanted = (
@@ -112,7 +112,7 @@ def _places(columns: Columns | None) -> list[int]:
         (columns.confidence, "u1"),
         (columns.reported_at, "<u4"),
     )
-    # The kernel reads by address and believes the types: a wrong one would read other memory.
+    # The kernel reads by address and trusts the types: a wrong one would read other memory.
     for array, dtype in wanted:
         assert array.dtype == dtype, f"a column of {array.dtype}"
         assert array.shape == (len(columns),), f"a column of the shape {array.shape}"
@@ -121,7 +121,7 @@ def _places(columns: Columns | None) -> list[int]:
 
 
 def _reports(columns: Columns, at: NDArray[np.int64], index: int) -> Reports:
-    """Return all reports of the numbers whose first rows are `at`, of the list with this index."""
+    """Return all reports that list `index` has of the numbers whose first rows are `at`."""
     first, rows = columns.reports(at)
     return Reports(
         first,
@@ -137,8 +137,8 @@ def _reports(columns: Columns, at: NDArray[np.int64], index: int) -> Reports:
 def _pairs(
     rows: NDArray[np.int64], masks: NDArray[np.uint64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return each set bit of `masks` as a pair (row, bit), sorted by both."""
-    # Little-endian on any machine: then bit l of a mask is bit l of its eight bytes.
+    """Return each set bit of `masks` as a pair (row, bit), sorted by row and bit."""
+    # Little-endian on any machine: bit l of a mask is then bit l of its eight bytes.
     octets = masks.astype("<u8").view(np.uint8).reshape(-1, 8)
     hit, bit = np.nonzero(np.unpackbits(octets, axis=1, bitorder="little"))
     return rows[hit], bit

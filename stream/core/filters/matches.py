@@ -1,4 +1,4 @@
-"""Matches of a batch of numbers, in columns: one place for each number and list."""
+"""Matches of a batch of numbers, in columns: one row for each number and list."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from stream.core.policy.policy import Match
 class Matches:
     """Every (number, list) where the list holds the number or may hold it.
 
-    `rows` int64, the number's place in the batch asked; `lists` int64, the list's index in its
-    `Blocklists`; sorted by row, then list, no pair twice. `confirmed` bool. `category`,
-    `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0) are what the
-    number's reports come to now (`core.model.confidence`), and 0 where the match is unconfirmed.
-    `prefix` uint8: how many digits the prefix has whose reports these are, 0 where they are the
-    number's. `outside` uint8 (`core.policy.list_scope.Outside`): why the list may not name the
-    number, 0 where it may.
+    `rows` int64 is the number's place in the batch; `lists` int64 is the list's index in its
+    `Blocklists`. They are sorted by row, then list, without duplicates. `confirmed` is bool.
+    `category`, `confidence` uint8 and `expires_at_s` int64 (seconds since the epoch, `NEVER` = 0)
+    combine the number's reports (`core.model.confidence`); they are 0 in an unconfirmed match.
+    `prefix` uint8: digits of the prefix whose reports these are, 0 for the number's own reports.
+    `outside` uint8 (`core.policy.list_scope.Outside`): why the list may not name the number, 0 if
+    it may.
     """
 
     rows: NDArray[np.int64]
@@ -36,7 +36,7 @@ class Matches:
 
     @classmethod
     def blank(cls, rows: NDArray[np.int64], lists: NDArray[np.int64]) -> Self:
-        """Unconfirmed matches, whose other columns a caller may still fill."""
+        """Return unconfirmed matches whose other columns a caller may still fill."""
         hits = len(rows)
         # Rows of one array: one allocation for four columns.
         small, large = np.zeros((4, hits), np.uint8), np.zeros(hits, np.int64)
@@ -47,7 +47,7 @@ class Matches:
     def confirmed_of(
         cls, rows: NDArray[np.int64], lists: NDArray[np.int64], found: WeighedReports
     ) -> Self:
-        """Confirmed matches of those numbers that are one."""
+        """Return confirmed matches of those numbers that match."""
         kept = np.flatnonzero(found.matches)
         none = np.zeros((2, len(kept)), np.uint8)
         return cls(
@@ -62,7 +62,7 @@ class Matches:
 
     @classmethod
     def together(cls, parts: Iterable["Matches"]) -> "Matches":
-        """Return all of `parts`, which share no pair and are in order, as one in order."""
+        """Merge `parts`, which share no pair and are in order, into one in order."""
         held = [part for part in parts if len(part)]
         if not held:
             return NO_MATCHES
@@ -90,7 +90,7 @@ class Matches:
         return len(self.rows)
 
     def by_row(self) -> dict[int, list[Match]]:
-        """Return the matches of each row that has any, rows ascending, in list order."""
+        """Return the matches of each row that has any: rows ascending, in list order."""
         found: dict[int, list[Match]] = {}
         for row, index, confirmed, *entry, outside in zip(
             *(column.tolist() for column in self.columns), strict=True
@@ -100,7 +100,7 @@ class Matches:
         return found
 
     def without(self, lists: Collection[int]) -> Self:
-        """Return the same, less what `lists` (by index) say."""
+        """Return the matches without those of `lists` (by index)."""
         return self.at(np.flatnonzero(~np.isin(self.lists, list(lists))))
 
     def first(self, count: int) -> Self:

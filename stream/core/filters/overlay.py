@@ -1,7 +1,7 @@
-"""Changes on one list since its snapshot: few, exact, and looked at before the filter.
+"""Changes on one list since its snapshot: few, exact, and checked before the filter.
 
-A Bloom filter cannot forget, so a removal lives here until the snapshot is rebuilt, and an
-addition until it is part of one.
+A Bloom filter cannot forget. So a removal stays here until the snapshot is rebuilt, and an addition
+until it is part of one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,12 +17,12 @@ from stream.core.model.confidence import Decay, Reports, standing
 from stream.core.model.entry import Entry, runs
 
 MARK_BITS = 18
-"""2^18 marks: 256 KiB that stay in cache, and 10,000 changes send only 4 % of numbers on to the
+"""2^18 marks: 256 KiB that stay in cache. With 10,000 changes, only 4 % of numbers go on to the
 exact lookup."""
 
 
 class Change(NamedTuple):
-    """All reports of one number after a change to it, by their sources; (): it was taken off."""
+    """All reports of one number after a change, by their sources; (): it was removed."""
 
     fingerprint: int
     entries: tuple[Entry, ...]
@@ -30,12 +30,12 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """All reports of each changed number, by its fingerprint; (): it was taken off."""
+    """All reports of each changed number, by its fingerprint; (): it was removed."""
 
     entries: Mapping[int, tuple[Entry, ...]]
 
     def with_changes(self, changes: Iterable[Change]) -> Self:
-        """This overlay and then `changes`, in their order; costs a copy of what is there."""
+        """Return this overlay after `changes`, in their order; it copies the existing entries."""
         return type(self)({**self.entries, **dict(changes)})
 
     def __len__(self) -> int:
@@ -49,10 +49,10 @@ EMPTY = Overlay({})
 class Touched:
     """All changes of one circle's lists, as columns, to match a whole batch at once.
 
-    One place for each report of each changed number (`fingerprint`, uint64) of each list (`lists`,
-    int64, by index), sorted by both; one with `listed` (bool) false where it was taken off.
+    There is one row for each report of each changed number (`fingerprint`, uint64) of each list
+    (`lists`, int64, by index), sorted by both. `listed` (bool) is false for a removed number.
     `category`, `confidence` uint8 and `reported_at_s`, `expires_at_s` int64 are the entry's.
-    `marks` is bool[2^MARK_BITS], true where a changed fingerprint starts with these bits: one look
+    `marks` is bool[2^MARK_BITS], true where a changed fingerprint starts with these bits. One probe
     per number rules nearly all out.
     """
 
@@ -77,7 +77,7 @@ class Touched:
         entries = [entry for _, _, entry in changed]
         fingerprint = np.array([fingerprint for fingerprint, _, _ in changed], np.uint64)
         lists = np.array([index for _, index, _ in changed], np.int64)
-        order = np.lexsort((lists, fingerprint))  # the last key is the first that counts
+        order = np.lexsort((lists, fingerprint))  # the last key is the primary one
         marks = np.zeros(1 << MARK_BITS, np.bool_)
         marks[_mark(fingerprint)] = True
         return cls(
@@ -92,7 +92,7 @@ class Touched:
         )
 
     def with_changes(self, index: int, changes: Sequence[Change]) -> Self:
-        """The same after `changes` to list `index`, in their order; costs a copy of the columns."""
+        """Return this after `changes` to list `index`, in their order; it copies the columns."""
         added = self.of([(index, EMPTY.with_changes(changes))])
         replaced = (self.lists == index) & np.isin(self.fingerprint, added.fingerprint)
         kept = np.flatnonzero(~replaced)
@@ -105,7 +105,7 @@ class Touched:
 
     @property
     def columns(self) -> tuple[NDArray[Any], ...]:
-        """All but the marks, in the order of their fields."""
+        """All columns except the marks, in the order of their fields."""
         return (
             self.fingerprint,
             self.lists,
@@ -147,7 +147,7 @@ class Touched:
     def speaks(
         self, fingerprints: NDArray[np.uint64], lists: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
-        """Return whether the list beside each fingerprint changed it; bool, of their length."""
+        """Return whether the list next to each fingerprint changed it; bool, of the same length."""
         said = np.zeros(len(fingerprints), np.bool_)
         if len(self):
             # The marks let few through, so a loop in Python is short.
@@ -159,7 +159,7 @@ class Touched:
     def _first_places(
         self, fingerprints: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows whose fingerprint some list changed, and the first place of each."""
+        """Return the rows whose fingerprint a list changed, and the first place of each."""
         if kernels.compiled():
             from stream.core.kernels.membership import changed_rows
 
@@ -168,7 +168,7 @@ class Touched:
             return rows[:found], first[:found]
         rows = np.flatnonzero(self.marks[_mark(fingerprints)])
         first = np.searchsorted(self.fingerprint, fingerprints[rows])
-        # Above every changed fingerprint the search answers the place after the last.
+        # For a fingerprint above every changed one, the search returns the place after the last.
         inside = np.flatnonzero(first < len(self))
         rows, first = rows[inside], first[inside]
         held = np.flatnonzero(self.fingerprint[first] == fingerprints[rows])

@@ -1,11 +1,11 @@
 """The prefix entries of all lists of one moment, matched with a batch of numbers.
 
-There are few of them beside the numbers, and each stands for many: so they are kept apart from the
-filters, all in memory. A table by the first six digits rules nearly every number out; the others
+Compared with numbers they are few, and each stands for many. So they are kept apart from the
+filters, all in memory. A table by the first six digits rules nearly every number out. The others
 are looked up once for each length that prefixes have, from the longest.
 
-Of one list the longest prefix that has a live report counts, also if all that it says is that its
-numbers are legitimate: so a part of a blocked range is taken out of it.
+In one list, the longest prefix with a live report counts, even if its reports only say that its
+numbers are legitimate. In this way a list excludes a part of a range that it blocks.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,11 +28,11 @@ from stream.core.numbers.prefix_entries import is_prefix
 class ListPrefixes:
     """One list's prefix entries: those of its snapshot, and those that changed since.
 
-    `columns` are the snapshot's, `base` its rows of prefixes, None: there are none. `changed` has
-    all reports of each prefix that changed, by its fingerprint; (): it was removed. `spared` are
-    the numbers since reported as legitimate, by fingerprint; `spared_before` those in
-    the snapshot, uint64, sorted, None: not looked for, since the list has no prefixes. Nothing else
-    can override a prefix without being a match.
+    `columns` are the snapshot's; `base` are its rows of prefixes, None: there are none. `changed`
+    has all reports of each changed prefix, by its fingerprint; (): it was removed. `spared` are the
+    numbers since reported as legitimate, by fingerprint. `spared_before` are those of the snapshot,
+    uint64, sorted; None: not looked for, since the list has no prefixes. Nothing else can override
+    a prefix without being a match.
     """
 
     columns: Columns | None = None
@@ -42,7 +42,7 @@ class ListPrefixes:
     spared_before: NDArray[np.uint64] | None = None
 
     def with_changes(self, changes: Sequence[Change]) -> Self:
-        """Return the same after `changes` to the list; itself if none concerns it."""
+        """Return these after `changes` to the list; the same value if no change concerns them."""
         mine = {change.fingerprint: change.entries for change in changes if self._is_mine(change)}
         spared = {change.fingerprint for change in changes if _spares(change)} - self.spared
         if not mine and not spared:
@@ -50,7 +50,7 @@ class ListPrefixes:
         return replace(self, changed={**self.changed, **mine}, spared=self.spared | spared)
 
     def looked_through(self) -> Self:
-        """Return the same, with the snapshot's own numbers that are spared, if it matters."""
+        """Return these with the snapshot's spared numbers, if they matter."""
         if self.spared_before is not None or (self.base is None and not self.changed):
             return self
         spared = np.zeros(0, np.uint64)
@@ -61,11 +61,11 @@ class ListPrefixes:
 
     @property
     def spares_any(self) -> bool:
-        """Return whether some number may override the list's prefixes without being a match."""
+        """Return whether a number may override the list's prefixes without being a match."""
         return bool(self.spared) or (self.spared_before is not None and len(self.spared_before) > 0)
 
     def may_spare(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return which numbers were reported as legitimate, perhaps no longer; bool."""
+        """Return which numbers were reported as legitimate, even if the report expired; bool."""
         found = np.zeros(len(fingerprints), np.bool_)
         if self.spared_before is not None:
             found |= is_in(fingerprints, self.spared_before)
@@ -77,7 +77,7 @@ class ListPrefixes:
     def _is_mine(self, change: Change) -> bool:
         if change.entries:
             return is_prefix(change.entries[0].number or "")
-        # A number that was taken off is no prefix here, or changes nothing.
+        # A removed number is no prefix, or changes nothing here.
         return change.fingerprint in self.changed or (
             self.base is not None and bool(len(self.base.span(change.fingerprint)))
         )
@@ -88,11 +88,11 @@ def _spares(change: Change) -> bool:
 
 
 def is_in(values: NDArray[Any], held: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which of `values` are in the sorted `held`; bool. (`np.isin` takes ten times as long.)"""
+    """Return which `values` are in the sorted `held`; bool. `np.isin` takes ten times as long."""
     if not len(held):
         return np.zeros(len(values), np.bool_)
     at = np.searchsorted(held, values)
-    at[at == len(held)] = 0  # beyond all: compared with the first, from which it differs
+    at[at == len(held)] = 0  # above all: compared with the first, from which it differs
     found: NDArray[np.bool_] = held[at] == values
     return found
 
@@ -111,7 +111,7 @@ class _Rows(NamedTuple):
 class _Level(NamedTuple):
     """The prefixes of one length: `ordinals` uint64, sorted, each once.
 
-    Prefix i has the members from `first[i]` to `first[i + 1]` (int64).
+    Prefix i has the members `first[i]` to `first[i + 1]` (int64).
     """
 
     digits: int
@@ -121,10 +121,10 @@ class _Level(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrefixTable:
-    """All lists' prefixes. A member is one prefix of one list; its reports lie side by side.
+    """All lists' prefixes. A member is one prefix of one list; its reports are adjacent.
 
-    `heads` is bool[10^6], true where a number that begins with these six digits may begin like a
-    prefix. `levels` are sorted from the longest prefixes to the shortest.
+    `heads` is bool[10^6], true if a number with these first six digits may have a listed prefix.
+    `levels` are sorted from the longest prefixes to the shortest.
     """
 
     by_list: tuple[ListPrefixes, ...]
@@ -162,13 +162,13 @@ class PrefixTable:
         )
 
     def with_changes(self, index: int, changes: Sequence[Change]) -> Self:
-        """Return the same after `changes` to list `index`; itself if none concerns it."""
+        """Return the table after `changes` to list `index`; itself if no change concerns it."""
         before = self.by_list[index]
         held = before.with_changes(changes)
         if held is before:
             return self
         by_list = (*self.by_list[:index], held, *self.by_list[index + 1 :])
-        # The table is made again as a whole, 2 ms for 10,000 prefixes: they change rarely.
+        # The table is rebuilt as a whole, 2 ms for 10,000 prefixes: they change rarely.
         if held.changed == before.changed:
             return replace(self, by_list=by_list)
         return self.of(by_list)
@@ -177,12 +177,11 @@ class PrefixTable:
         return len(self.reports.first)
 
     def match(self, e164: NDArray[np.bytes_], decay: Decay, now_s: int) -> Matches:
-        """Return the matches of each number (S16, all E.164) by the longest live prefix of each
-        list.
+        """Match each number (S16, all E.164) with the longest live prefix of each list.
 
-        It is `confirmed` unless all that the prefix says is that its numbers are legitimate. Those
-        of its reports that expired before `now_s`, in seconds since the epoch, do not count, and
-        `decay` is as in `core.model.confidence`.
+        A match is `confirmed` unless the prefix's reports only say that its numbers are legitimate.
+        Reports that expired before `now_s`, in seconds since the epoch, do not count. `decay` is as
+        in `core.model.confidence`.
         """
         if not len(self):
             return NO_MATCHES
@@ -196,7 +195,7 @@ class PrefixTable:
         live = (reports.expires_at_s == NEVER) | (now_s < reports.expires_at_s)
         lists = reports.lists[reports.first]
         pairs = rows * len(self.by_list) + lists
-        # Stable: of each row and list, the longest prefix comes first, as in `levels`.
+        # A stable sort: for each row and list the longest prefix comes first, as in `levels`.
         order = np.argsort(pairs, kind="stable")
         order = order[np.logical_or.reduceat(live, reports.first)[order]]
         chosen = order[np.diff(pairs[order], prepend=-1) != 0]
@@ -209,13 +208,13 @@ class PrefixTable:
             said.confidence[chosen],
             said.expires_at_s[chosen],
             digits[chosen],
-            np.zeros(len(chosen), np.uint8),  # a prefix is digits: the gate saw it
+            np.zeros(len(chosen), np.uint8),  # a prefix is digits, so the gate has checked it
         )
 
     def _hits(
         self, rows: NDArray[np.int64], ordinals: NDArray[np.uint64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-        """Each row and each member that its number begins like, and how many digits that has."""
+        """Return each row and member whose prefix its number has, and the prefix's digits."""
         found = []
         for level in self.levels:
             wanted = ordinals & ~_after(level.digits)
@@ -231,7 +230,7 @@ class PrefixTable:
         return hit_rows, members, digits
 
     def _reports(self, members: NDArray[np.int64]) -> Reports:
-        """Return the reports of these members alone, in their order."""
+        """Return the reports of these members, in their order."""
         whole = self.reports
         first = whole.first[members]
         counts = np.append(whole.first[1:], len(whole.lists))[members] - first
@@ -276,7 +275,7 @@ def _rows(by_list: Sequence[ListPrefixes]) -> _Rows:
 
 
 def _levels(digits: NDArray[np.int64], ordinals: NDArray[np.uint64]) -> Iterator[_Level]:
-    """Yield the levels of members with so many `digits`, which fall, and these `ordinals`."""
+    """Yield the levels of members with these `digits`, descending, and these `ordinals`."""
     for length in sorted(set(digits.tolist()), reverse=True):
         mine = np.flatnonzero(digits == length)
         known, first = np.unique(ordinals[mine], return_index=True)
@@ -297,4 +296,4 @@ _NO_ROWS = _Rows(
     np.zeros(0, np.int64),
 )
 NO_PREFIXES = PrefixTable.of(())
-"""No list has prefixes, and there are no lists."""
+"""An empty table: there are no lists."""

@@ -1,7 +1,7 @@
-"""Up to 64 filters of one shape as one table: a machine word for each bit position, a bit in it
-for each list. k gathers then answer for all lists at once.
+"""Up to 64 filters of one shape as one table: a machine word per bit position, a bit per list.
 
-Lists stand together where plan and m are equal (`TableSpec`); more than 64 take several tables.
+k gathers then answer for all lists at once. Lists share a table if plan and m are equal
+(`TableSpec`); more than 64 take several tables.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ LISTS_MAX = 64
 """A bit for each list in the largest machine word."""
 
 STRETCH = 1 << 16
-"""Rows of a table made at a time: 512 KiB for 64 lists, which stay in the second cache (2.3 ns to
-exchange a row, 5 with sixteen times as many)."""
+"""Rows of a table built together: 512 KiB for 64 lists, which stay in the second-level cache (2.3
+ns to exchange a row; 5 with sixteen times as many rows)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TableSpec:
 
 
 def compile_table(filters: Sequence[Filter], out: reference.Table) -> None:
-    """Fill `out`, made as `TableSpec` says, with `turned(filters)`."""
+    """Fill `out`, which has the measures of `TableSpec`, with `turned(filters)`."""
     at = 0
     for piece in turned(filters, out.dtype):
         out[at : at + len(piece)] = piece
@@ -60,9 +60,9 @@ def compile_table(filters: Sequence[Filter], out: reference.Table) -> None:
 def turned(
     filters: Sequence[Filter], dtype: np.dtype[np.unsignedinteger]
 ) -> Iterator[reference.Table]:
-    """Yield the table of `filters`, bit `l` of a word being filter `l`, piece by piece.
+    """Yield the table of `filters` piece by piece; bit `l` of a word is filter `l`.
 
-    The filters' bits, which may be maps of files, are read once. The scratch is a few
+    The filters' bits, which may be maps of files, are read once. The scratch memory is a few
     pieces.
     """
     shapes = {(f.shape.slices, f.shape.bits_per_slice) for f in filters}
@@ -74,7 +74,7 @@ def turned(
         columns = [f.bits[at : at + STRETCH // 8] for f in filters]
         whole = np.empty((len(columns[0]) * 8, groups), np.uint8)
         reference.transpose_bits(columns, whole)
-        # The last byte's padding has no rows.
+        # The padding of the last byte has no rows.
         yield whole.reshape(-1).view(dtype)[: rows - 8 * at]
 
 
@@ -84,14 +84,14 @@ def exchanged(
     added: Mapping[int, Filter],
     dtype: np.dtype[np.unsignedinteger],
 ) -> Iterator[reference.Table]:
-    """Yield a table made from another one's `pieces`, in which some lists are others, or elsewhere.
+    """Yield a table made from another one's `pieces`; some lists are new or have moved.
 
-    `kept` says which bit of the old table each bit is that stays, `added` the filters of the
-    others. Pieces have `STRETCH` rows, but for the last. To exchange one list of 64 costs a tenth
-    of turning them all, and as much memory as a piece or four.
+    `kept` maps each bit that stays to its bit in the old table; `added` are the filters of the
+    other bits. All pieces but the last have `STRETCH` rows. To exchange one list of 64 costs a
+    tenth of turning them all, and the memory of one to four pieces.
     """
     wide = np.dtype(np.uint64)
-    # Lists that move by as many places move together, in one shift: usually all but the new one.
+    # Lists that move by the same distance move together, in one shift: usually all but the new one.
     moves: dict[int, int] = {}
     for new, old in kept.items():
         moves[new - old] = moves.get(new - old, 0) | 1 << old
@@ -114,7 +114,7 @@ def probe_table(
 ) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
     """Return the rows of `words` that a list may hold, ascending, and a mask of those lists.
 
-    Without kernels the reference does the same, several times slower.
+    Without kernels, the reference does the same several times slower.
     """
     if kernels.compiled():
         from stream.core.kernels.membership import probe

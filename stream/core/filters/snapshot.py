@@ -1,12 +1,11 @@
 """A snapshot: one list at one generation. Manifest, filter, and (if shared) its exact entries.
 
-As files: `manifest.json`, `filter.bloom` (a pybloom-live file) and one raw little-endian column a
-file. The columns are mapped read-only and touched only on a Bloom hit, so workers share them and
-pay for almost none of their pages.
+The files are `manifest.json`, `filter.bloom` (a pybloom-live file) and one raw little-endian file
+per column. The columns are mapped read-only and touched only on a Bloom hit. So workers share them
+and use memory for almost none of their pages.
 
-Nothing is used that was not compared: the manifest has each part's size and SHA-256, and
-the manifest's own SHA-256 in its last field. One flipped bit anywhere is `SnapshotUnreadable`, with
-the part named.
+All parts are checked before use: the manifest has each part's size and SHA-256, and its own SHA-256
+in its last field. One flipped bit anywhere raises `SnapshotUnreadable`, which names the part.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -28,23 +27,23 @@ from stream.core.model.names import READABLE_PART
 
 FORMAT = 2
 FORMATS = (1, 2)
-"""Those that are read. 1 knew one entry a number and no prefix entries."""
+"""Formats that are read. Format 1 had one entry a number and no prefix entries."""
 MANIFEST_PART = "manifest.json"
 FILTER_PART = "filter.bloom"
 MANIFEST_SIZE_MAX = 8 << 20
-"""Bytes that are read of a manifest before anything in it is checked: all sources, at 100 each."""
+"""Largest size of a manifest that is read at all: all sources, at 100 bytes each."""
 MAPPED_MIN = 16 << 10
-"""Columns of fewer bytes are read. A map holds a descriptor, and is one of the 65,530 that a
-process may have (vm.max_map_count): thousands of small lists, of seven columns, would take all."""
+"""Smaller columns are read instead of mapped. A map takes a descriptor and one of the 65,530 maps
+of a process (vm.max_map_count). Thousands of small lists, of seven columns, would take all."""
 SOURCES_MAX = 1 << 16
 """A row's source is a uint16."""
 
-_CHUNK = 1 << 20  # bytes looked at together; a multiple of every column's width
+_CHUNK = 1 << 20  # bytes read together; a multiple of every column's width
 
 
 @dataclass(frozen=True, slots=True)
 class StoredColumn:
-    """Form of a column in the part of its name. `largest` is the largest value with a meaning."""
+    """Format of the column of that name. `largest` is the largest value with a meaning."""
 
     name: str
     dtype: np.dtype[np.unsignedinteger[Any]]
@@ -64,7 +63,7 @@ COLUMNS = (
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Word = Annotated[str, Meta(pattern=READABLE_PART)]
-"""Owners and names become folders: nothing that could lead out of one."""
+"""Owners and names become folders: no value may lead out of a folder."""
 Hex = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
@@ -76,13 +75,13 @@ class SnapshotPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Head of a snapshot: the JSON in `manifest.json`, fields in this order.
+    """Header of a snapshot: the JSON in `manifest.json`, fields in this order.
 
-    `count` is the number of rows, an entry each; `numbers` that of distinct numbers (without the
-    probes), `prefixes` how many rows are prefix entries'. Where there are no entries the first two
-    are what the filter's header says. `sha256` is that of this JSON with the field empty.
+    `count` is the number of rows, one per entry. `numbers` counts distinct numbers (without the
+    probes), `prefixes` the rows of prefix entries. Without entries, the first two are those of the
+    filter's header. `sha256` is that of this JSON with the field empty.
 
-    In format 1 `numbers` and `prefixes` are not written: every row is a number's only one.
+    Format 1 has no `numbers` and `prefixes`: every row is a number's only one.
     """
 
     format: Count = FORMAT
@@ -114,7 +113,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Snapshot:
     """One list at one generation. Without `columns` nothing can confirm the filter's hits.
 
-    `prefixes` are those rows of `columns` that are prefix entries'; None: there are none.
+    `prefixes` are the rows of `columns` with prefix entries; None: there are none.
     """
 
     manifest: Manifest
@@ -128,14 +127,14 @@ class Snapshot:
         return self.columns is not None and not len(self.columns)
 
     def find(self, fingerprints: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Row of each fingerprint in `columns`, -1 where it is not listed."""
+        """Return the row of each fingerprint in `columns`, or -1 if it is not listed."""
         if self.columns is None:
             return np.full(len(fingerprints), -1, np.int64)
         return self.columns.find(fingerprints)
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the bytes of `manifest.json`, its own checksum filled in."""
+    """Return the bytes of `manifest.json`, with its own checksum."""
     fields = msgspec.to_builtins(manifest)
     if manifest.format == 1:
         del fields["numbers"], fields["prefixes"]
@@ -145,7 +144,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def decode_manifest(data: bytes, where: str = MANIFEST_PART) -> Manifest:
-    """Read a manifest; raises `SnapshotUnreadable` naming the field that is wrong."""
+    """Read a manifest. Raises `SnapshotUnreadable` with the wrong field."""
     try:
         manifest = _decode(data)
     except UNREADABLE as error:
@@ -174,16 +173,16 @@ def decode_manifest(data: bytes, where: str = MANIFEST_PART) -> Manifest:
 def open_snapshot(
     directory: Path, *, check: bool = True, keys: Mapping[str, bytes] | None = None
 ) -> Snapshot:
-    """Open the snapshot in `directory`, its filter and columns mapped read-only, or read if small.
+    """Open the snapshot in `directory`; filter and columns are mapped read-only, or read if small.
 
-    With `check`, every byte is compared: sizes, checksums, the columns' order and ranges, and how
-    many numbers the filter matches. The bytes are read through a small buffer, not through the
-    maps, so that the check leaves no pages in the process. Without it only the manifest, all sizes
-    and the filter's header are. `keys` are the circles' (b"" for `plain`): where the list's is
-    among them, the probe numbers are looked up.
+    With `check`, every byte is compared: sizes, checksums, the columns' order and ranges, and the
+    filter's match rate. Bytes are read through a small buffer, not through the maps, so that the
+    check leaves no pages in the process. Without it, only the manifest, all sizes and the filter's
+    header are checked. `keys` are the circles' (b"" for `plain`): if the list's circle is among
+    them, the probe numbers are looked up.
 
     The price of a full check at every start: 33 MB a list of 1M, read at the speed of SHA-256 (1.3
-    GB/s here), so 64 lists take 1.7 s of one core; `lists/follower` uses all cores.
+    GB/s here). So 64 lists take 1.7 s of one core; `lists/follower` uses all cores.
 
     Raises `SnapshotUnreadable` with the part named.
     """
@@ -200,11 +199,11 @@ def open_snapshot(
     if check:
         _check_parts(manifest, lambda name: _chunks_of_file(directory / name), f"{directory}/")
     key = (keys or {}).get(manifest.circle)
-    # Checked through a map of its own: the one that stays has no pages in memory yet.
+    # Checked through a separate map: the one that stays then has no pages in memory yet.
     held = _filter(directory / FILTER_PART)
     _check_filter(manifest, held, key, f"{directory}/")
     if check:
-        # Also of a filter that went live before there was the bound.
+        # The bound also applies to a filter that went live before the bound existed.
         with _as_snapshot():
             check_rate(held, f"{directory}/{FILTER_PART}")
 
@@ -214,14 +213,14 @@ def open_snapshot(
         path = directory / name
         if manifest.parts[name].size < MAPPED_MIN:
             return np.frombuffer(path.read_bytes(), dtype)
-        # As a plain array over the map: indexing a np.memmap costs a Python call each time.
+        # A plain array over the map: indexing a np.memmap costs a Python call each time.
         return np.asarray(np.memmap(path, dtype, "r"))
 
     return _snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
 
 
 def read_snapshot(parts: Mapping[str, bytes], *, key: bytes | None = None) -> Snapshot:
-    """Return the snapshot of parts in memory, `manifest.json` among them; all is checked."""
+    """Return the snapshot of parts in memory, `manifest.json` among them; all parts are checked."""
     if MANIFEST_PART not in parts:
         raise SnapshotUnreadable(f"{MANIFEST_PART}: missing")
     manifest = decode_manifest(parts[MANIFEST_PART])
@@ -244,7 +243,7 @@ _decode = msgspec.json.Decoder(Manifest).decode
 
 
 def _snapshot(manifest: Manifest, held: Filter, columns: Columns | None) -> Snapshot:
-    """Looks for prefixes only where there are some: it reads a whole column."""
+    """Find prefixes only if there are some: this reads a whole column."""
     if columns is None or not manifest.prefixes:
         return Snapshot(manifest, held, columns)
     return Snapshot(manifest, held, columns, columns.prefixes())
@@ -265,7 +264,7 @@ def _filter(source: bytes | Path) -> Filter:
 
 
 def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: str) -> None:
-    """Hold the filter's header against the manifest and, with `key`, look up the probes."""
+    """Compare the filter's header with the manifest and, with `key`, look up the probes."""
     said = {
         "algorithm": (manifest.algorithm, held.plan.algorithm),
         "slices": (manifest.slices, held.shape.slices),
@@ -277,7 +276,7 @@ def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: st
             raise SnapshotUnreadable(
                 f"{where}{MANIFEST_PART}: field {field} asks for {wanted}, {FILTER_PART} has {got}"
             )
-    # A partner's filter may hold more than the entries that are left of it, never less.
+    # A partner's filter may hold more members than entries are left, never fewer.
     least = manifest.numbers + len(PROBES) if manifest.has_entries else manifest.count
     if held.count < least or (held.count != least and not manifest.has_entries):
         raise SnapshotUnreadable(
@@ -291,7 +290,7 @@ def _check_filter(manifest: Manifest, held: Filter, key: bytes | None, where: st
 
 @contextmanager
 def _as_snapshot(where: str = "") -> Iterator[None]:
-    """Raise SnapshotUnreadable for a filter that is refused: callers know one fault."""
+    """Raise SnapshotUnreadable for a refused filter, so that callers handle one exception."""
     try:
         yield
     except FilterUnreadable as error:
@@ -301,7 +300,7 @@ def _as_snapshot(where: str = "") -> Iterator[None]:
 def _check_parts(
     manifest: Manifest, chunks_of: Callable[[str], Iterator[bytes]], where: str
 ) -> None:
-    """Compare each part's checksum; in the same pass, the columns' order, ranges and counts."""
+    """Compare each part's checksum and, in the same pass, the columns' order, ranges and counts."""
     check = ColumnsCheck(manifest.count, where)
     for column in COLUMNS if manifest.has_entries else ():
         for chunk in _compared(manifest, column.name, chunks_of, where):
@@ -344,7 +343,7 @@ def _size(path: Path) -> int:
 
 def _chunks_of_file(path: Path) -> Iterator[bytes]:
     try:
-        # Unbuffered, as it reads a mebibyte at a time anyhow.
+        # Unbuffered, because it reads a mebibyte at a time.
         with path.open("rb", buffering=0) as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
@@ -361,11 +360,11 @@ Values = NDArray[np.unsignedinteger[Any]]
 
 
 class ColumnsCheck:
-    """Takes the columns one after the other, fingerprints before sources, in pieces.
+    """A check of the columns in pieces, one column after the other, fingerprints before sources.
 
-    What it keeps is a bit a row: whether that row's fingerprint is that of the row before, which
-    then must have a smaller source. `numbers` and `prefixes` count distinct numbers, and rows of
-    prefix entries, so far. `where` begins the messages. Every method raises `SnapshotUnreadable`.
+    It keeps one bit a row: the row has the fingerprint of the row before, and so must have a larger
+    source. `numbers` and `prefixes` count distinct numbers and rows of prefix entries so far.
+    `where` begins the messages. Every method raises `SnapshotUnreadable`.
     """
 
     def __init__(self, rows: int, where: str) -> None:
@@ -377,7 +376,7 @@ class ColumnsCheck:
         self._last = {"fingerprint": -1, "source": -1}
 
     def range_of(self, name: str, values: Values, largest: int) -> None:
-        """Refuse a value above the largest that means something."""
+        """Refuse a value above the largest with a meaning."""
         found = int(values.max())
         if found > largest and name == "source":
             self._refuse(name, f"source {found} is not in the manifest")
@@ -385,7 +384,7 @@ class ColumnsCheck:
             self._refuse(name, f"{found}, the largest that means something is {largest}")
 
     def take(self, name: str, values: Values) -> None:
-        """The next piece of column `name`; all but the last have a multiple of eight rows."""
+        """Check the next piece of column `name`; all but the last have a multiple of eight rows."""
         if name == "fingerprint":
             self._take_fingerprints(values)
         elif name == "number":
