@@ -214,8 +214,8 @@ def check_probes(f: Filter, key: bytes, where: str = "filter") -> None:
 def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
     """Refuse a partner's filter that does not hold `samples` (S16), numbers known to be listed.
 
-    A bare file without probes does not show its hash. pybloom-live 3 used md5 where 4 uses xxh128
-    or sha1, and such a file misses its members without an error. A few known members show it.
+    A bare file without probes does not show its hash. The file of pybloom-live 3, which used md5
+    where 4 uses xxh128 or sha1, misses its members without an error. A few known members show it.
     """
     absent = len(samples) - int(f.may_hold(Digests(elements(samples, key))).sum())
     if absent:
@@ -228,9 +228,9 @@ def check_members(f: Filter, key: bytes, samples: NDArray[np.bytes_]) -> None:
 def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
     """Return shape and count, after checking the header's fields against each other and `size`.
 
-    No memory is allocated by the header's word: `size` bytes are there already. pybloom-live's own
-    reader accepts one byte too many where num_bits is a multiple of 8. Its writer never writes one,
-    so here it counts as damage.
+    No memory is allocated by the header's word, since `size` bytes are there already. The reader of
+    pybloom-live accepts one byte too many where num_bits is a multiple of 8. Its writer never
+    writes one, so here it counts as damage.
     """
     if _looks_scalable(head, size):
         raise FilterUnreadable(
@@ -277,7 +277,7 @@ def _check_bits(f: Filter, where: str) -> None:
     """Refuse bits that hold more members than the header counts.
 
     `union` and `intersection` of pybloom-live lose the count and let a filter overfill (measured:
-    47 % false positives where 1 % was asked). The bits set in k slices of m bits give the number of
+    47 % false positives where 1 % was asked). The bits set in k slices of m bits show the number of
     members within a few per thousand: n = -m ln(1 - set / (k m)). This fails for tiny filters:
     pybloom-live does not count a member that was a false positive when it was added.
     """

@@ -19,8 +19,8 @@ LISTS_MAX = 64
 """A bit for each list in the largest machine word."""
 
 STRETCH = 1 << 16
-"""Rows of a table built together: 512 KiB for 64 lists, which stay in the second-level cache (2.3
-ns to exchange a row; 5 with sixteen times as many rows)."""
+"""Rows of a table built together: 512 KiB for 64 lists, which stay in the second-level cache. To
+exchange a row takes 2.3 ns, and 5 with sixteen times as many rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -418,14 +418,14 @@ def write_decisions(
     """Write decisions as JSON, one after the other. Return the bytes written, or a shortage.
 
     `phrases`: data, starts, sizes, see above. `places` are places of phrases: the head of a plain
-    allow (its tail follows), the first of the first SIP answer, and the one after its last. `own`:
+    allow (its tail follows), the first of the first SIP answer, and the next after it. `own`:
     phrases of this batch, like `phrases`, with an origin for each segment from `ORIGINS` on.
     `fields`: data, starts, sizes as in `call_batch.Located`. `numbers`: callers and callees, S16 as
     uint8[calls, 16]; callees without rows if they were not read. `decisions` has one column each:
     the call; its column of the rulings, -1 for a plain allow; the first of its fields (JSON) in
     `own`, -1 if `fields` has them; ids uint8[n, 16]. `records`: the row of each call, the offset of
-    each row, the first row of each segment. `rulings_and_reasons`: int64[8, rulings],
-    int64[6, matches], the lists' generations; `NO_TIME` means no time.
+    each row, the first row of each segment. `rulings_and_reasons`: int64[8, rulings], int64[6,
+    matches], the lists' generations; `NO_TIME` means no time.
 
     Decision i is then the `sizes[i]` bytes of `out` from `starts[i]`.
     """

@@ -1,7 +1,7 @@
 """Agreements between countries: who shares which list with whom, and what it may cause there.
 
-An agreement is in force from its first moment until before its last one. What it allows a list to
-cause in a country is a clause; where several are in force for the same list and country, the
+An agreement is in force from its first moment until before its last one. A clause says what it
+allows a list to cause in a country. If several are in force for the same list and country, the
 strictest of each of their terms counts (`core.policy.policy`).
 """
 
@@ -78,10 +78,10 @@ class Party:
 class Terms:
     """The most that a list may cause, and from what on.
 
-    `action` and `unconfirmed` as in `policy.ListPolicy`. An entry below `confidence_min`, of a
-    category that is not in `categories` (None: all are), or of a number that lists of fewer than
-    `countries_min` owners hold, is only observed; so is a number that is of none of the countries
-    `may_list` (None: all are). `simulate` decides without acting.
+    `action` and `unconfirmed` as in `policy.ListPolicy`. An entry is only observed if it is below
+    `confidence_min`, or of a category that is not in `categories` (None: all are). The same holds
+    for a number that lists of fewer than `countries_min` owners hold. It also holds for a number of
+    none of the countries `may_list` (None: all are). `simulate` decides without acting.
     """
 
     action: Action

@@ -1,7 +1,7 @@
 """Numbers and prefixes that are never blocked, whatever a list says.
 
-An allow entry is how a false block ends at once, while a Bloom filter that holds the number is
-still live: so it is exact, looked at before any list, and every entry names who made it and why.
+An allow entry ends a false block at once, while a Bloom filter that holds the number is still live.
+So it is exact and checked before any list. Every entry names who made it and why.
 """
 
 from collections.abc import Iterable, Mapping

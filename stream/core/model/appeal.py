@@ -48,8 +48,8 @@ _NEXT: Final[Mapping[AppealState, frozenset[AppealState]]] = {
 class NamedList(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A list that holds the number, as the decision names it.
 
-    `fingerprint` is the *number's* in the list's circle, 16 hex digits, also where the list has a
-    `prefix` ("+8552390*") that covers it; "" where there is no key of that circle here.
+    `fingerprint` is the *number's* in the list's circle, 16 hex digits, also if the list has a
+    `prefix` ("+8552390*") that covers it. It is "" if the key of that circle is not here.
     """
 
     list: str

@@ -1,7 +1,7 @@
 """BER (X.690) as charging records use it: tags, lengths and contents, within bounds. Pure.
 
 A record is read by its tags alone. A decoder that follows a specification ends at the first member
-that a vendor has added; and the libraries that were tried take seconds for a long tag, or ignore a
+that a vendor has added. The libraries that were tried take seconds for a long tag, or ignore a
 wrong length: see docs/decisions/0158-ber-by-tags.md.
 """
 
@@ -195,8 +195,8 @@ def next_unit(data: bytes, at: int, most: int, *, first: bool) -> FileUnit | Non
 
     The end of an element without a length is looked for in `most` bytes.
 
-    Records stand one after the other, with filling between them; or after the headers of TS 32.297
-    (one of the file where `first`, one of each record); or in a batch of TAP3.
+    Records stand one after the other, with filling between them. Or they follow the headers of TS
+    32.297 (one of the file if `first`, one of each record), or are in a batch of TAP3.
     """
     if at < len(data) and _may_begin(data[at]):
         return _unit_of_element(data, at, most)

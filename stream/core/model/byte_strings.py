@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PADDING = 64
-"""Readable bytes that every buffer has after its last text, so that a kernel may load whole
-vectors and look at what is beyond the text only to throw it away."""
+"""Readable bytes that every buffer has after its last text. So a kernel may load whole vectors and
+read beyond the text only to discard it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

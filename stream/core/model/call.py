@@ -36,8 +36,8 @@ class Call:
     """One CDR or call-attempt event, decoded whole.
 
     `caller` and `callee` are as the switch wrote them (None: withheld); `core.numbers.number` reads
-    them. `started_at_s` is seconds since the epoch, `duration_s` seconds; both None where the
-    record does not say or says nonsense: a bad date must not let a listed caller through.
+    them. `started_at_s` is seconds since the epoch, `duration_s` seconds. Both are None if the
+    record has none or nonsense: a bad date must not let a listed caller through.
     """
 
     call_id: str

@@ -6,7 +6,7 @@ Nothing stored is ever rewritten: confidence is worked out when a call is decide
   the lifetime T and the decay speed s, and 0 from T on (A. Iklody et al., "Decaying Indicators of
   Compromise", 2018; MISP's `DecayingModelsFormulas/Polynomial.php`, whose `base_score` is what was
   reported here, and whose threshold is a list's `confidence_min`). A report from the future counts
-  as made now: MISP gives it 0, which would unblock a number for a clock that is a second ahead.
+  as made now. MISP gives it 0, which would unblock a number for a clock that is a second ahead.
 - Independent sources raise it: it is the chance that not all of them err, 1 - prod(1 - c_i). Each
   source has one report, so none counts twice. What says that the number is legitimate lowers it:
   times prod(1 - l_j).

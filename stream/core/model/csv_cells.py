@@ -1,6 +1,6 @@
 """Cells of CSV files, which people open in spreadsheets: no text in them becomes a formula.
 
-A partner's text that begins with `=` runs when the file is opened: it can send other cells away, or
+A partner's text that begins with `=` runs when the file is opened. It can send other cells away, or
 start a program (OWASP, "CSV Injection"). So such a text gets a `'` before it, in every CSV file
 that we write. `plain` takes it off again, so what one Ringfence writes another reads unchanged.
 """

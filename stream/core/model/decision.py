@@ -184,9 +184,9 @@ def decision_ids(
 ) -> NDArray[np.bytes_]:
     """S16: ids of decisions, 13 characters of Crockford base 32, equal for equal input.
 
-    The timestamp is part of it so that a topic deleted and made again, whose offsets start at 0,
-    does not repeat ids; `numbers` (S16) are the deciding ones, b"" where there is none. Each step
-    is the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
+    The timestamp is part of it so that a topic deleted and created again, whose offsets start at 0,
+    does not repeat ids. `numbers` (S16) are the deciding ones, b"" if there is none. Each step is
+    the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014, fig. 16), a bijection: two
     decisions of one partition with different offsets collide with a chance of 2^-64.
     """
     halves = np.ascontiguousarray(numbers, "S16").view("<u8").reshape(-1, 2)

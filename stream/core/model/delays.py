@@ -1,8 +1,8 @@
 """Durations, counted in steps of 5 %, so that the counts of days add up.
 
 Medians of days cannot be made the median of their month; counts can be added. A step's name is its
-place on a scale that begins at a millisecond and ends after a year: 500 steps at most, however
-much was measured. (So do DDSketch, Masson et al., VLDB 2019, and Prometheus' native histograms.)
+place on a scale from a millisecond to a year: 500 steps at most, for any number of measurements.
+(So do DDSketch, Masson et al., VLDB 2019, and Prometheus' native histograms.)
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,10 +39,9 @@ def step_end_s(step: int) -> float:
 class Delays(msgspec.Struct, frozen=True, kw_only=True):
     """`count` delays. `p50_s`, `p99_s`: the half and 99 of 100 took at most so long.
 
-    Both are at most 5 % too long, never too short. `max_s` is exact; `late` took longer than the
-    agreement's response target (by their steps, where only those are left), None where there was
-    none to compare them with. `steps` are what
-    it was counted from: pairs of a step and how many.
+    Both are at most 5 % too long, never too short. `max_s` is exact. `late` took longer than the
+    agreement's response target (by their steps, if only those are left); it is None if there was no
+    target. `steps` are what it was counted from: pairs of a step and how many.
     """
 
     count: _Held

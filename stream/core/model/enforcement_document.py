@@ -1,7 +1,7 @@
 """A country's report of enforcing a partner's list on one day: counts, delays, mistakes.
 
 A document is a signed target of the enforcing country's own repository, one a list and UTC day:
-`TH/enforcement/KH-scam/2026-11-25.json`. It never holds a subscriber's number: calls and entries
+`TH/enforcement/KH-scam/2026-11-25.json`. It never holds a subscriber's number. Calls and entries
 are counted, and a mistake is named by the fingerprint that the list's owner gave the number. What
 was not measured is null, never 0.
 """
@@ -46,7 +46,7 @@ class CallOutcome(StrEnum):
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """Of one category: calls by outcome, and how many different numbers of the list they were.
 
-    `entries` are those of the day, `entries_month` those of its month up to this day: days cannot
+    `entries` are those of the day, `entries_month` those of its month up to this day. Days cannot
     be added, since a number that calls on two days is one. None: not counted.
     """
 

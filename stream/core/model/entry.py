@@ -31,7 +31,7 @@ class Category(IntEnum):
     SPAM = 11
     LEGITIMATE = 12
     """The source says that the number is *not* a scammer's (MISP sighting type 1, PhoneBlock's
-    A_LEGITIMATE): it lowers what the others say, and never makes a match by itself."""
+    A_LEGITIMATE). It lowers what the others say, and never makes a match by itself."""
 
     @property
     def label(self) -> str:
@@ -99,8 +99,8 @@ class Columns:
     """Many entries, in columns of one length, sorted by fingerprint, then source.
 
     A fingerprint may stand in several rows, a report each; a fingerprint and a source only once.
-    `fingerprint` uint64; `number` uint64, see `code_of`, 0 where only the fingerprint is known;
-    `reported_at`, `expires_at` uint32, seconds since the epoch (`NEVER` = 0); `category`,
+    `fingerprint` uint64; `number` uint64, see `code_of`, 0 if only the fingerprint is known.
+    `reported_at`, `expires_at` uint32 are seconds since the epoch (`NEVER` = 0). `category`,
     `confidence` uint8; `source` uint16, an index into `sources`. Arrays may be read-only maps of
     files.
     """

@@ -1,7 +1,7 @@
 """Texts that people write: reasons, comments, contacts. One rule for every way they come in. Pure.
 
-They stay in Redis and Kafka for years, and are shown on terminals and pages to those who decide: a
-control character there moves a cursor or hides a line, a change of the writing direction shows
+They stay in Redis and Kafka for years, and are shown on terminals and pages to those who decide. A
+control character there moves a cursor or hides a line. A change of the writing direction shows
 another text than is stored.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 REASON_CHARS_MAX: Final = 500
 ACTOR_CHARS_MAX: Final = 200
 SOURCE_CHARS_MAX: Final = 64
-"""Characters of each. They are kept in every entry of the audit: a reason is a few sentences, an
+"""Characters of each. They are kept in every entry of the audit. A reason is a few sentences, an
 actor a name and an address, a source one of the 65,536 names of a list's table."""
 _CATEGORIES: Final = frozenset({"Cc", "Cs"})
 """Control characters, and halves of surrogate pairs, which no UTF-8 can hold."""

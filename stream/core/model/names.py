@@ -1,11 +1,11 @@
 """Names of lists, owners and keys: one rule, whichever way they come in. Pure.
 
-Names are folders, Redis keys, labels of metrics, words of a command line and roles that sign: one
-that begins with a dash is an option there, `..` another folder, and `kh/scam` beside `KH/scam` two
-lists of which a person corrects the wrong one.
+Names are folders, Redis keys, labels of metrics, words of a command line and roles that sign. A
+name that begins with a dash is an option there, `..` is another folder. `kh/scam` beside `KH/scam`
+is two lists, of which a person corrects the wrong one.
 
-`wrong` judges a name that is new. What is read (a list store, a partner's manifest) may be called
-whatever is `readable`: it was made earlier or elsewhere, and must not be lost for its name.
+`wrong` judges a name that is new. A name that is read (a list store, a partner's manifest) need
+only be `readable`. It was made earlier or elsewhere, and must not be lost for its name.
 """
 
 import re

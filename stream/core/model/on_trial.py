@@ -1,9 +1,9 @@
 """Lists, agreements and rules on trial, and those that an operator promoted or demoted. Pure.
 
 A list, an agreement or a rule is on trial where the settings (or the agreement's file) say so. A
-promotion puts it in force without anybody editing a file, a demotion puts it on trial; both are
-kept by the list store and go before the settings until they are taken back. Neither switches on
-what the settings leave off: a promoted list still may do no more than its `action`.
+promotion puts it in force without an edit of a file, and a demotion puts it on trial. The list
+store keeps both, and they override the settings until they are taken back. Neither switches on what
+the settings leave off: a promoted list still may do no more than its `action`.
 """
 
 import re

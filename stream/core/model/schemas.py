@@ -12,9 +12,9 @@ SchemaKey = int | str
 class RegisteredSchema(NamedTuple):
     """A schema: `kind` is AVRO, PROTOBUF or JSON.
 
-    `text` is Avro's or JSON Schema's JSON; of Protobuf it is a FileDescriptorProto in base64, or
-    the `.proto` text of a registry that does not parse it.
-    `references` has the schemas that it refers to, by name, each after those that it needs itself.
+    `text` is Avro's or JSON Schema's JSON. For Protobuf it is a FileDescriptorProto in base64, or
+    the `.proto` text of a registry that does not parse it. `references` has the schemas that it
+    refers to, by name, each after those that it needs itself.
     """
 
     kind: str

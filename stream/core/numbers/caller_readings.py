@@ -39,10 +39,10 @@ _OTHERS: Final = re.compile(r"[^0-9]++")
 class Readings:
     """The reading of `parse`, and all `numbers` in E.164 that others may read, likeliest first.
 
-    `guesses` are digits dug out of a name that no plan gives out, or with those around them: lists
-    are asked of them, but `user12345678` is no Thai number that calls from abroad. `whole` is
-    whether these are all: false where the text is too long to look at, or holds a character at
-    which some programs stop.
+    `guesses` are digits dug out of a name that no plan gives out, or with those around them. Lists
+    are matched with them, but `user12345678` is no Thai number that calls from abroad. `whole`:
+    these are all. It is false if the text is too long to read, or holds a character at which some
+    programs stop.
     """
 
     first: Number

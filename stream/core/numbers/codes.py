@@ -1,7 +1,7 @@
 """Numbers' texts as codes and back, many at once: see `core.model.entry.code_of`.
 
-Digits are read and written eight at a time, in words of 64 bits (60 ns a number; 300 as objects of
-Python, which take ten times the memory); prefix entries, which are few, one by one.
+Digits are read and written eight at a time, in words of 64 bits. This takes 60 ns a number; Python
+objects take 300 ns and ten times the memory. Prefix entries, which are few, are read one by one.
 """
 
 import numpy as np

@@ -70,7 +70,7 @@ def is_canonical(digits: str) -> bool:
 def canonical_words(texts: Sequence[str | None]) -> NDArray[np.uint64]:
     """uint64[n, 2]: the 16 bytes of each text that `is_canonical` after its `+`, 0 for the others.
 
-    The texts are joined by line feeds and looked at in place: every text keeps its own length, so
+    The texts are joined by line feeds and read in place. Every text keeps its own length, so
     nothing is cut silently, and any character is just a byte that is no digit.
     """
     try:

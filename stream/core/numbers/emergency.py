@@ -1,6 +1,6 @@
 """Emergency numbers: a call to one is never blocked, whatever a list says of its caller.
 
-Every doubt is settled for the call: a wrong allow lets one scam call through to the police, a wrong
+Every doubt is settled for the call. A wrong allow lets one scam call through to the police, a wrong
 block may cost a life.
 """
 

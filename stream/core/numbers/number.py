@@ -5,18 +5,17 @@ A switch writes a number in many ways (`+66 81-234-5678`, `0066812345678`, `0812
 A number may be written:
 
 1. `+` and digits: international. A trunk prefix after the country code goes (`+66 0 81...`).
-2. `00` and digits: international, as most switches write it, or as dialled in the region, where
-   that is something else (`0011` in Australia, Thailand's carriers 001, 007, 009...). The reading
-   that a plan assigns counts. Where plans assign both, and to different numbers, the text is
-   invalid: 0091 and ten digits may be India, or a carrier's 009 and the United States. `00` and the
-   region's own country code is a number of the region. A trunk whose `prefix` is known is not
-   ambiguous.
-3. Digits only: as dialled in the region of the trunk, if its plan assigns such numbers; else as an
-   international number without its `+` (`85523900123` on a Thai trunk), if a plan assigns it; else
-   a short code, if it has at most six digits; else whichever reading has a possible length, the
-   national one first. A number that could be dialled within an area (seven digits in Canada) is
-   never a foreign one, nor is one that is too short for the region, unless a plan assigns it.
-   Without a region nothing is guessed: more than six digits are invalid.
+2. `00` and digits: international, as most switches write it. Or as dialled in the region, if that
+   is something else (`0011` in Australia, Thailand's carriers 001, 007, 009...). The reading that a
+   plan assigns counts. If plans assign both, and to different numbers, the text is invalid. For
+   example, 0091 and ten digits may be India, or a carrier's 009 and the United States. `00` and the
+   region's own country code is a number of the region. A known `prefix` removes the ambiguity.
+3. Digits only: as dialled in the region of the trunk, if its plan assigns such numbers. Else it is
+   an international number without its `+` (`85523900123` on a Thai trunk), if a plan assigns it.
+   Else it is a short code, if it has at most six digits. Else a reading with a possible length
+   counts, the national one first. A number that could be dialled within an area (seven digits in
+   Canada) is never a foreign one. Nor is one that is too short for the region, unless a plan
+   assigns it. Without a region nothing is guessed: more than six digits are invalid.
 
 Between digits only ` -.()/` may stand. Digits, blanks and dashes of any script count as ASCII's
 (`core.numbers.spelling`): the callee reads them so. Other readings of a text are in
@@ -61,7 +60,8 @@ class Number:
     """Number or name that a text says.
 
     `text` is "+66812345678" for E164, the digits for a short code ("1155"), the name for
-    ALPHANUMERIC ("KBank"), "anonymous" for ANONYMOUS, the text's first 64 characters for INVALID.
+    ALPHANUMERIC ("KBank"). It is "anonymous" for ANONYMOUS, and the text's first 64 characters for
+    INVALID.
     """
 
     kind: Kind
@@ -72,10 +72,10 @@ class Number:
 class Numbers:
     """A batch of numbers, in columns of one length.
 
-    `e164` S16, b"+66812345678", b"" where the kind is not E164; `kinds` uint8, `Kind`;
-    `other_texts` row -> `Number.text` of the rows that are not E164; `marks` row -> what an
-    operator says of the number, see `operator_prefixes`; `disguised` rows are E164 in a text that
-    `parse` refuses.
+    `e164` S16: b"+66812345678", or b"" if the kind is not E164. `kinds` uint8: `Kind`.
+    `other_texts` maps a row to `Number.text` if it is not E164. `marks` maps a row to an operator's
+    mark of the number, see `operator_prefixes`. `disguised` rows are E164 in a text that `parse`
+    refuses.
     """
 
     e164: NDArray[np.bytes_]
@@ -212,8 +212,8 @@ def parse_many(
 ) -> Numbers:
     """`parse` for a batch: texts already in E.164 are read by NumPy, the others one by one.
 
-    `region_of` gives the region of a row's trunk, `prefix_of` its prefix (None: no trunk has one);
-    they are asked only for texts read one by one, by `read`.
+    `region_of` gives the region of a row's trunk, `prefix_of` its prefix (None: no trunk has one).
+    They are called only for texts read one by one, by `read`.
     """
     e164 = canonical_words(texts)
     e164_text = e164.view("S16").ravel()
@@ -288,8 +288,8 @@ def parse_texts(
     """`parse` for a column of ASCII: a kernel reads E.164 and usual URIs, others one by one.
 
     It needs compiled kernels: there is no other way to do this. `odd` has the texts of rows that
-    have none in the column. `region_of` gives the region of a row's trunk, `prefix_of`
-    its prefix (None: no trunk has one); they are asked only for texts read one by one, by `read`.
+    have none in the column. `region_of` gives the region of a row's trunk, `prefix_of` its prefix
+    (None: no trunk has one). They are called only for texts read one by one, by `read`.
     """
     from stream.core.kernels.e164_text import read_e164
 

@@ -16,9 +16,10 @@ import msgspec
 class NumberingPlan(NamedTuple):
     """The shape of one country code's numbers.
 
-    `lengths` are how many digits they may have, country code included, at most 15. A number whose
-    digits after the country code begin with one of `trunk_prefixes` may hold a trunk or carrier
-    prefix that no international number has (`+66 0 81...`): only `phonenumbers` can read it.
+    `lengths` are how many digits they may have, country code included, at most 15. The digits after
+    the country code may begin with one of `trunk_prefixes`. Such a number may hold a trunk or
+    carrier prefix that no international number has (`+66 0 81...`), and only `phonenumbers` can
+    read it.
     """
 
     code: int
@@ -30,8 +31,8 @@ class AssignedBlocks(NamedTuple):
     """The blocks in which a plan has given out numbers of one length, country code included.
 
     `begins` are the digits after the country code, at most 4, of which all such numbers begin with
-    one; of those in a row the first and the last (`2012-2019`). Nothing is known of the numbers of
-    a country code without blocks.
+    one. A range has the first and the last (`2012-2019`). Nothing is known of the numbers of a
+    country code without blocks.
     """
 
     code: int

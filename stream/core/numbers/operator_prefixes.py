@@ -1,10 +1,10 @@
 """Marks that a country's operators put before the caller's number. Pure.
 
 Thailand (NBTC, 2022): a gateway writes 697 before the number of a call from abroad over the
-internet, and 698 before a Thai number that roams. So the callee sees it: +698812345678 is +66 81
-234 5678 abroad. Neither is a country code, and elsewhere both mean nothing. Lists hold the number
-after the mark, so calls are judged by it. Feeds are not read so: a number that a victim saw after a
-mark was often forged.
+internet. It writes 698 before a Thai number that roams. So the callee sees it: +698812345678 is +66
+81 234 5678 abroad. Neither is a country code, and elsewhere both mean nothing. Lists hold the
+number after the mark, so calls are judged by it. Feeds are not read so: a number that a victim saw
+after a mark was often forged.
 """
 
 from collections.abc import Callable, Mapping

@@ -34,8 +34,8 @@ _SCHEME: Final = re.compile(r"(?:sips?|tel):", re.IGNORECASE)
 def uris_in(text: str) -> tuple[list[str], bool]:
     """Return the URIs that readers of SIP may take, likeliest first; whether these are all.
 
-    An address by the letter has one. Of another (`a;b <sip:...>`, quotes that do not close, a URI
-    with `;` and no brackets) one reader takes this part and one that; at most `URIS_MAX` count.
+    An address by the letter has one. In another text (`a;b <sip:...>`, quotes that do not close, a
+    URI with `;` and no brackets), readers take different parts. At most `URIS_MAX` count.
     """
     strict = _STRICT.fullmatch(text)
     if strict is not None:
@@ -70,8 +70,8 @@ _EDGE: Final = BLANKS + "\"'"
 class CallParty:
     """The user part of a URI, or the whole text where it is none.
 
-    `context` is the URI's `phone-context` (RFC 3966), "+66" or "+1914", None where there is none:
-    the prefix that makes the number international, or the country in which it is dialled.
+    `context` is the URI's `phone-context` (RFC 3966), "+66" or "+1914", None if there is none. It
+    is the prefix that makes the number international, or the country in which it is dialled.
     `parameters` are those of the user part (`phone-context=+66;isub=1`).
     """
 

@@ -1,7 +1,7 @@
 """Faults of a caller's number that the number alone shows. Pure.
 
-Whether that means anything is for the rules of `core.policy.rules.RuleSettings` to say: carriers
-abroad may well send numbers that a stale plan here does not know.
+The rules of `core.policy.rules.RuleSettings` decide whether that means anything. Carriers abroad
+may well send numbers that a stale plan here does not know.
 """
 
 from enum import Enum, auto

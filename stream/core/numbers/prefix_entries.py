@@ -131,9 +131,9 @@ def read_entries(
 ) -> tuple[str, ...] | PrefixFault | None:
     """Return the entries of a prefix or range; None: `text` is neither.
 
-    A prefix ends with `*`, or with a `#` or `x` for each digit that is open; it is written
-    internationally, or as dialled in `region`. A range is two numbers with a dash or a word such as
-    `to` between them.
+    A prefix ends with `*`, or with a `#` or `x` for each open digit. It is written internationally,
+    or as dialled in `region`. A range is two numbers with a dash or a word such as `to` between
+    them.
     """
     text = folded(text.strip())
     ends = range_ends(text)

@@ -15,7 +15,7 @@ from stream.core.model.moments import rfc3339
 class Contradiction(NamedTuple):
     """Two agreements, `ids`, and `what` they say differently of `list` in `countries`.
 
-    `said` is what each says, in words, and `counts` what follows from it; both are in force from
+    `said` are the two statements in words, and `counts` is their result. Both are in force from
     `from_s` until before `until_s`, in seconds since the epoch.
     """
 

@@ -1,8 +1,9 @@
 """The scope of a list: the countries whose numbers it may name, and numbers that none may stop.
 
-The gate looks at the numbers of a version before it goes live. Of a list that is shared as
-fingerprints, or as a bare filter, it sees none: so the same is asked again when a number matches,
-and what is outside is only observed. Entries whose number is known passed the gate, or a person.
+The gate looks at the numbers of a version before it goes live. In a list that is shared as
+fingerprints, or as a bare filter, it sees no numbers. So the same check runs again when a number
+matches, and a match outside is only observed. Entries whose number is known passed the gate, or a
+person.
 
 It costs nothing where nothing matches, and a gather in two tables for each match.
 """

@@ -1,9 +1,9 @@
 """The policy: what each list may cause, by the settings and by agreements.
 
 `compile_bounded` makes one row for each list of a `Blocklists`, so that no decision looks anything
-up by name. The stricter wins: of the settings and of every clause in force for the list the lowest
-action counts, the highest confidence, the most countries, and the categories that all of them name.
-The agreement that decided, or kept a list from acting, is named: `agreement:<id>`.
+up by name. The stricter wins. Of the settings and of every clause in force for the list, the lowest
+action, the highest confidence and the most countries count. So do the categories that all of them
+name. The agreement that decided, or kept a list from acting, is named: `agreement:<id>`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ class Stops(NamedTuple):
     """Rules that decisions name where a bound keeps a list from acting that the settings would let
     act.
 
-    By what does: the highest action, that of unconfirmed matches, confidence, number of owners;
+    By kind of term: the highest action, that of unconfirmed matches, confidence, number of owners.
     `categories` has the numbers of those that are not agreed on. None: that one never does.
     """
 

@@ -131,8 +131,8 @@ class BoundColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyColumns:
-    """A policy by list: `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
-    the former; `confidence_min`, `agree_min`, `age_s_max` int64; `simulate` bool; `decay` as in
+    """A policy by list. `action` and `unconfirmed` uint8 (`Action`), the latter no stronger than
+    the former; `confidence_min`, `agree_min`, `age_s_max` int64. `simulate` bool; `decay` as in
     `core.model.confidence`. `bounds` None: there are no agreements. `scopes` are given to
     `Blocklists.match`, as `decay` is.
     """

@@ -2,7 +2,7 @@
 
 `verstat` (3GPP TS 24.229, 7.2A.20; ATIS-1000074) is the result of a verification, also as a
 parameter of a SIP or tel URI. The attestation level (RFC 8588) says how well the first network
-knows its customer: A the caller and the number, B the caller, C neither.
+knows its customer. A: the caller and the number, B: the caller, C: neither.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Certificates of those who sign calls, and the authorities that are trusted. Pure.
 
 The chain is checked when a certificate is read, not on a call's way. A certificate of SHAKEN
-(ATIS-1000080) says in its TNAuthList who may sign, and has no name of a server; its key is of
+(ATIS-1000080) says in its TNAuthList who may sign, and has no name of a server. Its key is of
 P-256, since PASSporTs are signed with ES256 (RFC 8225, 8).
 """
 
