@@ -53,11 +53,11 @@ class Constants(NamedTuple):
 class Located:
     """Places of the fields of calls in the buffer that holds their records.
 
-    `starts`, `sizes` int64[columns, calls], of `FIELDS` and perhaps `SIGNED`: the bytes between the
-    quotation marks, which are printable ASCII without escapes, so they may be written into JSON as
-    they are. A size of -1 stands for null, for an absent field, for one of `constants`, and for a
-    whole call that the scan left to the fallback decoder: `fallback` has the key fields of those,
-    by index of the call.
+    `starts`, `sizes` int64[columns, calls], of `FIELDS` and perhaps `SIGNED`, are the bytes between
+    the quotation marks. They are printable ASCII without escapes, so they may be written into JSON
+    unchanged. A size of -1 stands for null, for an absent field, or for one of `constants`. It also
+    stands for a whole call that the scan left to the fallback decoder: `fallback` has its key
+    fields, by index of the call.
     """
 
     data: NDArray[np.uint8]
@@ -217,9 +217,9 @@ _NO_CALLS: NDArray[np.int64] = np.zeros(0, np.int64)
 class Outcome:
     """Decisions of one batch as they are published, and its records that were no calls.
 
-    `ids` S16 are the decision ids, `keys` S16 the Kafka record keys (the deciding number, b"" where
-    there is none), `values` the JSON, `rows` int64 the rows of the batch that they are about.
-    `contexts` are the headers that decisions carry on, one item each; nothing where none does.
+    `ids` S16 are the decision ids, `keys` S16 the Kafka record keys (the deciding number, b"" if
+    there is none). `values` are the JSON, `rows` int64 the batch rows of the calls. `contexts` are
+    the headers that decisions carry on, one item each; nothing where none does.
     """
 
     ids: NDArray[np.bytes_]

@@ -5,13 +5,13 @@ the bugs that are left, and for deaths without an exception (a library's crash, 
 
 A worker notes what it works on. Its successor finds the note and
 
-1. after one exception, or after two deaths within the same records, probes these one by one, each
-   under a note of its own, before it decides them together;
-2. sets a record aside whose own note it finds: after an exception that followed another crash
+1. after one exception, or after two deaths within the same records, probes these one by one. Each
+   has its own note. Then it decides them together;
+2. sets a record aside whose own note it finds, after an exception that followed another crash
    there, or after two deaths. Then it goes to `calls.rejected` with its bytes.
 
-A death may be anybody's kill -9 or a machine without memory, so it weighs less than an exception:
-two deaths at one record alone are no accident. And where many records seem to stop workers it is
+A death may be anybody's kill -9 or a machine without memory, so it counts less than an exception.
+Two deaths at one record alone are no accident. And where many records seem to stop workers it is
 not the records: `SET_ASIDE_MAX` within `SET_ASIDE_S` are the most. Then the worker stops as before,
 and a person has to look.
 
@@ -62,9 +62,9 @@ KEPT_S = 7 * 86_400
 class Crash:
     """A worker stopped while it worked on the records `first` to `last` of a partition.
 
-    `timestamp_ms` is Kafka's of the record where it was one alone, else -1: the offset alone may be
-    that of another record, in a topic that was deleted and created again. `raised`: it was an
-    exception, else the worker died. `at_ms` is when that was found.
+    `timestamp_ms` is Kafka's time of a single record, else -1. The offset alone may be that of
+    another record, in a topic that was deleted and created again. `raised`: it was an exception,
+    else the worker died. `at_ms` is when that was found.
     """
 
     topic: str

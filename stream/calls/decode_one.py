@@ -1,9 +1,9 @@
 """The fallback decoder: from bytes to calls one record after the other, through the dialect.
 
 Its word is final: what the scan (`key_fields`) cannot vouch for is read here, and all is where
-there are no kernels. The decoder is asked once per record, everything else once per batch: whether
-some record holds bad UTF-8 or a key twice is answered for the whole batch first, and only where the
-answer is "perhaps" are its records checked one by one.
+there are no kernels. The decoder runs once per record, everything else once per batch. Bad UTF-8
+and duplicate keys are first looked for in the whole batch. Only where the answer is "perhaps" are
+its records checked one by one.
 """
 
 import json
@@ -189,7 +189,7 @@ def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
 
     msgspec does not check the bytes of texts that it skips. It takes the last of a repeated key,
     and goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
-    `keys`, so if they are found as often as there are calls, none has one twice; an escaped letter
+    `keys`. So if they occur as often as there are calls, no call has one twice. An escaped letter
     could hide a key from the comparison.
     """
     joined = b"\n".join(calls)
@@ -233,8 +233,8 @@ def _each_has(calls: Sequence[Any], joined: bytes, keys: Collection[str]) -> boo
 def _perhaps_deep(calls: Sequence[Any], joined: bytes) -> bool:
     """Return whether one of `calls` has more opening brackets than it may be nested deep.
 
-    Where so many of them nowhere lie as close together as the longest record is, none has: that is
-    asked of all at once, in NumPy, at a third of the price.
+    If so many of them nowhere lie within the length of the longest record, no record has one twice.
+    This is tested for all at once, in NumPy, at a third of the price.
     """
     longest = max(map(len, calls))
     if longest <= 2 * DEPTH_MAX:

@@ -3,10 +3,10 @@
 A switch writes a call more than once: an attempt and its end, one record for each leg, a CDR that
 was sent again. They share the call id. With it as their key they are in one partition. There the
 decisions of the last `window_s` are remembered by call id and deciding number. A later record with
-the same ruling is decided as ever, and its decision names the first (`repeats`): it says nothing
-new, so a reader counts the call once. One with a weaker ruling is left out: a call is not blocked
-and then merely flagged. One with a stricter ruling, or of another number (a leg that shows the real
-caller), is a decision of its own and is never held back. Decisions are remembered, not calls: an
+the same ruling is decided as usual, and its decision names the first (`repeats`). It adds nothing,
+so a reader counts the call once. One with a weaker ruling is left out: a call is not blocked and
+then merely flagged. A record with a stricter ruling, or of another number (a leg that shows the
+real caller), gets its own decision. It is never held back. Decisions are remembered, not calls: an
 innocent call costs nothing and is in no memory.
 
 A SIP caller chooses the id of its calls, and a topic in a wrong dialect has one for all of them. So
@@ -34,8 +34,8 @@ CALLS_MAX = 16_384
 """Of one partition: 7 MB where so many were blocked within the window, at 100 a second nearly three
 minutes of them."""
 RECORDS_MAX = 64
-"""Of one call, in which a number decides: more than its attempts, ends and legs are, but for a call
-that rings a large group for long."""
+"""Of one call in which a number decides. Attempts, ends and legs are fewer, except for a call that
+rings a large group for long."""
 PARTITIONS_MAX = 64
 """That had such calls last, of one worker."""
 

@@ -1,8 +1,7 @@
 """Decisions as columns, and their JSON: one text for each, by a kernel or by msgspec.
 
-The kernel joins text that exists already: phrases that many decisions share, fields as they lie in
-the records, numbers and times. msgspec is the reference, and serves where kernels cannot be
-compiled.
+The kernel joins existing text: phrases that decisions share, fields from the records, numbers and
+times. msgspec is the reference, and serves where kernels cannot be compiled.
 """
 
 from collections.abc import Iterator, Sequence
@@ -179,9 +178,9 @@ class _Phrases(NamedTuple):
     """Text that all decisions under one set of lists share; see `kernels.write_decisions`.
 
     `heads` is the first of five phrases for each rule, from the verdict to the number: allow, flag,
-    block, would flag, would block; `tails` the first of their five ends.
-    `plain` is head and tail of a plain allow. The first answer to a blocked INVITE is the phrases
-    from `sip` to `after_sip` with the id between them; those of other codes follow, as long.
+    block, would flag, would block. `tails` is the first of their five ends. `plain` is head and
+    tail of a plain allow. The first answer to a blocked INVITE is the phrases from `sip` to
+    `after_sip` with the id between them. Answers of other codes follow, with as many phrases.
     """
 
     texts: Texts
@@ -264,8 +263,9 @@ _NO_RULINGS: NDArray[np.int64] = np.zeros((8, 0), np.int64)
 _NO_MATCHES: NDArray[np.int64] = np.zeros((6, 0), np.int64)
 """Most batches of a quiet worker have neither: columns of nothing are not made each time."""
 _ROOM, _REASON_ROOM = 1024, 384
-"""Bytes reserved at first for a decision and for a reason: above the longest form of usual ones,
-so that the kernel is asked once. Too few cost a second run; memory not written to costs nothing."""
+"""Bytes reserved at first for a decision and for a reason. They are above the longest usual forms,
+so that one call of the kernel is enough. Too few cost a second run; memory not written to costs
+nothing."""
 
 
 def _by_kernel(columns: DecisionColumns) -> Texts:

@@ -1,8 +1,8 @@
 """`/v1/decision`: the verdict that the stream would give, from memory, while the call is set up.
 
 A question's fields become a call of a batch, which is decided as the stream decides. Questions that
-come while others are decided, or within a millisecond of each other, are decided together: a batch
-of sixty costs about what one does. Nothing is asked of Kafka or Redis. Nothing is published.
+arrive while others are decided, or within a millisecond of each other, are decided together. A
+batch of sixty costs about as much as one. Nothing is asked of Kafka or Redis. Nothing is published.
 """
 
 import asyncio
@@ -36,9 +36,9 @@ TEXT_MAX: Final = 256
 TOGETHER_MAX: Final = 500
 """Questions of one request that are decided without looking up: about 2 ms."""
 PACE_S: Final = 0.001
-"""The least time from one batch to the next. A single question costs 0.3 ms to decide, twenty 0.4:
-without it, 2,000 questions a second, each alone, would take all of a core and wait for each other.
-The first one after a millisecond without any does not wait."""
+"""The least time from one batch to the next. A single question costs 0.3 ms to decide, twenty cost
+0.4. Without it, 2,000 questions a second, each alone, would take all of a core and wait for each
+other. The first one after a millisecond without any does not wait."""
 _encode = msgspec.json.Encoder().encode
 
 Text = str | None

@@ -5,8 +5,8 @@ many, and so memory under a slow broker. Positions advance only when everything 
 acknowledged. They are committed beside the loop, at most once an interval, and before the
 partitions of an assignment go.
 
-Everything happens in one task. A rebalance only raises the source's `revoking`; the loop sees it
-between two steps, settles, and lets the partitions go: so nothing is ever half done when they do.
+Everything happens in one task. A rebalance only raises the source's `revoking`. The loop sees it
+between two steps, settles, and lets the partitions go. So nothing is half done when they go.
 """
 
 import asyncio
@@ -203,13 +203,13 @@ class CallsLoop:
     def _in_flight_max(self) -> int:
         """Most batches that may be on their way when the next is taken.
 
-        Transactions follow one another, so a batch that is taken during one waits for its end, and
-        what comes meanwhile for the end of the next. So nothing is taken then (measured at 20,000
-        calls a second: half the latency, three quarters of its 99th percentile), unless there is a
-        backlog: then a batch is decided while the one before it is committed. To take and decide
-        meanwhile and send it all in the next transaction was tried: its many small batches keep,
-        probably, the transaction itself waiting for the event loop (p99 223 and 184 instead of 91
-        and 44 ms).
+        Transactions follow one another. So a batch taken during one waits for its end, and later
+        calls wait for the end of the next. So nothing is taken then, unless there is a backlog
+        (measured at 20,000 calls a second: half the latency, three quarters of its 99th
+        percentile). With a backlog, a batch is decided while the one before it is committed.
+        Another way was tried: take and decide meanwhile, and send it all in the next transaction.
+        Its many small batches probably keep the transaction itself waiting for the event loop (p99
+        223 and 184 instead of 91 and 44 ms).
         """
         return 1 if self._sink.commits and not self._behind else self._settings.in_flight_max
 

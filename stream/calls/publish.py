@@ -3,28 +3,28 @@
 `Publisher` publishes at least once, `TransactionalPublisher` exactly once.
 
 `send` hands an outcome to the producer, in order, and returns what can be awaited until the broker
-has all of it. The producer is idempotent, so it repeats by itself, without limit and without
-doubles, what a broker that is away did not acknowledge; a failure that it does report is final.
-Then `SinkDown` ends the worker before anything past the failure is committed, and its successor
-reads from the last committed position on. Repairing a producer in place would save a few seconds in
-a case that a healthy cluster never shows. Its price would be code that daily work never runs.
+has all of it. The producer is idempotent. It repeats by itself, without limit and without
+duplicates, what an unavailable broker did not acknowledge. A failure that it reports is final. Then
+`SinkDown` ends the worker before anything past the failure is committed, and its successor reads
+from the last committed position on. Repairing a producer in place would save a few seconds in a
+case that a healthy cluster never shows. Its price would be code that daily work never runs.
 
 Exactly once: decisions, rejects and positions go in one transaction a batch.
 
 A reader with `isolation.level=read_committed` sees every decision once, whatever dies.
 
-What keeps a zombie (a worker that was cut off while others took its partitions) from committing:
+A zombie is a worker that was cut off while others took its partitions. It must not commit, but
 aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group cannot fence it. Instead a
-transaction may begin and may end only while the group's word that we are its member is fresh: same
-assignment, and said less than half a session timeout ago (`holds`); where it grows old the loop
-asks for it again, by a commit of what is committed already, which the group refuses to others. The
-age of the batch would not do: a worker that wakes from a pause is handed records that aiokafka had
-fetched before, or fetches now, and only its next heartbeat is refused. And the broker aborts a
-transaction that stays open for `transaction_timeout_ms`, which it looks for every 10 s
-(transaction.abort.timed.out.transaction.cleanup.interval.ms): timeout plus 10 s stay below the
-session timeout, so what a paused worker had open is dead before its partitions can be read by
-another. A worker that leaves in order loses its partitions at once: who takes them over waits until
-its transaction has ended (`kafka.aiokafka_patches`).
+transaction may begin and end only while the group's confirmation of our membership is fresh
+(`holds`): same assignment, and less than half a session timeout old. When it gets old, the loop
+asks for a new one. It commits a position that is committed already, which the group refuses to
+other workers. The age of the batch would not be enough. A worker that wakes from a pause gets
+records that aiokafka had fetched before, or fetches now, and only its next heartbeat is refused.
+The broker also aborts a transaction that stays open for `transaction_timeout_ms`. It looks for such
+ones every 10 s (transaction.abort.timed.out.transaction.cleanup.interval.ms). Timeout plus 10 s
+stay below the session timeout. So a paused worker's open transaction is dead before another worker
+can read its partitions. A worker that leaves in order loses its partitions at once: who takes them
+over waits until its transaction has ended (`kafka.aiokafka_patches`).
 
 Speed: `kafka/produce/direct_transactions.py` sends the requests of a transaction. A transaction
 costs the same for 50 records and for 8,000: let batches be large.
@@ -344,9 +344,10 @@ def _refusal(error: KafkaError) -> SinkDown:
 
 _TURNS = 8
 """Turns of the event loop until a queued batch has left. A source with a backlog and a sink with
-room never wait, and aiokafka's tasks need three turns to put a batch on the wire; where the batch
-before it is not acknowledged yet, some more to read that it is. With three a batch waited for all
-of the next one's work: p99 4 instead of 3 ms at 2,000 and at 20,000 calls a second."""
+room never wait, and aiokafka's tasks need three turns to put a batch on the wire. If the batch
+before it is not acknowledged yet, they need some more to read the acknowledgement. With three
+turns, a batch waited for all of the next one's work: p99 4 instead of 3 ms at 2,000 and at 20,000
+calls a second."""
 
 
 async def _on_the_wire() -> None:

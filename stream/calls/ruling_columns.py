@@ -55,9 +55,8 @@ class Rulings:
 
     `calls` int64, indexes of calls. `actions` uint8 (`Action`) is what happens to the call, or
     would happen where `simulated` (bool), OBSERVE for one that may pass. `rules` int64 is a place
-    in `RuleNames.rules`; `roles` uint8. The reasons are `matches`
-    from `first` to `last` (int64), of which the one at `deciding` decided; it is -1, and there are
-    no reasons, where no list did.
+    in `RuleNames.rules`; `roles` uint8. The reasons are `matches` from `first` to `last` (int64),
+    of which the one at `deciding` decided. It is -1, and there are no reasons, if no list decided.
     """
 
     matches: Matches

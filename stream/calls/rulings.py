@@ -1,9 +1,9 @@
 """Rulings for the calls that a list or rule matched, as columns.
 
-The order: an emergency number called is never blocked; nor is a number on the allowlist; then what
-confirmed and unconfirmed lists say, then the plausibility rules, then lists that could not be
-asked. Innocent calls, nearly all of them, are never looked at one by one; and of those that a list
-speaks of only the ones whose called number may be one for help.
+The order: an emergency number called is never blocked, nor is a number on the allowlist. Then come
+confirmed and unconfirmed lists, the plausibility rules, and lists that were not available. Innocent
+calls, nearly all, are never processed one by one. Of the calls that match a list, only those are
+whose called number may be an emergency number.
 """
 
 from dataclasses import dataclass, field, replace

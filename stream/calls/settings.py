@@ -1,15 +1,15 @@
 """Settings of the steps of a call.
 
-They are apart from the steps: the configuration checks them, and a command that only reads the
+They are apart from the steps, because the configuration checks them. A command that only reads the
 configuration does not load Kafka's clients for that.
 """
 
 from dataclasses import dataclass
 
 BATCH_BYTES_MAX = 1_000_000
-"""Of one record batch, where the topics take as much, which Kafka's default just does. aiokafka has
-one batch of a partition on its way at a time: in four parts a batch of calls, with a decision for
-each, waits four times for the broker."""
+"""Bytes of one record batch, if the topics take as much, which Kafka's default just does. aiokafka
+sends one batch of a partition at a time. In four parts, a batch of calls with a decision each waits
+four times for the broker."""
 ABORT_CHECK_MS = 10_000
 """Time between a broker's looks for transactions that are open for too long; its default."""
 
@@ -34,8 +34,8 @@ class DecodeSettings:
 class LoopSettings:
     """Sizes and times of the loop.
 
-    `hold_s_max`: how long the group's word that we are its member counts when positions are
-    committed where the group cannot refuse them; infinite for at-least-once delivery.
+    `hold_s_max`: how long the group's confirmation of our membership counts, when positions are
+    committed where the group cannot refuse them. It is infinite for at-least-once delivery.
     """
 
     records_max: int

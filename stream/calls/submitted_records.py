@@ -1,6 +1,6 @@
 """Records that come by another way than Kafka: cut out of a file or a body, and keyed. Pure.
 
-A switch writes a record a line, or a record of many lines: a RADIUS detail file and AMI text end
+A switch writes a record a line, or a record of many lines. A RADIUS detail file and AMI text end
 each record with an empty line, mod_xml_cdr with `</cdr>`. Bytes may come in any pieces: a record
 whose end has not come waits, and its place stays where it begins.
 

@@ -1,8 +1,8 @@
 """W3C trace contexts in the headers of records: who sent a record may go on with its trace.
 
-Records that the fetcher read have their headers right after their values, as they lay on the wire
-and already checked; so a context costs nothing until it is read. What is no context is
-none: a header never makes a record a reject.
+Records that the fetcher read have their headers right after their values, as on the wire and
+already checked. So a context costs nothing until it is read. What is no context is none: a header
+never makes a record a reject.
 
 Formats: W3C Trace Context, 3.2 (`traceparent`) and 3.3 (`tracestate`); Kafka protocol guide,
 "Record Batch" (headers of a record).

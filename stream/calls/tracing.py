@@ -1,8 +1,8 @@
 """A span for each batch of calls, and its records' trace contexts carried to their decisions.
 
 The loop knows nothing of it: what it calls is wrapped here, and only where traces are on. Names and
-attributes follow OpenTelemetry's semantic conventions for messaging: a batch has many creators, so
-its span is the root of a trace of its own and links to theirs. A decision carries its record's own
+attributes follow OpenTelemetry's semantic conventions for messaging. A batch has many creators, so
+its span is the root of its own trace and links to theirs. A decision carries its record's own
 context on, so its reader goes on in the trace of the call's sender.
 
 A batch that is read again after an aborted transaction has the span of the time that it succeeded.

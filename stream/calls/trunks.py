@@ -1,7 +1,7 @@
 """Trunks: whose numbers a trunk carries, and on which side of the border it lies. Pure.
 
 Records may name trunks that the configuration does not have. Such a call is read in the home
-country, its side of the border is unknown, and no rule of a trunk holds for it. Where no trunk is
+country. Its side of the border is unknown, and no rule of a trunk applies to it. Where no trunk is
 configured, as in a first try, none is reported.
 """
 

@@ -117,8 +117,8 @@ class NearMiss:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """The dialects that fit some records, best first; where none does, what the records
-    are nearly, and a mapping to begin with ("": nothing like two numbers is in them).
+    """Return the dialects that fit some records, best first. If none fits, return what the records
+    are nearly, and a mapping to begin with ("": nothing in them looks like two numbers).
 
     `looked_at` is the number of records that it was judged by.
     """

@@ -2,8 +2,8 @@
 
 Where all records of a topic are rejected it is most likely in another dialect. Where one id has
 many callers and many called numbers a column is most likely another one. A CSV file in another
-order of columns may have a hangup cause where the id belongs: then every call has the id "16", and
-all after the first are repeats of it. A decoder cannot know; here calls are looked at together. A
+order of columns may have a hangup cause in place of the id. Then every call has the id "16", and
+all after the first are its repeats. A decoder cannot know; here calls are looked at together. A
 call has one caller and rings a group, or many callers and one conference.
 """
 
@@ -19,8 +19,8 @@ from stream.kafka.batch import RawBatch
 RECORDS_MIN = 50
 """So many rejects without a call between them are no accident."""
 OTHERS_MIN = 1_000
-"""So many where all are other events, of no switch that is known by them: in a quiet night a switch
-writes begins and ends of files alone."""
+"""With so many records of other events only, the switch is not identified by them. In a quiet night
+a switch writes nothing but begins and ends of files."""
 SAMPLES_MAX = 50
 SAMPLE_BYTES_MAX = 65_536
 """Samples kept of a topic, and bytes of each: 3 MB, until its dialect was looked for."""

@@ -1,7 +1,7 @@
 """Dialects: how one kind of switch writes a call. A file for each vendor, with tables of fields.
 
-To add one: a table in a module here (`json_form`, `csv_form`), or a class that keeps the promises
-of `dialect.Dialect`; a line in `KNOWN`, and samples with what must be read from them under
+To add one, write a table in a module here (`json_form`, `csv_form`), or a class that keeps the
+promises of `dialect.Dialect`. Add a line in `KNOWN`, and samples with the expected result under
 tests/golden/cdr/<dialect>/.
 """
 
@@ -149,8 +149,8 @@ def dialect_named(
     """Return the dialect that the configuration calls `name`.
 
     `mapping:<one of mappings>`, a known one, or `<a known one>:<one of switches>`. Raises
-    ValueError, which names what there is, where there is none of that name, and where its times are
-    local and nothing says of which zone.
+    ValueError if there is no dialect of that name, and names the known ones. Raises it too if its
+    times are local and no zone is set.
     """
     kind, _, which = name.partition(":")
     if kind == "mapping":

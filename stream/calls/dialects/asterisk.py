@@ -4,14 +4,14 @@ Sources: asterisk/asterisk `cdr/cdr_csv.c`, `cdr/cdr_beanstalkd.c`, `cdr/cdr_man
 `configs/samples/cdr_custom.conf.sample`, `cel_custom.conf.sample`, `cel/cel_manager.c`;
 braams/asterisk-kafka `cdr_kafka.c`; vsgroup's cdr_kafka; the columns of FreePBX's asteriskcdrdb.
 
-Traps: `uniqueid` is off by default in `Master.csv` and in vsgroup's module; a call that forks or is
-transferred has several records, which share `linkedid` (where it is written); a disposition is a
-word, or a number in braams' module, so nothing here reads it but to tell orders of columns apart;
-times are the machine's local ones and do not say so.
+Traps: `uniqueid` is off by default in `Master.csv` and in vsgroup's module. A call that forks or is
+transferred has several records, which share `linkedid` (where it is written). A disposition is a
+word, or a number in braams' module; it only serves to distinguish orders of columns here. Times are
+the machine's local ones, without a zone.
 
 CEL: each channel has events of its own. CHAN_START of the channel whose `uniqueid` is the call's
-`linkedid` is the call as it came in, before anybody answers; no event has a duration. FreePBX has
-the extension that answered in `dst`, and the number that was called in `did`.
+`linkedid` is the call as it came in, before an answer. No event has a duration. FreePBX has the
+extension that answered in `dst`, and the number that was called in `did`.
 """
 
 import re
@@ -32,8 +32,8 @@ from stream.core.model.call import RejectReason, Stage
 
 _UNIQUE = re.compile(r"(?:.+-)?\d+\.\d+")
 _ID = re.compile(r"(?:.+-)?\d+\.\d+$|(?=\S*\d)\S{8,}$")
-"""Time and sequence, perhaps after the machine's name; or what a program gave to its channel: never
-as short as a sequence, and no word."""
+"""Time and sequence, perhaps after the machine's name. Or a text that a program gave to its
+channel: never as short as a sequence, and no word."""
 _WORD = r"NO ?ANSWER|ANSWERED|BUSY|FAILED|CONGESTION|CANCEL|UNKNOWN|NULL"
 _WORDS = ("ANSWERED", "NO ANSWER", "BUSY", "FAILED", "CONGESTION")
 _ID_OFF = (

@@ -44,9 +44,9 @@ class CsvForm:
     has for ids. `sure` has a column that, with the time in `started_at`, tells this order from
     others, what must be in it, and its name.
 
-    For the scan, which looks at nothing unusual: `words` are texts that `sure` fits; ids of
-    `id_bytes_min` and more with a digit are in the column `id_column`, or, from `linked_from`
-    columns on, in the last but one.
+    For the scan, which reads only usual forms: `words` are texts that `sure` fits. Ids of
+    `id_bytes_min` and more with a digit are in the column `id_column`; from `linked_from` columns
+    on, they are in the last but one.
     """
 
     columns_min: int

@@ -73,13 +73,13 @@ class FieldLayout:
     """Places of the key fields in the records of a JSON dialect, for the scan.
 
     `paths` has the keys that lead to each field, with no field inside another; `constants` what
-    fields without a path are in every call. `empty_is_absent`: an optional text that is empty
-    is none. `channels`: the trunk is within the name of an Asterisk channel, see `fields.trunk_of`.
+    fields without a path are in every call. `empty_is_absent`: an optional text that is empty is
+    none. `channels`: the trunk is within the name of an Asterisk channel, see `fields.trunk_of`.
     `lists` are keys of which the object may be alone in an array. `parties_elsewhere`: a record in
     which a party is missing, or both are the same, says them in other places too. `encoded` are
-    fields that may be URL-encoded. `in_parts`: fields are written from what stands at the paths of
-    `PARTS` too, see `kernels.charging_fields`; then paths may have several keys in one step, and of
-    several objects in an array the first counts.
+    fields that may be URL-encoded. `in_parts`: fields are also written from the values at the paths
+    of `PARTS`, see `kernels.charging_fields`. Then paths may have several keys in one step, and the
+    first of several objects in an array counts.
     """
 
     paths: tuple[tuple[str, tuple[Step, ...]], ...]

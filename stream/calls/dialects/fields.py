@@ -149,7 +149,8 @@ def moment_s(value: Any, zone: tzinfo | None) -> float | None:
     """Return seconds since the epoch as a switch writes them, of 2000 to 2100, else None.
 
     An epoch in seconds, milliseconds or microseconds, as a number or text, or a date and time (ISO
-    8601, `2026-11-25 08:02:03`); `zone` is that of one without, None: then nothing is guessed.
+    8601, `2026-11-25 08:02:03`). `zone` applies to a time without one; with None, nothing is
+    guessed.
     """
     seconds = number(value)
     if seconds is not None:

@@ -12,18 +12,18 @@ CDRs as mod_json_cdr writes and posts them. Source: signalwire/freeswitch `src/s
 The body of a POST may be `cdr=` and the JSON, URL-encoded or base64 (`encode`); all three are read.
 
 Traps: a transfer puts a new profile in front, so the call as it came in is the *last* one. A JSON
-reader takes the last of a repeated key too; after uuid_bridge a profile may have caller and callee
-the same, then what the INVITE said counts; the b-leg is logged too, with the same `call_uuid`, and
-is marked as a repeat of its call.
+reader takes the last of a repeated key too. After uuid_bridge, a profile may have the same caller
+and callee; then the INVITE counts. The b-leg is logged too, with the same `call_uuid`, and is
+marked as a repeat of its call.
 
 Events as mod_event_kafka publishes them: flat JSON, all texts. Source: voiceip/mod_event_kafka
 `mod_event_kafka.cpp`, signalwire/freeswitch `switch_event_serialize_json`. CHANNEL_CREATE comes
 before the call is answered: an attempt, which can still be stopped. CHANNEL_HANGUP_COMPLETE is its
 end.
 
-Traps: without an `event-filter` every event comes, heartbeats too; each leg has events of its own,
-which share `Channel-Call-UUID` (in about 1 % of calls they do not); times are in microseconds, "0"
-where there is none; the module sets no record key, so a call's events may be in any partition.
+Traps: without an `event-filter` every event comes, heartbeats too. Each leg has its own events,
+which share `Channel-Call-UUID` (in about 1 % of calls they do not). Times are in microseconds, "0"
+for none. The module sets no record key, so a call's events may be in any partition.
 """
 
 import re

@@ -11,10 +11,10 @@ A POST's body is the document, or `cdr=` and the document, plain, URL-encoded or
 counts in it is what counts in JSON; see `freeswitch`. Files of the first leg begin with `a_` where
 `prefix-a-leg` is set; the other leg's have the same `call_uuid`.
 
-Trap: a variable's name becomes an element's, whatever a dialplan calls it (`<1>`, `<set hook>`,
-`<^^,language>`), and with `encode-values` off a header stands there with its `<` and `>`. Such a
-document is no XML. Then only the wanted variables are taken out of `<variables>`; the rest has
-to be sound.
+Trap: a variable's name becomes an element's name, in any form that a dialplan gives it (`<1>`,
+`<set hook>`, `<^^,language>`). With `encode-values` off, a header stands there with its `<` and
+`>`. Such a document is no XML. Then only the wanted variables are taken out of `<variables>`; the
+rest has to be sound.
 
 The parser is expat, which takes linear time. A document with a DTD is refused before anything of it
 is read, so no entity is ever expanded. Its encoding is UTF-8, whatever it says.

@@ -1,7 +1,7 @@
 """JSON: fields by the keys that lead to them, and dialects by a table of such paths.
 
-Of a field's paths the first that is there counts. The fast way and the scan look at the first path
-of each alone; a record that lacks one is read the slower way, which finds the same in others.
+Of a field's paths the first that is there counts. The fast way and the scan read only the first
+path of each. A record that lacks one is read the slower way, which finds the same at other paths.
 """
 
 import re

@@ -1,9 +1,10 @@
 """Patterns of a mapping: operators write them, and callers the texts that they are applied to.
 
-A backtracking engine (Python's `re`) takes exponential time for some of them, holds the interpreter
-all the while, and one crafted caller stops a worker. So a pattern runs on `re`, which is quick for
-short texts, only where its form proves that time is linear; else on RE2, which is linear for every
-pattern that it takes: 3 us a text instead of 0.3. What RE2 does not take is refused.
+A backtracking engine (Python's `re`) takes exponential time for some of them, and holds the
+interpreter during that time. One crafted caller then stops a worker. So a pattern runs on `re`,
+which is quick for short texts, only if its form proves linear time. Other patterns run on RE2,
+which is linear for every pattern that it takes: 3 us a text instead of 0.3. What RE2 does not take
+is refused.
 """
 
 import re
@@ -111,9 +112,9 @@ def is_plainly_linear(pattern: str) -> bool:
     """Return whether the form of `pattern` proves that `re` searches in linear time.
 
     It begins at the text's beginning, so one place is tried. It has repeats of single characters
-    only, none inside another. What follows each repeat begins with none of its characters: then
-    whatever a repeat gives back cannot be taken by what follows, and there is one way to divide
-    a text among them. Optional and alternative parts have a fixed length, and few combinations.
+    only, none inside another. The part after each repeat begins with none of its characters. So it
+    cannot take what a repeat gives back, and there is one way to divide a text among them. Optional
+    and alternative parts have a fixed length, and few combinations.
     """
     # How `re` reads a pattern; Hypothesis stands on the same module.
     parser: Any = getattr(re, "_parser")  # noqa: B009

@@ -14,17 +14,18 @@ r"""Tables `[mappings.<name>]`: how to read the records of a switch that Ringfen
     constants = { stage = "end", trunk = "intl-1" }
 
 A place is a JSON path, or a column's name or number from 0. The steps of a path are separated by
-dots; a dot inside a key is written `\.`. `otherwise` has the places that count where a field's own
-is empty (in JSON: absent), `joined` those whose texts make a field together, `-` between them.
-`choose` finds a field's place by the value at another one. `kinds` does so with whole records:
+dots; a dot inside a key is written `\.`. `otherwise` has the places that count if a field's own is
+empty (in JSON: absent). `joined` has those whose texts form a field together, with `-` between
+them. `choose` finds a field's place by the value at another one. `kinds` does so with whole
+records:
 
     [mappings.acme]
     format = "csv"
     kinds = { "0" = { MOC = "acme-moc", MTC = "acme-mtc" } }     # tables [mappings.acme-moc]...
 
-Of a pattern (a regular expression, see `linear_patterns`) counts the first group, or all that it
-matches; where it does not match, a call id or number stays as it is, so that no listed number gets
-by, and an optional field is none.
+Of a pattern (a regular expression, see `linear_patterns`), the first group counts, or the whole
+match. If it does not match, a call id or number stays as it is, so that no listed number gets by.
+An optional field is then absent.
 """
 
 import re

@@ -1,19 +1,19 @@
 """Platforms that rate and route calls: CGRateS and Kazoo.
 
 CGRateS: CDRs as its exporters write them to Kafka, HTTP and files. Source: cgrates/cgrates
-`engine/cdr.go`, `ees` (kafkajsonMap's samples). `Account` is whom the call is rated for, which is
-the caller where CGRateS rates callers; `Usage` is in nanoseconds, or text such as `1m5s`.
+`engine/cdr.go`, `ees` (kafkajsonMap's samples). `Account` is the rated party, which is the caller
+where CGRateS rates callers. `Usage` is in nanoseconds, or text such as `1m5s`.
 
-Traps: each rating run (`RunID`) exports the call again, with the same `OriginID`; `ToR` says
+Traps: each rating run (`RunID`) exports the call again, with the same `OriginID`. `ToR` says
 whether it was a call at all, or an SMS or data.
 
 Kazoo: CDRs of Crossbar and CouchDB, and webhooks `channel_create` and `channel_destroy`. Source:
 2600hz/kazoo `applications/crossbar/doc/cdrs.md`, `applications/webhooks`. A `timestamp` is in
-Gregorian seconds (from the year 0), FreeSWITCH's own in microseconds; a CDR's is that of the
+Gregorian seconds (from the year 0), FreeSWITCH's own in microseconds. A CDR's is that of the
 hang-up, so the call began its duration earlier.
 
-Traps: each leg has a record; `interaction_id` is the same for all; `to` and `request` are
-`user@realm`, and of an inbound leg `callee_id_number` is the phone that answered, or empty.
+Traps: each leg has a record, and `interaction_id` is the same for all. `to` and `request` are
+`user@realm`. In an inbound leg, `callee_id_number` is the phone that answered, or empty.
 """
 
 import re

@@ -12,12 +12,12 @@ Numbers are `Calling-Station-Id` and `Called-Station-Id`: digits, or SIP headers
 SBC 1000/2000 writes `NET-Calling-Number`. A caller that is not there is withheld.
 
 One id for all legs and both events: Cisco's `h323-conf-id`; Ribbon's `Acct-Multi-Session-Id`; else
-`Acct-Session-Id`, which is unique within the gateway that wrote it, so the gateway's address stands
-before it.
+`Acct-Session-Id`. The last is unique within the gateway that wrote it, so the gateway's address
+precedes it.
 
 Traps: Cisco repeats an attribute's name in its value (`h323-conf-id = "h323-conf-id=..."`), and
-puts others into `Cisco-AVPair`; its clock has a zone by a name that means many, and a `*` or `.`
-before it where it was never set; a BYE that a SIP proxy accounts may have the numbers exchanged.
+puts others into `Cisco-AVPair`. Its clock has a zone by an ambiguous name, and a `*` or `.` before
+it if it was never set. A BYE that a SIP proxy accounts may have the numbers exchanged.
 """
 
 import json

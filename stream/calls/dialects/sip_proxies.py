@@ -3,14 +3,14 @@
 Kamailio: acc_json's transactions, CDRs with `cdr_extra`, and attempts from the request route.
 
 Source: kamailio/kamailio `src/modules/acc_json/acc_json_mod.c`, `src/modules/acc`; transactions and
-attempts also as Debian 12's Kamailio 5.6.3 wrote them (golden samples). A transaction is
-{method, from_tag, to_tag, callid, sip_code, sip_reason, time} and the extras; a CDR {start_time,
-end_time, duration}, texts "sec.mmm", and the extras; an attempt what the route puts together.
+attempts also as Debian 12's Kamailio 5.6.3 wrote them (golden samples). A transaction is {method,
+from_tag, to_tag, callid, sip_code, sip_reason, time} and the extras. A CDR is {start_time,
+end_time, duration}, texts "sec.mmm", and the extras. An attempt is what the route puts together.
 
-Traps: no numbers unless the extras name them, so a record without is refused with the line to add;
-a BYE that is accounted has caller and callee changed over where the callee hung up, so only
-INVITEs are calls; what is no UTF-8 arrives as the text `NON-UTF8`, which no list holds. Results of
-STIR/SHAKEN are extras too (of both proxies): `verstat`, `attestation`, `passport`.
+Traps: there are no numbers unless the extras name them, so a record without numbers is refused with
+the line to add. A BYE that is accounted has caller and callee exchanged if the callee hung up, so
+only INVITEs are calls. Text that is not UTF-8 arrives as `NON-UTF8`, which no list holds. Results
+of STIR/SHAKEN are extras too (of both proxies): `verstat`, `attestation`, `passport`.
 
 OpenSIPS: E_ACC_CDR, E_ACC_EVENT and E_ACC_MISSED_EVENT, as event_kafka publishes them.
 
@@ -18,8 +18,8 @@ Source: OpenSIPS/opensips `modules/acc/acc.c` (its event parameters), `modules/e
 `evi/evi_transport.c`: {"jsonrpc":"2.0","method":"E_ACC_CDR","params":{method, from_tag, to_tag,
 callid, sip_code, sip_reason, time, extras, duration, ms_duration, setuptime, created}}.
 
-Traps: no numbers unless `extra_fields` names them; one event per leg of a call with several; a BYE
-that is accounted has the numbers changed over where the callee hung up.
+Traps: there are no numbers unless `extra_fields` names them. A call with several legs has one event
+per leg. A BYE that is accounted has the numbers exchanged if the callee hung up.
 """
 
 from stream.calls.dialects.dialect import Only

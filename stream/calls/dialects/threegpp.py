@@ -10,8 +10,8 @@ form {digits, ton, npi} is InovaFiscaliza/teleparser's. A record lies under one 
     IMS (sCSCF, mgcf, as, ibcf...)  list-Of-Calling-Party-Address -> called-Party-Address
 
 In BER (dialect `3gpp-ber`) a record becomes that JSON, by its tags (TS 32.298; TS 24.008 10.5.4 for
-numbers), and so do calls of TAP3 (GSMA TD.57, TAP-0312). Vendors add members and leave out the
-outer choice: a record that is a set of its own says its kind by `recordType`.
+numbers). So do calls of TAP3 (GSMA TD.57, TAP-0312). Vendors add members and leave out the outer
+choice: a record that is a set of its own says its kind by `recordType`.
 
 The type of number decides: `international` gets its `+`, any other is read as dialled in the
 trunk's country. A served MSISDN is international (TS 23.003). A call's id is networkCallReference,

@@ -6,13 +6,13 @@ SBC Core "CDR Field Descriptions" 7.1 to 12.1, Microsoft Graph `directRoutingLog
 `pstnCallLogRow`, Twilio's Call resource and Event Streams.
 
 Traps: CUCM's files begin with a line of names and one of types, and its call ids are two columns.
-BroadWorks has a record for each side of a call: in a terminating one the user is called, and an
+BroadWorks has a record for each side of a call. In a terminating one the user is called, and an
 empty calling number is a withheld one, never the user's. It writes `\,` for a comma in a text, and
 quotation marks are text. Avaya counts call ids from 1,000,000 again after a restart, so the start
 of the call belongs to its id. Its called number is the extension that rings; who called dialled the
 number after it. Sansay writes a record for each route that it tried, with one session id. Ribbon's
-columns depend on the kind of record, its durations are hundredths of a second, its times GMT or
-local by release; an accounting id is unique within its gateway alone. Graph hides digits of foreign
+columns depend on the kind of record. Its durations are hundredths of a second, its times GMT or
+local by release. An accounting id is unique within its gateway only. Graph hides digits of foreign
 numbers (`+4477009***`) in tenants that ask for it: no list holds those.
 """
 

@@ -2,9 +2,10 @@
 
     the schema's id (see `schema_ids`), for Protobuf the message's indexes, then the data
 
-Avro, Protobuf and JSON are read by the schema of their id, and the call is read from them as JSON:
-by a mapping or by a switch's own dialect. Numbers stay what they are (a timestamp of Avro is its
-milliseconds or microseconds), bytes are base64, members of Protobuf have the names of the .proto.
+Avro, Protobuf and JSON are read by the schema of their id. The call is then read from them as JSON,
+by a mapping or by a switch's own dialect. Numbers stay unchanged (a timestamp of Avro is its
+milliseconds or microseconds). Bytes are base64, and members of Protobuf have the names of the
+.proto.
 """
 
 import base64

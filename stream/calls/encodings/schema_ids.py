@@ -5,7 +5,7 @@
     in the header     the same bytes; for Protobuf the message's indexes after them
 
 Source: confluent-kafka 2.16 `SchemaId`, `header_schema_id_serializer`. An id in the header is put
-before the data: all that follows reads one form, and a record that is rejected keeps its schema.
+before the data. So all later steps read one form, and a rejected record keeps its schema.
 """
 
 from collections.abc import Collection

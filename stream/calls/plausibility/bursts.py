@@ -5,10 +5,10 @@ seconds within the last `window_s`. Times are Kafka's, of the records. While tha
 breaks it, attempts too. Only ended calls with a duration are short; of an attempt nobody knows yet.
 
 A call counts once, however many records it has: they share its id. But a SIP caller chooses the id
-(Call-ID, RFC 3261, 8.1.1.4) and may give one to all its calls. So an id that came from the caller
-stands for one call only while its records can be legs of one: `LEGS_MAX` of them, that overlap in
-time. What is more is another call. A switch's own ids are believed: a call that waits in a queue
-has hundreds of short legs, and its caller must not be stopped for them.
+(Call-ID, RFC 3261, 8.1.1.4) and may give one to all its calls. So an id from the caller stands for
+one call only while its records can be legs of one: at most `LEGS_MAX`, which overlap in time. What
+is more is another call. A switch's own ids are trusted. A call that waits in a queue has hundreds
+of short legs, and its caller must not be stopped for them.
 
 Two steps, so that innocent callers cost nothing one by one. All calls are counted by a hash of
 their number, in columns: what has called fewer than `WATCHED_FROM` times lately is done. Only the

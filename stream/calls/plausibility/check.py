@@ -41,12 +41,12 @@ _NONE: Final = np.zeros(0, np.int64)
 class RuleTable:
     """The most that each rule may cause on each trunk.
 
-    By trunk, in the order of `names`, the last place (also -1) being that of all other trunks:
-    `states` uint8[rules, trunks] (`RuleState`), `countries`, `abroad` bool: its calls come from
-    abroad unless their record says otherwise, `codes` int64: the place of its country's code in
-    `prefixes`, `alone` bool: no other country has that code. `on` are the rules, by their place in
-    `RULES`, that are on on some trunk; `everywhere` by rule the state that it has on all, -1 where
-    they differ. `attested_max` is the weakest attestation that is one.
+    By trunk, in the order of `names`; the last place (also -1) is that of all other trunks.
+    `states` uint8[rules, trunks] (`RuleState`), `countries`. `abroad` bool: its calls come from
+    abroad unless their record says otherwise. `codes` int64: the place of its country's code in
+    `prefixes`; `alone` bool: no other country has that code. `on` are the rules, by their place in
+    `RULES`, that are on for some trunk. `everywhere` is by rule the state that it has on all
+    trunks, -1 where they differ. `attested_max` is the weakest attestation that is one.
     """
 
     names: tuple[str, ...]
@@ -119,10 +119,10 @@ class RuleInputs:
     """Facts that rules need besides the batch.
 
     `never_call`: the rulings of lists of numbers that never call out, None: there are none.
-    `may_roam` int64: calls whose caller is exempt from `home_number_from_abroad`; where a list of
-    such numbers could not be asked, `roaming_unsure`, that rule blocks no call. `bursts` remembers
-    short calls; without it that rule never matches. `verify` reads PASSporTs at `now_s`; without
-    it they say nothing.
+    `may_roam` int64: calls whose caller is exempt from `home_number_from_abroad`. If a list of such
+    numbers was not available (`roaming_unsure`), that rule blocks no call. `bursts` remembers short
+    calls; without it that rule never matches. `verify` reads PASSporTs at `now_s`; without it they
+    say nothing.
     """
 
     never_call: Judgements | None
