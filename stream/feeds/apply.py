@@ -1,8 +1,8 @@
 """Apply a feed's new version: assess it, store it in its list, and write down what became of it.
 
-A record is written after the step that it records, and a step that is repeated changes nothing: so
-after a kill at any step the next run goes on. A feed replaces exactly the reports whose source is
-its own. Reports of others stay.
+A record is written after the step that it records, and a repeated step changes nothing. So after a
+kill at any step the next run goes on. A feed replaces exactly the reports whose source is its own.
+Reports of others stay.
 """
 
 import asyncio

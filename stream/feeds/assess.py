@@ -195,9 +195,9 @@ async def is_handed_in_again(
 ) -> bool:
     """Return whether the last accepted file is handed in again, and the list changed after it.
 
-    Changes of a few numbers, and removals, gave way to the file that is handed in now: to say that
-    it is live already would be wrong. Where two persons are needed, nothing changes the list apart
-    from its versions.
+    Changes of a few numbers, and removals, were dropped for the file that is handed in now. To say
+    that it is live already would be wrong. Where two persons are needed, nothing changes the list
+    apart from its versions.
     """
     if accepted is None or arrival.sent is None or feed.gate.second_person:
         return False

@@ -1,7 +1,8 @@
 """Compare a feed's new version with the reports that its list has of it. Pure.
 
-A report is known by its number and its source. One that says again what the list has is no change:
-else a partner's file of a million numbers without dates would be written again at each fetch.
+A report is known by its number and its source. A report that says again what the list has is no
+change. Else a partner's file of a million numbers without dates would be written again at each
+fetch.
 """
 
 from collections.abc import Callable

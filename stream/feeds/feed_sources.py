@@ -32,8 +32,8 @@ KINDS: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 """By `kind`: a module of `stream.feeds.transports`, its settings and its transport.
 
-Loaded by name, for a feed of that kind only: together they import aiohttp, tuf and aiokafka, which
-takes half a second of CPU that `ringfence lists` and `why` do not have.
+Loaded by name, for a feed of that kind only. Together they import aiohttp, tuf and aiokafka: half a
+second of CPU that `ringfence lists` and `why` do not have.
 """
 
 

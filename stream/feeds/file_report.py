@@ -1,8 +1,8 @@
 """Typed reports on a partner's file, for the CLI's JSON, the HTTP API and the page. Values only.
 
-`FileReport` says how a file can be read: its columns with examples, what was cleaned, what was
-rejected and where, and the question that is open. `CheckReport` adds the gate's verdict on all of
-its rows, and the changes that the file would make to a list.
+`FileReport` says how a file can be read: its columns with examples, cleaned rows, rejected rows and
+their places, and the open question. `CheckReport` adds the gate's verdict on all of its rows, and
+the changes that the file would make to a list.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -208,11 +208,11 @@ class Last:
 class VersionFacts:
     """Facts about a version, for the gate.
 
-    Of these texts "" says that nothing is wrong: `unreadable` (why the file cannot be read),
-    `too_coarse` (how its filter exceeds the limit), `agreement_over` (which agreement has ended).
-    `sent_by` handed it in, "": it was fetched. `good` and `bad` count rows, `expired` those left
-    out because they are over. `gained` and `lost` count numbers against the feed's own on its list,
-    None: unknown. `held` counts those on the list, 0: unknown. `rows` counts rows by
+    Of these texts "" means that nothing is wrong: `unreadable` (why the file cannot be read),
+    `too_coarse` (by how much its filter exceeds the limit), `agreement_over` (the agreement that
+    has ended). `sent_by` handed it in, "": it was fetched. `good` and `bad` count rows, `expired`
+    those left out because they are over. `gained` and `lost` count numbers against the feed's own
+    on its list, None: unknown. `held` counts those on the list, 0: unknown. `rows` counts rows by
     reasons of `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
     """
 

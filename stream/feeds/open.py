@@ -66,7 +66,7 @@ def read_rows(
     """Yield the rows of a file, chunk by chunk; `names` are its columns if a CSV has no header.
 
     `progress` receives the bytes read. Raises InputUnreadable if the file cannot be read, or if it
-    turns out later to be cut or damaged: then nothing of it may be used.
+    turns out later to be cut or damaged. Then nothing of it may be used.
     """
     assert has_rows(kind), "a bare filter has no rows: ask has_rows first"
     options = options or ReadOptions()

@@ -70,8 +70,8 @@ class Defaults:
     `expires_after_s` (0: off) is the life of a report whose row names no end, instead of
     `expires_at_s`. It counts from the report. Numbers get new owners, so the age of the complaint
     matters, and fetching a file again must not renew it. `expires_from` "now" counts from `now_s`,
-    for feeds whose dates are those of a number's first report; "never": not at all, for lists
-    whose entries stay until the list drops them.
+    for feeds whose dates are those of a number's first report. "never" is for lists whose entries
+    stay until the list drops them.
 
     `source` is the name of the feed or of the file. `sources` decides on the source of a report.
     "row": the one that the row names, else `source`. "both": `source/the one of the row`. "feed":

@@ -146,8 +146,8 @@ class PublishedReader:
     ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Return each row's source: this feed, with or without the row's own (`Feed.sources`).
 
-        A report that a number is legitimate keeps its own source: one source has one report of a
-        number, so the feed's own would be replaced.
+        A report that a number is legitimate keeps its own source. One source has one report of a
+        number, so the feed's own report would be replaced.
         """
         feed = self._feed.name
         full = [self._feed.source_of(name) for name in sources]

@@ -100,14 +100,14 @@ class VersionRead:
     """The content of a version.
 
     `columns` has the reports that may go live, and tombstones (`REMOVED`). `unreadable` says why
-    the file is not what its feed says, "" where it is; `too_coarse` says the same where the false
-    positives of its filter are the reason. `bad` rows were rejected for what they are, `expired`
-    ones because they are over. `cleaned` counts rows whose number was cleaned. `found` counts rows
-    by the gate's reasons, `dropped` those of them that are left out. `looks` says what the numbers
-    look like if they are none.
+    the file is not what its feed says, or is "". `too_coarse` says it if the reason is the false
+    positives of its filter. `bad` rows were rejected for what they are, `expired` ones because they
+    are over. `cleaned` counts rows whose number was cleaned. `found` counts rows by the gate's
+    reasons, `dropped` those of them that are left out. `looks` says what the numbers look like if
+    they are none.
 
-    Of a published version: `filter_data` is the owner's filter, where entries are fingerprints that
-    only it holds; `late` are fingerprints of entries that came after the filter was made. `bare`:
+    In a published version, `filter_data` is the owner's filter, if only it holds the numbers of the
+    fingerprints. `late` are fingerprints of entries that came after the filter was made. `bare`:
     the version is a filter without entries.
     """
 

@@ -67,7 +67,7 @@ class ListWriter:
         `whole`: they are all that the feed reports. `move` moves the list to another circle and
         rehashes the reports of other sources.
 
-        Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once, so
+        Up to `CHANGES_MAX` edits are written as changes, each atomic by itself and live at once. So
         the work is in proportion to the difference. An owner's filter needs a new base, since only
         the owner can make that filter.
         """

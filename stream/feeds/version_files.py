@@ -6,7 +6,7 @@
     <state_dir>/feeds/<name>/versions/<id>/     file, report.json, rejects.csv
 
 The last accepted version's file stays until the next one is accepted, a held one's until it is
-decided; others stay as long as the feed file says, and no more than `OTHERS_MAX` of them.
+decided. Others stay as long as the feed file says, at most `OTHERS_MAX` of them.
 """
 
 import os

@@ -2,8 +2,8 @@
 
 Partners name their columns in Thai, Vietnamese, Khmer, Lao, Burmese, Indonesian, Malay, Tagalog,
 Chinese, Japanese, Korean and English. A wrong column lists innocent numbers, so words that exclude
-a column outweigh words for telephones: "victim's phone" is no number to list, and "phone
-registered on" is a date.
+a column outweigh words for telephones. "victim's phone" is no number to list, and "phone registered
+on" is a date.
 """
 
 import re

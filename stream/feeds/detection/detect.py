@@ -1,6 +1,6 @@
 """Detect the formats that a file may have, and propose a feed's settings for each.
 
-`candidates` reads the first bytes. `detect` tries each candidate on the file: a proposal has the
+`candidates` reads the first bytes. `detect` tries each candidate on the file. A proposal has the
 count of good rows, the region of national numbers, and the partner's words without a meaning.
 Whatever is unclear becomes a question, never a guess: a wrong column or country would list innocent
 numbers.

@@ -25,8 +25,8 @@ ORDER_TO_NAME: Final = "??"
 class OperatorAnswers:
     """The answers of a person: `regions` of national numbers, and where the numbers are.
 
-    `number` is their column: a header's text, a path of keys, or a place from 1; `sheet` that of a
-    workbook; `items` the path of the rows in JSON or XML. `dates` and `expires_dates` are the
+    `number` is their column: a header's text, a path of keys, or a place from 1. `sheet` is that of
+    a workbook; `items` the path of the rows in JSON or XML. `dates` and `expires_dates` are the
     orders of days, as in a feed's file. "": no answer.
     """
 

@@ -1,7 +1,7 @@
 """The head of a table: its delimiter, titles above it, its names, and its first rows. Pure.
 
-Offices put titles, dates and merged cells above their columns. Names on two lines are read as one:
-in `ผู้แจ้ง` above `เบอร์โทร` the upper one shows that the lower one is no number to block.
+Offices put titles, dates and merged cells above their columns. Names on two lines are read as one.
+In `ผู้แจ้ง` above `เบอร์โทร`, the upper one shows that the lower one is no number to block.
 """
 
 import csv

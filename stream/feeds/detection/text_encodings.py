@@ -1,7 +1,7 @@
 """Find the encoding of a text file from its first bytes, by what they decode to. Pure.
 
-A mark at the start decides. Else each encoding that the region uses is tried: one that leaves
-nothing undecoded, and gives words of column names or letters as a script joins them, is right.
+A mark at the start decides. Else each encoding that the region uses is tried. The right one leaves
+nothing undecoded, and gives words of column names or letters as a script joins them.
 """
 
 import codecs
@@ -81,8 +81,8 @@ def declared_encoding(head: bytes) -> str | None:
 def legacy_encoding(head: bytes) -> str | None:
     """Return an encoding that a file does not show by itself; None: it does, or is UTF-8.
 
-    It is the one in which the first lines have the most known words of column names, else the one
-    whose letters stand as its language joins them.
+    It is the one in which the first lines have the most known words of column names. Else it is the
+    one whose letters stand as its language joins them.
     """
     whole = head[: head.rfind(b"\n") + 1] or head
     if b"\0" in head or _is_utf8(whole):

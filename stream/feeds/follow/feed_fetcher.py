@@ -1,7 +1,7 @@
 """Fetch a feed in a process of its own.
 
 What a partner sends is unpacked and decoded nowhere else. An input that a decoder never finishes
-stops neither the other feeds nor SIGTERM: the kernel kills that process at [feeds] cpu_s_max, and
+stops neither the other feeds nor SIGTERM. The kernel kills that process at [feeds] cpu_s_max, and
 the feed has a fault with a name.
 """
 

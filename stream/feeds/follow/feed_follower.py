@@ -43,8 +43,8 @@ FIRST_S_MAX: Final = 10.0
 WATCH_S: Final = 5.0
 """Seconds between two looks at the state of a feed whose versions are handed in."""
 KEPT_S: Final = 10.0
-"""A process is kept for a fetch that follows so soon: a drop folder is looked at several times a
-second, and a fork for each would be most of the work. Else it ends, and its memory is free."""
+"""A process is kept for a fetch that follows so soon. A drop folder is read several times a second,
+and a fork for each would be most of the work. Else it ends, and its memory is free."""
 
 
 @dataclass(frozen=True, slots=True)

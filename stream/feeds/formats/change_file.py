@@ -10,7 +10,7 @@
 An added line has the fields of `entry_fields.FIELDS`, times as RFC 3339. `from` and `to` are
 generations of the list; `whole`: what is not in the file is not on the list. Where hashes alone are
 shared, `fingerprint` (16 hex digits) replaces `number`. The last line has the count and the hash of
-the lines before it, each with one line feed: a file that was cut or changed is refused as a whole.
+the lines before it, each with one line feed. A file that was cut or changed is refused as a whole.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,8 +1,8 @@
 """A JSON document with an array of numbers or objects: alone, or wrapped as in {"data": [...]}.
 
 The document is walked, not decoded: memory is that of its largest element. `items` is the path of
-the array ("data.numbers"), "": the document itself. A path that ends with `*` ("data.*") is that
-of an object: its members are the rows, and `@key` is the place of a member's name. Lines count the
+the array ("data.numbers"), "": the document itself. A path that ends with `*` ("data.*") is that of
+an object. Its members are the rows, and `@key` is the place of a member's name. Lines count the
 elements.
 """
 

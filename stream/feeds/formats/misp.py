@@ -4,7 +4,7 @@ Layout: misp-core-format (github.com/MISP/misp-rfc), types of describeTypes.json
 attributes of the types in `TYPES`, of the event or of its objects, except those whose relation says
 that they were called. An attribute with `to_ids` false is not for detection and is passed over,
 unless the feed says otherwise. A deleted attribute removes its report. Sightings: seen (type 0)
-renews a report, a false positive (1) is its organisation's report that the number is legitimate, an
+renews a report. A false positive (1) is its organisation's report that the number is legitimate. An
 expiration (2) ends the report.
 """
 

@@ -156,12 +156,11 @@ class Rows:
 class ReadOptions:
     """Options of a feed's files, beyond their format.
 
-    `columns` maps fields of `COLUMN_FIELDS` to their places: in CSV a header's text or a column
-    counted from 1, in JSON a path of keys ("caller.number"). `encoding` is Python's name, None:
-    found from the bytes. `sheet` is that of a workbook, by its name or its place from 1; "": the
-    only one. `items` is the path of the array or the elements that are rows, in JSON and XML.
-    `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are rows
-    too.
+    `columns` maps fields of `COLUMN_FIELDS` to their places. In CSV that is a header's text or a
+    column counted from 1, in JSON a path of keys ("caller.number"). `encoding` is Python's name,
+    None: found from the bytes. `sheet` is that of a workbook, by its name or its place from 1; "":
+    the only one. `items` is the path of the array or the elements that are rows, in JSON and XML.
+    `unconfirmed`: MISP attributes that are not for detection (`to_ids` false) are rows too.
     """
 
     columns: Mapping[str, str | int] = field(default_factory=dict)

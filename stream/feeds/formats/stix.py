@@ -2,10 +2,10 @@
 
 Rows are the numbers of indicators whose pattern is equality on numbers. Rows are also the phone
 number objects of OpenCTI and txt2stix (STIX itself has none), referred to by observed-data or not.
-`revoked` removes a report. `valid_from` is the time of the report; an indicator that is valid only
+`revoked` removes a report. `valid_from` is the time of the report. An indicator that is valid only
 later is rejected, and accepted with a version that is fetched then. The identity in
 `created_by_ref` is the source; labels and `indicator_types` are tags. Other objects are passed
-over. The file is read up to three times: an identity may follow what refers to it, and an indicator
+over. The file is read up to three times. An identity may follow what refers to it, and an indicator
 counts before the bare object of the same number.
 
 A pattern means numbers only as equality joined by OR (STIX 2.1, part 9):

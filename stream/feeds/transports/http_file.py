@@ -39,7 +39,7 @@ class HttpSettings(WebSettings):
     """Settings of a feed over HTTP.
 
     `sha256_url`: a file with its SHA-256, as `sha256sum` writes it. `since_parameter`: the query
-    parameter that asks for what is newer than a version; the answer is a JSON object and has its
+    parameter that asks for data newer than a version. The answer is a JSON object and has its
     version as `since_field`. After `whole_every` increments the whole list is asked for again.
     `max_age_s_max` bounds the wait that Cache-Control asks for.
     """

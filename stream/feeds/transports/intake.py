@@ -1,7 +1,7 @@
 """Take in a version's bytes: unpack, check, count, hash and write them, always within limits.
 
-Every transport that gets a file of others does so. There are two hashes: that of the file as it was
-published, which a checksum beside it is of, and that of the file on disk.
+Every transport that gets a file of others does so. There are two hashes: that of the published
+file, to which a checksum beside it belongs, and that of the file on disk.
 """
 
 import hashlib

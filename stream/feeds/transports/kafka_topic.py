@@ -1,9 +1,9 @@
 """A Kafka topic, compacted: the last record of a key is what its feed says of that number.
 
 The topic is read from the position that the last accepted version remembered. It is read from its
-beginning if the records since are unknown: offsets that are gone or not yet there (the topic
-was made again), another record at the position, other partitions, or tombstones that are gone by
-now. The position is not a group's: committed offsets would move before a version is accepted.
+beginning if the records since are unknown. Offsets are gone or not yet there (the topic was created
+again), another record is at the position, partitions are others, or tombstones are gone by now. The
+position is not a group's: committed offsets would move before a version is accepted.
 """
 
 import asyncio

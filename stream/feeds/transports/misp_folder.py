@@ -176,8 +176,8 @@ def is_folder(path: Path) -> bool:
 def read_folder(path: Path) -> Iterator[Iterator[bytes]]:
     """Yield the bytes of each event's file, older events first. Read each before the next.
 
-    Raises InputUnreadable, also while they are read: no manifest, a missing event (half a feed
-    would remove the other half from the list), or more than the limits.
+    Raises InputUnreadable, also while they are read: no manifest, more than the limits, or a
+    missing event. (Half a feed would remove the other half from the list.)
     """
     with _translated(path), closing(_open(path)) as files:
         names = files.names()

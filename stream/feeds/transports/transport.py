@@ -31,8 +31,8 @@ class Fetched:
     the feed says, else an increment to what was remembered. `as_of_s` is the time at which its
     source says that it was made, seconds since the epoch. `wait_s_min`: the source wants no request
     before. `origin` names its source in reports and holds no secret. `published_ms` has the time at
-    which the owner published each of its changes, ms since the epoch; empty where that is unknown,
-    or everything is new here.
+    which the owner published each of its changes, ms since the epoch. It is empty if that is
+    unknown, or everything is new here.
     """
 
     path: Path

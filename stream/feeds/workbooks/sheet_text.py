@@ -2,10 +2,10 @@
 
     python -P sheet_text.py PATH SHEET ROWS_MAX
 
-The first line is JSON, the names of the workbook's visible sheets; each further line is one row of
+The first line is JSON, the names of the workbook's visible sheets. Each further line is one row of
 the sheet, its cells between tabs: `ROWS_MAX` rows at most, -1: all of them. It imports nothing of
-ours, so that it starts quickly. A workbook is foreign bytes: one that unpacks without end, or
-puts one cell into the last of 16 billion, ends this process and no other.
+ours, so that it starts quickly. A workbook is foreign bytes. One that unpacks without end, or puts
+one cell into the last of 16 billion, ends this process and no other.
 """
 
 import json
@@ -23,8 +23,8 @@ CPU_S_MAX = 240
 _CPU_S = 10
 """Seconds of CPU for a small one: the program's start takes one on a slow machine."""
 _BYTES_A_CPU_S = 2 << 20
-"""Further bytes that are read in a second of CPU, a twentieth of what was measured. calamine never
-ends on some damaged files of 2 KB, which would else take a core for minutes."""
+"""Further bytes that are read in a second of CPU, a twentieth of the measured rate. calamine never
+ends on some damaged files of 2 KB, which would otherwise take a core for minutes."""
 UNPACKED_MAX = 4 << 30
 """Bytes of a workbook's parts, as its directory says."""
 UNREADABLE = 3

@@ -1,7 +1,7 @@
 """Workbooks (XLSX, XLS, ODS): one sheet, read as a table whose columns have letters.
 
 `sheet_text.py` reads the file in a process of its own and gives the sheet as text. From there on a
-sheet is read as CSV is. Dates are ISO 8601; a number of which the spreadsheet kept 15 digits only
+sheet is read as CSV is. Dates are ISO 8601. A number of which the spreadsheet kept only 15 digits
 is in scientific notation, so that its row is rejected with the reason.
 """
 
@@ -29,8 +29,8 @@ _PIECE: Final = 1 << 20
 _WHY_CHARS: Final = 300  # characters of the reader's own words that an error shows
 _ALL: Final = -1
 HEAD_ROWS: Final = 1_000
-"""Rows that are kept of the last sheets, since several steps look at them: reading a sheet's first
-row takes as long as reading all."""
+"""Rows that are kept of the last sheets, since several steps read them. To read a sheet's first row
+takes as long as to read all."""
 
 
 @dataclass(frozen=True, slots=True)
