@@ -1,6 +1,6 @@
 """Decisions about a number, and their deliveries: each sink's position and the proxies' key.
 
-A sink's position in Kafka says how far it is done: the Redis sink has looked at all before it; a
+A sink's position in Kafka says how far it is done. The Redis sink has read everything before it. A
 webhook has delivered it, did not want it, or gave it up into the topic of undelivered decisions.
 Positions are asked of the coordinator; no group is joined.
 """

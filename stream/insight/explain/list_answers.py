@@ -1,7 +1,7 @@
 """The lists' answers about a number, and the decision that a call from it would get.
 
-It asks the very code that workers run, with the lists that a worker on this machine would load: the
-last good ones of the state directory, brought up to date by the list store where it answers.
+It asks the very code that workers run, with the lists that a worker on this machine would load.
+These are the last good ones of the state directory, updated by the list store if it answers.
 """
 
 from collections.abc import Iterator, Sequence

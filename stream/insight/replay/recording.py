@@ -1,8 +1,8 @@
 """The recorded calls of a span of time, at full speed and beside production.
 
-Read in no group and by offsets that are fixed when it begins: no group's position is touched, and
-what is written meanwhile is not read. The records are fetched as the engine fetches them (by the
-fetcher, where it can be used), so a replay is no slower than the engine was.
+It reads in no group and to offsets that are fixed at its start. No group's position is touched, and
+later records are not read. The records are fetched as the engine fetches them (by the fetcher, if
+it can be used). So a replay is no slower than the engine was.
 """
 
 import asyncio
@@ -214,8 +214,8 @@ async def look_for_calls_back(
 ) -> None:
     """Read all calls again for those to newly blocked numbers, where there are such numbers.
 
-    `decode` reads called numbers too. Which numbers are wanted is known only after the first time,
-    and a call back may lie before the call that it answers, in another partition.
+    `decode` reads called numbers too. Which numbers are wanted is known only after the first pass.
+    A call back may lie before the call that it answers, in another partition.
     """
     wanted = sums.wanted()
     if not len(wanted):

@@ -1,7 +1,7 @@
 """A replay's report as one HTML page that needs nothing else, in the style of `insight.report`.
 
-What records say (trunks) and what lists are called is escaped by Jinja, everywhere; and a policy in
-the page lets no script run and nothing be fetched, should that ever fail.
+Jinja escapes everywhere what records say (trunks) and the names of lists. Should that ever fail, a
+policy in the page lets no script run and nothing be fetched.
 """
 
 from collections.abc import Mapping

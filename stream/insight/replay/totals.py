@@ -1,8 +1,8 @@
 """The totals of a replay, in bounded memory. Pure.
 
-Numbers are remembered one by one, for those who called most and for the estimate of false
-positives, up to `NUMBERS_MAX` of each kind of change; calls of numbers beyond that are counted all
-the same, and the report says of how many numbers nothing more is known.
+Numbers are kept one by one, for those who called most and for the estimate of false positives, up
+to `NUMBERS_MAX` of each kind of change. Calls of numbers beyond that are still counted, and the
+report says how many numbers are not known in detail.
 """
 
 from collections import Counter

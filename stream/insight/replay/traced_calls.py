@@ -1,8 +1,8 @@
 """The calls of one number between two moments, with where each came in: for an authority.
 
-Two passes over recorded topics: first the decisions, of which those about the number are kept by
-the record that they decided; then the records themselves, by their dialects. What is held in memory
-is bounded: decisions up to `DECISIONS_MAX`, else the time asked for is too long.
+Two passes over recorded topics. First the decisions: those about the number are kept by the record
+that they decided. Then the records themselves, by their dialects. What is held in memory is
+bounded: decisions up to `DECISIONS_MAX`, else the time asked for is too long.
 """
 
 from collections.abc import AsyncGenerator, Mapping

@@ -1,6 +1,6 @@
 """Figures of one list in one country, of one period: counted from its documents. Pure.
 
-What was not measured is None, never 0: a missing document is no figure of that day, and a
+A figure that was not measured is None, never 0. A missing document is no figure of that day, and a
 null in a document is no figure.
 """
 
@@ -197,7 +197,7 @@ def _categories(
 ) -> tuple[CategoryRow, ...] | None:
     """Calls by category, most first; None where they were not counted.
 
-    A document counts different numbers of its day and of its month so far: so entries are known of
+    A document counts different numbers of its day and of its month so far. So entries are known of
     a day, and of days of one month from the first on.
     """
     if told.by_category is None:

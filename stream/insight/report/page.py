@@ -1,7 +1,7 @@
 """A report as one HTML page that needs nothing else: no script, no font, no request.
 
-What others wrote (names, contacts, categories) is escaped by Jinja, everywhere; and a policy in the
-page lets no script run and nothing be fetched, should that ever fail.
+Jinja escapes everywhere what others wrote (names, contacts, categories). Should that ever fail, a
+policy in the page lets no script run and nothing be fetched.
 """
 
 import hashlib

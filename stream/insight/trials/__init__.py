@@ -1,3 +1,3 @@
-"""Trials beside what is in force: `status` says the state of each and what it would have done;
-`promote` reads Kafka and the list store, and takes one trial into force or back.
+"""Trials beside what is in force: `status` gives the state of each and its effect if it were in
+force. `promote` reads Kafka and the list store, and promotes one trial or demotes it.
 """

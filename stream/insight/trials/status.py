@@ -96,8 +96,8 @@ NUMBERS_MAX: Final = 100_000
 
 @dataclass(slots=True)
 class TrialCount:
-    """One thing. `would_block` and `would_flag` are calls that went on because it is on trial;
-    `stopped`: those of its calls that something in force blocked or flagged.
+    """One thing. `would_block` and `would_flag` are calls that went on because it is on trial.
+    `stopped` are those of its calls that something in force blocked or flagged.
 
     `numbers` are hashes of the numbers of the former; `more_numbers`: there are others besides.
     """
