@@ -1,12 +1,13 @@
 """Open appeals, answer them, and close those that their lists' owners answered.
 
-A block is put right by an allow entry: it is exact, live within a second in every worker, and
-stands in front of every list. So it holds while the owner goes on listing the number, and against a
-prefix or a bare filter too. The number is removed from our own lists too: their next publication
-lifts the block at every partner.
+An allow entry corrects a block. It is exact, live within a second in every worker, and checked
+before every list. So it holds while the owner goes on listing the number, and against a prefix or a
+bare filter too. The number is removed from our own lists too: their next publication lifts the
+block at every partner.
 
-An owner answers by what it publishes. Once none of the lists that a forwarded appeal names holds
-the number any more, the appeal is redressed: by the owner, at the moment it was seen here.
+An owner answers by what it publishes. The owner redresses a forwarded appeal: none of the lists
+that it names holds the number any more. The appeal is marked redressed at the moment when this is
+seen here.
 """
 
 import asyncio
@@ -48,8 +49,8 @@ SOURCE = "redress"
 class AppealContext:
     """The country that answers appeals, with its keys and agreements.
 
-    `home` is our country, `keys` those of the circles that we are in; an appeal on which no
-    agreement says a response target is to be answered within `answer_s`.
+    `home` is our country, `keys` those of the circles that we are in. An appeal without a response
+    target in an agreement is due within `answer_s`.
     """
 
     home: str
@@ -205,8 +206,8 @@ async def redress(
 async def number_of(store: ListStore, context: AppealContext, appeal: Appeal) -> str | None:
     """Return the number that a partner's appeal is about; None: no list of ours holds or covers it.
 
-    What only a prefix covers, and what was reported with an older key of the list's circle, is
-    found by hashing numbers, which may take seconds.
+    Numbers that only a prefix covers, and reports with an older key of the list's circle, are found
+    by hashing numbers. That may take seconds.
     """
     heads = (await store.heads()).lists
     asked = [

@@ -1,7 +1,7 @@
 """Find the number that has a fingerprint, as a list's owner can, who has the circle's key.
 
-A partner that was blocked by a prefix tells the fingerprint of its number, and no list holds that
-one; one that has not moved to the circle's next key tells a fingerprint by the last one. So the
+A partner that was blocked by a prefix reports the fingerprint of its number, which no list holds. A
+partner that has not moved to the circle's next key reports a fingerprint by the former key. So the
 numbers that the list holds, and those that its prefixes cover, are hashed.
 """
 

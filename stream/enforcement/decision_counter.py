@@ -1,7 +1,7 @@
 """Count recorded decisions by the lists that led to them, with positions of our own in Redis.
 
-A decision counts for the lists that it was made by: the one that its rule names, or all those of
-the agreement that it names, of which several may have been needed. Lists that hold the number and
+A decision counts for the lists that caused it: the one that its rule names, or all those of the
+agreement that it names. Of those, several may have been needed. Lists that hold the number and
 would have done less do not count. So a call is counted once for each list that stopped it.
 
 The counter joins no group: a position in Kafka would be a second truth beside that in Redis, which

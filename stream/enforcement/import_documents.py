@@ -1,9 +1,9 @@
 """Read partners' documents about our lists from their repositories, and act on them.
 
-A partner reports for itself only: its repository may hold nothing of others, and a document
-counts for the country, list and day of its name. A number that a partner found to be no scammer's
-becomes a report on our list that says so (`Category.LEGITIMATE`, source `sighting/TH`): it lowers
-how sure the list is of the number, and what is published next carries that to everybody.
+A partner reports for itself only. Its repository may hold nothing of others, and a document counts
+for the country, list and day of its name. A number that a partner found to be no scammer's becomes
+a report on our list that says so (`Category.LEGITIMATE`, source `sighting/TH`). It lowers the
+list's confidence in the number, and the next publication carries that to everybody.
 """
 
 import asyncio

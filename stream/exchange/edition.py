@@ -4,7 +4,7 @@
     edition = await edition_of(store, offer, before, read, now_ms)   # None: there is nothing new
 
 `before` is what was published last. A change is published as all reports that hold of each changed
-number from then on: it costs in proportion to the change, not to the list. The whole list goes out
+number from then on. It costs in proportion to the change, not to the list. The whole list goes out
 when its base is another one, or when the changes since the last whole list are many.
 """
 
@@ -50,8 +50,8 @@ FILES_MAX: Final = 64
 The older half becomes one file then."""
 ROWS_FEW: Final = 5_000
 ROWS_SHARE: Final = 0.1
-"""Numbers changed since the whole list: more than both, in all and of the list, and the whole list
-is what a new follower takes more quickly."""
+"""Numbers changed since the whole list. If there are more than both, in all and of the list, a new
+follower takes the whole list more quickly."""
 FILTER_EVERY_S: Final = 60
 """A list that is shared as a filter alone has no changes, and is rebuilt no more often."""
 _RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}

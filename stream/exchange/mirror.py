@@ -5,12 +5,12 @@ alter nor forge, and can withhold news no longer than the owner's timestamp is g
 
 A hub carries the repositories of countries: `countries/KH/` is KH's repository byte for byte, to be
 followed with KH's own root. The hub's own root leads to the same files by delegation (`KH/*`,
-terminating, signed by KH's own keys): one root for all countries, for who trusts the hub to say
-which keys are whose.
+terminating, signed by KH's own keys). That is one root for all countries, for those who trust the
+hub to say which keys are whose.
 
 A bundle is a whole repository as one tar, for partners without a connection. The list of its files
-is known from signed metadata: a bundle with one file too many or too few, another kind of member,
-or a name that leads elsewhere is refused before anything of it is used.
+is known from signed metadata. A bundle with one file too many or too few, another kind of member,
+or a name that leads elsewhere is refused before any part of it is used.
 """
 
 import shutil

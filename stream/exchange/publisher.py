@@ -1,7 +1,7 @@
 """Publish shared lists: sign the changes of the list store into a repository.
 
 A change is out as soon as it is signed: the list store's stream of changes says which list has one.
-Those that come within `gather_s` go out together: each edition costs the signatures of three roles,
+Those that come within `gather_s` go out together. Each edition costs the signatures of three roles,
 and four small files that are synced to the disk.
 """
 
@@ -284,8 +284,8 @@ class _Renewing:
 class _Loop:
     """Follows the list store over one connection.
 
-    `proved` are lists of which the list store was seen to hold what was published: it can go back
-    only while we are not connected.
+    `proved` are lists whose published content was seen in the list store. It can go back only while
+    we are not connected.
     """
 
     outlet: ListPublisher

@@ -132,8 +132,8 @@ def write_root(folder: Path, version: int, data: bytes) -> None:
 def open_folder(folder: Path) -> None:
     """Make a folder that others may read, with those above it; raises OSError.
 
-    What is published is there for a web server of another user, whatever this process' umask is
-    (0077 in our systemd units); private files have modes of their own.
+    Published files can be read by a web server of another user, for any umask of this process (0077
+    in our systemd units). Private files have their own modes.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     for place in reversed(missing):
@@ -191,7 +191,7 @@ def link(source: Path, path: Path) -> None:
 def alone(folder: Path) -> Iterator[None]:
     """Hold the repository's lock, which lies beside its folder. Raises ExchangeFault.
 
-    Each change reads what is published and signs the next version of it: two at once would lose the
+    Each change reads the published metadata and signs its next version. Two at once would lose the
     changes of one, and give one version number to different content.
     """
     try:

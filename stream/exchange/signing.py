@@ -1,8 +1,8 @@
 """Metadata made and signed: pure but for the keys, which are given, and time, which is an argument.
 
-Roles, as design.md section 6 wants them: root and targets are signed by people with keys that lie
-in a safe; each list, snapshot and timestamp by keys of the machine. An attacker with those of the
-machine can publish a wrong list until root or targets take the key away, and no longer.
+Roles, as design.md section 6 wants them: people sign root and targets with keys that lie in a safe.
+Keys of the machine sign each list, snapshot and timestamp. An attacker with those of the machine
+can publish a wrong list until root or targets take the key away, and no longer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
