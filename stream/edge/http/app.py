@@ -1,8 +1,8 @@
 """The ASGI application: every route, faults as problems, and the middleware around both.
 
 Each module of routes has a `router`. Routes of no subject are here: `/live` and `/ready` for load
-balancers (also on `[serve] health_port`, with `/metrics`), the description of all routes, and the
-assets of pages.
+balancers (also on `[serve] health_port`, with `/metrics`). So are the description of all routes,
+and the assets of pages.
 """
 
 from collections.abc import Callable

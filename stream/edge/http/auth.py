@@ -1,6 +1,6 @@
 """Authentication by token: a client and its role, or 401, 403, and 429 after too many refusals.
 
-Only refusals are limited: a right token is never refused for what others did from the same address,
+Only refusals are limited. A right token is never refused for what others did from the same address,
 so a carrier cannot be locked out. Each refusal within the limit is a line of the audit log; those
 beyond it are only counted.
 """

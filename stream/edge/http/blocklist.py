@@ -1,9 +1,9 @@
 """The numbers that would be blocked now, for proxies that hold the table: whole, or changes.
 
 The engine's policy decides each number, in portions that let lookups through. The whole list is
-never in memory. A cursor means a moment of this process's lists. Changes since then are
-remembered up to a limit. The answer is the whole list, and says so, beyond the limit, after a
-change of prefixes or policy, and for the cursor of another process.
+never in memory. A cursor means a moment of this process's lists. Changes since then are remembered
+up to a limit. Beyond the limit, after a change of prefixes or policy, and for the cursor of another
+process, the answer is the whole list. It says so.
 """
 
 import asyncio

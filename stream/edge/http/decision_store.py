@@ -2,8 +2,9 @@
 
 A decision's id is in the SIP answer to a blocked call, and a blocked caller asks by it. Kafka
 cannot find a record by it. So blocks, flags and those of trials are copied into Redis, a hash a day
-(`rf:decided:<day>`), for some days and up to a number; beyond, the oldest day goes first. The copy
-may be lost: the topic is the record, and the group's position stays behind the copy.
+(`rf:decided:<day>`). They stay for some days and up to a number; beyond it, the oldest day goes
+first. The copy may be lost: the topic is the record, and the group's position stays behind the
+copy.
 """
 
 import asyncio

@@ -164,8 +164,8 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a field of the head; drop one after a body (a trailer).
 
-        The parser reports both alike. A trailer that acts as a header (`Authorization`) would have
-        passed every proxy that checks headers (RFC 9110, 6.5.1), and costs memory that no limit
+        The parser reports both alike. A trailer that acts as a header (`Authorization`) would pass
+        every proxy that checks headers (RFC 9110, 6.5.1). It also costs memory that no limit
         counts.
         """
         if self._in_head:
@@ -343,8 +343,8 @@ def _wrong_in(headers: Sequence[tuple[bytes, bytes]], version: str) -> str:
 class Handshakes:
     """The TLS handshakes that are under way, bounded in time and, with open connections, in number.
 
-    asyncio's own server begins one for each connection that it accepts, gives each a minute, and
-    reports none: silent peers would take all files that this process may open.
+    asyncio's own server starts one for each connection that it accepts, gives each a minute, and
+    reports none. Silent peers would take all files that this process may open.
     """
 
     def __init__(self, context: SSLContext, settings: ServeSettings, metrics: ServeMetrics) -> None:
@@ -422,8 +422,8 @@ class _Accepted(asyncio.Protocol):
 BACKLOG: Final = 2048
 """Connections that wait in the kernel to be accepted."""
 ACCEPTED_AT_ONCE: Final = 64
-"""Connections accepted in one turn of the loop. asyncio accepts as many as may wait: open
-connections would wait for all of them, seconds when tens of thousands come."""
+"""Connections accepted in one turn of the loop. asyncio accepts as many as may wait. Then open
+connections would wait for all of them, seconds if tens of thousands arrive."""
 
 
 class _Server(uvicorn.Server):

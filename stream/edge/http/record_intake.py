@@ -36,8 +36,8 @@ _OVERHEAD: Final = 256
 class RecordIntake:
     """Intake of records for Kafka.
 
-    `topics` maps each topic to its dialect's name; those of a schema registry are left out, since
-    each request would wait for the registry, and no body has such records. `read` is the stream's
+    `topics` maps each topic to its dialect's name. Those of a schema registry are left out: each
+    request would wait for the registry, and no body has such records. `read` is the stream's
     decoder, which finds the records that are no calls. `connect` waits until a broker answers and
     returns a started producer. At most `bytes_max` are under way, for `wait_s_max` at most.
     """

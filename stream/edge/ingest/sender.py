@@ -211,7 +211,7 @@ def _seen(future: "asyncio.Future[Any]") -> None:
 def headers_of(line: FileLine) -> list[tuple[str, bytes]]:
     """Return the headers with a record's origin.
 
-    `rf_record` is made of its place and its bytes: the same when a line is sent again after a
+    `rf_record` is made of its place and its bytes. It is the same when a line is sent again after a
     crash, so that the worker recognises it, and different for every other line.
     """
     mark = hashlib.blake2b(b"%d " % line.at, digest_size=12)

@@ -1,11 +1,11 @@
 """Ids of preloaded blocks, which no call led to: the number itself, encrypted.
 
 A preloaded key may stop a call, and its id is what the caller's carrier asks about. There can be
-millions, so none is stored. Without the key nobody can read a number out of an id, or make the id
-of a number to ask whether it is listed.
+millions, so none is stored. Without the key, nobody can read a number out of an id. Nor can anybody
+make the id of a number to ask whether it is listed.
 
 The cipher is a Feistel network over 64 bits (Luby and Rackoff, 1988) whose round function is AES.
-Thirteen bits stay 0: another id passes for one of these with a chance of 1 in 8192, and shows
+Thirteen bits stay 0. Another id passes for one of these with a chance of 1 in 8192, and shows
 something only if its number is blocked.
 """
 

@@ -7,7 +7,7 @@
 | `bl:meta` | hash | `version built_at count prefix_digits` for proxies, `build redis` for us |
 | `bl:read` | hash | for us: by partition of the decisions topic, the data that have its decisions |
 
-Every value is at most 64 bytes, so that Redis keeps a hash as one small list of bytes: a longer one
+Every value is at most 64 bytes, so that Redis keeps a hash as one small list of bytes. A longer one
 (a whole Reason header) would make each key three times as large.
 
 Scripts write many keys each: one command for 500 numbers instead of 1,000. They also decide in
@@ -46,8 +46,8 @@ return #puts
 """
 """Many `Put`s, as MessagePack: packing 3,500 arguments costs Python more than writing 500 keys
 costs Redis. Times come as texts: Lua's way from number to text costs Redis 1 us a key. An older
-decision leaves a newer one as it is; what no call decided (`decided_at` 0) only lengthens the life
-of what one did; an exception takes the place of anything."""
+decision leaves a newer one unchanged. A key that no call decided (`decided_at` 0) only extends the
+life of one that a call did. An exception replaces anything."""
 
 LOAD = """
 local page = redis.call('SCAN', ARGV[1], 'MATCH', 'bl:+*', 'COUNT', ARGV[2])

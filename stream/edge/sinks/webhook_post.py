@@ -33,7 +33,7 @@ _MINUTE_S: Final = 60.0
 class Permit:
     """One endpoint's permission; `origin` "": none is needed.
 
-    CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4 (abuse protection): before
+    CloudEvents' "HTTP 1.1 Web Hooks for Event Delivery" 1.0.2, section 4 (abuse protection). Before
     the first event and once a day we send OPTIONS with our name. The answer names us, or all (`*`),
     and the requests a minute that it takes. A mistyped address gets no events.
     """

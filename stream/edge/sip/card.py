@@ -1,7 +1,7 @@
 """The signed card in answers 608 (RFC 8688): who rejected the call, and how to object.
 
-The Call-Info field holds a jCard (RFC 7095) in a JSON Web Signature as a `data:` URI, so the
-caller needs no other server for it. The decision's address is in the Reason, as in every answer.
+The Call-Info field holds a jCard (RFC 7095) in a JSON Web Signature as a `data:` URI. So the caller
+needs no other server for it. The decision's address is in the Reason, as in every answer.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 """One SIP message: bytes in, a value out, whatever the bytes are. Pure.
 
-It reads only what a redirect server needs, and refuses nothing that RFC 3261 allows: compact names,
-folded lines, any case, several values in one field or in many. Texts are latin-1, so that an answer
-repeats them byte for byte. No expression here backtracks (`*+`): the time for a message grows with
-its length alone, so a hostile one costs no more than its bytes.
+It reads only what a redirect server needs, and refuses nothing that RFC 3261 allows. Examples are
+compact names, folded lines, any case, and several values in one field or in many. Texts are
+latin-1, so that an answer repeats them byte for byte. No expression here backtracks (`*+`). The
+time for a message grows with its length alone, so a hostile one costs no more than its bytes.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Rate limits of senders: the trunks of the configuration by address, and unknown sources.
 
-The configuration bounds the memory: a bucket for each of its addresses and networks, and one for
-all unknown sources together, whose addresses may be false. A flood from elsewhere takes nothing
-from the trunks.
+The configuration bounds the memory. There is a bucket for each of its addresses and networks, and
+one for all unknown sources together, whose addresses may be false. A flood from elsewhere takes
+nothing from the trunks.
 """
 
 from collections.abc import Mapping

@@ -147,7 +147,7 @@ def answer(
     """Return the answer to a request from `source`, of `size_max` bytes at most.
 
     It goes to the address that the request came from, never to another that it names (`maddr`,
-    `received`): a sender cannot direct answers to a third party. `vias` None: Via is malformed.
+    `received`). So a sender cannot direct answers to a third party. `vias` None: Via is malformed.
     """
     first = vias[0] if vias else None
     if vias is not None:

@@ -15,7 +15,7 @@ from stream.ops.health_server import PortTaken
 
 TOGETHER_MAX: Final = 256
 """Datagrams read before other work of the process gets a turn. They take about 20 ms if all are
-questions, 1 ms if they are a flood: one of 100,000 a second leaves room for the trunks."""
+questions, and 1 ms if they are a flood. A flood of 100,000 a second leaves room for the trunks."""
 PACE_S: Final = 0.001
 """A batch itself costs about as much as ten messages. With this wait a core answers several times
 as many, and a message waits at most for it and one batch."""
@@ -24,11 +24,11 @@ RECEIVE_BYTES: Final = 4 * 1024 * 1024
 """The kernel's buffer for waiting datagrams: 2,000 calls a second for a second. The kernel may
 grant less (net.core.rmem_max)."""
 LATE_S: Final = 1.0
-"""Age of a waiting datagram from which its answer is useless: the switch has asked again twice
+"""From this age of a waiting datagram on, its answer is useless. The switch has asked again twice
 (RFC 3261, timer A), or let the call go on. Answering it makes the next ones late too."""
 FRESH_S: Final = 0.1
-"""Age down to which waiting datagrams are left out then, or until none waits: else each would be
-answered just before it is late, as long as more come than are answered."""
+"""Age down to which waiting datagrams are then left out, or until none waits. Otherwise each would
+be answered just before it is late, as long as more arrive than are answered."""
 STAMP_OPTION: Final = 35
 """SO_TIMESTAMPNS of Linux, which Python does not name: the kernel's time of each datagram."""
 _STAMP: Final = struct.Struct("=qq")

@@ -1,9 +1,9 @@
 """Run changes and long reads as our own commands, in a process each.
 
-So page and HTTP do exactly what the command does, and the process that answers lookups does none of
-the work: another one reads, compares and writes a list of two million numbers, at lower priority
-than calls. One change at a time; at most `LOOKS_MAX` reads. Numbers and reasons travel by a pipe,
-not in argv, which other users of the machine can read.
+So page and HTTP do exactly what the command does. The process that answers lookups does none of the
+work: another one reads, compares and writes a list of two million numbers, at lower priority than
+calls. One change at a time; at most `LOOKS_MAX` reads. Numbers and reasons travel by a pipe, not in
+argv, which other users of the machine can read.
 """
 
 import asyncio

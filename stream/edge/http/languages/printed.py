@@ -1,9 +1,9 @@
 """Texts that commands print, in the reader's language on pages.
 
-A command's sentence comes to a page as JSON of another process, or from Redis, and is English
-there: scripts and people of several countries read the same. It is recognised here by its form, a
-sentence with `%(name)s` for its values, and shown by the catalogue. A sentence without a form is
-shown as it came. If a sentence names an option of the shell, the page has words of its own.
+A command's sentence reaches a page as JSON of another process, or from Redis, and is English there.
+Scripts and people of several countries read the same. It is recognised here by its form, a sentence
+with `%(name)s` for its values, and shown by the catalogue. A sentence without a form is shown as it
+came. If a sentence names an option of the shell, the page has words of its own.
 """
 
 from collections.abc import Iterator, Mapping
