@@ -13,8 +13,8 @@ _LEVEL_2 = frozenset({"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"})
 SIGILL elsewhere, without a word. Processors have it since 2009; some models of virtual machines,
 such as kvm64, have not."""
 _YOUNG = 10_000
-"""Objects after which Python looks for garbage. At its own 700, a service that starts looks a
-thousand times at what it loads, and finds none: 0.16 of 1.4 s of CPU."""
+"""Objects after which Python looks for garbage. At Python's own 700, a service that starts searches
+the loaded objects a thousand times and finds no garbage: 0.16 of 1.4 s of CPU."""
 
 
 def main() -> None:

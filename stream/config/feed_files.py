@@ -70,8 +70,8 @@ class ScheduleTable:
 
     `every` is 15 minutes by default, of a signed repository one second: its answer is one small
     file. `jitter` is a tenth of `every` by default. `whole_every`: how often the whole list is
-    fetched where increments come, so that copies do not drift and entries do not expire; "": as
-    the transport does by itself.
+    fetched beside increments, so that copies do not drift and entries do not expire. "": as the
+    transport does by default.
     """
 
     every: Annotated[str, Checked(checks.maybe(checks.wait))] = ""

@@ -25,8 +25,8 @@ FILE_BYTES_MAX: Final = 64 * 1024
 CHECKED_S: Final = 3600.0
 """Chains are checked again after so long: an authority may have expired."""
 JUMP_S: Final = 10.0
-"""And at once where the clock went so far from where it would be: by the wrong time an authority
-was over, or was good, and would stay so until the next check."""
+"""Also at once after the clock jumped so far. By the wrong time an authority was expired, or was
+valid, and would stay so until the next check."""
 
 _Stamp = tuple[int, int]
 

@@ -1,7 +1,8 @@
 """Kafka and its schema registry: are they there, are topics as they should be, what may we do?
 
-What our principal may write is tried with a batch whose checksum is wrong: a broker looks at rights
-first and at the batch then, so it refuses it for the one reason or the other, and keeps nothing.
+Our principal's right to write is tested with a batch whose checksum is wrong. A broker checks
+rights first and the batch then. So it refuses the batch for one reason or the other, and keeps
+nothing.
 """
 
 from collections.abc import Iterator, Sequence

@@ -26,8 +26,8 @@ class Decider:
     """Decide batches with the lists and agreements of the moment.
 
     `current` and `agreements` give the same value until something changes. Then, and when the next
-    agreement begins or ends by `clock_ms`, rules are compiled again; a call costs the same whether
-    there are none or two hundred. `verify` is that of PASSporTs in records.
+    agreement begins or ends by `clock_ms`, rules are compiled again. A call costs the same with
+    none or with two hundred. `verify` is that of PASSporTs in records.
     """
 
     settings: EngineSettings
@@ -78,8 +78,8 @@ def decoder_for(
 ) -> Callable[[RawBatch], CallBatch]:
     """Return the decoder of the records of all topics.
 
-    `callees`: read called numbers, also where the settings do not have them checked; `attestation`:
-    read the fields of STIR/SHAKEN, also where no rule goes by them.
+    `callees`: read called numbers, even if the settings do not check them. `attestation`: read the
+    fields of STIR/SHAKEN, even if no rule uses them.
     """
     how = settings.calls.decode()
     attestation = attestation or bool(settings.policy.rules.settings().of_attestation)
@@ -160,8 +160,8 @@ def _alike(one: Blocklists, other: Blocklists) -> bool:
 class CurrentPolicy:
     """Decide about single numbers with the lists and agreements of the moment.
 
-    It returns the same `NumberPolicy` until something changes, and one with the same policy until
-    lists or agreements are others, or an agreement begins or ends.
+    It returns the same `NumberPolicy` until something changes. It returns one with the same policy
+    until lists or agreements change, or an agreement begins or ends.
     """
 
     settings: EngineSettings

@@ -1,7 +1,7 @@
 """`ringfence replay`: recorded calls against a candidate, as a dry run.
 
-Exit codes: 0 done, also if nothing would change, 1 what was asked for is not kept any more, 2 wrong
-usage or configuration, or a file that cannot be read, 3 Kafka or the list store are down.
+Exit codes: 0 done, also if nothing would change; 1 the requested data is not kept any more; 2 wrong
+usage or configuration, or an unreadable file; 3 Kafka or the list store is down.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """`ringfence run`, `serve`, `serve-sip` and `warm`: the processes that decide calls.
 
-Each imports its service when it runs: a worker must not carry what the HTTP service needs (FastAPI
+Each imports its service when it runs. A worker must not carry the HTTP service's imports (FastAPI
 alone takes as long to load as all other commands together).
 """
 
