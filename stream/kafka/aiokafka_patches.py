@@ -5,12 +5,12 @@ leader. Of a cluster that was there, that were as many requests as it answers; o
 gone in order, 4,000 connections a second, and a core of each worker.
 
 Positions: since version 2 of the request (KIP-88), Kafka may answer with one error for the group
-and no partition, for example while a new coordinator loads. aiokafka looks at partitions alone. It
-takes it that nothing was ever committed, and begins at `auto_offset_reset`: with "latest" calls are
-lost, with "earliest" all are decided again, in transactions too. And it asks in version 3, which
-answers with the last committed positions also while a transaction with newer ones is open. If that
-is committed afterwards, what it holds was read twice. Version 7 waits for its end (KIP-447, Kafka
-2.5; protocol guide, "OffsetFetch API", key 9), so it is asked where the broker knows it.
+and no partition, for example while a new coordinator loads. The reader in aiokafka looks at
+partitions only. It takes this for no commit at all, and starts at `auto_offset_reset`. With "latest"
+calls are lost, with "earliest" all are decided again, in transactions too. It also asks in version
+3, which answers with the last committed positions while a transaction with newer ones is open. If
+that is committed afterwards, its records were read twice. Version 7 waits for its end (KIP-447,
+Kafka 2.5; protocol guide, "OffsetFetch API", key 9). So it is used if the broker knows it.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
 its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays
@@ -24,9 +24,9 @@ s (docs/decisions/0210-small-questions-wait-10-s.md).
 Starts: a client's first connection asks for the brokers, and the client does not have it yet. A
 start that was cancelled then left it open. Such a connection has no `on_close`.
 
-Passwords of files: aiokafka takes a password as text when a client is made, and gives that to each
-connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that makes
-a connection is replaced by one that reads the file first; it does nothing for any other password.
+Passwords of files: aiokafka takes a password as text when a client is made. It gives that text to
+each connection that the client makes later. Its one hook is for OAUTHBEARER. So its function that
+makes a connection is replaced by one that reads the file first. Other passwords are not affected.
 """
 
 import asyncio

@@ -38,8 +38,8 @@ class RawBatch:
     source fills again for the next batch. `offsets` int64; `timestamps_ms` int64, milliseconds
     since the epoch as Kafka has them; both one per value. `epoch` names the assignment under which
     the records were fetched: after a rebalance an older batch may be neither published nor
-    committed. Headers of records: `headers_follow` says that they lie right after the values, as
-    on the wire and checked; else `headers` has them, one item per value, or nothing.
+    committed. Headers of records: `headers_follow` says that they lie right after the values, as on
+    the wire and checked. Else `headers` has them, one item per value, or nothing.
     """
 
     values: Sequence[bytes | None]

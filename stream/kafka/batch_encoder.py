@@ -3,7 +3,7 @@
 Partitions are Kafka's default, by the key's murmur2. So readers in other languages find all
 decisions about a number in one partition, as they would had the Java producer written them.
 
-aiokafka's own builder takes 1 us a record, most of it for the headers; here a kernel writes all
+aiokafka's own builder takes 1 us a record, most of it for the headers. Here a kernel writes all
 records of a batch, and only the batch's 61 bytes of header are left for Python. The bytes are the
 same. What aiokafka asks of a builder is not documented: `Frame` has all of it, and a unit test
 compares it with aiokafka's source.
@@ -32,8 +32,8 @@ ID_SIZE = 13
 """Characters of a decision's id (`core.model.decision`), which stand before it as a length."""
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
-"""Base offset, length, leader epoch, magic, CRC; and, which the CRC covers: attributes, last offset
-delta, first and last timestamp, producer id and epoch, base sequence, number of records."""
+"""Base offset, length, leader epoch, magic, CRC. The CRC covers attributes, last offset delta,
+first and last timestamp, producer id and epoch, base sequence, and number of records."""
 _LENGTH_FROM = struct.calcsize(">qi")
 _CRC_AT = struct.calcsize(">qiib")
 _CRC_FROM = struct.calcsize(">qiibI")
@@ -41,8 +41,8 @@ _NO_LEADER_EPOCH = -1
 _MAGIC = 2
 _TRANSACTIONAL = 0x10
 _RECORD_OVERHEAD_MAX = 5 + 2 + 5 + 1 + 16 + 5 + 16 + _HEAD.size
-"""Bytes of a record besides its value and headers, were each a batch of its own: length; attributes
-and time; offset; key length and key; value length; id; and a batch's head."""
+"""Bytes of a record besides its value and headers, as if each record were a batch. These are
+length; attributes and time; offset; key length and key; value length; id; and a batch's header."""
 
 # The numbers are Kafka's. aiokafka compresses lz4 at level 9, which costs twice as much as zstd and
 # packs decisions worse; snappy is cheapest (measured).

@@ -1,10 +1,10 @@
 """Call records from Kafka: batches in, positions committed, partitions handed over in good order.
 
 This is the member of the group; a `Reader` fetches for it. No aiokafka type leaves the source and
-its readers, and their errors leave as ours. What has to be known of aiokafka 0.14
-(group_coordinator.py): an exception inside a rebalance hook is only logged there, so ours raises
-none and keeps what went wrong for the loop; while a rebalance lasts `getmany` waits without limit,
-so it is not asked; the revoke hook is not called on `stop`, so the loop settles before it stops us.
+its readers, and their errors leave as ours. Three facts about aiokafka 0.14 (group_coordinator.py)
+matter. It only logs an exception inside a rebalance hook, so ours raises none and keeps the error
+for the loop. While a rebalance lasts, `getmany` waits without limit, so it is not called. The
+revoke hook is not called on `stop`, so the loop settles before it stops us.
 """
 
 import asyncio
@@ -122,8 +122,8 @@ class KafkaSource:
     def confirmed_s(self) -> float:
         """Monotonic seconds at which the group last had us as a member, by its own word.
 
-        Our own clock cannot say it: after a pause aiokafka hands out what it had fetched before,
-        and goes on fetching, until its next heartbeat is refused.
+        Our own clock cannot tell. After a pause aiokafka returns records that it had fetched
+        before, and goes on fetching, until its next heartbeat is refused.
         """
         return self._confirmed_s
 
@@ -242,10 +242,9 @@ class KafkaSource:
     async def await_shown(self, positions: Mapping[Partition, int]) -> None:
         """Wait until the group shows `positions`, which a transaction that has ended committed.
 
-        A broker answers that a transaction is committed before it has told the group's
-        coordinator, and aiokafka 0.14 cannot ask for stable positions only (KIP-447). Measured on
-        one broker: 37 of 100 readers that asked at once got the position before, for up to 28 ms.
-        Raises SourceDown.
+        A broker reports a transaction as committed before it has informed the group's coordinator.
+        aiokafka 0.14 cannot ask for stable positions only (KIP-447). Measured on one broker: 37 of
+        100 readers that asked at once got the position before, for up to 28 ms. Raises SourceDown.
         """
         try:
             for partition, offset in positions.items():
@@ -344,8 +343,8 @@ class KafkaSource:
     async def _begin(self, assigned: Iterable[TopicPartition], wait_s: float) -> None:
         """Wait a while for the positions of an assignment. Raises what `_read_starts` raises.
 
-        They are asked for beside, and not again at each call: of a connection whose other end is
-        gone an answer never comes, and aiokafka gives it up only after the time of one question.
+        They are asked for in parallel, and not again at each call. On a connection whose other end
+        is gone no answer comes, and aiokafka gives it up only after the time of one question.
         """
         name = f"positions of assignment {self._epoch}"
         if self._beginning is not None and self._beginning.get_name() != name:
@@ -362,8 +361,8 @@ class KafkaSource:
     async def _read_starts(self, assigned: Iterable[TopicPartition], epoch: int) -> None:
         """Learn from where each partition is read, and begin there.
 
-        One of a topic that was made again since we knew it is read from its beginning: positions
-        of the former say nothing of it.
+        A partition of a topic that was created again since is read from its beginning. Positions of
+        the former topic say nothing of it.
         """
         tps = list(assigned)
         try:
@@ -477,8 +476,9 @@ class KafkaSource:
     def _is_added(self, fresh: TopicPartition) -> bool:
         """True if the topic has got this partition since our first assignment.
 
-        What others of the group have committed does not tell: at its very first start the whole
-        group has no position, and the fastest worker has committed before the last one looks.
+        Positions that others of the group have committed do not show it. At its very first start
+        the whole group has no position, and the fastest worker has committed before the last one
+        looks.
         """
         numbers = set(self._consumer.partitions_for_topic(fresh.topic) or ())
         return fresh.partition not in self._first_seen.setdefault(fresh.topic, numbers)
@@ -486,10 +486,10 @@ class KafkaSource:
     def _went_back(self, batch: RawBatch) -> bool:
         """Return whether a partition begins before where it was read to; then all begin again.
 
-        Its position was gone, and Kafka has older offsets: the topic was made again, or an unclean
-        election or a mirror has less of it. The positions of an assignment only grow, so this one
-        ends once the loop has settled, and the same partitions begin another: that partition where
-        its records begin now, the others where they are committed.
+        Its position was gone, and Kafka has older offsets. The topic was created again, or an
+        unclean election or a mirror has less of it. The positions of an assignment only grow. So
+        this one ends once the loop has settled, and the same partitions begin another. That
+        partition begins where its records begin now, the others where they are committed.
         """
         for partition, start, _ in batch.segments:
             first, taken = int(batch.offsets[start]), self._taken[partition]

@@ -74,9 +74,9 @@ async def about(
 ) -> tuple[list[FoundDecision], bool]:
     """Return the last `limit` decisions about `number`, newest last, and whether those are all.
 
-    All of one number lie in one partition (its key), of which `look_back` records are looked
-    through at most, in growing steps back from its end, or from `until_ms` (epoch). Decisions from
-    before the topic got more partitions may lie elsewhere. Raises KafkaError.
+    All of one number lie in one partition (its key). At most `look_back` of its records are
+    searched, in growing steps back from its end, or from `until_ms` (epoch). Decisions from before
+    the topic got more partitions may lie elsewhere. Raises KafkaError.
     """
     ids = sorted(consumer.partitions_for_topic(topic) or {0})
     place = int(partitions_of([number.encode()], len(ids))[0])

@@ -76,7 +76,7 @@ def unpack(codec: int, packed: Bytes, room: Room) -> int:
     """Unpack a batch's records after what is in the room; return TAKE or a fault.
 
     The faults are CODEC (unknown), PACKED (damaged), LARGE (more than an empty room can have) and
-    FULL (more than is left in it); with a fault nothing is taken. Codec 0 is copied.
+    FULL (more than is left in it). With a fault nothing is taken. Codec 0 is copied.
     """
     into = _INTO.get(codec)
     if into is None:

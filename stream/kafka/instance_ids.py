@@ -1,9 +1,9 @@
 """Members with an instance id: another process with ours, and partitions that nobody was given.
 
 The broker lets the newest of two members with one id in, and forgets the other. Each would join
-again and again, and take the partitions from the other. As in Kafka's own clients (KIP-345) the
-older one ends. aiokafka 0.14 sends heartbeats without the id, so the broker answers "unknown
-member", as it does after a session that ran out: the members of the group tell the two apart.
+again and again, and take the partitions from the other. As in Kafka's own clients (KIP-345), the
+older one ends. The heartbeats of aiokafka 0.14 lack the id, so the broker answers "unknown member",
+as it does after an expired session. The members of the group tell the two apart.
 """
 
 import asyncio
@@ -47,8 +47,8 @@ async def given_to_nobody(consumer: Any, settings: SourceSettings) -> frozenset[
     """Return partitions of our topics that no member of the group has; none while it rebalances.
 
     A member with an instance id gets its partitions back after a restart, without a rebalance. If
-    it led the group it does not learn that it still does (KIP-814 says so, in a newer request than
-    aiokafka's), and looks for no added partitions: they would stay unread.
+    it led the group, it does not learn that it still does (KIP-814 says so, in a newer request than
+    aiokafka's). Then it looks for no added partitions, and they would stay unread.
     """
     coordinator = getattr(consumer, "_coordinator", None)
     if not settings.instance_id or coordinator is None:

@@ -5,9 +5,9 @@ raises SaslAuthenticationFailed where it refuses us, which ends a start, and Kaf
 where it does not answer, which is waited out.
 
 A token of AWS IAM, as Amazon MSK takes it, is an address that AWS' own signer has signed with our
-credentials: no request is sent for it, and MSK checks the signature. The credentials are what AWS'
-SDK finds: variables, a profile, the role of the pod or of the machine; some of these are asked over
-the network. The signer is the optional extra `msk`, and imported only where a region is set.
+credentials. No request is sent for it, and MSK checks the signature. The credentials are those that
+AWS' SDK finds: variables, a profile, the role of the pod or of the machine. Some of these are
+requested over the network. The signer is the optional extra `msk`, imported if a region is set.
 """
 
 import asyncio

@@ -10,8 +10,8 @@ from stream.kafka.batch import Partition
 class CommitProgress:
     """Positions of ONE assignment that may be committed; a rebalance starts another.
 
-    `next_offsets` holds, for each partition of the assignment, the offset of the record after the
-    last one whose outcome is acknowledged; at first the position from which reading began. Offsets
+    `next_offsets` holds, for each partition of the assignment, the offset after the last record
+    whose outcome is acknowledged. At first it is the position from which reading began. Offsets
     have holes (transaction markers, compaction), so nothing here counts records.
     """
 

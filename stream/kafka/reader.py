@@ -23,9 +23,9 @@ def no_records(epoch: int) -> RawBatch:
 class AiokafkaReader:
     """Fetches by `consumer`, which is untyped, therefore Any.
 
-    It reads what the fetcher leaves over: partitions in message formats of
-    before Kafka 0.11, and those of a broker without the fetch that the fetcher speaks. Where the
-    fetcher is off it has all of them.
+    It reads the partitions that the fetcher leaves over. These are in message formats from before
+    Kafka 0.11, or on a broker without the fetch version that the fetcher speaks. Where the fetcher
+    is off it has all of them.
     """
 
     def __init__(self, consumer: Any) -> None:

@@ -1,9 +1,9 @@
 """Record batches as Kafka answers a fetch, turned into columns: what every byte of a call costs.
 
 The bytes are Kafka's message format v2 (Kafka protocol guide, "Record Batch"; KIP-98); what is
-older is named and left to aiokafka. Values are not copied: they lie in the answer, or,
-once a batch is compressed, in the caller's `Room`. Nothing in the bytes is believed: a batch is
-taken whole or not at all, and only if its checksum, its lengths and its offsets are right.
+older is named and left to aiokafka. Values are not copied: they lie in the answer, or, once a batch
+is compressed, in the caller's `Room`. The bytes are not trusted. A batch is taken whole or not at
+all, and only if its checksum, its lengths and its offsets are right.
 """
 
 from collections.abc import Sequence
@@ -56,8 +56,8 @@ class Stretch(NamedTuple):
 class Corrupt(NamedTuple):
     """The batch that begins at `offset` cannot be right; `what` says why.
 
-    `beyond` is where reading could go on: the next offset that is certain not to be in the batch,
-    or `offset + 1` where nothing after it is certain (fetching there brings the same batch again).
+    `beyond` is where reading could go on: the next offset that is certain not to be in the batch.
+    It is `offset + 1` if nothing after it is certain (a fetch there returns the same batch again).
     """
 
     offset: int
@@ -90,14 +90,14 @@ Fault = Corrupt | OldFormat | TooLarge
 class Records:
     """The records of an answer, stretch after stretch, each in the order of its offsets.
 
-    `values` are None where a record has none (a tombstone), and live as long as the answer's
-    buffer and the room. `offsets` int64; `timestamps_ms` int64, milliseconds since the epoch, -1
-    for none, the broker's own where the topic has log-append time. One item per stretch have
-    `counts` (how many records), `next_offsets` (what to fetch next: past control batches, aborted
-    ones and holes that compaction left; not below the offset asked for), `faults` (why reading
-    stopped before the end; the records before it are there and `next_offsets` stays at it) and
-    `rest` (what was not read since the room was full: to be given to `read_records` again, once
-    these records are done with; None where all was read).
+    `values` are None where a record has none (a tombstone), and live as long as the answer's buffer
+    and the room. `offsets` int64; `timestamps_ms` int64, milliseconds since the epoch, -1 for none,
+    the broker's own where the topic has log-append time. These have one item per stretch. `counts`:
+    how many records. `next_offsets`: the next offset to fetch, past control batches, aborted ones
+    and holes that compaction left; not below the requested offset. `faults`: why reading stopped
+    before the end; the records before it are there and `next_offsets` stays at it. `rest`: the part
+    not read since the room was full, None if all was read. Give it to `read_records` again once
+    these records are done with.
     """
 
     values: Texts
@@ -181,8 +181,8 @@ def _skip_aborted(
 ) -> list[tuple[int, int]]:
     """Mark the batches of aborted transactions; return what of `aborted` counts after them.
 
-    As Kafka's own client does it: a transaction is open from the offset in the list to its
-    producer's next abort marker, and what the producer wrote meanwhile is not read.
+    As in Kafka's own client, a transaction is open from the offset in the list to its producer's
+    next abort marker. Records that the producer wrote in between are not read.
     """
     coming = sorted(aborted, key=lambda transaction: -transaction[1])
     opened = set[int]()

@@ -97,7 +97,7 @@ class KafkaSettings:
 
 HEARTBEAT_MS = 500
 """Calls of a worker that leaves wait until the others ask the group, and all wait for the last to
-do so. With Kafka's default of 3 s that was up to 3 s; the price is 400 requests a second of 200
+do so. With Kafka's default of 3 s that took up to 3 s. The price is 400 requests a second of 200
 workers to one broker, and 0.1 % of a core in each."""
 OLD_NAMES = {"lane": "fetcher", "ordinary": "aiokafka"}
 """Of the values of `calls.fetch`."""
@@ -107,7 +107,7 @@ OLD_NAMES = {"lane": "fetcher", "ordinary": "aiokafka"}
 class SourceSettings:
     """The topics that are read, as which member of a group, and how. Times are milliseconds.
 
-    `instance_id` names this worker for static membership: with the same name after a restart it
+    `instance_id` names this worker for static membership. With the same name after a restart it
     gets its partitions back without a rebalance; "" is dynamic membership. `leave_on_stop`: a named
     worker that stops in order gives its partitions to the others at once. `fetch`: "fetcher" reads
     whole record batches, "aiokafka" an object a record; "lane" and "ordinary" are their older

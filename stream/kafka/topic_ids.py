@@ -1,7 +1,7 @@
 """Topic ids: they tell a topic that was deleted and made again under its name (KIP-516).
 
-Positions in it mean nothing in the new one, and where the new one has more records already, no
-fetch is refused. aiokafka 0.14 asks for metadata up to version 5, which has no ids. So this is
+Positions in it mean nothing in the new one. If the new one has more records already, no fetch is
+refused. The metadata requests of aiokafka 0.14 have versions up to 5, without ids. So this is
 version 10 of the same request (Kafka protocol guide, "Metadata API", key 3; Kafka 2.8), for its
 connections.
 """

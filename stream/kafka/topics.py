@@ -53,8 +53,8 @@ class TopicState(StrEnum):
 class TopicReport:
     """The state of one topic, and its differences from what is wanted.
 
-    A topic that exists is never altered: more partitions would move numbers between them, and
-    what an operator set by hand is hers to change.
+    An existing topic is never altered. More partitions would move numbers between them, and an
+    operator's settings are the operator's to change.
     """
 
     name: str

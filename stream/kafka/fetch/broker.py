@@ -1,8 +1,8 @@
 """One broker: connected again and again, one fetch on its way, at most two answers in memory.
 
-While one answer is worked on the next is fetched into the other buffer; the fetch after it goes out
-when the first buffer is free. So memory is bounded whatever the broker has, and a slow worker is
-not fetched for. Where answers of a few calls follow one another, the next fetch waits a
+While one answer is processed, the next is fetched into the other buffer. The fetch after it goes
+out when the first buffer is free. So memory is bounded whatever the broker has, and a slow worker
+is not fetched for. Where answers of a few calls follow one another, the next fetch waits a
 millisecond, so that it brings more. After a pause it does not wait: the next call is far away.
 """
 

@@ -1,7 +1,7 @@
 """Answers that wait, and the record batches in them, read as columns a group at a time.
 
-A group is as much of one answer as is worked on at once: large enough that a batch is worth its
-fixed costs, small enough that its bytes are still near when the next step looks at them.
+A group is the part of one answer that is processed together. It is large enough that a batch is
+worth its fixed costs, and small enough that its bytes are still in cache at the next step.
 """
 
 import asyncio

@@ -46,8 +46,8 @@ TEND_S = 0.1
 METADATA_S = 0.25
 """Shortest time between two questions where leaders are: a cluster without one is not flooded."""
 GROUP_S = 0.5
-"""Seconds between two questions to aiokafka for records that it has none of: they keep us a member
-whose `max_poll_interval_ms` is met, and bring up the errors of its coordinator."""
+"""Seconds between two calls of aiokafka for records that it has none of. They keep our membership
+within `max_poll_interval_ms`, and raise the errors of its coordinator."""
 AIOKAFKA_S = 0.02
 """Longest wait of `take` for our own records while aiokafka reads some partitions."""
 DAMAGES_MAX = 3

@@ -36,8 +36,8 @@ class PartitionStatus(Enum):
 class PartitionState:
     """The state of one partition of one assignment.
 
-    `position` is the first offset that was not taken out of an answer; `ask_at` is what is fetched
-    next, beyond the answers that wait to be read. Whatever arrives or waits counts only while its
+    `position` is the first offset that was not taken out of an answer. `ask_at` is the next one to
+    fetch, beyond the answers that wait to be read. Whatever arrives or waits counts only while its
     offset is the one that is due: so a seek needs nothing but to set both. `damages` counts the
     batches in a row that could not be right.
     """

@@ -1,15 +1,15 @@
 """Send record batches in one turn of the event loop, where aiokafka's sender takes five.
 
 aiokafka hands a batch to a task, which hands it to another for each broker, which waits in a third
-for the answer. Around a batch of one call that is more than the call costs. In the usual case none
-of it is needed: the leader is known, its connection is open, nothing else of ours is on its way
-there. Then a batch goes to the socket at once, and a callback takes the answer.
+for the answer. Around a batch of one call that is more than the call costs. Usually none of it is
+needed. The leader is known, its connection is open, and nothing else of ours is on its way there.
+Then a batch goes to the socket at once, and a callback takes the answer.
 
-Everything else stays aiokafka's. A batch is sent here only where its sender would send it in its
-next turn, and its sender sees it as one of its own: sequence numbers, brokers with a request on
-its way, partitions that wait. An answer that is not plain success goes through aiokafka's handler,
-so errors, retries, leader moves and fencing are what they always were. Of aiokafka 0.14 this needs
-private names, which the tests of `tests/unit/kafka/produce/test_direct_sends.py` hold.
+Everything else stays aiokafka's. A batch is sent here only if its sender would send it in its next
+turn. Its sender sees it as its own: sequence numbers, brokers with a request on its way, partitions
+that wait. An answer that is not plain success goes through aiokafka's handler, so errors, retries,
+leader moves and fencing are what they always were. Of aiokafka 0.14 this needs private names, which
+the tests of `tests/unit/kafka/produce/test_direct_sends.py` hold.
 """
 
 import asyncio

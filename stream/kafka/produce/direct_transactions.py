@@ -1,19 +1,19 @@
 """End a transaction after four waits for the broker, where aiokafka's sender waits five times.
 
-aiokafka sends the requests of a transaction one after another, each in a task of its own: the group
-is added, its positions are committed, partitions are added, records are sent, the end is said. Here
-each goes as soon as Kafka may have it, without tasks:
+aiokafka sends the requests of a transaction one after another, each in its own task. The group is
+added, its positions are committed, partitions are added, records are sent, and the transaction
+ends. Here each goes as soon as Kafka may have it, without tasks:
 
     AddOffsetsToTxn    |  TxnOffsetCommit     |  Produce  |  EndTxn
     AddPartitionsToTxn, answered meanwhile    |           |
 
-Records and positions do not go together. Since 3.6 a broker asks the coordinator if the transaction
-has what is written; of two such questions about one transaction it drops the first, and its request
-is refused as NOT_ENOUGH_REPLICAS. So one in five had to be sent again, after a wait.
+Records and positions do not go together. Since 3.6 a broker asks the coordinator whether the
+transaction has the partition. It drops the first of two such questions about one transaction, and
+refuses that request as NOT_ENOUGH_REPLICAS. So one in five had to be sent again, after a wait.
 
 After an end Kafka writes markers for some milliseconds, and refuses additions until then. aiokafka
-waits 20 ms for partitions. Here what was refused is asked for again after `AGAIN_S`, and then ever
-more rarely: a cluster that writes markers slowly is not asked a thousand times a second.
+waits 20 ms for partitions. Here a refused request is sent again after `AGAIN_S`, and then more and
+more rarely. A cluster that writes markers slowly is not asked a thousand times a second.
 
 Everything else stays aiokafka's. Each step says if it was done. One that was not, for any reason,
 is done by aiokafka from its beginning: Kafka takes each of these requests twice. So errors, moved
