@@ -1,9 +1,9 @@
 """The two numbers whose listing changes while calls flow: when it changed, and from when it held.
 
-A call may be judged by either state of the list while the change is on its way, since its decision
-is taken a moment after it came in. So its calls count as missed or falsely blocked only where no
-doubt is left; what happens in between is what the demo measures. All times are this machine's
-clock, in milliseconds since the epoch, so a broker whose clock is off changes nothing.
+Either state of the list may judge a call while the change is on its way. Its decision is taken a
+moment after it came in. So its calls count as missed or falsely blocked only where no doubt is
+left; what happens in between is what the demo measures. All times are this machine's clock, in
+milliseconds since the epoch, so a broker whose clock is off changes nothing.
 """
 
 from dataclasses import dataclass, field
@@ -91,7 +91,7 @@ class Probe:
     def enforced_ms(self, until_ms: float = inf) -> float | None:
         """From the command to the first call that got the new answer, with every later one too.
 
-        Counted from `begun_ms`, before the store was even asked, to when that call came in; the
+        Counted from `begun_ms`, before the store was called, to when that call came in. The
         resolution is the gap between two calls of the number. Calls that came in after `until_ms`
         are left out: their decisions may be on the way. None: not made, or never took hold; nor can
         a number be unblocked that never was blocked.

@@ -1,9 +1,9 @@
 """One run of the demo, from an empty folder to the judge's verdicts.
 
-Two measurements need two kinds of traffic. Recorded calls show the throughput: they lie in the
-topic before the engine starts, and it works them off at full speed, as after an outage. Live calls
-show the latency: they come at the steady rate of a mid-sized carrier, since latency under a backlog
-would only measure the backlog. The two changes fall into the live part.
+Two measurements need two kinds of traffic. Recorded calls show the throughput. They are in the
+topic before the engine starts, and it processes them at full speed, as after an outage. Live calls
+show the latency. They arrive at the steady rate of a mid-sized carrier, since latency under a
+backlog would only measure the backlog. The two changes fall into the live part.
 """
 
 import asyncio

@@ -13,8 +13,8 @@ LIVE_S = 10.0
 LIVE_PER_S = 2_000
 """Of a mid-sized carrier, its busy hour: latency at a rate that people have, not under a flood."""
 PROBES_PER_S = 200
-"""Calls of each of the two changing numbers, part of `LIVE_PER_S`: one every 5 ms, so that is how
-exactly the time from change to enforcement is known."""
+"""Calls of each of the two changing numbers, part of `LIVE_PER_S`. There is one every 5 ms, so the
+time from change to enforcement is known that exactly."""
 LIVE_SHARE_MAX = 0.25
 
 

@@ -64,8 +64,8 @@ def _is_ready(port: int, _: Program) -> bool:
 class StayingPage:
     """`ringfence serve` and `ringfence feeds run`, with a token for this run alone.
 
-    What a page needs to show something real comes with it: feeds (one down, one with a held
-    version), a list on trial, an agreement, and an appeal.
+    It has all that a page needs to show something real: feeds (one down, one with a held version),
+    a list on trial, an agreement, and an appeal.
     """
 
     def __init__(self, folder: Path) -> None:

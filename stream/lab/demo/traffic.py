@@ -1,9 +1,9 @@
 """Call-detail records of the simulated countries, and what is true of each of them.
 
-The truth is worked out from the plain sets of `World`, call by call, while the records are written;
-it uses nothing of the engine's. Records are in the dialect `ringfence`, as a carrier's mediation
-would write them: most callers innocent, some listed, some written in the way of their country, and
-a few records that are no calls at all.
+The truth is computed from the plain sets of `World`, call by call, while the records are written.
+It uses nothing of the engine's. Records are in the dialect `ringfence`, as a carrier's mediation
+would write them. Most callers are innocent, some are listed, some are written in the way of their
+country, and a few records are no calls at all.
 """
 
 from collections import Counter

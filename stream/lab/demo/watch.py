@@ -51,8 +51,9 @@ class DemoFigures(msgspec.Struct, frozen=True, kw_only=True):
 class Rate:
     """The engine's speed on the recorded calls, by its own decisions alone.
 
-    A worker's first decisions appear when it has done its first batch, so the clock starts there
-    and that batch's share of the calls is left out: what remains is a rate, not a start-up time.
+    A worker's first decisions appear when it has finished its first batch. So the clock starts
+    there and that batch's share of the calls is left out. The result is a rate without start-up
+    time.
     """
 
     calls: int
@@ -168,8 +169,8 @@ def clock_ms() -> float:
 class RunWatch:
     """Listens to decisions and acknowledgements. Latency is known once both are there.
 
-    A live call's latency is the append time of its decision minus its own; the recorded calls wait
-    in the topic for the engine to start, so theirs would say nothing.
+    A live call's latency is the append time of its decision minus its own. The recorded calls wait
+    in the topic for the engine to start, so theirs would mean nothing.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Five simulated countries: their numbering plans, their people, and the lists that they share.
 
 Everything comes from one seed. Numbers follow the plans of the real countries, so that the engine
-parses what it would parse there, but who is listed is made up.
+parses what it would parse there. The listed numbers are made up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +35,9 @@ class Country:
     """A country of the demo.
 
     `iso` ISO 3166 alpha-2; `code` its country code; `mobiles` ranges in use (all five countries
-    write national numbers with a leading 0); `emergency` a number that is never blocked;
-    `trunk` the carrier's trunk there; `list` the blocklist that it shares; `action` what the
-    policy lets that list cause.
+    write national numbers with a leading 0). `emergency` is a number that is never blocked; `trunk`
+    the carrier's trunk there. `list` is the blocklist that it shares; `action` is what the policy
+    lets that list cause.
     """
 
     iso: str
@@ -85,10 +85,10 @@ CATEGORIES = ("call_centre", "impersonation", "investment", "romance", "loan", "
 class World:
     """People of the five countries, and the lists that hold them.
 
-    `people` innocent numbers by ISO code; `lists` members by list name; `holders` the names of the
-    lists that hold a number; `allowed` exact allow entries; `bank` listed numbers under the
-    allowed prefix `BANK_PREFIX`; `to_add` is on no list, `to_remove` on one only, and no other
-    call of the demo uses either: they are the two numbers that change while it runs.
+    `people` are innocent numbers by ISO code; `lists` members by list name; `holders` the names of
+    the lists that hold a number. `allowed` are exact allow entries; `bank` listed numbers under the
+    allowed prefix `BANK_PREFIX`. `to_add` is on no list, `to_remove` on one only, and no other call
+    of the demo uses either. These are the two numbers that change while it runs.
     """
 
     people: Mapping[str, Sequence[str]]

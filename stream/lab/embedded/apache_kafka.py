@@ -1,7 +1,7 @@
 """Apache Kafka, one node in KRaft mode: broker and controller in one Java process.
 
-The jars are fetched once per user by Maven (54 MB, about 7 s) into a cache folder and used from
-there ever after; Maven checks their checksums. No installation, no root.
+Maven fetches the jars once per user (54 MB, about 7 s) into a cache folder, and they are used from
+there afterwards. Maven checks their checksums. No installation, no root.
 """
 
 import fcntl

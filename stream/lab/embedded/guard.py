@@ -4,8 +4,8 @@ Run as a program of its own, with the standard library only:
     python -I -S guard.py OWNER_PID FOLDER COMMAND...
 It reads one order a line (start, poll, stop SECONDS) and answers each with one line: "PID running",
 "PID exited CODE", or "0 cannot start: PROGRAM: REASON". When its owner is gone (end of orders, or
-another parent), it kills the server and removes the folder. It lives in a session of its own, so
-Ctrl-C in a terminal reaches the owner first and the server is still there while the owner finishes.
+another parent), it kills the server and removes the folder. It lives in its own session, so Ctrl-C
+in a terminal reaches the owner first. The server is still there while the owner finishes.
 
 A parent-death signal alone would not do: Linux sends it when the *thread* that started the child
 ends, and it removes no folder. The server gets one all the same, for the day the guard itself is

@@ -1,7 +1,7 @@
 """The files of a country, as its people would write them: settings, feeds, agreements.
 
-What they do not say keeps the product's default. Shorter than usual, so that training does not
-wait, is only how soon something that failed is tried again and how often files are looked at.
+What they do not say keeps the product's default. Two settings are shorter than usual, so that
+training does not wait: how soon a failed action is repeated and how often files are read.
 """
 
 from collections.abc import Mapping

@@ -47,8 +47,8 @@ async def play(training: Training, story: Story) -> None:
 
 
 async def _an_hour(training: Training, story: Story) -> None:
-    """The outage lasts seconds here. An hour is no other case while nothing that is in use expires
-    within one: that is looked up, in what is signed and in what is set.
+    """The outage lasts seconds here. An hour is no other case as long as nothing in use expires
+    within it. This is read from the signed metadata and the settings.
     """
     story.tells(
         "The outage is of some seconds. That an hour would be no other is looked up: nothing that "
