@@ -15,8 +15,8 @@ class KeyPiece(msgspec.Struct, frozen=True, array_like=True, tag="key"):
     """A piece of one key; `first` replaces what came before of the key.
 
     `items` by `kind`: of a string its bytes; of a hash fields and values; of a zset members and
-    scores; of a set or list its members; of a stream for each item one list: id, fields and values.
-    `expires_at_ms`: since the epoch, 0: never.
+    scores; of a set or list its members. Of a stream there is one list for each item: id, fields
+    and values. `expires_at_ms`: since the epoch, 0: never.
     """
 
     key: bytes

@@ -3,9 +3,9 @@
 One script shows one moment (`cut.lua`): all heads, the ends of the streams, and the keys that are
 known to change. Everything else is copied before, in pieces, and is brought to that moment:
 
-- a list: its changes were copied at some generation; the steps from there to its head come from
-  the change stream, each checked by the chain. So do all changes of a base that is newer than the
-  copy, and of a list that was made since: only the base itself is read, which never changes;
+- a list: its changes were copied at some generation; the steps from there to its head come from the
+  change stream, each checked by the chain. So do all changes of a base that is newer than the copy,
+  and of a list that was created since. Only the base itself is read, which never changes;
 - a stream only grows, so it is copied up to where it ended at that moment;
 - any other key is read a second time. If it is still what was copied, it was that at the moment.
   If not, it is one that changes: a new moment is taken, and the script gives it too.

@@ -7,10 +7,10 @@
     chunks    each u32 its length, then AES-256-GCM of zstd of records
 
 The chunks are STREAM of Hoang, Reyhanitabar, Rogaway and Vizar ("Online Authenticated-Encryption
-and its Nonce-Reuse Misuse-Resistance", CRYPTO 2015), with the nonce of the age format
-(c2sp.org/age): 11 bytes count the chunks, and the last byte is 1 in the last chunk alone. So a
-chunk that is altered, moved or missing is noticed, the last one too. The key is agreed as in age:
-X25519 between a fresh key and the named one, then HKDF-SHA256; the header's hash goes into it.
+and its Nonce-Reuse Misuse-Resistance", CRYPTO 2015). The nonce is that of the age format
+(c2sp.org/age): 11 bytes count the chunks, and the last byte is 1 in the last chunk only. So a chunk
+that is altered, moved or missing is noticed, the last one too. The key is agreed as in age: X25519
+between a fresh key and the named one, then HKDF-SHA256; the header's hash goes into it.
 """
 
 import base64

@@ -110,8 +110,8 @@ def _replace(folder: Path, items: Iterable[ChangeLogItem]) -> None:
 def _end(file: BinaryIO, path: Path) -> tuple[int, int, int]:
     """Return the last readable generation (-1: none), the end of its line, and the file's size.
 
-    By the last lines alone: a log of 50,000 changes takes 100 ms and 60 MB to read, and each
-    further change would cost that. Damage before them stays for `replay` to find.
+    By the last lines only. A log of 50,000 changes takes 100 ms and 60 MB to read, and each further
+    change would cost that. Damage before them stays for `replay` to find.
     """
     size = file.seek(0, os.SEEK_END)
     for start in (max(size - _END_BYTES, 0), 0):

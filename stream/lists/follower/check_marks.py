@@ -2,7 +2,7 @@
 
 A snapshot is checked wholly once: SHA-256 of each part, order and ranges of its columns, its
 filter. Then `checked.json` beside its parts notes the CRC-32C of each. As long as every part still
-has it, the bytes are those that were checked: all are read again at each start, at ten times the
+has it, the bytes are those that were checked. All are read again at each start, at ten times the
 speed. What differs in any bit, or has no mark, is checked wholly. A mark is no more trusted than
 the manifest beside it: both detect damage only: an attacker who may write here could write either.
 """

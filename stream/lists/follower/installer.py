@@ -138,8 +138,8 @@ async def _base(
 
     Second value: the same base, to be written later, if the disk does not take it now.
 
-    A list store that was restored from an older copy gives generations out again, so a base is
-    known by its manifest, not by its number.
+    A list store that was restored from an older copy issues generations again. So a base is known
+    by its manifest, not by its number.
     """
     if not head.base:
         if held is not None and not held.manifest.generation:

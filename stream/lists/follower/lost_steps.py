@@ -77,7 +77,7 @@ def lost_steps(
 ) -> LostSteps | None:
     """Return what the list store lost of a list. None: that cannot be shown.
 
-    `known` are our steps and `theirs` the list store's last ones, by generation; `head` None: it
+    `known` are our steps and `theirs` the list store's last ones, by generation. `head` None: it
     has no such list, and `deleted` is the generation at which it was deleted before.
     """
     if head is None:

@@ -2,7 +2,7 @@
 
 Each step goes to the new primary with the payload that it had, in its order. If nobody changed the
 list since, generations and chain become what they were, and every follower is in step again. If
-somebody did, the lost steps lie over the newer ones; a subject that was changed since keeps the
+somebody did, the lost steps lie over the newer ones. A subject that was changed since keeps the
 newer change, and the lost one is named.
 
 All processes that follow do this, one after another. What one put back already changes nothing

@@ -4,9 +4,9 @@
     lists/<owner>/<name>/changes.jsonl   the changes after it, or all, see change_log.py
     tables/                              bit-sliced tables of the lists, see table_cache.py
 
-All workers of a machine share it: what is written is written under the folder's lock, aside, with
-fsync, read back, and then renamed, so a reader sees the whole or nothing. Every function blocks on
-the disk: call them in a thread.
+All workers of a machine share it. Files are written under the folder's lock, aside, with fsync,
+read back, and then renamed. So a reader sees the whole or nothing. Every function blocks on the
+disk: call them in a thread.
 
 What is checked when: a snapshot wholly after writing, from the disk and not from memory. At each
 start every byte again, by the mark of that check (check_marks.py). Leaving the columns out at start

@@ -1,9 +1,9 @@
 """Sync state: how far each list is known, and what a step or a head changes in it. Pure.
 
 A list is in one of these states: trusted (each step must follow the last), stale (to be read
-again), being read, failed (to be read again at the next comparison), or lost (the list store knows
-less than we do: kept as it is until the list store passes it again). The allowlist is one of them,
-named "".
+again), being read, failed (to be read again at the next comparison), or lost. Lost means that the
+list store knows less than we do: the list is kept as it is until the list store passes it again.
+The allowlist is one of them, named "".
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,12 +4,12 @@
     tables/<digest>.json     what is in them, written after them: without it a table is not finished
 
 When a list is replaced, its table is made from the last one's file with that list's bits exchanged,
-piece by piece: the worker holds the old table, which it goes on using, and a few megabytes of the
-new one, never two whole ones; and it turns one filter instead of 64. The new one is mapped when it
-is whole, its pages come as they are asked for, and the old one goes.
+piece by piece. The worker holds the old table, which it goes on using, and a few megabytes of the
+new one, never two whole ones. It turns one filter instead of 64. The new one is mapped when it is
+whole, its pages come as they are asked for, and the old one goes.
 
-A table is only a cache: its checksum is compared each time it is opened, and one that is made from
-another is thrown away if that one was damaged. Every function blocks on the disk.
+A table is only a cache. Its checksum is compared each time it is opened, and one that is made from
+another is discarded if that one was damaged. Every function blocks on the disk.
 """
 
 import mmap
@@ -42,7 +42,7 @@ _SYNC_BYTES = 32 << 20
 def table_for(state_dir: Path, snapshots: Sequence[Snapshot]) -> Table:
     """Return the table of `snapshots`, bit i for the i-th, as a read-only map for all workers.
 
-    The first worker that asks makes it (64 lists of 1M: 3 s, from the last one 1 s); the others
+    The first worker that needs it makes it (64 lists of 1M: 3 s, from the last one 1 s). The others
     wait and open it. It is named by the filters in it, so it is good as long as they are. A table
     is removed when each of its lists has `TABLES_KEPT` newer ones; a process that has it open keeps
     it.

@@ -52,7 +52,7 @@ CHUNK = 1 << 16
 TRIED = 1 << 17
 """Random numbers asked to measure false positives: at 1e-4, 13 are expected."""
 OF_EACH = 256
-"""Random numbers asked of each country code and length: a filter may match 18 of them at 1 %, so
+"""Random numbers probed for each country code and length. A filter may match 18 of them at 1 %, so
 one that holds a seventh of a country's numbers of one length is found."""
 _ROOM_DIGITS = 8
 """Digits after the country code: see `_numbers_of_countries`."""
@@ -83,8 +83,8 @@ def build_snapshot(
 ) -> Parts:
     """Return the parts of a snapshot of `columns`, `manifest.json` among them.
 
-    Entries that are only fingerprints cannot be put into a filter, since it holds hashes of
-    another kind: such a list needs `filter_data`, its owner's filter, which is taken as it is.
+    Entries that are only fingerprints cannot be put into a filter, since it holds hashes of another
+    kind. Such a list needs `filter_data`, its owner's filter, which is taken unchanged.
 
     Raises `SnapshotUnreadable` when it cannot be built, and `FilterUnreadable` for `filter_data`.
     """
@@ -115,7 +115,7 @@ def bare_snapshot(
 ) -> Parts:
     """Return the parts of a list that is shared as a bare filter: its matches stay unconfirmed.
 
-    `samples` (S16) are numbers known to be on it; without them a file of pybloom-live 3 or of
+    `samples` (S16) are numbers known to be on it. Without them, a file of pybloom-live 3 or of
     another circle cannot be distinguished from a good one. Raises `FilterUnreadable`.
     """
     held = read_filter(filter_data)
@@ -165,9 +165,9 @@ def verify_parts(parts: Parts, key: bytes, progress: Progress = nobody) -> int:
 def check_measured(held: Filter, key: bytes, rate_max: float = RATE_MAX) -> None:
     """Refuse a filter without entries that matches more than `rate_max` of numbers at random.
 
-    Three measures, since a filter can lie to each of the others: what its header claims, what its
-    bits come to, and its hits on random numbers: of nobody, and of each country. The last finds
-    bits that were set for a whole country. Raises FilterTooCoarse.
+    There are three measures, since a filter can pass each alone by a lie. They are its header's
+    claim, the fill of its bits, and its hits on random numbers (of nobody, and of each country).
+    The last finds bits that were set for a whole country. Raises FilterTooCoarse.
     """
     said = {"its header claims": held.shape.error_rate, "its bits match": held.match_rate}
     for what, rate in said.items():

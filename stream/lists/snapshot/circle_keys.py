@@ -1,7 +1,7 @@
 """Circles: the keys by which numbers are hashed, their ids, and the folder that keeps them.
 
-Each new key of a circle is a circle of its own, `asean`, then `asean@2`: a list says by which one
-its numbers are hashed, so in the overlap lists of both are read, each with its key.
+Each new key of a circle is a circle of its own, `asean`, then `asean@2`. A list names the one by
+which its numbers are hashed. So in the overlap lists of both are read, each with its key.
 """
 
 import re

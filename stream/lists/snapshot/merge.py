@@ -1,7 +1,7 @@
 """Sets of reports as columns: one over another, without some, compared. Pure.
 
-A report is known by its number's fingerprint and its source's name, whatever the names' places in
-two tables are: one that another source makes of the same number is another report.
+A report is known by its number's fingerprint and its source's name, wherever the names are in two
+tables. A report by another source about the same number is another report.
 """
 
 from collections.abc import Callable, Sequence
@@ -97,8 +97,8 @@ def _last_rows(
 ) -> NDArray[np.int64]:
     """Return the rows by fingerprint and source, the last one of each pair.
 
-    Most numbers have one report, and what is merged is sorted: a stable sort by fingerprint alone
-    is then a merge, and only the rows of numbers with several are sorted by source too.
+    Most numbers have one report, and the inputs are sorted. A stable sort by fingerprint alone is
+    then a merge, and only the rows of numbers with several reports are sorted by source too.
     """
     order = np.argsort(fingerprint, kind="stable")
     ordered = fingerprint[order]

@@ -1,7 +1,7 @@
 """The audit's entries and their chain: what was written, and whether it is still what was written.
 
 Pure. Every entry has a number, the hash of the entry before and its own hash, which covers both
-that and all its fields; the list store's scripts write them (`list_lua.py`). An entry that was
+that and all its fields. The list store's scripts write them (`list_lua.py`). An entry that was
 changed, removed, inserted or moved breaks the chain at its place. One that was cut off at the end
 is missing against the head. An attacker who can write both the whole stream and the head can write
 another history: a head noted elsewhere reveals that too.
@@ -99,8 +99,8 @@ class AuditFault:
 class Verification:
     """Takes all entries from the oldest to the newest, and says what is wrong with them.
 
-    `kept_max` is how many entries the list store keeps before it cuts old ones off; `noted` a hash
-    that was written down elsewhere, "" for none.
+    `kept_max` is how many entries the list store keeps before it cuts old ones off. `noted` is a
+    hash that was noted elsewhere, "" for none.
     """
 
     head: AuditHead

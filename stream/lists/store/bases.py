@@ -1,12 +1,12 @@
 """Read and write the bases of lists in Redis: parts cut into blocks of rows, shuffled, compressed.
 
 Pure. A base's column parts (as in a snapshot's directory: little-endian arrays, sorted by
-fingerprint) are cut into blocks of `BLOCK_ROWS` rows, and a block holds those rows of every column;
-so one number is found by reading one block of a few hundred KB, not the list. All other parts (the
+fingerprint) are cut into blocks of `BLOCK_ROWS` rows. A block holds those rows of every column. So
+one number is found by reading one block of a few hundred KB, not the list. All other parts (the
 filter) are cut into pieces of `PIECE_BYTES`.
 
 In a block each column is split into planes: the first bytes of all rows, the second bytes, and so
-on. Fingerprints are differences to the row before: sorted 64-bit fingerprints of 1M numbers then
+on. Fingerprints are differences to the row before. Sorted 64-bit fingerprints of 1M numbers then
 need 5.9 bytes instead of 8, and columns that hardly vary almost nothing.
 """
 
@@ -37,7 +37,7 @@ slower."""
 PIECE_BYTES = 4 << 20
 """Redis serves no other client while it answers: a few ms for so many bytes."""
 ANSWER_BYTES = 512 << 10
-"""Most bytes of a blob asked for at once. An answer must be there within `timeout_s`: 200 followers
+"""Most bytes of a blob asked for at once. An answer must be there within `timeout_s`. 200 followers
 that read at once through 1 Gbit/s get 0.6 MB/s each, and a whole blob would time out again and
 again. Redis holds as much for each of them until it is sent: 100 MB, not 800."""
 ZSTD_LEVEL = 3
@@ -53,8 +53,8 @@ _SECTION = struct.Struct("<I")
 class BaseLayout(msgspec.Struct, frozen=True):
     """The place of a base's parts: blobs `0 .. len(firsts) - 1` are blocks, then the pieces.
 
-    `firsts` are the first fingerprints (hex) of the blocks; `pieces` the other parts' names, each
-    with its number of blobs; `sizes` the bytes of every part, unpacked.
+    `firsts` are the first fingerprints (hex) of the blocks. `pieces` are the other parts' names,
+    each with its number of blobs; `sizes` the bytes of every part, unpacked.
     """
 
     rows: int

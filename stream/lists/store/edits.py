@@ -1,8 +1,8 @@
 """Edits to a list in the list store: each is one atomic change of one number's reports.
 
-What a number's reports are after an edit is worked out here, from the list's base and the changes
-over it; the script writes it only if both are still what they were, else the edit is done again. So
-two concurrent edits of one number both count, and no client waits for a lock.
+A number's reports after an edit are computed here, from the list's base and the changes over it.
+The script writes them only if both are unchanged. Else the edit is repeated. So two concurrent
+edits of one number both count, and no client waits for a lock.
 """
 
 import re

@@ -27,8 +27,8 @@ DAY_NUMBERS_S: Final = (REBUILT_DAYS + 2) * DAY_S
 MONTH_NUMBERS_S: Final = 45 * DAY_S
 """A month, and two weeks in which its report is made and asked about."""
 EXACT_MAX: Final = 4096
-"""Numbers of a day or month, list and category that are counted one by one, 60 bytes each; beyond
-them Redis estimates, by 0.8 % (standard error), in 12 KB."""
+"""Numbers of a day or month, list and category that are counted one by one, 60 bytes each. Beyond
+them Redis estimates, with a standard error of 0.8 %, in 12 KB."""
 FRESH_MAX: Final = 100_000
 """Bounds Redis' memory: the oldest numbers without a stopped call go first."""
 SEEN: Final = 65_536
@@ -56,7 +56,7 @@ class Cell(NamedTuple):
 
 @dataclass(slots=True)
 class DecisionCounts:
-    """Counts of some decisions. `ids` of those counted, 8 bytes each; `numbers` by fingerprint;
+    """Counts of some decisions. `ids` of those counted, 8 bytes each; `numbers` by fingerprint.
     `stopped`: time of the first blocked or flagged call of each number of a list, ms.
     """
 
@@ -104,8 +104,8 @@ class DayCounts:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A version that is live since `at_ms`: when each change in it was published, and the
-    fingerprints that are new on the list by it. Times are ms since the epoch.
+    """A version that is live since `at_ms`. It has the publication time of each change in it, and
+    the fingerprints that it adds to the list. Times are ms since the epoch.
     """
 
     at_ms: int

@@ -81,8 +81,8 @@ async def recent(
 ) -> tuple[tuple[HistoryRow, ...], bool]:
     """Return the newest `most` rows of the audit, and whether there were no more.
 
-    Looks at `RECENT_ENTRIES` entries of all lists at most, and at no step: so `kept` is true of
-    generations that are bases, and false of those between them, which may still be had.
+    Reads `RECENT_ENTRIES` entries of all lists at most, and no step. So `kept` is true of
+    generations that are bases, and false of those between them, which may still be available.
     """
     bases = await store.past.bases(head.name)
     stretches = (GenerationSpan(base, base.published, base.published) for base in bases)

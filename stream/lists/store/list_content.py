@@ -1,8 +1,8 @@
 """The content of a list in the list store: as it is now, and as it was at a generation or a moment.
 
 What is still there of a list's past are the bases that are kept and the steps that the change
-stream still holds. A base is the list from the generation of its publishing on, and each step after
-it another; where a step is missing, the generations up to the next base cannot be had any more.
+stream still holds. A base is the list from its publication on, and each step after it is another
+generation. If a step is missing, the generations up to the next base are not available any more.
 Every step is compared with the chain before it counts.
 """
 

@@ -1,11 +1,11 @@
 """The list store's Lua: each script is one atomic change, written to all its places or to none.
 
-A change gets the list's next generation and joins its chain, the SHA-1 of the chain before and of
-generation, op and payload on lines of their own. By it a follower notices a missing or altered step
-(`store_codec.chain_after`). The streams are cut to about their limits.
+A change gets the list's next generation and joins its chain. The chain is the SHA-1 of the chain
+before and of generation, op and payload on separate lines. By it a follower notices a missing or
+altered step (`store_codec.chain_after`). The streams are cut to about their limits.
 
-Each audit entry is numbered and carries the hash of the one before and its own, which covers both
-that and all its fields (`audit_entries.hash_of`); `rf:audit:head` holds the last number, hash, id.
+Each audit entry is numbered and carries the hash of the one before. Its own hash covers both that
+and all its fields (`audit_entries.hash_of`). `rf:audit:head` holds the last number, hash, id.
 
 A script is a file in `lua/`, which begins with its KEYS, its ARGV and its answer. An answer begins
 with a status: 1 done, 0 nothing to do, or one of the negative ones below.

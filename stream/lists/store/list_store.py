@@ -95,8 +95,8 @@ _ALIKE = -4
 class ListStore:
     """The list store at one Redis. Use `async with ListStore.connect(settings) as store`.
 
-    Every method may raise ListStoreDown; methods that name a list raise ListUnknown; those that
-    change something raise ChangeUnsafe, after it, where too few replicas have the change.
+    Every method may raise ListStoreDown. Methods that name a list raise ListUnknown. Those that
+    change something raise ChangeUnsafe, after the change, if too few replicas have it.
     """
 
     def __init__(self, redis: Redis, following: Redis, settings: ListStoreSettings) -> None:

@@ -112,8 +112,8 @@ _NO_HEAD = (b"0", b"", b"")
 class KeptBase:
     """A base that is still there: it is the list's from generation `published` on.
 
-    It holds all changes up to `generation`, whose step has the id `reserved_id`; `published_id` is
-    that of its publishing, and begins with the milliseconds since the epoch.
+    It holds all changes up to `generation`, whose step has the id `reserved_id`. `published_id` is
+    that of its publication, and begins with the milliseconds since the epoch.
     """
 
     generation: int

@@ -1,9 +1,9 @@
 """Rebuilds lists whose changes grew too many, each in a process of its own.
 
-A worker looks at every change before its filter, and each change takes some 300 bytes of Redis
-instead of 20: so changes are folded into a new base before they are many. Until that is live, and
-if it fails, the overlay covers the gap. One list at a time, so that memory is one list's; at a low
-priority, since calls come first.
+A worker checks every change before its filter, and each change takes some 300 bytes of Redis
+instead of 20. So changes are compacted into a new base before they are many. Until that is live,
+and if it fails, the overlay covers the gap. One list at a time, so that memory is one list's; at a
+low priority, since calls come first.
 """
 
 import asyncio

@@ -183,8 +183,8 @@ async def rewrite_once(
 ) -> Rebased:
     """Rewrite the list with a single try, for changes that a person decided on.
 
-    If another writer publishes a base first, the error names that base and nothing changes: a
-    rollback must not undo what its operator never saw.
+    If another writer publishes a base first, the error names that base and nothing changes. A
+    rollback must not undo a state that its operator never saw.
     """
     try:
         return await rewrite(store, name, key, origin, make, now_s, stage, tries=1)
@@ -429,11 +429,11 @@ async def rekey(
 ) -> Rebased:
     """Hash all numbers of a list with the key of `move`, and move the list to that circle.
 
-    The new base and the new circle go live in one step, so at every moment all fingerprints of the
+    The new base and the new circle go live in one step. So at every moment all fingerprints of the
     list are of one key. Entries known by fingerprint alone can be rehashed by their owner only.
-    Raises ChangeConflict where others change it without a pause, ListUnknown, SnapshotUnreadable
-    where entries are known by fingerprint alone, and the list store's faults; then nothing was
-    changed.
+    Raises ChangeConflict if others change it without a pause, ListUnknown, and SnapshotUnreadable
+    if entries are known by fingerprint only. It also raises the list store's faults. Then nothing
+    was changed.
     """
 
     async def with_new_key(draft: Draft) -> Columns:

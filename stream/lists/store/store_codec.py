@@ -1,7 +1,7 @@
 """Encode and decode the list store's values: entries, changes, steps and heads, and the chain.
 
 Pure but for the count of what was skipped. Values in Redis may be another program's, or those of a
-newer version: an unknown category becomes OTHER, an unknown operation is kept as its text. Anything
+newer version. An unknown category becomes OTHER, an unknown operation is kept as its text. Anything
 else that cannot be read is None or `Skipped`, and its reader reads the list again.
 """
 
@@ -67,8 +67,8 @@ class Step:
 class Followed:
     """Steps of the change stream after a position.
 
-    `last_id` is how far that goes, `skipped` the lists whose entries in between could not be read
-    ("": such an entry of the allowlist, or one that names none).
+    `last_id` is how far that goes. `skipped` are the lists whose entries in between could not be
+    read ("": such an entry of the allowlist, or one that names none).
     """
 
     steps: tuple[Step, ...]
