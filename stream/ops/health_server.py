@@ -154,7 +154,7 @@ _RETRY_S: Final = 1.0
 async def paced_server(server: web.Server, host: str, port: int) -> AsyncIterator[int]:
     """Serve within the block; gives the port. Raises OSError.
 
-    asyncio's own server takes all that wait in one turn of the loop: a thousand scrapers at once
+    asyncio's own server takes all that wait in one turn of the loop. A thousand scrapers at once
     would stop decisions for a quarter of a second. Here connections are let in one at a time, and
     the loop turns between two.
     """

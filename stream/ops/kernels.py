@@ -1,8 +1,8 @@
 """Switch the compiled kernels on, from a cache in a folder that only we can write.
 
 Numba keeps compiled code as pickles, and a user who can write those can run code as us. So the
-folder belongs to us alone, or to root as in an image, or the kernels stay off and the reference
-does their work, several times slower.
+folder belongs to us alone, or to root as in an image. Otherwise the kernels stay off and the
+reference does their work, several times slower.
 
 An image compiles for a level of processors and not for its builder's own: NUMBA_CPU_NAME, which
 Numba reads, says which. The folder keeps that name, so that each process that reads from it asks

@@ -19,8 +19,8 @@ T = TypeVar("T")
 class RenewedSecret(Generic[T]):
     """The text of a file as `parse` reads it, and of the changed file from its next use on.
 
-    A file that cannot be read, is empty or cannot be parsed changes nothing: the former text stays
-    in use, one line is logged, and the next change is looked at again. It can be pickled.
+    A file that cannot be read, is empty or cannot be parsed changes nothing. The former text stays
+    in use, one line is logged, and the next change is read again. It can be pickled.
     """
 
     def __init__(self, path: Path, value: T, parse: Callable[[str], T]) -> None:

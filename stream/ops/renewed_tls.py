@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 class RenewedContext(SSLContext):
     """A context that loads its files again once they have changed, at the next connection.
 
-    Files that do not fit, as while the second of them is still to be written, change nothing: the
-    former ones stay in use, one line is logged, and the next connection looks again. An authority
-    that is taken out of `ca_file` counts until a restart: OpenSSL only adds.
+    Files that do not fit change nothing, for example while the second of them is still to be
+    written. The former ones stay in use, one line is logged, and the next connection reads them
+    again. An authority that is taken out of `ca_file` counts until a restart: OpenSSL only adds.
     """
 
     _files: tuple[str, str, str] = ("", "", "")

@@ -15,9 +15,9 @@ _YOUNG: Final = 50_000
 def tune_garbage_collector() -> None:
     """Freeze what is loaded by now: the collector need not look at it again and again.
 
-    A batch makes thousands of records that die together; at Python's threshold of 700 it would look
-    at them while they live (measured: 0.4 of 2.4 us a record in batches of 8,000), and every so
-    often at half a million objects of libraries, for 0.3 s in which nobody is answered.
+    A batch makes thousands of records that die together. At Python's threshold of 700 it would
+    search them while they live (measured: 0.4 of 2.4 us a record in batches of 8,000). Sometimes it
+    would search half a million objects of libraries too, for 0.3 s in which nothing is answered.
     """
     gc.collect()
     gc.freeze()

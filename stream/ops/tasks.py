@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
     """Cancel `tasks` until they have ended; their results stay with them.
 
-    Once is not enough: up to Python 3.11 `asyncio.wait_for` swallows a cancellation that comes as
+    Once is not enough. Up to Python 3.11 `asyncio.wait_for` swallows a cancellation that comes as
     its inner future ends (cpython issue 37658), and redis-py sends every command through it. A task
     that reads from Redis in a loop would then run for ever, and so would the wait for it. After
     `again_s` a task's own clean-up is interrupted too.

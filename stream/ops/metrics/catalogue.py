@@ -49,8 +49,8 @@ class BoundedLabels:
 class BoundedSeries(Generic[Instrument]):
     """A counter or histogram whose label at the first of `places` is bounded.
 
-    Where that one becomes OTHERS, so do the labels at the places after it: a rule of an agreement
-    says nothing beside a list that is not named.
+    If that one becomes OTHERS, so do the labels at the places after it. A rule of an agreement says
+    nothing beside a list that is not named.
     """
 
     def __init__(

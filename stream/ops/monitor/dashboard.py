@@ -1,7 +1,7 @@
 """All figures of one moment, from each process' last two readings. Pure.
 
-None stands for what is not known (yet): no process that has it answers, or there is one reading
-only, of which no rate can be made. 0 is a figure.
+None stands for a value that is not known (yet). No process that has it answers, or there is only
+one reading, which gives no rate. 0 is a figure.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,7 @@ Prometheus' `increase` has it. Other than there, nothing is extrapolated: a seri
 reading of the same process did not have began at 0 after it.
 
 Quantiles are those of Prometheus' `histogram_quantile`: linear within a bucket, from 0 within the
-first, and the highest finite bound where the quantile lies beyond it. So they are as exact as the
+first. Beyond the highest finite bound, the quantile is that bound. So they are as exact as the
 buckets are narrow.
 """
 
@@ -44,7 +44,7 @@ class MetricsUnreadable(ValueError):
 class MetricsReading:
     """All samples of one process that figures are made of.
 
-    `at_s` is seconds since the epoch, to be compared with metrics that hold times; `tick_s` is of a
+    `at_s` is seconds since the epoch, to compare with metrics that hold times. `tick_s` is of a
     clock that is never set back, for rates.
     """
 

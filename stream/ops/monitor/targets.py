@@ -37,8 +37,8 @@ STARTED_BY = {
 class MonitorTarget:
     """Address of a process of ours. `url` ends before the path: `http://127.0.0.1:9464`.
 
-    `deployment` is what a process at a port of the settings has to be of: on a machine with two
-    deployments, the port may be the other one's. "": `[ops] watch` names it, whatever it is of.
+    A process at a port of the settings must belong to `deployment`. On a machine with two
+    deployments, the port may be the other one's. "" for a process that `[ops] watch` names.
     """
 
     name: str
