@@ -1,7 +1,7 @@
 """The shell of every process: from its first log line to its exit code.
 
-Here, once for all: signals, one deadline for the whole shutdown, health pages or reports to a
-supervisor, certificates' expiry, and faults as one log line and an exit code.
+Common parts are here: signals, one deadline for the whole shutdown, health pages or reports to a
+supervisor, and certificates' expiry. Faults become one log line and an exit code.
 """
 
 import asyncio
@@ -208,8 +208,8 @@ class Service(ABC):
     def _signalled(self, name: str) -> None:
         """Begin the shutdown; a person's second signal ends it at once.
 
-        Under a supervisor a second one is no person's: systemd and a terminal signal all processes
-        of the group, and the supervisor then signals its workers too.
+        Under a supervisor a second one does not come from a person. systemd and a terminal signal
+        all processes of the group, and the supervisor then signals its workers too.
         """
         if self.stopping.is_set() and self.place is None:
             log.warning("%s again: stopping at once", name)

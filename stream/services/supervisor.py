@@ -1,7 +1,7 @@
 """`run`, `serve`, `serve-sip` with `--workers N`: N processes, restarted when they die.
 
-A worker's stdin is a pipe that only ends when this process does, so that kill -9 of the supervisor
-leaves no worker behind; its stdout carries one JSON line a second: what it still misses. `/metrics`
+A worker's stdin is a pipe that ends only when this process does, so that kill -9 of the supervisor
+leaves no worker behind. Its stdout carries one JSON line a second: what it still misses. `/metrics`
 is the sum of the workers' files, `/ready` is ready when all are, `/live` fails when one hangs.
 """
 

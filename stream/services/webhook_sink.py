@@ -1,9 +1,9 @@
 """`ringfence sink webhooks` and `sink resend`: deliver decisions over HTTP.
 
 Each endpoint has a consumer group of its own. What an endpoint does not take goes to the topic of
-undelivered decisions; `resend` reads that topic, with a group for each endpoint too. What is not
-taken then is written to the topic's end again, so nothing is lost whenever it is stopped; a
-decision may be delivered twice, with the same id.
+undelivered decisions; `resend` reads that topic, with a group for each endpoint too. Decisions that
+are not taken then are written to the topic's end again. So nothing is lost whenever it is stopped,
+and a decision may be delivered twice, with the same id.
 """
 
 import asyncio

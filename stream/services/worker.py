@@ -1,8 +1,8 @@
 """`ringfence run`: one worker, which reads calls, decides them and publishes the decisions.
 
-In this order: the last good lists from the state directory; the list store (if it is away, a worker
-with last good lists goes on, one without waits and says so); the topics; then the first call. No
-call is read before the lists are there.
+In this order: the last good lists from the state directory; the list store; the topics; then the
+first call. If the list store is away, a worker with last good lists goes on. One without waits and
+logs it. No call is read before the lists are there.
 """
 
 import asyncio

@@ -3,11 +3,11 @@
 A page calls what its command calls, or runs the command. Templates and assets lie in
 `stream/edge/http`.
 
-To add a page: a module in `pages` with `router = APIRouter(include_in_schema=False)`, whose routes
-take `Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`, whose changes take
-`Annotated[FormChange, changes(Role...)]` and end with `change.done("/where", "what was done")`; a
-template in `stream/edge/http/pages` that extends base.html (macros: parts.html); a line in
-`ROUTERS` here and one in `ENTRIES` (session_deps.py); a test in tests/browser, where
+To add a page, write a module in `pages` with `router = APIRouter(include_in_schema=False)`. Its
+routes take `Annotated[Visit, sees(Role...)]` and give `visit.page("x.html", ...)`. Its changes take
+`Annotated[FormChange, changes(Role...)]` and end with `change.done("/where", "what was done")`. Add
+a template in `stream/edge/http/pages` that extends base.html (macros: parts.html). Add a line in
+`ROUTERS` here and one in `ENTRIES` (session_deps.py). Add a test in tests/browser, where
 test_buttons.py wants two clicks for each of its buttons.
 """
 

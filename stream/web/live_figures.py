@@ -1,9 +1,9 @@
 """The overview's figures, live: one reader for all who watch, each event made once.
 
-A viewer who takes events slower than they come gets the newest only, so none costs memory; one who
-takes nothing is cut off by the connection's own limit ([serve] answer_s_max). After `STREAM_S` a
-stream ends and the browser asks again, with the id of the last event it has: then the session is
-checked again.
+A viewer that takes events slower than they come gets only the newest, so none costs memory. One
+that takes nothing is cut off by the connection's own limit ([serve] answer_s_max). After `STREAM_S`
+a stream ends and the browser asks again, with the id of its last event. The session is then checked
+again.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Sessions of signed-in people, kept on the server by a random number in the browser's cookie.
 
-They are in Redis, so any worker knows them and a restart forgets none, under the SHA-256 of the
-cookie: a reader of the list store cannot act as a user. A process also remembers the sessions that
-it has seen, for while Redis is away: people need the page then. A session ends after a time without
-use, after a time in all, by signing out, and with its token.
+They are in Redis, so any worker knows them and a restart forgets none. Their key is the SHA-256 of
+the cookie: a reader of the list store cannot act as a user. A process also remembers the sessions
+that it has seen, for while Redis is away: people need the page then. A session ends after a time
+without use, after a time in all, by signing out, and with its token.
 """
 
 import hashlib
