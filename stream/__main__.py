@@ -14,7 +14,7 @@ SIGILL elsewhere, without a word. Processors have it since 2009; some models of 
 such as kvm64, have not."""
 _YOUNG = 10_000
 """Objects after which Python looks for garbage. At Python's own 700, a service that starts searches
-the loaded objects a thousand times and finds no garbage: 0.16 of 1.4 s of CPU."""
+the loaded objects a thousand times, and finds no garbage. That is 0.16 of 1.4 s of CPU."""
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ Exactly once: decisions, rejects and positions go in one transaction a batch.
 A reader with `isolation.level=read_committed` sees every decision once, whatever dies.
 
 A zombie is a worker that was cut off while others took its partitions. It must not commit, but
-aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group cannot fence it. Instead a
+aiokafka 0.14 sends no generation with TxnOffsetCommit, so the group cannot fence it. Instead, a
 transaction may begin and end only while the group's confirmation of our membership is fresh
-(`holds`): same assignment, and less than half a session timeout old. When it gets old, the loop
-asks for a new one. It commits a position that is committed already, which the group refuses to
+(`holds`). That is: same assignment, and less than half a session timeout old. When it gets old, the
+loop asks for a new one. It commits a position that is committed already, which the group refuses to
 other workers. The age of the batch would not be enough. A worker that wakes from a pause gets
 records that aiokafka had fetched before, or fetches now, and only its next heartbeat is refused.
 The broker also aborts a transaction that stays open for `transaction_timeout_ms`. It looks for such
@@ -344,10 +344,10 @@ def _refusal(error: KafkaError) -> SinkDown:
 
 _TURNS = 8
 """Turns of the event loop until a queued batch has left. A source with a backlog and a sink with
-room never wait, and aiokafka's tasks need three turns to put a batch on the wire. If the batch
-before it is not acknowledged yet, they need some more to read the acknowledgement. With three
-turns, a batch waited for all of the next one's work: p99 4 instead of 3 ms at 2,000 and at 20,000
-calls a second."""
+room never wait. To put a batch on the wire, aiokafka's tasks need three turns. If the batch before
+it is not acknowledged yet, they need some more to read the acknowledgement. With three turns, a
+batch waited for all of the next one's work: p99 4 instead of 3 ms at 2,000 and at 20,000 calls a
+second."""
 
 
 async def _on_the_wire() -> None:

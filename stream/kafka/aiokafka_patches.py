@@ -1,16 +1,16 @@
 """Six changes to aiokafka 0.14, each where it has no option for it.
 
-Metadata: the fetcher of aiokafka asks again as soon as it is answered while a partition has no
-leader. Of a cluster that was there, that were as many requests as it answers; of a broker that had
-gone in order, 4,000 connections a second, and a core of each worker.
+Metadata: while a partition has no leader, the fetcher of aiokafka asks again as soon as it is
+answered. A running cluster got as many requests as it answers. With a broker that had left in
+order, these were 4,000 connections a second, and a core of each worker.
 
-Positions: since version 2 of the request (KIP-88), Kafka may answer with one error for the group
-and no partition, for example while a new coordinator loads. The reader in aiokafka looks at
-partitions only. It takes this for no commit at all, and starts at `auto_offset_reset`. With "latest"
-calls are lost, with "earliest" all are decided again, in transactions too. It also asks in version
-3, which answers with the last committed positions while a transaction with newer ones is open. If
-that is committed afterwards, its records were read twice. Version 7 waits for its end (KIP-447,
-Kafka 2.5; protocol guide, "OffsetFetch API", key 9). So it is used if the broker knows it.
+Positions: since version 2 of the request (KIP-88), Kafka may answer with one error for the group.
+It then names no partition, for example while a new coordinator loads. aiokafka reads partitions
+only, takes this for no commit at all, and starts at `auto_offset_reset`. With "latest" calls are
+lost, with "earliest" all are decided again, in transactions too. It also asks in version 3, which
+answers with the last committed positions while a transaction with newer ones is open. If that is
+committed afterwards, its records were read twice. Version 7 waits for its end (KIP-447, Kafka 2.5;
+protocol guide, "OffsetFetch API", key 9). So it is used if the broker knows it.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
 its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays

@@ -2,8 +2,8 @@
 
 The topic is read from the position that the last accepted version remembered. It is read from its
 beginning if the records since are unknown. Offsets are gone or not yet there (the topic was created
-again), another record is at the position, partitions are others, or tombstones are gone by now. The
-position is not a group's: committed offsets would move before a version is accepted.
+again), or another record is at the position. Or partitions are others, or tombstones are gone by
+now. The position is not a group's: committed offsets would move before a version is accepted.
 """
 
 import asyncio
