@@ -1,4 +1,4 @@
-"""Two dashboards: is all well, and one list."""
+"""Two dashboards: the overview, and one list."""
 
 from typing import Any, Final
 
@@ -11,34 +11,34 @@ _DECISIONS: Final = f"rate(ringfence_decisions_total{_OF}[5m])"
 
 
 def _now() -> list[Any]:
-    """What stands at the top."""
+    """Return the figures at the top."""
     return [
-        figure("Calls", "Do records come?", "ringfence:calls:rate5m", "cps"),
-        figure("Blocks", "How much is stopped?", "ringfence:blocks:rate5m", "cps"),
+        figure("Calls", "Call records read a second.", "ringfence:calls:rate5m", "cps"),
+        figure("Blocks", "Calls blocked a second.", "ringfence:blocks:rate5m", "cps"),
         figure(
             "Latency, p99",
-            "From a record's Kafka timestamp to its decision. Promised: below 0.2 s.",
+            "From a record's Kafka timestamp to its decision. Target: below 0.2 s.",
             "ringfence:decision_latency_seconds:p99_rate5m",
             "s",
             above(0.1, 0.2),
         ),
         figure(
             "Lag",
-            "Records in Kafka that nobody has read yet.",
+            "Records in Kafka that no worker has read yet.",
             "sum(ringfence:lag_by_topic:records)",
             "short",
             above(10_000, 100_000),
         ),
         figure(
             "Fresh lists",
-            "Which share of the lists agreed with the register within 120 s?",
+            "Share of the lists that agreed with the list store within 120 s.",
             "ringfence:lists_fresh:ratio",
             "percentunit",
             below(0.95, 0.999),
         ),
         figure(
-            "Alerts that fire",
-            "Of all severities; each has a heading in deploy/RUNBOOK.md.",
+            "Firing alerts",
+            "Of all severities. Each has a section in deploy/RUNBOOK.md.",
             f'count(ALERTS{{alertstate="firing"}}) {OR_NONE}',
             "short",
             above(1, 1),
@@ -47,24 +47,24 @@ def _now() -> list[Any]:
 
 
 def _calls() -> list[Any]:
-    """What comes and what is decided."""
+    """Return the graphs of calls and decisions."""
     return [
         graph(
             "Calls by topic",
-            "Does one switch send less than it does?",
+            "Shows a switch that sends less than usual.",
             ("ringfence:calls_by_topic:rate5m", "{{topic}}"),
             unit="cps",
             stacked=True,
         ),
         graph(
             "Decisions by verdict",
-            "Did blocks or flags jump, or fall to nothing?",
+            "Shows blocks or flags that jump, or fall to zero.",
             ("ringfence:decisions_by_verdict:rate5m", "{{verdict}}"),
             unit="cps",
         ),
         graph(
             "Latency",
-            "Is the promise to switches kept? The dashed line is 0.2 s.",
+            "The target for switches is the dashed line, 0.2 s.",
             ("ringfence:decision_latency_seconds:p50_rate5m", "p50"),
             ("ringfence:decision_latency_seconds:p99_rate5m", "p99"),
             unit="s",
@@ -72,19 +72,19 @@ def _calls() -> list[Any]:
         ),
         graph(
             "Lag by topic",
-            "Are there enough workers?",
+            "A steady rise means too few workers.",
             ("ringfence:lag_by_topic:records", "{{topic}}"),
             unit="short",
         ),
         graph(
             "Blocks by list",
-            "Which list stops calls, and does one do so suddenly?",
+            "Lists that block calls. A sudden rise needs a check of the list.",
             ("topk(10, ringfence:blocks_by_list:rate5m)", "{{list}}"),
             unit="cps",
         ),
         graph(
             "Rejected share",
-            "Which share of the records is no call? Read calls.rejected.",
+            "Share of the records that are not calls. Read calls.rejected.",
             (f"sum(ringfence:rejected_share:ratio_rate5m) {OR_NONE}", "rejected"),
             unit="percentunit",
         ),
@@ -92,30 +92,30 @@ def _calls() -> list[Any]:
 
 
 def _lists() -> list[Any]:
-    """How fresh everything is."""
+    """Return the graphs of freshness."""
     return [
         graph(
             "Age of the oldest lists",
-            "When were they last known to agree with the register?",
+            "Time since they last agreed with the list store.",
             ("topk(10, ringfence:list_age_seconds)", "{{list}}"),
             unit="s",
             limit=120,
         ),
         graph(
             "Generations behind",
-            "Does a worker decide by an old list?",
+            "Above 0, a worker decides by an old list.",
             ("topk(10, ringfence:list_behind:generations)", "{{list}}"),
             unit="short",
         ),
         graph(
             "Sinks behind",
-            "Do proxies and webhooks hear of decisions?",
+            "Decisions that SIP proxies and webhooks do not have yet.",
             ("ringfence:sink_lag:records", "{{sink}}"),
             unit="short",
         ),
         graph(
-            "Feeds since their source was heard",
-            "Which partner is silent?",
+            "Time since the last contact of feeds",
+            "Shows the partners that send nothing.",
             ("topk(10, time() - (ringfence_feed_confirmed_timestamp_seconds > 0))", "{{feed}}"),
             unit="s",
         ),
@@ -123,19 +123,19 @@ def _lists() -> list[Any]:
 
 
 def _promised() -> list[Any]:
-    """The two service levels."""
+    """Return the graphs of the two service levels."""
     return [
         graph(
-            "Budget burnt: decisions on time",
-            "How many times faster than the month's budget allows (1 uses it up)?",
+            "Error budget: decisions on time",
+            "Burn rate of the month's budget. At 1 it is used up in a month.",
             ("ringfence:decisions_late:ratio_rate1h / 0.001", "1 h"),
             ("ringfence:decisions_late:ratio_rate6h / 0.001", "6 h"),
             unit="short",
             limit=14.4,
         ),
         graph(
-            "Budget burnt: lists fresh",
-            "The same for list-minutes.",
+            "Error budget: lists fresh",
+            "Burn rate of the budget for list-minutes.",
             ("ringfence:lists_stale:ratio_avg1h / 0.005", "1 h"),
             ("ringfence:lists_stale:ratio_avg6h / 0.005", "6 h"),
             unit="short",
@@ -145,38 +145,38 @@ def _promised() -> list[Any]:
 
 
 def _now_of_list() -> list[Any]:
-    """What stands at the top."""
+    """Return the figures at the top."""
     return [
         figure(
             "Generation",
-            "The one that is enforced, at the worker furthest behind.",
+            "Enforced generation, at the worker furthest behind.",
             f"min(ringfence_list_generation{_OF})",
             "none",
         ),
         figure(
             "Age",
-            "Since it was last known to agree with the register.",
+            "Time since it last agreed with the list store.",
             f"ringfence:list_age_seconds{_OF}",
             "s",
             above(60, 120),
         ),
-        figure("Numbers", "In its snapshot.", f"max(ringfence_list_entries{_OF})", "short"),
+        figure("Numbers", "Numbers in its snapshot.", f"max(ringfence_list_entries{_OF})", "short"),
         figure(
             "Changes since",
-            "In front of its filter; folded in by a rebuild.",
+            "Changes since the snapshot. A rebuild compacts them.",
             f"max(ringfence_list_changes{_OF})",
             "short",
             above(40_000, 50_000),
         ),
         figure(
             "Blocks",
-            "Calls that it stops.",
+            "Calls that it blocks.",
             f"sum(ringfence:blocks_by_list:rate5m{_OF}) {OR_NONE}",
             "cps",
         ),
         figure(
             "Share of all calls",
-            "What it stops, of everything.",
+            "Share of all calls that it blocks.",
             f"sum(ringfence:block_share_by_list:ratio_rate5m{_OF}) {OR_NONE}",
             "percentunit",
         ),
@@ -184,11 +184,11 @@ def _now_of_list() -> list[Any]:
 
 
 def _effect() -> list[Any]:
-    """What the list does to calls."""
+    """Return the graphs of the list's effect on calls."""
     return [
         graph(
             "Decisions",
-            "Blocked, flagged; on trial: what it would have done.",
+            "Blocked and flagged calls. simulated: its effect if it were not on trial.",
             (
                 f"sum by (verdict, simulated) ({_DECISIONS}) {OR_NONE}",
                 "{{verdict}} simulated={{simulated}}",
@@ -197,7 +197,7 @@ def _effect() -> list[Any]:
         ),
         graph(
             "Matches without effect",
-            "Hits that nothing confirms, and matches that may only be observed.",
+            "Filter hits without an exact entry, and matches that are only observed.",
             (f"sum(rate(ringfence_matches_unconfirmed_total{_OF}[5m])) {OR_NONE}", "unconfirmed"),
             (f"sum(rate(ringfence_matches_observed_total{_OF}[5m])) {OR_NONE}", "observed"),
             unit="cps",
@@ -206,18 +206,18 @@ def _effect() -> list[Any]:
 
 
 def _past() -> list[Any]:
-    """Its generations and size."""
+    """Return the graphs of its generations and size."""
     return [
         graph(
             "Generation",
-            "Enforced, and the newest that a worker has: apart for long is a fault.",
+            "Enforced, and the newest of any worker. A long difference is a fault.",
             (f"min(ringfence_list_generation{_OF})", "furthest behind"),
             (f"max(ringfence_list_generation_newest{_OF})", "newest"),
             unit="none",
         ),
         graph(
             "Numbers",
-            "Did it grow or shrink suddenly?",
+            "Shows a list that suddenly grows or shrinks.",
             (f"max(ringfence_list_entries{_OF})", "in the snapshot"),
             (f"max(ringfence_list_changes{_OF})", "changed since"),
             unit="short",
@@ -226,26 +226,26 @@ def _past() -> list[Any]:
 
 
 def overview() -> Dashboard:
-    """The first look at night."""
+    """Return the dashboard that an operator opens first."""
     return board(
         "ringfence-overview",
         "Ringfence: overview",
-        "Are calls decided, in time, by fresh lists? What is red has a heading in the runbook.",
+        "Calls, latency and freshness of lists. Red panels have a section in the runbook.",
         [
             ("Now", _now()),
             ("Calls and decisions", _calls()),
-            ("Lists, register, sinks", _lists()),
-            ("What was promised", _promised()),
+            ("Lists, list store, sinks", _lists()),
+            ("Service levels", _promised()),
         ],
     )
 
 
 def one_list() -> Dashboard:
-    """Where an operator goes from a list's alert."""
+    """Return the dashboard that a list's alert links to."""
     return board(
         "ringfence-list",
         "Ringfence: one list",
-        "How fresh a list is, how large, and what it does to calls.",
-        [("Now", _now_of_list()), ("What it does", _effect()), ("What became of it", _past())],
+        "Freshness, size and effect of one list.",
+        [("Now", _now_of_list()), ("Effect on calls", _effect()), ("History", _past())],
         [("list", "List", "label_values(ringfence_list_generation, list)", "")],
     )

@@ -1,4 +1,4 @@
-"""The engine and its neighbours from within: where time, memory and records go."""
+"""A dashboard of the engine's internals: time, memory and records."""
 
 from typing import Any, Final
 
@@ -15,33 +15,33 @@ def _quantile(q: float, metric: str, *by: str) -> str:
 
 
 def _standing() -> list[Any]:
-    """Is everything up?"""
+    """Return the figures of what is up."""
     return [
-        figure("Kafka", "Does it answer?", "min(ringfence_kafka_up)", "none", UP),
-        figure("Register", "Does it?", "min(ringfence_register_up)", "none", UP),
+        figure("Kafka", "1: Kafka answers.", "min(ringfence_kafka_up)", "none", UP),
+        figure("List store", "1: it answers.", "min(ringfence_register_up)", "none", UP),
         figure(
             "Workers ready",
-            "With lists loaded and a place in the group.",
+            "Workers with lists loaded and a place in the consumer group.",
             "sum(ringfence_workers_ready)",
             "none",
         ),
         figure(
             "Without kernels",
-            "Workers that need several times the CPU.",
+            "Workers without compiled kernels. They need several times the CPU.",
             "sum(ringfence_workers_ready) - sum(ringfence_workers_compiled)",
             "none",
             above(1, 1),
         ),
         figure(
             "Restarts, last hour",
-            "Does a worker die again and again?",
+            "Above 0, a worker crashes repeatedly.",
             "sum(increase(ringfence_worker_restarts_total[1h])) " + OR_NONE,
             "short",
             above(1, 3),
         ),
         figure(
             "Partitions stopped",
-            "A batch cannot be right; the log names it.",
+            "A record batch is damaged. The log names it.",
             "sum(ringfence_partitions_stopped)",
             "none",
             above(1, 1),
@@ -50,43 +50,43 @@ def _standing() -> list[Any]:
 
 
 def _way() -> list[Any]:
-    """Where the time goes."""
+    """Return the graphs of the time by step."""
     return [
         graph(
             "CPU by step",
-            "Seconds of work a second: near 1 a worker, one more is needed.",
+            "CPU seconds per second. Near 1 per worker, add a worker.",
             ("ringfence:cpu_by_step:ratio_rate5m", "{{step}}"),
             unit="short",
             stacked=True,
         ),
         graph(
             "Time of a batch, p99",
-            "Which step is slow? publish alone: the broker.",
+            "Shows the slow step. If it is publish alone, the broker is slow.",
             (_quantile(0.99, "ringfence_batch_duration_seconds", "step"), "{{step}}"),
             unit="s",
         ),
         graph(
-            "Read one by one",
-            "Calls that the fast scan could not vouch for: the price is CPU.",
+            "Decoded one by one",
+            "Calls that the fast scan could not read. They cost more CPU.",
             ("sum(rate(ringfence_calls_unscanned_total[5m]))", "unscanned"),
-            ("sum(rate(ringfence_calls_unasked_total[5m]))", "no list could be asked"),
+            ("sum(rate(ringfence_calls_unasked_total[5m]))", "no list available"),
             unit="cps",
         ),
         graph(
-            "Events of calls",
+            "Call events",
             "Commits, rebalances, waits for Kafka.",
             (_EVENTS.format("ringfence_call_events_total"), "{{event}}"),
             unit="short",
         ),
         graph(
-            "Events of lists",
+            "List events",
             "Loads, swaps, gaps, refusals.",
             (_EVENTS.format("ringfence_list_events_total"), "{{event}}"),
             unit="short",
         ),
         graph(
             "Partitions",
-            "Are they spread, and all read by the fetcher?",
+            "Assigned partitions, and those that the fetcher does not read.",
             ("sum(ringfence_partitions)", "assigned"),
             ("sum(ringfence_partitions_ordinary)", "read record by record"),
             unit="none",
@@ -95,29 +95,29 @@ def _way() -> list[Any]:
 
 
 def _processes() -> list[Any]:
-    """Memory and CPU."""
+    """Return the graphs of memory and CPU."""
     return [
         graph(
             "Memory",
-            "Resident, of each process; a supervisor's is its own.",
+            "Resident memory of each process. A supervisor's is without its workers.",
             ("process_resident_memory_bytes", "{{job}} {{instance}}"),
             unit="bytes",
         ),
         graph(
             "CPU",
-            "Cores, of each process.",
+            "Cores used by each process.",
             ("rate(process_cpu_seconds_total[5m])", "{{job}} {{instance}}"),
             unit="short",
         ),
         graph(
-            "Redis' memory",
-            "Of the register and the proxies' keys.",
+            "Redis memory",
+            "Of the list store, and of the SIP proxies' keys.",
             ("ringfence_redis_memory_bytes", "{{redis}}"),
             unit="bytes",
         ),
         graph(
             "Keys evicted",
-            "Above 0: entries or block keys are lost.",
+            "Above 0, entries or keys of SIP proxies are lost.",
             ("rate(ringfence_redis_evicted_keys_total[5m])", "{{redis}}"),
             unit="short",
         ),
@@ -125,37 +125,37 @@ def _processes() -> list[Any]:
 
 
 def _neighbours() -> list[Any]:
-    """Whoever asks us, and whom we tell."""
+    """Return the graphs of HTTP and sinks."""
     return [
         graph(
             "Requests by route",
-            "Who asks what?",
+            "HTTP requests a second, by route.",
             ("ringfence:http_requests_by_route:rate5m", "{{route}}"),
             unit="reqps",
         ),
         graph(
             "Time of an answer, p99",
-            "A lookup's is promised below 5 ms.",
+            "The target for a lookup is below 5 ms.",
             ("ringfence:http_request_duration_seconds:p99_rate5m", "{{route}}"),
             unit="s",
         ),
         graph(
-            "Keys of proxies",
-            "Near keys_max numbers go without.",
+            "Keys of SIP proxies",
+            "At keys_max, further numbers get no key.",
             ("ringfence_sink_keys", "{{kind}}"),
             ("ringfence_sink_keys_max", "at most"),
             unit="short",
         ),
         graph(
-            "Age of the proxies' keys",
-            "Since they were last known to be right.",
+            "Age of the SIP proxies' keys",
+            "Time since they were last confirmed.",
             ("ringfence:keys_age_seconds", "age"),
             unit="s",
             limit=60,
         ),
         graph(
             "Webhooks",
-            "Delivered, filtered, given up.",
+            "Events delivered, filtered, given up.",
             (
                 "sum by (endpoint, outcome) (rate(ringfence_webhook_events_total[5m]))",
                 "{{endpoint}} {{outcome}}",
@@ -163,8 +163,8 @@ def _neighbours() -> list[Any]:
             unit="short",
         ),
         graph(
-            "Certificates good for",
-            "Which has to be renewed?",
+            "Certificates valid for",
+            "Time until a certificate expires.",
             ("ringfence_certificate_expires_timestamp_seconds - time()", "{{of}}"),
             unit="s",
         ),
@@ -172,14 +172,14 @@ def _neighbours() -> list[Any]:
 
 
 def internals() -> Dashboard:
-    """For whoever asks why it is slow."""
+    """Return the dashboard for the search of a slow step."""
     return board(
         "ringfence-internals",
         "Ringfence: internals",
         "Workers, batches, events, memory; HTTP, sinks and Redis.",
         [
-            ("Standing", _standing()),
-            ("The calls' way", _way()),
+            ("Status", _standing()),
+            ("Calls", _way()),
             ("Processes", _processes()),
             ("HTTP and sinks", _neighbours()),
         ],

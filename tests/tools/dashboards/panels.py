@@ -1,4 +1,4 @@
-"""What dashboards are made of, so that all look and read alike."""
+"""Parts of dashboards, so that all look and read alike."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,12 +12,12 @@ _WHOLE: Final = 24
 """Grafana's grid has so many columns."""
 
 Query = tuple[str, str]
-"""An expression, and how its series are called: text and {{label}}."""
+"""An expression, and the names of its series: text and {{label}}."""
 Steps = Sequence[tuple[float | None, str]]
-"""From which value on which colour; the first has none."""
+"""Colours, each with its lowest value; the first has none."""
 
 OR_NONE: Final = "or vector(0)"
-"""A counter has no series before its first event: then nothing happened, and 0 is the truth."""
+"""A counter has no series before its first event. Then 0 is correct."""
 UP: Final[Steps] = ((None, "red"), (1, "green"))
 GOOD_LOW: Final[Steps] = ((None, "green"),)
 

@@ -1,4 +1,4 @@
-"""What a country shares, and what that does here."""
+"""A dashboard of one partner: its lists, and their effect here."""
 
 from typing import Any, Final
 
@@ -13,43 +13,43 @@ _SIGHTINGS: Final = f"ringfence_enforcement_sightings_total{_OF}"
 
 
 def _now() -> list[Any]:
-    """What stands at the top."""
+    """Return the figures at the top."""
     return [
         figure(
             "Lists",
-            "How many of its lists are enforced here.",
+            "Number of its lists that are enforced here.",
             f"count(max by (list) (ringfence_list_generation{_THEIRS}))",
             "none",
         ),
         figure(
             "Numbers",
-            "In all of them.",
+            "Numbers in all of its lists.",
             f"sum(max by (list) (ringfence_list_entries{_THEIRS}))",
             "short",
         ),
         figure(
             "Oldest list",
-            "Since it was last known to agree with the register.",
+            "Time since it last agreed with the list store.",
             f"max(ringfence:list_age_seconds{_THEIRS})",
             "s",
             above(60, 120),
         ),
         figure(
             "Blocks",
-            "Calls that its lists stop here.",
+            "Calls that its lists block here.",
             f"sum(ringfence:blocks_by_list:rate5m{_THEIRS}) {OR_NONE}",
             "cps",
         ),
         figure(
-            "Its documents, read",
-            "Since its enforcement documents were last read.",
+            "Age of its documents",
+            "Time since its enforcement documents were last read.",
             f"time() - max(ringfence_enforcement_read_timestamp_seconds{_OF})",
             "s",
             above(600, 3600),
         ),
         figure(
             "Sightings",
-            "Numbers of ours that it says are no scammers', in the last day.",
+            "Our numbers that it reported as legitimate in the last day.",
             f"sum(increase({_SIGHTINGS}[1d])) {OR_NONE}",
             "short",
             above(1, 10),
@@ -58,30 +58,30 @@ def _now() -> list[Any]:
 
 
 def _theirs() -> list[Any]:
-    """What its lists do here."""
+    """Return the graphs of its lists' effect here."""
     return [
         graph(
             "Blocks by list",
-            "Which of its lists stops calls?",
+            "Calls that each of its lists blocks.",
             (f"ringfence:blocks_by_list:rate5m{_THEIRS} {OR_NONE}", "{{list}}"),
             unit="cps",
         ),
         graph(
             "Numbers by list",
-            "Does it share what it said it would?",
+            "Compare them with the agreement.",
             (f"max by (list) (ringfence_list_entries{_THEIRS})", "{{list}}"),
             unit="short",
         ),
         graph(
             "Age by list",
-            "Does news come?",
+            "Time since each list last agreed with the list store.",
             (f"ringfence:list_age_seconds{_THEIRS}", "{{list}}"),
             unit="s",
             limit=120,
         ),
         graph(
             "Documents and sightings",
-            "What it tells of our lists; refused ones name a fault in its signing.",
+            "Its reports on our lists. Refused ones show a fault in its signing.",
             (f"sum by (result) (increase({_DOCUMENTS}[1h])) {OR_NONE}", "documents {{result}}"),
             (f"sum by (result) (increase({_SIGHTINGS}[1h])) {OR_NONE}", "sightings {{result}}"),
             unit="short",
@@ -90,17 +90,17 @@ def _theirs() -> list[Any]:
 
 
 def _ours() -> list[Any]:
-    """What we give."""
+    """Return the graphs of our publications."""
     return [
         graph(
-            "Since our lists were published",
-            "Do partners get our news?",
+            "Time since our lists were published",
+            "Partners get no changes while this rises.",
             ("time() - (ringfence_exchange_published_timestamp_seconds > 0)", "{{list}}"),
             unit="s",
         ),
         graph(
-            "Signatures good for",
-            "Which role has to be signed again, and by whom?",
+            "Signatures valid for",
+            "Time until the signatures of each role expire.",
             ("ringfence_exchange_expires_timestamp_seconds - time()", "{{role}}"),
             unit="s",
         ),
@@ -108,12 +108,12 @@ def _ours() -> list[Any]:
 
 
 def partner() -> Dashboard:
-    """Before a meeting with it."""
+    """Return the dashboard of one partner."""
     return board(
         "ringfence-partner",
         "Ringfence: one partner",
-        "Before a meeting: what a partner's lists do here, how fresh they are, what comes back.",
-        [("Now", _now()), ("Its lists here", _theirs()), ("What we publish", _ours())],
+        "For a meeting: effect and freshness of a partner's lists, and its reports.",
+        [("Now", _now()), ("Its lists here", _theirs()), ("Our publications", _ours())],
         [
             (
                 "partner",
