@@ -10,11 +10,11 @@
 - {name: RINGFENCE_AGREEMENTS__DIR, value: /etc/ringfence/agreements}
 {{- end }}
 {{- if not (has "kafka" $about.uses) }}
-# It does not talk to Kafka, and is given no password.
+# It does not use Kafka, and gets no password.
 - {name: RINGFENCE_KAFKA__SECURITY_PROTOCOL, value: PLAINTEXT}
 {{- else }}
 {{- if and $about.port (or (ne $service "worker") $root.Values.worker.instanceIds) }}
-# A StatefulSet has one pod of a name, and its name lives on: a restart gets the same partitions back.
+# In a StatefulSet each pod keeps its name, so a restarted pod gets the same partitions back.
 - {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
 - {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
 - name: RINGFENCE_CALLS__INSTANCE_ID
@@ -22,7 +22,7 @@
 {{- end }}
 {{- $own := hasKey (default dict (get $root.Values.config "calls")) "leave_on_stop" }}
 {{- if and (eq $service "worker") $root.Values.worker.autoscaling.enabled (not $own) }}
-# KEDA takes pods away for good, and a pod cannot tell that from a restart.
+# KEDA removes pods permanently, and a pod cannot distinguish that from a restart.
 - {name: RINGFENCE_CALLS__LEAVE_ON_STOP, value: "true"}
 {{- end }}
 {{- if and (include "ringfence.sasl" $root) (not (include "ringfence.account" .)) }}
@@ -51,7 +51,7 @@
 - {name: RINGFENCE_STIR__CERTIFICATES, value: /srv/certificates}
 {{- end }}
 {{- if and (has $service (list "feeds" "ingest")) $root.Values.aws.credentials.name }}
-# AWS' own client reads them, and it knows no other variables.
+# AWS' own client reads only these variables.
 - {name: AWS_SHARED_CREDENTIALS_FILE, value: /run/ringfence/aws/credentials}
 {{- end }}
 {{- if eq $service "http" }}
@@ -219,7 +219,7 @@ runAsNonRoot: true
 runAsUser: 10001
 runAsGroup: 10001
 fsGroup: 10001
-# Only a new volume is gone through: later its many files would cost time, and private keys be opened to the group.
+# Only a new volume is changed: later its many files would cost time, and the group could read private keys.
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
@@ -291,7 +291,7 @@ readinessProbe:
 {{- end }}
 {{- if has $service (list "http" "sip") }}
 lifecycle:
-  # Who asks goes on to come until all nodes know that the pod leaves.
+  # Requests still arrive until all nodes know that the pod stops.
   preStop: {exec: {command: [sleep, "5"]}}
 {{- end }}
 {{- end }}
@@ -333,7 +333,7 @@ imagePullSecrets:
   - {name: {{ . }}}
   {{- end }}
 {{- end }}
-# It never asks the API server.
+# It does not use the API server.
 automountServiceAccountToken: false
 # Variables of Services would look like settings.
 enableServiceLinks: false
