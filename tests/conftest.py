@@ -1,4 +1,4 @@
-"""What every test may ask for, and what none may leave behind: see tests/plugins."""
+"""Fixtures for every test, and checks of leftovers: see tests/plugins."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What agreements cost a call: nanoseconds a call in the worker's `Decider`, with 0, 1 and 200.
+"""The cost of agreements: nanoseconds a call in the worker's `Decider`, with 0, 1 and 200.
 
 No peer: it is the engine's own step (match, judge, write decisions) with the same lists and the
 same decoded calls, one thread's CPU time, in interleaved rounds; 2 % of the callers are on a list.

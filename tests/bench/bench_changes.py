@@ -1,4 +1,4 @@
-"""How long until a change is enforced, while 20,000 CDR/s flow through the same worker.
+"""The time until a change is enforced, while 20,000 CDR/s flow through the same worker.
 
 No peer: the plain loop cannot change its list while it runs. Measured is `ringfence run` with 64
 lists of 1M numbers that were loaded from snapshots and are followed in the register (Redis, on the

@@ -1,4 +1,4 @@
-"""What it costs to decode each switch's records: CPU per record, one thread.
+"""The cost of decoding each switch's records: CPU per record, one thread.
 
 Compared, on the same bytes: `decode` (every record checked to its last byte, call id, numbers and
 trunk found, numbers read to E.164, which the others do not do) with what a program would make of a

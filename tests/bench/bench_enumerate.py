@@ -1,4 +1,4 @@
-"""What a circle's key hides, and from whom: how fast who holds it hashes a whole numbering plan.
+"""The protection by a circle's key: the time in which its holder hashes a whole numbering plan.
 
 Every Thai mobile number (+66, then 6, 8 or 9 and 8 digits: 300 million) is hashed as its
 fingerprint is, `SHA-512(salt || key || number)`. Measured is one thread on a tenth of a million of

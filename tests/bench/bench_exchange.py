@@ -1,4 +1,4 @@
-"""How long until a number that one country lists is enforced in another, over HTTP.
+"""The time until a number that one country lists is enforced in another, over HTTP.
 
 No peer. The list stores of KH and TH are two databases of one Redis; `ringfence exchange run` signs
 what changes, a plain web server serves the repository, `ringfence feeds run` in TH follows it, all

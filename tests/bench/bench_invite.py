@@ -127,7 +127,7 @@ class Site:
         self.stopped = 0
 
     def took_ms(self, way: str, number: str) -> float:
-        """How long until the key of `number` is there, whose call comes in by `way`."""
+        """Return the time until the key of `number` exists, whose call arrives by `way`."""
         key = f"{'plain' if way == PLAIN else 'bl'}:{number}"
         assert not self._redis.exists(key), "the number has a key already"
         name = f"bench-{next(self._names)}"

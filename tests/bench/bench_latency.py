@@ -130,7 +130,7 @@ def _cpu_targets(delays: dict[str, list[Delay]], ours: str, rate: int) -> list[T
 
 
 def prepare_s(rate: int, seconds: int) -> float:
-    """How long the load generator may take before its first record is due."""
+    """Seconds that the load generator may take before its first record is due."""
     return 3.0 + rate * seconds / PREPARED_PER_S
 
 

@@ -307,7 +307,7 @@ async def measured(
 
 
 async def sameness(lab: Lab) -> Report:
-    """Whether a lookup says what the stream says."""
+    """Report whether a lookup gives the answer of the stream."""
     kernels = lab.kernels
     settings = load([], {})
     folder = str(snapshots.state_dir(lab))

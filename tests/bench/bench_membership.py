@@ -1,4 +1,4 @@
-"""What it costs to ask whether a number is on a list, per number, one thread.
+"""The cost of a membership test, per number, one thread.
 
 Compared: Ringfence's way (elements, one SHA-512 a number, bit-sliced probe of all lists; the very
 functions of the engine, in batches of 2,000) with pybloom-live's `in` (the format's own library),

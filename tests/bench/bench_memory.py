@@ -1,4 +1,4 @@
-"""What a worker holds in memory with 64 lists of 1M numbers, and how soon it is ready.
+"""A worker's memory with 64 lists of 1M numbers, and the time until it is ready.
 
 No peer: 64 pybloom-live filters of the same files are 64 x 5 MB of private memory and can confirm
 nothing. Measured is `ringfence run` after it has worked through the whole preloaded topic, so that

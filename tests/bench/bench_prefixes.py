@@ -1,4 +1,4 @@
-"""What prefix entries cost: nanoseconds a number in `Blocklists.match`, with and without 1,000.
+"""The cost of prefix entries: nanoseconds a number in `Blocklists.match`, with and without 1,000.
 
 No peer: it is the engine's own function with the same lists and the same numbers, one thread's CPU
 time, batches of 2,000, in interleaved rounds; 2 % of the numbers are on a list. Every prefix has 9

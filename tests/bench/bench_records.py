@@ -1,4 +1,4 @@
-"""What it costs to take records out of a fetch's answer: CPU per record of 288 bytes, one thread.
+"""The cost of extracting records from a fetch's answer: CPU per record of 288 bytes, one thread.
 
 Compared: `read_records` (checksums, unpacking, a kernel that checks and finds every record; columns
 come out) with aiokafka's own parser in Cython (checksums, unpacking, an object for each record), on

@@ -1,4 +1,4 @@
-"""How fast recorded calls are replayed against a candidate, beside the engine's own rate.
+"""The rate at which recorded calls are replayed against a candidate, beside the engine's own rate.
 
 Compared, rounds interleaved: `ringfence run` deciding a preloaded topic of CDRs (64 lists of 1M
 numbers, decisions for blocks, as in bench_throughput.py), and `ringfence replay`, the command as an

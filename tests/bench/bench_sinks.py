@@ -66,7 +66,7 @@ RATE, CPU, REDIS_CPU = "decisions/s", "our CPU, us", "Redis' CPU, us"
 
 @dataclass
 class Load:
-    """What is written, in each form."""
+    """The outcomes that are written, in each form."""
 
     numbers: list[str]
     values: list[bytes]

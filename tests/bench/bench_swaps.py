@@ -1,4 +1,4 @@
-"""What a worker holds, and how long its loop stands still, while a list is replaced.
+"""A worker's memory, and the pauses of its loop, while a list is replaced.
 
 No peer. A follower (follower.py: a worker's lists without its calls, which matches a batch of 8,000
 numbers 50 times a second) has 64 lists of 1M numbers in one bit-sliced table. One list after the

@@ -192,7 +192,7 @@ def progress(decisions: Appended) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def _checked(made: Traffic, decisions: Appended, peer: str, *, emit_all: bool) -> int:
-    """How many innocent calls were blocked; nobody may miss a listed one or say anything twice."""
+    """Count blocked innocent calls; no listed call may be missed, and none decided twice."""
     blocked = np.bincount(decisions.calls[decisions.kinds == 1], minlength=len(made))
     missed = int((blocked[made.listed] == 0).sum())
     assert not missed, f"{peer} missed {missed} listed calls"

@@ -20,7 +20,7 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What only Ringfence has: snapshots, a register, called numbers, other settings as TOML."""
+    """Parts only of Ringfence: snapshots, a list store, called numbers, other settings as TOML."""
 
     state: Path
     redis_url: str = NO_REDIS

@@ -1,4 +1,4 @@
-"""What the benches share: how large a run is; servers and files, made only if needed."""
+"""Parts that benches share: the size of a run; servers and files, made only if needed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -28,7 +28,7 @@ decisions on every CDR, all of which are read back."""
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a run is. `rates` are CDR/s; `large` the numbers of the single large list."""
+    """The size of a run. `rates` are CDR/s; `large` the numbers of the single large list."""
 
     name: str
     records: Mapping[str, int]

@@ -25,7 +25,7 @@ TICK_MS = 1
 
 
 class Lateness:
-    """How late batches were, in ms: handed over, and appended (by the broker's clock, whole ms)."""
+    """Delays of batches, in ms: handed over, and appended (by the broker's clock, whole ms)."""
 
     def __init__(self) -> None:
         self.sent_ms: list[float] = []

@@ -27,7 +27,7 @@ class Cores:
 
     @property
     def pinned(self) -> bool:
-        """Whether there were two cores to keep apart."""
+        """Report whether there were two cores to keep apart."""
         return self.broker != self.engine
 
 
@@ -96,7 +96,7 @@ class Memory:
 
 
 def memory(pid: int) -> Memory:
-    """What a process and its descendants hold now, and the sum of their peaks."""
+    """The memory of a process and its descendants now, and the sum of their peaks."""
     sums = dict.fromkeys(("Rss", "Pss", "Anonymous", "Pss_File", "VmHWM"), 0)
     for each in tree(pid):
         text = _text(Path(f"/proc/{each}/smaps_rollup")) + _text(Path(f"/proc/{each}/status"))
@@ -140,7 +140,7 @@ class Sampler:
 
 
 def described() -> dict[str, object]:
-    """What the figures were measured on."""
+    """The machine of the figures."""
     model = next(
         (
             line.partition(":")[2].strip()

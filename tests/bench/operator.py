@@ -1,4 +1,4 @@
-"""What an operator does, in the benches: `ringfence` commands, measured; a worker that follows."""
+"""An operator in the benches: `ringfence` commands, measured; a worker that follows."""
 
 import asyncio
 import json
@@ -27,8 +27,8 @@ FOLLOW_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command took: seconds of the clock and of CPU, its largest memory in MB, and bytes
-    sent to Redis. `answer` is its JSON, if it was to give any; `began_at` seconds since the epoch.
+    """The cost of a command: seconds of the clock and of CPU, its largest memory in MB, and bytes
+    sent to Redis. `answer` is its JSON, if it gives any; `began_at` seconds since the epoch.
     """
 
     began_at: float
@@ -115,7 +115,7 @@ class Following:
         self.pid = process.pid
 
     async def until(self, name: str, generation: int) -> dict[str, float]:
-        """What it saw until that generation of the list is enforced."""
+        """Its observations until that generation of the list is enforced."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{name} {generation}\n".encode())
         return await self.said()

@@ -35,7 +35,7 @@ class Appended:
 
 @dataclass(slots=True)
 class PartitionLog:
-    """What was read of one partition so far; `kind_of` says in a number below 256 what a value is.
+    """The part read of a partition so far; `kind_of` gives a value's kind, a number below 256.
 
     calls, at_ms, kinds  of each record, as in `Appended`
     next_offset          where to read on

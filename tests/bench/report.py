@@ -1,4 +1,4 @@
-"""What a benchmark found: figures with all their rounds, targets, and their table and JSON."""
+"""The result of a benchmark: figures with all their rounds, targets, and their table and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ class Target:
 
     @property
     def met(self) -> bool:
-        """Whether the floor is kept."""
+        """Report whether the floor is kept."""
         return self.value <= self.floor if self.less else self.value >= self.floor
 
 

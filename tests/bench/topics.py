@@ -94,7 +94,7 @@ class Topics:
         await asyncio.gather(*sent)
 
     async def length(self, name: str) -> int:
-        """How many records have been appended so far."""
+        """Return the number of records appended so far."""
         async with self._reader(name) as (consumer, partitions):
             return sum((await consumer.end_offsets(partitions)).values())
 

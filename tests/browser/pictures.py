@@ -15,7 +15,7 @@ from stream.ops.monitor.dashboard import (
 from stream.ops.monitor.targets import MonitorTarget, ProcessKind
 
 HOSTILE = '"><img src=x onerror=alert(3)><script>alert(4)</script>'
-"""What a process that is not ours might answer."""
+"""Possible answers of a process that is not ours."""
 
 
 def place(kind: ProcessKind, port: int) -> MonitorTarget:

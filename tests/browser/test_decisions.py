@@ -1,4 +1,4 @@
-"""What was decided lately, read from Kafka, in a real browser."""
+"""The page of recent decisions, read from Kafka, in a real browser."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""What transcripts show and the test does not run as it stands: the whole list, with reasons."""
+"""Transcripts that the test does not run unchanged: the complete list, with reasons."""
 
 import re
 from typing import Final

@@ -43,7 +43,7 @@ def play(page: Path, folder: Path, places: Places) -> Iterator[tuple[Command, st
 
 
 def _printed(at: Shell, step: Command, places: Places, days: int) -> str:
-    """What a command printed; one that stays or only asks is waited for, until it is as shown."""
+    """Return the output of a command; of one that stays or prompts, as soon as it is as shown."""
     text = places.here(moved(step.text, days))
 
     def shown(output: str) -> str:

@@ -48,7 +48,7 @@ exec {program} "$@"
 
 
 class Places:
-    """What pages call a server or a port, and what it is in this run."""
+    """The names of servers and ports on the pages, and their values in this run."""
 
     def __init__(self, folder: Path, kafka: str, redis: str, proxies: str) -> None:
         ports = [*PORTS.values(), *OTHERS]
@@ -99,7 +99,7 @@ class Job:
 
     @property
     def printed(self) -> str:
-        """What it has printed so far."""
+        """Return its output so far."""
         return b"".join(self._pieces).decode(errors="replace")
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ PLAYED = [
 def test_a_transcript_is_true(
     page: Path, tmp_path: Path, kafka: EmbeddedBroker, redis_server: RedisServer, redis_url: str
 ) -> None:
-    """What a page shows is what is printed, command by command."""
+    """The output on a page is the real output, command by command."""
     asyncio.run(clean(kafka.bootstrap))
     folder = tmp_path / "page"
     folder.mkdir()

@@ -45,7 +45,7 @@ class Command:
 
     @property
     def stays(self) -> bool:
-        """Whether it goes on in the background."""
+        """Report whether it runs in the background."""
         return self.text.rstrip().endswith("&")
 
 
@@ -62,7 +62,7 @@ Step = Command | File
 
 
 def steps(text: str) -> Iterator[Step]:
-    """What a page asks to be done, in its order."""
+    """Return the commands of a page, in its order."""
     before = ""
     lines = text.splitlines()
     at = 0
@@ -122,7 +122,7 @@ def by_kind(line: str) -> str:
 
 
 def difference(command: Command, output: str) -> str:
-    """What an output has that is not shown, or the other way round; "" where they agree.
+    """Return the part of an output that is not shown, or the other way round; "" if they agree.
 
     Of a command that stays only some lines have to be shown.
     """

@@ -60,7 +60,7 @@ class Engine(Watched):
         await self.until(lambda: self.said(pattern), f"to say {pattern!r}", within_s)
 
     def errors(self) -> list[dict[str, Any]]:
-        """What it logged as an error, but for a broker that makes its first group."""
+        """Return its logged errors, except for a broker that makes its first group."""
         return [
             line
             for line in self.events()

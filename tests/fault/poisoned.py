@@ -13,7 +13,7 @@ POISON = b"poisoned"
 
 
 class Bug(RuntimeError):
-    """What nobody thought of."""
+    """A fault without a name."""
 
 
 def main() -> None:

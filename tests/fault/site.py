@@ -133,7 +133,7 @@ class Site:
         return ends
 
     async def committed(self) -> dict[TopicPartition, int]:
-        """What the group has committed of each partition."""
+        """Return the group's committed position of each partition."""
         admin: Any = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:

@@ -71,7 +71,7 @@ async def partitions_of(cluster: Cluster, topic: str) -> dict[int, dict[str, Any
 
 
 class Story:
-    """What happens to the partitions of one topic, one thing after the other, and when.
+    """Events of the partitions of one topic, in order, with their times.
 
     After each chapter every engine has decided calls again. `settled_ms` is how long Kafka itself
     took for it, as its metadata say. A title that comes again keeps its longest.
@@ -138,7 +138,7 @@ class Story:
             await decides(engine, 10)
 
     async def told(self, site: Site) -> str:
-        """What came of it at one site, for the report."""
+        """The result at one site, for the report."""
         longest = await waits_ms(site, self.began)
         return ", ".join(
             f"{title} {longest[title]:,} (Kafka settled after {settled_ms:,})"

@@ -27,7 +27,7 @@ pytestmark = [
 
 REFUSED = {"event": "snapshot_refused"}
 FIRST, SECOND = LISTED[:3000], LISTED[:5000]
-"""What the list's two generations hold."""
+"""The content of the list's two generations."""
 ONLY_IN_SECOND = LISTED[4000]
 
 

@@ -84,7 +84,7 @@ async def test_everything_is_published_and_committed(commits, script, acks, posi
 
 
 async def test_an_aborted_transaction_is_read_again_and_seen_once():
-    """What was aborted, and what came after it, is published once in the end."""
+    """Aborted records, and those after them, are published once in the end."""
     source = FakeSource([batch(0), batch(1), batch(2, partition=P1), IDLE, batch(3)])
     source.script += [IDLE] * 9  # time for the last one to end, as a stop reads nothing again
     sink = FakeSink(source, [OK, ABORTED, OK, ABORTED], commits=True)
@@ -94,7 +94,7 @@ async def test_an_aborted_transaction_is_read_again_and_seen_once():
 
 
 async def test_a_stop_during_a_transaction_that_is_aborted_is_a_stop(monkeypatch):
-    """What was aborted was neither published nor committed: it is the next reader's."""
+    """Aborted records are neither published nor committed: the next reader gets them."""
     source = FakeSource([batch(0), IDLE, IDLE, batch(1)])
     sink = FakeSink(source, [OK, Ack.ABORTED_LATE], commits=True)
     send = sink.send
@@ -154,7 +154,7 @@ async def test_a_worker_ends_that_left_a_transaction_open():
 
 
 async def test_a_group_that_gave_us_up_is_asked_before_a_transaction():
-    """What a worker that slept is handed is another's: it asks first, and publishes nothing twice.
+    """Records of a worker that slept belong to another: it asks first, and publishes nothing twice.
 
     The group refuses the question, the epoch ends, and the records come again to whoever has them.
     """
@@ -177,7 +177,7 @@ async def test_batches_on_their_way_are_bounded():
 async def test_nothing_is_taken_during_a_transaction_unless_there_is_a_backlog(
     records_max, taken_early, monkeypatch
 ):
-    """What comes meanwhile goes with the next one, not with the one after."""
+    """Records that arrive meanwhile go with the next transaction, not with the one after."""
     source = FakeSource([batch(0, 1), batch(2, 3), batch(4, 5)])
     sink = FakeSink(source, [SLOW] * 3, commits=True)
     take, early = source.next_batch, []

@@ -122,7 +122,7 @@ async def test_a_record_larger_than_the_rejected_topic_takes(kafka, redis_url, t
 
 
 async def test_any_text_as_a_number(site):
-    """What is nobody's number matches no list, a disguise does as caller; none stops the engine."""
+    """A text without a number matches no list, a disguised caller does; none stops the engine."""
     texts = {**NO_NUMBERS, **DISGUISES}
     callers = [call(title, text) for title, text in texts.items()]
     callees = [

@@ -210,7 +210,7 @@ class ChangingLoad(Load):
 
 @dataclass
 class Verdict:
-    """What came of all records, against what should have."""
+    """The outcomes of all records, compared with the expected ones."""
 
     records: int = 0
     lost: list[str] = field(default_factory=list)
@@ -236,7 +236,7 @@ class Verdict:
 
     @property
     def nothing_lost(self) -> bool:
-        """Whether every record ended as it must, and nothing else came out."""
+        """Check that every record ended as it must, and that there are no other outcomes."""
         return self.records > 0 and not (self.lost or self.made_up or self.wrong)
 
 

@@ -161,7 +161,7 @@ class Attack:
             self._check(data)
 
     def _check(self, data: bytes) -> None:
-        """Whether the answer to a stranger's message is one, and short."""
+        """Report whether the answer to an unknown sender's message is a single short one."""
         source = self.rng.choice(["192.0.2.9", "2001:db8::9"])
         (made,) = self.twin.answers([(data, Address(source, 40_000))], SipTransport.UDP, 1e9)
         if made is None:
@@ -194,7 +194,7 @@ class Attack:
 
 
 def attack(seed: int, seconds: float, rounds: int = -1) -> Attack:
-    """What came of an attack."""
+    """The result of an attack."""
     made = Attack(random.Random(seed))
     asyncio.run(made.run(seconds, rounds))
     return made

@@ -209,7 +209,7 @@ def check(dialect: Dialect, values: Sequence[bytes]) -> int:
 
 
 def _check_call(dialect: Dialect, value: bytes, started_at_s: float | None) -> None:
-    """What can be read of a call, and that all ways to read it say the same."""
+    """The readable part of a call, and a check that all ways to read it agree."""
     call_fields = dialect.key_fields(value)
     call = whole(call_fields, dialect.details(value))
     told = (call.call_id, call.caller, call.callee, call.trunk)

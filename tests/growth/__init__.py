@@ -1,1 +1,1 @@
-"""How long regular expressions take as their input grows: found in the code, attacked, measured."""
+"""Time of regular expressions as their input grows: found in the code, attacked, measured."""

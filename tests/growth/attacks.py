@@ -72,7 +72,7 @@ def _parser() -> Any:
 
 
 def _of_repeats(items: list[Any], head: str, chance: random.Random) -> Iterator[tuple[str, str]]:
-    """What leads to each repeat, and what is to be pumped there."""
+    """Return the input before each repeat, and the text to repeat there."""
     for at, (kind, value) in enumerate(items):
         before = head + _sample(items[:at], chance)
         name = str(kind)

@@ -23,7 +23,7 @@ FUNCTIONS = (
 )
 APPLIED = frozenset(FUNCTIONS[1:])
 ANYWHERE = frozenset({"search", "finditer"})
-"""How an expression is applied that stands in a table: as strictly as can be."""
+"""How a table's expression is applied: in the strictest possible way."""
 
 
 class Use(NamedTuple):

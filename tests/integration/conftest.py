@@ -1,4 +1,4 @@
-"""What tests of the register share."""
+"""Fixtures that tests of the list store share."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

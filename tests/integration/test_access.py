@@ -1,4 +1,4 @@
-"""Who may ask what over HTTP: every route of the application, walked with every role.
+"""Access over HTTP: every route of the application, with every role.
 
 The table `tests/golden/access.md` is what people read and decide on; here it is compared with what
 the running application does. A route without a row, and a row without a route, fail too.
@@ -21,7 +21,7 @@ _REFUSALS = {"not-authenticated", "wrong-role"}
 
 
 async def asked(site: Site, method: str, path: str, who: str, owner: str) -> str | None:
-    """What comes back for a request about something of `owner`; None: it was refused.
+    """Return the answer to a request about data of `owner`; None: it was refused.
 
     "": there is no such thing, for who asks. Forms come without a reason, so that nothing changes.
     """
@@ -74,7 +74,7 @@ async def asked(site: Site, method: str, path: str, who: str, owner: str) -> str
 
 
 async def cell(site: Site, method: str, path: str, who: str) -> str:
-    """What `who` gets there: see the table's own words."""
+    """Return the rights of `who` there, in the words of the table."""
     found = {owner: await asked(site, method, path, who, owner) for owner in LISTED}
     if None in found.values():
         assert set(found.values()) == {None}, (method, path, who)

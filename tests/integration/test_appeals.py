@@ -88,7 +88,7 @@ async def test_an_appeal_is_written_down_whole_and_found_again(register, book, r
 async def test_a_second_appeal_on_a_number_is_the_first_until_it_is_answered(
     register, book
 ) -> None:
-    """Whoever asks again finds the open appeal; after the answer a new one can be made."""
+    """A repeated appeal finds the open one; after the answer a new one can be made."""
     first = await appealed(register, book, ONE, OURS)
     again, new = await open_appeal(register, book, DESK, ONE, [], BY)
     assert (again, new) == (first, False)

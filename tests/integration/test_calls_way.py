@@ -34,7 +34,7 @@ async def test_every_record_ends_as_one_decision_or_one_reject(kafka, fetch):
 
 
 async def test_rejects_keep_their_bytes(kafka):
-    """What is rejected can be read again as it was, tombstones as tombstones."""
+    """A rejected record can be read again unchanged, a tombstone as a tombstone."""
     here = await lab(kafka)
     bad = [*GARBAGE, None, b"\0" * 900_000]
     await here.produce(bad)
@@ -119,7 +119,7 @@ async def test_two_members_share_and_hand_over_without_repeats(kafka, settings):
 
 
 async def test_a_killed_worker_loses_nothing(kafka):
-    """What it had not committed is decided again by its successor, with the same ids."""
+    """Its successor decides its uncommitted records again, with the same ids."""
     here = await lab(kafka)
     origins = await here.produce(calls(2000))
     worker = await here.started(session_timeout_ms=10_000)

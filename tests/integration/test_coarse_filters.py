@@ -35,7 +35,7 @@ STRANGERS = [f"+4477009{n:05d}" for n in range(2000)]
 
 
 def bloom(numbers, rate=1e-4) -> bytes:
-    """What a partner's pybloom-live writes."""
+    """Return the bytes that a partner's pybloom-live writes."""
     made = BloomFilter(capacity=40_000, error_rate=rate)
     for number in numbers:
         made.add(number)
@@ -131,7 +131,7 @@ def test_a_published_list_that_is_too_coarse_is_refused(tmp_path, data):
 async def test_a_base_that_went_past_the_gate_is_not_enforced(
     register, worker, redis_url, tmp_path
 ):
-    """Whoever writes Redis itself, or an older version, puts no such filter before calls.
+    """Neither a direct write to Redis nor an older version puts such a filter before calls.
 
     A worker that had a good base keeps it; one that starts with nothing cannot ask the list.
     """

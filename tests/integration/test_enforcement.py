@@ -312,7 +312,7 @@ async def test_many_numbers_are_estimated(redis_url, monkeypatch):
 
 
 async def test_a_country_without_a_role_is_told_the_command(tmp_path, urls, kafka):
-    """Whoever has no role for documents reads how to make one; counts go on."""
+    """Without a role for documents, the log says how to make one; counts go on."""
     async with world(tmp_path, urls, kafka, agreed) as both:
         bare = Country(tmp_path / "bare", "TH")  # it has a role for TH/scam alone
         async with both.th(folder=bare.folder) as th:
@@ -321,7 +321,7 @@ async def test_a_country_without_a_role_is_told_the_command(tmp_path, urls, kafk
 
 
 async def test_documents_come_through_a_hub(tmp_path, urls, kafka):
-    """What TH tells is read from a hub's copy by TH's own root; by the hub's root nothing is."""
+    """TH's documents are read from a hub's copy by TH's own root, and not by the hub's root."""
     async with world(tmp_path, urls, kafka, agreed) as both:
         th, told = both.repository, Told(both)
         told.publish(written(told.document()), f"{TOLD}/{day_of(now_ms())}.json")
@@ -390,7 +390,7 @@ async def test_changes_put_together_keep_the_oldest_time(tmp_path, urls, monkeyp
 
 
 async def test_a_gap_is_as_old_as_its_newest_word(tmp_path, urls, monkeypatch):
-    """Who takes the whole list after a gap knows only when its owner last spoke."""
+    """A follower that takes the whole list after a gap knows only when its owner last published."""
     monkeypatch.setattr(offers, "ROWS_FEW", 2)
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1))

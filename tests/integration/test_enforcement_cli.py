@@ -42,7 +42,7 @@ root = "{root}"
 
 
 class Operators:
-    """Whoever types commands in KH and in TH."""
+    """Operators who type commands in KH and in TH."""
 
     def __init__(self, both: World) -> None:
         self.both = both
@@ -104,7 +104,7 @@ async def test_told_and_heard_by_commands(operators):
 
 
 async def test_a_partner_that_can_not_be_read(operators):
-    """What stands in the way is said, and is an exit code; nothing is refused for it."""
+    """The obstacle is printed, with an exit code; nothing is refused for it."""
     operators.both.root.write_bytes(b"nothing")
     found = operators.kh.asks("enforcement", "import", code=1)
     assert "the root that we trust cannot be read" in found["TH"]["fault"]
@@ -112,7 +112,7 @@ async def test_a_partner_that_can_not_be_read(operators):
 
 
 async def test_it_runs_by_itself(operators):
-    """What is decided in TH is heard in KH while both run; the process ends in order."""
+    """Decisions in TH are reported in KH while both run; the process ends in order."""
     both = operators.both
     with Engine(operators.th.config, "enforcement", "run") as process:
         process.start()

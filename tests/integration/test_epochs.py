@@ -86,7 +86,7 @@ async def scene(folder: Path, urls: list[str], shares: Shared) -> AsyncIterator[
 
 @pytest.mark.parametrize("shares", list(Shared))
 async def test_a_list_moves_to_the_next_epoch(tmp_path, urls, shares):
-    """Who has not got the key keeps what was good; with it the list goes on, without a restart.
+    """Without the key a follower keeps the last good list; with it the list goes on at once.
 
     What TH's own people say of the list is hashed anew with it; changes come as before.
     """

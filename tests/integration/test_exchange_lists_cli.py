@@ -21,7 +21,7 @@ from tests.support.waiting import HANGS_S, REDIS_S, until
 
 
 class Operators:
-    """Whoever types commands in KH and in TH."""
+    """Operators who type commands in KH and in TH."""
 
     def __init__(self, folder: Path, urls: list[str]) -> None:
         for url in urls:
@@ -75,7 +75,7 @@ def test_a_number_is_listed_published_and_explained_abroad(operators):
 
 
 def test_a_list_without_a_role_is_not_published(operators):
-    """Whoever publishes a list that the repository has no role for is told the command for it."""
+    """Publishing a list that the repository has no role for prints the command for the role."""
     operators.kh.types("lists", "create", "KH/other")
     said = operators.kh.types("exchange", "publish", "KH/other", code=1)
     assert "exchange add-list KH/other" in said

@@ -147,7 +147,7 @@ async def test_a_process_is_kept_until_it_fails(partner: Partner, tmp_path: Path
 
 
 async def test_each_fetch_has_the_cpu_of_one(partner: Partner, tmp_path: Path):
-    """What earlier fetches of a kept process took is not counted against the next one."""
+    """The cost of earlier fetches of a kept process does not count against the next one."""
     source = partner.setup.source
     fetcher = FeedFetcher(
         Busy(source.kind, source.settings, source.secrets, source.kafka), replace(MUCH, cpu_s_max=1)

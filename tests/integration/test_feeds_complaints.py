@@ -1,4 +1,4 @@
-"""What users of other lists complain of (field.md, section 4, B and C), each as a test."""
+"""Complaints by users of other lists (field.md, section 4, B and C), each as a test."""
 
 from pathlib import Path
 

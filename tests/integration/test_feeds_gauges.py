@@ -1,4 +1,4 @@
-"""What the gauges of a feed say while its versions are refused, held, and well again."""
+"""The gauges of a feed while its versions are refused, held, and good again."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

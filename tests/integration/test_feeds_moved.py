@@ -91,7 +91,7 @@ async def test_a_version_that_is_held_in_the_new_place_leaves_the_old_live(partn
 
 
 async def test_a_version_that_waited_is_judged_anew_when_the_file_changed(partner: Moving):
-    """What was held for one list is not let into another on a word that was said of the first."""
+    """A version held for one list does not go into another by a release for the first."""
     partner.configured('may_list = ["TH"]')
     partner.says(kh(1, 2))
     held = await partner.looks()
@@ -105,7 +105,7 @@ async def test_a_version_that_waited_is_judged_anew_when_the_file_changed(partne
 
 
 async def test_a_kill_between_the_new_list_and_the_old_one_is_made_good(partner: Moving):
-    """Whoever dies after storing and before leaving does both again; nothing is listed twice."""
+    """A process that dies between storing and leaving repeats both; nothing is listed twice."""
     partner.says(kh(1, 2))
     await partner.looks()
     before = (await partner.state()).accepted

@@ -75,7 +75,7 @@ async def test_the_same_again_changes_nothing(partner):
 
 
 async def test_others_reports_stay(partner):
-    """What another source says of a number stays, whether the feed names the number or not."""
+    """Another source's reports on a number stay, whether the feed names the number or not."""
     async with partner:
         await partner.said(BASE)
         by = By("police")
@@ -289,7 +289,7 @@ async def test_a_bare_filter_is_a_list_of_its_own(tmp_path, redis_url):
 
 
 def bloom_of(numbers: list[str]) -> bytes:
-    """What a partner's pybloom-live writes."""
+    """Return the bytes that a partner's pybloom-live writes."""
     made = BloomFilter(capacity=40_000, error_rate=1e-4)
     for number in numbers:
         made.add(number)

@@ -26,7 +26,7 @@ bytes_max = 1_000_000
 
 
 async def numbers(redis_url: str) -> list[int]:
-    """What is on the list."""
+    """Return the numbers on the list."""
     async with opened(redis_url) as register:
         _, columns = await entries_of(register, LIST, b"")
     return sorted(columns.number.tolist())

@@ -36,7 +36,7 @@ _names = itertools.count()
 
 
 class Record(NamedTuple):
-    """What aiokafka says of a record."""
+    """Return aiokafka's view of a record."""
 
     offset: int
     timestamp_ms: int
@@ -170,12 +170,12 @@ async def until_ended(bootstrap: str, topic: str) -> None:
 
 
 async def behind(consumer: Any, ends: dict[TopicPartition, int]) -> dict[TopicPartition, int]:
-    """How far a consumer is from the end of each partition: below 0 until it is there."""
+    """Return a consumer's distance from the end of each partition: below 0 until it is there."""
     return {tp: await consumer.position(tp) - end for tp, end in ends.items()}
 
 
 async def by_aiokafka(bootstrap: str, topic: str) -> tuple[Read, dict[Partition, int]]:
-    """What its own fetcher finds, and where each partition ended then."""
+    """Return the records of its own fetcher, and the end of each partition at that time."""
     found: Read = defaultdict(list)
     async with consumer(bootstrap, topic) as made:
         tps = made.assignment()

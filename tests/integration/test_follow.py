@@ -57,7 +57,7 @@ async def test_a_list_and_its_changes(tmp_path, urls):
 
 
 async def test_changes_that_were_missed_come_together(tmp_path, urls):
-    """Who was away takes what happened since in one step, a number's last state alone."""
+    """A follower that was away takes all changes in one step, only a number's last state."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1))
         await world.kh.publishes()
@@ -239,7 +239,7 @@ async def test_a_list_shared_as_a_filter(tmp_path, urls):
 
 
 async def test_an_objection_that_is_withdrawn_goes(tmp_path, urls):
-    """Who says that a number is legitimate speaks apart, and is silent when the owner's list is."""
+    """A report that a number is legitimate is separate, and ends with the owner's list."""
     async with lab(tmp_path, urls) as world:
         feed = world.th.folder / "kh-scam.toml"
         feed.write_text(feed.read_text().replace('sources = "both"', 'sources = "feed"'))
@@ -261,7 +261,7 @@ async def test_an_objection_that_is_withdrawn_goes(tmp_path, urls):
 
 
 async def test_an_expired_report_is_not_taken(tmp_path, urls):
-    """What was over when it came is counted as such, and on no list here."""
+    """An entry that is expired on arrival is counted as expired, and is on no list here."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1))
         await world.kh.add(*kh(2), expires_at_s=1_500_000_000)
@@ -272,7 +272,7 @@ async def test_an_expired_report_is_not_taken(tmp_path, urls):
 
 
 async def test_an_interrupted_download_goes_on(tmp_path, urls):
-    """What came before a download broke off is not fetched again: the rest is asked for."""
+    """After an interrupted download only the rest is requested."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(*range(40)))
         await world.kh.publishes()
@@ -416,7 +416,7 @@ async def test_a_list_whose_agreement_is_over_is_held(tmp_path, urls):
 
 
 async def test_a_whole_list_that_is_not_accepted_is_let_be_for_a_while(tmp_path, urls):
-    """Who got a whole list and does not remember it is not brought it again each second."""
+    """A follower with a whole list and no memory of it does not get it again each second."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1))
         await world.kh.publishes()
@@ -429,7 +429,7 @@ async def test_a_whole_list_that_is_not_accepted_is_let_be_for_a_while(tmp_path,
 
 
 async def test_a_disk_that_takes_nothing_is_told(tmp_path, urls):
-    """What cannot be kept here is this machine's trouble, and the last good list stays."""
+    """A failure to store is this machine's fault, and the last good list stays."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1))
         await world.kh.publishes()

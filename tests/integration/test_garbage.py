@@ -39,7 +39,7 @@ GOOD = entries_json((entry(TWO),))
 
 @pytest.fixture
 def count():
-    """How many records of a place this process has skipped since the test began."""
+    """Count the records of a place that this process has skipped since the test began."""
     return counted()
 
 
@@ -141,7 +141,7 @@ async def test_a_change_that_is_none(register, worker, raw, load, count, payload
 
 
 async def test_an_entry_of_a_newer_version_names_it(register, worker, raw, load, caplog, count):
-    """Whoever reads the log learns which version wrote what this one does not know."""
+    """The log names the version that wrote an entry which this version does not know."""
     await load(register, BASE[:50])
     async with running(worker):
         raw.xadd("rf:changes", next_step(raw, b"{}", "teleport", version="99.1.0"))
@@ -243,8 +243,8 @@ async def test_a_head_of_the_allowlist_that_is_none(register, worker, raw, load,
 async def test_a_promotion_that_cannot_be_read_changes_nothing(
     register, worker, raw, load, redis_url, tmp_path, count
 ):
-    """What was known of it stays; where nothing was, it is on trial and acts on nobody. The others
-    are followed, and an operator may say it anew.
+    """Its last known state stays; without one it is on trial and blocks nobody. The others
+    are followed, and an operator may set it again.
     """
     await load(register, BASE[:50])
     one, two, three = (Target(TrialKind.LIST, name) for name in (NAME, "KH/scam", "MM/scam"))
@@ -273,7 +273,7 @@ async def test_a_promotion_that_cannot_be_read_changes_nothing(
 
 
 async def test_the_past_is_put_away_around_garbage(register, raw, load, monkeypatch, count):
-    """What cannot be read is left out of the archive; the steps around it are in it, in order."""
+    """An unreadable step is left out of the archive; the steps around it are in it, in order."""
     monkeypatch.setattr(list_store, "CHUNK", 6)
     monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", 6)
     await add(register, ONE)

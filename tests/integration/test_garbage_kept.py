@@ -39,7 +39,7 @@ DEEP = b"[" * 100_000
 
 @pytest.fixture
 def count():
-    """How many records of a place this process has skipped since the test began."""
+    """Count the records of a place that this process has skipped since the test began."""
     return counted()
 
 
@@ -62,7 +62,7 @@ async def test_the_state_of_a_feed_that_is_none_hides_no_other(redis_url, raw, c
 async def test_an_appeal_that_cannot_be_read_keeps_no_other_from_its_answer(
     register, redis_url, raw, count
 ):
-    """Whoever watches goes on to the next; asked for by its id, it is said what is wrong."""
+    """A watcher goes on to the next; a request by its id says what is wrong."""
     async with AppealStore.open(ListStoreSettings(redis_url), kept_days=730) as book:
         await register.create("KH/scam", "plain", BY)
         bad, good = [await appealed(register, book, number, "KH/scam") for number in (ONE, TWO)]
@@ -109,7 +109,7 @@ async def test_what_lists_did_is_read_around_garbage(redis_url, raw, count):
 
 
 async def test_a_kept_decision_and_a_session_that_are_none(redis_url, raw, count):
-    """Who asks for the decision finds none; whoever had the session signs in again."""
+    """A request for the decision finds none; the user of the session signs in again."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         metrics = ServeMetrics(CollectorRegistry())
         counted = SkipMetrics(CollectorRegistry()).skipped

@@ -86,7 +86,7 @@ async def test_no_text_is_a_fault_of_ours(site: Site, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 async def test_nothing_hidden_is_kept(site: Site, kind: str, raw) -> None:
-    """What people may write over HTTP: refused with what is wrong, or kept as it can be shown."""
+    """Texts that people write over HTTP: refused with the reason, or stored printable."""
     text = HOSTILE[kind]
     said = json.dumps(text)
     client, plain = site.http.client, {"Content-Type": "application/json"}

@@ -77,7 +77,7 @@ def keys(border: Border) -> set[str]:
 
 
 def records_of(border: Border) -> tuple[Counter[str], Counter[str]]:
-    """How many attempts and CDRs of each caller are in Kafka."""
+    """Count the attempts and CDRs of each caller in Kafka."""
     topic = asyncio.run(read(border.deployment.bootstrap, border.deployment.calls))
     found = [json.loads(record.value) for record in topic]
     ends = [record["src_user"] for record in found if "duration" in record]

@@ -188,7 +188,7 @@ class Program:
         self._process = process
 
     def dies(self, work: object) -> bool:
-        """Whether the child that was to do this work died of it; else it did it to the end."""
+        """Report whether the child that did this work was killed; else it finished the work."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{work}\n")
@@ -209,7 +209,7 @@ def program(url: str) -> Iterator[Program]:
 
 
 async def whole(register) -> set[str]:
-    """What is on the list, which was found to be in order."""
+    """Return the numbers on the list, after a check that it is in order."""
     await register.heads()  # whatever the dead had sent was done before this is answered
     held = await held_numbers(register)
     head = (await register.heads()).lists[NAME]

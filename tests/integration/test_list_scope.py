@@ -116,7 +116,7 @@ def with_may_list(world: Lab, country: Country, may_list: str) -> Country:
 def stream_says(
     settings: Settings, blocklists: Blocklists
 ) -> tuple[dict[str, tuple[str, str]], Any]:
-    """What the engine decides of calls of the stream, and what it counts."""
+    """Return the engine's decisions on calls of the stream, and its counts."""
     emitting = replace(settings, calls=replace(settings.calls, emit="all"))
     records = [record_of(Question(caller=number, call_id=number)) for number in ALL]
     raw = RawBatch(

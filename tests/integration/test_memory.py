@@ -1,4 +1,4 @@
-"""What a process answers from memory says on what its answers rest."""
+"""An answer from memory names the state that it is based on."""
 
 import asyncio
 import json

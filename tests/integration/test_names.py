@@ -30,7 +30,7 @@ async def put(register: ListStore, raw: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", ODD)
 async def test_no_list_is_made_with_an_odd_name(register: ListStore, name: str) -> None:
-    """Whoever makes it: a command, a feed, a partner's list that is followed."""
+    """For all who may create it: a command, a feed, a partner's list that is followed."""
     with pytest.raises(NameRefused, match="names no list"):
         await register.create(name, "plain", BY)
     assert not (await register.heads()).lists

@@ -85,7 +85,7 @@ def test_a_repository_behind_nginx_is_as_it_was_signed(site: Site) -> None:
 
 
 def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
-    """What is missing is asked for by Range, nginx gives it as 206, and the whole is verified."""
+    """The missing part is requested by Range, nginx gives it as 206, and the whole is verified."""
     client = TufClient(site.url, tmp_path, site.kh.root)
     found = client.refresh()
     target = found.find(FILTER)

@@ -62,8 +62,8 @@ async def office(redis_url: str) -> AsyncIterator[Office]:
 
 
 async def test_a_session_is_known_to_every_process_and_ends_for_all(office: Office, raw) -> None:
-    """Whoever signed in at one worker is known at the other; signed out at one, at none. The
-    register has neither cookie nor token.
+    """A session of one worker is valid at the other; after signing out at one, at none. The list
+    store has neither cookie nor token.
     """
     cookie = await office.here.begin(TOKEN)
     session, who = await office.there.find(cookie) or (None, None)
@@ -150,7 +150,7 @@ async def viewing(settings: Settings) -> AsyncIterator[tuple[PageParts, Served, 
 
 
 async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
-    """Who watches the overview when the token is taken back sees no figure after that."""
+    """A viewer of the overview sees no figure after the token is revoked."""
     settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
     settings = replace(settings, redis=replace(settings.redis, url=redis_url))
     async with viewing(settings) as (pages, http, headers):

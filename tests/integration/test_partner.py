@@ -18,7 +18,7 @@ LISTED, LATER, NEVER = "+85523900123", "+85523900124", "+85523900999"
 
 
 async def asked(at: Lab, *numbers: str) -> list[bool]:
-    """What the example answers, run as a program that cannot import us."""
+    """Return the example's answer, run as a program that cannot import our code."""
     answers = []
     for number in numbers:
         words = [sys.executable, "-I", str(EXAMPLE), at.url, str(at.kh.root), LIST, number]

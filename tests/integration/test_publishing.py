@@ -112,7 +112,7 @@ class Running(Engine):
         new.replace(self.folder / "th-kh.toml")
 
     def latest(self) -> Latest | None:
-        """What partners are led to."""
+        """Return the targets that partners are led to."""
         return ListPublisher(self.operators.repository, KeyRing([])).before(LIST)
 
 

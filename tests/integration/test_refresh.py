@@ -340,7 +340,7 @@ async def test_a_list_that_is_made_again_goes_on(register, worker, load, redis_u
 
 
 def _kept_alone(state_dir: Path) -> bool:
-    """Whether a start without Redis would enforce the list as it is now, and nothing of before."""
+    """Check that a start without Redis enforces exactly the present list."""
     lists, _ = local_state.last_good(state_dir, {"plain": b""}, 0)
     if NAME not in lists:
         return False

@@ -53,7 +53,7 @@ class Desk:
         return json.loads(place.read_text())
 
     async def told(self, country: str, name: str, *days: date, **fields: Any) -> None:
-        """What a country says of a list on some days was published, or read, here."""
+        """A country's reports on a list for some days were published, or read, here."""
         async with EnforcementStore.open(ListStoreSettings(self.url)) as book:
             for day in days:
                 one = document(day, country, name, target_s=4 * 3600, **fields)
@@ -180,7 +180,7 @@ def test_what_can_not_be_reported_on_is_told(desk, words, code, why):
 
 
 def test_a_damaged_document_is_skipped(desk, caplog):
-    """What cannot be read of a day leaves a gap that the report shows; a line names its place."""
+    """A day's unreadable document leaves a gap in the report; a line names its place."""
     asyncio.run(recorded(desk))
     with redis.Redis.from_url(desk.url) as register:
         (key,) = register.keys("rf:enforced:*KH/scam*:by:TH")

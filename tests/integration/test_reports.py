@@ -73,7 +73,7 @@ async def test_the_last_report_taken_back_takes_the_number_off(register):
 
 
 async def test_reports_in_the_base_are_heard_too(register, tmp_path, monkeypatch):
-    """What a base holds of a number stays beside what is added over it, and can be taken back."""
+    """The base's reports on a number stay beside those that are added, and can be removed."""
     monkeypatch.setattr("stream.feeds.import_file.CHANGES_MAX", 0)
     path = tmp_path / "numbers.csv"
     path.write_text(f"number,source\n{ONE},police\n{ONE},bank\n{TWO},bank\n{TWO},bank\n")
@@ -122,7 +122,7 @@ async def test_two_operators_change_one_number_at_once(register, redis_url):
 
 
 async def test_an_edit_that_is_overtaken_is_done_again(register, redis_url, monkeypatch):
-    """What another wrote between look and write is kept, and the answer says what is true."""
+    """A write by another between read and write is kept, and the answer is correct."""
     looked, go_on = asyncio.Event(), asyncio.Event()
     look = edits.Editor._states
 

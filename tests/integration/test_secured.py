@@ -39,7 +39,7 @@ async def here(secured, redis_url, tmp_path, monkeypatch) -> Site:
 
 
 def by_sasl(secured: Secured, mechanism: str = "SCRAM-SHA-512") -> dict[str, object]:
-    """What an operator writes into [kafka]."""
+    """An operator's settings in [kafka]."""
     return {
         "bootstrap_servers": secured.sasl,
         "security_protocol": "SASL_SSL",

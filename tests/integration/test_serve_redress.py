@@ -151,7 +151,7 @@ async def test_the_copy_is_bounded_by_days_and_number(kept, raw) -> None:
 
 
 async def test_lookups_are_kept_without_waiting(kept) -> None:
-    """What a lookup blocked is found by its id too; what it allowed is not."""
+    """A call that a lookup blocked is found by its id too; an allowed call is not."""
     kept.asked([decided(), decided("PASSED", verdict="allow")])
     await kept.keep([])
     writing = kept._asked
@@ -159,7 +159,7 @@ async def test_lookups_are_kept_without_waiting(kept) -> None:
 
 
 async def test_the_way_back(http: Served, register: ListStore, kept: DecisionStore) -> None:
-    """Who was blocked reads why, appeals once, and the operator lifts the block, which is told."""
+    """A blocked caller reads the reason and appeals once; the operator's answer is shown."""
     await kept.deliver(batch(decided()))
     ask, client = f"/v1/decisions/{ID}", http.client
     async with client.get(ask) as answer:

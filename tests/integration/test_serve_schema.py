@@ -110,7 +110,7 @@ def push_without_feeds(redis: Redis, settings: ListStoreSettings, folder: Path) 
 
 
 async def tried(port: int, here: Path, role: ClientRole | None) -> tuple[int, str]:
-    """What schemathesis says as a client of `role`; None: of every other one and none, in turn."""
+    """Run schemathesis as a client of `role`; None: of every other one and none, in turn."""
     words = [
         *(str(PROGRAM), "run", f"http://127.0.0.1:{port}/openapi.json"),
         *("--phases", "coverage,fuzzing", "--max-examples", "1", "--seed", "7"),

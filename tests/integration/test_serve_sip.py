@@ -52,7 +52,7 @@ def pairs(count: int) -> list[tuple[str, str]]:
 
 
 def ask(folder: Path, port: int, calls: list[tuple[str, str]], *more: str) -> list[Answered]:
-    """What sipp was answered: caller, called, status, Reason."""
+    """Return the answers to sipp: caller, called, status, Reason."""
     here = folder / uuid4().hex[:8]
     here.mkdir()
     lines = "\n".join(f"{caller};{called}" for caller, called in calls)

@@ -36,7 +36,7 @@ def asked(port: int, path: str, body: bytes | None = None) -> tuple[int, Any]:
 
 
 def found(port: int, path: str) -> bool:
-    """Whether it is there."""
+    """Report whether the key exists."""
     return asked(port, path)[0] == 200
 
 

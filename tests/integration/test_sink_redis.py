@@ -195,7 +195,7 @@ async def test_preloaded_numbers_are_there_before_they_call(lab) -> None:
 
 
 async def test_the_newer_decision_stays(url: str) -> None:
-    """Whoever writes, and in whatever order; what no call decided only lengthens a decided key."""
+    """Any writer, in any order: a key without a call's decision only extends a decided key."""
     until_s = int(time.time()) + 100
     old = Put(ONE, "block", "loan", NAME, "OLD", until_s, 1000)
     new = old._replace(decision_id="NEW", decided_at_ms=2000, expires_at_s=until_s + 1)

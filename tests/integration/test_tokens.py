@@ -43,7 +43,7 @@ class Office:
         return self.deployment.engine(*words, command=("serve",), port=self.health)
 
     async def statuses(self, role: str) -> set[int]:
-        """What many connections get, one after the other: each is one process' own."""
+        """Return the answers of many connections, one after the other: each is one process' own."""
         headers = {"Authorization": f"Bearer rf_{role}", "Connection": "close"}
         found = set()
         async with aiohttp.ClientSession(f"http://127.0.0.1:{self.port}") as client:

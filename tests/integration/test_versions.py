@@ -229,7 +229,7 @@ async def test_old_bases_go_by_age(told, redis_url, raw, load):
 
 
 async def test_leftovers_go_with_the_next_publishing(told, raw):
-    """What a writer that died has written is gone after the next base, without waiting."""
+    """Data of a writer that died are gone after the next base, without waiting."""
     dead = await told.reserve(NAME, BY)
     parts = await told.read_base(NAME, 3)
     await told.write_base(dead, parts)
@@ -240,7 +240,7 @@ async def test_leftovers_go_with_the_next_publishing(told, raw):
 
 
 async def test_many_lists_are_read_in_one_pass(told, raw, monkeypatch):
-    """What is read for one number is the same past, with the changes to that number alone."""
+    """The history of one number is the same history, with the changes to that number only."""
     monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", 2)
     monkeypatch.setattr("stream.lists.store.list_store.CHUNK", 2)
     await told.create("XX/other", "plain", BY)
@@ -258,7 +258,7 @@ async def test_many_lists_are_read_in_one_pass(told, raw, monkeypatch):
 
 
 async def test_what_became_of_a_number(told, load, raw):
-    """Who put a number on and took it off, by what, with the reason; gaps are said to be such."""
+    """The history has each listing and removal, by whom, with the reason; gaps are marked."""
     await load(told, BASE[:10], by=By("feed", "version 8"))
     await rollback(told, NAME, 6, b"", BACK, NOW_S)
 

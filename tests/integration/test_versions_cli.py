@@ -42,7 +42,7 @@ def _time(identity: str) -> str:
 
 
 def test_history_diff_and_rollback(operator):
-    """What became of a list is shown, told apart and undone; the audit names who and why."""
+    """A list's history is shown, compared and undone; the audit names who and why."""
     rows = operator.asks("lists", "history", NAME)
     assert [(r["last"], r["what"], r["reason"]) for r in rows["history"]] == [
         *((4, "remove", "appeal 4711"), (3, "add", "by hand"), (1, "create", ""))

@@ -10,7 +10,7 @@ from stream.core.policy.policy import ListPolicy, Match, Policy
 
 
 class Judgement(NamedTuple):
-    """What the matches of one number come to.
+    """Return the combined result of one number's matches.
 
     `deciding` is the match that caused `action`; with `simulated` the action is what would have
     happened had the list not been on trial. `rule` is what the decision names in place of the
@@ -66,7 +66,7 @@ def weigh(policy: Policy, matches: Sequence[Match]) -> Judgement:
 
 
 def _owners(policy: Policy, matches: Sequence[Match]) -> int:
-    """How many owners' lists certainly hold the number, of those lists that count."""
+    """Count the owners whose lists certainly hold the number, among the lists that count."""
     return len(
         {
             owner_of(policy.names[match.list])

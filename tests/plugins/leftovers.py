@@ -1,4 +1,4 @@
-"""What no test may leave behind: an error in the log that it did not expect, or a running task.
+"""Leftovers that fail a test: an unexpected error in the log, or a running task.
 
 Both are how bugs in the background stay unseen. A test that provokes errors says so:
 `@pytest.mark.expects_errors("connection")` (a pattern; without one, any error).

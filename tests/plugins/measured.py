@@ -1,4 +1,4 @@
-"""What the tests measured, under one heading at the end of the report: figures, not promises.
+"""Measurements of the tests, under one heading at the end of the report: figures, not promises.
 
 A whole `make test` keeps its own figures for the page "How we know".
 """

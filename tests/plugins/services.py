@@ -37,7 +37,7 @@ KAFKA_ONLY = ("apache_kafka", "needs_transactions")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What this machine offers: a name each ("" = nothing at all), and why nothing better."""
+    """Services of this machine, by name ("" = nothing at all), and why nothing better."""
 
     broker: str
     broker_lack: str
@@ -104,7 +104,7 @@ def not_run(services: Services | None) -> list[str]:
 
 
 def needs_servers(paths: list[str]) -> bool:
-    """Whether any of the asked-for paths lies outside the folders that need no server."""
+    """Report whether a requested path lies outside the folders that need no server."""
     here = Path(__file__).parents[1]
     for path in paths or [str(here)]:
         inside = Path(path.split("::")[0]).resolve()

@@ -59,7 +59,7 @@ def taken(data: bytes) -> Enforcement | None:
 
 @given(st.binary(max_size=400))
 def test_any_bytes(data):
-    """What is no document is refused by name."""
+    """A file that is no document is refused by name."""
     assert taken(data) is None
 
 

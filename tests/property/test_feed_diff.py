@@ -1,4 +1,4 @@
-"""What a feed's version changes, against a model of dictionaries."""
+"""The changes by a feed's version, against a model of dictionaries."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -47,7 +47,7 @@ def reports(held: Columns) -> Reports:
 
 
 def says_again(old: tuple[int, int, int, int], new: tuple[int, int, int, int]) -> bool:
-    """Whether a report only says what is known, a little later."""
+    """Report whether a report only repeats known facts, a little later."""
     same_time = old[2] == new[2] or (new[2] == NOW_S and old[2] > NOW_S - RENEW_S)
     ends = (old[3], new[3])
     same_end = old[3] == new[3] or (0 not in ends and 0 <= new[3] - old[3] < RENEW_S)
@@ -84,7 +84,7 @@ def test_what_is_written_makes_the_list_say_what_the_feed_says(held, new, whole)
 
 @given(HELD, NEW)
 def test_doing_it_again_changes_nothing(held, new) -> None:
-    """Whoever was killed after the change and does it again writes nothing."""
+    """A process that was killed after the change writes nothing when it repeats it."""
     whole = {key: said for key, said in new.items() if said is not None}
     change = now_different(columns(held), columns(whole), whole=True)
     after = merged(without(columns(held), change.retracted), change.written)

@@ -93,7 +93,7 @@ def test_the_gate_agrees_with_the_model(
 def test_nothing_is_accepted_that_a_stricter_gate_would_be_needed_for(
     seen: VersionFacts, last: Last | None, limits: GateLimits
 ) -> None:
-    """What the strictest limits accept, every other accepts too, or drops rows of."""
+    """A version that the strictest limits accept is accepted by all others, or loses rows."""
     strictest = GateLimits(
         shrink_percent_max=0,
         shrink_few=0,

@@ -51,7 +51,7 @@ def test_any_such_pattern_is_taken(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", KNOWN)
 @given(text=texts)
 def test_both_engines_say_the_same(pattern: str, text: str) -> None:
-    """What of a line counts does not depend on the engine, whatever script its digits are of."""
+    """The part of a line that counts does not depend on the engine, for digits of any script."""
     found = re.search(pattern, text)
     group = 1 if re.compile(pattern).groups else 0
     expected = found[group] if found else None

@@ -186,7 +186,7 @@ def test_the_detail_of_an_audit_entry_is_told_whatever_it_is(detail):
 
 @given(st.lists(st.none() | st.binary(max_size=20), min_size=2, max_size=2))
 def test_progress_is_read_or_refused(held):
-    """How far decisions are counted is never guessed."""
+    """The position of counted decisions is never guessed."""
     try:
         found = enforcement_store._progress(held, "decisions/0")
     except ListStoreLost:

@@ -69,7 +69,7 @@ def pieces(records: list[Any], size: int) -> list[list[Any]]:
 
 @dataclass
 class Model:
-    """What the words of the report mean, call by call."""
+    """The meaning of the report's words, call by call."""
 
     blocked: Counter[str] = field(default_factory=Counter)
     numbers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))

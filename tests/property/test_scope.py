@@ -1,4 +1,4 @@
-"""What a list may name, asked at match time, against a model that looks at one number at a time."""
+"""The numbers a list may name, checked at match time, against a model of one number at a time."""
 
 from dataclasses import replace
 
@@ -193,7 +193,7 @@ def test_a_numbers_country_is_told_by_its_first_digits(digits, codes):
 
 
 def test_the_numbers_for_help_are_those_of_the_gate():
-    """What the gate takes for an emergency number, written in E.164, is known at match time too."""
+    """A number in E.164 that the gate takes for an emergency number is one at match time too."""
     assert {one for one in {*HELP, *POOL} if EMERGENCY.is_emergency(one, None)} == HELP
     assert "+2710111" in HELP
     assert "+6612345678" in HELP

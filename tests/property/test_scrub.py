@@ -96,7 +96,7 @@ def test_no_token_survives(form: str, token: str, before: str, behind: str) -> N
 @pytest.mark.parametrize("form", WORD_FORMS)
 @given(WORDS, AROUND)
 def test_no_credential_survives(form: str, word: str, before: str) -> None:
-    """What a header, a cookie, an address or a setting calls secret is taken out, whole."""
+    """A secret in a header, a cookie, an address or a setting is removed, whole."""
     text = SCRUBBER.text(f"{before}\n{WORD_FORMS[form](word)}\nnext line")
     for one in (word, quote(word, safe=""), _base64(word)):
         assert one not in text
@@ -105,7 +105,7 @@ def test_no_credential_survives(form: str, word: str, before: str) -> None:
 
 @given(numbers(), AROUND, AROUND)
 def test_no_number_survives(number: tuple[str, str, bool], before: str, behind: str) -> None:
-    """Whoever writes a number, with a plus or a code for it, with separators or none: only its
+    """Of a number in any form, with a plus or a code for it, with separators or none, only the
     ends are left. Without a plus that holds for logs; for our own JSON with one.
     """
     digits, text, marked = number

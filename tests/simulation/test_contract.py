@@ -105,7 +105,7 @@ class Client:
 
 
 class Kafka:
-    """What a case asks: a cluster, connections to it, and names that nobody else uses."""
+    """The parts of a case: a cluster, connections to it, and names that no other case uses."""
 
     def __init__(self, asked: Asked, stack: AsyncExitStack) -> None:
         self.asked, self._stack = asked, stack
@@ -507,7 +507,7 @@ async def members(kafka: Kafka) -> None:
 
 
 async def static_members(kafka: Kafka) -> None:
-    """Who comes again under an instance id gets what it had, and fences off who had it."""
+    """A member that returns under an instance id gets its partitions; the former one is fenced."""
     name, topic = kafka.name("group"), await kafka.topic()
     first = Member(await kafka.client(), name, "w0")
     assert (await first.join()).error_code == 0
@@ -595,6 +595,6 @@ def test_the_model_keeps_the_contract(case: Case):
 @pytest.mark.apache_kafka
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 async def test_apache_kafka_keeps_the_contract(case: Case, kafka: Any):
-    """What is written here is true of the real one."""
+    """A statement here is true of the real one."""
     async with AsyncExitStack() as stack:
         await asked(case, Kafka(Real(kafka.bootstrap), stack))

@@ -54,7 +54,7 @@ class Asked:
         self.clients: Any = made(world, door, [BLOCKED, FREE], self.bugs.append)
 
     def between(self, first_s: float, last_s: float) -> Iterator[Taken]:
-        """What the door took."""
+        """Return the records that the intake took."""
         return (one for one in self.taken if first_s <= one.at_s <= last_s)
 
     def http(self, number: str, status: int, said: str) -> list[str]:

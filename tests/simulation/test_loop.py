@@ -235,7 +235,7 @@ def test_a_blocked_link_delivers_when_it_is_back():
 
 
 def test_a_link_that_is_blocked_one_way_lets_the_other_pass():
-    """What a host says arrives, and it hears nothing."""
+    """A host's messages arrive, and it receives nothing."""
 
     async def main(world: World) -> float:
         await _served(world)

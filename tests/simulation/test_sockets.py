@@ -94,7 +94,7 @@ def test_a_process_that_is_killed_hears_nothing():
 
 
 def test_a_socket_connects_to_nothing():
-    """What is not simulated fails the history."""
+    """A use of something that is not simulated fails the history."""
 
     async def play(world: World, one: Ear, other: Ear, sent: list[bytes]) -> None:
         one.socket.connect(("b", 5060))
@@ -161,7 +161,7 @@ class Reader(asyncio.Protocol):
 
 
 def test_who_reads_by_and_by_reads_in_order():
-    """What came while nobody read is not overtaken by what comes as somebody does.
+    """Data that arrived without a reader are not overtaken by data that arrive with one.
 
     Seed 450: the body of a request was not the one that was sent.
     """

@@ -213,7 +213,7 @@ class HostedService(Hosted):
 
     @property
     def stands(self) -> str:
-        """How far it is, in a word."""
+        """Return its state, in one word."""
         if not self.runs:
             return "gone"
         source = self._service._source if self._service is not None else None

@@ -59,7 +59,7 @@ class Lab:
 
     @property
     def kafka(self) -> KafkaSettings:
-        """How workers reach the broker."""
+        """The addresses by which workers reach the broker."""
         return KafkaSettings(self.bootstrap, "ringfence-test")
 
     def observe(self, event: CallEvent) -> None:
@@ -76,7 +76,7 @@ class Lab:
         return await read(self.bootstrap, topic, self.topics.partitions)
 
     async def outcome(self) -> tuple[Counter[str], Counter[str]]:
-        """How often each record ended as a decision, and as a reject, by where it lay."""
+        """Count the decisions and rejects of each record, by its place."""
         decisions = await self.read(self.topics.decisions)
         rejects = await self.read(self.topics.rejected)
         return (

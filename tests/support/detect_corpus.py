@@ -68,7 +68,7 @@ def call_cases() -> list[Case]:
 
 @cache
 def outcome(case: Case, *answer: str) -> tuple[str, FeedProposal | None, str]:
-    """What is said of a case: "proposal", "question"...; the proposal, or the error's words."""
+    """Return a case's result: "proposal", "question"...; the proposal, or the error's words."""
     said = dict(zip(answer[::2], answer[1::2], strict=True))
     regions = (said["--region"],) if "--region" in said else case.regions
     words: list[Any] = [said.get(f"--{name}", "") for name in ("number", "sheet", "items", "dates")]
@@ -83,7 +83,7 @@ def outcome(case: Case, *answer: str) -> tuple[str, FeedProposal | None, str]:
 
 
 def said_of(one: FeedProposal) -> dict[str, Any]:
-    """What a proposal says, under the names of `expected.toml`; what is not said is left out."""
+    """Return a proposal under the names of `expected.toml`, without its empty parts."""
     number = one.options.columns.get("number")
     said = {
         "number": unicodedata.normalize("NFC", number) if isinstance(number, str) else number,

@@ -18,7 +18,7 @@ VERDICTS = {"a.csv": DropPlace.DONE, "b.csv": DropPlace.REFUSED, "c.csv": DropPl
 
 
 def killed_at_every_step(folder: Path) -> int:
-    """How many steps there were; each was the last of one process."""
+    """The number of steps; each was the last of one process."""
     command = [sys.executable, "-m", "tests.support.drop_kills", str(folder)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -42,7 +42,7 @@ def _main(folder: Path) -> None:
 
 
 def _in_a_child(site: Path, kill_at: int) -> bool:
-    """Whether it lived to its end. It is killed before its `kill_at`th change; 0: never."""
+    """Report whether it lived to its end. It is killed before its `kill_at`th change; 0: never."""
     pid = os.fork()
     if not pid:
         if kill_at:
@@ -71,7 +71,7 @@ def _arm(kill_at: int) -> None:
 
 
 async def _work(site: Path) -> None:
-    """What an ingest does: fetch, decide, keep the verdict and what is to be remembered, finish."""
+    """One run of an ingest: fetch, decide, keep the verdict and the state, finish."""
     transport = FolderTransport(DropFolderSettings(path=str(site / "drop")))
     kept = site / "kept.json"
     while True:

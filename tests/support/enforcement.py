@@ -86,7 +86,7 @@ class World:
             yield work
 
     async def kept(self, work: Enforcing) -> Sequence[Enforcement]:
-        """What is kept of TH's enforcement today."""
+        """Return the stored state of TH's enforcement today."""
         today = day_of(now_ms())
         return await work.enforced.documents(LIST, "TH", today, today)
 

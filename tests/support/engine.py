@@ -25,7 +25,7 @@ from tests.support.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]
 KERNELS_DIR = ROOT / "state" / "kernels"
-"""What the tests compiled, in their process: an engine need not do it again."""
+"""Kernels that the tests compiled, in their process: an engine need not do it again."""
 LISTED = "+66812345678"
 WAIT_S = HANGS_S
 POLL_S = 0.1

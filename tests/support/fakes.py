@@ -28,7 +28,7 @@ class Turn(Enum):
 
 
 class Ack(Enum):
-    """What becomes of one outcome that is sent."""
+    """The fate of one outcome that is sent."""
 
     OK = "acknowledged at once"
     SLOW = "acknowledged a while later"

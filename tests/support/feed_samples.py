@@ -78,7 +78,7 @@ def rows_of(case: Case) -> list[Rows]:
 
 
 def meaning_of(case: Case) -> dict[str, Any]:
-    """What a sample means, as `expected.json` has it."""
+    """The meaning of a sample, as in `expected.json`."""
     parser = Parser(case.defaults, words_of(case.kind))
     entries, rejected, passed_over, adjusted = [], [], 0, Counter[str]()
     for rows in rows_of(case):

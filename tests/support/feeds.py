@@ -1,4 +1,4 @@
-"""What tests of feeds are written with: a partner with a file, and somebody who pulls it."""
+"""Builders for tests of feeds: a partner with a file, and a follower that pulls it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -155,7 +155,7 @@ def fetched_again(path: Path, record: VersionRecord) -> Fetched:
 async def workplace(
     state_dir: Path, url: str, registry: CollectorRegistry | None = None, **limits: Any
 ) -> AsyncIterator[Workplace]:
-    """What followers need, with the shipped limits unless `limits` say otherwise."""
+    """The needs of followers, with the shipped limits unless `limits` say otherwise."""
     settings = replace(load([], {}).feeds, **limits)
     register = ListStoreSettings(url)
     async with FeedStateStore.open(register) as states:

@@ -67,7 +67,7 @@ Content-Length: 0\r
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What became of a call: `status` 200 or 603, and its Reason header."""
+    """The result of a call: `status` 200 or 603, and its Reason header."""
 
     caller: str
     called: str
@@ -77,7 +77,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """What became of some calls; `waits_ms` are from INVITE to 200 or 603, in order of size."""
+    """The results of some calls; `waits_ms` are from INVITE to 200 or 603, in order of size."""
 
     made: list[Call]
     waits_ms: list[float]
@@ -89,7 +89,7 @@ class Calls:
 
 
 def answers_options(port: int) -> bool:
-    """Whether a SIP server answers there."""
+    """Report whether a SIP server answers there."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind((HOST, 0))
         client.settimeout(0.5)

@@ -1,4 +1,4 @@
-"""What tests of the list's way are written with: numbers, files, and a worker that follows."""
+"""Builders for tests of the list's way: numbers, files, and a worker that follows."""
 
 import asyncio
 import random
@@ -127,7 +127,7 @@ async def held_numbers(register: ListStore) -> set[str]:
 
 
 def counted() -> Callable[[StoredKind], float]:
-    """How many records of a place this process has skipped from now on."""
+    """Count the records of a place that this process has skipped from now on."""
     registry = CollectorRegistry()
     SkipMetrics(registry)
     name = "ringfence_register_records_skipped_total"

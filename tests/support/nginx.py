@@ -117,7 +117,7 @@ def logged(access_log: Path, pattern: str) -> re.Match[str]:
 
 
 def answers(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Report whether a server listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), 1).close()
     except OSError:

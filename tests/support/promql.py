@@ -75,7 +75,7 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def unknown(expression: str) -> list[str]:
-    """What is wrong: metrics that no process has, labels that a metric has not. Empty: all well."""
+    """Return the faults: metrics of no process, labels that a metric lacks. Empty: no fault."""
     known = _labels_by_series()
     wrong = [f"no metric {name}" for name in sorted(metrics_of(expression) - known.keys())]
     quiet = re.sub(r'"(?:[^"\\]|\\.)*"', "''", expression)

@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What a reader made of a stretch; `wrong` if it stopped before the end, `error` aiokafka's."""
+    """A reader's result for a stretch; `wrong` if it stopped before the end, `error` aiokafka's."""
 
     rows: list[tuple[int, int, bytes | None]]
     next_offset: int
@@ -105,7 +105,7 @@ def padded(content: bytes) -> NDArray[np.uint8]:
 
 
 def by_aiokafka(content: bytes, offset: int, aborted: Sequence[tuple[int, int]] = ()) -> Read:
-    """What aiokafka's consumer reads from the batches; any error of its is `wrong`."""
+    """Return the records that aiokafka's consumer reads from batches; its errors are `wrong`."""
     rows = []
     partition = TopicPartition("t", 0)
     try:

@@ -1,4 +1,4 @@
-"""What reports are made from in tests: documents of two countries, rich, of one alone, or none."""
+"""Material of reports in tests: documents of two countries, rich, of one alone, or none."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -27,7 +27,7 @@ from tests.support.waiting import HANGS_S
 FETCH, METADATA, VERSIONS = 1, 3, 18
 P0, P1, P2 = (Partition("calls", number) for number in range(3))
 Spoil = Callable[[bytes, asyncio.StreamWriter], Awaitable[bytes]]
-"""What becomes of an answer with records: bytes that are sent instead."""
+"""The fate of an answer with records: bytes that are sent instead."""
 
 
 class Cluster:
@@ -52,7 +52,7 @@ class Cluster:
         self._serving: set[asyncio.Task[Any]] = set()
         self.connections = 0
         self.metadata_failures = 0
-        """How many of the next questions for metadata end their connection instead."""
+        """The number of the next questions for metadata that end their connection instead."""
 
     def add(self, partition: Partition, *batches: bytes, leader: int = 0) -> None:
         """Append batches to a partition's log."""
@@ -220,7 +220,7 @@ class Member:
         assert Partition(tp.topic, tp.partition) in self.resumed
 
     async def getmany(self, timeout_ms: int, max_records: int) -> dict[Any, Any]:
-        """What aiokafka's reader has, or what is wrong with the group."""
+        """Return the records of aiokafka's reader, or the fault of the group."""
         found = self.fetched.popleft() if self.fetched else {}
         if isinstance(found, KafkaError):
             raise found

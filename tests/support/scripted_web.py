@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Answer = bytes | Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
-"""What is sent, as it is; the connection is closed after it."""
+"""The bytes to send, unchanged; the connection is closed after them."""
 
 
 @dataclass(slots=True)

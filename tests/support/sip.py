@@ -105,7 +105,7 @@ def message(
 def asked(
     data: bytes, to: Responder | None = None, transport: SipTransport = SipTransport.UDP
 ) -> SipReply | None:
-    """What one message is answered."""
+    """Return the answer to one message."""
     (made,) = (to or responder()).answers([(data, SOURCE)], transport, 1.0)
     return made
 

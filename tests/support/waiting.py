@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 HANGS_S = 240.0
-"""What moved nothing for so long hangs: many times what the slowest machine needs for one step."""
+"""Without progress for so long it hangs: many times one step on the slowest machine."""
 
 
 REDIS_S = 60.0

@@ -1,4 +1,4 @@
-"""What tests of web servers share: a secret that must not be seen, and a look at a failure."""
+"""Helpers for tests of web servers: a secret that must not be seen, and a check of a failure."""
 
 import traceback
 from collections.abc import Awaitable, Callable

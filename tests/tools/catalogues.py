@@ -45,7 +45,7 @@ _PLACES: Final = (
     ("stream/web", "**/*.py", "python"),
 )
 _PLACEHOLDER: Final = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?\w+[^<>]*>|<|>|\"|&\w+;")
-"""What a translation keeps of the English text: values, markup, and characters with a meaning."""
+"""Parts of the English text that a translation keeps: values, markup, and special characters."""
 HEADER: Final = """\
 # Ringfence's pages: {language}.
 #
@@ -121,7 +121,7 @@ def renewed(code: str, wanted: Catalog) -> bytes:
 
 
 def wrong(code: str) -> Iterator[str]:
-    """What is wrong with the translations of a language."""
+    """Return the faults in the translations of a language."""
     for message in read(code):
         if not message.id or not message.string:
             continue

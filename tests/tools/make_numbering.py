@@ -42,7 +42,7 @@ Tokens = Sequence[tuple[Any, Any]]
 
 
 def heads(tokens: Tokens, depth: int) -> set[str]:
-    """How a match may begin: digit strings cut to `depth`, shorter ones being whole matches."""
+    """Return the beginnings of a match, digits cut to `depth`; shorter ones are whole matches."""
     found = {""}
     for op, argument in tokens:
         nexts = set()
@@ -77,7 +77,7 @@ def token_heads(op: Any, argument: Any, depth: int) -> set[str]:
 
 
 def in_class(digit: str, items: Iterable[tuple[Any, Any]]) -> bool:
-    """Whether a character class holds the digit."""
+    """Report whether a character class holds the digit."""
     for op, argument in items:
         if op is parser.LITERAL and chr(argument) == digit:
             return True
@@ -101,7 +101,7 @@ def shortest(prefixes: set[str]) -> tuple[str, ...]:
 
 
 def trunk_prefixes(pattern: str | None, depth: int) -> tuple[str, ...]:
-    """How national numbers begin that may lose their first digits when they are read."""
+    """Return the beginnings of national numbers that may lose their first digits when read."""
     if not pattern:
         return ()
     tokens = list(parser.parse(pattern))
@@ -129,7 +129,7 @@ Shapes = set[tuple[str, int]]
 
 
 def shapes(tokens: Tokens, depth: int) -> Shapes:
-    """What a whole match of a parsed expression of digits may be, at most 15 of them."""
+    """Return the possible whole matches of a parsed expression of digits, of at most 15 digits."""
     found: Shapes = {("", 0)}
     for op, argument in tokens:
         left = depth - min(len(head) for head, _ in found)

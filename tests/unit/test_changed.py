@@ -41,7 +41,7 @@ def test_a_change_reaches_what_imports_names_or_starts_it() -> None:
 
 
 def test_a_module_that_is_loaded_by_a_made_name_is_reached() -> None:
-    """What imports by name reaches all of its folder."""
+    """An import by name reaches all of its folder."""
     assert names_of("stream/cli/lists.py") == {"lazy", "started"}
 
 

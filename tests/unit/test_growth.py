@@ -20,7 +20,7 @@ IN_TABLES: Mapping[str, frozenset[str]] = {
     "stream/calls/dialects/asterisk.py::": frozenset({"match"}),
     "stream/calls/dialects/freeswitch.py::": frozenset({"match"}),
 }
-"""How expressions are applied that stand in a table, where `search` of them is not meant."""
+"""The way in which a table's expressions are applied, where `search` is wrong."""
 
 
 def _of_regions() -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from stream.lab.exercise.papers import BY_ISO, AgreementPaper
 from stream.lab.exercise.station import CountryStation, HubStation, Station
 
 HOME, SOURCE, POISONED, PLEDGED = "TH", "KH", "PH", "MM"
-"""Whose calls are followed most; where gangs are found; whose machine is broken into; who has only
-pledged something yet."""
+"""Countries whose calls are followed most, that have gangs, whose machine is attacked, and that
+have only pledged data so far."""
 
 
 def agreements_among(isos: tuple[str, ...]) -> list[AgreementPaper]:

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 
 class Attempt(msgspec.Struct):
-    """What counts of Kamailio's record."""
+    """Return the relevant fields of Kamailio's record."""
 
     src_user: str
 

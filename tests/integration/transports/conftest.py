@@ -1,4 +1,4 @@
-"""What tests of transports share."""
+"""Fixtures that tests of transports share."""
 
 from pathlib import Path
 

@@ -48,7 +48,7 @@ class Feed:
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[Any]:
-        """Who may make topics."""
+        """A user that may make topics."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
         try:
@@ -156,7 +156,7 @@ async def test_what_was_taken_back_is_not_seen(feed: Feed, into: Path) -> None:
 
 
 async def test_a_topic_that_was_made_anew_is_read_whole(feed: Feed, into: Path) -> None:
-    """Whether it is shorter than where we stopped, or longer with another record there."""
+    """Both cases: it is shorter than our position, or longer with another record there."""
     await feed.make()
     await feed.say({A: b"{}", B: b"{}", C: b"{}", D: b"{}"})
     first = await fetched(feed, into, {})
@@ -237,7 +237,7 @@ async def test_compaction_changes_nothing(feed: Feed, into: Path) -> None:
 
 
 async def records(feed: Feed) -> int:
-    """How many lie in the topic, as a reader from the beginning counts them."""
+    """Count the records of the topic, as a reader from the beginning counts them."""
     consumer: Any = AIOKafkaConsumer(
         feed.topic, bootstrap_servers=feed.bootstrap, auto_offset_reset="earliest"
     )
@@ -285,7 +285,7 @@ async def test_a_broker_that_is_not_there_is_down(into: Path) -> None:
 
 
 async def test_a_broker_that_says_nothing_is_given_up(into: Path) -> None:
-    """Whoever listens there is no Kafka: the deadline ends it."""
+    """A server that is not Kafka listens there: the deadline ends it."""
     with socket.create_server(("127.0.0.1", 0)) as listening:  # the kernel lets us in
         kafka = KafkaSettings(f"127.0.0.1:{listening.getsockname()[1]}", "ringfence-test")
         settings = KafkaFeedSettings(topic="feed", deadline_s=0.3)

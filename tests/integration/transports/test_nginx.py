@@ -71,7 +71,7 @@ async def test_a_list_is_fetched_once(nginx: Nginx, into: Path) -> None:
 
 
 async def test_packed_on_the_way_or_on_disk(nginx: Nginx, into: Path) -> None:
-    """What nginx packs as it sends, and a file that lies packed there, are the same list."""
+    """A body that nginx compresses as it sends, and a compressed file there, are the same list."""
     on_the_way = await fetched(nginx.url("packed/list.csv"), into)
     assert 0 < nginx.sent("GET /packed/list.csv", 200) < len(LIST) / 4
     assert isinstance(

@@ -98,7 +98,7 @@ def over(url: str, password: str = PASSWORD, **fields) -> TaxiiTransport:
 
 
 def numbers(path: Path) -> set[str]:
-    """What the stix format reads out of the file."""
+    """Return the reports that the stix format reads from the file."""
     found: set[str] = set()
     for rows in read_rows(path, "stix"):
         found |= {number for number in rows.number if number is not None}

@@ -25,7 +25,7 @@ _PASS_S = 0.0005
 
 
 class _Side:
-    """What one side of a pipe has received, and how many hold it."""
+    """The bytes that one side of a pipe has received, and the number of holders."""
 
     def __init__(self, loop: VirtualLoop, number: int) -> None:
         self.loop, self.number = loop, number

@@ -56,7 +56,7 @@ class FeedsHost(Hosted):
 
     @property
     def processes(self) -> int:
-        """How many processes run there."""
+        """Return the number of processes there."""
         return sum(one.name == self.name and one.alive for one in self.world.loop.processes)
 
     def left(self, process: Process) -> str:

@@ -1,4 +1,4 @@
-"""What a seed draws of a history with partners, in place of one with workers."""
+"""The plan that a seed draws of a history with partners, in place of one with workers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,4 @@
-"""What must hold where feeds are followed, looked at in the list store itself.
+"""Invariants where feeds are followed, checked in the list store itself.
 
 All the time: what is accepted is a complete version that the gate may let through, and the list
 holds that version, or what leads from it to a later one. At the end: the newest one is in force.
@@ -96,7 +96,7 @@ class Watched:
 
     @property
     def state(self) -> object:
-        """What a person would say of the lists in one sentence."""
+        """Return the state of the lists in one sentence."""
         return tuple((self._place(of), of.newest) for of in self.lists)
 
     # What is written.

@@ -141,7 +141,7 @@ def _parameter(parameter: Parameter) -> tuple[str, str, str]:
 
 
 def _kind(parameter: Parameter) -> str:
-    """What is given: a flag, one of some words, or a type with its limits."""
+    """Return the form of the value: a flag, one of some words, or a type with its limits."""
     if isinstance(parameter, TyperOption) and parameter.is_flag:
         return "flag"
     annotation = parameter.type_descriptor.annotation

@@ -25,7 +25,7 @@ _NAMES = {str: "text", int: "whole number", float: "number", bool: "`true` or `f
 
 
 def kind_of(annotation: Any) -> str:
-    """What may be written, as Markdown: a type, its limits, or the words to choose from."""
+    """Return the allowed values as Markdown: a type, its limits, or the words to choose from."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         limits = [one for one in inner[1:] if isinstance(one, Between)]

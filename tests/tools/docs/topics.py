@@ -57,7 +57,7 @@ def _channel(address: str, text: str, message: str) -> Document:
 
 
 def _binding(name: str) -> Document:
-    """How `ringfence topics create` makes the topic."""
+    """The way in which `ringfence topics create` makes the topic."""
     settings = TopicsSettings((CALLS,), DECISIONS, REJECTED, 12, 1, (UNDELIVERED,))
     topic = next(one for one in wanted(settings) if one.name == name)
     configuration: Document = {}

@@ -18,7 +18,7 @@ from tests.tools.faults.watch import Prometheus
 
 WARM_S = 60.0
 AFTER_S = 12.0
-"""What is recorded after an alert cleared: a process that was started again is back by then."""
+"""Seconds recorded after an alert cleared: a restarted process is back by then."""
 PAST_S = 200.0
 """For alerts that compare with the hours before."""
 DEFAULT_PORTS = {

@@ -1,4 +1,4 @@
-"""What Prometheus scraped around a fault, as input for `promtool test rules`."""
+"""Prometheus' samples around a fault, as input for `promtool test rules`."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ class Seen:
 
 
 def selectors(alert: str) -> set[str]:
-    """What an alert's expression comes down to: metrics, with their buckets' limits if given."""
+    """Return an alert's expression as metrics, with their buckets' limits if given."""
     recorded = {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
     found, left = set(), [alerts()[alert]["expr"]]
     while left:

@@ -160,7 +160,7 @@ class Silent:
 
 
 async def test_a_clock_that_the_broker_refuses_is_named():
-    """What the broker says of a time too far ahead leads to the clock, and to the topic's type."""
+    """The broker's message about a future time leads to the clock, and to the topic's type."""
     refused = asyncio.get_running_loop().create_future()
     refused.set_exception(InvalidTimestampError())
     with pytest.raises(SinkDown, match=r"clock is wrong .*LogAppendTime"):

@@ -93,7 +93,7 @@ def test_what_a_list_may_cause_is_explained(examples, words, may, rule) -> None:
 
 
 def test_each_term_is_explained_by_its_clause(examples: Operator) -> None:
-    """Who says so, where in its text, whom to ask; and what is the settings' own."""
+    """The agreement's owner, the place in its text, the contact; also the settings' terms."""
     told = examples.asks("explain", "VN/scam", "--at", SOME_DAY)
     assert told["terms"]["countries_min"] == {"value": 2, "by": "agreement:asean"}
     assert told["terms"]["unconfirmed"] == {"value": "flag", "by": "[policy]"}

@@ -89,7 +89,7 @@ def test_the_middle_and_the_end_of_a_file_count(dialects, tmp_path):
 
 
 def test_detect_gives_reasons_and_what_to_configure(dialects):
-    """What it prints can be kept as configuration; a local time's zone is asked for."""
+    """The printed table can be kept as configuration; it asks for a local time's zone."""
     code, output = dialects("detect", GOLDEN / "asterisk-csv" / "uniqueid" / "input.csv")
     assert code == 0
     assert "1 of 1 records are calls: call_id at column 16, caller at column 1" in output

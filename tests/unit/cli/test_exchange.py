@@ -92,7 +92,7 @@ def test_a_country_joins_a_hub_by_commands(kh: Operator, tmp_path: Path) -> None
 def test_a_hub_in_trouble_goes_on_by_itself(
     kh: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is wrong with the hub itself is said once, and when it is well again; it goes on."""
+    """A fault of the hub itself is logged once, and its end too; the hub goes on."""
     kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
     publish(kh, b"1")
     hub = Operator(tmp_path / "hub")

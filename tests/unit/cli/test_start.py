@@ -1,4 +1,4 @@
-"""What a command loads before it does anything: only what it runs."""
+"""Modules that a command loads before it runs: only those that it needs."""
 
 import os
 import subprocess
@@ -22,8 +22,8 @@ DRAW = {
     "msgspec",
     "sitecustomize",  # Debian's own Python has one, of its crash reporter
 }
-"""What may be loaded from outside to say a version or to list commands: typer, which reads words
-with pydantic, rich, which draws, and msgspec, which our faults name."""
+"""Outside packages that may be loaded to print a version or to list commands: typer, which reads
+words with pydantic, rich, which draws, and msgspec, which our faults name."""
 OURS = {
     "stream",
     "stream.__main__",

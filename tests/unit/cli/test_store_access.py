@@ -1,4 +1,4 @@
-"""What commands of the register show while they work."""
+"""Messages of commands on the list store while they work."""
 
 import io
 import time

@@ -112,7 +112,7 @@ def test_what_is_printed_once_leaves_no_list_out() -> None:
 
 
 def test_nobody_there_is_said_with_what_to_do() -> None:
-    """Who sees nothing learns which address was asked, and how an engine is started."""
+    """A user who sees nothing reads which address was used, and how to start an engine."""
     nobody = Overview(
         at_s=AT_S,
         span_s=0.0,
@@ -172,7 +172,7 @@ def terminal(arguments: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], in
 
 
 def until(handle: int, seen: Callable[[str], bool]) -> str:
-    """What is written until it is `seen`; the test's own limit ends it otherwise."""
+    """Return the output until it is `seen`; the test's own limit ends it otherwise."""
     text = ""
     while not seen(text):
         text += os.read(handle, 65_536).decode(errors="replace")

@@ -177,7 +177,7 @@ def test_a_mistake_is_told_by_file_and_key(tmp_path, parts, said):
 
 
 def test_every_mistake_is_told_at_once(tmp_path):
-    """Who corrects a file reads all that is wrong in it, in all files."""
+    """A check of files reports all faults in all files."""
     written(tmp_path, "a-one", kind="treaty", terms='shares = "all"\nconfidence_min = "5"')
     written(tmp_path, "B two")
     folder = AgreementFolder(tmp_path)

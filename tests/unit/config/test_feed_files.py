@@ -95,7 +95,7 @@ def test_the_least_that_a_feed_says(tmp_path):
     ],
 )
 def test_a_mistake_is_named_with_its_key(tmp_path, parts, error):
-    """What a feed file says wrongly is refused, with file, key and what may stand there."""
+    """A fault in a feed file is refused, with file, key and the allowed values."""
     (found,) = errors_of(tmp_path, **parts)
     assert found.startswith(error)
 
@@ -159,7 +159,7 @@ def test_every_example_can_be_read(path):
 
 
 def test_there_is_an_example_for_each_format():
-    """Whoever connects a feed finds an example of its format, and of its transport."""
+    """There is an example for each format of a feed, and for each transport."""
     feeds = [read_feed(path, SECRETS, CONTEXT) for path in EXAMPLES]
     assert {setup.feed.format for setup in feeds} == {*FORMATS, "snapshot"}
     assert {setup.source.kind for setup in feeds} == set(KINDS)

@@ -48,7 +48,7 @@ def settings(tmp_path: Path):
 
 
 def test_the_defaults_alone_are_valid() -> None:
-    """Whoever configures nothing gets a working engine for a Kafka and a Redis on this machine."""
+    """Without any configuration the engine works with a Kafka and a Redis on this machine."""
     assert load([], {}).kafka.bootstrap_servers == "127.0.0.1:9092"
     assert location("settings").name == "default.toml"
 
@@ -167,7 +167,7 @@ def test_a_wrong_value_is_named(errors, line: str) -> None:
 
 
 def test_the_steps_own_limits_are_errors_of_their_keys(errors) -> None:
-    """What a step cannot work with is found before anything is started."""
+    """A setting that a step cannot work with is found before anything is started."""
     (error,) = errors("calls.rebalance_timeout_ms = 5000")
     assert error.startswith("calls.rebalance_timeout_ms: must be at least")
     (error,) = errors('calls.delivery = "exactly_once"\ncalls.session_timeout_ms = 9000')
@@ -187,12 +187,12 @@ def test_files_that_can_not_be_read_are_errors_too(tmp_path: Path) -> None:
 
 
 def test_own_topics_replace_the_default(settings) -> None:
-    """Who names topics reads those and no other; two tables of one's own add up."""
+    """With named topics those are read and no other; two tables add up."""
     assert settings('[calls.topics]\nmine = "ringfence"').calls.topics == {"mine": "ringfence"}
 
 
 def test_a_lists_policy_begins_with_the_default(settings) -> None:
-    """What a list's table leaves out is as [policy.default] says."""
+    """A setting missing in a list's table is that of [policy.default]."""
     policy = settings(
         '[policy.default]\nconfidence_min = 40\n[policy.lists."KH/scam"]\naction = "flag"'
     ).policy.settings()

@@ -58,7 +58,7 @@ def test_a_misspelt_metric_or_label_is_found() -> None:
 
 @pytest.mark.parametrize("name", list(alerts()))
 def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
-    """Whoever is woken learns the severity, what callers feel, and where to read on."""
+    """An alert names the severity, the effect on callers, and the place in the runbook."""
     alert = alerts()[name]
     assert re.fullmatch("([A-Z][a-z]+)+", name)
     assert alert["labels"]["severity"] in {"page", "ticket"}
@@ -76,7 +76,7 @@ def sections() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", list(alerts()))
 def test_the_runbook_has_each_alert(name: str) -> None:
-    """Whoever is called at night finds the alert by its name: meaning, first look, fix, proof."""
+    """The runbook has each alert by its name: meaning, first look, fix, confirmation."""
     section = sections()[name].split("\n### ")[0]
     for word in ("**Meaning.**", "**First look.**", "**Fix.**", "**Confirm.**"):
         assert section.count(word) == 1, word

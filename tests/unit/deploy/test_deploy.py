@@ -1,4 +1,4 @@
-"""What lies in deploy/ is right as far as it can be checked without running it."""
+"""The files in deploy/ are right as far as that can be checked without running them."""
 
 import re
 import shutil
@@ -95,8 +95,8 @@ def test_compose_starts_things_in_order() -> None:
 
 
 def test_compose_waits_until_all_is_well() -> None:
-    """What always runs has a check, its own or the image's, so `up --wait` means something. None of
-    them starts a Java machine, which took half a core from the machine for good.
+    """Each permanent service has a check, its own or the image's, so `up --wait` means something.
+    No check starts a JVM, which took half a core from the machine permanently.
     """
     services = compose()["services"]
     always = {name for name, service in services.items() if "profiles" not in service}
@@ -225,7 +225,7 @@ def test_the_example_of_secrets_holds_none() -> None:
 
 
 def test_the_runbook_has_a_heading_for_each_reason_of_the_gate() -> None:
-    """Whoever is called at night finds each reason, with its meaning, first look, fix and proof."""
+    """The runbook has each reason: meaning, first look, fix and confirmation."""
     sections = (DEPLOY / "RUNBOOK.md").read_text().split("\n### ")[1:]
     found = {section.splitlines()[0]: section.split("\n## ")[0] for section in sections}
     assert list(found) == [reason.value for reason in GateReason]

@@ -19,7 +19,7 @@ SAID: dict[str, Any] = {
 
 
 def result(at: str, **figures: object) -> dict[str, Any]:
-    """What a run records for one part of a campaign."""
+    """Records of a run for one part of a campaign."""
     return {"at": at, "commit": "6d9ab1b4-dirty", "figures": figures}
 
 

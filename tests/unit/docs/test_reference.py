@@ -136,7 +136,7 @@ def test_a_heading_is_read_as_it_stands(heading: str, tmp_path: Path) -> None:
 
 
 def test_a_written_page_has_no_place_in_docs() -> None:
-    """What is written from the code is not kept beside it, where it would grow old."""
+    """Text that is generated from the code is not stored beside it: it would become outdated."""
     assert not [name for name in written() if (DOCS / name).exists()]
 
 

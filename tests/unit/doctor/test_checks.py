@@ -40,7 +40,7 @@ DAY_S = 86_400
 
 
 def grades(lines) -> list[str]:
-    """How each line is."""
+    """Return the state of each line."""
     return [str(line.grade) for line in lines]
 
 
@@ -188,7 +188,7 @@ def snapshots(settings: Settings) -> list[CheckLine]:
 
 
 def test_a_damaged_state_file_is_found(settings: Settings) -> None:
-    """What a crash or a hand left half written."""
+    """Files that a crash or a person left incomplete."""
     found = list(snapshots(settings))
     assert {line.grade for line in found} == {Grade.OK}
     assert len(found) == 2  # all are there, and no filter is too coarse

@@ -1,4 +1,4 @@
-"""What recorded decisions come to: which lists they count for, and which are passed over."""
+"""Recorded decisions: the lists that they count for, and those that are skipped."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -75,7 +75,7 @@ def test_only_lists_that_decided_count():
 
 
 def test_a_prefix_and_an_unconfirmed_hit():
-    """What a prefix entry stops is one entry; a hit that nothing confirms has a word of its own."""
+    """Blocks by a prefix entry count as one entry; an unconfirmed hit has its own word."""
     batch, _ = counted(
         decision("+85531000001", at_ms=AT_MS, prefix="+8553100*"),
         decision("+85531000002", at_ms=AT_MS, prefix="+8553100*"),

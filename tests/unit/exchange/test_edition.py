@@ -1,4 +1,4 @@
-"""How much of a list is shared, by the agreements in force."""
+"""The share of a list that is published, by the agreements in force."""
 
 from dataclasses import replace
 
@@ -32,5 +32,5 @@ def sharing(name: str, shares: Shared, **fields) -> Agreement:
     ],
 )
 def test_the_agreement_that_shares_least_holds_for_all(held, shares):
-    """Whoever reads a repository reads all of it; what is over, or of other lists, says nothing."""
+    """A reader of a repository reads all of it; expired data, or other lists, have no effect."""
     assert shares_of(Agreements(held), LIST, NOW_S) is shares

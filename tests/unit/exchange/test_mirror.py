@@ -70,7 +70,7 @@ def test_a_hub_carries_every_byte(kh: Country, hub: tuple[Hub, bytes], tmp_path:
 
 
 def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: Path) -> None:
-    """What a country publishes is there after the next sync; without news nothing is written."""
+    """A country's publication is there after the next sync; without changes nothing is written."""
     carrier, root = hub
     clients = [
         theirs(carrier, kh, tmp_path / "a"),
@@ -104,7 +104,7 @@ def forged_list(published: PublishedMetadata, kh: Country, carrier: Hub) -> byte
 def test_a_hub_can_not_forge_what_a_countrys_root_guards(
     kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
 ) -> None:
-    """Who follows a country by its own root takes nothing that the hub signs or alters."""
+    """A follower by a country's own root takes nothing that the hub signs or alters."""
     carrier, _ = hub
     place = carrier.folder / COUNTRIES / "KH"
     theirs(carrier, kh, tmp_path / "state").refresh()
@@ -245,7 +245,7 @@ def test_a_bundle_with_wrong_files_is_refused(
 
 
 def test_a_bundle_is_not_unpacked_through_a_link(kh: Country, tmp_path: Path) -> None:
-    """Who may write beside a repository cannot choose where files of a bundle land."""
+    """A user with write access beside a repository cannot choose the place of a bundle's files."""
     mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -353,7 +353,7 @@ class Scene:
         self.carried = self.hub.folder / COUNTRIES / "KH"
 
     def follows(self, url: Path, root: bytes, state: str) -> bytes:
-        """What a feed does at each look."""
+        """The steps of a feed at each check."""
         seen = TufClient(str(url), self.home / state, root).refresh()
         seen.owned("KH/scam")
         return seen.read(LATEST, 100)

@@ -134,7 +134,7 @@ def test_what_a_clock_ahead_has_signed_is_signed_again_once_it_is_right(
 
 
 def test_old_files_go_when_nobody_can_need_them(tmp_path: Path) -> None:
-    """What nothing leads to is deleted when it is old; roots and what is published stay."""
+    """An unreferenced file is deleted when it is old; roots and published files stay."""
     kh = Country(tmp_path / "kh")
     for text in (b"1", b"2", b"3"):
         kh.publish({"latest.json": text})
@@ -204,7 +204,7 @@ def test_private_keys_are_the_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
-    """What cannot be read says which file, and nothing is written over it."""
+    """An unreadable file is named, and nothing is written over it."""
     kh = Country(tmp_path / "kh")
     (kh.folder / "metadata" / "timestamp.json").write_bytes(b"{")
     with pytest.raises(ExchangeFault, match="is damaged"):
@@ -243,7 +243,7 @@ def test_a_partner_remembers_and_refuses_older(tmp_path: Path) -> None:
 
 
 def begun(home: Path) -> PublishedMetadata:
-    """What an operator types, once more if need be."""
+    """An operator's input, repeated if need be."""
     sticks = [home / "a", home / "b"]
     by = Signatory(KeyRing([home / "keys", *sticks]), VALIDITY, int(time.time()))
     return repository.init(home / "r", by, sticks, 2)

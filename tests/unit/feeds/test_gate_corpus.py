@@ -36,7 +36,7 @@ NOT_SEEN = {
     "totals-only": "counts with gaps of 917 under no known name",
     "yymmdd-tickets": "ids with gaps under no known name",
 }
-"""What the gate cannot see in a wrong column; `feeds detect` asks in each of these cases."""
+"""Faults in a wrong column that the gate cannot see; `feeds detect` asks in each of these cases."""
 
 
 def places_of(case: Case, one: FeedProposal) -> list[Place]:

@@ -70,7 +70,7 @@ def test_a_rejected_formula_is_kept_as_a_text(tmp_path: Path) -> None:
 
 
 def test_a_fault_is_not_its_own_cause(tmp_path: Path) -> None:
-    """Whoever follows the causes of a fault comes to an end: a job hung on one that did not."""
+    """The chain of causes of a fault ends: a job hung on one that did not."""
     path = tmp_path / "feed.txt"
     path.write_bytes(b"\0\1\2" * 1000)
     with pytest.raises(InputUnreadable) as caught:

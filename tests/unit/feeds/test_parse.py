@@ -128,20 +128,20 @@ def test_what_follows_a_number_never_lists_its_whole_line(text, wrong):
     ],
 )
 def test_other_parameters_of_a_uri_say_nothing_of_the_number(text):
-    """What a URI says of its host, its trunk group or its porting leaves the number as it is."""
+    """A URI's host, trunk group or porting data leave the number unchanged."""
     assert parse(text).numbers.tolist() == [b"+66811111143"]
 
 
 @pytest.mark.parametrize("text", ["0812345678", "66812345678"])
 def test_without_a_region_a_national_number_says_what_to_do(text):
-    """Whose national number it is cannot be guessed: the reason names --region."""
+    """The country of a national number cannot be guessed: the reason names --region."""
     (row,) = parse(text, region=None).rejected
     assert row.wrong is Wrong.NO_COUNTRY
     assert "--region" in row.wrong.value
 
 
 def test_a_row_goes_before_the_defaults():
-    """What a row says is taken, what it leaves open comes from the defaults."""
+    """A row's values are taken, and missing ones come from the defaults."""
     rows = Rows(
         lines=[1, 2],
         originals=["a", "b"],

@@ -1,4 +1,4 @@
-"""What users of other blocklists complain about, with ranges: tests/golden/complaints.
+"""Complaints by users of other blocklists, with ranges: tests/golden/complaints.
 
 Each case is listed as a file's rows are, with the minimum lengths as they are shipped unless it
 says otherwise, and then called from.

@@ -35,7 +35,7 @@ def read(folder: Path, whole: Sequence[Entry], changes: Sequence[Change]) -> Ver
 
 
 def change(number: str, *reports: Entry) -> Change:
-    """What holds of a number from now on."""
+    """The reports on a number from now on."""
     return Change(entry(number).fingerprint, reports)
 
 

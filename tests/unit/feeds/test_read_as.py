@@ -33,7 +33,7 @@ def test_it_replaces_how_rows_are_read_and_nothing_else() -> None:
 
 
 def test_it_travels_as_json_and_is_strict() -> None:
-    """What a browser sends back is the same reading; a field that is not known is refused."""
+    """A browser's reply gives the same reading; an unknown field is refused."""
     how = ReadAs(format="csv", options=ReadOptions(columns={"number": 2}), region="TH")
     text = msgspec.json.encode(how)
     assert msgspec.json.decode(text, type=ReadAs) == how

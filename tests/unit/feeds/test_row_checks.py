@@ -61,12 +61,12 @@ def test_our_own_numbers_are_protected_from_prefixes_too():
 
 
 def test_allowed_numbers_are_found():
-    """What the allowlist protects is seen before it would be listed."""
+    """A number that the allowlist protects is found before it is listed."""
     assert found("+85523880123", "+85523900123") == {GateReason.ALLOW_LISTED: [True, False]}
 
 
 def test_numbers_that_were_put_right_are_told_from_others_that_are_allowed():
-    """What an appeal lifted has a reason of its own, so that it never holds a whole version."""
+    """A number that an appeal lifted has its own reason, so that it never holds a whole version."""
     right = Allowlist.of([AllowEntry("+85523900123", "clinic", "a", 0, appeal="A-1")])
     assert found("+85523880123", "+85523900123", redressed=right) == {
         GateReason.ALLOW_LISTED: [True, False],

@@ -78,7 +78,7 @@ class Slow(Collector):
 async def test_a_thousand_scrapes_at_once_are_answered_by_a_few_pages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whoever asks gets an answer; the figures are gathered a few times, one after the other, and
+    """Every request gets an answer; the figures are gathered a few times, one after the other, and
     the server holds a bounded number of connections meanwhile.
     """
     # They come within a second on any machine: a millisecond passes each time somebody looks.

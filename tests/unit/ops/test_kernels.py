@@ -251,7 +251,7 @@ def test_what_cannot_be_linked_goes_by_numba(tmp_path, activated, monkeypatch, e
 
 
 def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) -> None:
-    """What is used now stays however old it is, and what was used lately does too."""
+    """A folder in use stays at any age, and so does one that was used lately."""
     assert warm_up(tmp_path / "kernels").why_not == ""
     cache = tmp_path / "kernels"
     current = min(kernels.cache_names())

@@ -12,7 +12,7 @@ from stream.ops import log
 
 @pytest.fixture
 def lines() -> Iterator[io.StringIO]:
-    """What is logged as JSON lines."""
+    """The fields that are logged as JSON lines."""
     root = logging.getLogger()
     before = root.handlers[:]
     stream = io.StringIO()
@@ -58,7 +58,7 @@ def test_no_number_is_ever_logged(lines: io.StringIO, said: str) -> None:
 
 
 def test_times_offsets_and_sizes_stay(lines: io.StringIO) -> None:
-    """What only looks a little like a number is not masked: an operator needs it."""
+    """A text that only resembles a number is not masked: an operator needs it."""
     logging.getLogger("stream.x").info("calls/3/1048577111 at 2026-08-01T10:00:00+07:00")
     assert (
         json.loads(lines.getvalue())["event"] == "calls/3/1048577111 at 2026-08-01T10:00:00+07:00"

@@ -1,4 +1,4 @@
-"""Whose files are, and who may make some where."""
+"""The owner of files, and the right to make some in a folder."""
 
 import os
 from pathlib import Path

@@ -10,7 +10,7 @@ from stream.ops.tasks import cancelled, every, supervised, together
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
-    """What Python 3.11's wait_for does to a cancellation keeps no worker from stopping."""
+    """The effect of Python 3.11's wait_for on a cancellation keeps no worker from stopping."""
     swallowed = 0
 
     async def stubborn() -> None:

@@ -19,7 +19,7 @@ def test_off_is_nothing_at_all():
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    """Whoever sets a collector without OpenTelemetry is told at the start what to install."""
+    """With a collector and without OpenTelemetry, the start says what to install."""
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigInvalid, match=r"ops\.traces needs.*ringfence\[otel\]"):
         traces_to("http://127.0.0.1:4318/v1/traces", 1.0, "test")

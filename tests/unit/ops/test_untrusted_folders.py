@@ -78,7 +78,7 @@ def test_a_link_is_followed_where_it_is_the_setting(tmp_path: Path) -> None:
 
 
 def test_a_folder_below_is_never_a_link(tmp_path: Path) -> None:
-    """What is moved into `done/` lands below the folder, or nowhere."""
+    """A file moved into `done/` lands below the folder, or nowhere."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "done").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     with folder_at(tmp_path) as folder:
@@ -89,7 +89,7 @@ def test_a_folder_below_is_never_a_link(tmp_path: Path) -> None:
 
 
 def test_a_folder_stays_the_one_that_was_opened(tmp_path: Path) -> None:
-    """Who exchanges a folder for a link meanwhile changes nothing of where files go."""
+    """A folder that is replaced by a link meanwhile does not change where files go."""
     (tmp_path / "drop").mkdir()
     (tmp_path / "drop" / "a").write_bytes(b"a")
     (tmp_path / "elsewhere").mkdir()

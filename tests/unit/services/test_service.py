@@ -58,7 +58,7 @@ class Process(Service):
 
 
 def signalled(number: int = signal.SIGTERM) -> None:
-    """What systemd, Kubernetes or a person does."""
+    """The actions of systemd, Kubernetes or a person."""
     os.kill(os.getpid(), number)
 
 

@@ -103,7 +103,7 @@ def test_a_token_ends_with_its_time() -> None:
 
 
 def test_other_tokens_are_taken_up_at_once() -> None:
-    """What is not among the new ones is refused, also if it was let in a moment ago."""
+    """A token that is not among the new ones is refused, even if it was accepted a moment ago."""
     asked = auth()
     assert admit(asked, "Bearer rf_right").role is ClientRole.SWITCH
     asked.take_up(read_tokens(line_of(Client("sw", ClientRole.SWITCH), "rf_other"), []))

@@ -96,7 +96,7 @@ def change_of(number: str, *, listed: bool = True) -> tuple[Any, ...]:
 
 
 async def test_changes_since_a_cursor(place) -> None:
-    """What came and went since then; nothing since now; before that, and of others, the whole."""
+    """The changes since then; nothing since now; the whole list for an older or foreign cursor."""
     before = place.blocklist.cursor
     place.lists = place.lists.with_changes(
         "XA/first",

@@ -108,7 +108,7 @@ def test_lines_of_another_form_are_left_to_the_dialect() -> None:
     ],
 )
 def test_faults_have_a_place(body: bytes, kind: str, place: list[dict[str, Any]]) -> None:
-    """What cannot be read is 400, with index, line or byte, and quotes nothing."""
+    """An unreadable body is 400, with index, line or byte, and quotes nothing."""
     problem = refused(body, kind)
     assert problem.status == 400
     found = [{k: v for k, v in one.items() if k != "reason"} for one in problem.errors]

@@ -41,7 +41,7 @@ router = APIRouter()
 
 @router.post("/heads")
 async def heads(request: Request) -> Any:
-    """What an application sees of a request when all of it is there."""
+    """Return an application's view of a request when all of it is there."""
     body = await request.body()
     return {
         "body": body.decode(),
@@ -126,7 +126,7 @@ async def turns(count: int = 200) -> None:
 
 
 async def fed(pieces: Sequence[bytes]) -> tuple[list[Any], Wire]:
-    """What the application was asked, and a copy of the wire, after these reads."""
+    """Return the application's requests, and a copy of the wire, after these reads."""
     async with connected() as (connection, wire, asked):
         for piece in pieces:
             connection.data_received(piece)
@@ -255,7 +255,7 @@ async def test_a_refusal_never_stands_before_the_answer_that_is_due() -> None:
 
 
 async def test_line_ends_keep_no_connection_open() -> None:
-    """Who sends line ends and no request is told that none came, as who sends nothing is."""
+    """A client that sends only line ends gets the answer of a client that sends nothing."""
     async with connected(serve_settings(header_s_max=0.1)) as (connection, wire, _):
         connection.data_received(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await turns()

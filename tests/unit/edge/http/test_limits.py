@@ -1,4 +1,4 @@
-"""What every request passes: sizes, times, ids, faults. A real server, on the loopback."""
+"""Checks of every request: sizes, times, ids, faults. A real server, on the loopback."""
 
 import asyncio
 import logging

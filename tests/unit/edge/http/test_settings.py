@@ -40,7 +40,7 @@ def test_wrong_tokens_are_refused_by_line(tmp_path: Path) -> None:
 
 
 def test_a_token_is_made_with_its_line() -> None:
-    """What `ringfence token` prints is what the file of tokens holds; the settings hide both."""
+    """The output of `ringfence token` is a line of the file of tokens; the settings hide both."""
     done = CliRunner().invoke(app, ["token", "switch-1", "--role", "switch"])
     token, line = [row for row in done.stdout.splitlines() if row]
     wrong: list[str] = []

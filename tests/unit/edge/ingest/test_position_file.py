@@ -1,4 +1,4 @@
-"""How far was read, in a file that nothing damages unnoticed."""
+"""The read position, in a file that reports any damage."""
 
 import stat
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_what_was_kept_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 def test_one_process_at_a_time_and_one_path(tmp_path: Path) -> None:
-    """Who would read the same twice, or another file with this place, is told so."""
+    """A reader that would repeat a file, or use its position for another file, is refused."""
     file = tmp_path / "x.state"
     with (
         PositionFile(file, "x"),

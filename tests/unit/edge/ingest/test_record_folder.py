@@ -122,7 +122,7 @@ def test_documents_are_told_from_lines(start: bytes, document: bool) -> None:
 
 
 def test_links_and_fifos_below_the_folder_are_left_alone(tmp_path: Path) -> None:
-    """Whoever may write there cannot have another file sent to Kafka, nor hold up the rest."""
+    """Write access there does not suffice to send another file to Kafka, or to delay the rest."""
     folder = tmp_path / "cdr"
     folder.mkdir()
     (tmp_path / "secret").write_bytes(b"secret\n")

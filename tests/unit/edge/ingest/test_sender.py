@@ -47,7 +47,7 @@ def sender(*producers: Producer, way: IngestTarget = WAY) -> tuple[RecordSender,
 
 
 async def test_records_go_with_their_calls_id_and_where_they_come_from() -> None:
-    """What is too long goes, as far as it is held, to the topic of rejected records."""
+    """A record that is too long goes, as far as it is held, to the topic of rejected records."""
     producer = Producer()
     sends, metrics = sender(producer)
     odd, long = line(b'{"caller":7}', 2), line(b"x" * 10, 3, 400_000)

@@ -56,7 +56,7 @@ def test_from_the_end_leaves_what_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.expects_errors("is gone from the folder")
 def test_a_file_that_is_gone_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """What was compressed at once while nobody read cannot be read: the log says what to do."""
+    """A file compressed at once while no process ran cannot be read: the log has the fix."""
     path = tmp_path / "Master.csv"
     path.write_bytes(b"first\n")
     read = Read(path)

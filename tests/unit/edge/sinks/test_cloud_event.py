@@ -175,7 +175,7 @@ def test_an_endpoint_that_can_not_be_right_is_refused(fields: dict[str, Any], wo
 
 
 def test_events_know_their_kind_and_lists() -> None:
-    """What filters go by."""
+    """Fields that filters use."""
     event = _event(verdict="allow", simulated=True)
     assert (event.kind, event.lists, event.number) == ("simulated", {"KH/scam"}, ONE)
     assert msgspec.json.decode(event.body)["simulated"]

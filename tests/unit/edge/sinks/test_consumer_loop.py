@@ -152,7 +152,7 @@ async def test_an_end_behind_the_last_record_is_reached_too() -> None:
 
 
 async def test_going_back_moves_the_positions_that_are_committed() -> None:
-    """What is read once more is committed on its way, so a crash begins there."""
+    """A position that is read once more is committed on the way, so a crash continues there."""
     source = FakeSource([[(P0, 0), (P0, 1)], [(P0, 2)]])
     end = _End(source)
     asked: list[Mapping[Partition, int]] = []

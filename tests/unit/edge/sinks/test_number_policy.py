@@ -105,7 +105,7 @@ def _blocked_by_the_engine(lists: Blocklists, policy: Policy, numbers: list[str]
 
 
 def _proxy(keys: dict[str, str], number: str) -> bool:
-    """What a proxy does: the number's own key speaks, else the longest of its prefixes' keys."""
+    """The rule of a proxy: the number's own key decides, else the longest of its prefixes' keys."""
     asked = [number, *(f"{number[:end]}*" for end in range(len(number), 1, -1))]
     return next((keys[text] for text in asked if text in keys), "allow") == "block"
 

@@ -1,4 +1,4 @@
-"""Who calls: several identities, those that nobody vouches for, and forms that hide a number."""
+"""Callers: several identities, those without a guarantor, and forms that hide a number."""
 
 import pytest
 
@@ -113,7 +113,7 @@ def test_an_identity_that_is_no_number_breaks_its_rule_all_the_same() -> None:
     ],
 )
 def test_a_listed_number_is_found_in_forms_that_hide_it(caller: str) -> None:
-    """What a proxy, a phone or libphonenumber behind us would read as the number, lists find."""
+    """Lists find the number that a proxy, a phone or libphonenumber behind us would read."""
     assert code_of(message(caller)) == 603
 
 
@@ -178,7 +178,7 @@ def test_honest_callers_go_on(caller: str) -> None:
 
 
 def test_diversions_are_not_the_caller() -> None:
-    """Who forwarded a call did not make it."""
+    """A forwarding party did not make the call."""
     for field in ("Diversion", "History-Info", "Referred-By"):
         assert code_of(message(changed={field: f"<sip:{BLOCKED}@n>"})) == 404
 

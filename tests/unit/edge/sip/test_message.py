@@ -39,7 +39,7 @@ def test_keep_alives_are_counted() -> None:
     "length", [None, "-1", "7\r\nContent-Length: 8", "x", "1" * 10, "5000"], ids=str
 )
 def test_without_a_length_a_stream_ends(length: str | None) -> None:
-    """What came can be answered; where the next message begins nobody knows."""
+    """A received message can be answered; the start of the next message is unknown."""
     framing = SipFraming(4000)
     with pytest.raises(Lost) as lost:
         cut(framing, message(changed={"Content-Length": length}) + BODY)

@@ -1,4 +1,4 @@
-"""What is asked by SIP, and the answers: numbers, trunks, routing, refusals."""
+"""Questions by SIP, and the answers: numbers, trunks, routing, refusals."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_the_trunk_says_how_numbers_are_read() -> None:
 @pytest.mark.parametrize("hop", ["", "gw.example"])
 @pytest.mark.parametrize("caller", [BLOCKED, INNOCENT, "<sip:07700%00900999@sbc.example>"])
 def test_calls_for_help_always_go_on(called: str, hop: str, caller: str) -> None:
-    """Whoever calls, and to where they were going: never 302, nor 400 for how the caller is
+    """For any caller and destination: never 302, nor 400 for the way in which the caller is
     written.
     """
     here = responder(answer_allow=302 if hop else 404, next_hop=hop)

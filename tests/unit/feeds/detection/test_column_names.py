@@ -1,4 +1,4 @@
-"""What columns are named in the languages of the region."""
+"""Names of columns in the languages of the region."""
 
 import pytest
 
@@ -128,5 +128,5 @@ def test_a_language_hints_at_countries(names, texts, regions):
     ],
 )
 def test_tables_of_calls(names, are_calls):
-    """Who called whom, and how long: such a table is no list, its callers are everybody."""
+    """A table of calls with durations is no list: its callers are everybody."""
     assert names_call_records(names) is are_calls

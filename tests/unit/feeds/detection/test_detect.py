@@ -1,4 +1,4 @@
-"""What a file is recognised as, and what its feed would have to say."""
+"""The recognised form of a file, and the settings of its feed."""
 
 import bz2
 import gzip
@@ -69,7 +69,7 @@ def test_numbers_that_look_like_times_are_numbers(tmp_path):
 
 
 def test_an_old_thai_encoding_is_proposed(tmp_path):
-    """What is no UTF-8 and has Thai letters is CP874; other such files are of Western Europe."""
+    """Thai letters that are not UTF-8 are CP874; other such files are Western European."""
     path = tmp_path / "x.csv"
     path.write_bytes("เบอร์,หมายเหตุ\n+66890000001,สายด่วนธนาคาร\n".encode("cp874"))
     assert detect(path, (), NOW_S)[0].options.encoding == "cp874"

@@ -43,7 +43,7 @@ def listed(case: Case, one: FeedProposal) -> set[str]:
 
 
 def texts_of(case: Case, one: FeedProposal | None, error: str) -> set[str]:
-    """What a person is told about a file, as a page of ours gets it."""
+    """The message about a file to a person, as a page of ours gets it."""
     found = {error.replace(str(case.path), "the file")} - {""}
     if one is None:
         return found
@@ -54,7 +54,7 @@ def texts_of(case: Case, one: FeedProposal | None, error: str) -> set[str]:
 
 
 def expected_said(case: Case) -> dict[str, object]:
-    """What must be proposed. A `text` or `ftc` file has its numbers where its format says."""
+    """The required proposal. A `text` or `ftc` file has its numbers where its format says."""
     told = {"format": "csv", **case.expected}
     return {name: told[name] for name in _TOLD if name in told}
 
@@ -85,7 +85,7 @@ def test_each_file_is_told_or_asked_about(case: Case) -> None:
     "case", [case for case in CASES if case.answer], ids=lambda case: case.name
 )
 def test_the_right_answer_leads_to_the_right_numbers(case: Case) -> None:
-    """What is asked can be answered as it is offered, and then the file is read as it is meant."""
+    """A question can be answered with an offered answer, and then the file is read correctly."""
     _, asked, _ = outcome(case)
     assert asked is not None
     assert asked.question is not None

@@ -1,4 +1,4 @@
-"""What texts look like that are no telephone numbers."""
+"""Texts that look like telephone numbers and are none."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_numbers_are_no_dates(text):
     "text", ["20261120", "20112569", "11202026", "202611201530", "20261120153000", "20/11/69"]
 )
 def test_days_that_could_be_numbers(text):
-    """What digits alone say is a date only in a column of such."""
+    """Digits alone are a date only in a column of dates."""
     assert is_like_date(text)
     assert not is_date(text)
 

@@ -116,7 +116,7 @@ def test_a_whole_list_is_read_as_it_was(held):
 
 @given(versions, versions)
 def test_an_increment_makes_the_old_the_new(old, new):
-    """What was added, changed and removed between two versions, applied to one, is the other."""
+    """The changes between two versions, applied to the one, give the other."""
     found = difference(columns_from(old), columns_from(new))
     lines = list(increment("KH/scam", 7, 9, found))
     assert after(reports(old), lines) == reports(new)

@@ -96,7 +96,7 @@ def test_other_documents_are_refused(document, items, why):
 
 
 def test_other_parts_of_any_size_are_passed_over():
-    """What stands before the array may be large; only an element is bounded."""
+    """Text before the array may be large; only an element is bounded."""
     text = json.dumps({"log": ["x" * 1000] * 5000, "data": ["+447700900123"]})
     assert rows(text, "data", 1 << 16).number == ["+447700900123"]
 

@@ -30,7 +30,7 @@ def read(*texts: str, piece: int = 100) -> Rows:
 
 
 def test_an_identity_may_come_after_what_it_said():
-    """Whose report it is is found wherever the bundle has its identity."""
+    """The owner of a report is found wherever the bundle has its identity."""
     for order in ([DESK, indicator("+447700900123")], [indicator("+447700900123"), DESK]):
         rows = read(Bundle(objects=order).serialize())
         assert (list(rows.number), list(rows.source or ())) == (["+447700900123"], ["Desk"])

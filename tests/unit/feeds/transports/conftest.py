@@ -1,4 +1,4 @@
-"""What tests of transports share."""
+"""Fixtures that tests of transports share."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

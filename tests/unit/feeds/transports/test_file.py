@@ -66,7 +66,7 @@ async def test_what_another_path_had_counts_for_nothing(source: Path, into: Path
 async def test_a_file_that_changes_while_it_is_read_is_no_version(
     source: Path, into: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it grows or another takes its place: it is tried later, and nothing is left."""
+    """If it grows or another file takes its place, it is tried later, and nothing is left."""
 
     def copying(*args):
         result = copied(*args)
@@ -161,7 +161,7 @@ async def test_what_is_no_file_is_named(kind: str, tmp_path: Path, into: Path) -
 
 
 async def test_a_link_is_followed_where_the_setting_is_one(source: Path, into: Path) -> None:
-    """Who writes the settings chose the path: `current.csv` may lead to today's file."""
+    """The operator's settings chose the path: `current.csv` may lead to today's file."""
     source.write_bytes(b"number\n+447700900001\n")
     link = source.with_name("current.csv")
     link.symlink_to(source)
@@ -169,7 +169,7 @@ async def test_a_link_is_followed_where_the_setting_is_one(source: Path, into: P
 
 
 async def test_links_in_a_misp_feed_s_folder_are_no_events(tmp_path: Path, into: Path) -> None:
-    """Whoever may write to the folder cannot have another file of ours read, nor hold us up."""
+    """Write access to the folder does not suffice to have another file read, or to delay us."""
     folder = tmp_path / "misp"
     folder.mkdir()
     (folder / "manifest.json").write_text("{}")

@@ -257,7 +257,7 @@ async def test_a_checksum_that_is_no_file_does_not_block(
 async def test_a_report_is_not_written_through_a_link(
     drop: Path, into: Path, tmp_path: Path
 ) -> None:
-    """Who may write to `done/` cannot have us write over a file elsewhere, or wait for one."""
+    """Write access to `done/` does not suffice to overwrite a file elsewhere, or to delay us."""
     transport = over(drop, deadline_s=5)
     put(drop, "a.csv")
     fetched = await taken(transport, into)
@@ -307,7 +307,7 @@ async def test_any_name_is_taken_and_moved(name: bytes, drop: Path, into: Path) 
 
 
 async def test_only_names_of_the_pattern_are_taken(drop: Path, into: Path) -> None:
-    """What else partners leave in a folder stays where it is."""
+    """Other files that partners leave in a folder stay where they are."""
     put(drop, "readme.txt")
     assert isinstance(await over(drop, pattern="*.csv").fetch({}, into), Unchanged)
     assert (drop / "readme.txt").exists()

@@ -11,8 +11,8 @@ from tests.support.web_server import Fetch, refused
 
 
 async def test_an_increment_is_asked_for_by_its_version(web: ScriptedWeb, fetch: Fetch) -> None:
-    """What came since a version is no whole list; now and then, and when versions go back, all is
-    asked for again.
+    """The changes since a version are no whole list; at intervals, and when versions go back, all
+    is requested again.
     """
 
     def answer(version: int) -> bytes:

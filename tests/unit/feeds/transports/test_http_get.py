@@ -299,7 +299,7 @@ async def test_a_server_says_when_to_come_again(
 
 
 async def test_our_login_goes_to_our_server_only(web: ScriptedWeb, fetch: Fetch) -> None:
-    """Who redirects us elsewhere, where that is allowed, does not give our key away."""
+    """A redirect elsewhere, if that is allowed, does not get our key."""
     web.answers["/other"] = ok(LIST)
     elsewhere = ok(b"", f"Location: {web.url('/other', 'localhost')}", status="307 No")
     fetched = await fetch(elsewhere, redirects="any")

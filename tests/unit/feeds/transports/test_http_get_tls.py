@@ -112,7 +112,7 @@ async def test_files_that_can_not_be_used_are_named(field: str, files: Path, int
 
 
 async def test_nobody_leads_us_from_https_to_http(files: Path, into: Path) -> None:
-    """Whoever is on the way there could change the list; not even redirects = any allows it."""
+    """An attacker on the way there could change the list; not even redirects = any allows it."""
     async with scripted_web({}, server(files, "good")) as web:
         web.answers["/list"] = ok(b"", "Location: http://127.0.0.1/list", status="301 Moved")
         tls = TlsSettings(ca_file=str(files / "ca.pem"))

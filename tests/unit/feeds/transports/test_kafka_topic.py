@@ -60,7 +60,7 @@ def test_the_last_record_of_a_key_is_what_it_says(into: Path) -> None:
 
 
 def test_what_is_whole_has_what_is_left(into: Path) -> None:
-    """Whoever is not in it is not on the list; nobody has to be taken off."""
+    """A number that is not in it is not on the list; no removal is needed."""
     rows, _ = written(into, RECORDS, whole=True)
     assert {row[0] for row in rows} == {"+447700900001", "+447700900003", "+447700900005"}
 

@@ -95,7 +95,7 @@ async def fetched(web: ScriptedWeb, into: Path, remembered=None, **fields) -> Fe
 
 
 async def test_a_servers_folder_comes_as_one_file(folder: Path, into: Path) -> None:
-    """What PyMISP wrote, behind any web server."""
+    """A feed written by PyMISP, behind any web server."""
     answers = {f"/feed/{path.name}": ok(path.read_bytes()) for path in folder.iterdir()}
     async with scripted_web(answers) as web:
         first = await fetched(web, into)

@@ -55,7 +55,7 @@ def test_folder_zip_and_tar_are_the_same(tmp_path, above):
 
 
 def test_all_events_in_one_json_are_a_feed_too(tmp_path):
-    """What is one document with all events needs no manifest."""
+    """A single document with all events needs no manifest."""
     path = tmp_path / "all.json"
     path.write_bytes(b"[" + b",".join(event.read_bytes() for event in EVENTS) + b"]")
     assert numbers(path) == numbers(SAMPLE)

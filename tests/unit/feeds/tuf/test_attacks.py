@@ -205,7 +205,7 @@ ATTACKS: dict[str, tuple[Callable[[Country], None], FeedFault, str]] = {
 
 
 def taken(kh: Country, url: str) -> None:
-    """What a partner does who follows all of it."""
+    """The actions of a partner who follows all of it."""
     client = kh.client(kh.home / "state", url)
     try:
         seen = client.refresh()
@@ -237,7 +237,7 @@ def test_an_attack_is_refused_and_explained(kh: Country, attack: str) -> None:
     "attack", ["rollback", "freeze", "no timestamp", "a target with other bytes"]
 )
 def test_a_folder_is_believed_no_more_than_a_server(kh: Country, attack: str) -> None:
-    """What comes on a disk is refused for the same reasons."""
+    """A bundle on a disk is refused for the same reasons."""
     alter, reason, words = ATTACKS[attack]
     alter(kh)
     with pytest.raises(FeedDown, match=words) as caught:
@@ -322,7 +322,7 @@ def test_a_server_can_neither_flood_nor_stall(
 
 
 def test_a_download_that_broke_off_goes_on(kh: Country) -> None:
-    """What came is kept, only the rest is asked for, and the whole is verified."""
+    """The received part is kept, only the rest is requested, and the whole is verified."""
     with serving(kh.folder, partial(Lying, say=broken_off)) as url:
         client = kh.client(kh.home / "state", url)
         with pytest.raises(FeedDown) as caught:

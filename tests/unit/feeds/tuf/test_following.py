@@ -15,7 +15,7 @@ LATEST = "KH/scam/latest.json"
 
 @pytest.mark.parametrize("apart_s", [-600, 600])
 def test_clocks_ten_minutes_apart_do_no_harm(tmp_path: Path, apart_s: int) -> None:
-    """Whoever is ahead, the list is read."""
+    """The list is read, whichever side is ahead."""
     kh = Country(tmp_path / "kh", now_s=int(time.time()) + apart_s)
     kh.publish()
     assert kh.client(tmp_path / "state").refresh().read(LATEST, 100)

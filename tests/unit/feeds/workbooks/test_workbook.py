@@ -71,7 +71,7 @@ def test_what_a_spreadsheet_lost_is_named_with_its_cell(tmp_path, cell, wrong):
 
 
 def test_the_rejects_file_names_the_cell(tmp_path):
-    """Who repairs the file finds the cell without counting rows."""
+    """The message names the cell, so that nobody counts rows."""
     found = parsed(table(tmp_path, [["number"], ["0812345678"], ["12"]]))
     with Rejects(tmp_path / "rejects.csv").open() as rejects:
         rejects.add(found.rejected)

@@ -1,4 +1,4 @@
-"""Whom to ask to take a number off a list."""
+"""Contacts for the removal of a number from a list."""
 
 from pathlib import Path
 

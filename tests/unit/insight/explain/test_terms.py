@@ -71,7 +71,7 @@ def decides(found: Policy, match: Match, *others: Match) -> tuple[str, bool, str
     ],
 )
 def test_the_deciding_term_is_named(found, match, expected) -> None:
-    """What does not hold first decides; where all hold, what the list may cause."""
+    """The first failed condition decides; if all hold, the list's action."""
     assert decides(found, match) == expected
     acts = weigh(found, [match])
     assert (acts.action > Action.OBSERVE and not acts.simulated) == expected[1]

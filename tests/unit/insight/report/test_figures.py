@@ -14,7 +14,7 @@ FIRST, SECOND = date(2026, 11, 1), date(2026, 11, 2)
 
 
 def of(*documents, period=NOVEMBER, agreement=TH_KH, today=LATER):
-    """What is counted of KH/scam in TH."""
+    """Figures of KH/scam in TH."""
     assert SCAM is not None
     return counted(documents, SCAM, "TH", agreement, period, today)
 

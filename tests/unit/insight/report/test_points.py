@@ -125,7 +125,7 @@ def test_what_got_slower_is_noted():
 
 
 def test_another_target_is_noted():
-    """Who holds itself against less than was agreed is told so; a stricter one is nobody's harm."""
+    """A country with weaker limits than agreed gets a point; stricter limits harm nobody."""
     documents = [
         document(day, where, listed, target_s=target_s, **CALM)
         for listed, where, target_s in (("KH/scam", "TH", 9 * 3600), ("TH/national", "KH", 60))
@@ -206,7 +206,7 @@ def test_who_is_no_party_knows_nothing():
     ],
 )
 def test_a_period_without_the_agreement_has_no_report(name, typed, why):
-    """What was before the agreement, or is to come, is refused, and why."""
+    """A day before the agreement, or in the future, is refused, with the reason."""
     with pytest.raises(NoReport, match=why):
         period_for(shipped(name), period_in(typed), at_s(date(2026, 11, 25)))
 

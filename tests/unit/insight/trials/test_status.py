@@ -22,7 +22,7 @@ def stands(
     agreements: Agreements | None = None,
     names: tuple[str, ...] = ("KH/scam",),
 ) -> Stands:
-    """How the list stands."""
+    """Return the status of the list."""
     here = Here(policy, names, agreements or Agreements(), trials, "TH", NOW_S)
     return next(one for one in standings(here) if one.target == SCAM)
 

@@ -51,7 +51,7 @@ def test_agreements_are_read_as_meant(tmp_path, count):
 
 
 def test_an_agreement_that_ends_or_is_confirmed_says_when(tmp_path):
-    """What a scene adds to a file is the moment that the product reads from it."""
+    """The product reads the moment that a scene adds to a file."""
     path = tmp_path / "th-mm.toml"
     made = AgreementPaper(
         ("TH", "MM"), ("MM/scam",), "pledge", confirmed=1_764_000_000, until=1_764_000_600

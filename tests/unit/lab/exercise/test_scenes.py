@@ -82,7 +82,7 @@ def test_an_exercise_that_can_not_be_set_up_is_no_failed_check(monkeypatch):
 
 
 def test_a_scene_that_breaks_off_fails_and_the_next_is_played(tmp_path, monkeypatch):
-    """What a scene could not do fails it, says why, and ends no other."""
+    """A failed step of a scene fails the scene, gives the reason, and ends no other."""
     made = fakes.training(tmp_path, fakes.ringing, 0)
     story = Story(Console(quiet=True), plain=True)
 

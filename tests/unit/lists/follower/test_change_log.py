@@ -17,7 +17,7 @@ def journal_file(folder):
 
 
 def test_changes_are_replayed_in_order(tmp_path):
-    """What was appended is replayed, from after the snapshot's generation."""
+    """Appended changes are replayed, from after the snapshot's generation."""
     assert append(tmp_path, items(1, 2)) == 2
     assert append(tmp_path, items(3)) == 1
     assert replay(tmp_path, 1) == replay(tmp_path, 1)

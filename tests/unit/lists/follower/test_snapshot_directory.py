@@ -147,7 +147,7 @@ def test_the_wrong_key_never_reaches_the_shelf(tmp_path):
 
 
 def test_a_full_disk_is_our_own_fault(tmp_path):
-    """What the disk refuses has our own name, with the place."""
+    """A disk error has our own name, with the place."""
     (tmp_path / "lists").write_text("a file where a folder should be")
     with pytest.raises(SnapshotUnreadable, match=r"snapshot directory: .*lists"):
         put(tmp_path)

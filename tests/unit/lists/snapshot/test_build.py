@@ -60,7 +60,7 @@ def entry(number, source="police", confidence=90):
 
 
 def test_a_built_list_proves_itself():
-    """What was built is read back: every member found, no more false positives than promised."""
+    """A built snapshot reads back: every member found, no more false positives than promised."""
     done = []
     parts = build_snapshot(VERSION, columns(), 9, lambda *at: done.append(at))
     assert verify_parts(parts, KEY) == 500

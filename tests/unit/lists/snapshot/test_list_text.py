@@ -1,4 +1,4 @@
-"""What differs between two versions of a list, told in three ways."""
+"""Differences between two versions of a list, in three forms."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a published list says of itself, and change files put together."""
+"""The metadata of a published list, and merged change files."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a base lies in Redis."""
+"""The layout of a base in Redis."""
 
 import numpy as np
 import pytest

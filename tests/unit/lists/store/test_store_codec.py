@@ -1,4 +1,4 @@
-"""What stands in the register's values."""
+"""The values of the list store."""
 
 from dataclasses import replace
 

@@ -59,7 +59,7 @@ def test_a_counter_that_fell_began_again() -> None:
 
 
 def test_one_reading_says_nothing_of_rates() -> None:
-    """What is not known is not 0."""
+    """An unknown value is not 0."""
     alone = ReadingPair(None, at(5, "ringfence_calls_total 50\n"))
     assert rates([alone], metric_names.CALLS) == {}
     seen = overview(0.0, [], {"engine": alone})
@@ -80,7 +80,7 @@ def test_one_reading_says_nothing_of_rates() -> None:
     ],
 )
 def test_quantiles_are_prometheus_own(wanted, buckets, expected) -> None:
-    """Whoever asks Prometheus the same question gets the same answer."""
+    """The same question to Prometheus gives the same answer."""
     assert quantile(wanted, buckets) == expected
 
 
@@ -221,5 +221,5 @@ async def test_another_machines_process_is_known_by_its_metrics() -> None:
     ],
 )
 def test_a_server_on_all_addresses_is_asked_on_this_machine(host, expected) -> None:
-    """What one listens on is not always what one can ask."""
+    """An address to listen on is not always one to connect to."""
     assert address(host, 1) == expected

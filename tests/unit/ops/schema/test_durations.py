@@ -19,7 +19,7 @@ def test_a_span_is_a_number_and_a_unit(text, seconds):
     ("text", "seconds"), [("200ms", 0.2), ("50ms", 0.05), ("49ms", None), ("xms", None), ("5s", 5)]
 )
 def test_a_wait_may_be_below_a_second(text, seconds):
-    """What is looked at several times a second is given in milliseconds, not too few."""
+    """A value that is read several times a second is given in milliseconds, not too few."""
     assert wait_of(text) == seconds
 
 
