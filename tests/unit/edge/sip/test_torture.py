@@ -54,7 +54,7 @@ def test_each_request_gets_its_answer(name: str) -> None:
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_another_reader_understands_the_answers(name: str) -> None:
-    """sipmessage reads the intended answer."""
+    """Another parser, sipmessage, reads the intended answer."""
     made = asked(MESSAGES[name])
     assert made is not None
     read = sipmessage.Message.parse(made.data)

@@ -34,7 +34,7 @@ def test_numbers_are_possible_ones_of_their_countries(world):
 
 
 def test_the_national_form_leads_back_to_the_number(world):
-    """libphonenumber reads the form of a country's own switches as the same number."""
+    """Switches of a country write a form that libphonenumber reads as the same number."""
     for country in COUNTRIES:
         for number in world.people[country.iso][:300]:
             parsed = phonenumbers.parse(country.national(number), country.iso)
