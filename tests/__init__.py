@@ -1,1 +1,1 @@
-"""Tests of Ringfence; each docstring is a promise to whoever runs it."""
+"""Tests of Ringfence; each docstring is a promise to the person who runs it."""

@@ -1,4 +1,4 @@
-"""`GET /v1/decision`: how fast a proxy is answered, and whether it is told what the stream says.
+"""`GET /v1/decision`: how fast a proxy gets its answer, and whether it is the stream's answer.
 
 Compared: `ringfence serve` with 64 lists of 1M numbers, a decision with its reasons and SIP answer
 for every call, against a plain FastAPI route with pybloom-live on ONE list and a Redis GET where

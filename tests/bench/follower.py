@@ -9,7 +9,7 @@ the last: when that was, how long the loop stood still, and how long the longest
 
 On a busy machine a tick is late because others run. What counts as standing still is therefore the
 part of that time in which this very process ran: its loop's own work, or a thread that held the
-interpreter. The whole lateness is told beside it.
+interpreter. The whole lateness is shown beside it.
 """
 
 import argparse

@@ -83,7 +83,7 @@ def place(indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def call_index(value: bytes) -> int:
-    """Which record a record or decision is about, from its call id, whoever wrote it."""
+    """The record that a record or decision is about, from its call id, for any writer."""
     found = _CALL_ID.search(value)
     assert found is not None, f"no call id of ours in {value[:200]!r}"
     return int(found[1])

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="sessio
 
 
 async def test_signing_in_and_out(browser, site) -> None:
-    """A wrong token is told so; a right one opens what was asked for; after signing out it is not
+    """A wrong token is refused; a right one opens the requested page; after signing out it is not
     there any more.
     """
     who = await person(browser, site.address)

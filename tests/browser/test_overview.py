@@ -35,7 +35,7 @@ async def test_figures_come_by_themselves(viewer: Person, site) -> None:
 
 
 async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
-    """The same figures stand in the page as it comes, and it comes anew by itself."""
+    """The same figures stand in the page as it comes, and it refreshes by itself."""
     who = await person(browser, site.address, ClientRole.OPERATOR, java_script_enabled=False)
     page = await who.open("/")
     assert "/s" in await page.inner_text("[data-part=tile-calls]")
@@ -44,7 +44,7 @@ async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
 
 
 async def test_no_more_watch_than_may(operator: Person, site) -> None:
-    """One too many is told 503; when one leaves, the next may; who is signed out may not."""
+    """One too many gets 503; when one leaves, the next may; a signed-out user may not."""
     live = site.pages.live
     client, cookies = site.http.client, await operator.page.context.cookies()
     headers = {"Cookie": "; ".join(f"{one['name']}={one['value']}" for one in cookies)}

@@ -1,7 +1,7 @@
 """Play a page: do what it shows, in a folder of its own, and compare what is printed.
 
 `python -m tests.docs.play FILE...` plays pages against servers of its own and writes what was
-really printed into them: for whoever changes an output. Look at the difference before you commit.
+really printed into them: for a change of an output. Look at the difference before you commit.
 """
 
 import argparse

@@ -109,7 +109,7 @@ class Job:
 
 
 class Shell:
-    """A bash that is told one command at a time."""
+    """A bash that gets one command at a time."""
 
     def __init__(self, folder: Path, places: Places) -> None:
         self._folder, self._count = folder, 0

@@ -156,7 +156,7 @@ async def test_a_worker_ends_that_left_a_transaction_open():
 async def test_a_group_that_gave_us_up_is_asked_before_a_transaction():
     """Records of a worker that slept belong to another: it asks first, and publishes nothing twice.
 
-    The group refuses the question, the epoch ends, and the records come again to whoever has them.
+    The group refuses the question, the epoch ends, and their holder gets the records again.
     """
     source = FakeSource([LOST, batch(0, 1), batch(2)], confirmed_s=-100.0)
     sink = FakeSink(source, commits=True)

@@ -101,7 +101,7 @@ async def test_a_first_start_without_redis(own_site, own_redis):
 async def test_flushall_in_mid_run(own_site, own_redis):
     """An emptied Redis is noticed, counted and told with what to do; every number stays listed.
 
-    A restart does not change that, nor does a list of the same name that is made there anew.
+    A restart does not change that, nor does a list of the same name that is created there again.
     """
     with own_site.engine() as engine:
         await engine.ready()

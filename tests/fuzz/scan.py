@@ -72,7 +72,7 @@ def mutants(dialect: str, seed: int, count: int) -> list[bytes | None]:
 def decoded(values: Sequence[bytes | None] | Texts, dialect: str) -> CallBatch:
     """The batch that `values` make, as records of several partitions.
 
-    The scan begins anew with each, so that it never tires of records that have no common shape.
+    The scan begins again with each, so that it never tires of records that have no common shape.
     """
     count = len(values)
     raw = RawBatch(

@@ -1,4 +1,4 @@
-"""Short runs of the fuzz targets; longer ones are for whoever changes what they look at."""
+"""Short runs of the fuzz targets; longer ones are for changes of what they read."""
 
 import pytest
 

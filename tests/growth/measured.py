@@ -3,7 +3,7 @@
 A load beside it cannot fail this. What takes less than `ENOUGH_S` for 64 KB is linear, or as good:
 a quadratic one takes seconds. What takes more is measured at n and 2n, the least of two and more.
 An expression that never ends is interrupted by a timer of the process's own CPU time; while that
-runs, `process_time` is told in ticks, and `thread_time` is exact.
+runs, `process_time` counts in ticks, and `thread_time` is exact.
 """
 
 import math

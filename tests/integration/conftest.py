@@ -45,7 +45,7 @@ async def register(redis_url: str) -> AsyncIterator[ListStore]:
 
 @pytest.fixture
 def urls(redis_server: RedisServer, _redis_databases: Iterator[int]) -> list[str]:
-    """Two countries' registers: two databases of one Redis, which whoever uses them empties."""
+    """Two countries' list stores: two databases of one Redis, which each user of them empties."""
     return [redis_server.url(next(_redis_databases) % redis_server.databases) for _ in range(2)]
 
 

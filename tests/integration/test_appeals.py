@@ -135,7 +135,7 @@ async def test_of_our_own_list_the_number_goes_for_good(register, book) -> None:
 
 
 async def test_a_partners_sighting_is_an_appeal_that_its_owner_answers(register, book) -> None:
-    """Known once however often it is told; the number is found by its fingerprint."""
+    """Known once however often it is reported; the number is found by its fingerprint."""
     await register.add(OURS, [entry(ONE)], BY)
     desk = replace(DESK, agreements=Agreements((agreement("x", [OURS], to=("KH",)),)))
     said = Received(

@@ -43,7 +43,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def servers(kafka, redis_url):
-    """The session's servers, as a reader's own; a broker that is none of hers is started anew."""
+    """The session's servers, as a reader's own; a broker that is not among them is started."""
     broker = ["--broker", kafka.bootstrap] if kafka.supports_transactions else []
     return [*broker, "--redis", redis_url]
 
@@ -79,7 +79,7 @@ def is_right(demo: Demo) -> None:
 def test_every_decision_is_right_and_the_file_says_so(folder, kafka, redis_url):
     """A whole run on the reader's own servers: all right, clean exit, and they are as they were."""
     demo = whole(folder, "--broker", kafka.bootstrap, "--redis", redis_url)
-    # A whole run takes as long as the machine lets it: this wait begins anew with each line.
+    # A whole run takes as long as the machine lets it: this wait begins again with each line.
     demo.until("Every decision is as the truth says")
     assert demo.ended() == 0, demo.printed
     is_right(demo)

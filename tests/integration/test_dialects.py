@@ -53,7 +53,7 @@ async def send(here: Deployment, records: Sequence[tuple[str, str, bytes]]) -> N
 
 async def test_every_switchs_records_are_decided(carrier: Deployment) -> None:
     """A record of each documented form blocks the listed number that is in it; later records of a
-    call repeat its first decision; a topic in a wrong dialect is told with the right one.
+    call repeat its first decision; a topic in a wrong dialect is reported with the right one.
     """
     records, expected = [], Counter[str]()
     for case in CASES:

@@ -45,7 +45,7 @@ async def test_kafka_without_and_with_topics(tmp_path: Path, kafka, redis_url: s
 
 
 async def test_redis_well_and_broken(tmp_path: Path, kafka, redis_url: str) -> None:
-    """Set up as it has to be; then evicting, then away: each line with what mends it."""
+    """Set up as it has to be; then evicting, then away: each line with its fix."""
     settings = settings_for(tmp_path, kafka.bootstrap, redis_url)
     assert {line.grade for line in await check_list_store(settings.list_store())} == {Grade.OK}
     with redis_client.Redis.from_url(redis_url) as redis:

@@ -88,7 +88,7 @@ async def scene(folder: Path, urls: list[str], shares: Shared) -> AsyncIterator[
 async def test_a_list_moves_to_the_next_epoch(tmp_path, urls, shares):
     """Without the key a follower keeps the last good list; with it the list goes on at once.
 
-    What TH's own people say of the list is hashed anew with it; changes come as before.
+    Reports by TH's own people on the list are hashed again with it; changes come as before.
     """
     async with scene(tmp_path, urls, shares) as here:
         bare = shares is Shared.FILTER
@@ -139,7 +139,7 @@ async def test_a_fingerprint_of_an_earlier_epoch_is_still_known(tmp_path, urls):
 
 
 async def test_what_others_hashed_alone_stops_a_move(tmp_path, urls):
-    """A partner's fingerprints cannot be hashed anew here: nothing is changed, and it is told."""
+    """A partner's fingerprints cannot be hashed again here: nothing changes, and it is logged."""
     async with scene(tmp_path, urls, Shared.FINGERPRINTS) as here, opened(urls[1]) as register:
         with pytest.raises(SnapshotUnreadable, match="of 2 entries only fingerprints are known"):
             await rekey(register, LIST, MOVE, LOCAL, NOW_S)
@@ -148,7 +148,7 @@ async def test_what_others_hashed_alone_stops_a_move(tmp_path, urls):
 
 
 async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
-    """No change is lost between the keys; who is never let alone is told, and nothing was done."""
+    """No change is lost between the keys; if changes never pause, it does nothing and says why."""
     publish, numbers, busy = rewrite.publish_whole, iter(range(10, 99)), [True]
 
     async with lab(tmp_path, urls, Shared.NUMBERS, "asean", OLD) as world:

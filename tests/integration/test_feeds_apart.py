@@ -38,7 +38,7 @@ class _Endless:
 
 
 class _Pids:
-    """A transport that remembers which process it is in, and fails as it is told."""
+    """A transport that remembers which process it is in, and fails as ordered."""
 
     async def fetch(self, remembered: Mapping[str, str], _: Path) -> Fetched | Unchanged:
         if remembered.get("do") == "die":

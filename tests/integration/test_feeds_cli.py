@@ -146,7 +146,7 @@ def test_another_user_makes_no_file_and_is_told_how_to_run_it(office: Office):
 
 
 def test_files_of_another_user_are_shown(office: Office):
-    """`feeds list`, `show` and doctor name the path and its owner, whoever asks."""
+    """`feeds list`, `show` and doctor name the path and its owner, for any user."""
     office.partner_says(*kh(1))
     office.types("feeds", "pull", "kh-scam")
     lock = office.config.parent / "state" / "feeds" / "kh-scam" / "fetching.lock"

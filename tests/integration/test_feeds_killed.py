@@ -1,4 +1,4 @@
-"""kill -9 of whoever lets a version in, at every step: the next run goes on, nothing twice."""
+"""kill -9 of the process that applies a version, at every step: the next run goes on, once."""
 
 import contextlib
 from pathlib import Path
@@ -37,7 +37,7 @@ async def test_killed_at_every_command(tmp_path, redis_url, raw, monkeypatch, ju
     """After whichever command it dies, the next run ends where an undisturbed one would have.
 
     The list never holds less than what both versions have, others' reports stay, and the audit
-    tells of the version once.
+    reports the version once.
     """
     monkeypatch.setattr("stream.feeds.store.CHANGES_MAX", changes_max)
     monkeypatch.setattr("stream.lists.snapshot.build.TRIED", 1 << 10)

@@ -28,7 +28,7 @@ async def listed(register: ListStore, name: str) -> set[tuple[str, str]]:
 
 
 class Moving(Partner):
-    """A partner whose feed file is edited, and a follower that reads it anew."""
+    """A partner whose feed file is edited, and a follower that reads it again."""
 
     def moves(self, name: str, extra: str = "") -> None:
         self.configured(extra)
@@ -63,7 +63,7 @@ async def test_a_feed_that_fills_another_list_leaves_the_old_one(partner: Moving
 
 
 async def test_a_changed_meaning_is_a_new_version(partner: Moving):
-    """Another category for the same bytes counts at the next look; nothing else is fetched anew."""
+    """Another category for the same bytes counts at the next look; nothing else is fetched."""
     partner.says(kh(1))
     await partner.looks()
     partner.configured('expires_in = "3d"')
@@ -140,7 +140,7 @@ async def test_a_bare_filter_leaves_an_empty_list_behind(partner: Moving, tmp_pa
 
 
 async def test_a_record_of_before_says_nothing_of_its_meaning(partner: Moving):
-    """After an upgrade nothing is read anew for its own sake."""
+    """After an upgrade nothing is read again for its own sake."""
     partner.says(kh(1))
     await partner.looks()
     last = (await partner.state()).accepted

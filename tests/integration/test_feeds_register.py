@@ -239,7 +239,7 @@ async def test_a_clock_that_was_ahead_lets_no_report_live_on(partner):
 
 
 async def test_a_renewal_that_the_gate_stops_is_told_once(partner):
-    """A number that was allowed since holds the renewal of its version; that is told once."""
+    """A number that was allowed since holds the renewal of its version; that is reported once."""
     async with partner:
         await partner.said(BASE)
         hospital = AllowEntry(BASE[0], "hospital", "somchai", 0)

@@ -113,7 +113,7 @@ async def test_one_feeds_trouble_is_not_anothers(site, register, hanging):
 
 
 async def test_a_broken_feed_file_at_the_start_keeps_only_that_feed_down(site, register):
-    """The others are followed; once it is mended, it is too, without a restart."""
+    """The others are followed; once it is corrected, it is too, without a restart."""
     site.file_feed("good", kh(1, 2))
     site.file_feed("bad", kh(3))
     broken = site.feeds / "bad.toml"
@@ -131,7 +131,7 @@ async def test_a_broken_feed_file_at_the_start_keeps_only_that_feed_down(site, r
 
 
 async def test_a_changed_feed_file_takes_effect(site, register):
-    """A new feed file is followed, a changed one read anew, a wrong one changes nothing."""
+    """A new feed file is followed, a changed one read again, a wrong one changes nothing."""
     site.file_feed("one", kh(1))
     with site.running():
         await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 1)
@@ -168,7 +168,7 @@ async def test_a_killed_supervisor_leaves_nothing_half(site, register):
 
 
 def test_a_process_that_takes_too_much_is_ended():
-    """Memory, CPU and time of the work on one version have an end, which is told by its name."""
+    """Memory, CPU and time of the work on one version have a limit, and the fault names it."""
     for work, memory_mb, cpu_s, within_s, reason in (
         (eats, 600, 60, 60, WorkFault.MEMORY),
         (spins, 4096, 1, 600, WorkFault.CPU),

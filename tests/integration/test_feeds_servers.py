@@ -33,7 +33,7 @@ async def numbers(redis_url: str) -> list[int]:
 
 
 async def test_whatever_a_server_does_the_last_good_list_stays(tmp_path: Path, redis_url: str):
-    """Down, half a body, a bomb, a login page, redirects: each is told by its reason.
+    """Down, half a body, a bomb, a login page, redirects: each has its reason.
 
     The feed counts as unconfirmed all the while, which its age alarm sees; waits grow; and the
     next good version is taken.

@@ -108,7 +108,7 @@ async def test_a_gap_leads_to_the_whole_list(tmp_path, urls, monkeypatch):
 
 
 async def test_another_history_leads_to_the_whole_list(tmp_path, urls):
-    """A list that was made anew is published on its owner's word alone, and then taken whole."""
+    """A list created again is published on its owner's word alone, and then taken whole."""
     async with lab(tmp_path, urls) as world:
         await world.kh.add(*kh(1, 2))
         await world.kh.publishes()

@@ -1,4 +1,4 @@
-"""Garbage in every key that is read back: whoever follows goes on, counts it, and says where."""
+"""Garbage in every key that is read back: a follower goes on, counts it, and names the place."""
 
 import asyncio
 import json

@@ -121,7 +121,7 @@ async def test_a_removal_during_an_import_holds(register, tmp_path, monkeypatch)
 
 
 async def test_two_imports_at_once_keep_both(register, redis_url, tmp_path):
-    """The import that publishes second is merged anew with what the first brought."""
+    """The import that publishes second is merged again with what the first brought."""
     first, second = numbers(6000, 1), numbers(6000, 2)
     one, two = write(tmp_path / "a", first), write(tmp_path / "b", second)
     async with opened(redis_url) as other:

@@ -239,7 +239,7 @@ def test_without_ringfence_or_kafka_nothing_waits_and_nothing_is_lost(
 
 
 def test_an_old_key_is_told(border: Border) -> None:
-    """Kamailio raises its alarm when nobody says any more that the keys are right."""
+    """Kamailio raises its alarm when no process confirms any more that the keys are right."""
     until(lambda: border.counted("keys_old") == 0)
     border.sink.process.send_signal(signal.SIGSTOP)
     try:
@@ -343,7 +343,7 @@ def test_forms_that_hide_a_number_are_found_or_refused(border: Border) -> None:
 
 def test_numbers_without_a_plus_and_trust_in_everybody(border: Border, trusting: int) -> None:
     """With its other switches on, Kamailio looks at 85523900101 as at +85523900101, and at
-    P-Asserted-Identity before From, whoever sends it.
+    P-Asserted-Identity before From, for any sender.
     """
     listed = called_once(border)
     pairs = [(listed[1:], CALLED), ("999000001", CALLED)]

@@ -255,7 +255,7 @@ async def test_the_change_stream_is_read_on(register):
 
 
 async def test_a_change_in_redis_that_can_not_be_read(register, raw, caplog):
-    """A value that somebody else wrote into a list hides no other, is told with its place, and
+    """A value that somebody else wrote into a list hides no other, is reported with its place, and
     stays where it is; an edit of that number takes its place.
     """
     one, two = entry("+66812345671"), entry("+66812345672")

@@ -62,7 +62,7 @@ async def test_a_list_that_can_not_be_loaded_is_not_followed(
             await register.create(OTHER, "asean", BY)
             said = await answers(memory, lists_followed=False)
             assert (said["verdict"], said["fail_open"]) == ("block", False)
-            # Whoever mends it by taking it away: what was never read is not missed for ever.
+            # The fix is to remove it: an entry that was never read is not missed for ever.
             raw.srem(redis_keys.LISTS, OTHER)
             raw.delete(redis_keys.head(OTHER))
             await answers(memory, lists_followed=True)

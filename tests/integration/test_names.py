@@ -88,7 +88,7 @@ def test_commands_refuse_odd_names(tmp_path: Path, redis_url: str, name: str) ->
     ],
 )
 def test_settings_refuse_what_leads_somewhere(tmp_path: Path, text: str, said: str) -> None:
-    """A name in the settings that could never be a list's, or a circle's, is told with its key."""
+    """A name in the settings that no list or circle could have is refused with its key."""
     config = tmp_path / "x.toml"
     config.write_text(text)
     with pytest.raises(ConfigInvalid, match=said):

@@ -104,7 +104,7 @@ def test_a_download_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("above", ["", "/countries/KH"])
 def test_only_what_never_changes_is_kept_by_caches(site: Site, above: str) -> None:
-    """The timestamp is asked for anew each time; versioned files are kept; a 404 is not."""
+    """The timestamp is requested again each time; versioned files are kept; a 404 is not."""
     newest = f"{above}/metadata/timestamp.json"
     status, headers = site.asks(newest, Accept_Encoding="gzip")
     assert (status, headers["Cache-Control"]) == (200, "no-cache")

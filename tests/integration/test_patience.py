@@ -148,7 +148,7 @@ SERVICES = (
 def test_a_service_that_is_refused_ends(
     tmp_path: Path, locked: RedisServer, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    """Waiting would not mend it: exit 3, which systemd does not restart, and what to set."""
+    """Waiting would not help: exit 3, which systemd does not restart, and what to set."""
     monkeypatch.setenv("RINGFENCE_REDIS_PASSWORD", "a guess")
     (tmp_path / "feeds").mkdir()
     here = Deployment(tmp_path, "127.0.0.1:1", locked.url(), _more(tmp_path))

@@ -1,4 +1,4 @@
-"""Publishing beside agreements and a register that both change: what goes out, and what is told."""
+"""Publishing beside agreements and a list store that both change: publications and messages."""
 
 import asyncio
 import json

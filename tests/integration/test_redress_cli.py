@@ -46,7 +46,7 @@ async def test_a_wrong_block_is_put_right_by_its_decision(
     tmp_path: Path, kafka, redis_url: str, register: ListStore
 ) -> None:
     """The decision's id opens the appeal; its answer lets the next calls through in the running
-    engine, and so it stays when the owner lists the number anew. A traceback tells both verdicts,
+    engine, and so it stays when the owner lists the number again. A traceback tells both verdicts,
     and moves nobody's position.
     """
     here = Deployment(tmp_path, kafka, redis_url)
@@ -243,7 +243,7 @@ async def test_a_traceback_ends_behind_aborted_transactions(site: Site, register
 
 
 async def test_a_traceback_without_its_audit_hands_nothing_out(site: Site, redis_url: str) -> None:
-    """No register, no records; no topic, no answer; wrong words are told what they should be."""
+    """No list store, no records; no topic, no answer; wrong words are refused with the right."""
     missing = await site.traced(LISTED, "--from", "1h", "--to", "now")
     assert missing.code == 3
     assert f"no topic {site.decisions}" in missing.err

@@ -175,7 +175,7 @@ async def test_the_allowlist_is_followed(register, worker):
 
 
 async def test_a_list_of_an_unknown_circle_can_not_be_asked(register, worker):
-    """A list whose key this machine has not is there, is told, and is not taken for empty."""
+    """A list whose key this machine has not is there, is reported, and is not taken for empty."""
     await register.create("KH/scam", "asean", BY)
     async with running(worker):
         current = worker.refresher.current
@@ -361,7 +361,7 @@ async def test_a_list_that_is_lost_is_not_taken_for_deleted(register, worker, lo
 
 
 async def test_a_gap_leads_to_a_reload(register, worker, raw, load):
-    """Steps that never came are noticed at the next comparison, and the list is read anew."""
+    """Steps that never came are noticed at the next comparison, and the list is read again."""
     await load(register, BASE)
     async with running(worker):
         # Changes whose steps are gone from the stream before anybody read them.
@@ -387,7 +387,7 @@ async def test_a_step_out_of_order_leads_to_a_reload(register, worker, raw, load
 
 
 async def test_a_chain_that_differs_leads_to_a_reload(register, worker, raw, load):
-    """A step that was altered on its way is noticed, and the list is read anew from its entries."""
+    """A step that was altered on its way is noticed, and the list is read again, all entries."""
     await load(register, BASE)
     async with running(worker):
         raw.hset(f"rf:list:{{{NAME}}}", "chain", "0" * 40)

@@ -58,7 +58,7 @@ async def test_each_source_keeps_its_own_report(register):
 
 
 async def test_the_last_report_taken_back_takes_the_number_off(register):
-    """A source takes back its own report only; of another's it is told that there is none."""
+    """A source takes back its own report only; for another's the answer is that there is none."""
     await register.add(NAME, [entry(ONE, source="police"), entry(ONE, source="bank")], BY)
     before = await register.heads()
     absent = await register.retract(NAME, [retraction(ONE, "user"), retraction(TWO, "bank")], BY)

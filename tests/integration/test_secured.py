@@ -110,7 +110,7 @@ async def test_a_renewed_password_counts(secured, tmp_path, mechanism):
     ],
 )
 async def test_an_engine_that_is_refused(secured, here, monkeypatch, wrong, said):
-    """It ends with exit 3, what was wrong, and where to look: waiting would not mend it."""
+    """It ends with exit 3, what was wrong, and where to look: waiting would not help."""
     monkeypatch.setenv("RINGFENCE_KAFKA_PASSWORD", "a guess" if wrong == "password" else PASSWORD)
     authority = "other-ca" if wrong == "authority" else "ca"
     options = {**by_sasl(secured), "ca_file": secured.file(authority)}
@@ -143,7 +143,7 @@ async def test_other_refusals(secured, way, changes, said):
 
 
 async def test_a_feed_of_a_topic(secured, here, tmp_path):
-    """A feed goes in by the same ways, and is told why not."""
+    """A feed goes in by the same ways, and gets the reason of a refusal."""
     context = ssl.create_default_context(cafile=secured.file("ca"))
     kafka = KafkaSettings(
         secured.sasl, "test", "SASL_SSL", context, "SCRAM-SHA-512", USER, sasl_password=PASSWORD

@@ -95,7 +95,7 @@ async def http(redis_url: str, kept: DecisionStore) -> AsyncIterator[Served]:
 
 async def test_what_did_something_is_kept_and_only_its_number(kept, raw) -> None:
     """Blocks, flags and simulated ones are found again; allowed calls and nonsense are not kept,
-    nor is the number of whoever was called.
+    nor is the called number.
     """
     values = [
         decided(),

@@ -56,7 +56,7 @@ async def test_the_server_is_what_its_document_says(
     redis_url: str, tmp_path: Path, role: ClientRole | None, answers: set[str]
 ) -> None:
     """No 5xx, no answer of an undocumented kind, no rule of HTTP broken, whatever is sent, and
-    whoever sends it: an operator, every other role, or nobody.
+    for any sender: an operator, every other role, or nobody.
     """
     settings = ListStoreSettings(redis_url)
     redis = client(settings)

@@ -168,7 +168,7 @@ async def test_a_killed_sink_loses_nothing(lab) -> None:
 
 async def test_preloaded_numbers_are_there_before_they_call(lab) -> None:
     """Numbers, prefixes and their exceptions are keys without a call, follow the list, and stop
-    at the cap, which is told.
+    at the cap, which is reported.
     """
     here = lab("sinks.redis.preload = true\nsinks.redis.keys_max = 100")
     await here.start()

@@ -73,7 +73,7 @@ def attributes(span: Any) -> dict[str, Any]:
 
 async def test_a_trace_goes_on_in_the_decision(tmp_path: Path, kafka: Any, redis_url: str) -> None:
     """A record's context is its decision's; its batch's span links to it and holds its steps; a
-    malformed one is ignored, and rejects nothing; lists that change are told; no number is.
+    malformed one is ignored, and rejects nothing; lists that change are named; no number is.
     """
     with collector() as (address, spans):
         more = f'ops.traces = "{address}"\nops.traces_ratio = 1.0'

@@ -108,7 +108,7 @@ async def test_a_register_that_lost_data_changes_nothing_until_somebody_says_it_
     tmp_path: Path, redis_url: str, register: ListStore
 ) -> None:
     """Promotions stay as they were when Redis is empty or restored; said again they are followed;
-    of two who turn the same thing at once one is told.
+    of two who turn the same thing at once one is refused.
     """
     settings = ListStoreSettings(redis_url)
     target = Target(TrialKind.LIST, SCAM)

@@ -173,7 +173,7 @@ async def test_two_at_once_one_wins(told, redis_url, load, monkeypatch):
 
 
 async def test_a_rebuild_during_an_import_loses_and_the_import_stays(told, redis_url, load):
-    """An import and a rebuild at once: the import is there, whoever was first."""
+    """An import and a rebuild at once: the import is there, whichever was first."""
     async with opened(redis_url) as other:
         done = await asyncio.gather(
             load(told, BASE[:100], replace=False),
@@ -335,7 +335,7 @@ def arguments(redis_url: str, tmp_path) -> tuple[str, ...]:
 async def test_too_many_changes_become_a_base(register, redis_url, worker, load, arguments):
     """Above the limit a list is rebuilt by a process; what it lists stays enforced all the while.
 
-    A list that cannot be rebuilt (its circle has no key here) is told of, and delays nobody.
+    A list that cannot be rebuilt (its circle has no key here) is reported, and delays nobody.
     """
     told: list[Rebuild] = []
     await load(register, BASE[:20])

@@ -72,7 +72,7 @@ def test_history_diff_and_rollback(operator):
 
 
 def test_a_list_at_a_moment(operator):
-    """`lists at` writes what was listed then, in the formats of an export; bad times are told."""
+    """`lists at` writes the list of that time in an export format; bad times are refused."""
     then = moments(operator)
     assert operator.types("lists", "at", NAME, then[2], "--format", "text") == f"{ONE}\n"
     assert operator.types("lists", "at", NAME, then[4], "--format", "text") == f"{TWO}\n"

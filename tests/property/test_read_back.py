@@ -100,7 +100,7 @@ def spoilt(draw, whole):
 
 @given(st.dictionaries(st.sampled_from(FIELDS), VALUES.filter(lambda value: value is not None)))
 def test_an_item_of_the_change_stream_is_a_step_or_skipped(fields):
-    """Any fields at all; and whoever follows stands behind the item in each case."""
+    """Any fields at all; and a follower is behind the item in each case."""
     found = step((b"7-1", fields))
     assert isinstance(found, Step | Skipped)
     assert str(found)
@@ -165,7 +165,7 @@ def test_trials_are_read_or_unread(records):
 @given(spoilt(DECISION))
 @example(DEEP)
 def test_a_record_of_the_decisions_topic_ends_nobody_who_reads_it(value):
-    """Sinks, whoever keeps decisions by id, whoever counts them, `why` and appeals go on."""
+    """Sinks, stores of decisions by id, counters, `why` and appeals go on."""
     assert isinstance(read_blocks([value], NOW_S), BlockBatch)
     assert isinstance(read_event(value), CloudEvent | None)
     assert all(unpacked(packed(one)) for one in decisions_to_store([value]))

@@ -94,7 +94,7 @@ def test_no_delay_is_made_better_than_it_was(delays, target_s, other_s):
     assert late_of(measured, target_s, same=True) == truly
     found = late_of(elsewhere, target_s, same=False)
     assert found is not None
-    # A step is 5 % long, and its end is told to the millisecond.
+    # A step is 5 % long, and its end is given to the millisecond.
     assert truly <= found <= sum(delay > target_s / 1.06 - 0.002 for delay in delays)
     assert late_of(measured, 0, same=True) is None
 

@@ -329,7 +329,7 @@ class Doors:
                 self.bug(f"{door.name} has {door.tasks} tasks, {door.queued} decisions to store")
             if door.faults:
                 self.bug(f"{door.name} counts {door.faults}")
-            # Some more are there until they are told that there are too many.
+            # Some more are there until they are refused as too many.
             if (ends := len(clients.open())) > CONNECTIONS_MAX + 2 and not door.paused:
                 self.bug(f"{door.name} has {ends} connections open")
 

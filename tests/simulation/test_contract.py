@@ -318,7 +318,7 @@ async def damage(kafka: Kafka) -> None:
 
 
 async def fetches(kafka: Kafka) -> None:
-    """Outside of the log an offset is out of range; unknown epochs and topics are told."""
+    """Outside of the log an offset is out of range; unknown epochs and topics are refused."""
     client, topic = await kafka.client(), await kafka.topic()
     assert await produced(client, topic, sent(0, 3)) == (0, 0)
     code, high, stable, aborted, content = await fetched(client, topic, 0)

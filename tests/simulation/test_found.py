@@ -107,7 +107,7 @@ def test_a_coordinator_that_loads_does_not_keep_a_member_out():
 
 
 def test_an_error_of_the_group_ends_a_worker_without_partitions(monkeypatch):
-    """It is told, since aiokafka joins no more until it was; and the worker starts again."""
+    """The worker sees it, since aiokafka joins no more until then; and the worker starts again."""
     monkeypatch.setattr(aiokafka_patches, "_joined", lambda answer: answer)
     with pytest.raises(SourceDown, match="GroupLoadInProgressError"):
         World(1).run(_joined_while_it_loads)

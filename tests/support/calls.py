@@ -184,7 +184,7 @@ class Worker:
     async def killed(self) -> None:
         """Vanish without settling or committing anything.
 
-        The group is told, though, so that a test need not wait for a session to end.
+        The group knows, though, so that a test need not wait for a session to end.
         """
         self.task.cancel()
         await asyncio.wait([self.task])

@@ -1,4 +1,4 @@
-"""Memory behind which no byte can be read or written: whoever tries ends the process."""
+"""Memory behind which no byte can be read or written: a process that tries ends."""
 
 import ctypes
 import mmap
@@ -33,7 +33,7 @@ def guarded(size: int) -> NDArray[np.uint8]:
     whole = -(-max(size, 1) // _PAGE) * _PAGE
     memory = mmap.mmap(-1, whole + _PAGE)
     end = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + whole
-    # It stays so until the process ends: an array may outlive whoever asked for it.
+    # It stays so until the process ends: an array may outlive the caller that asked for it.
     assert _libc.mprotect(ctypes.c_void_p(end), _PAGE, 0) == 0
     _KEPT.append(memory)
     return np.frombuffer(memory, np.uint8, size, whole - size)

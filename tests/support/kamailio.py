@@ -260,7 +260,7 @@ def kamailio(
     }
     words = [word for name, value in defines.items() for word in ("-A", f"{name}={value}")]
     words += [word for switch in switches for word in ("-A", switch)]
-    # Its processes outlive a first one that is killed: whoever is left of the group is ended then.
+    # Its processes outlive a first one that is killed: the rest of the group is ended then.
     # The watcher is no child of it, or it would wait for it at its end.
     watched = '( (while kill -0 $$; do sleep 1; done; kill 0) 2>/dev/null & ); exec "$@"'
     first = ["sh", "-c", watched, "sh", "env", f"RINGFENCE_TOKEN={border.token}", "kamailio"]
@@ -287,7 +287,7 @@ def the_switch(folder: Path, port: int) -> Iterator[None]:
 
 @contextmanager
 def border_on(folder: Path, bootstrap: str, register: str) -> Iterator[Border]:
-    """All of it, ready for calls; the lists are whoever's who asks."""
+    """All of it, ready for calls; the lists are the caller's."""
     with ExitStack() as stack:
         redis = stack.enter_context(proxies_redis())
         redis.start()

@@ -2,7 +2,7 @@
 
     python -m tests.support.killed_importer URL
 
-A step is a command about to be sent to Redis, one that was sent, or a stage that is told of. For
+A step is a command about to be sent to Redis, one that was sent, or a stage that is named. For
 each line on its standard input, the name of the file to import or `rebuild`, it forks a child that
 ends itself with SIGKILL at the next step, and answers with a line: `killed` or `done`. So the
 modules are loaded only once.

@@ -1,4 +1,4 @@
-"""A lookup with lists, rules and trunks of all kinds, for whoever asks it."""
+"""A lookup with lists, rules and trunks of all kinds, for any client."""
 
 from functools import partial
 from typing import Any

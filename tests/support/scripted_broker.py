@@ -1,4 +1,4 @@
-"""Brokers in this process that hold what they are given and misbehave as they are told."""
+"""Brokers in this process that hold what they are given and misbehave as ordered."""
 
 import asyncio
 import ssl

@@ -1,4 +1,4 @@
-"""A web server in this process that answers exactly what it is told, right or wrong."""
+"""A web server in this process that answers exactly as ordered, right or wrong."""
 
 import asyncio
 import ssl
@@ -26,7 +26,7 @@ class ScriptedWeb:
         return f"{self.scheme}://{host}:{self.port}{path}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, one request; it ends at the latest when whoever asked goes away."""
+        """One connection, one request; it ends at the latest when the client goes away."""
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             self.asked.append(head)
@@ -37,7 +37,7 @@ class ScriptedWeb:
             else:
                 await _first(answer(writer), reader.read())
         except (OSError, asyncio.IncompleteReadError):
-            pass  # whoever asked went away: that is what many of these tests are about
+            pass  # the client went away: that is what many of these tests are about
         finally:
             writer.close()
             with suppress(OSError):

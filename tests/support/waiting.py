@@ -1,7 +1,7 @@
 """Waiting for a state on a machine that may be busy.
 
 A wait ends when its state is there. Its limit measures nothing: it turns a hang into a failure that
-says what was waited for, and it begins anew whenever something moved. So a slow machine is never
+says what was waited for, and it begins again whenever something moved. So a slow machine is never
 taken for a hang. No test passes or fails by how long something took.
 """
 

@@ -34,7 +34,7 @@ def table() -> Iterator[str]:
 
 
 def renewed(text: str) -> str:
-    """`text` with what is between the markers written anew."""
+    """`text` with the part between the markers replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + BEGIN + "\n" + "\n".join(table()) + "\n" + END + after

@@ -48,7 +48,7 @@ class _Side:
             for one in told:
                 one()
 
-        # No process' own: what is in a kernel arrives, whoever has died.
+        # No process' own: what is in a kernel arrives, even if its process has died.
         self.loop.call_at(self._arrives_s, now, context=Context())
 
 

@@ -108,7 +108,7 @@ class Play:
         self.failed: list[str] = []
 
     async def scene(self, scene: Scene, *, from_the_start: bool = False) -> None:
-        """Cause, wait, mend, wait, write."""
+        """Cause, wait, fix, wait, write."""
         if self._only and not self._only & set(scene.alerts):
             if from_the_start:  # nobody wants to see it, and others would not be well
                 async with scene.cause(self._place):

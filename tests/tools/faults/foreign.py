@@ -19,7 +19,7 @@ from tests.tools.faults.place import BUSY, FEED, Place
 
 @asynccontextmanager
 async def another_program_writes(place: Place) -> AsyncIterator[None]:
-    """A script puts what is no change into the change stream, until it is told not to."""
+    """A script puts what is no change into the change stream, until it is stopped."""
 
     async def write() -> None:
         while True:

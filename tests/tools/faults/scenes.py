@@ -1,4 +1,4 @@
-"""The scenes: how each alert's fault is caused, and how it is mended, as the runbook says."""
+"""The scenes: how each alert's fault is caused, and how it is fixed, as the runbook says."""
 
 import asyncio
 import json

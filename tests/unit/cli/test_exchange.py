@@ -144,7 +144,7 @@ def test_a_bundle_goes_from_one_country_to_another(kh: Operator, tmp_path: Path)
 
 
 def test_keys_are_listed_rotated_revoked(kh: Operator) -> None:
-    """Which key signs what is told by name and id; a rotated one is out of every role."""
+    """The key that signs data by name and id; a rotated one is out of every role."""
     kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
     signs = {one["key"]: one["signs"] for one in kh.asks("exchange", "key", "ls", *sticks(kh))}
     assert signs["timestamp-1"] == ["timestamp"]

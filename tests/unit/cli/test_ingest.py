@@ -39,7 +39,7 @@ def run(config: Path, *words: str):
 def test_a_dry_run_shows_what_would_be_understood_and_keeps_nothing(
     tmp_path: Path, config: Path
 ) -> None:
-    """From the beginning, or from where the state says; a half line is told of."""
+    """From the beginning, or from where the state says; a half line is reported."""
     path = tmp_path / "Master.csv"
     line = (GOLDEN / "asterisk-csv" / "newcdrcolumns" / "input.csv").read_bytes()
     path.write_bytes(line + line + line[:30])

@@ -56,7 +56,7 @@ def test_what_is_chosen_reaches_the_clients(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "nan", "inf", "soon", "1e9"])
 def test_no_time_is_refused(wrong: str) -> None:
-    """It is told with the option's name."""
+    """The message has the option's name."""
     done = CliRunner().invoke(app, ["topics", "show", "--timeout", wrong])
     assert done.exit_code == 2
     assert "--timeout" in done.output

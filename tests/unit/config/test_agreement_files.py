@@ -91,7 +91,7 @@ def test_the_examples_say_what_the_issue_says():
 
 
 def test_an_observer_gets_reports_and_no_list():
-    """The ITU is told each quarter; nothing is shared with it."""
+    """The ITU gets a report each quarter; nothing is shared with it."""
     itu = example("itu")
     assert itu.clauses == ()
     assert itu.parties["ITU"].roles == {PartyRole.OBSERVER}

@@ -1,4 +1,4 @@
-"""Addresses of examples in the settings are told, so that no blocked caller is sent nowhere."""
+"""Addresses of examples in the settings are reported, so that callers get no dead link."""
 
 from pathlib import Path
 

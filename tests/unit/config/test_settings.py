@@ -62,7 +62,7 @@ def test_later_files_lie_over_earlier_ones(tmp_path: Path) -> None:
 
 
 def test_all_errors_are_said_at_once(errors) -> None:
-    """An operator mends a file in one go: each error has its key and what is allowed."""
+    """An operator corrects a file in one go: each error has its key and what is allowed."""
     found = errors(
         """
         [kafka]

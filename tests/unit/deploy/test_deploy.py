@@ -60,7 +60,7 @@ def test_the_unit_is_hardened(unit: Path) -> None:
 
 
 def test_systemd_waits_longer_than_the_engine() -> None:
-    """A shutdown that takes its whole deadline is not cut short by whoever asked for it."""
+    """A shutdown that takes its whole deadline is not cut short by its caller."""
     shutdown_s = load([], {}).ops.shutdown_s
     for unit in UNITS:
         found = re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)

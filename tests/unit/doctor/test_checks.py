@@ -1,4 +1,4 @@
-"""Each check says that it is well where it is, and what mends it where it is not."""
+"""Each check reports ok where all is right, and the fix where it is not."""
 
 import asyncio
 import socket

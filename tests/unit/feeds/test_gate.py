@@ -113,7 +113,7 @@ def test_a_feed_that_lost_all_its_numbers_may_fill_up_again() -> None:
 
 
 def test_the_gravest_reason_decides_and_all_are_told() -> None:
-    """A version with several faults is refused for the worst of them; the others are told too."""
+    """A version with several faults is refused for the worst of them; the others are named too."""
     rows = {GateReason.OWNER_NOT_ALLOWED: 2, GateReason.COUNTRY_NOT_ALLOWED: 3}
     decision = decide(seen(lost=900, rows=rows), LAST, LIMITS)
     assert decision.verdict is REFUSED

@@ -85,9 +85,9 @@ def read(case: Case, one: FeedProposal, place: Place, region: str, folder: Path)
 
 
 def test_a_wrong_column_is_held(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No column of dates, ids, sums, accounts or victims goes live, whoever configured it.
+    """No column of dates, ids, sums, accounts or victims goes live, in any configuration.
 
-    What is left is told: columns that nothing but a person can know to be wrong.
+    The rest is reported: columns that nothing but a person can know to be wrong.
     """
     held = live = 0
     passed: dict[str, list[object]] = {}

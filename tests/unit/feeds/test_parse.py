@@ -203,7 +203,7 @@ def test_times(text, seconds):
 
 
 def test_every_reason_says_what_it_is():
-    """Reasons are told to people: each has a label for reports and a text."""
+    """Reasons are for people: each has a label for reports and a text."""
     assert all(wrong.label and len(wrong.value) > 15 for wrong in Wrong)
 
 

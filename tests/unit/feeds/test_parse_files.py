@@ -59,7 +59,7 @@ def file(tmp_path: Path) -> Path:
     ],
 )
 def test_a_bad_row_is_rejected_with_what_to_do(file, row, wrong, to_do):
-    """Line, reason and what to do about it are told; the rows around it load."""
+    """Line, reason and what to do about it are reported; the rows around it load."""
     found = parsed(file, f"{HEADER}\n{GOOD}\n{row}\n{GOOD}\n".encode())
     assert len(found) == 2
     assert [(one.line, one.wrong) for one in found.rejected] == [(3, wrong)]

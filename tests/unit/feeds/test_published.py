@@ -42,7 +42,7 @@ def change(number: str, *reports: Entry) -> Change:
 def test_what_its_owner_took_off_is_not_judged(tmp_path):
     """A number of ours, put on by mistake and taken off: the list was held until its next base.
 
-    Found by the simulation of partners: a country had removed the number at once, and whoever
+    Found by the simulation of partners: a country had removed the number at once, and one that
     began to follow it got nothing.
     """
     whole = [entry(number) for number in (OURS, THEIRS)]

@@ -88,7 +88,7 @@ def test_nothing_to_complain_of_is_no_finding():
 
 
 def test_rejected_rows_that_are_more_than_bad():
-    """A short number dialled for help and a prefix too short are told by their reasons."""
+    """A short number dialled for help and a prefix too short have their own reasons."""
     rows = [
         RejectedRow(1, Wrong.NOT_E164, "191", "191"),
         RejectedRow(2, Wrong.NOT_E164, "4711", "4711"),

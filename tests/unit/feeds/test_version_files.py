@@ -59,7 +59,7 @@ def test_a_server_with_ever_new_pages_does_not_fill_the_disk(tmp_path: Path) -> 
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    """While one process fetches a feed another is told that it may not; a person may decide."""
+    """While one process fetches a feed another is refused; a person may decide."""
     versions, others = VersionFiles(tmp_path, "kh"), VersionFiles(tmp_path, "kh")
     with versions.fetching() as mine, others.fetching() as other, others.deciding():
         assert (mine, other) == (True, False)

@@ -1,4 +1,4 @@
-"""Tasks end when they are told to."""
+"""Tasks end on request."""
 
 import asyncio
 import threading

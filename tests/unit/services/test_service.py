@@ -141,7 +141,7 @@ async def test_the_second_signal_ends_the_shutdown(caplog: pytest.LogCaptureFixt
 
 @pytest.mark.expects_errors("deadline came first|not committed")
 async def test_the_deadline_ends_the_shutdown(caplog: pytest.LogCaptureFixture) -> None:
-    """A work that ends not within [ops] shutdown_s is cancelled; what it raises then is told."""
+    """A work that ends not within [ops] shutdown_s is cancelled; what it raises then is logged."""
     one = Process(shutdown_s=0.01)
 
     async def work() -> None:

@@ -33,7 +33,7 @@ def asked(query: str) -> TableQuery:
     ],
 )
 def test_what_an_address_asks_wrongly_is_not_asked(query, page, sort, down) -> None:
-    """Addresses from bookmarks and from whoever types them work, whatever is in them."""
+    """Addresses from bookmarks and typed ones work, whatever is in them."""
     found = asked(query)
     assert (found.page, found.sort, found.down) == (page, sort, down)
 

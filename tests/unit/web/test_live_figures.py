@@ -1,4 +1,4 @@
-"""Figures for all who watch, and what they are told of them; without processes or a browser."""
+"""Figures for all who watch, and what is sent to them; without processes or a browser."""
 
 import asyncio
 from dataclasses import replace
@@ -121,7 +121,7 @@ async def test_a_visit_changes_no_interval(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_stop_ends_every_stream(quick) -> None:
-    """The server waits for what is being answered: streams end when it is told to stop."""
+    """The server waits for running answers: streams end when it stops."""
     live = LiveFigures(Slow(), 5)
     async with running(live.run(), "live"):
         stream = live.events("nonsense", ChartSpan.DAY)

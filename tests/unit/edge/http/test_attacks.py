@@ -250,7 +250,7 @@ async def test_who_takes_no_answer_is_cut_off_and_costs_no_memory(
 
 
 async def test_thousands_of_silent_connections_leave_room_for_the_known() -> None:
-    """With every place taken the next are told 503 and closed; who is connected is answered on."""
+    """With every place taken the next get 503 and are closed; connected clients go on."""
     most = 2_000
     parts = parts_for(serve_settings(connections_max=most, header_s_max=600.0, idle_s_max=600.0))
     async with served(parts) as http:

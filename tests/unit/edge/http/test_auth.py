@@ -37,14 +37,14 @@ def test_bearer_and_basic_are_both_read() -> None:
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer x", "Basic %%%", "Digest rf_right"])
 def test_no_right_token_is_401(header: str | None) -> None:
-    """Whatever else comes is told how to ask."""
+    """The answer to anything else says how to ask."""
     problem = refusal(auth(), header)
     assert (problem.kind, problem.status) == (ProblemKind.NOT_AUTHENTICATED, 401)
     assert problem.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_the_wrong_role_is_403() -> None:
-    """A known client is told which role it takes, and which it has."""
+    """The answer to a known client names the role that it needs, and the role that it has."""
     problem = refusal(auth(), "Bearer rf_right", frozenset({ClientRole.OPERATOR}))
     assert problem.status == 403
     assert "operator" in problem.detail

@@ -139,7 +139,7 @@ async def test_bodies_have_a_largest_size() -> None:
 
 
 async def test_all_bodies_together_have_a_largest_size() -> None:
-    """Beyond it clients are told to come again: 503 with Retry-After."""
+    """Beyond it clients get 503 with Retry-After."""
     parts = parts_for(serve_settings(body_bytes_max=200_000, bodies_bytes_max=200_000))
     async with served(parts, router) as http:
         waiting = asyncio.create_task(
@@ -194,7 +194,7 @@ async def test_a_client_that_leaves_is_no_fault_of_ours(length, caplog) -> None:
 
 
 async def test_connections_have_a_largest_number() -> None:
-    """One more than allowed is told so; when others end there is room again."""
+    """One more than allowed is refused with the reason; when others end there is room again."""
     parts = parts_for(serve_settings(connections_max=3))
     async with served(parts, router) as http:
         held = [await asyncio.open_connection("127.0.0.1", http.port) for _ in range(3)]
@@ -210,7 +210,7 @@ async def test_connections_have_a_largest_number() -> None:
 async def test_more_connections_than_open_files_are_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A limit that the kernel would not keep is told with what to raise; else room is made."""
+    """A limit that the kernel would not keep is reported with what to raise; else room is made."""
     made: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: made.append(limits))

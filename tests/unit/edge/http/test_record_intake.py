@@ -148,7 +148,7 @@ async def test_a_kafka_that_does_not_answer_is_503_and_holds_no_more() -> None:
 
 
 async def test_a_topic_that_is_not_there_is_named() -> None:
-    """Kafka is silent about it; who made no topics yet is told how."""
+    """Kafka is silent about it; without topics the message says how to make them."""
     producer = Producer()
     producer.at_once, producer.topics = False, set()
     async with opened(producer, wait_s_max=0.05) as intake:
@@ -159,7 +159,7 @@ async def test_a_topic_that_is_not_there_is_named() -> None:
 
 
 async def test_what_is_on_its_way_is_bounded() -> None:
-    """Beyond the limit senders are told to come again; there is room when Kafka has answered."""
+    """Beyond the limit senders get a retry time; there is room when Kafka has answered."""
     producer = Producer()
     producer.at_once = False
     async with opened(producer, bytes_max=1000) as intake:
@@ -202,7 +202,7 @@ async def test_a_kafka_that_does_not_let_us_in_leaves_the_rest_working() -> None
     [("nothing", None, 404), ("mapping:x", None, 400), ("ringfence", "calls.a", 400)],
 )
 async def test_an_address_names_one_topic(dialect: str, topic: str | None, status: int) -> None:
-    """An unknown dialect, or one of several topics, is told what there is."""
+    """An unknown dialect, or one of several topics, is refused with the known ones."""
     async with opened(Producer()) as intake:
         with pytest.raises(ProblemError) as caught:
             intake.topic_of(dialect, topic)

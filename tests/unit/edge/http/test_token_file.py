@@ -87,7 +87,7 @@ def test_a_wrong_line_is_named_and_keeps_no_revoked_token(
 def test_a_file_that_can_not_be_read_changes_nothing(
     watched: Watched, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is gone, or no text: who was let in still is, it is said once, and mended by itself."""
+    """It is gone, or no text: its clients still get in, one line is logged, and it recovers."""
     watched.path.unlink()
     watched.file.read()
     for _ in range(3):
@@ -105,7 +105,7 @@ def test_a_file_that_can_not_be_read_changes_nothing(
 
 
 def test_tokens_of_the_environment_stay(caplog: pytest.LogCaptureFixture) -> None:
-    """There is no file to look at; who asks for it is told what to do."""
+    """There is no file to read; the message says what to do."""
     taken: list[Tokens] = []
     file = TokenFile(None, read_tokens(A, []), taken.append)
     file.look()

@@ -29,7 +29,7 @@ def test_a_token_is_known_by_its_hash() -> None:
 
 
 def test_each_wrong_line_is_named() -> None:
-    """Every line that cannot be used is told with its number and what it should be."""
+    """Every line that cannot be used is reported with its number and what it should be."""
     line = line_of(Client("a", ClientRole.VIEWER), new_token())
     text = (
         f"{line}\n{line}\nb viewer\nc boss {'0' * 64}\nd viewer {new_token()}\n-x viewer {'0' * 64}"
@@ -65,7 +65,7 @@ def test_a_line_says_until_when() -> None:
     "end", ["2027-01-31", "expires=2027-01-31", "expires=soon", "expires=", "expires=9999999999"]
 )
 def test_an_end_that_is_none_is_named(end: str) -> None:
-    """A moment without its zone, or in other words, is told with its line: it never means never."""
+    """A moment without zone, or in other words, is refused with its line: it never means never."""
     wrong: list[str] = []
     assert not read_tokens(f"a viewer {'0' * 64} {end}", wrong).held
     assert "expires=2027-01-31T00:00:00Z" in wrong[0]

@@ -73,7 +73,7 @@ def test_a_file_that_is_gone_is_told(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 def test_a_writer_that_keeps_the_old_file_is_followed_there(tmp_path: Path) -> None:
-    """A new file, as logrotate's `create` makes it, comes before the switch is told: until
+    """A new file, as logrotate's `create` makes it, comes before the switch knows of it: until
     that is written to, the old one still is.
     """
     path = tmp_path / "Master.csv"

@@ -66,7 +66,7 @@ async def test_lost_partitions_begin_again() -> None:
 
 
 async def test_a_broken_kafka_ends_the_loop() -> None:
-    """A fault that only a restart mends is not swallowed."""
+    """A fault that only a restart fixes is not swallowed."""
     source = FakeSource([Turn.DOWN])
     with pytest.raises(SourceDown):
         await _pump(source, _End(source)).run()

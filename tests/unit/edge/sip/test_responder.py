@@ -143,7 +143,7 @@ def test_answers_go_back_to_where_requests_came_from(
 
 
 def test_a_socket_of_both_kinds_of_address() -> None:
-    """An IPv4 sender is known by its own address, and is told that one."""
+    """An IPv4 sender is known by its own address, and the answer has that one."""
     here = responder(trunks={"192.0.2.0/24": "gb"})
     source = Address("::ffff:192.0.2.7", 40_000)
     (made,) = here.answers([(message(NATIONAL), source)], SipTransport.UDP, 1.0)

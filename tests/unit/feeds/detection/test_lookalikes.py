@@ -119,7 +119,7 @@ COLUMNS = {
 
 @pytest.mark.parametrize(("texts", "expected"), COLUMNS.values(), ids=COLUMNS)
 def test_what_a_column_looks_like(texts, expected):
-    """Dates, ids and sums are told from numbers, and numbers from them."""
+    """Dates, ids and sums are distinguished from numbers, and numbers from them."""
     assert looks(*texts) is expected
 
 
@@ -150,5 +150,5 @@ BOTH = ("1/2/2026", "3/4/2026")
     ],
 )
 def test_how_a_column_writes_its_days(texts, style):
-    """The order of day and month and the era are found where they can be, and doubt is told."""
+    """The order of day and month and the era are found where they can be, and doubt is reported."""
     assert style_of(texts) == style

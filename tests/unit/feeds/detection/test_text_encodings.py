@@ -1,4 +1,4 @@
-"""Encodings are told apart by what they decode to: a wrong one makes other words."""
+"""Encodings are distinguished by what they decode to: a wrong one makes other words."""
 
 from pathlib import Path
 

@@ -40,7 +40,7 @@ async def test_a_file_comes_as_it_is(source: Path, into: Path) -> None:
 
 
 async def test_nothing_new_is_said_without_a_copy(source: Path, into: Path) -> None:
-    """Neither an untouched file nor one that was written anew with the same bytes is a version."""
+    """Neither an untouched file nor one that was written again with the same bytes is a version."""
     transport = over(source)
     fetched = await transport.fetch({}, into)
     assert isinstance(fetched, Fetched)
@@ -185,7 +185,7 @@ async def test_links_in_a_misp_feed_s_folder_are_no_events(tmp_path: Path, into:
 async def test_a_cancelled_copy_leaves_nothing(
     source: Path, into: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that copies is told, and ends before the cancellation goes on."""
+    """The thread that copies gets the signal, and ends before the cancellation goes on."""
     source.write_bytes(b"x" * 100_000)
     monkeypatch.setattr(module, "_PIECE", 1)
     task = asyncio.ensure_future(over(source).fetch({}, into))

@@ -78,7 +78,7 @@ def test_the_deciding_term_is_named(found, match, expected) -> None:
 
 
 def test_whom_the_list_may_not_name_is_said_first() -> None:
-    """The country by whoever says so, ours and numbers for help by the settings; the list does not
+    """The country by its own text, ours and numbers for help by the settings; the list does not
     act, and counts for no other.
     """
     plain = policy(ListPolicy(agree_min=2))

@@ -31,7 +31,7 @@ def test_nothing_told_is_nothing_measured():
 
 
 def test_a_document_of_nulls_measures_nothing():
-    """A country that counts nothing says so by nulls: its day is told, its figures are not."""
+    """A country that counts nothing says so by nulls: its day is reported, its figures are not."""
     found = of(document(FIRST))
     assert [key for key, value in found.figures.items() if value is not None] == [Key.DAYS_TOLD]
     assert found.days[0].blocked is None
@@ -100,7 +100,7 @@ def test_the_newest_telling_of_a_day_counts():
 
 
 def test_late_is_held_against_the_agreement():
-    """Measured against the agreed time: exact. Against another: anew, what may be late is late."""
+    """Measured against the agreed time: exact. Against another: if perhaps late, then late."""
     delays = [1.0, 2.0, 4 * 3600 - 60, 4 * 3600 + 1, 9 * 3600]
     same = document(FIRST, target_s=4 * 3600, in_force=Delays.measured(delays, 4 * 3600))
     other = document(FIRST, target_s=3600, in_force=Delays.measured(delays, 3600))
@@ -180,7 +180,7 @@ def test_a_day_is_expected_when_the_next_is_over():
 
 
 def test_charts_end_where_nobody_is_late():
-    """Days that need not be told yet are no gap; one that is told early is shown."""
+    """Days whose report is not due yet are no gap; an early report is shown."""
     today = date(2026, 11, 25)
     assert of(document(FIRST), today=today).days[-1].day == date(2026, 11, 23)
     assert of(document(today), today=today).days[-1].day == today

@@ -176,7 +176,7 @@ def test_what_is_between_others_is_theirs_to_report():
 
 
 def test_one_is_told_as_one():
-    """A single change and a single wrong entry are told of in words that fit one."""
+    """A single change and a single wrong entry have words that fit one."""
     fields: dict[str, Any] = {
         "in_force": Delays.measured([0.5], 4 * 3600),
         "sightings": (Sighting(fingerprint=FINGERPRINT, seen_at=document(DAYS[-1]).made_at),),

@@ -24,7 +24,7 @@ from stream.insight.report.words import (
     ],
 )
 def test_a_time_has_at_most_two_units(seconds, text):
-    """Times are told in units that people use, and never as `1 min 60 s`."""
+    """Times have units that people use, and never read `1 min 60 s`."""
     assert duration(seconds) == text
 
 

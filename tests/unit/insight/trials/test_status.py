@@ -139,7 +139,7 @@ def test_what_a_trial_would_have_done_is_told_beside_what_was_stopped() -> None:
 
 
 def test_numbers_are_remembered_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond it every call counts, and the number of numbers is told as not complete."""
+    """Beyond it every call counts, and the number of numbers is marked as not complete."""
     monkeypatch.setattr(status, "NUMBERS_MAX", 2)
     found = TrialCounts()
     for place in (0, 1, 1, 2):

@@ -210,7 +210,7 @@ async def test_a_connection_that_is_lost_loses_no_batch(how):
     ],
 )
 async def test_a_refusal_ends_its_batch_with_aiokafkas_error(code, error):
-    """The worker is told in the words that it knows, and the sender is free."""
+    """The worker gets the error that it knows, and the sender is free."""
     site = Site()
     (sent,) = site.send(0)
     site.connection.answers(code)

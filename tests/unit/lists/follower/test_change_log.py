@@ -31,7 +31,7 @@ def test_no_journal_is_no_change(tmp_path):
 
 
 def test_all_workers_append_and_each_change_is_kept_once(tmp_path):
-    """Every worker sees every change: whoever is first writes it."""
+    """Every worker sees every change: the first one writes it."""
     assert append(tmp_path, items(1, 2)) == 2
     assert append(tmp_path, items(1, 2, 3)) == 1
     assert append(tmp_path, items(2, 3)) == 0

@@ -68,7 +68,7 @@ def test_an_empty_shelf_is_no_error(tmp_path):
 
 @pytest.mark.parametrize("part", sorted(parts_of()))
 def test_the_older_generation_stands_in_for_a_damaged_one(tmp_path, part):
-    """One flipped bit in any part of the newest: the older is used, and which and why is told."""
+    """One flipped bit in any part of the newest: the older is used, and the fault is named."""
     put(tmp_path, generation=1)
     newest = put(tmp_path, generation=2)
     flip(newest / part)
@@ -213,7 +213,7 @@ def test_the_table_is_compiled_once_and_shared(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["*.table", "*.json"])
 def test_a_damaged_table_is_compiled_again(tmp_path, suffix):
-    """A flipped bit in a table would let a listed call through; being a cache, it is made anew."""
+    """A flipped bit in a table would let a listed call through; being a cache, it is rebuilt."""
     held = snapshots(2)
     good = table_for(tmp_path, held).copy()
     (path,) = (tmp_path / "tables").glob(suffix)

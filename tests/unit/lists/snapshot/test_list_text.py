@@ -32,7 +32,7 @@ def columns(held: list[Entry]) -> Columns:
 
 @given(versions, versions)
 def test_it_is_what_a_dictionary_says(old, new):
-    """Added, removed and changed reports are told by number and source, whatever their order."""
+    """Added, removed and changed reports are named by number and source, whatever their order."""
     found = difference(columns(old), columns(new))
     was = {(e.fingerprint, e.source): e for e in old}
     now = {(e.fingerprint, e.source): e for e in new}

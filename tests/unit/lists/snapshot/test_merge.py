@@ -27,7 +27,7 @@ def test_the_newer_entry_of_a_number_wins():
 
 
 def test_sources_keep_their_meaning():
-    """Each side's sources are numbered anew without mixing them up."""
+    """Each side's sources are renumbered without mixing them up."""
     old, new = columns("+66812345678"), columns("+66812345679")
     new = Columns(**{f: getattr(new, f) for f in new.__slots__ if f != "sources"}, sources=("b",))
     both = merged(old, new)

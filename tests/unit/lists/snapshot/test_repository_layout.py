@@ -53,7 +53,7 @@ def rows_in(data: bytes) -> states.StateRows:
     [(9, ()), (6, ((6, 9),)), (4, ((3, 6), (6, 9))), (3, ((3, 6), (6, 9))), (2, None)],
 )
 def test_which_changes_lead_to_the_newest(stands_at, needed):
-    """Files that began before where somebody stands serve him; a gap is told as one."""
+    """Files that began before a reader's position serve it; a gap is reported as one."""
     assert latest((3, 6), (6, 9)).changes_after(stands_at) == needed
 
 

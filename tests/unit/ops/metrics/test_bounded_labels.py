@@ -93,7 +93,7 @@ def test_a_list_that_is_gone_is_neither_old_nor_behind() -> None:
 
 @pytest.mark.parametrize(("values", "worst"), [((3, 9, 4), 9), ((3, 9, 1), 9)])
 def test_one_by_one_is_the_worst_too(values: tuple[int, ...], worst: int) -> None:
-    """Feeds are told of one at a time."""
+    """Feeds are reported one at a time."""
     registry = CollectorRegistry()
     gauge = BoundedGauge(Gauge("x", "Y.", ["feed"], registry=registry), BoundedLabels(1), max)
     gauge.set("first", 100)

@@ -14,7 +14,7 @@ from stream.ops.metrics import exposition
 from stream.ops.metrics import worker_catalogue as worker
 from stream.ops.metrics.worker_catalogue import AgeHistogram, WorkerCatalogue
 
-# A worker: counts what it is told on stdin, answers when it is done, and leaves when killed.
+# A worker: counts as ordered on stdin, answers when it is done, and leaves when killed.
 WORKER = """
 import sys
 from prometheus_client import CollectorRegistry
