@@ -1,11 +1,11 @@
-"""Verify a country's list and ask it for a number, with nothing of Ringfence:
+"""Verify a country's list and look up a number in it, without any code of Ringfence:
 
 pip install tuf pybloom-live
 python read_a_list.py URL ROOT.JSON KH/scam +85523900123 [CIRCLE_KEY_HEX]
 
-ROOT.JSON is the owner's, had by a way that you trust. What was seen before is kept in ./seen, so
-that an older version is refused. Expiry and confidence stand in the list's other parts; this
-example looks at neither, nor at entries for a whole block of numbers, "+8552390*".
+ROOT.JSON is the owner's, received in a way that you trust. Seen versions are kept in ./seen, so
+that an older one is refused. Expiry and confidence are in the list's other parts. This example
+reads neither, nor entries for a whole block of numbers, "+8552390*".
 """
 
 import json
@@ -31,7 +31,7 @@ repository = Updater(
 
 
 def verified(part: str) -> Path:
-    """A part of the list, as it was signed, fetched only if it is not here yet."""
+    """Return a signed part of the list, fetched only if it is not here yet."""
     target = repository.get_targetinfo(f"{name}/{part}")
     if target is None:
         sys.exit(f"{name}/{part} is not signed by anybody who may speak for it")
@@ -42,12 +42,12 @@ latest = json.loads(verified("latest.json").read_bytes())
 whole = latest["whole"]
 with verified(f"{whole}/filter.bloom").open("rb") as file:
     listed = element in BloomFilter.fromfile(file)
-# A filter is wrong once in 10,000 numbers; the fingerprints, where they are shared, tell.
+# A filter is wrong once in 10,000 numbers. The fingerprints, if shared, are exact.
 fingerprint = sha512(sha512(bytes(4)).digest() + element.encode()).digest()[-8:]
 if listed and "fingerprint" in latest["parts"]:
     column = verified(f"{whole}/fingerprint").read_bytes()
     listed = fingerprint in {column[at : at + 8] for at in range(0, len(column), 8)}
-# What came and went since then, in order; the first and the last line are about the file.
+# The changes since then, in order; the first and the last line describe the file.
 for begin, end in latest["changes"]:
     for line in verified(f"changes/{begin}-{end}.jsonl").read_bytes().splitlines()[1:-1]:
         change = json.loads(line)

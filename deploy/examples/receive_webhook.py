@@ -1,8 +1,8 @@
-"""A receiver of Ringfence's webhooks with Python's own library alone: copy what you need.
+"""A receiver of Ringfence's webhooks with only Python's standard library: copy what you need.
 
     RINGFENCE_WEBHOOK_SECRET=whsec_... python receive_webhook.py 8099
 
-Answer 2xx once you have kept the event: it is not sent again. It may come twice, with the same
+Answer 2xx once you have stored the event: it is not sent again. It may arrive twice, with the same
 `webhook-id`, which is the decision's id.
 """
 
@@ -21,19 +21,19 @@ BODY_BYTES_MAX = 1 << 20
 
 
 def is_genuine(secret: str, headers: Mapping[str, str], body: bytes, now_s: float) -> bool:
-    """Whether Ringfence signed this very body within the last five minutes."""
+    """Return whether Ringfence signed this body within the last five minutes."""
     name, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not at.isascii() or not at.isdigit() or abs(now_s - int(at)) > AGE_S_MAX:
-        return False  # an old message played again
+        return False  # a replayed old message
     key = base64.b64decode(secret.removeprefix("whsec_"))
     mine = base64.b64encode(hmac.digest(key, f"{name}.{at}.".encode() + body, hashlib.sha256))
     given = headers.get("webhook-signature", "").split()
-    # Several while a secret is being replaced. Compared in constant time: no oracle for guesses.
+    # Several while a secret is replaced. Compared in constant time: guesses learn nothing.
     return any(hmac.compare_digest(b"v1," + mine, one.encode()) for one in given)
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Prints the decisions that are genuine."""
+    """Print the genuine decisions."""
 
     def do_POST(self) -> None:
         """Take one event."""
@@ -47,14 +47,14 @@ class Receiver(BaseHTTPRequestHandler):
             self.send_error(401)
             return
         event = json.loads(body)
-        decision = event.get("data", event)  # structured mode has it inside
+        decision = event.get("data", event)  # structured mode nests it
         sys.stdout.write(f"{decision['decision_id']} {decision['verdict']} {decision['rule']}\n")
         sys.stdout.flush()
         self.send_response(204)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nothing for each request."""
+        """Write no log line for a request."""
 
 
 if __name__ == "__main__":
