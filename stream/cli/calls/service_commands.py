@@ -101,8 +101,8 @@ def _checked(config: list[Path] | None) -> Settings:
 def warm(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """Compile the kernels that decide calls, and store them where workers look for them.
 
-    A worker does the same at its start, but then calls wait: half a minute after an upgrade, a
-    second once the kernels are stored. Exit code 1: the kernels cannot be used; it says why.
+    A worker does the same at its start, but then calls wait. After an upgrade that takes half a
+    minute, later one second. Exit code 1: the kernels cannot be used; it says why.
 
     Example: ringfence warm --config carrier.toml
     """

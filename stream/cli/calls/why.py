@@ -53,13 +53,13 @@ def why(
 ) -> None:
     """Explain why NUMBER is blocked or not: entries, lists, agreements, decisions, sinks.
 
-    Shows what a call from it would get, which lists hold it, since when and by whose report, and
-    which term of which agreement decides. Then it shows the recent decisions and their effect: the
-    key for SIP proxies, and the deliveries to webhooks.
+    Shows what a call from it would get, and which lists hold it, since when and by whose report.
+    Names the term of the agreement that decides. Then it shows the recent decisions and their
+    effect: the key for SIP proxies, and the deliveries to webhooks.
 
     The number is shown whole: you asked for it. With --at it uses the lists as far as they are
-    stored, the agreements of that time, the decisions up to then, and today's [policy]. Exit codes:
-    0 a list holds it, 1 no list holds it, 2 it is not a phone number.
+    stored, and the agreements of that time. It also uses the decisions up to then, and today's
+    [policy]. Exit codes: 0 a list holds it, 1 no list holds it, 2 it is not a phone number.
 
     Example: ringfence why 0812345678 --trunk intl-1
     """

@@ -79,7 +79,7 @@ def create(
 ) -> None:
     """Open an appeal, by the number or by the id of a decision (the SIP answer shows the id).
 
-    It names the lists that block the number, their contacts, and the deadline: the shortest
+    It names the lists that block the number, their contacts, and the deadline. That is the shortest
     response target of the agreements on these lists, or [appeals] answer_hours. If the number has
     an open appeal, it returns that one. Exit codes: 0 opened, 1 nothing blocks the number, or the
     decision is not stored.

@@ -34,7 +34,7 @@ def create(
     """Make a circle's key, or take a key that another member gave you. The key is never printed.
 
     One member makes it. The others get the file on a path that only they can read (not by mail,
-    never in the repository) and take it with --key-file. All members compare the key's id.
+    never in the repository). They take it with --key-file. All members compare the key's id.
 
     Example: ringfence circle create asean
     """

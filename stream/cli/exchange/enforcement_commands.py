@@ -236,9 +236,9 @@ def show(
 ) -> None:
     """Show the effects of partners' lists here and of our lists there, from the documents.
 
-    Per list: numbers that called; calls blocked, flagged, and on trial (simulated); time from
-    publication until it was live (p99) and until the first call was stopped (p50); false positives,
-    and open appeals. -o json has all of it.
+    Per list: numbers that called; calls blocked, flagged, and on trial (simulated); false
+    positives, and open appeals. Also the time from publication until it was live (p99) and until
+    the first call was stopped (p50). -o json has all of it.
 
     Exit codes: 0 shown, also if there is nothing; 2 --file cannot be read; it says why.
 

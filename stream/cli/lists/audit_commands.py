@@ -107,8 +107,8 @@ def verify(
 
     It names the place and the verified entries. The list store removes the oldest entries by
     design; this is not an error. A person who can rewrite the audit log and its head can deceive
-    this check: store the printed head elsewhere and pass it with --head, which must be found again.
-    Exit codes: 0 the audit log is complete, 1 it is not.
+    this check. So store the printed head elsewhere and pass it with --head, which must be found
+    again. Exit codes: 0 the audit log is complete, 1 it is not.
 
     Example: ringfence audit verify
     """
