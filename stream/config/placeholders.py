@@ -1,7 +1,7 @@
 """Addresses in the settings that can never be reached, left from examples and drafts.
 
 Names that are reserved for examples (RFC 2606) are fine in a trial. In production a blocked caller
-is sent to a page that does not exist, and nobody can be asked about a number.
+is sent to a page that does not exist, and a number has no contact.
 """
 
 from collections.abc import Iterator, Mapping

@@ -28,7 +28,7 @@ class CallEvent(StrEnum):
     POSITION_RESET = "position_reset"
     """A position was gone (retention, a topic created again): calls were lost before reading."""
     PARTITION_STOPPED = "partition_stopped"
-    """A batch cannot be right: its partition is not read on until somebody looks."""
+    """A batch cannot be right: its partition is not read on until a person acts."""
     BATCH_SKIPPED = "batch_skipped"
     """A batch that cannot be right was passed over, as the settings say."""
 

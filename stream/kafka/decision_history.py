@@ -32,7 +32,7 @@ class FoundDecision(NamedTuple):
 
 
 def decision_in(value: bytes | None) -> dict[str, Any] | None:
-    """Read the decision in a record; None: somebody else writes to this topic too."""
+    """Read the decision in a record; None: another program writes to this topic too."""
     try:
         decision = msgspec.json.decode(value or b"null")
     except UNREADABLE:

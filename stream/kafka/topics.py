@@ -187,7 +187,7 @@ async def _found(admin: Any, names: set[str]) -> dict[str, int]:
 
 
 async def _create(admin: Any, topic: WantedTopic, replicas: int) -> bool:
-    """Create a topic; return False if somebody else was faster."""
+    """Create a topic; return False if another process was faster."""
     answer: Any = await admin.create_topics(
         [
             NewTopic(

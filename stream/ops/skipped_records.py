@@ -43,7 +43,7 @@ class StoredKind(StrEnum):
     ENFORCEMENT = "enforcement"
     """A count, a sighting or a document of enforcement."""
     APPEAL = "appeal"
-    """An appeal. It stays where it is, and waits for somebody to look at it."""
+    """An appeal. It stays where it is, and waits for a person."""
     DECISION = "decision"
     """A decision that is kept by its id."""
     ANSWER = "answer"

@@ -95,7 +95,7 @@ ROWS_MAX: Final = 20_000
 IDLE_S: Final = 120.0
 """Seconds that the topic is read on after the last look: the next page then has no gap."""
 _FIRST: Final = 5_000
-"""Records of each partition that are read when somebody begins to look."""
+"""Records of each partition that are read for the first viewer."""
 _AT_ONCE: Final = 500
 """Records decoded without a pause, 1 to 2 ms: lookups of this process wait no longer."""
 _AGAIN_S: Final = 5.0
@@ -109,7 +109,7 @@ STILL_READING: Final = noted(
 
 @dataclass(slots=True)
 class RecentDecisions:
-    """The newest decisions, read from their topic while somebody looks, in no group."""
+    """The newest decisions, read from their topic while there are viewers, in no group."""
 
     kafka: KafkaSettings
     topic: str
@@ -132,7 +132,7 @@ class RecentDecisions:
         return list(self._rows)
 
     async def run(self) -> None:
-        """Read while somebody looks, until cancelled."""
+        """Read while there are viewers, until cancelled."""
         while True:
             await self._wanted.wait()
             try:

@@ -1,4 +1,4 @@
-"""`ringfence feeds preview`: a file that somebody is about to hand in, for the page.
+"""`ringfence feeds preview`: a file before it is submitted, for the page.
 
 It prints one JSON document, and stores nothing. The file is foreign: this process has the limits of
 one that reads a version.

@@ -72,7 +72,7 @@ def _print(found: list[Health]) -> None:
 
 
 def _asked(name: str, target: MonitorTarget, path: str) -> Health | None:
-    """Ask one process; None: nobody listens there."""
+    """Ask one process; None: no process listens there."""
     place = urlsplit(target.url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=_WAIT_S)
     try:

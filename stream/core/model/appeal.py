@@ -27,7 +27,7 @@ class AppealState(StrEnum):
     """State of an appeal: a metric label."""
 
     RECEIVED = "received"
-    """Nobody has answered it yet."""
+    """It has no answer yet."""
     PENDING_OWNER = "pending_owner"
     """The owner of a list was asked; the number is still blocked here."""
     REDRESSED = "redressed"

@@ -112,7 +112,7 @@ class VersionGone(Fault):
 
 
 class ChangeConflict(Fault):
-    """Somebody else changed the list in between; nothing was written."""
+    """Another writer changed the list in between; nothing was written."""
 
 
 class AppealUnknown(Fault):

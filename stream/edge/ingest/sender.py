@@ -203,7 +203,7 @@ class RecordSender:
 
 
 def _seen(future: "asyncio.Future[Any]") -> None:
-    """Take the error: nobody waits for it once another record of the batch has failed."""
+    """Take the error: no caller waits for it once another record of the batch has failed."""
     if not future.cancelled():
         future.exception()
 

@@ -109,7 +109,7 @@ class FetchConnection(asyncio.BufferedProtocol):
         self._transport.write(request)
 
     def close(self) -> None:
-        """End it, and tell nobody."""
+        """End it without a report."""
         self.lost = True
         self._buffer = None
         # Once: of Debian 12's Python a TLS transport that was closed cannot be aborted.

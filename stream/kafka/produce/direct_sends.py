@@ -57,7 +57,7 @@ class DirectSends:
         return waiting
 
     def close(self) -> None:
-        """Give up retries: the producer is closed, and nobody waits for them."""
+        """Give up retries: the producer is closed, and no caller waits for them."""
         for task in self._retries:
             task.cancel()
 

@@ -1,4 +1,4 @@
-"""Keeps the live picture, or plain lines where nobody watches a terminal, up to date."""
+"""Keep the live picture up to date, or plain lines without a terminal."""
 
 import asyncio
 import io

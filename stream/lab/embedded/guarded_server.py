@@ -94,7 +94,7 @@ def ignore(message: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody has now, by TCP or UDP, all different.
+    """Free ports of 127.0.0.1, by TCP or UDP, all different.
 
     They lie below those that the kernel gives to outgoing connections. Such a connection could take
     a port before the server that it is meant for listens.

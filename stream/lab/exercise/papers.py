@@ -34,7 +34,7 @@ class People:
     spare: list[str] = field(default_factory=list)
 
     def take(self, count: int) -> tuple[str, ...]:
-        """Numbers that nobody has used yet."""
+        """Numbers that are not in use yet."""
         assert len(self.spare) >= count, "a scene takes more numbers than there are"
         taken, self.spare = self.spare[:count], self.spare[count:]
         return tuple(taken)

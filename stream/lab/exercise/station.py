@@ -50,7 +50,7 @@ class WebFolder:
         self._thread.start()
 
     def off(self) -> None:
-        """Answer nobody any more; may be called twice."""
+        """Answer no further requests; may be called twice."""
         if self._server is None or self._thread is None:
             return
         self._server.shutdown()

@@ -1,4 +1,4 @@
-"""Build a snapshot from a list's entries, and prove it before anybody uses it.
+"""Build a snapshot from a list's entries, and verify it before use.
 
 Pure: bytes in, bytes out. `build_snapshot` makes the parts. `verify_parts` reads them back without
 trusting them: every byte, every member, and the false positives as measured, not as promised.

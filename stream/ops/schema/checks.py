@@ -158,7 +158,7 @@ _RESERVED = re.compile(
     r"(?<![\w.-])(?:[\w-]+\.)*(?:example\.(?:org|com|net)|[\w-]+\.(?:example|invalid))(?![\w-]|\.\w)",
     re.IGNORECASE,
 )
-"""Names that RFC 2606 keeps for examples: nobody can be reached there."""
+"""Names that RFC 2606 reserves for examples: they have no contact."""
 _DRAFTED = re.compile(r"example\.(?:org|com|net)\Z", re.IGNORECASE)
 NOBODY = "XX"
 """No country: what `feeds detect` writes where the operator has to say whose a list is."""
