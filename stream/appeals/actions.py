@@ -5,9 +5,9 @@ before every list. So it holds while the owner goes on listing the number, and a
 bare filter too. The number is removed from our own lists too: their next publication lifts the
 block at every partner.
 
-An owner answers by what it publishes. The owner redresses a forwarded appeal: none of the lists
-that it names holds the number any more. The appeal is marked redressed at the moment when this is
-seen here.
+An owner answers by what it publishes. A forwarded appeal is redressed once none of the lists that
+it names holds the number any more. The record names the owner, and the moment when this was seen
+here.
 """
 
 import asyncio

@@ -106,9 +106,9 @@ class VersionRead:
     reasons, `dropped` those of them that are left out. `looks` says what the numbers look like if
     they are none.
 
-    In a published version, `filter_data` is the owner's filter, if only it holds the numbers of the
-    fingerprints. `late` are fingerprints of entries that came after the filter was made. `bare`:
-    the version is a filter without entries.
+    In a published version, `filter_data` is the owner's filter, if the entries are fingerprints
+    that only it holds. `late` are fingerprints of entries that came after the filter was made.
+    `bare`: the version is a filter without entries.
     """
 
     columns: Columns = field(default_factory=empty_columns)

@@ -19,8 +19,8 @@ from stream.kafka.batch import RawBatch
 RECORDS_MIN = 50
 """So many rejects without a call between them are no accident."""
 OTHERS_MIN = 1_000
-"""With so many records of other events only, the switch is not identified by them. In a quiet night
-a switch writes nothing but begins and ends of files."""
+"""The same for records that are all other events, of no switch that is known by them. In a quiet
+night a switch writes nothing but begins and ends of files."""
 SAMPLES_MAX = 50
 SAMPLE_BYTES_MAX = 65_536
 """Samples kept of a topic, and bytes of each: 3 MB, until its dialect was looked for."""
