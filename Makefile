@@ -49,6 +49,7 @@ test: setup ## every test but the campaign's; the first line says what they run 
 campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, benches, fuzzing (half an hour; FUZZ_S)
 	@RINGFENCE_FAULT_ROUNDS=$${RINGFENCE_FAULT_ROUNDS:-20} \
 		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder --hypothesis-profile=campaign tests/property
 	@for target in scan switch_records whole_way feed_files sip_messages registry_frames passports push_bodies filters http_requests tuf_metadata; do \
 		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
 	@$(BIN)/python -m tests.simulation --first $(SIMULATE_FIRST) --seconds $(SIMULATE_S)

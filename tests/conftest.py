@@ -32,8 +32,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 # A deadline for each example, or for the making of examples, would be a timed test, and fail on a
-# busy machine alone.
-settings.register_profile("ringfence", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# busy machine alone. `make campaign` tries ten times as many examples.
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ringfence", _UNTIMED, max_examples=50)
+settings.register_profile("campaign", _UNTIMED, max_examples=500)
 settings.load_profile("ringfence")
 
 # Compiled kernels, as in production; `kernels.reference_only()` is the other way. They are kept

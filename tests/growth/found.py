@@ -58,7 +58,7 @@ class _Module(NamedTuple):
         parents: dict[ast.AST, ast.AST] = {}
         imports: set[tuple[str, str]] = set()
         calls: dict[str, set[str]] = {}
-        has_expressions = "re." in text
+        has_expressions = "import re\n" in text
         for node in ast.walk(tree):
             if has_expressions:
                 parents |= dict.fromkeys(ast.iter_child_nodes(node), node)

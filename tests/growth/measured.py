@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.growth.attacks import Attack, attacks
 
-SMALL, LARGE = 1024, 65_536
+SMALL, LARGE = 256, 65_536
 ENOUGH_S = 0.01
 GUARD_S = 10.0
 FACTOR_MAX = 3.0

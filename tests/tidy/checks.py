@@ -7,6 +7,7 @@ import ast
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
@@ -31,6 +32,12 @@ POSSESSIVE_GROUP = re.compile(r"(?<!\\)\)(?:[*+?]|\{[0-9,]+\})\+")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
+@lru_cache(maxsize=1)
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """Return all nodes of a file's syntax tree; kept for the next check of the same file."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
 def long_file(source: str) -> Iterator[str]:
     """A file of more than 600 lines does more than one thing."""
     lines = source.count("\n")
@@ -40,7 +47,7 @@ def long_file(source: str) -> Iterator[str]:
 
 def long_functions(source: str) -> Iterator[str]:
     """A function that does not fit on a screen is not read as one."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, FUNCTIONS) and node.end_lineno is not None:
             lines = node.end_lineno - node.lineno + 1
             if lines > FUNCTION_LINES_MAX:
@@ -49,7 +56,7 @@ def long_functions(source: str) -> Iterator[str]:
 
 def broad_excepts(source: str) -> Iterator[str]:
     """Name what you catch. Clean-up may catch BaseException, if it ends by raising it again."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if not isinstance(node, ast.ExceptHandler):
             continue
         caught = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
@@ -64,14 +71,14 @@ def broad_excepts(source: str) -> Iterator[str]:
 
 def prints(source: str) -> Iterator[str]:
     """The engine logs; only commands talk, and they do so through rich."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":
             yield f"{node.lineno}: print"
 
 
 def raw_tables(source: str) -> Iterator[str]:
     """CSV files are written by `core.model.csv_cells`, which lets no text become a formula."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {
             "csv.writer",
             "csv.DictWriter",
@@ -81,7 +88,7 @@ def raw_tables(source: str) -> Iterator[str]:
 
 def whole_settings(source: str) -> Iterator[str]:
     """A room below the services takes the sections that it reads, never `Settings`."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.ImportFrom) and node.module == "stream.config.settings":
             yield from (
                 f"{node.lineno}: imports Settings: take a section, or EngineSettings"
@@ -92,7 +99,7 @@ def whole_settings(source: str) -> Iterator[str]:
 
 def possessive_groups(source: str) -> Iterator[str]:
     """CPython before 3.11.5, so Debian 12's, ends `(...)*+` in the wrong place (gh-106052)."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
             text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
             if POSSESSIVE_GROUP.search(text):
@@ -101,7 +108,7 @@ def possessive_groups(source: str) -> Iterator[str]:
 
 def silent_tests(source: str) -> Iterator[str]:
     """A test's docstring is the promise that it keeps."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if not isinstance(node, FUNCTIONS) or not node.name.startswith("test_"):
             continue
         if ast.get_docstring(node) is None:
@@ -138,7 +145,7 @@ def lost_names(source: str, module_at: Callable[[str], str | None]) -> Iterator[
 
     `module_at` gives the text of a module by its name, None where none is.
     """
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
             continue
         for found in IN_A_STRING.finditer(node.value):
@@ -190,7 +197,7 @@ def metric_names(toml: str) -> Iterator[str]:
             yield f"{name} does not say what to do"
 
 
-def unused_metrics(catalogue: str, others: Iterable[str]) -> Iterator[str]:
+def unused_metrics(catalogues: Iterable[str], others: Iterable[str]) -> Iterator[str]:
     """A metric that nobody moves is a promise that nobody keeps."""
     used = {
         node.attr
@@ -198,7 +205,7 @@ def unused_metrics(catalogue: str, others: Iterable[str]) -> Iterator[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Attribute)
     }
-    yield from sorted(metric_attributes(catalogue) - used)
+    yield from sorted(set().union(*map(metric_attributes, catalogues)) - used)
 
 
 def undocumented_keys(toml: str) -> Iterator[str]:
@@ -224,3 +231,10 @@ def unlocked(requirements: str) -> Iterator[str]:
     for entry in re.split(r"\n(?=\S)", requirements.strip()):
         if "==" not in entry or "--hash=sha256:" not in entry:
             yield f"{entry.splitlines()[0]!r} is not locked"
+
+
+OF_ONE_FILE: tuple[Callable[[str], Iterator[str]], ...] = (
+    *(long_file, long_functions, broad_excepts, prints, raw_tables, whole_settings),
+    *(possessive_groups, silent_tests),
+)
+"""Checks of a Python file by itself."""

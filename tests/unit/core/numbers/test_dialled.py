@@ -58,8 +58,10 @@ def theirs(text, region):
 
 def other_reading(text, region):
     """Our readings that differ from phonenumbers', where its number is assigned."""
-    expected, number = theirs(text, region), parse(text, region)
-    if expected is None or number.kind is not Kind.E164 or number.text == expected:
+    number = parse(text, region)
+    # Theirs takes 0.1 ms, so it is asked only where ours is a number.
+    expected = theirs(text, region) if number.kind is Kind.E164 else None
+    if expected is None or number.text == expected:
         return None
     home = f"+{phonenumbers.country_code_for_region(region)}"
     if text.startswith("00") and number.text.startswith(home):
@@ -76,8 +78,7 @@ def test_a_number_abroad_as_it_is_dialled_is_that_number_or_none(region):
         for reading in (one for abroad in ABROAD for one in examples(abroad)):
             text = prefix + e164(reading)[1:]
             wrong += filter(None, [other_reading(text, region)])
-            if prefix != "00" and parse(text, region).kind is Kind.E164:
-                read += parse(text, region).text == e164(reading)
+            read += prefix != "00" and parse(text, region).text == e164(reading)
     assert not wrong
     assert read > 20 or not [one for one in prefixes(region) if one != "00"]
 
