@@ -38,7 +38,7 @@ EMIT_ALL_RATE_MAX = 2_000
 SETTLE_S = 5.0
 """For a peer that cannot say that it is ready: start, join the group, fetch once."""
 PROMISED = (2_000, 20_000)
-MOST = {alternatives.PLAIN_LOOP: (0.5, 0.25), alternatives.GO_EARLY: (2, 1)}
+MOST = {alternatives.PLAIN_LOOP: (0.5, 0.25), alternatives.GO_EARLY: (1.2, 1)}
 """p99 as a multiple of a peer's, at most: floor and aim."""
 ONCE_P99_MS = (25, 12)
 """p99 of exactly once at each rate, at most: floor and aim."""
