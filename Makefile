@@ -44,7 +44,7 @@ exercise: setup ## play joint training: five countries on this machine, minutes 
 	@$(BIN)/ringfence exercise $(EXERCISE_ARGS)
 
 test: setup ## every test but the campaign's; the first line says what they run against
-	@$(BIN)/python -m pytest -n 3 --no-loadscope-reorder -m "not campaign" --durations=30 --durations-min=5 $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 4 --no-loadscope-reorder -m "not campaign" --durations=30 --durations-min=5 $(TEST_ARGS)
 
 campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, benches, fuzzing (half an hour; FUZZ_S)
 	@RINGFENCE_FAULT_ROUNDS=$${RINGFENCE_FAULT_ROUNDS:-20} \

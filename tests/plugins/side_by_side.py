@@ -30,8 +30,14 @@ TOGETHER = {
     "tests/unit/feeds/detection/test_detect_corpus.py": "detection",
 }
 """Groups by how their tests' names begin."""
+ALONE = (
+    "tests/simulation/test_histories.py",
+    "tests/docs/test_transcripts.py",
+    "tests/integration/test_demo.py",
+)
+"""Files whose tests are a group each."""
 # These groups take minutes. They begin first, so that short ones are left to fill the end of a run.
-LONG = ("tests/fault/", "tests/browser/", "tests/docs/", "tests/integration/")
+LONG = ("tests/fault/", "tests/browser/", "tests/docs/", "tests/simulation/", "tests/integration/")
 # The benches, which no collection enters; as in pyproject.toml.
 NO_TESTS = "bench"
 
@@ -42,6 +48,8 @@ class SideBySide(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         """The group of a test: groups go to the processes whole, in the order of the tests."""
         file = nodeid.partition("::")[0]
+        if file in ALONE:
+            return nodeid
         return next((group for begin, group in TOGETHER.items() if file.startswith(begin)), file)
 
 
