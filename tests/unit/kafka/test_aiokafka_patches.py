@@ -2,14 +2,20 @@
 
 import asyncio
 from types import SimpleNamespace
+from typing import Any
 
 import aiokafka.client
 import aiokafka.conn
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
+from aiokafka.protocol.produce import ProduceRequest
 
 from stream.kafka.aiokafka_patches import ANSWER_S, PACE_S, pace_metadata
 from tests.support.scripted_broker import METADATA, Cluster
+
+THEIRS: Any = aiokafka.conn.AIOKafkaConnection.__base__
+"""aiokafka's own connection."""
 
 
 async def test_metadata_are_asked_for_at_a_pace_and_none_is_dropped() -> None:
@@ -52,6 +58,55 @@ async def test_small_questions_are_given_up_early_and_others_are_not(monkeypatch
     assert [link.send(one) for one in (heartbeat, join, heartbeat)] == [ANSWER_S, 40, 40]
     link._requests.clear()
     assert link.send(heartbeat) == ANSWER_S
+
+
+class Closed:
+    """A socket whose other end is gone."""
+
+    def write(self, data: memoryview) -> None:
+        raise ConnectionResetError("reset")
+
+    def close(self) -> None:
+        """Nothing is left to close."""
+
+
+def link_at(version: int, writer: Any) -> Any:
+    """A connection of ours to a broker that knows Produce up to this version."""
+    link: Any = aiokafka.conn.AIOKafkaConnection("broker", 9092, client_id="ringfence")
+    link._writer, link._versions = writer, {ProduceRequest.API_KEY: (0, version)}
+    return link
+
+
+@pytest.mark.parametrize(
+    ("version", "transaction"), [(2, None), (3, None), (3, "ringfence-\u0e17"), (7, None)]
+)
+async def test_a_produce_request_has_the_bytes_that_aiokafka_sends(version, transaction):
+    """Batches of our encoder and of aiokafka's, an empty one, several topics and partitions."""
+    topics: Any = [
+        ("decisions", [(0, b"one"), (3, memoryview(bytearray(b"other")))]),
+        ("\u0e17.rejected", [(1, b"")]),
+    ]
+    request = ProduceRequest(transaction, -1, 30_000, topics)
+    written = []
+    for send in (aiokafka.conn.AIOKafkaConnection.send, THEIRS.send):
+        data = bytearray()
+        link = link_at(version, SimpleNamespace(write=data.extend))
+        send(link, request).close()
+        ((_, made, _),) = link._requests
+        assert (made.API_VERSION, made.topics) == (version, topics)
+        written.append(bytes(data))
+    assert written[0] == written[1] != b""
+
+
+async def test_a_produce_request_that_a_socket_does_not_take_ends_its_connection():
+    """As any other request: the sender tries again on another one."""
+    link = link_at(7, Closed())
+    link._reader = SimpleNamespace()
+    link._read_task = asyncio.get_running_loop().create_future()
+    with pytest.raises(KafkaConnectionError, match="broker:9092 broken: reset"):
+        link.send(ProduceRequest(None, -1, 30_000, [("decisions", [(0, b"one")])]))
+    assert link._writer is None
+    assert not link._requests
 
 
 async def test_a_client_that_is_cancelled_at_its_start_closes_its_first_connection(monkeypatch):
