@@ -249,9 +249,9 @@ async def speed(lab: Lab) -> Report:
         Target("answers/s / bare", ratio(mine["answers/s"], most), "x", 0.6, 0.8),
     ]
     report.targets.append(Target("answers/s", median(mine["answers/s"]), "/s", 25_000, 40_000))
-    for rate, most in MOST_MS.items():
+    for rate, limits in MOST_MS.items():
         if (name := f"p99 at {rate:,}/s, ms") in mine:
-            target = Target(name.removesuffix(", ms"), median(mine[name]), "ms", *most, less=True)
+            target = Target(name.removesuffix(", ms"), median(mine[name]), "ms", *limits, less=True)
             report.targets.append(target)
     if len(mine.get(p99, ())) == len(theirs.get(p99, ())) == rounds:
         report.targets.append(

@@ -1,6 +1,7 @@
 """One decoder decides about a record: what nobody reads changes nothing about its call."""
 
 import csv
+from typing import Any
 
 import msgspec
 import pytest
@@ -34,7 +35,7 @@ def read(dialect, *values):
     """The call that each value is, its fields in columns and whole; None: it is none."""
     batch = decode(raw_of(*values), {"calls": dialect}, TRUNKS, SETTINGS)
     assert batch.callees is not None, "called numbers are asked for"
-    found = [None] * len(values)
+    found: list[Any] = [None] * len(values)
     for index, row in enumerate(batch.rows.tolist()):
         numbers = batch.callers.text(index), batch.callees.text(index)
         found[row] = (batch.key_fields[index], batch.call_of(index), *numbers)
