@@ -20,6 +20,7 @@ from stream.core.filters.bloom import (
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.sliced_table import TableSpec, compile_table, probe_table
 from stream.core.model.errors import FilterTooCoarse, FilterUnreadable
+from tests.support.examples import examples
 
 shapes = st.tuples(st.integers(1, 3000), st.floats(1e-9, 0.5)) | st.tuples(
     st.integers(30_000, 60_000), st.sampled_from([0.05, 0.01, 1e-3, 1e-4, 1e-6])
@@ -33,7 +34,7 @@ def digests_of(texts, key):
 
 
 @given(shapes, keys, st.lists(numbers, max_size=60, unique=True), st.lists(numbers, max_size=60))
-@settings(max_examples=150, deadline=None)
+@examples(50)
 def test_the_same_bytes_and_answers_as_pybloom_live(shape, key, members, asked):
     """Any shape, key and members: the file is pybloom-live's, and so is every answer."""
     capacity, rate = shape
@@ -62,7 +63,7 @@ def test_the_same_bytes_and_answers_as_pybloom_live(shape, key, members, asked):
     st.integers(0, 401),
     st.integers(0, 2**32),
 )
-@settings(max_examples=200, deadline=None)
+@examples(66)
 def test_no_filter_is_read_that_matches_more_than_the_bound(capacity, rate, fill, count, seed):
     """Any bits under any header: what is read claims at most `RATE_MAX`, and matches no more.
 
@@ -86,7 +87,7 @@ def test_no_filter_is_read_that_matches_more_than_the_bound(capacity, rate, fill
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_bytes_are_refused_or_written_back(data):
     """Bytes are either refused by our own fault or a filter that writes back the same bytes."""
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.calls.decode import decode
@@ -18,6 +18,7 @@ from stream.calls.settings import DecodeSettings
 from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from tests.support.builders import raw_of
+from tests.support.examples import examples
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cdr"
 SWITCHES = {
@@ -71,7 +72,7 @@ def seen(batch):
     dialect=st.sampled_from(DIALECTS),
     values=st.lists(changed() | st.binary(max_size=40), min_size=1, max_size=5),
 )
-@settings(max_examples=300)
+@examples(100)
 def test_any_bytes_are_calls_or_rejects_and_the_scan_changes_nothing(dialect, values):
     """Whatever the bytes: each is one call or one reject, the same with kernels and without."""
     raw = raw_of(*values)

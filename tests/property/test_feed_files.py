@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.feeds.detection.detect import detect
 from stream.feeds.formats.rows import Format, InputUnreadable
 from stream.feeds.open import FORMATS
 from tests.fuzz.feed_files import DEFAULTS, OPTIONS, TOKENS, check, samples
+from tests.support.examples import examples
 from tests.support.feed_samples import NOW_S
 
 formats = st.sampled_from(FORMATS)
@@ -32,7 +33,7 @@ def broken(draw: st.DrawFn) -> tuple[Format, bytes]:
     return kind, base[:start] + draw(pieces | st.binary(max_size=20)) + base[stop:]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(
     formats, pieces | st.binary(max_size=300), st.sampled_from(OPTIONS), st.sampled_from(DEFAULTS)
 )
@@ -42,7 +43,7 @@ def test_any_bytes(path, kind, data, options, defaults):
     check(path, kind, options, defaults)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(50)
 @given(broken(), st.sampled_from(OPTIONS), st.sampled_from(DEFAULTS))
 def test_broken_samples(path, sample, options, defaults):
     """A file that is nearly right is no less bounded by what is promised."""
@@ -51,7 +52,7 @@ def test_broken_samples(path, sample, options, defaults):
     check(path, kind, options, defaults)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(33)
 @given(broken().map(lambda sample: sample[1]) | garbage)
 def test_detection_of_anything(path, data):
     """Whatever is to be recognised, there are proposals, or none, or a refusal; in their order."""

@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.calls.submitted_records import Framing, RecordSplitter
 from stream.edge.ingest import record_file
 from stream.edge.ingest.file_lines import FileEvent, FilePosition, LineSplitter
 from stream.edge.ingest.tail import Tail
+from tests.support.examples import examples
 
 MOST = 12
 
@@ -201,7 +202,7 @@ STEPS = st.sampled_from(
     piece=st.sampled_from([7, 64, 1 << 20]),
     framing=st.sampled_from([*RECORDS]),
 )
-@settings(max_examples=200)
+@examples(66)
 def test_no_record_is_missed_whatever_happens_to_the_file(
     steps: list[str], piece: int, framing: Framing
 ) -> None:

@@ -4,7 +4,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core import kernels
@@ -16,6 +16,7 @@ from stream.core.filters.overlay import EMPTY, Change, Touched
 from stream.core.filters.sliced_table import probe_table
 from stream.core.model.entry import NEVER, Category, Columns
 from tests.support.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
+from tests.support.examples import examples
 from tests.support.guarded_memory import guarded
 
 RANDOM = np.random.default_rng(20_261_125)
@@ -94,7 +95,7 @@ def test_filters_of_more_than_two_billion_bits_are_probed_alike(m):
     st.lists(st.integers(0, 2**64 - 1), max_size=40),
     st.integers(0, 2**32),
 )
-@settings(max_examples=120, deadline=None)
+@examples(40)
 def test_entries_are_found_however_they_lie(count, spread, asked, seed):
     """Digests are spread evenly, a partner's fingerprints perhaps not: then the kernel's guesses
     are wrong by any distance, and it finds the same entries all the same.

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.filters.blocklists import LiveList, fresh
@@ -27,6 +27,7 @@ from stream.core.policy.list_scope import (
 from stream.core.policy.policy import Policy, PolicySettings, compile_policy
 from stream.core.policy.policy_columns import PolicyColumns, judge
 from tests.support.builders import NOW_S, bare, blocklists, entry, hashed, numbers_of
+from tests.support.examples import examples
 
 EMERGENCY = EmergencyNumbers({"TH": frozenset({"12345678"})})
 OWN = ("+66212345678", "+668999*", "+6621*")
@@ -125,7 +126,7 @@ AGREED = st.lists(st.builds(Allowed, CODES_ASKED, st.just("a")), max_size=2)
 
 
 @given(worlds(), st.lists(AGREED, min_size=len(NAMES), max_size=len(NAMES)))
-@settings(max_examples=150, deadline=None)
+@examples(50)
 def test_a_match_is_outside_where_the_model_says(world, agreed):
     """Of every number on every list: bare, hashed, mixed, changed since, by number or by prefix.
 

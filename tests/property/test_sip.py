@@ -1,11 +1,12 @@
 """SIP against anything: every message ends in an answer or a count, soon, and never in a crash."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.core.numbers.number import parse
 from stream.edge.sip.message import Lost, SipFraming, listed, parameters_of, uri_of, via_of
 from stream.edge.sip.responder import LONGER_MAX, SipTransport
+from tests.support.examples import examples
 from tests.support.sip import BLOCKED, SOURCE, code_of, counted, fields_of, message, responder
 from tests.unit.edge.sip.test_torture import MESSAGES
 
@@ -70,7 +71,7 @@ WRITTEN = st.builds(
 
 
 @given(data=WRITTEN | changed())
-@settings(max_examples=400)
+@examples(133)
 def test_an_answer_to_a_stranger_is_hardly_longer_than_what_he_sent(data: bytes) -> None:
     """By UDP at most 200 bytes longer, whatever is repeated in it: nobody is flooded by way of us.
     Its From, To, Call-ID and CSeq stand there once, by TCP too.

@@ -17,6 +17,7 @@ from stream.core.model.entry import Category, Entry
 from stream.core.model.errors import SnapshotUnreadable
 from stream.lists.snapshot.build import Version, build_snapshot, with_changes
 from tests.support.builders import columns_of
+from tests.support.examples import examples
 
 KEY = b"\x01\x02"
 COUNT = 64
@@ -51,7 +52,7 @@ def refusal(parts):
 
 
 @given(places)
-@settings(max_examples=500, deadline=None)
+@examples(166)
 def test_any_flipped_bit_is_refused_with_its_part(place):
     """Whichever bit of whichever part: refused, and the part is named."""
     told = refusal(flipped(*place))
@@ -71,7 +72,7 @@ def test_any_flipped_bit_on_the_disk_is_refused(tmp_path_factory, place):
 
 
 @given(places, st.binary(max_size=20))
-@settings(max_examples=200, deadline=None)
+@examples(66)
 def test_any_cut_or_tail_is_refused(place, tail):
     """A part that ends elsewhere, or goes on with other bytes, is refused."""
     name, bit = place
@@ -81,7 +82,7 @@ def test_any_cut_or_tail_is_refused(place, tail):
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=300, deadline=None)
+@examples(100)
 def test_any_bytes_are_no_manifest(data):
     """Any bytes end in our own fault, never in another exception."""
     try:
@@ -102,7 +103,7 @@ changes = st.lists(st.tuples(numbers, st.booleans(), st.integers(0, 100)), max_s
 
 
 @given(st.lists(numbers, max_size=20), changes)
-@settings(max_examples=100, deadline=None)
+@examples(33)
 def test_changes_do_what_a_dictionary_does(before, then):
     """A base after any changes holds what a dictionary would hold after them."""
     held = columns(before)
