@@ -23,7 +23,7 @@ FUNCTIONS = (
 )
 APPLIED = frozenset(FUNCTIONS[1:])
 ANYWHERE = frozenset({"search", "finditer"})
-"""How a table's expression is applied: in the strictest possible way."""
+"""The methods that apply an expression of a table: the strictest ones."""
 
 
 class Use(NamedTuple):

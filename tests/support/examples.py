@@ -1,4 +1,4 @@
-"""How many examples a property tries."""
+"""The number of examples that a property tries."""
 
 from hypothesis import settings
 
