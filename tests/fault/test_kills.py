@@ -104,7 +104,8 @@ def victims(engine: Engine, feeds: Engine, partner: Partner, broker: Any, redis:
     """By name: how each is killed, and how it comes back."""
 
     def worker() -> None:
-        with suppress(ProcessLookupError, IndexError):  # it may be dying of the last kill
+        # It, or its supervisor, may be dying of the last kill.
+        with suppress(ProcessLookupError, FileNotFoundError, IndexError):
             os.kill(random.Random(engine.process.pid).choice(children(engine.process.pid)), 9)
 
     return {
