@@ -6,6 +6,7 @@ explains a wait, it is a fault of the product.
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -130,8 +131,8 @@ class Faults:
         self._away: set[Worker] = set()
         self.made_again = False
         """True if the topic of calls was made again: decisions of the former are there as well."""
-        self._former: dict[int, int] = {}
-        """Positions of partitions in the topic that was deleted, and worker lives until then."""
+        self._former: defaultdict[int, set[int]] = defaultdict(set)
+        """Positions of partitions in the topics that were deleted, and worker lives until then."""
         self._lives = 0
         self._unaware = False
         """True if a worker ran then that had not read the topic yet."""
@@ -397,7 +398,7 @@ class Faults:
     def _take_former(self) -> None:
         for (topic, number), (offset, _) in self._world.cluster.group(GROUP).offsets.items():
             if topic == CALLS:
-                self._former[number] = max(offset, self._former.get(number, 0))
+                self._former[number].add(offset)
 
     def passed_over(self, origin: str) -> bool:
         """Return whether a worker cannot know better: it reads the topic since it was made again.
@@ -410,8 +411,8 @@ class Faults:
         _, number, offset = origin.split("/")
         again = self._unaware or sum(worker.lives for worker in self._workers) > self._lives
         # Behind the end it is refused, and then all is read.
-        former = self._former.get(int(number), 0)
-        return again and int(offset) < former <= self._world.cluster.log(CALLS, int(number)).end
+        end = self._world.cluster.log(CALLS, int(number)).end
+        return again and any(int(offset) < one <= end for one in self._former[int(number)])
 
 
 def call(call_id: str, caller: str) -> bytes:
