@@ -191,13 +191,13 @@ class OutcomeProducer:
 
     async def send(self, batches: Batches, *, by_aiokafka: bool = False) -> Awaitable[None]:
         """See `Publisher.send`; `queued` is true then if aiokafka's tasks have to send some."""
-        waiting: list[asyncio.Future[Any]] = []
         self.queued = False
-        direct = None if by_aiokafka else self._direct
+        if self._direct is not None and not by_aiokafka:
+            sent = self._direct.send(batches)
+            if sent is not None:
+                return _acknowledgement(sent)
+        waiting: list[asyncio.Future[Any]] = []
         for topic, some in batches.items():
-            if direct is not None and (sent := direct.send(topic, some)) is not None:
-                waiting += sent
-                continue
             for partition, batch in some:
                 waiting.append(await self._enqueue(batch, topic, partition))
         return _acknowledgement(waiting)

@@ -2,28 +2,47 @@
 
 aiokafka hands a batch to a task, which hands it to another for each broker, which waits in a third
 for the answer. Around a batch of one call that is more than the call costs. Usually none of it is
-needed. The leader is known, its connection is open, and nothing else of ours is on its way there.
+needed. The leader is known, its connection is open, and nothing of aiokafka's is on its way there.
 Then a batch goes to the socket at once, and a callback takes the answer.
 
-Everything else stays aiokafka's. A batch is sent here only if its sender would send it in its next
-turn. Its sender sees it as its own: sequence numbers, brokers with a request on its way, partitions
-that wait. An answer that is not plain success goes through aiokafka's handler, so errors, retries,
-leader moves and fencing are what they always were. Of aiokafka 0.14 this needs private names, which
-the tests of `tests/unit/kafka/produce/test_direct_sends.py` hold.
+Several requests may be on their way to a broker, as with Kafka's own client
+(max.in.flight.requests.per.connection). aiokafka sends one and waits. So a broker did nothing from
+its answer until our event loop had read it, which is as long as a full batch takes to be decided.
+An idempotent producer keeps the order: a broker refuses a batch whose predecessor it did not take
+(OUT_OF_ORDER_SEQUENCE_NUMBER), and knows the last five of a partition again.
+
+Everything else stays aiokafka's. Its sender sees what is sent here as its own: sequence numbers,
+brokers with a request on its way, partitions that wait. An answer that is not plain success goes
+through aiokafka's handler, so errors, leader moves and fencing are what they always were. What is
+to be sent again goes to aiokafka's queue in its order, once the broker has answered everything. Of
+aiokafka 0.14 this needs private names, which the tests of
+`tests/unit/kafka/produce/test_direct_sends.py` hold.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import CloseReason
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
 
+log = logging.getLogger(__name__)
+
 Acknowledgements = list["asyncio.Future[Any]"]
+
+REQUESTS_MAX: Final = 5
+"""Requests on their way to one broker, and so batches to one partition: of so many a broker knows a
+repetition (ProducerStateEntry.NUM_BATCHES_TO_RETAIN of Kafka)."""
+_KNOWN_S: Final = 3600.0
+"""A broker that has acknowledged a batch knows its producer for so long: producer.id.expiration.ms
+is a day. One that does not takes any number for the first, also that of a second batch whose first
+it refused. So nothing follows a batch to a broker that may not know us."""
 
 
 class DirectSends:
@@ -35,25 +54,30 @@ class DirectSends:
         self._client = producer.client
         self._transactions = producer._txn_manager
         self._loop = asyncio.get_running_loop()
+        self._lanes: dict[int, _Lane] = {}
+        self._known_s: dict[TopicPartition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
 
-    def send(self, topic: str, batches: Iterable[tuple[int, Any]]) -> Acknowledgements | None:
-        """Send all of `batches`, one a partition; None, and nothing is sent, where that must wait.
+    def send(self, batches: Mapping[str, Iterable[tuple[int, Any]]]) -> Acknowledgements | None:
+        """Send `batches`, by topic, each with its partition; those of one partition in order.
 
-        Each of the futures ends when the broker has its batch, or with a KafkaError.
+        Return None, and send nothing, where that must wait. Each of the futures ends when the
+        broker has its batch, or with a KafkaError.
         """
-        by_node = self._by_node(topic, batches)
-        if by_node is None:
+        requests = self._requests(batches)
+        if requests is None:
             return None
         waiting: Acknowledgements = []
-        for node, builders in by_node.items():
+        for node, builders in requests:
             # Through the accumulator: it gives sequence numbers, and its `flush` waits for these.
+            taken: dict[TopicPartition, MessageBatch] = {}
             for tp, builder in builders.items():
                 made = MessageBatch(tp, builder, self._accumulator._batch_ttl, 0)
                 self._accumulator._batches[tp].append(made)
+                taken[tp] = self._accumulator._pop_batch(tp)
                 waiting.append(made.future)
-            taken = {tp: self._accumulator._pop_batch(tp) for tp in builders}
-            _Request(self, node, taken).send()
+            lane = self._lanes.get(node) or self._lanes.setdefault(node, _Lane(self, node))
+            lane.send(taken)
         return waiting
 
     def close(self) -> None:
@@ -61,78 +85,175 @@ class DirectSends:
         for task in self._retries:
             task.cancel()
 
-    def _by_node(
-        self, topic: str, batches: Iterable[tuple[int, Any]]
-    ) -> dict[int, dict[TopicPartition, Any]] | None:
-        """Return the batches by leader; None where aiokafka's sender would not send them now."""
-        sender, client, transactions = self._sender, self._client, self._transactions
+    def _requests(
+        self, batches: Mapping[str, Iterable[tuple[int, Any]]]
+    ) -> list[tuple[int, dict[TopicPartition, Any]]] | None:
+        """Return requests, each with its broker, in order; None where they cannot go now."""
         # What is queued goes first. A closed or failed accumulator says so itself.
         accumulator = self._accumulator
         if accumulator._batches or accumulator._closed or accumulator._exception is not None:
             return None
-        if transactions is not None and not transactions.has_pid():
+        if self._transactions is not None and not self._transactions.has_pid():
             return None
-        by_node: dict[int, dict[TopicPartition, Any]] = {}
-        for partition, batch in batches:
-            tp = TopicPartition(topic, partition)
-            node = client.cluster.leader_for_partition(tp)
-            connection = client._conns.get((node, ConnectionGroup.DEFAULT))
-            if connection is None or not connection.connected():
-                return None
-            builders = by_node.setdefault(node, {})
-            # As in `drain_by_nodes`: one request of a broker, and one batch of a partition.
-            if node in sender._in_flight or tp in sender._muted_partitions or tp in builders:
-                return None
-            builders[tp] = batch
-        return by_node
+        made: dict[int, list[dict[TopicPartition, Any]]] = {}
+        for topic, some in batches.items():
+            for partition, batch in some:
+                tp = TopicPartition(topic, partition)
+                node = self._client.cluster.leader_for_partition(tp)
+                requests = made.setdefault(node, [])
+                # A request has one batch of a partition, as in `drain_by_nodes`.
+                after = next((one for one in requests if tp not in one), None)
+                if after is None:
+                    requests.append(after := {})
+                if not self._may_send(node, tp, len(requests), follows=after is not requests[0]):
+                    return None
+                after[tp] = batch
+        return [(node, one) for node, requests in made.items() for one in requests]
+
+    def _may_send(self, node: int, tp: TopicPartition, count: int, *, follows: bool) -> bool:
+        """Return whether the broker may get another batch of `tp` in one of `count` requests.
+
+        `follows`: it would follow another batch of the same partition.
+        """
+        connection = self._client._conns.get((node, ConnectionGroup.DEFAULT))
+        if connection is None or not connection.connected():
+            return False
+        lane = self._lanes.get(node)
+        if lane is not None:
+            follows |= tp in lane.partitions
+            if lane.is_broken or len(lane.requests) + count > REQUESTS_MAX:
+                return False
+        elif node in self._sender._in_flight or count > REQUESTS_MAX:
+            return False
+        if not follows:
+            return tp not in self._sender._muted_partitions
+        # Without sequence numbers, a batch that is sent again would land behind the next one.
+        known_s = self._known_s.get(tp) if self._transactions is not None else None
+        return known_s is not None and self._loop.time() - known_s < _KNOWN_S
 
 
-class _Request:
-    """One request on its way to `node`, as `Sender._send_produce_req` without its task."""
+class _Lane:
+    """What is on its way to one broker, as `Sender._send_produce_req` without its tasks."""
 
-    def __init__(self, sends: DirectSends, node: int, batches: dict[TopicPartition, Any]) -> None:
+    def __init__(self, sends: DirectSends, node: int) -> None:
         self._sends = sends
         self._node = node
-        self._batches = batches
-        self._handler = SendProduceReqHandler(sends._sender, batches)
+        self.requests: deque[_Request] = deque()
+        self.partitions: dict[TopicPartition, int] = {}
+        """How many batches of each are on their way."""
+        self.is_broken = False
+        """True once an answer was not plain success: all of them are awaited then."""
 
-    def send(self) -> None:
-        """Write the request; its answer is taken in a callback."""
+    def send(self, batches: dict[TopicPartition, MessageBatch]) -> None:
+        """Write a request; its answer is taken in a callback."""
         sends, sender = self._sends, self._sends._sender
-        connection = sends._client._conns[(self._node, ConnectionGroup.DEFAULT)]
         sender._in_flight.add(self._node)
-        sender._muted_partitions.update(self._batches)
+        sender._muted_partitions.update(batches)
+        for tp in batches:
+            self.partitions[tp] = self.partitions.get(tp, 0) + 1
+        request = _Request(sender, batches)
+        self.requests.append(request)
+
+        def take(response: Any, error: BaseException | None) -> None:
+            self._answered(request, response, error)
+
         try:
-            ask(connection, self._handler.create_request(), _Awaited(self._answered))
+            connection = sends._client._conns[(self._node, ConnectionGroup.DEFAULT)]
+            made = request.create_request()  # type: ignore[no-untyped-call]
+            ask(connection, made, _Awaited(take))
         except KafkaError as error:
-            self._answered(None, error)
+            take(None, error)
 
-    def _answered(self, response: Any, error: BaseException | None) -> None:
-        if error is None and not _has_errors(response):
-            self._handler.handle_response(response)
-            self._end()
-            return
-        # aiokafka's handler has what is not plain success.
-        self._handler._client = _Answered(self._sends._client, response, error)
-        task = self._sends._loop.create_task(self._handler.do(self._node))
-        self._sends._retries.add(task)
-        task.add_done_callback(self._retried)
+    def _answered(self, request: "_Request", response: Any, error: BaseException | None) -> None:
+        request.answer = (response, error)
+        self.is_broken |= error is not None or _has_errors(response)
+        if not self.is_broken:
+            self.requests.remove(request)
+            request.handle_response(response)  # type: ignore[no-untyped-call]
+            self._release(request)
+        elif all(one.answer is not None for one in self.requests):
+            task = self._sends._loop.create_task(self._settle())
+            self._sends._retries.add(task)
+            task.add_done_callback(self._settled)
 
-    def _retried(self, task: "asyncio.Task[None]") -> None:
+    async def _settle(self) -> None:
+        """Do as aiokafka's handler does with each answer, and queue again what has to be."""
+        again: list[MessageBatch] = []
+        for request in self.requests:
+            again += request.settle({batch.tp for batch in again})
+        if again:
+            await asyncio.sleep(self._sends._sender._retry_backoff)
+            for batch in reversed(again):  # each goes before what is queued
+                self._sends._accumulator.reenqueue(batch)
+            # If an error asked for metadata, its answer comes before the next try.
+            await self._sends._client._maybe_wait_metadata()
+
+    def _settled(self, task: "asyncio.Task[None]") -> None:
         self._sends._retries.discard(task)
         if not task.cancelled() and task.exception() is not None:
             # A bug. Every batch of the producer ends with it, as with one in its own tasks.
             self._sends._accumulator.fail_all(task.exception())
-        self._end()
+        while self.requests:
+            self._release(self.requests.popleft())
 
-    def _end(self) -> None:
-        """Let aiokafka's sender go on with what was queued meanwhile."""
-        sender, accumulator = self._sends._sender, self._sends._accumulator
+    def _release(self, request: "_Request") -> None:
+        """Let go of a request; let aiokafka's sender go on with what was queued meanwhile."""
+        sends, sender = self._sends, self._sends._sender
+        known_s = sends._loop.time()
+        for tp in request.batches:
+            if self.is_broken:
+                sends._known_s.pop(tp, None)
+            else:
+                sends._known_s[tp] = known_s
+            self.partitions[tp] -= 1
+            if not self.partitions[tp]:
+                del self.partitions[tp]
+                sender._muted_partitions.discard(tp)
+        if self.requests:
+            return
+        del sends._lanes[self._node]
         sender._in_flight.discard(self._node)
-        sender._muted_partitions.difference_update(self._batches)
-        waiter = accumulator._waiter_future
-        if accumulator._batches and not waiter.done():
+        waiter = sends._accumulator._waiter_future
+        if sends._accumulator._batches and not waiter.done():
             waiter.set_result(None)
+
+
+class _Request(SendProduceReqHandler):
+    """One request: aiokafka's handler of its answer."""
+
+    def __init__(self, sender: Any, batches: dict[TopicPartition, MessageBatch]) -> None:
+        super().__init__(sender, batches)  # type: ignore[no-untyped-call]
+        self.batches = batches
+        self.answer: tuple[Any, BaseException | None] | None = None
+        self._behind: set[TopicPartition] = set()
+
+    def settle(self, behind: set[TopicPartition]) -> list[MessageBatch]:
+        """Take an answer that may have errors; return the batches that are to be sent again.
+
+        An earlier batch of the partitions `behind` is to be sent again too.
+        """
+        assert self.answer is not None, "the lane has waited for it"
+        self._behind = behind
+        response, error = self.answer
+        if error is None:
+            self.handle_response(response)  # type: ignore[no-untyped-call]
+            return self._to_reenqueue
+        # As `do` of the handler, which sends first.
+        log.warning("Got error produce response: %s", error)
+        if getattr(error, "invalid_metadata", False):
+            self._client.force_metadata_update()
+        for batch in self.batches.values():
+            if self._can_retry(error, batch):
+                self._to_reenqueue.append(batch)
+            else:
+                batch.failure(exception=error)
+        return self._to_reenqueue
+
+    def _can_retry(self, error: Any, batch: MessageBatch) -> bool:
+        """Return whether a batch may be sent again; one refused for the batch before it may."""
+        if isinstance(error, OutOfOrderSequenceNumber) and batch.tp in self._behind:
+            return True
+        return bool(super()._can_retry(error, batch))  # type: ignore[no-untyped-call]
 
 
 class _Awaited:
@@ -197,25 +318,6 @@ def answer_of(connection: Any, request: Any) -> "asyncio.Future[Any]":
 
     ask(connection, request, _Awaited(take))
     return answer
-
-
-class _Answered:
-    """aiokafka's client, which has the answer to the next request already."""
-
-    def __init__(self, client: Any, response: Any, error: BaseException | None) -> None:
-        self._client = client
-        self._response = response
-        self._error = error
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    async def send(self, node: int, request: object) -> Any:
-        """Return the answer, or raise its error."""
-        del node, request
-        if self._error is not None:
-            raise self._error
-        return self._response
 
 
 def _has_errors(response: Any) -> bool:

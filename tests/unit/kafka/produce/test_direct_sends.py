@@ -1,6 +1,7 @@
 """Promises of sends in one turn, held with aiokafka's own producer and no broker."""
 
 import asyncio
+import struct
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,13 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     InvalidProducerEpoch,
     NotLeaderForPartitionError,
+    OutOfOrderSequenceNumber,
     ProducerFenced,
     RecordListTooLargeError,
 )
 from aiokafka.protocol.produce import ProduceResponse_v7
 
-from stream.kafka.produce.direct_sends import DirectSends
+from stream.kafka.produce.direct_sends import REQUESTS_MAX, DirectSends
 from tests.support.broker_connection import BrokerConnection
 from tests.support.waiting import until
 
@@ -26,13 +28,18 @@ class Connection(BrokerConnection):
     """An open connection to a broker that answers when a test says so."""
 
     def answers(self, code: int = 0, offset: int = 100) -> None:
-        """Answer the last request, each of its partitions alike."""
-        _, request, answer = self._requests.pop()
+        """Answer the oldest request, each of its partitions alike."""
+        _, request, answer = self._requests.pop(0)
         topics = [
             (topic, [(number, code, offset, -1, 0) for number, _ in parts])
             for topic, parts in request._topics
         ]
         answer.set_result(ProduceResponse_v7(topics, 0))
+
+
+def sequence_of(batch: bytes) -> int:
+    """Return the base sequence of a record batch (protocol guide, "Record Batch")."""
+    return int(struct.unpack_from(">i", batch, 53)[0])
 
 
 class Site:
@@ -68,7 +75,18 @@ class Site:
         return made
 
     def send(self, *partitions: int) -> Any:
-        return self.direct.send("decisions", [(each, self.batch()) for each in partitions])
+        return self.direct.send({"decisions": [(each, self.batch()) for each in partitions]})
+
+    async def known(self, *partitions: int) -> None:
+        """Let the broker acknowledge a batch of each partition."""
+        self.send(*partitions)
+        self.connection.answers()
+        self.connection.sent.clear()
+
+    def queued(self, partition: int = 0) -> list[int]:
+        """Return the sequence numbers of what aiokafka would send next, in order."""
+        batches = self.accumulator._batches.get(TopicPartition("decisions", partition), ())
+        return [sequence_of(batch.get_data_buffer()) for batch in batches]
 
     @property
     def idle(self) -> bool:
@@ -123,19 +141,93 @@ async def test_what_aiokafka_would_not_send_now_is_left_to_it(why):
     assert site.accumulator._batches == queued
 
 
-async def test_two_batches_of_one_partition_are_left_to_aiokafka():
-    """It sends one after the other is acknowledged, so their order holds over retries."""
+async def test_all_topics_go_in_one_request():
+    """A batch with calls that could not be read costs no request more."""
+    site = Site()
+    sent = site.direct.send({"decisions": [(0, site.batch())], "rejected": [(2, site.batch())]})
+    assert sent is not None
+    (request,) = site.connection.sent
+    assert [topic for topic, _ in request._topics] == ["decisions", "rejected"]
+    site.connection.answers()
+    assert all(each.done() for each in sent)
+
+
+async def test_the_first_batches_of_a_partition_go_one_by_one():
+    """A broker that does not know us would take a second one and refuse a first."""
     site = Site()
     assert site.send(1, 1) is None
     assert site.idle
+    assert len(site.send(1)) == 1
+    assert site.send(1) is None
+    assert len(site.send(2)) == 1, "another partition has no order with it"
 
 
-async def test_a_second_batch_waits_for_the_first_and_is_sent_by_aiokafka():
+async def test_a_broker_forgets_us(monkeypatch):
+    """So a batch after an idle time waits for the one before it."""
+    site = Site()
+    await site.known(0)
+    later_s = site.direct._loop.time() + 3_601
+    monkeypatch.setattr(site.direct, "_loop", SimpleNamespace(time=lambda: later_s))
+    assert len(site.send(0)) == 1
+    assert site.send(0) is None
+
+
+async def test_a_broker_has_the_next_request_before_it_answers_the_last():
+    """It works on one while we decide the next: in order, and each acknowledged by its own."""
+    site = Site()
+    await site.known(0)
+    (first,), (second,) = site.send(0), site.send(0)
+    assert [sequence_of(one._topics[0][1][0][1]) for one in site.connection.sent] == [1, 2]
+    site.connection.answers(offset=5)
+    assert (first.done(), second.done()) == (True, False)
+    assert not site.idle
+    site.connection.answers(offset=6)
+    assert [(await each).offset for each in (first, second)] == [5, 6]
+    assert site.idle
+
+
+async def test_two_batches_of_one_partition_go_in_two_requests():
+    """Kafka takes one batch of a partition in a request."""
+    site = Site()
+    await site.known(1)
+    first, other, second = site.send(1, 0, 1)
+    assert [[part[0] for part in one._topics[0][1]] for one in site.connection.sent] == [
+        [1, 0],
+        [1],
+    ]
+    site.connection.answers(offset=5)
+    assert [each.done() for each in (first, other, second)] == [True, True, False]
+    site.connection.answers(offset=6)
+    assert (await second).offset == 6
+    assert site.idle
+
+
+async def test_requests_on_their_way_are_bounded():
+    """A broker knows five batches of a partition again, so no sixth is sent."""
+    site = Site()
+    await site.known(0)
+    for _ in range(REQUESTS_MAX):
+        assert site.send(0) is not None
+    assert site.send(0) is None
+    assert site.send(1) is None
+    site.connection.answers()
+    assert site.send(0) is not None
+
+
+async def test_without_sequence_numbers_batches_go_one_by_one():
+    """One that is sent again would land behind the next."""
+    site = Site(idempotent=False)
+    await site.known(0)
+    assert site.send(0) is not None
+    assert site.send(0) is None
+
+
+async def test_what_aiokafka_queued_meanwhile_follows():
     """The sender is woken once the broker is free, and takes what was queued meanwhile."""
     site = Site()
     (first,) = site.send(0)
-    assert site.send(1) is None, "one request of a broker"
     await site.accumulator.add_batch(site.batch(), TopicPartition("decisions", 1), 1)
+    assert site.send(2) is None, "what is queued goes first"
     nodes, _ = site.accumulator.drain_by_nodes(site.sender._in_flight, set())
     assert not nodes
     waiter = site.accumulator.waiter()
@@ -143,6 +235,63 @@ async def test_a_second_batch_waits_for_the_first_and_is_sent_by_aiokafka():
     await first
     assert waiter.done()
     assert site.idle
+
+
+async def test_refused_batches_are_queued_again_in_their_order():
+    """A broker refuses what follows a batch that it did not take; all of it is sent once more."""
+    site = Site()
+    await site.known(0, 1)
+    site.send(0, 1), site.send(0), site.send(0)
+    await site.accumulator.add_batch(site.batch(), TopicPartition("decisions", 0), 1)
+    site.connection.answers(NotLeaderForPartitionError.errno)
+    assert site.send(2) is None, "the broker has not answered everything"
+    site.connection.answers(OutOfOrderSequenceNumber.errno)
+    assert not site.idle
+    site.connection.answers(OutOfOrderSequenceNumber.errno)
+    await until(lambda: site.idle, "the sender is free")
+    # The last was never sent: aiokafka gives it a number as it leaves.
+    assert site.queued()[:3] == [1, 2, 3]
+    assert site.queued(1) == [1]
+    assert len(site.accumulator._batches[TopicPartition("decisions", 0)]) == 4
+
+
+async def test_after_an_error_a_partition_has_to_be_acknowledged_once():
+    """Its new leader may be a broker that does not know us."""
+    site = Site()
+    await site.known(0)
+    site.send(0)
+    site.connection.answers(NotLeaderForPartitionError.errno)
+    await until(lambda: site.idle, "the sender is free")
+    site.accumulator._batches.clear()
+    assert site.send(0) is not None
+    assert site.send(0) is None
+
+
+async def test_what_was_taken_beside_a_refused_batch_is_acknowledged():
+    """Only what the broker did not take is sent again."""
+    site = Site()
+    await site.known(0, 1)
+    (refused,), (taken,) = site.send(0), site.send(1)
+    site.connection.answers(NotLeaderForPartitionError.errno)
+    site.connection.answers(offset=8)
+    await until(lambda: site.idle, "the sender is free")
+    assert (await taken).offset == 8
+    assert not refused.done()
+    assert (site.queued(0), site.queued(1)) == ([1], [])
+
+
+async def test_a_refused_batch_ends_those_behind_it():
+    """A gap cannot be filled any more. The worker hears why from the first."""
+    site = Site()
+    await site.known(0)
+    (first,), (second,) = site.send(0), site.send(0)
+    site.connection.answers(RecordListTooLargeError.errno)
+    site.connection.answers(OutOfOrderSequenceNumber.errno)
+    with pytest.raises(RecordListTooLargeError):
+        await first
+    with pytest.raises(OutOfOrderSequenceNumber):
+        await second
+    await until(lambda: site.idle, "the sender is free")
 
 
 async def test_sequence_numbers_go_on_from_one_way_to_the_other():
@@ -200,6 +349,17 @@ async def test_a_connection_that_is_lost_loses_no_batch(how):
     await until(lambda: site.idle, "the sender is free")
     assert not sent.done()
     assert site.accumulator._batches.keys() == {TopicPartition("decisions", 0)}
+
+
+async def test_a_connection_that_is_lost_queues_all_in_order():
+    """Nobody knows which of them the broker has: it knows them again by their numbers."""
+    site = Site()
+    await site.known(0)
+    sent = [site.send(0)[0] for _ in range(3)]
+    site.connection.close()
+    await until(lambda: site.idle, "the sender is free")
+    assert site.queued() == [1, 2, 3]
+    assert not any(each.done() for each in sent)
 
 
 @pytest.mark.parametrize(
