@@ -13,9 +13,9 @@ An idempotent producer keeps the order: a broker refuses a batch whose predecess
 
 Everything else stays aiokafka's. Its sender sees what is sent here as its own: sequence numbers,
 brokers with a request on its way, partitions that wait. An answer that is not plain success goes
-through aiokafka's handler, so errors, leader moves and fencing are what they always were. What is
-to be sent again goes to aiokafka's queue in its order, once the broker has answered everything. Of
-aiokafka 0.14 this needs private names, which the tests of
+through aiokafka's handler, so errors, leader moves and fencing are what they always were. Batches
+that are to be sent again go to aiokafka's queue in their order, once the broker has answered all.
+Of aiokafka 0.14 this needs private names, which the tests of
 `tests/unit/kafka/produce/test_direct_sends.py` hold.
 """
 
@@ -54,7 +54,7 @@ class DirectSends:
         self._client = producer.client
         self._transactions = producer._txn_manager
         self._loop = asyncio.get_running_loop()
-        self._lanes: dict[int, _Lane] = {}
+        self._unanswered: dict[int, _Unanswered] = {}
         self._known_s: dict[TopicPartition, float] = {}
         self._retries: set[asyncio.Task[None]] = set()
 
@@ -76,8 +76,10 @@ class DirectSends:
                 self._accumulator._batches[tp].append(made)
                 taken[tp] = self._accumulator._pop_batch(tp)
                 waiting.append(made.future)
-            lane = self._lanes.get(node) or self._lanes.setdefault(node, _Lane(self, node))
-            lane.send(taken)
+            unanswered = self._unanswered.get(node) or self._unanswered.setdefault(
+                node, _Unanswered(self, node)
+            )
+            unanswered.send(taken)
         return waiting
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ class DirectSends:
         self, batches: Mapping[str, Iterable[tuple[int, Any]]]
     ) -> list[tuple[int, dict[TopicPartition, Any]]] | None:
         """Return requests, each with its broker, in order; None where they cannot go now."""
-        # What is queued goes first. A closed or failed accumulator says so itself.
+        # Queued batches go first. A closed or failed accumulator says so itself.
         accumulator = self._accumulator
         if accumulator._batches or accumulator._closed or accumulator._exception is not None:
             return None
@@ -118,10 +120,10 @@ class DirectSends:
         connection = self._client._conns.get((node, ConnectionGroup.DEFAULT))
         if connection is None or not connection.connected():
             return False
-        lane = self._lanes.get(node)
-        if lane is not None:
-            follows |= tp in lane.partitions
-            if lane.is_broken or len(lane.requests) + count > REQUESTS_MAX:
+        unanswered = self._unanswered.get(node)
+        if unanswered is not None:
+            follows |= tp in unanswered.partitions
+            if unanswered.is_broken or len(unanswered.requests) + count > REQUESTS_MAX:
                 return False
         elif node in self._sender._in_flight or count > REQUESTS_MAX:
             return False
@@ -132,17 +134,17 @@ class DirectSends:
         return known_s is not None and self._loop.time() - known_s < _KNOWN_S
 
 
-class _Lane:
-    """What is on its way to one broker, as `Sender._send_produce_req` without its tasks."""
+class _Unanswered:
+    """Requests that one broker has not answered, as `Sender._send_produce_req` without tasks."""
 
     def __init__(self, sends: DirectSends, node: int) -> None:
         self._sends = sends
         self._node = node
         self.requests: deque[_Request] = deque()
         self.partitions: dict[TopicPartition, int] = {}
-        """How many batches of each are on their way."""
+        """Batches of each that are on their way."""
         self.is_broken = False
-        """True once an answer was not plain success: all of them are awaited then."""
+        """True once an answer was not plain success: nothing is sent until all are there."""
 
     def send(self, batches: dict[TopicPartition, MessageBatch]) -> None:
         """Write a request; its answer is taken in a callback."""
@@ -211,7 +213,7 @@ class _Lane:
                 sender._muted_partitions.discard(tp)
         if self.requests:
             return
-        del sends._lanes[self._node]
+        del sends._unanswered[self._node]
         sender._in_flight.discard(self._node)
         waiter = sends._accumulator._waiter_future
         if sends._accumulator._batches and not waiter.done():
@@ -232,7 +234,7 @@ class _Request(SendProduceReqHandler):
 
         An earlier batch of the partitions `behind` is to be sent again too.
         """
-        assert self.answer is not None, "the lane has waited for it"
+        assert self.answer is not None, "settled only once it is there"
         self._behind = behind
         response, error = self.answer
         if error is None:
