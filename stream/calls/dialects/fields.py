@@ -99,7 +99,8 @@ def ingress(value: Any) -> Ingress:
 
 def epoch_s(value: Any) -> float | None:
     """Return seconds since the epoch, from RFC 3339 text (UTC if it says no zone) or an epoch."""
-    seconds = number(value)
+    # Nearly all are dates. To hear from `float` that one is no number takes as long as to read it.
+    seconds = None if _is_dated(value) else number(value)
     if seconds is not None:
         if seconds >= _MS_FROM:
             seconds /= 1000
@@ -108,6 +109,11 @@ def epoch_s(value: Any) -> float | None:
         return None
     seconds = _clock_s(value, UTC)
     return seconds if seconds is not None and seconds >= 0 else None
+
+
+def _is_dated(value: Any) -> bool:
+    """Return whether a text begins as `2026-11-25` does. No number has these two dashes."""
+    return isinstance(value, str) and value[4:5] == value[7:8] == "-"
 
 
 def _bounded(seconds: float | None) -> float | None:
@@ -152,7 +158,7 @@ def moment_s(value: Any, zone: tzinfo | None) -> float | None:
     8601, `2026-11-25 08:02:03`). `zone` applies to a time without one; with None, nothing is
     guessed.
     """
-    seconds = number(value)
+    seconds = None if _is_dated(value) else number(value)
     if seconds is not None:
         seconds /= 1e6 if seconds >= _US_FROM else 1e3 if seconds >= _MS_FROM else 1
     elif isinstance(value, str):

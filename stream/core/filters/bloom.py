@@ -184,7 +184,7 @@ def map_filter(data: bytes | Path) -> Filter:
                 head = file.read(HEADER.size)
             size = data.stat().st_size
             shape, count = _read_header(head, size, where)
-            bits: NDArray[np.uint8] = np.memmap(data, np.uint8, "r", HEADER.size)
+            bits: NDArray[np.uint8] = np.memmap(where, np.uint8, "r", HEADER.size)
         except OSError as error:
             raise FilterUnreadable(f"{where}: {error.strerror}") from error
     else:

@@ -213,8 +213,9 @@ def open_snapshot(
         path = directory / name
         if manifest.parts[name].size < MAPPED_MIN:
             return np.frombuffer(path.read_bytes(), dtype)
-        # A plain array over the map: indexing a np.memmap costs a Python call each time.
-        return np.asarray(np.memmap(path, dtype, "r"))
+        # A plain array over the map: indexing a np.memmap costs a Python call each time. The path
+        # as text: of a Path, np.memmap asks for each folder whether it is a link.
+        return np.asarray(np.memmap(str(path), dtype, "r"))
 
     return _snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
 
