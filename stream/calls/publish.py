@@ -9,7 +9,7 @@ duplicates, what an unavailable broker did not acknowledge. A failure that it re
 from the last committed position on. Repairing a producer in place would save a few seconds in a
 case that a healthy cluster never shows. Its price would be code that daily work never runs.
 
-Exactly once: decisions, rejects and positions go in one transaction a batch.
+Exactly once: decisions, rejects and positions go in one transaction, of a batch or of several.
 
 A reader with `isolation.level=read_committed` sees every decision once, whatever dies.
 
@@ -96,15 +96,18 @@ class Publisher:
             await self._out.stop()
 
     async def send(
-        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+        self,
+        outcomes: Sequence[Outcome],
+        positions: Mapping[Partition, int],
+        holds: Callable[[], bool],
     ) -> Awaitable[None]:
-        """Hand `outcome` to the producer; the returned awaitable ends when the broker has it.
+        """Hand `outcomes` to the producer; the returned awaitable ends when the broker has them.
 
         Both may raise SinkDown. `positions` and `holds` are for publishers that commit.
         """
         del positions, holds
         assert self._out is not None, "start comes first"
-        acknowledged = await self._out.send(await self._out.batches(outcome))
+        acknowledged = await self._out.send(await self._out.batches(outcomes))
         if self._out.queued:
             await _on_the_wire()
         return acknowledged
@@ -179,14 +182,17 @@ class OutcomeProducer:
             if self._direct is not None:
                 self._direct.close()
 
-    async def batches(self, outcome: Outcome) -> Batches:
-        """Return the record batches of `outcome`."""
+    async def batches(self, outcomes: Sequence[Outcome]) -> Batches:
+        """Return the record batches of `outcomes`."""
         made: Batches = {}
         now_ms = time.time_ns() // 1_000_000
-        if len(outcome.ids):
-            made[self._settings.decisions_topic] = await self._of_decisions(outcome, now_ms)
-        if kept := [one for one in outcome.rejected if one.is_kept]:
-            made[self._settings.rejected_topic] = await self._of_rejected(kept, now_ms)
+        for outcome in outcomes:
+            if len(outcome.ids):
+                decisions = await self._of_decisions(outcome, now_ms)
+                made.setdefault(self._settings.decisions_topic, []).extend(decisions)
+            if kept := [one for one in outcome.rejected if one.is_kept]:
+                rejected = await self._of_rejected(kept, now_ms)
+                made.setdefault(self._settings.rejected_topic, []).extend(rejected)
         return made
 
     async def send(self, batches: Batches, *, by_aiokafka: bool = False) -> Awaitable[None]:
@@ -361,7 +367,7 @@ class TransactionAborted(Fault):
 
 
 class TransactionalPublisher:
-    """Publishes outcomes exactly once, each `send` in a transaction of its own, one at a time."""
+    """Publishes outcomes exactly once: those of a `send` in one transaction, one at a time."""
 
     commits = True
     """Positions are committed along with the outcomes."""
@@ -401,9 +407,12 @@ class TransactionalPublisher:
             await self._out.stop()
 
     async def send(
-        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+        self,
+        outcomes: Sequence[Outcome],
+        positions: Mapping[Partition, int],
+        holds: Callable[[], bool],
     ) -> Awaitable[None]:
-        """Begin a transaction with `outcome` and `positions`; the last one has ended.
+        """Begin a transaction with `outcomes` and `positions`; the last one has ended.
 
         The returned awaitable ends when it is committed. It may raise TransactionAborted, after
         which the batch and all later ones are to be read again, or SinkDown. `holds` says whether
@@ -411,7 +420,7 @@ class TransactionalPublisher:
         """
         assert self._out is not None, "start comes first"
         assert positions, "a transaction without positions would never end in aiokafka"
-        ended = asyncio.ensure_future(self._transact(self._out, outcome, positions, holds))
+        ended = asyncio.ensure_future(self._transact(self._out, outcomes, positions, holds))
         try:
             await _on_the_wire()
         except asyncio.CancelledError:  # nobody else knows of it yet
@@ -422,7 +431,7 @@ class TransactionalPublisher:
     async def _transact(
         self,
         out: OutcomeProducer,
-        outcome: Outcome,
+        outcomes: Sequence[Outcome],
         positions: Mapping[Partition, int],
         holds: Callable[[], bool],
     ) -> None:
@@ -438,7 +447,7 @@ class TransactionalPublisher:
             async with asyncio.timeout(self._settings.end_s_max):
                 await producer.begin_transaction()
                 quick = DirectTransaction(producer, self._settings.group_id)
-                await self._write(quick, out, outcome, offsets)
+                await self._write(quick, out, outcomes, offsets)
                 if holds():
                     if not await quick.commit():
                         await producer.commit_transaction()
@@ -470,11 +479,11 @@ class TransactionalPublisher:
         self,
         quick: DirectTransaction,
         out: OutcomeProducer,
-        outcome: Outcome,
+        outcomes: Sequence[Outcome],
         offsets: Mapping[TopicPartition, int],
     ) -> None:
-        """Write `outcome` and positions into the transaction."""
-        made = await out.batches(outcome)
+        """Write `outcomes` and positions into the transaction."""
+        made = await out.batches(outcomes)
         quick.ask_partitions(
             {TopicPartition(topic, one) for topic, some in made.items() for one, _ in some}
         )

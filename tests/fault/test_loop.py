@@ -99,9 +99,9 @@ async def test_a_stop_during_a_transaction_that_is_aborted_is_a_stop(monkeypatch
     sink = FakeSink(source, [OK, Ack.ABORTED_LATE], commits=True)
     send = sink.send
 
-    async def stopping(outcome, *rest):
-        ack = await send(outcome, *rest)
-        if b"0/1" in outcome.values:
+    async def stopping(outcomes, *rest):
+        ack = await send(outcomes, *rest)
+        if any(b"0/1" in outcome.values for outcome in outcomes):
             source.ended()
         return ack
 
@@ -173,11 +173,14 @@ async def test_batches_on_their_way_are_bounded():
     assert (sink.unacknowledged_max, source.committed[P0]) == (3, 12)
 
 
-@pytest.mark.parametrize(("records_max", "taken_early"), [(100, 0), (3, 2)])
+@pytest.mark.parametrize(("records_max", "taken_early", "together"), [(100, 0, 1), (3, 2, 2)])
 async def test_nothing_is_taken_during_a_transaction_unless_there_is_a_backlog(
-    records_max, taken_early, monkeypatch
+    records_max, taken_early, together, monkeypatch
 ):
-    """Records that arrive meanwhile go with the next transaction, not with the one after."""
+    """Records that arrive meanwhile go with the next transaction, not with the one after.
+
+    With a backlog, all that is decided meanwhile goes with it.
+    """
     source = FakeSource([batch(0, 1), batch(2, 3), batch(4, 5)])
     sink = FakeSink(source, [SLOW] * 3, commits=True)
     take, early = source.next_batch, []
@@ -190,6 +193,8 @@ async def test_nothing_is_taken_during_a_transaction_unless_there_is_a_backlog(
     monkeypatch.setattr(source, "next_batch", watched)
     await played(source, sink, records_max=records_max)
     assert (sum(early), source.committed[P0]) == (taken_early, 6)
+    assert sink.together_max == together
+    assert Counter(sink.published) == texts(*batch(0, 1, 2, 3, 4, 5))
 
 
 async def test_commits_are_no_more_frequent_than_asked():

@@ -182,7 +182,7 @@ class FakeSource:
 
 @dataclass
 class FakeSink:
-    """A topic of decisions. `acks` says what becomes of each outcome in turn; then all are OK.
+    """A topic of decisions. `acks` says what becomes of each `send` in turn; then all are OK.
 
     It tells `source` what is published, so that a commit of anything else is noticed.
     """
@@ -193,26 +193,32 @@ class FakeSink:
     published: list[bytes] = field(default_factory=list)
     unacknowledged: int = 0
     unacknowledged_max: int = 0
+    together_max: int = 0
     left_open: bool = False
 
     def __post_init__(self) -> None:
         self.source.published = self.published
 
     async def send(
-        self, outcome: Outcome, positions: Mapping[Partition, int], holds: Callable[[], bool]
+        self,
+        outcomes: Sequence[Outcome],
+        positions: Mapping[Partition, int],
+        holds: Callable[[], bool],
     ) -> Awaitable[None]:
-        """Take an outcome; its end follows the script."""
-        assert outcome.values, "an empty outcome"
+        """Take outcomes; their end follows the script."""
+        assert all(outcome.values for outcome in outcomes), "an empty outcome"
+        assert outcomes
         assert not (self.commits and self.left_open), "a transaction is still open"
         ack = self.acks.pop(0) if self.acks else Ack.OK
         self.unacknowledged += 1
         self.unacknowledged_max = max(self.unacknowledged_max, self.unacknowledged)
-        return asyncio.ensure_future(self._end(ack, outcome, positions, holds))
+        self.together_max = max(self.together_max, len(outcomes))
+        return asyncio.ensure_future(self._end(ack, outcomes, positions, holds))
 
     async def _end(
         self,
         ack: Ack,
-        outcome: Outcome,
+        outcomes: Sequence[Outcome],
         positions: Mapping[Partition, int],
         holds: Callable[[], bool],
     ) -> None:
@@ -231,7 +237,8 @@ class FakeSink:
                     raise TransactionAborted("scripted")
             if self.commits and not holds():
                 raise TransactionAborted("the hold is too old")
-            self.published += filter(None, outcome.values)
+            for outcome in outcomes:
+                self.published += filter(None, outcome.values)
             if self.commits:
                 await self.source.commit_in_transaction(positions)
         except asyncio.CancelledError:

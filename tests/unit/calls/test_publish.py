@@ -81,7 +81,7 @@ async def test_only_what_somebody_has_to_look_at_is_kept():
     none, no_texts = np.zeros(0, "S16"), Texts.of(())
     for rejects in ([other], [other, rejected(b"torn"), other]):
         outcome = Outcome(none, none, no_texts, rejects)
-        await (await producer.send(await producer.batches(outcome)))
+        await (await producer.send(await producer.batches([outcome])))
     assert out.sent == [("calls.rejected", b"torn")]
 
 
