@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how much CPU at most")
     parser.add_argument("--kind", default="", help="only seeds with this fault or side")
     parser.add_argument("--with", dest="asked_for", action="append", help="this kind as well")
-    parser.add_argument("--plan", default="", help="one plan by its name, as a search prints it")
+    parser.add_argument("--plan", action="append", help="a plan by its name, as a search prints it")
     parser.add_argument("--longer", type=int, default=1, help="so many times as long, with rests")
     parser.add_argument("--search", action="store_true", help="change plans that found new states")
     parser.add_argument("--kernels", type=Path, default=Path("state/kernels"), help="their folder")
@@ -47,7 +47,7 @@ def main() -> int:
     began_s, virtual_s, seeds = time.process_time(), 0.0, 0
     traces, states = hashlib.blake2b(digest_size=8), set[object]()
     found: list[Plan] = []
-    print(f"first seed {options.plan or options.first}", flush=True)
+    print(f"first seed {', '.join(options.plan or [str(options.first)])}", flush=True)
     for drawn in _plans(options, found):
         plan = drawn.longer(options.longer) if options.longer > 1 else drawn
         if time.process_time() - began_s > options.seconds:
@@ -82,7 +82,7 @@ def _plans(options: argparse.Namespace, found: "list[Plan]") -> "Iterator[Plan]"
 
     asked_for = options.asked_for or ()
     if options.plan:
-        yield Plan.called(options.plan, asked_for)
+        yield from (Plan.called(name, asked_for) for name in options.plan)
         return
     rng = Random(options.first)
     for seed in range(options.first, options.first + options.seeds):
