@@ -38,6 +38,10 @@ end. The broker would end it too, but in its own time: `transaction_timeout_ms`.
 
 _LOOK_S = 0.05
 """A loop that waits for the broker looks so often for a stop or a revocation."""
+_COMMITTED_OR_DECIDED_MAX = 8
+"""Batches of a backlog that are being committed together, or decided meanwhile. Each of the five
+answers of a transaction waits for the batch that is being decided when it comes. So it lasts as
+long as four or five of them take."""
 _WAITED_S = 0.0005
 """A source that took so long has waited for records, and meanwhile the event loop has turned."""
 
@@ -226,11 +230,13 @@ class CallsLoop:
         calls wait for the end of the next. So nothing is taken then, unless there is a backlog.
         (Measured at 20,000 calls a second: half the latency, three quarters of its 99th
         percentile.) With a backlog, batches are decided while one is committed, and go together
-        into the next transaction: it lasts as long as one or two of them take. Without a backlog
-        that was tried too. The many small batches probably keep the transaction itself waiting for
-        the event loop (p99 223 and 184 instead of 91 and 44 ms).
+        into the next transaction. Without a backlog that was tried too. The many small batches
+        probably keep the transaction itself waiting for the event loop (p99 223 and 184 instead of
+        91 and 44 ms).
         """
-        return 1 if self._sink.commits and not self._behind else self._settings.in_flight_max
+        if not self._sink.commits:
+            return self._settings.in_flight_max
+        return _COMMITTED_OR_DECIDED_MAX if self._behind else 1
 
     def _begin(self) -> None:
         """Begin an assignment: what is on its way belongs to an old one and moves nothing."""

@@ -36,7 +36,7 @@ BLOCKED = frozenset(CALLERS[::5])
 _LOOK_S = 1.0
 TASKS_MAX, ANSWERS_MAX = 60, 6
 """Most that a worker holds: some tasks for each broker and commit, two answers of each broker."""
-_FEW, _BURST = 7, 6
+_FEW, _BURST = 20, 3
 """Records that a worker with a backlog reads at once, and writes of the switch in one moment."""
 _OUTSIDER = 77
 """Producer id of somebody whose transactions among the calls are aborted."""
