@@ -52,8 +52,8 @@ async def test_partitions_go_only_when_the_group_shows_what_was_committed(kafka)
     committed before the group's coordinator knows, and the next reader would repeat a batch.
     """
     here = await lab(kafka)
-    # A worker settles what it has decided as well: 600 each at most.
-    origins = await here.produce(calls(7000))
+    # With all that it settles, a worker decides about 1,100: up to seven batches of 50 at once.
+    origins = await here.produce(calls(15_000))
     async with AIOKafkaConsumer(
         bootstrap_servers=here.bootstrap, group_id=here.group_id, enable_auto_commit=False
     ) as reader:
