@@ -36,8 +36,6 @@ BLOCKED = frozenset(CALLERS[::5])
 _LOOK_S = 1.0
 TASKS_MAX, ANSWERS_MAX = 60, 6
 """Most that a worker holds: some tasks for each broker and commit, two answers of each broker."""
-_FEW, _BURST = 20, 3
-"""Records that a worker with a backlog reads at once, and writes of the switch in one moment."""
 _OUTSIDER = 77
 """Producer id of somebody whose transactions among the calls are aborted."""
 
@@ -129,7 +127,6 @@ class History:
                 folder / name,
                 delivery="exactly_once" if plan.exactly_once else "at_least_once",
                 instance_id=name if plan.named else "",
-                **({"batch_records_max": _FEW} if plan.busy else {}),
             )
             worker = self._hosted(Worker, name, settings, lists)
             worker.on_end = lambda: self.explained.after(LAG_S_MAX)
@@ -226,8 +223,7 @@ class History:
         rng = self.world.rng
         for _ in range(self.plan.batches):
             await asyncio.sleep(rng.expovariate(self.plan.batches / self.plan.faults_s))
-            for _ in range(_BURST if self.plan.busy else 1):
-                self._write(rng.randrange(len(self.world.cluster.topics[CALLS].partitions)))
+            self._write(rng.randrange(len(self.world.cluster.topics[CALLS].partitions)))
 
     def _write(self, partition: int) -> None:
         """Let the switch write some calls; some are none, some are of a transaction that fails."""

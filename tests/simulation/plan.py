@@ -90,8 +90,6 @@ class Plan:
     """None: nobody asks by HTTP or SIP."""
     partners: PartnerPlan | None = None
     """None: it is a history of workers. Else it has none, and the rest of the plan has no part."""
-    busy: bool = False
-    """True: calls come in bursts, and are read few at once, so that there is a backlog."""
     changes: tuple[int, ...] = ()
     """The numbers of its changes, one after the other, since it was drawn."""
     times: int = 1
@@ -156,8 +154,6 @@ class Plan:
             sinks=SinkPlan.of(seed),
             doors=DoorPlan.of(seed),
             partners=PartnerPlan.of(seed),
-            # Apart, as it came later: other seeds stay the histories that they were.
-            busy=Random(f"backlogs of {seed}").random() < 0.15,
         ).fitting()
 
     def fitting(self) -> "Plan":
@@ -239,8 +235,6 @@ class Plan:
             lists += f", {self.sinks.sinks} sinks"
         if self.doors is not None:
             lists += ", doors"
-        if self.busy:
-            lists += ", backlogs"
         kinds = ", ".join(self.kinds) or "no faults"
         longer = f", {self.times} times as long" if self.times > 1 else ""
         return f"seed {self.name}{longer}: {self.workers} workers, {delivery}, {lists}: {kinds}"
