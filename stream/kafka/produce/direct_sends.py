@@ -76,10 +76,9 @@ class DirectSends:
                 self._accumulator._batches[tp].append(made)
                 taken[tp] = self._accumulator._pop_batch(tp)
                 waiting.append(made.future)
-            unanswered = self._unanswered.get(node) or self._unanswered.setdefault(
-                node, _Unanswered(self, node)
-            )
-            unanswered.send(taken)
+            if node not in self._unanswered:
+                self._unanswered[node] = _Unanswered(self, node)
+            self._unanswered[node].send(taken)
         return waiting
 
     def close(self) -> None:
@@ -184,6 +183,7 @@ class _Unanswered:
         for request in self.requests:
             again += request.settle({batch.tp for batch in again})
         if again:
+            # As aiokafka's handler waits: a new leader, or a replica, needs a moment.
             await asyncio.sleep(self._sends._sender._retry_backoff)
             for batch in reversed(again):  # each goes before what is queued
                 self._sends._accumulator.reenqueue(batch)
