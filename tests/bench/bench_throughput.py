@@ -169,6 +169,7 @@ async def paced(lab: Lab, peer: Peer, *, emit_all: bool) -> Pace:
     at_ms, done = progress(decisions)
     half = int(np.searchsorted(done, len(made) // 2))
     start_s, stop_s = float(at_ms[half]) / 1000, float(at_ms[-1]) / 1000
+    assert start_s < stop_s, f"{process.title}: half of {len(made)} calls at one moment: use more"
     records = int(done[-1] - done[half])
     return {
         RATE: records / (stop_s - start_s),
