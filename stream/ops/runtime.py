@@ -1,9 +1,13 @@
 """The runtime of our processes: garbage collector, open files, and where sockets lie."""
 
+import asyncio
+import ctypes
 import gc
+import itertools
 import os
 import resource
 import tempfile
+from collections.abc import Callable
 from multiprocessing import util
 from typing import Final
 
@@ -22,6 +26,45 @@ def tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 100)
+
+
+_M_ARENA_MAX: Final = -8
+"""Of glibc's malloc.h."""
+_YOUNG_S: Final = 30.0
+_OLDER: Final = 20
+_ALL: Final = 120
+"""Of so many collections of young objects, one is of older ones, and one of all."""
+
+
+def share_one_arena() -> None:
+    """Let all threads of this process take memory from one arena of glibc: before the first one.
+
+    Else each of twelve threads keeps the peak of its work, as a list's rebuild, in an arena that
+    `malloc_trim` does not shorten: 10 to 25 MB of a worker. Python's lock lets one thread allocate
+    at a time, so they hardly wait for each other.
+    """
+    if (mallopt := _of_libc("mallopt")) is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
+async def give_memory_back() -> None:
+    """Collect garbage by the clock, and return free pages to the kernel, until cancelled.
+
+    By number of objects alone, a quiet process collects once in half an hour. Closed connections
+    and caught errors are cycles, and hold buffers meanwhile: processes grew by 8 to 14 % in an hour
+    of soak. A turn takes 2 to 7 ms, as few objects are made in the time.
+    """
+    trim = _of_libc("malloc_trim")
+    for turn in itertools.count(1):
+        await asyncio.sleep(_YOUNG_S)
+        gc.collect(2 if turn % _ALL == 0 else int(turn % _OLDER == 0))
+        if trim is not None:
+            trim(0)
+
+
+def _of_libc(name: str) -> Callable[..., int] | None:
+    """Return a function of glibc's own, or None with another C library."""
+    return getattr(ctypes.CDLL(None), name, None)
 
 
 OTHER_FILES: Final = 512

@@ -22,6 +22,7 @@ from stream.ops.clock import Deadline
 from stream.ops.health_server import HealthServer, LoopWatchdog, Readiness
 from stream.ops.metrics.exposition import keep_in_files
 from stream.ops.metrics.shared_catalogue import CertificateMetrics, DeploymentMetrics
+from stream.ops.runtime import give_memory_back, share_one_arena
 from stream.ops.tasks import cancelled, supervised
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ def run(
 ) -> int:
     """Run a process; return its exit code. `fields` are in each of its log lines."""
     refuse_optimised()
+    share_one_arena()
     logs.set_up(
         settings.ops.log_level, fields if place is None else fields | {"worker": place.slot}
     )
@@ -169,6 +171,7 @@ class Service(ABC):
                 self._until_stopped(),
                 report=self._report(place),
                 supervisor=self._watch_supervisor(place),
+                memory=give_memory_back(),
             )
         else:
             if self._uses:
@@ -178,7 +181,9 @@ class Service(ABC):
                 host, self._port, self.registry, lambda: self.readiness, self._stalled
             ) as server:
                 log.info("http://%s:%d/metrics /live /ready", host, server.port)
-                await supervised(self._until_stopped(), turning=self._turning.run())
+                await supervised(
+                    self._until_stopped(), turning=self._turning.run(), memory=give_memory_back()
+                )
         log.info("%s", self._words.stopped)
         return self.code
 
