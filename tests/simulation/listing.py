@@ -215,7 +215,9 @@ class Listing:
         for worker in workers:
             for name in self._refresher(worker).lost:
                 self.repairs += 1
-                await self._publisher.repair(name, Path(worker.settings.lists.state_dir))
+                folder = Path(worker.settings.lists.state_dir)
+                # What it brings is due from now on, however old.
+                await self.promises.while_(partial(self._publisher.repair, name, folder))
         if not await self._settled_within(REPAIRED_S, workers):
             self._bug(
                 f"lists differ {SETTLED_S + REPAIRED_S:g} s after calm: {self._left(workers)}"

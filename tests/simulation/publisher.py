@@ -105,7 +105,8 @@ class Publisher:
             found = await look(store, name, state_dir, keys)
             known = self.book.find(name, found.held.mark.chain) if found.held else None
             if known is not None and known.content is not None:
-                self.book.mean(by.reason, known.content)
+                head = self.book.find(name, found.head.chain) if found.head else None
+                self.book.mean(by.reason, self.book.put_back(known, head))
             await put_back_from(store, found, state_dir, keys, by, now_s())
 
         await self._run(f"repair {name or 'allowlist'}", job)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from tests.simulation.store.database import Args
@@ -130,6 +131,14 @@ class Book:
         versions = self.versions.get(name, {}).values()
         found = [v.content for v in versions if v.generation == generation]
         return found + self._alone.get((name, generation), [])
+
+    def put_back(self, known: Version, head: Version | None) -> Content:
+        """Return what a repair makes: a version, and what was changed since without it."""
+        shared = {one.chain for one in ancestors(known)}
+        since = list(takewhile(lambda one: one.chain not in shared, ancestors(head)))
+        if since and since[-1].before is None:  # never of one history, so nothing is newer
+            since = []
+        return _over(known.content or {}, (one for one in reversed(since) if one.number))
 
     def kept(self, name: str, generation: int, chain: str) -> Iterator[Content]:
         """Yield the contents that a disk may hold: a version, and each later change of a number.
