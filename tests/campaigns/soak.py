@@ -54,8 +54,11 @@ TOKEN = "rf_soak"
 CHANGED_LIST, FED_LIST = "XA/changed", "XB/fed"
 STATIC_LISTS = 8
 PROBE_S, LOOKUP_S, SCRAPE_S, FEED_S = 0.25, 0.1, 5.0, 15.0
-REBUILD = 2_000
-"""Numbers changed beside a list until it is rebuilt: the feed's list is, each minute or two."""
+REBUILD = 300
+"""Numbers changed beside a list until it is rebuilt: the feed's list is each minute or two, the
+other each five minutes. Memory rises until then, so a quarter of the run has to see several."""
+MOVED = 30
+"""Numbers that a version of the feed lacks and its last one had, and the other way round."""
 KEPT = 200
 """Numbers that changes by hand leave on their list: then each one takes the oldest off."""
 COUNTED = ("descriptors", "threads", "tasks")
@@ -373,9 +376,10 @@ class Soak:
             self.course.counts["feed versions"] += 1
 
     def _say_feed(self, version: int) -> None:
-        """A file that lacks a tenth of the numbers: a window that moves on by a hundredth."""
+        """A file that lacks a tenth of the numbers: a window that moves on."""
         every = traffic.numbers(traffic.FED)
-        gone = range(version * 200 % len(every), version * 200 % len(every) + len(every) // 10)
+        begins = version * MOVED % len(every)
+        gone = range(begins, begins + len(every) // 10)
         kept = [number for place, number in enumerate(every) if place not in gone]
         aside = self._file.with_suffix(".new")
         aside.write_text("\n".join(kept))
