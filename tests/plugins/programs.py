@@ -24,7 +24,7 @@ PROGRAMS = {
     "needs_openssl": ("openssl", "apt-get install openssl"),
     "needs_nginx": ("nginx", "apt-get install nginx-light"),
     "needs_kamailio": ("kamailio", KAMAILIO),
-    "needs_chromium": ("chromium", "apt-get install chromium"),
+    "needs_chromium": ("chromium-headless-shell", "apt-get install chromium-headless-shell"),
     "needs_git": ("git", "apt-get install git"),
     "needs_sipp": ("sipp", "apt-get install sip-tester"),
     "needs_helm": ("helm", "go install helm.sh/helm/v3/cmd/helm@v3.22.0"),

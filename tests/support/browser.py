@@ -137,7 +137,8 @@ async def chromium() -> AsyncIterator[Browser]:
     expect.set_options(timeout=1000 * HANGS_S)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
+            # Chromium without the parts that draw windows: a fifth less of CPU for the same pages.
+            executable_path=shutil.which("chromium-headless-shell"),
             # CI is root in a container. Without a GPU its emulation costs more than it draws.
             args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"],
         )
