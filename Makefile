@@ -50,8 +50,7 @@ campaign: setup ## the long tests: 20 rounds of kills, alerts on recordings, ben
 	@RINGFENCE_FAULT_ROUNDS=$${RINGFENCE_FAULT_ROUNDS:-20} \
 		$(BIN)/python -m pytest -n 2 --no-loadscope-reorder -m "campaign or rounds" $(TEST_ARGS)
 	@$(BIN)/python -m pytest -q -n 2 --no-loadscope-reorder --hypothesis-profile=campaign tests/property
-	@for target in scan switch_records whole_way feed_files sip_messages registry_frames passports push_bodies filters http_requests tuf_metadata; do \
-		$(BIN)/python -m tests.fuzz.$$target --seconds $(FUZZ_S) || exit 1; done
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_S)
 	@$(BIN)/python -m tests.simulation --first $(SIMULATE_FIRST) --seconds $(SIMULATE_S)
 
 simulate: setup ## play seeds: client, workers and Kafka in virtual time (SIMULATE_ARGS="--first 7 --seeds 1")

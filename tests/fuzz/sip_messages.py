@@ -8,12 +8,9 @@ at the first message that is neither answered nor counted, at an answer that is 
 for a stranger, and at any exception of the doors' event loop.
 """
 
-import argparse
 import asyncio
 import random
 import socket
-import sys
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +18,12 @@ from stream.edge.sip.responder import LONGER_MAX, Responder, SipTransport
 from stream.edge.sip.response import Address
 from stream.edge.sip.tcp import TcpServer
 from stream.edge.sip.udp import UdpServer, bound
+from tests.fuzz.harness import fuzz
 from tests.support.builders import NOW_S
 from tests.support.signed_calls import Authority
 from tests.support.sip import (
     BLOCKED,
     INNOCENT,
-    counted,
     fields_of,
     message,
     sip_settings,
@@ -37,7 +34,7 @@ from tests.unit.edge.sip.test_torture import MESSAGES
 HOST = "127.0.0.1"
 CLIENT = "127.98.76.54"
 """Answers go to ports that a Via names: nobody else listens at this address."""
-ROUND, STREAMS = 32, 4
+ROUND, STREAMS, ROUNDS = 32, 4, 20
 ROOT = Authority(NOW_S)
 SIGNER = ROOT.signer()
 ANSWER_S = 60.0
@@ -116,8 +113,8 @@ class Attack:
     answers: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    async def run(self, seconds: float, rounds: int) -> None:
-        """Attack for so long, and for so many rounds at most."""
+    async def run(self, rounds: int) -> None:
+        """Attack for so many rounds, or until something is wrong."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self.wrong.append(repr(context)))
         listening = bound(HOST, 0, socket.SOCK_STREAM)
@@ -126,13 +123,13 @@ class Attack:
         tcp = TcpServer(self.here, sip_settings(**MANY))
         udp.start()
         await tcp.start(listening)
-        end_s = time.monotonic() + seconds
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.bind((CLIENT, 0))
                 client.setblocking(False)
-                while time.monotonic() < end_s and rounds and not self.wrong:
-                    rounds -= 1
+                for _ in range(rounds):
+                    if self.wrong:
+                        break
                     await self._datagrams(client, port)
                     await asyncio.gather(*(self._stream(port) for _ in range(STREAMS)))
         finally:
@@ -193,26 +190,17 @@ class Attack:
             writer.close()
 
 
-def attack(seed: int, seconds: float, rounds: int = -1) -> Attack:
-    """The result of an attack."""
+def run(_: str, seed: int, rounds: int = ROUNDS) -> int:
+    """Attack both doors for so many rounds; how many messages they dealt with, all of them."""
     made = Attack(random.Random(seed))
-    asyncio.run(made.run(seconds, rounds))
-    return made
+    asyncio.run(made.run(rounds))
+    assert not made.wrong, "\n".join(made.wrong)
+    return made.messages + made.streams
 
 
 def main() -> None:
-    """Attack for a while; exit code 1 and what went wrong, if anything did."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    made = attack(options.seed, options.seconds)
-    sys.stdout.write(
-        f"{made.messages} datagrams, {made.streams} streams, {made.answers} reads of answers\n"
-        f"unanswered: {dict(counted(made.here))}\n"
-    )
-    if made.wrong:
-        sys.exit("\n".join(made.wrong))
+    """Attack until the time is over."""
+    fuzz("datagrams and streams dealt with", ("doors",), run, "--kind", ROUNDS * (ROUND + STREAMS))
 
 
 if __name__ == "__main__":
