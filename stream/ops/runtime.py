@@ -37,11 +37,11 @@ _ALL: Final = 120
 
 
 def share_one_arena() -> None:
-    """Let all threads of this process take memory from one arena of glibc: before the first one.
+    """Let all threads of this process share glibc's main arena. Call it before the first thread.
 
-    Else each of twelve threads keeps the peak of its work, as a list's rebuild, in an arena that
-    `malloc_trim` does not shorten: 10 to 25 MB of a worker. Python's lock lets one thread allocate
-    at a time, so they hardly wait for each other.
+    By default each thread has an arena, and keeps the peak of its work there, such as a list's
+    rebuild. `malloc_trim` shortens only the main one. A worker's eleven held 10 to 25 MB more.
+    Python's lock lets one thread allocate at a time, so they hardly wait for each other.
     """
     if (mallopt := _of_libc("mallopt")) is not None:
         mallopt(_M_ARENA_MAX, 1)
