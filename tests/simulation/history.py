@@ -214,8 +214,10 @@ class History:
         return asyncio.gather(*loads)
 
     def _bug(self, what: str) -> None:
-        self.world.loop.note("BUG", what)
-        self.broken.append(what)
+        # Looks find it again each second, and a timeline is to be read.
+        if what not in self.broken:
+            self.world.loop.note("BUG", what)
+            self.broken.append(what)
 
     # Traffic.
 
