@@ -5,7 +5,7 @@ Memory is bounded: 720 points, 1,440 coarser ones and 200 markers, of about 100 
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import takewhile
 from statistics import fmean
@@ -26,8 +26,11 @@ MARKERS_MAX: Final = 200
 SHOWN_MAX: Final = 20
 """Markers on a chart: more lines than that hide the curve."""
 _TOGETHER_S: Final = 60
-"""Changes of one list within so many seconds are one marker: an import is many steps."""
+"""Events of one list or process within so many seconds are one marker: an import is many steps, and
+a process that crashes at its start begins again every few seconds."""
 _FINE_MAX: Final = 720
+_MIXED: Final = {"list": "changes", "start": "restarted"}
+"""The word of a marker for events of several kinds."""
 _CHANGES: Final = frozenset({Op.ADD, Op.REMOVE, Op.BASE, Op.DELETE, Op.ALLOW, Op.DISALLOW})
 """Operations after which a call may be decided otherwise."""
 
@@ -48,7 +51,7 @@ class ChartSpan(StrEnum):
 class ChartMarker:
     """One event on the charts: changes of a list, or a process that started.
 
-    `times` counts the changes that it stands for.
+    `times` counts the changes or starts that it stands for.
     """
 
     at_s: float
@@ -89,25 +92,28 @@ class ChartHistory:
             if known_s is None or one.started_s > known_s + STARTED_S_TOLERANCE:
                 self._started_s[one.place] = one.started_s
                 what = "started" if known_s is None else "restarted"
-                self._markers.append(ChartMarker(one.started_s, "start", one.place.name, what))
+                self._mark(ChartMarker(one.started_s, "start", one.place.name, what))
 
     def changes(self, entries: Iterable[AuditEntry]) -> None:
-        """Mark changes of lists, the oldest first; those of one list in a minute as one."""
+        """Mark changes of lists, the oldest first."""
         for entry in entries:
             if entry.op not in _CHANGES:
                 continue
             record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
-            subject, what = place_of(entry), record.what if record else entry.op
-            last = self._markers[-1] if self._markers else None
-            if (
-                last is not None
-                and (last.kind, last.subject) == ("list", subject)
-                and entry.at_s - last.at_s < _TOGETHER_S
-            ):
-                what = what if what == last.what else "changes"
-                self._markers[-1] = ChartMarker(last.at_s, "list", subject, what, last.times + 1)
-            else:
-                self._markers.append(ChartMarker(float(entry.at_s), "list", subject, what))
+            what = record.what if record else entry.op
+            self._mark(ChartMarker(float(entry.at_s), "list", place_of(entry), what))
+
+    def _mark(self, event: ChartMarker) -> None:
+        """Add a marker, or count the event to that of the same list or process in this minute."""
+        for place in range(len(self._markers) - 1, -1, -1):
+            last = self._markers[place]
+            if (last.kind, last.subject) == (event.kind, event.subject):
+                if abs(event.at_s - last.at_s) < _TOGETHER_S:
+                    what = last.what if last.what == event.what else _MIXED[event.kind]
+                    self._markers[place] = replace(last, what=what, times=last.times + 1)
+                    return
+                break
+        self._markers.append(event)
 
     def markers(self, span: ChartSpan, now_s: float) -> list[ChartMarker]:
         """Return the newest markers of a span, the newest first, at most `SHOWN_MAX`."""

@@ -67,3 +67,18 @@ def test_changes_and_restarts_are_marked() -> None:
         ("start", "engine", "started", 1),
     ]
     assert len(history.markers(ChartSpan.HOUR, BEGIN_S + 200)) == 3
+
+
+def test_a_process_that_crashes_again_and_again_is_a_marker_a_minute() -> None:
+    """Also with changes of lists between its starts."""
+    history = ChartHistory()
+    for second in range(0, 100, 10):
+        history.processes([engine(BEGIN_S + second)])
+        history.changes([changed(second + 5, "KH/scam")])
+    told = [(one.subject, one.what, one.times) for one in history.markers(ChartSpan.HOUR, BEGIN_S)]
+    assert told == [
+        ("KH/scam", "add", 4),
+        ("engine", "restarted", 4),
+        ("KH/scam", "add", 6),
+        ("engine", "restarted", 6),
+    ]
