@@ -23,6 +23,7 @@ __all__ = [
     "activate",
     "activate_linked",
     "cache_names",
+    "compile_from_the_end",
     "compiled",
     "linked_name",
     "packed",
@@ -65,6 +66,16 @@ def activate(cache_dir: Path | None) -> str:
         return f"the kernels' cache cannot be used: {error}"
     _State.compiled = True
     return ""
+
+
+def compile_from_the_end(cache_dir: Path) -> None:
+    """Store the kernels that `cache_dir` lacks, from the last module to the first.
+
+    For a process beside one that calls `activate`. Raises ImportError, OSError, or CompileFailed.
+    """
+    import_module("stream.core.kernels.compiler").keep_in(cache_dir)
+    for name in reversed(_modules()):
+        import_module(f"{__name__}.{name}")
 
 
 def activate_linked(file: Path) -> str:

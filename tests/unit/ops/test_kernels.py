@@ -14,7 +14,8 @@ import pytest
 from stream.core import kernels
 from stream.ops import kernels as warm
 from stream.ops.kernels import warm_up
-from tests.support.waiting import HANGS_S
+from tests.support.engine import KERNELS_DIR
+from tests.support.waiting import HANGS_S, until_now
 
 
 @pytest.fixture
@@ -114,6 +115,34 @@ def test_one_compiles_while_the_others_wait(tmp_path: Path, monkeypatch) -> None
         with ThreadPoolExecutor(3) as pool:
             assert {done.why_not for done in pool.map(warm_up, [tmp_path / "kernels"] * 3)} == {""}
     assert together[0] == 1, "the first was alone; once it is done, others need not wait"
+
+
+def test_a_second_process_compiles_from_the_end(tmp_path: Path, monkeypatch) -> None:
+    """It is gone when the first has all kernels, whatever it does then."""
+    code = "import sys, time, os; open(sys.argv[1] + '/came', 'w').write(str(os.getpid())); "
+    came = tmp_path / "kernels" / "came"
+
+    def activate(_folder: Path) -> str:
+        until_now(lambda: came.exists() and came.read_text(), "the second process")
+        return ""
+
+    monkeypatch.setattr(kernels, "activate_linked", lambda _file: "it is not there")
+    monkeypatch.setattr(kernels, "activate", activate)
+    monkeypatch.setattr(warm, "_FROM_THE_END", code + "time.sleep(600)")
+    assert warm_up(tmp_path / "kernels", two=True).why_not == ""
+    assert not Path("/proc", came.read_text()).exists()
+    came.unlink()
+    monkeypatch.setattr(kernels, "activate", lambda _folder: "")
+    assert warm_up(tmp_path / "kernels", two=True).why_not == ""
+    assert not came.exists(), "there was nothing left to compile"
+
+
+@pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
+def test_the_second_process_finds_its_kernels() -> None:
+    """Here they are compiled already."""
+    command = [sys.executable, "-c", warm._FROM_THE_END, str(KERNELS_DIR)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes what is root's: run as root")
@@ -252,6 +281,7 @@ def test_what_cannot_be_linked_goes_by_numba(tmp_path, activated, monkeypatch, e
 
 def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) -> None:
     """A folder in use stays at any age, and so does one that was used lately."""
+    monkeypatch.setattr(kernels, "packed", lambda: b"")
     assert warm_up(tmp_path / "kernels").why_not == ""
     cache = tmp_path / "kernels"
     current = min(kernels.cache_names())
@@ -260,14 +290,15 @@ def test_other_versions_leave_after_a_month(tmp_path, activated, monkeypatch) ->
         (cache / name / "file").touch()
     (cache / ".warm-old").touch()
     (marker,) = set(cache.glob(".warm-*")) - {cache / ".warm-old"}
-    before = {".lock", current, "scan-old", ".warm-old", marker.name}
+    (linked,) = cache.glob("linked-*")
+    kept = {".lock", current, linked.name, marker.name}
     marker.unlink()
     warm_up(tmp_path / "kernels")
-    assert {path.name for path in cache.iterdir()} == before
+    assert {path.name for path in cache.iterdir()} == kept | {"scan-old", ".warm-old"}
     marker.unlink()
     monkeypatch.setattr(warm, "KEPT_S", -60.0)
     warm_up(tmp_path / "kernels")
-    assert {path.name for path in cache.iterdir()} == {".lock", current, marker.name}
+    assert {path.name for path in cache.iterdir()} == kept
 
 
 def test_a_process_that_may_not_run_its_own_code_does_without() -> None:
