@@ -57,12 +57,12 @@ class KernelStatus(NamedTuple):
     final: bool = False
 
 
-def warm_up(folder: Path, *, may_compile: bool = True, two: bool = False) -> KernelStatus:
+def warm_up(folder: Path, *, may_compile: bool = True, side_by_side: bool = False) -> KernelStatus:
     """Switch the kernels on in this process, compiling those that are not in `folder` yet.
 
     Takes half a minute the first time and a second from then on. Safe while others do the same:
     they wait for the first. Unless it `may_compile`, it takes that second or returns why not.
-    With `two` a second process compiles too, which takes 320 MB. Blocks. Never raises.
+    With `side_by_side` a second process compiles too, which takes 320 MB. Blocks. Never raises.
     """
     began_s = time.monotonic()
     final = bool(why_not := _obstacle())
@@ -71,7 +71,7 @@ def warm_up(folder: Path, *, may_compile: bool = True, two: bool = False) -> Ker
             level = _level(_private(folder))
             final = bool(why_not := _too_old(level, folder))
         if not why_not:
-            why_not = _activated(folder, level, may_compile=may_compile, two=two)
+            why_not = _activated(folder, level, may_compile=may_compile, side_by_side=side_by_side)
     except ImportError as error:
         why_not = f"Numba cannot be imported: {error}"
     except OSError as error:
@@ -95,15 +95,17 @@ def _level(folder: Path) -> str:
     return level
 
 
-def _activated(folder: Path, level: str, *, may_compile: bool, two: bool) -> str:
+def _activated(folder: Path, level: str, *, may_compile: bool, side_by_side: bool) -> str:
     """Link the kernels in `folder`, or bring them from Numba's cache there; why not, or ""."""
     processor = _processor(level)
     if not processor:
-        return _by_numba(folder, level, may_compile=may_compile, two=two)
+        return _by_numba(folder, level, may_compile=may_compile, side_by_side=side_by_side)
     linked = folder / kernels.linked_name(processor)
     if not kernels.activate_linked(linked):
         return ""
-    why_not = _by_numba(folder, level, may_compile=may_compile, two=two, keep=linked.name)
+    why_not = _by_numba(
+        folder, level, may_compile=may_compile, side_by_side=side_by_side, keep=linked.name
+    )
     if not why_not:
         # What cannot be linked or written, as in an image, goes by Numba the next time too.
         with suppress(kernels.Unlinkable, OSError):
@@ -128,7 +130,9 @@ def _processor(level: str) -> str:
     return "\n".join(lines) if _flags(first) else ""
 
 
-def _by_numba(folder: Path, level: str, *, may_compile: bool, two: bool, keep: str = "") -> str:
+def _by_numba(
+    folder: Path, level: str, *, may_compile: bool, side_by_side: bool, keep: str = ""
+) -> str:
     """Load the kernels from Numba's cache, or fill it while others wait; why not, or ""."""
     current = kernels.cache_names()
     marker = folder / f".warm-{sha256(''.join(sorted(current)).encode()).hexdigest()[:24]}"
@@ -140,7 +144,7 @@ def _by_numba(folder: Path, level: str, *, may_compile: bool, two: bool, keep: s
     with (folder / ".lock").open("a") as lock:
         # One process compiles, the others wait for its half minute instead of taking a core each.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with _second_compiler(folder) if two and not marker.exists() else nullcontext():
+        with _second_compiler(folder) if side_by_side and not marker.exists() else nullcontext():
             why_not = kernels.activate(folder)
         if not why_not and not marker.exists():
             if level:

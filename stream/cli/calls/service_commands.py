@@ -112,7 +112,7 @@ def warm(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     warmth = warm_up(folder, may_compile=False)
     if warmth.why_not and not warmth.final:
         own(folder if folder.exists() else folder.parent)
-        warmth = warm_up(folder, two=True)
+        warmth = warm_up(folder, side_by_side=True)
 
     def draw() -> None:
         if warmth.why_not:

@@ -129,11 +129,11 @@ def test_a_second_process_compiles_from_the_end(tmp_path: Path, monkeypatch) -> 
     monkeypatch.setattr(kernels, "activate_linked", lambda _file: "it is not there")
     monkeypatch.setattr(kernels, "activate", activate)
     monkeypatch.setattr(warm, "_FROM_THE_END", code + "time.sleep(600)")
-    assert warm_up(tmp_path / "kernels", two=True).why_not == ""
+    assert warm_up(tmp_path / "kernels", side_by_side=True).why_not == ""
     assert not Path("/proc", came.read_text()).exists()
     came.unlink()
     monkeypatch.setattr(kernels, "activate", lambda _folder: "")
-    assert warm_up(tmp_path / "kernels", two=True).why_not == ""
+    assert warm_up(tmp_path / "kernels", side_by_side=True).why_not == ""
     assert not came.exists(), "there was nothing left to compile"
 
 
