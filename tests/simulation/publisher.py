@@ -105,7 +105,9 @@ class Publisher:
             found = await look(store, name, state_dir, keys)
             known = self.book.find(name, found.held.mark.chain) if found.held else None
             if known is not None and known.content is not None:
-                head = self.book.find(name, found.head.chain) if found.head else None
+                # What was changed since and cannot be told is undone, as the command says.
+                told = found.head if found.since is not None else None
+                head = self.book.find(name, told.chain) if told else None
                 self.book.mean(by.reason, self.book.put_back(known, head))
             await put_back_from(store, found, state_dir, keys, by, now_s())
 
