@@ -32,8 +32,7 @@ $(READY): requirements.txt pyproject.toml
 		"(Debian: apt-get install python3 python3-venv; or make PYTHON=/path/to/python3)"; exit 2; }
 	@echo "Setting up .venv with $(PYTHON) ..."
 	@"$(PYTHON)" -m venv --clear .venv
-	@# --no-compile: of 9,600 modules a sixth is ever imported, and compiled then. 18 s of CPU.
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@$(BIN)/ringfence warm || echo "Ringfence works without them, at several times the CPU."
 	@touch $@
