@@ -31,6 +31,7 @@ def tune_garbage_collector() -> None:
 _M_ARENA_MAX: Final = -8
 """Of glibc's malloc.h."""
 _YOUNG_S: Final = 30.0
+"""Seconds between two collections of young objects: few are made in the time."""
 _OLDER: Final = 20
 _ALL: Final = 120
 """Of so many collections of young objects, one is of older ones, and one of all."""
@@ -52,7 +53,7 @@ async def give_memory_back() -> None:
 
     By number of objects alone, a quiet process collects once in half an hour. Closed connections
     and caught errors are cycles, and hold buffers meanwhile: processes grew by 8 to 14 % in an hour
-    of soak. A turn takes 2 to 7 ms, as few objects are made in the time.
+    of soak. A turn takes 2 to 7 ms.
     """
     trim = _of_libc("malloc_trim")
     for turn in itertools.count(1):

@@ -104,7 +104,7 @@ class ChartHistory:
             self._mark(ChartMarker(float(entry.at_s), "list", place_of(entry), what))
 
     def _mark(self, event: ChartMarker) -> None:
-        """Add a marker, or count the event to that of the same list or process in this minute."""
+        """Add a marker, or count the event in that of the same list or process within a minute."""
         for place in range(len(self._markers) - 1, -1, -1):
             last = self._markers[place]
             if (last.kind, last.subject) == (event.kind, event.subject):

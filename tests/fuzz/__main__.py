@@ -17,11 +17,10 @@ TARGETS = (
 
 def main() -> int:
     """Run all; `--keep` keeps the figures of each as a part of `hostile`."""
-    options = sys.argv[1:]
-    keep = "--keep" in options
+    keep = "--keep" in sys.argv
+    given = [one for one in sys.argv[1:] if one != "--keep"]
     for target in TARGETS:
         part = ["--part", target.replace("_", " ")] if keep else []
-        given = [one for one in options if one != "--keep"]
         command = [sys.executable, "-m", f"tests.fuzz.{target}", *given, *part]
         if code := subprocess.run(command, check=False).returncode:
             return code

@@ -50,7 +50,7 @@ class Promises:
     """The last version that each life of a worker knew, by list."""
 
     async def while_(self, fault: Callable[[], Awaitable[None]]) -> None:
-        """Play a fault of the list store."""
+        """Play a fault of the list store, or what a person does after one."""
         self._lasting += 1
         try:
             await fault()

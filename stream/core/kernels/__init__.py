@@ -9,7 +9,7 @@ run, and tests compare the compiled form with it. Oracles for tests only are in 
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -59,7 +59,7 @@ def activate(cache_dir: Path | None) -> str:
         return f"Numba cannot be imported: {error}"
     compiler.keep_in(cache_dir)
     try:
-        _import_all()
+        _import_all(_modules())
     except compiler.CompileFailed as error:
         return f"the kernels cannot be compiled here: {error}"
     except OSError as error:
@@ -74,8 +74,7 @@ def compile_from_the_end(cache_dir: Path) -> None:
     For a process beside one that calls `activate`. Raises ImportError, OSError, or CompileFailed.
     """
     import_module("stream.core.kernels.compiler").keep_in(cache_dir)
-    for name in reversed(_modules()):
-        import_module(f"{__name__}.{name}")
+    _import_all(reversed(_modules()))
 
 
 def activate_linked(file: Path) -> str:
@@ -93,7 +92,7 @@ def activate_linked(file: Path) -> str:
         return f"{file}: {error.strerror}"
     except (linked.Unlinkable, ImportError) as error:
         return f"{file}: {error}"
-    _import_all()
+    _import_all(_modules())
     _State.compiled = True
     return ""
 
@@ -124,8 +123,8 @@ def cache_names() -> frozenset[str]:
     return frozenset(compiler.folder_of(name) for name in _modules())
 
 
-def _import_all() -> None:
-    for name in _modules():
+def _import_all(names: Iterable[str]) -> None:
+    for name in names:
         import_module(f"{__name__}.{name}")
 
 

@@ -133,7 +133,7 @@ class Book:
         return found + self._alone.get((name, generation), [])
 
     def put_back(self, known: Version, head: Version | None) -> Content:
-        """Return what a repair makes: a version, and what was changed since without it."""
+        """Return a repaired list: a version, and over it what the list store changed without it."""
         shared = {one.chain for one in ancestors(known)}
         since = list(takewhile(lambda one: one.chain not in shared, ancestors(head)))
         if since and since[-1].before is None:  # never of one history, so nothing is newer
