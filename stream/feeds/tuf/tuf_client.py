@@ -106,6 +106,10 @@ class TufClient:
             return work()
         except (FeedDown, RepositoryError, DownloadError, StorageError, OSError) as error:
             raise self._explained(error, doing) from error
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            # python-tuf does not check the type of each signed field: a role may be named 5.
+            text = f"{self.place}: {doing}: its metadata cannot be used: {error}"
+            raise refused(FeedFault.MALFORMED, text) from error
 
     def _explained(self, error: Exception, doing: str) -> FeedDown:
         fault = explained(error, self.place, doing, self.kept, self._fetcher.said)

@@ -78,10 +78,13 @@ def safe_name(name: str) -> str:
     return name
 
 
-def safe_role(name: str) -> str:
-    """Return a delegated role's name if it can name a file. Raises FeedDown(BAD_NAME)."""
-    if "/" in name:
-        raise refused(FeedFault.BAD_NAME, f"a role is named {name[:80]!r}")
+def safe_role(name: object) -> str:
+    """Return a delegated role's name if it can name a file. Raises FeedDown(BAD_NAME).
+
+    python-tuf takes any JSON value as a name, so a signed `true` comes here too.
+    """
+    if not isinstance(name, str) or "/" in name:
+        raise refused(FeedFault.BAD_NAME, f"a role is named {str(name)[:80]!r}")
     return safe_name(name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuf.api.metadata import DelegatedRole, Metadata, Snapshot, TargetFile, Targets
@@ -130,6 +131,24 @@ def role_leads_elsewhere(kh: Country) -> None:
     kh.stamp(signing.delegated(kh.read(), kh.by, role, [key]))
 
 
+def role_named(name: Any, paths: list[str], kh: Country) -> None:
+    """JSON that is signed, though a role's name in it is no text."""
+    published = kh.read()
+    key = kh.ring.new("x-1").signer.public_key
+    targets = Metadata[Targets].from_bytes(published.targets)
+    below = targets.signed.delegations
+    assert below is not None
+    assert below.roles is not None
+    odd = DelegatedRole(name, [key.keyid], 1, terminating=True, paths=paths)
+    below.keys[key.keyid] = key
+    below.roles = {"x": odd, **below.roles}
+    targets.signed.version += 1
+    targets.signatures.clear()
+    for signer in kh.ring.signers(one.keyid for one in kh.ring.held()):
+        targets.sign(signer, append=True)
+    kh.stamp(replace(published, targets=targets.to_bytes()))
+
+
 def hash_leads_elsewhere(kh: Country) -> None:
     name = "KH/scam/other"
     signed_target(kh, name, TargetFile(1, {"sha256": "../../../x"}, name))
@@ -184,6 +203,11 @@ ATTACKS: dict[str, tuple[Callable[[Country], None], FeedFault, str]] = {
     "a target with other bytes": (other_bytes, FeedFault.CHECKSUM, "not the file that was signed"),
     "path traversal": (leads_elsewhere, FeedFault.BAD_NAME, "authorized_keys"),
     "path traversal in a role's name": (role_leads_elsewhere, FeedFault.BAD_NAME, "KH~/../../x"),
+    "a role whose name is no text": (
+        partial(role_named, True, ["KH/x/*"]),
+        FeedFault.BAD_NAME,
+        "a role is named 'True'",
+    ),
     "path traversal in a hash": (hash_leads_elsewhere, FeedFault.MALFORMED, "no SHA-256"),
     "another country's list": (of_another_country, FeedFault.NOT_THEIRS, "TH/national"),
     "no timestamp": (no_timestamp, FeedFault.MISSING, "HTTP 404|is not there"),
@@ -243,6 +267,18 @@ def test_a_folder_is_believed_no_more_than_a_server(kh: Country, attack: str) ->
     with pytest.raises(FeedDown, match=words) as caught:
         taken(kh, str(kh.folder))
     assert caught.value.reason is reason, caught.value.detail
+
+
+def test_a_role_without_a_name_signs_no_list(kh: Country) -> None:
+    """python-tuf finds it for the list, and cannot make a file's name of 5."""
+    role_named(5, ["KH/scam/*"], kh)
+    client = kh.client(kh.home / "state")
+    with pytest.raises(
+        FeedDown, match=f"who signs {LATEST}: its metadata cannot be used"
+    ) as caught:
+        client.refresh().find(LATEST)
+    client.close()
+    assert caught.value.reason is FeedFault.MALFORMED
 
 
 def test_every_reason_says_what_to_do() -> None:
