@@ -20,8 +20,11 @@ from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.refresh import Refresher, RefreshSettings
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.promotions import TrialStore
+from stream.lists.store.redis_keys import PUT_BACK
+from stream.lists.store.rewrite import rebuild
 from stream.lists.store.settings import ListStoreSettings
-from tests.support.builders import NOW_S, entry
+from stream.lists.store.store_codec import base_of
+from tests.support.builders import NOW_S, entry, fingerprint_of
 from tests.support.lists import BASE, BY, NAME, ONE, THREE, TWO, Worker, add, remove, running, until
 from tests.support.redis_sentinels import MASTER, Sentinels, asked, three_sentinels
 from tests.support.waiting import REDIS_S
@@ -150,6 +153,47 @@ async def test_a_base_that_only_a_follower_has(sentinels, tmp_path, load):
             assert other.refresher.current.trials.turned == {target: turned}
         async with opened(sentinels) as store:
             assert (await store.heads()).lists[NAME].count == before.count
+
+
+async def test_a_base_of_a_list_that_went_on(sentinels, tmp_path, load):
+    """An import that the new primary lacks, though the list was changed and rebuilt since.
+
+    One of two followers lays it, with the changes since over it; the other finds nothing to do.
+    """
+    await begun(sentinels)
+    # As if another process put back: followers wait for it, and the list goes on meanwhile.
+    asked(sentinels.primary().port).set(PUT_BACK, "a test", ex=60)
+    await asyncio.to_thread(sentinels.wait_in_step)
+    async with (
+        running(Following(sentinels, tmp_path / "first")) as first,
+        running(Following(sentinels, tmp_path / "second")) as second,
+    ):
+        async with opened(sentinels) as store:
+            with sentinels.cut_off() as primary:
+                await load(store, [*BASE, TWO])
+                await remove(store, BASE[0], BASE[1])
+                await until(lambda: first.listed(TWO) and not first.listed(BASE[1]))
+                await until(lambda: second.listed(TWO) and not second.listed(BASE[1]))
+        await asyncio.to_thread(sentinels.fail_over, primary)
+        async with opened(sentinels) as store:
+            await store.add(NAME, [entry(BASE[1], source="another")], BY)
+            await add(store, FOUR)
+            await rebuild(store, NAME, b"", BY, NOW_S)
+            asked(sentinels.primary().port).delete(PUT_BACK)
+            now = (BASE[1], BASE[2], TWO, FOUR)
+            await until(lambda: all(map(first.listed, now)) and all(map(second.listed, now)))
+            assert not any(map(first.listed, (ONE, BASE[0])))
+            assert not any(map(second.listed, (ONE, BASE[0])))
+            assert not first.refresher.behind
+            assert not second.refresher.behind
+            lost = first.told(EventKind.CHANGES_LOST) + second.told(EventKind.CHANGES_LOST)
+            assert len(lost) == 1  # of a number that was listed again since
+            assert f"remove {fingerprint_of(BASE[1]):016x} (" in lost[0]
+            put_back = first.told(EventKind.PUT_BACK) + second.told(EventKind.PUT_BACK)
+            assert len(put_back) == 1
+            steps = await store.past.steps(NAME)
+            made = [record.what for one in steps if (record := base_of(one.payload))]
+            assert made == ["rebuild", "repair"]
 
 
 async def test_changes_wait_for_replicas(sentinels):

@@ -122,7 +122,7 @@ async def _put_back_steps(store: ListStore, followers: Sequence[FollowerState], 
     for one in sorted(followers, key=lambda follower: follower.known.synced_at_s, reverse=True):
         positions = {name: held.mark for name, held in one.lists.items()}
         # Events name what was not put back: the comparison of each list says it too.
-        steps = Recovery(one.place, lambda *_: None, by)
+        steps = Recovery(one.place, lambda *_: None, {}, by)
         await steps.run(store, one.known.identity, positions)
 
 

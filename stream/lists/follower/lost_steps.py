@@ -9,7 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from stream.lists.follower.sync_state import ListPosition
-from stream.lists.store.store_codec import Op, Step, allow_of, chain_after, change_of
+from stream.lists.store.store_codec import (
+    REBUILD,
+    REPAIR,
+    BaseRecord,
+    Op,
+    Step,
+    allow_of,
+    base_of,
+    chain_after,
+    change_of,
+)
 
 STEPS_MAX = 5_000
 """Steps kept of one list, about 2 MB: a replica that lags by more lost whole imports."""
@@ -63,6 +73,11 @@ class LostSteps:
     replaced: tuple[Step, ...] = ()
 
     @property
+    def base(self) -> Step | None:
+        """The last base to put back, None where there is none."""
+        return next((step for step in reversed(self.steps) if step.op == Op.BASE), None)
+
+    @property
     def forked(self) -> bool:
         """True if the list store went on without the lost steps."""
         return bool(self.since)
@@ -92,14 +107,25 @@ def lost_steps(
     at_ours = theirs.get(ours.generation)
     if head.generation > ours.generation and (at_ours is None or at_ours.chain == ours.chain):
         return LostSteps(())  # it is only newer, or the steps are no longer known
-    common = [g for g in theirs.keys() & known.keys() if theirs[g].chain == known[g].chain]
+    common = [g for g, step in theirs.items() if _leads_to(step, known)]
     if not common:
         return None
     parted = max(common)
-    found = _gathered(known, parted, ours, known[parted].chain)
+    found = _gathered(known, parted, ours, theirs[parted].chain)
     if found is None:
         return None
     return _against(found.steps, tuple(theirs[g] for g in sorted(theirs) if g > parted))
+
+
+def _leads_to(step: Step, known: Mapping[int, Step]) -> bool:
+    """Return whether a step of the list store is one of ours, or the one before one of ours.
+
+    A process that began just before a fail-over knows the step where both parted as the latter.
+    """
+    same, behind = known.get(step.generation), known.get(step.generation + 1)
+    if same is not None and same.chain == step.chain:
+        return True
+    return behind is not None and bool(behind.chain) and behind.follows(step.chain)
 
 
 def _gathered(
@@ -124,16 +150,36 @@ def _gathered(
 
 
 def _against(lost: Sequence[Step], since: tuple[Step, ...]) -> LostSteps:
+    """Divide `lost`: into those to put back, and those that something newer replaced.
+
+    Neither are reservations, what lies within a repair that another process made since, and what
+    came before a lost deletion. A rebuild changed nothing of what is listed: it is nothing newer,
+    and is put back only with another base, which it may be all that is left of.
+    """
+    repaired = max((record.of for step in since if (record := _as(REPAIR, step))), default=-1)
+    lost = [step for step in lost if step.generation > repaired and step.op != Op.RESERVE]
     payloads: dict[object, set[bytes]] = {}
     for step in lost:
         payloads.setdefault(subject(step), set()).add(step.payload)
     # The same payload is of another process that put the step back before us.
     newer = {
-        subject(step) for step in since if step.payload not in payloads.get(subject(step), set())
+        subject(step)
+        for step in since
+        if step.payload not in payloads.get(subject(step), set())
+        and not (_as(REBUILD, step) or _as(REPAIR, step))
     }
-    replaced = tuple(step for step in lost if subject(step) in newer and step.op != Op.RESERVE)
-    rest = tuple(step for step in lost if subject(step) not in newer and step.op != Op.RESERVE)
-    return LostSteps(rest, since, replaced)
+    replaced = [step for step in lost if subject(step) in newer and not _as(REBUILD, step)]
+    rest = [step for step in lost if subject(step) not in newer]
+    rest = rest[max((row for row, step in enumerate(rest) if step.op == Op.DELETE), default=0) :]
+    if all(_as(REBUILD, step) for step in rest if step.op == Op.BASE):
+        rest = [step for step in rest if step.op != Op.BASE]
+    return LostSteps(tuple(rest), since, tuple(replaced))
+
+
+def _as(what: str, step: Step) -> BaseRecord | None:
+    """Return the record of a base that came about as `what`; None: it is another step."""
+    record = base_of(step.payload) if step.op == Op.BASE else None
+    return record if record is not None and record.what == what else None
 
 
 def subject(step: Step) -> object:

@@ -3,7 +3,8 @@
 Each step goes to the new primary with the payload that it had, in its order. If nobody changed the
 list since, generations and chain become what they were, and every follower is in step again. If
 somebody did, the lost steps lie over the newer ones. A subject that was changed since keeps the
-newer change, and the lost one is named.
+newer change, and the lost one is named. A lost base is then laid again as a new one, with all that
+was changed since over it.
 
 All processes that follow do this, one after another. What one put back already changes nothing
 again, so two at once do no harm either.
@@ -16,6 +17,7 @@ from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
+from stream.core.filters.overlay import Change
 from stream.core.filters.snapshot import MANIFEST_PART, decode_manifest, open_snapshot
 from stream.core.model.errors import (
     ChangeConflict,
@@ -32,8 +34,17 @@ from stream.lists.follower.lost_steps import KnownSteps, LostSteps, lost_steps, 
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, by_hand
 from stream.lists.store.heads import By, EditOutcome, Heads, Reservation, Restatement
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import added_by
-from stream.lists.store.store_codec import Op, Step, allow_of, base_of, change_of
+from stream.lists.store.rewrite import BaseOrigin, added_by, repaired
+from stream.lists.store.store_codec import (
+    REPAIR,
+    BaseRecord,
+    Op,
+    Step,
+    allow_of,
+    base_of,
+    change_of,
+)
+from stream.ops.clock import now_s
 
 LOOKED_AT = 20_000
 """Steps of the list store that are compared with ours, about 6 MB, and only when lists differ."""
@@ -42,16 +53,29 @@ _NAMED_MAX = 5
 Tell = Callable[[EventKind, str, str], None]
 
 
+_RACES_MAX = 3
+"""Changes that others make while a list is put back. Each costs a comparison, or a base in vain."""
+
+
 class _Impossible(Exception):
     """A step that cannot be made again."""
 
 
-class Recovery:
-    """Puts back what list stores lose, as `by`. `saw` all steps of the change stream."""
+class _Overtaken(_Impossible):
+    """Somebody changed the list meanwhile: it is to be compared again."""
 
-    def __init__(self, state_dir: Path, tell: Tell, by: By = BY) -> None:
+
+class Recovery:
+    """Puts back what list stores lose, as `by`. `saw` all steps of the change stream.
+
+    `keys` are the circles' (b"" for `plain`): with them a lost base of a list that went on is laid
+    as a new one.
+    """
+
+    def __init__(self, state_dir: Path, tell: Tell, keys: Mapping[str, bytes], by: By = BY) -> None:
         self._state_dir = state_dir
         self._tell = tell
+        self._keys = keys
         self._by = by
         self._known = KnownSteps()
 
@@ -69,7 +93,7 @@ class Recovery:
         await store.check_primary()
         heads = await store.heads()
         if identity is not None and heads.identity == identity:
-            places = (self._known, positions, self._state_dir, self._tell, self._by)
+            places = (self._known, positions, self._state_dir, self._tell, self._keys, self._by)
             await _Comparison(store, *places).run(heads)
 
 
@@ -82,6 +106,7 @@ class _Comparison:
     positions: Mapping[str, ListPosition]
     state_dir: Path
     tell: Tell
+    keys: Mapping[str, bytes]
     by: By
 
     async def run(self, heads: Heads) -> None:
@@ -126,7 +151,7 @@ class _Comparison:
             known = await self._steps(name)
             deleted = heads.deleted.get(name, 0)
             lost = lost_steps(known, ours, _head(heads, name), theirs[name], deleted)
-            if lost is not None and (lost.steps or lost.replaced):
+            if lost is not None and (lost.steps or lost.replaced or _is_below(ours, lost)):
                 found[name] = lost
         return found
 
@@ -148,13 +173,17 @@ class _Comparison:
 
     async def _mend(self, name: str, lost: LostSteps) -> None:
         ours = self._ends()[name]
-        made = 0
+        made, left = 0, _RACES_MAX
         try:
-            for together, steps in groupby(_in_runs(lost.steps), key=lambda run: run[0]):
-                del together
-                made += await self._make(name, [step for _, step in steps])
-            if lost.forked:
-                await self._pass(name, ours.generation)
+            while True:
+                try:
+                    made += await self._put_back(name, lost, ours)
+                    break
+                except _Overtaken:
+                    left -= 1
+                    if not left:
+                        raise
+                    lost = (await self._lost(await self.store.heads())).get(name, LostSteps(()))
         except (
             _Impossible,
             ChangeConflict,
@@ -172,6 +201,18 @@ class _Comparison:
             self.tell(EventKind.PUT_BACK, name, f"the list store lost {told}: they are there again")
         if lost.replaced:
             self.tell(EventKind.CHANGES_LOST, name, _replaced(lost.replaced))
+
+    async def _put_back(self, name: str, lost: LostSteps, ours: ListPosition) -> int:
+        """Put back what is lost of a list; return how many steps changed something."""
+        if lost.forked and lost.base is not None:
+            return await self._lay(name, lost.base, lost, ours)
+        made = 0
+        for together, steps in groupby(_in_runs(lost.steps), key=lambda run: run[0]):
+            del together
+            made += await self._make(name, [step for _, step in steps])
+        if lost.forked:
+            await self._pass(name, ours.generation)
+        return made
 
     async def _make(self, name: str, steps: list[Step]) -> int:
         """Make steps again; return how many changed something."""
@@ -206,17 +247,11 @@ class _Comparison:
 
     async def _make_base(self, name: str, step: Step) -> None:
         """Write a base again from the local snapshot, which is the same byte for byte."""
-        record = base_of(step.payload)
-        if record is None:
-            raise _Impossible(f"the base step of generation {step.generation} cannot be read")
-        folder = snapshot_directory.list_folder(self.state_dir, name) / f"{record.base:012d}"
-        parts = await asyncio.to_thread(_parts, folder)
-        if sha256(parts[MANIFEST_PART]).hexdigest() != record.manifest_sha256:
-            raise _Impossible(f"the base of generation {record.base} is not on this machine")
+        record, folder, parts = await self._base_here(name, step)
         state = await self.store.state(name)
         if state.head.generation != step.generation - 1:
             # A base holds all up to its generation: it would hide what was changed since.
-            raise _Impossible(f"base {record.base} was lost, and the list went on without it")
+            raise _Overtaken(f"base {record.base} was lost, and the list went on without it")
         reservation = Reservation(name, record.base, state.head.base)
         await self.store.write_base(reservation, parts)
         columns = (await asyncio.to_thread(open_snapshot, folder, check=False)).columns
@@ -228,7 +263,56 @@ class _Comparison:
             await self.store.publish_base(reservation, record, state.head, count, self.by, 0, moved)
             is None
         ):
-            raise _Impossible("it was changed meanwhile")
+            raise _Overtaken("it was changed meanwhile")
+
+    async def _lay(self, name: str, step: Step, lost: LostSteps, ours: ListPosition) -> int:
+        """Lay the list as we know it as a new base: what was changed since lies over it.
+
+        The lost base itself cannot be written again, as others have taken its generation. Costs as
+        much as a rebuild; a list of a million numbers takes seconds.
+        """
+        record, folder, parts = await self._base_here(name, step)
+        columns = (await asyncio.to_thread(open_snapshot, folder)).columns
+        circle, head = (
+            decode_manifest(parts[MANIFEST_PART]).circle,
+            (await self.store.state(name)).head,
+        )
+        if columns is None:
+            raise _Impossible(f"of base {record.base} only the filter is known here")
+        if circle != head.circle or circle not in self.keys:
+            raise _Impossible(f"base {record.base} is hashed with another key")
+        if any(one.op == Op.DELETE for one in lost.since):
+            raise _Impossible(f"base {record.base} was lost, and the list was deleted since")
+        steps = await self._steps(name)
+        after = [
+            steps.get(generation) for generation in range(record.base + 1, ours.generation + 1)
+        ]
+        if None in after:
+            raise _Impossible(f"not all changes after base {record.base} are known here")
+        changes = _changes(step for step in (*after, *lost.since) if step is not None)
+        for one in lost.steps:
+            if one.op == Op.SCOPE:
+                await self.store.set_scope(name, one.payload, self.by)
+        seen = lost.since[-1].generation
+        origin = BaseOrigin(REPAIR, self.by, of=ours.generation, floor=ours.generation)
+        try:
+            await repaired(
+                self.store, name, self.keys[circle], origin, (columns, changes), seen, now_s()
+            )
+        except ChangeConflict as conflict:
+            raise _Overtaken(str(conflict)) from conflict
+        return len(lost.steps)
+
+    async def _base_here(self, name: str, step: Step) -> tuple[BaseRecord, Path, dict[str, bytes]]:
+        """Return the base of a step from the local snapshot, byte for byte as it was published."""
+        record = base_of(step.payload)
+        if record is None:
+            raise _Impossible(f"the base step of generation {step.generation} cannot be read")
+        folder = snapshot_directory.list_folder(self.state_dir, name) / f"{record.base:012d}"
+        parts = await asyncio.to_thread(_parts, folder)
+        if sha256(parts[MANIFEST_PART]).hexdigest() != record.manifest_sha256:
+            raise _Impossible(f"the base of generation {record.base} is not on this machine")
+        return record, folder, parts
 
     async def _pass(self, name: str, generation: int) -> None:
         """Take a list's generation above ours: only then is it read again everywhere."""
@@ -237,6 +321,11 @@ class _Comparison:
             return
         while (await self.store.state(name)).head.generation <= generation:
             await self.store.discard(await self.store.reserve(name, self.by))
+
+
+def _is_below(ours: ListPosition, lost: LostSteps) -> bool:
+    """Return whether a list went on and did not reach our generation: so we would wait for it."""
+    return lost.forked and lost.since[-1].generation < ours.generation
 
 
 def _head(heads: Heads, name: str) -> ListPosition | None:
@@ -261,11 +350,21 @@ def _in_runs(steps: Iterable[Step]) -> Iterable[tuple[int, Step]]:
 
 
 def _restated(step: Step) -> Restatement:
+    change = _change(step)
+    number = next((entry.number for entry in change.entries if entry.number), None)
+    return Restatement(change.fingerprint, number, change.entries, step.payload)
+
+
+def _change(step: Step) -> Change:
     change = change_of(step.op, step.payload)
     if change is None:
         raise _Impossible(f"the change of generation {step.generation} cannot be read")
-    number = next((entry.number for entry in change.entries if entry.number), None)
-    return Restatement(change.fingerprint, number, change.entries, step.payload)
+    return change
+
+
+def _changes(steps: Iterable[Step]) -> list[Change]:
+    """Return the changes of numbers among steps."""
+    return [_change(step) for step in steps if step.op in {Op.ADD, Op.REMOVE}]
 
 
 def _parts(folder: Path) -> dict[str, bytes]:

@@ -78,7 +78,7 @@ class Refresher:
         # What is put back waits for no replica: a new primary may not have one yet.
         self._list_store = replace(settings.list_store, wait_replicas=0)
         self._trials = PromotionFollower(self._list_store, settings.state_dir, self._tell)
-        self._recovery = Recovery(settings.state_dir, self._tell)
+        self._recovery = Recovery(settings.state_dir, self._tell, settings.keys)
         self._identity: str | None = None
         self._position = FIRST_ID
         self._compared = False

@@ -12,16 +12,14 @@ from pathlib import Path
 from stream.core.filters.overlay import Change
 from stream.core.filters.snapshot import decode_manifest
 from stream.core.model.allowlist import AllowEntry
-from stream.core.model.entry import Columns
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable
 from stream.lists.follower import change_log, local_state, snapshot_directory
 from stream.lists.follower.local_state import LocalList
 from stream.lists.follower.put_back import Recovery
-from stream.lists.snapshot.build import with_changes
 from stream.lists.store.heads import By, Heads, ListHead, no_progress
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.rewrite import BaseOrigin, Draft, Rebased, Stage, rewrite_once
-from stream.lists.store.store_codec import Step, change_of
+from stream.lists.store.rewrite import BaseOrigin, Rebased, Stage, repaired
+from stream.lists.store.store_codec import REPAIR, Step, change_of
 
 
 class RepairStatus(Enum):
@@ -195,7 +193,7 @@ async def put_back_from(
     """
     held, before = found.held, found.head.generation if found.head else 0
     if held is not None and found.standing.repairable:
-        steps = Recovery(state_dir, lambda *_: None, by)
+        steps = Recovery(state_dir, lambda *_: None, {}, by)
         await steps.run(store, found.identity, {found.name: held.mark})
         again = await look(store, found.name, state_dir, keys)
         if not again.standing.wrong and again.head is not None:
@@ -222,17 +220,13 @@ async def put_back(
         await store.adopt(found.identity)
     if found.head is None:
         await store.create(found.name, snapshot.manifest.circle, by, again=True)
-    columns, overlay = snapshot.columns, held.live.overlay
+    known = [Change(number, said) for number, said in held.live.overlay.entries.items()]
     since = [c for s in found.since or () if (c := change_of(s.op, s.payload)) is not None]
-
-    async def as_known(_: Draft) -> Columns:
-        known = [Change(fingerprint, entries) for fingerprint, entries in overlay.entries.items()]
-        return with_changes(with_changes(columns, known), since)
-
     theirs = found.head.generation if found.head else 0
     floor = max(held.mark.generation, theirs)
-    origin = BaseOrigin("repair", by, of=held.mark.generation, floor=floor)
-    return await rewrite_once(store, found.name, key, origin, as_known, now_s, stage)
+    origin = BaseOrigin(REPAIR, by, of=held.mark.generation, floor=floor)
+    content = snapshot.columns, [*known, *since]
+    return await repaired(store, found.name, key, origin, content, theirs, now_s, stage)
 
 
 @dataclass(frozen=True, slots=True)

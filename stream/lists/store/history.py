@@ -14,7 +14,16 @@ from stream.lists.store.audit_entries import FEED_FORGOTTEN, AuditEntry, told_of
 from stream.lists.store.heads import ListHead
 from stream.lists.store.list_content import GenerationSpan, Past, is_bare
 from stream.lists.store.list_store import ListStore
-from stream.lists.store.store_codec import REBUILD, REKEY, BaseRecord, Op, Step, base_of, millis
+from stream.lists.store.store_codec import (
+    REBUILD,
+    REKEY,
+    REPAIR,
+    BaseRecord,
+    Op,
+    Step,
+    base_of,
+    millis,
+)
 
 RECENT_ENTRIES = 10_000
 """The page must answer at once: so many entries of the audit take about 50 ms."""
@@ -147,7 +156,7 @@ def _alike(older: HistoryRow, newer: HistoryRow) -> bool:
     return (
         (older.what, older.actor, older.reason, older.kept, older.of)
         == (newer.what, newer.actor, newer.reason, newer.kept, newer.of)
-        and older.what not in {Op.CREATE, "import", "rebuild", "rollback", "repair", REKEY}
+        and older.what not in {Op.CREATE, "import", REBUILD, "rollback", REPAIR, REKEY}
         and newer.at_s - older.at_s <= TOGETHER_S
     )
 

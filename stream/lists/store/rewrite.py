@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.core.filters.digests import fingerprints_in
+from stream.core.filters.overlay import Change
 from stream.core.filters.snapshot import (
     COLUMNS,
     FILTER_PART,
@@ -243,6 +244,33 @@ async def rollback(
 
     origin = BaseOrigin("rollback", by, of=generation)
     return await rewrite_once(store, name, key, origin, as_it_was, now_s, stage)
+
+
+async def repaired(
+    store: ListStore,
+    name: str,
+    key: bytes,
+    origin: BaseOrigin,
+    known: tuple[Columns, Sequence[Change]],
+    seen: int,
+    now_s: int,
+    stage: Stage = no_progress,
+) -> Rebased:
+    """Publish what is known of a list: entries, and changes over them.
+
+    `seen` is the list's generation when `known` was gathered: what was changed after it stays.
+    Raises as `rebuild` does, also ChangeConflict where another base came after `seen`.
+    """
+
+    async def as_known(draft: Draft) -> Columns:
+        if draft.state.head.base > seen:
+            raise ChangeConflict(f"{name} has another base by now")
+        at = draft.reservation.generation
+        later = [c.change for c in draft.state.changes if seen < c.generation <= at]
+        columns, changes = known
+        return await asyncio.to_thread(with_changes, columns, [*changes, *later])
+
+    return await rewrite_once(store, name, key, origin, as_known, now_s, stage)
 
 
 async def _who_was_first(store: ListStore, name: str, origin: BaseOrigin) -> str:

@@ -126,6 +126,8 @@ class _AllowRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 REBUILD = "rebuild"
 """Origin of a base that changed nothing of what is listed."""
+REPAIR = "repair"
+"""Origin of a base with what a follower knew at generation `of`, and with what came since."""
 REKEY = "rekey"
 """Origin of a base that is hashed with another key than those before it."""
 

@@ -107,11 +107,23 @@ class Book:
             made = _at(path, said["base"])
         elif said["what"] == "rollback":
             made = _at(path, said["of"])
+        elif said["what"] == "repair" and reason not in self._meant:
+            made = self._as_a_follower_knew(name, said["of"], before)
         else:
             made = self._meant.get(reason, self._bases.get(said["manifest_sha256"], {}))
         self._bases[said["manifest_sha256"]] = made
         self._alone.setdefault((name, said["base"]), []).append(made)
         return _over(made, reversed(over))
+
+    def _as_a_follower_knew(self, name: str, of: int, before: Version | None) -> Content:
+        """Return what a follower laid by itself: the lost version, and what came since over it."""
+        shared = {one.chain for one in ancestors(before)}
+        lost = [
+            one
+            for one in self.versions[name].values()
+            if one.generation == of and one.chain not in shared
+        ]
+        return self.put_back(lost[-1], before) if lost else {}
 
     def _parent(self, step: Mapping[str, str]) -> Version | None:
         told = f"\n{step['generation']}\n{step['op']}\n{step['payload']}".encode()

@@ -1,8 +1,10 @@
 """Steps that a list store lost, from the steps of both sides."""
 
-from stream.lists.follower.lost_steps import KnownSteps, lost_steps
+import msgspec
+
+from stream.lists.follower.lost_steps import KnownSteps, LostSteps, lost_steps
 from stream.lists.follower.sync_state import ListPosition
-from stream.lists.store.store_codec import Op, Step, chain_after, removal_json
+from stream.lists.store.store_codec import BaseRecord, Op, Step, chain_after, removal_json
 
 NAME = "TH/national"
 
@@ -65,10 +67,75 @@ def test_a_list_store_that_went_on_keeps_what_is_newer():
         assert found.forked
 
 
+def test_a_process_that_began_after_the_last_common_step():
+    """It knows that step by the chain of its own first one."""
+    since = steps(removal(8), after=OURS[2])
+    found = lost([*OURS[:3], *since], by_generation(OURS[3:]))
+    assert found.steps == tuple(OURS[3:])
+    assert lost([*OURS[:2], *steps(removal(8), after=OURS[1])], by_generation(OURS[3:])) is None
+
+
 def test_what_another_process_put_back_is_nothing_newer():
     """The same payload in its place: it is made once more, which changes nothing."""
     since = steps(removal(8), removal(4), after=OURS[2])
     assert lost([*OURS[:3], *since]).steps == tuple(OURS[3:])
+
+
+def bases(*wanted: tuple[str, int] | Step, after: Step) -> list[Step]:
+    """Steps behind another: bases by origin and `of`, or the payloads of given ones."""
+    found: list[Step] = []
+    last = after
+    for one in wanted:
+        if isinstance(one, Step):
+            op, payload = one.op, one.payload
+        else:
+            what, of = one
+            op = Op.BASE
+            payload = msgspec.json.encode(BaseRecord(last.generation, 1, "ab", what, of))
+        generation = last.generation + 1
+        chain = chain_after(last.chain, generation, op, payload)
+        last = Step("0-0", NAME, generation, op, payload, chain)
+        found.append(last)
+    return found
+
+
+def lost_of(ours: list[Step], theirs: list[Step]) -> LostSteps:
+    found = lost_steps(by_generation(ours), at(ours[-1]), at(theirs[-1]), by_generation(theirs))
+    assert found is not None
+    return found
+
+
+def test_a_rebuild_is_no_newer_content():
+    """It replaces no lost import, and a lost rebuild of a list that went on is no loss."""
+    common = OURS[:2]
+    ours = [*common, *bases(("import", 0), OURS[4], after=common[-1])]
+    theirs = [*common, *bases(OURS[3], ("rebuild", 0), after=common[-1])]
+    assert lost_of(ours, theirs).base == ours[2]
+    assert lost_of(ours, theirs).replaced == ()
+    other = [*common, *bases(("import", 0), after=common[-1])]
+    assert lost_of(theirs, other).steps == (theirs[2],)
+    assert lost_of(ours, [*common, *bases(OURS[3], ("import", 1), after=common[-1])]).base is None
+
+
+def test_what_a_repair_put_back_is_there():
+    """Up to the generation that it says; what this process knows beyond it is still lost."""
+    common = OURS[:2]
+    ours = [*common, *bases(("import", 0), OURS[3], OURS[4], after=common[-1])]
+    theirs = [*common, *bases(OURS[2], ("repair", 4), after=common[-1])]
+    found = lost_of(ours, theirs)
+    assert found.steps == (ours[4],)
+    assert found.replaced == ()
+    assert lost_of(ours, [*common, *bases(OURS[2], ("repair", 5), after=common[-1])]).steps == ()
+
+
+def test_what_came_before_a_lost_deletion_went_with_it():
+    """Nothing of it is put back in a list that went on: it is deleted again."""
+    common = OURS[:2]
+    gone = Step("0-0", NAME, 0, Op.DELETE, b"a test", "")
+    ours = [*common, *bases(("import", 0), OURS[4], gone, after=common[-1])]
+    found = lost_of(ours, [*common, *bases(OURS[3], after=common[-1])])
+    assert found.steps == (ours[-1],)
+    assert found.base is None
 
 
 def test_a_list_store_that_is_only_newer_lost_nothing():
