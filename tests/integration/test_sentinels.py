@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +105,25 @@ async def test_a_lagging_replica_gets_back_what_it_lost(sentinels, tmp_path):
             assert not other.listed(ONE)
             assert "TH/other" in other.refresher.current.names
             assert FOUR in {one.text for one in other.refresher.current.allow.entries()}
+
+
+async def test_a_follower_that_had_just_begun_puts_back_too(sentinels, tmp_path):
+    """It read the lists whole, and their last steps besides: it saw none of them come."""
+    await begun(sentinels)
+    async with AsyncExitStack() as stack:
+        with sentinels.cut_off() as primary:
+            async with opened(sentinels) as store:
+                await add(store, TWO, THREE)
+                await remove(store, ONE)
+                await store.allow_add([AllowEntry(FOUR, "ours", "a test", NOW_S)], BY)
+                before = (await store.heads()).lists[NAME]
+            worker = await stack.enter_async_context(running(Following(sentinels, tmp_path)))
+            await until(lambda: worker.listed(THREE))
+        await asyncio.to_thread(sentinels.fail_over, primary)
+        await until(lambda: len(worker.told(EventKind.PUT_BACK)) == 2)
+        assert await position(sentinels) == (before.generation, before.chain)
+        await until(lambda: not worker.refresher.behind)
+        assert FOUR in {one.text for one in worker.refresher.current.allow.entries()}
 
 
 async def test_a_list_that_went_on_after_a_fail_over(sentinels, tmp_path):

@@ -276,6 +276,44 @@ def test_allow_entries_made_at_one_moment_are_all_in_force(tmp_path):
     assert World(1).run(main) == [0] * 20
 
 
+def test_who_died_while_it_put_back_keeps_nobody_waiting():
+    """Others wait for a process that lives, as long as that takes, and seconds for a dead one.
+
+    Seed 7900016, three times as long: a fail-over had the lock of a worker, and not its release.
+    Another worker enforced no change for the minute until it ran out.
+    """
+
+    async def main(world: World) -> tuple[bool, float]:
+        store = Ensemble(world.network, StorePace(), servers=1, sentinels=0)
+        await store.start()
+        settings = ListStoreSettings(store.url)
+
+        async def holding() -> None:
+            async with await ListStore.connect(settings) as lists, lists.putting_back():
+                await asyncio.sleep(3600)
+
+        async def waiting() -> None:
+            async with await ListStore.connect(settings) as lists, lists.putting_back():
+                pass
+
+        holder = world.process("worker-0")
+        holder.run(holding())
+        await asyncio.sleep(1)
+        other = asyncio.create_task(waiting())
+        await asyncio.sleep(40)
+        waited = not other.done()
+        holder.kill()
+        killed_s = world.loop.time()
+        await other
+        return waited, world.loop.time() - killed_s
+
+    with left_in_the_middle():
+        waited, after_s = World(1).run(main)
+        gc.collect()
+    assert waited
+    assert after_s < 6
+
+
 def test_records_refused_in_a_transaction_do_not_stop_those_after_it(monkeypatch):
     """The producer has counted them, the broker has not: only a new producer can go on.
 

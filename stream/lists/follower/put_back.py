@@ -30,7 +30,7 @@ from stream.core.numbers.number import masked
 from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.list_events import EventKind
-from stream.lists.follower.lost_steps import KnownSteps, LostSteps, lost_steps, subject
+from stream.lists.follower.lost_steps import STEPS_MAX, KnownSteps, LostSteps, lost_steps, subject
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, by_hand
 from stream.lists.store.heads import By, EditOutcome, Heads, Reservation, Restatement
 from stream.lists.store.list_store import ListStore
@@ -78,6 +78,10 @@ class Recovery:
         self._keys = keys
         self._by = by
         self._known = KnownSteps()
+
+    async def begin(self, store: ListStore) -> None:
+        """Keep the steps before those that the change stream gives from now on."""
+        self.saw(await store.last_steps(STEPS_MAX))
 
     def saw(self, steps: Iterable[Step]) -> None:
         """Keep steps that may have to be put back."""

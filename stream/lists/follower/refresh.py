@@ -275,6 +275,9 @@ class Refresher:
             self._position = heads.last_id
         if not self._compared:
             self._position = heads.last_id  # all lists are read now, so no older step is needed
+            if self._list_store.put_back:
+                # But for a fail-over that loses some of what is read now.
+                await self._recovery.begin(store)
         while id_place(self._position) < id_place(heads.last_id):
             read = await store.follow(self._position, 0)
             if read.last_id == self._position:

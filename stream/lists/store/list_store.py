@@ -12,7 +12,7 @@ made while a new base is being written are neither lost nor a reason to begin ag
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 import msgspec
@@ -51,6 +51,7 @@ from stream.lists.store.past_reader import CHUNK, CHUNKS_MAX, PastReader, packed
 from stream.lists.store.redis_client import (
     FORMAT,
     Replicas,
+    alone,
     check_format,
     check_primary,
     check_safe,
@@ -78,8 +79,6 @@ CHANGES_MAX = 200_000
 """Steps kept for followers, about 80 MB: a worker away for longer reads its lists again."""
 AUDIT_MAX = 2_000_000
 """Audit entries kept, about 400 MB."""
-PUT_BACK_S = 60.0
-"""Longest hold of the lock of `putting_back`: writing a large base again takes seconds."""
 _SWEPT = 500
 """Changes per script: Redis serves no other client while a script runs."""
 FIRST_ID = "0-0"
@@ -235,18 +234,9 @@ class ListStore:
             items: Any = await self._redis.xrevrange(redis_keys.CHANGES, count=count)
         return followed(items[::-1], FIRST_ID).steps
 
-    @asynccontextmanager
-    async def putting_back(self) -> AsyncIterator[None]:
+    def putting_back(self) -> AbstractAsyncContextManager[None]:
         """Let no other process put lost changes back meanwhile."""
-        with renamed("waiting for another process that puts changes back"):
-            lock = self._redis.lock(redis_keys.PUT_BACK, PUT_BACK_S, blocking_timeout=PUT_BACK_S)
-            await lock.acquire()
-        try:
-            yield
-        finally:
-            # A lock that ran out is another process's now, which does no harm: see put_back.py.
-            with suppress(ListStoreDown), renamed("letting others put changes back"):
-                await lock.release()
+        return alone(self._redis, redis_keys.PUT_BACK, "putting changes back")
 
     async def allow_all(self) -> tuple[AllowHead, tuple[AllowEntry, ...]]:
         """Return the allowlist and where it stands, of one moment.

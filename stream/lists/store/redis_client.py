@@ -7,8 +7,8 @@ primary. The command itself fails once, and its caller decides what to repeat.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -38,11 +38,17 @@ from stream.lists.store import redis_keys
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.renewed_secret import RenewedSecret, Secret, text_of
 from stream.ops.stored_format import LIST_STORE, check_number
+from stream.ops.tasks import running
 
 FORMAT = LIST_STORE
 """Of a list store that we make."""
 CONNECTIONS_MAX = 8
 """Connections of one client. A request for one more waits, at most `timeout_s`."""
+_AWAITED_S = 60.0
+"""Longest wait for a process that does what one at a time does: a large base takes seconds."""
+_HELD_S, _RENEWED_S = 5.0, 1.5
+"""The holder of a lock renews it while it lives. One that was killed, or whose release a fail-over
+lost, keeps others waiting no longer than this."""
 NO_CLUSTER = (
     "Redis Cluster is not supported: the list store's changes are scripts over keys of several "
     "slots. Use one primary with replicas, by Redis Sentinel ([redis] sentinels) or managed with "
@@ -180,6 +186,30 @@ def renamed(doing: str) -> Iterator[None]:
         raise ListStoreRefuses(f"{doing}: {error}") from error
     except (RedisError, OSError) as error:
         raise ListStoreDown(f"{doing}: {told(error)}") from error
+
+
+@asynccontextmanager
+async def alone(redis: Redis, key: str, doing: str) -> AsyncIterator[None]:
+    """Let no other process do the same meanwhile; after a minute of waiting two do it at once.
+
+    A lock that ran out is another process's, which must do no harm. Raises ListStoreDown.
+    """
+    with renamed(f"waiting for another process: {doing}"):
+        lock = redis.lock(key, _HELD_S, blocking_timeout=_AWAITED_S)
+        await lock.acquire()
+
+    async def renewed() -> None:
+        with suppress(ListStoreDown), renamed(doing):
+            while True:
+                await asyncio.sleep(_RENEWED_S)
+                await lock.reacquire()
+
+    try:
+        async with running(renewed(), f"lock: {doing}"):
+            yield
+    finally:
+        with suppress(ListStoreDown), renamed(f"letting others go on: {doing}"):
+            await lock.release()
 
 
 def told(error: Exception) -> str:
