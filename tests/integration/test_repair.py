@@ -213,6 +213,29 @@ async def test_the_allowlist_is_given_back(own, tmp_path):
             await put_back_allowlist(register, await allowlist_loss(register, worker.state_dir), BY)
 
 
+async def test_an_allowlist_that_came_to_the_same_generation_otherwise(own, tmp_path):
+    """It lacks what workers know, and none of them would read it by itself."""
+    first, ours = (AllowEntry(number, "x", "a", NOW_S) for number in (ONE, TWO))
+    worker = Worker(own.url(0), tmp_path / "state")
+    async with opened(own.url(0)) as register:
+        await register.allow_add([first], BY)
+    copy = Copy(own, tmp_path / "copy")
+    async with running(worker), opened(own.url(0)) as register:
+        await register.allow_add([ours], BY)
+        file = worker.state_dir / "register.json"
+        await until(lambda: file.exists() and TWO in file.read_text())
+    await copy.restore()
+    async with running(worker), opened(own.url(0)) as register:
+        await until(lambda: worker.refresher.lost == ("",))
+        late = AllowEntry(THREE, "hospital", "b", int(time.time()) + 100)
+        await register.allow_add([late], BY)
+        loss = await allowlist_loss(register, worker.state_dir)
+        assert (loss.here, loss.there, loss.missing) == (2, 2, (ours,))
+        await put_back_allowlist(register, loss, By("malee"))
+        await until(lambda: worker.refresher.lost == ())
+        await until(lambda: worker.refresher.current.allow.numbers.keys() == {ONE, TWO, THREE})
+
+
 async def test_another_register_is_not_written_to(own, lost):
     """A Redis that is another register is left alone, whatever was asked for."""
     with redis.Redis.from_url(own.url(0)) as client:

@@ -107,11 +107,13 @@ def lost_steps(
     at_ours = theirs.get(ours.generation)
     if head.generation > ours.generation and (at_ours is None or at_ours.chain == ours.chain):
         return LostSteps(())  # it is only newer, or the steps are no longer known
-    common = [g for g, step in theirs.items() if _leads_to(step, known)]
+    common = {g: step.chain for g, step in theirs.items() if _leads_to(step, known)}
+    if 1 in known and 1 in theirs:
+        common.setdefault(0, "")  # lost from the first step on
     if not common:
         return None
     parted = max(common)
-    found = _gathered(known, parted, ours, theirs[parted].chain)
+    found = _gathered(known, parted, ours, common[parted])
     if found is None:
         return None
     return _against(found.steps, tuple(theirs[g] for g in sorted(theirs) if g > parted))

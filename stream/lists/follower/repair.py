@@ -235,6 +235,7 @@ class AllowLoss:
 
     `missing` are entries that are known here and not there, or otherwise; `gone` texts that are
     there, and were removed as is known here. Entries made in the list store since are in neither.
+    `forked`: it is at our generation, and came there by other changes.
     """
 
     here: int
@@ -243,11 +244,12 @@ class AllowLoss:
     gone: tuple[str, ...]
     identity: str | None
     other: bool
+    forked: bool
 
     @property
     def lost(self) -> bool:
-        """True if the list store knows less than this machine."""
-        return self.there < self.here
+        """True if the list store lacks changes that this machine knows, and is not beyond them."""
+        return self.there < self.here or self.forked
 
 
 async def allowlist_loss(store: ListStore, state_dir: Path) -> AllowLoss:
@@ -261,8 +263,15 @@ async def allowlist_loss(store: ListStore, state_dir: Path) -> AllowLoss:
     missing = [e for text, e in here.items() if text not in since and there.get(text) != e]
     gone = [text for text in there if text not in here and text not in since]
     other = heads.identity is not None and known.identity not in (None, heads.identity)
+    forked = head.generation == known.head.generation and head.chain != known.head.chain
     return AllowLoss(
-        known.head.generation, head.generation, tuple(missing), tuple(gone), known.identity, other
+        known.head.generation,
+        head.generation,
+        tuple(missing),
+        tuple(gone),
+        known.identity,
+        other,
+        forked,
     )
 
 

@@ -75,6 +75,14 @@ def test_a_process_that_began_after_the_last_common_step():
     assert lost([*OURS[:2], *steps(removal(8), after=OURS[1])], by_generation(OURS[3:])) is None
 
 
+def test_a_list_store_that_lost_all_steps():
+    """Both sides begin with a first step of their own."""
+    theirs = steps(removal(8), removal(9))
+    found = lost(theirs)
+    assert found.steps == tuple(OURS)
+    assert found.forked
+
+
 def test_what_another_process_put_back_is_nothing_newer():
     """The same payload in its place: it is made once more, which changes nothing."""
     since = steps(removal(8), removal(4), after=OURS[2])
