@@ -71,6 +71,12 @@ ExpiresIn = Annotated[
 ]
 Full = Annotated[bool, typer.Option("--full", help="Show whole numbers, not masked.")]
 FromState = Annotated[bool, typer.Option("--from-state", help="Put back what workers here know.")]
+SameStore = Annotated[
+    bool,
+    typer.Option(
+        "--same-store", help="This Redis was begun in the place of the one that was lost."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a row is rejected.")]
 NumberColumn = Annotated[
     str,

@@ -19,6 +19,7 @@ from stream.lists.follower.repair import (
     put_back,
     put_back_allowlist,
     put_back_from,
+    take_over,
 )
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -245,6 +246,24 @@ async def test_another_register_is_not_written_to(own, lost):
     assert (await looked(own, lost)).standing is RepairStatus.OTHER
     with pytest.raises(ChangeConflict, match="another list store"):
         await mended(own, lost)
+
+
+async def test_a_register_that_was_begun_in_the_place_of_the_lost_one(own, lost):
+    """It is theirs again if a person says so: what it holds stays, what was lost comes back."""
+    with redis.Redis.from_url(own.url(0)) as client:
+        client.flushall()
+    async with opened(own.url(0)) as register, running(lost):
+        await register.create("TH/other", "plain", BY)
+        await register.allow_add([AllowEntry(THREE, "x", "a", NOW_S)], BY)
+        assert (await looked(own, lost)).standing is RepairStatus.OTHER
+        assert "" in lost.refresher.lost
+        await take_over(register, lost.state_dir)
+        assert (await looked(own, lost)).standing is RepairStatus.GONE
+        await mended(own, lost)
+        await until(lambda: lost.refresher.lost == ())
+        await until(lambda: {NAME, "TH/other"} == set(lost.refresher.current.names))
+        await until(lambda: THREE in lost.refresher.current.allow.numbers)
+        assert lost.listed(TWO)
 
 
 async def test_failover_to_a_replica_that_was_behind(own, tmp_path, load):

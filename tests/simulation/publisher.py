@@ -13,7 +13,13 @@ from stream.core.model.entry import NEVER, Category, Entry
 from stream.core.model.errors import Fault
 from stream.feeds.import_file import ImportRequest, import_file
 from stream.feeds.parse import Defaults
-from stream.lists.follower.repair import allowlist_loss, look, put_back_allowlist, put_back_from
+from stream.lists.follower.repair import (
+    allowlist_loss,
+    look,
+    put_back_allowlist,
+    put_back_from,
+    take_over,
+)
 from stream.lists.store.heads import By, Removal, Retraction
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import rebuild, rollback
@@ -98,6 +104,8 @@ class Publisher:
 
         async def job(store: ListStore) -> None:
             by = self._by(f"repair {name}")
+            # No other Redis is at that address: this one was begun after all copies were lost.
+            await take_over(store, state_dir)
             if name == ALLOWLIST:
                 await put_back_allowlist(store, await allowlist_loss(store, state_dir), by)
                 return

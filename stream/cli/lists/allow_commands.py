@@ -17,13 +17,14 @@ from stream.cli.options import (
     Output,
     Reason,
     Region,
+    SameStore,
     typed_or_piped,
 )
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, print_table, render, say
 from stream.cli.store_access import by, numbers_in, with_list_store
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.moments import rfc3339
-from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist
+from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist, take_over
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
 
@@ -124,6 +125,7 @@ def _cells(entry: Mapping[str, Any]) -> tuple[str, ...]:
 @app.command()
 def repair(
     from_state: FromState = False,
+    same_store: SameStore = False,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
@@ -140,6 +142,8 @@ def repair(
     who = by(actor, reason or "repair from the state of a worker")
 
     async def work(store: ListStore) -> AllowLoss:
+        if from_state and same_store:
+            await take_over(store, Path(settings.lists.state_dir))
         loss = await allowlist_loss(store, Path(settings.lists.state_dir))
         if from_state:
             await put_back_allowlist(store, loss, who)

@@ -12,7 +12,16 @@ import typer
 from stream.cli.common import key_of, moment_in, settings_of
 from stream.cli.lazy_group import group
 from stream.cli.lists.list_files import Form, check_form, write_list
-from stream.cli.options import Actor, ConfigFiles, FromState, ListName, Output, Reason, ToFile
+from stream.cli.options import (
+    Actor,
+    ConfigFiles,
+    FromState,
+    ListName,
+    Output,
+    Reason,
+    SameStore,
+    ToFile,
+)
 from stream.cli.output import (
     NOTHING_DONE,
     USAGE,
@@ -38,7 +47,7 @@ from stream.feeds.feed import FeedState
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.formats.change_file import increment
 from stream.feeds.state_store import FeedStateStore
-from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back_from
+from stream.lists.follower.repair import Diagnosis, RepairStatus, look, put_back_from, take_over
 from stream.lists.snapshot.list_text import written
 from stream.lists.snapshot.merge import VersionDiff, difference
 from stream.lists.store.history import HistoryRow, history
@@ -276,6 +285,7 @@ def rekey_(
 def repair(
     name: ListName,
     from_state: FromState = False,
+    same_store: SameStore = False,
     reason: Reason = "",
     actor: Actor = None,
     config: ConfigFiles = None,
@@ -285,8 +295,9 @@ def repair(
 
     Compares what workers of this machine know (state_dir) with Redis. With --from-state, the
     worker's last good list becomes a new generation above both, with the later changes of the list
-    store on top. Run it where the workers know most. Exit codes: 0 nothing is wrong, or it was put
-    back; 1 something is wrong and was left as it is.
+    store on top. Run it where the workers know most. With --same-store, a Redis that was emptied
+    and written to since becomes the workers' list store again; then repair each list. Exit codes: 0
+    nothing is wrong, or it was put back; 1 something is wrong and was left as it is.
 
     Example: ringfence lists repair TH/national
     """
@@ -294,6 +305,8 @@ def repair(
     keys, state_dir = settings.circle_keys(), Path(settings.lists.state_dir)
 
     async def work(store: ListStore) -> tuple[Diagnosis, Rebased | None]:
+        if from_state and same_store:
+            await take_over(store, state_dir)
         found = await look(store, name, state_dir, keys)
         if not from_state or found.held is None:
             return found, None

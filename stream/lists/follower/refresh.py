@@ -100,7 +100,7 @@ class Refresher:
     def lost(self) -> tuple[str, ...]:
         """The lists (the allowlist is "") that the list store knows less of than this worker."""
         sync = self._sync
-        return tuple(sorted(sync.copy() if sync.foreign else sync.lost))
+        return tuple(sorted({ALLOWLIST, *sync.copy()} if sync.foreign else sync.lost))
 
     @property
     def behind(self) -> tuple[str, ...]:

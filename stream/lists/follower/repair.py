@@ -50,7 +50,8 @@ class RepairStatus(Enum):
     )
     OTHER = (
         "this Redis is another list store than the one that this machine follows. Give the right "
-        "address, or, to start over with what it holds, stop the workers and remove state_dir"
+        "address. If it was begun at the same address after that one was lost, add --same-store. "
+        "Or, to start over with what it holds, stop the workers and remove state_dir"
     )
 
     @property
@@ -138,6 +139,17 @@ def _since(
         return ()
     common = [s.generation for s in steps if chains.get(s.generation) == s.chain]
     return tuple(s for s in steps if s.generation > common[-1]) if common else None
+
+
+async def take_over(store: ListStore, state_dir: Path) -> None:
+    """Make a list store that was begun in the place of a lost one the one that `state_dir` follows.
+
+    What was written to it since stays: each list and the allowlist are to be repaired then. Those
+    who began with the new one have to start over. Raises ListStoreDown, SnapshotUnreadable.
+    """
+    ours, theirs = local_state.known(state_dir).identity, (await store.heads()).identity
+    if ours is not None and theirs not in (None, ours):
+        await store.adopt(ours, instead_of=theirs)
 
 
 async def look(
@@ -281,7 +293,7 @@ async def put_back_allowlist(store: ListStore, loss: AllowLoss, by: By) -> None:
     Workers take it over at its last step, whole. Raises ChangeConflict where nothing was lost.
     """
     if loss.other or not loss.lost:
-        why = "this Redis is another list store" if loss.other else "it lost nothing"
+        why = RepairStatus.OTHER.value if loss.other else "it lost nothing"
         raise ChangeConflict(f"the allowlist was not changed: {why}")
     if loss.identity is not None:
         await store.adopt(loss.identity)

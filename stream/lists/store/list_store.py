@@ -292,10 +292,18 @@ class ListStore:
         )
         return int(answer[2])
 
-    async def adopt(self, identity: str) -> None:
-        """Become the list store `identity` again, if this one holds nothing yet."""
+    async def adopt(self, identity: str, instead_of: str | None = None) -> None:
+        """Become the list store `identity` again, if this one holds nothing yet.
+
+        Or if it is `instead_of`: one that was begun in the place of the one that was lost.
+        """
         with renamed("naming the list store"):
-            if await self._redis.hsetnx(redis_keys.IDENTITY, "id", identity):
+            if (
+                instead_of
+                and await self._redis.hget(redis_keys.IDENTITY, "id") == instead_of.encode()
+            ):
+                await self._redis.hset(redis_keys.IDENTITY, "id", identity)
+            elif await self._redis.hsetnx(redis_keys.IDENTITY, "id", identity):
                 made_at_s, _ = await self._redis.time()
                 await self._redis.hset(redis_keys.IDENTITY, "created_at_s", int(made_at_s))
                 await self._redis.hset(redis_keys.IDENTITY, "format", FORMAT)
