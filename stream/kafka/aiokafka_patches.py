@@ -33,6 +33,7 @@ makes a connection is replaced by one that reads the file first. Other passwords
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Awaitable, Iterator
 from types import SimpleNamespace
@@ -236,7 +237,9 @@ _BODY_KNOWN: Final = 3
 class _Connection(AIOKafkaConnection):
     """A connection that is given up after 10 s of a question that is answered at once.
 
-    It writes a produce request with one copy of its batches.
+    And where a broker's kernel acknowledges nothing for so long: a machine without power, or a
+    firewall that forgot the connection (RFC 5482, section 1). A produce request would wait 40 s for
+    its answer, and what is behind it longer. It writes such a request with one copy of its batches.
     """
 
     def __init__(self, *place: Any, **options: Any) -> None:
@@ -246,7 +249,11 @@ class _Connection(AIOKafkaConnection):
     async def connect(self) -> Any:
         """Connect, negotiate versions and authenticate."""
         self._request_timeout = min(ANSWER_S, self._longest_s)
-        return await super().connect()  # type: ignore[no-untyped-call]
+        opened: Any = await super().connect()  # type: ignore[no-untyped-call]
+        if self._writer is not None:
+            made = self._writer.get_extra_info("socket")
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(ANSWER_S * 1000))
+        return opened
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
         """Send a request. Brokers answer in order, so it waits for those before it too."""

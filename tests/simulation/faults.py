@@ -37,9 +37,9 @@ ALLOWED_S = {
     "retention": LEADER_S,
     "coordinator_move": 30.0,
     "link_slow": 30.0,
-    # aiokafka's 40 s for each connection of the producer: all wait behind a batch that one of them
-    # has, and the next one is used only then (seed 5002537). Or questions of 10 s, and a join.
-    "half_open": 130.0,
+    # 10 s for each connection of the producer until nothing was acknowledged for too long: all wait
+    # behind a batch that one has, and the next one is used only then (seed 5002537). And a join.
+    "half_open": 60.0,
     "partitions": 45.0,
 }
 """By kind of fault; of all others LAG_S_MAX."""

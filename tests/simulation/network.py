@@ -8,6 +8,7 @@ any more, and nobody hears of it. Who reads nothing is not written to without an
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from dataclasses import dataclass, replace
@@ -55,6 +56,8 @@ class _Socket:
 
     def __init__(self, name: tuple[str, int], peer: tuple[str, int] = ("", 0)) -> None:
         self._name, self._peer = name, peer
+        self.user_timeout_s = 0.0
+        """0: the kernel tries as long as it tries, a quarter of an hour."""
 
     def getsockname(self) -> tuple[str, int]:
         return self._name
@@ -62,8 +65,10 @@ class _Socket:
     def getpeername(self) -> tuple[str, int]:
         return self._peer
 
-    def setsockopt(self, *_: object) -> None:
-        """Options change nothing here."""
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Other options change nothing here."""
+        if (level, option) == (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT):
+            self.user_timeout_s = value / 1000
 
     def fileno(self) -> int:
         return -1
@@ -77,7 +82,8 @@ class Pipe(asyncio.Transport):
     def __init__(
         self, network: "Network", protocol: Any, ours: tuple[str, int], theirs: tuple[str, int]
     ) -> None:
-        super().__init__({"peername": theirs, "sockname": ours, "socket": _Socket(ours, theirs)})
+        self._socket = _Socket(ours, theirs)
+        super().__init__({"peername": theirs, "sockname": ours, "socket": self._socket})
         self.network, self.loop, self.protocol = network, network.loop, protocol
         self.host, self.port = ours[0], ours[1]
         self.link = link_of(ours[0], theirs[0])
@@ -90,6 +96,9 @@ class Pipe(asyncio.Transport):
         self._untaken = 0
         self._unread: list[bytes | _Sign] = []
         self.held: list[bytes | _Sign] = []
+        self._unacknowledged: deque[float] = deque()
+        """When each piece was sent that the other kernel has not acknowledged."""
+        self._watched = False
         network.pipes[self] = None
         if self.process is not None:
             self.process.ends[self.crash] = None
@@ -136,6 +145,11 @@ class Pipe(asyncio.Transport):
         return f"{self.host}:{self.port}-{self.peer.host}:{self.peer.port}"
 
     def _send(self, what: bytes | _Sign) -> None:
+        if self._socket.user_timeout_s and isinstance(what, bytes):
+            if not self._watched:
+                self._watched = True
+                self.loop.call_later(self._socket.user_timeout_s, self._give_up, context=Context())
+            self._unacknowledged.append(self.loop.time())
         if self.forgotten:
             return
         network, loop = self.network, self.loop
@@ -147,6 +161,23 @@ class Pipe(asyncio.Transport):
             at_s += len(what) / weather.bytes_s
         self.arrives_s = max(self.arrives_s + _NEXT_S, at_s)
         loop.call_at(self.arrives_s, self.peer.arrive, what, context=Context())
+
+    def acknowledged(self) -> None:
+        """Take the other kernel's word that it has the oldest piece."""
+        if self._unacknowledged:
+            self._unacknowledged.popleft()
+
+    def _give_up(self) -> None:
+        """Break the connection if its oldest piece was not acknowledged for so long (RFC 5482)."""
+        if self.dead or not self._unacknowledged:
+            self._watched = False
+            return
+        ends_s = self._unacknowledged[0] + self._socket.user_timeout_s
+        if self.loop.time() < ends_s:
+            self.loop.call_at(ends_s, self._give_up, context=Context())
+        else:
+            error = TimeoutError("simulated: nothing is acknowledged")
+            self.loop.call_soon(self._lose, error, context=self.context)
 
     def write_eof(self) -> None:
         self._send(_Sign.END)
@@ -163,9 +194,16 @@ class Pipe(asyncio.Transport):
         blocked = self.network.blocked
         if self.held or (blocked and (self.peer.host, self.host) in blocked):
             self.held.append(what)
-        elif self.dead:
             return
-        elif not self.lives:
+        if isinstance(what, bytes) and self.network.answers(self.host):
+            back = blocked.get((self.host, self.peer.host))
+            if back is None:
+                self.peer.acknowledged()
+            else:
+                back.add_done_callback(lambda _: self.peer.acknowledged())
+        if self.dead:
+            return
+        if not self.lives:
             # Silent after a loss of power; a host that is up again answers with a reset.
             if what is not _Sign.RESET and (not self.silent or self.network.answers(self.host)):
                 self.dead = True

@@ -145,6 +145,78 @@ def test_a_writer_whom_nobody_reads_waits():
     assert unsent_then == 0
 
 
+class Ending(asyncio.Protocol):
+    """Notes how its connection ended."""
+
+    ended: Exception | None = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.ended = error
+
+
+async def connected(world: World, timeout_s: float) -> tuple[Any, Ending]:
+    """A connection from `writer` to `reader` whose kernel waits so long for acknowledgements."""
+
+    async def listens() -> None:
+        await world.loop.create_server(asyncio.Protocol, port=80)
+
+    async def connects() -> tuple[Any, Ending]:
+        transport, ending = await world.loop.create_connection(Ending, "reader", 80)
+        return transport, ending
+
+    await world.process("reader").run(listens())
+    transport, ending = await world.process("writer").run(connects())
+    made = transport.get_extra_info("socket")
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
+    return transport, ending
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends"),
+    [
+        (lambda world: world.network.forget(*world.network.connections("writer")), True),
+        (lambda world: world.network.block("writer", "reader", both=False), True),
+        (lambda world: world.network.block("reader", "writer", both=False), True),
+        (lambda world: world.network.connections("reader")[0].pause_reading(), False),
+        (lambda _: None, False),
+    ],
+    ids=["forgotten", "blocked", "acknowledgements blocked", "not read", "no fault"],
+)
+def test_data_that_nobody_acknowledges_end_a_connection(fault, ends):
+    """After the time that was set, as Linux does it; a kernel acknowledges what nobody reads."""
+
+    async def main(world: World) -> tuple[Exception | None, Exception | None]:
+        transport, ending = await connected(world, 10)
+        transport.write(b"before")
+        await asyncio.sleep(30)
+        fault(world)
+        transport.write(b"data")
+        await asyncio.sleep(9)
+        early = ending.ended
+        await asyncio.sleep(2)
+        return early, ending.ended
+
+    early, late = World(1).run(main)
+    assert early is None
+    assert isinstance(late, TimeoutError) == ends
+
+
+def test_a_link_that_is_back_in_time_keeps_its_connections():
+    """What was sent meanwhile arrives, and is acknowledged."""
+
+    async def main(world: World) -> Exception | None:
+        transport, ending = await connected(world, 10)
+        for both in (True, False):
+            world.network.block("writer", "reader", both=both)
+            transport.write(b"data")
+            await asyncio.sleep(8)
+            world.network.heal("writer", "reader")
+            await asyncio.sleep(8)
+        return ending.ended
+
+    assert World(1).run(main) is None
+
+
 class Reader(asyncio.Protocol):
     """Reads a piece, then waits a moment."""
 

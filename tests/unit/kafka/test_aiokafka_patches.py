@@ -1,6 +1,7 @@
 """Changes to aiokafka: metadata at a pace, waits for answers, connections that are closed."""
 
 import asyncio
+import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,15 @@ async def test_small_questions_are_given_up_early_and_others_are_not(monkeypatch
     assert [link.send(one) for one in (heartbeat, join, heartbeat)] == [ANSWER_S, 40, 40]
     link._requests.clear()
     assert link.send(heartbeat) == ANSWER_S
+
+
+async def test_a_broker_that_acknowledges_nothing_is_given_up_by_the_kernel():
+    """A request would wait 40 s for its answer, though nobody has it."""
+    async with Cluster() as cluster:
+        opened: Any = await aiokafka.conn.create_conn("127.0.0.1", cluster.addresses[0])
+        made = opened._writer.get_extra_info("socket")
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == ANSWER_S * 1000
+        opened.close()
 
 
 class Closed:
