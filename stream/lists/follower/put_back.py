@@ -251,17 +251,17 @@ class _Comparison:
 
     async def _make_base(self, name: str, step: Step) -> None:
         """Write a base again from the local snapshot, which is the same byte for byte."""
-        record, folder, parts = await self._base_here(name, step)
+        record, folder, manifest = await self._base_here(name, step)
         state = await self.store.state(name)
         if state.head.generation != step.generation - 1:
             # A base holds all up to its generation: it would hide what was changed since.
             raise _Overtaken(f"base {record.base} was lost, and the list went on without it")
         reservation = Reservation(name, record.base, state.head.base)
-        await self.store.write_base(reservation, parts)
+        await self.store.write_base(reservation, await asyncio.to_thread(_parts, folder, manifest))
         columns = (await asyncio.to_thread(open_snapshot, folder, check=False)).columns
         after = [one for one in state.changes if one.generation > record.base]
         count = record.count + (added_by(after, columns) if columns is not None else 0)
-        circle = decode_manifest(parts[MANIFEST_PART]).circle
+        circle = decode_manifest(manifest).circle
         moved = circle if circle != state.head.circle else ""
         if (
             await self.store.publish_base(reservation, record, state.head, count, self.by, 0, moved)
@@ -275,25 +275,20 @@ class _Comparison:
         The lost base itself cannot be written again, as others have taken its generation. Costs as
         much as a rebuild; a list of a million numbers takes seconds.
         """
-        record, folder, parts = await self._base_here(name, step)
+        record, folder, manifest = await self._base_here(name, step)
         columns = (await asyncio.to_thread(open_snapshot, folder)).columns
-        circle, head = (
-            decode_manifest(parts[MANIFEST_PART]).circle,
-            (await self.store.state(name)).head,
-        )
+        circle = decode_manifest(manifest).circle
         if columns is None:
             raise _Impossible(f"of base {record.base} only the filter is known here")
-        if circle != head.circle or circle not in self.keys:
+        if circle not in self.keys or circle != (await self.store.state(name)).head.circle:
             raise _Impossible(f"base {record.base} is hashed with another key")
         if any(one.op == Op.DELETE for one in lost.since):
             raise _Impossible(f"base {record.base} was lost, and the list was deleted since")
-        steps = await self._steps(name)
-        after = [
-            steps.get(generation) for generation in range(record.base + 1, ours.generation + 1)
-        ]
-        if None in after:
+        known = await self._steps(name)
+        after = range(record.base + 1, ours.generation + 1)
+        if not known.keys() >= set(after):
             raise _Impossible(f"not all changes after base {record.base} are known here")
-        changes = _changes(step for step in (*after, *lost.since) if step is not None)
+        changes = _changes([*(known[generation] for generation in after), *lost.since])
         for one in lost.steps:
             if one.op == Op.SCOPE:
                 await self.store.set_scope(name, one.payload, self.by)
@@ -307,16 +302,19 @@ class _Comparison:
             raise _Overtaken(str(conflict)) from conflict
         return len(lost.steps)
 
-    async def _base_here(self, name: str, step: Step) -> tuple[BaseRecord, Path, dict[str, bytes]]:
-        """Return the base of a step from the local snapshot, byte for byte as it was published."""
+    async def _base_here(self, name: str, step: Step) -> tuple[BaseRecord, Path, bytes]:
+        """Return the base of a step: its record, and its folder and manifest on this machine."""
         record = base_of(step.payload)
         if record is None:
             raise _Impossible(f"the base step of generation {step.generation} cannot be read")
         folder = snapshot_directory.list_folder(self.state_dir, name) / f"{record.base:012d}"
-        parts = await asyncio.to_thread(_parts, folder)
-        if sha256(parts[MANIFEST_PART]).hexdigest() != record.manifest_sha256:
+        try:
+            manifest = await asyncio.to_thread((folder / MANIFEST_PART).read_bytes)
+        except OSError as fault:
+            raise _Impossible(f"{folder}: its base cannot be read: {fault.strerror}") from fault
+        if sha256(manifest).hexdigest() != record.manifest_sha256:
             raise _Impossible(f"the base of generation {record.base} is not on this machine")
-        return record, folder, parts
+        return record, folder, manifest
 
     async def _pass(self, name: str, generation: int) -> None:
         """Take a list's generation above ours: only then is it read again everywhere."""
@@ -371,10 +369,10 @@ def _changes(steps: Iterable[Step]) -> list[Change]:
     return [_change(step) for step in steps if step.op in {Op.ADD, Op.REMOVE}]
 
 
-def _parts(folder: Path) -> dict[str, bytes]:
+def _parts(folder: Path, manifest: bytes) -> dict[str, bytes]:
+    """Return the parts of a base on the disk, byte for byte as they were published."""
+    names = decode_manifest(manifest).parts
     try:
-        manifest = (folder / MANIFEST_PART).read_bytes()
-        names = decode_manifest(manifest).parts
         return {MANIFEST_PART: manifest, **{name: (folder / name).read_bytes() for name in names}}
     except OSError as fault:
         raise _Impossible(f"{folder}: its base cannot be read: {fault.strerror}") from fault
