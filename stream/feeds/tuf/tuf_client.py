@@ -16,6 +16,7 @@ from tuf.ngclient import Updater, UpdaterConfig
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.tuf.tuf_errors import (
     explained,
+    first_path,
     metadata_file,
     refused,
     safe_name,
@@ -207,7 +208,7 @@ class Repository:
                 safe_role(name)
                 if name in found or not delegation.paths:
                     continue
-                self.find(safe_name(delegation.paths[0].replace("*", "x")))
+                self.find(safe_name(first_path(delegation).replace("*", "x")))
                 if (self.kept / metadata_file(name)).is_file():
                     waiting.append(name)
         return found
@@ -223,7 +224,11 @@ class Repository:
         self.find(f"{list_name}/x")  # loads the roles on the way to the list
         root = self._client.signed("root")
         below = self._client.signed(Targets.type).delegations
-        roles = below.get_roles_for_target(f"{list_name}/-") if below is not None else ()
+        asked = f"{list_name}/-"
+        roles = self._client.tried(
+            lambda: [*below.get_roles_for_target(asked)] if below is not None else [],
+            f"who signs {asked}",
+        )
         between = [role for role, _ in roles if role != list_name.replace("/", "~")]
         if root.unrecognized_fields.get(HUB) is not True and not between:
             return

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tuf.api import exceptions as tuf
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets
+from tuf.api.metadata import DelegatedRole, Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
 
 from stream.core.model.errors import FeedDown, FeedFault
@@ -86,6 +86,16 @@ def safe_role(name: object) -> str:
     if not isinstance(name, str) or "/" in name:
         raise refused(FeedFault.BAD_NAME, f"a role is named {str(name)[:80]!r}")
     return safe_name(name)
+
+
+def first_path(role: DelegatedRole) -> str:
+    """Return the first pattern of a role that has some. Raises FeedDown(MALFORMED).
+
+    python-tuf takes any JSON value whose items are texts: a signed object comes here too.
+    """
+    if not isinstance(role.paths, list):
+        raise refused(FeedFault.MALFORMED, f"the paths of role {role.name} are no list")
+    return role.paths[0]
 
 
 def safe_target(target: TargetFile) -> None:

@@ -131,7 +131,7 @@ def role_leads_elsewhere(kh: Country) -> None:
     kh.stamp(signing.delegated(kh.read(), kh.by, role, [key]))
 
 
-def role_named(name: Any, paths: list[str], kh: Country) -> None:
+def role_named(name: Any, paths: Any, kh: Country) -> None:
     """JSON that is signed, though a role's name in it is no text."""
     published = kh.read()
     key = kh.ring.new("x-1").signer.public_key
@@ -207,6 +207,11 @@ ATTACKS: dict[str, tuple[Callable[[Country], None], FeedFault, str]] = {
         partial(role_named, True, ["KH/x/*"]),
         FeedFault.BAD_NAME,
         "a role is named 'True'",
+    ),
+    "paths that are no list": (
+        partial(role_named, "KH~x", {"KH/x/*": 1}),
+        FeedFault.MALFORMED,
+        "the paths of role KH~x are no list",
     ),
     "path traversal in a hash": (hash_leads_elsewhere, FeedFault.MALFORMED, "no SHA-256"),
     "another country's list": (of_another_country, FeedFault.NOT_THEIRS, "TH/national"),
