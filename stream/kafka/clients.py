@@ -180,6 +180,7 @@ async def connected(
     """
     where, patience = kafka.bootstrap_servers, Patience(kafka)
     wait_s, seen = WAIT_S_MIN, "a connection is taken, and nothing comes of it"
+    failed = False
     while True:
         client = make()
         try:
@@ -198,7 +199,7 @@ async def connected(
                 raise
             # A wrong password looks like an outage here, and would be tried for ever.
             await ask_why(kafka)
-            seen = repr(error)
+            failed, seen = True, repr(error)
             patience.check(seen)
             log.warning(
                 "Kafka at %s does not answer (%r), next try in %.1f s", where, error, wait_s
@@ -211,7 +212,7 @@ async def connected(
         else:
             if isinstance(client, AIOKafkaConsumer):
                 pace_metadata(client)
-                read_group_errors(client)
+                read_group_errors(client, troubled=failed)
             return client
         left_s = patience.left_s
         wait_s = wait_s if left_s is None else min(wait_s, left_s)

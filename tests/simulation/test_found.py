@@ -24,7 +24,7 @@ from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from tests.simulation import faults
 from tests.simulation.history import History
-from tests.simulation.kafka.cluster import View, slot_of
+from tests.simulation.kafka.cluster import BEHIND_S, View, slot_of
 from tests.simulation.kafka.errors import Code
 from tests.simulation.kafka.groups import Group, State
 from tests.simulation.plan import Plan, Swarm
@@ -75,6 +75,32 @@ def test_a_coordinator_that_loads_does_not_make_a_group_begin_again(start_at):
         while not group.assignments:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.0001)
         world.cluster.loading_s[slot_of(GROUP)] = world.loop.time() + 0.5
+        starts = await begun(member, 1)
+        await member.stop()
+        return starts
+
+    assert World(1).run(main) == {Partition("calls", 0): 30}
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_coordinator_that_has_just_come_back_is_not_believed(empty):
+    """It tells what it knew some seconds before its crash, or nothing, and no error.
+
+    Of 10 runs of twenty rounds of kills one decided 147,680 calls a second time.
+    """
+
+    async def main(world: World) -> dict[Partition, int]:
+        await world.start()
+        group = with_calls(world)
+        group.offsets["calls", 0] = (30, "")
+        member = source(world)
+        await member.start()
+        while not group.assignments:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.0001)
+        group._before["calls", 0] = (10, "")
+        loaded_s = world.loop.time() + 0.5
+        world.cluster.loading_s[slot_of(GROUP)] = loaded_s
+        group._behind, group._behind_s = {} if empty else group._before, loaded_s + BEHIND_S
         starts = await begun(member, 1)
         await member.stop()
         return starts

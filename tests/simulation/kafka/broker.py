@@ -388,7 +388,7 @@ class Broker:
         for topic, numbers, *_ in asked.topics:
             rows = []
             for number in numbers:
-                offset_, text = group_.offsets.get((topic, number), (-1, ""))
+                offset_, text = group_.shown.get((topic, number), (-1, ""))
                 code = Code.NONE
                 if flexible and asked.require_stable and group_.is_pending((topic, number)):
                     offset_, code = -1, Code.UNSTABLE_OFFSET_COMMIT

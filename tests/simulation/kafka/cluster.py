@@ -30,6 +30,10 @@ Name = tuple[str, int]
 """A topic and a partition of it."""
 
 
+BEHIND_S = 1.6
+"""So long a coordinator may tell older positions after it has loaded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Times of a cluster: each happens after a random time with this mean, in seconds.
@@ -232,9 +236,11 @@ class Cluster:
         if led in self.slots and node != -1:
             slot = self.slots.index(led)
             self.loading_s[slot] = self.loop.time() + self.rng.expovariate(1 / self.pace.tell_s)
+            behind_s = self.loading_s[slot] + self.rng.choice((0.0, self.rng.uniform(0, BEHIND_S)))
+            empty = self.rng.random() < 0.5
             for group in self.groups.values():
                 if slot_of(group.name) == slot:
-                    group.load()
+                    group.load(behind_s, empty=empty)
 
     def _all(self) -> Iterator[Led]:
         yield from self.slots

@@ -55,6 +55,10 @@ class Joined:
     members: tuple[tuple[str, str | None, bytes], ...] = ()
 
 
+_CHECKPOINT_S = 4.0
+"""A broker notes how far it is by the second, and knows less after a crash."""
+
+
 @dataclass(eq=False)
 class Group:
     """One group, at its coordinator. `new_id` makes the part of a member's id that is unique."""
@@ -71,6 +75,12 @@ class Group:
     offsets: Offsets = field(default_factory=dict)
     pending: dict[int, Offsets] = field(default_factory=dict)
     """Positions of transactions that have not ended, by producer id."""
+    _before: Offsets = field(default_factory=dict)
+    _before_s: float = 0.0
+    """Its positions some seconds ago, and since when."""
+    _behind: Offsets = field(default_factory=dict)
+    _behind_s: float = 0.0
+    """What a coordinator that has just come back says until then."""
     _promised: set[str] = field(default_factory=set)
     _current: set[str] = field(default_factory=set)
     """Members of the present generation: one that asks again has lost its answer."""
@@ -324,8 +334,18 @@ class Group:
             if self.state is not State.PREPARING or not _waits(self.members[name].joining):
                 self._heard(self.members[name])
         if not code:
-            self.offsets |= positions_of(asked.topics, knows)
+            self._move(positions_of(asked.topics, knows))
         return code
+
+    def _move(self, positions: Offsets) -> None:
+        if self.loop.time() > self._before_s + _CHECKPOINT_S:
+            self._before, self._before_s = dict(self.offsets), self.loop.time()
+        self.offsets |= positions
+
+    @property
+    def shown(self) -> Offsets:
+        """The positions that its coordinator tells."""
+        return self._behind if self.loop.time() < self._behind_s else self.offsets
 
     def forget(self, topic: str) -> None:
         """Forget the positions of a topic that was deleted, of open transactions too."""
@@ -341,7 +361,7 @@ class Group:
         """Count a transaction's positions, or forget them."""
         pending = self.pending.pop(producer, {})
         if commits:
-            self.offsets |= pending
+            self._move(pending)
 
     # Its broker.
 
@@ -355,8 +375,13 @@ class Group:
             dict(self.assignments),
         )
 
-    def load(self) -> None:
-        """Go on from what was written: another broker is the coordinator now."""
+    def load(self, behind_s: float = 0.0, *, empty: bool = False) -> None:
+        """Go on from what was written: another broker is the coordinator now.
+
+        Until `behind_s` it tells the positions of some seconds before, or that there are none, as
+        Apache Kafka 4.1.1 does after a crash (decision 0245).
+        """
+        self._behind, self._behind_s = {} if empty else self._before, behind_s
         for member in self.members.values():
             self._cancel(member)
             member.joining = member.syncing = None

@@ -156,7 +156,8 @@ class Book:
         """Yield the contents that a disk may hold: a version, and each later change of a number.
 
         A new base may be missing there. A list that was withdrawn is not kept. Of a list that was
-        being read only the last changes may be there: those that came meanwhile (seed 134).
+        being read only the last changes may be there: those that came meanwhile (seed 134), over
+        what it was before, also where it was withdrawn and made again in between (seed 10080).
         """
         if not generation:  # killed between a list's name and its first step: an empty list
             yield {}
@@ -169,7 +170,7 @@ class Book:
                 for content in (one.content or {}, *alone):
                     yield from (_over(content, over.values()) for over in reversed(overs))
                 if one.op == "delete":
-                    break
+                    overs = [over for over in overs if over]
                 if one.number:
                     overs.append({one.number: one} | overs[-1])
         yield from self._alone.get((name, generation), ())
