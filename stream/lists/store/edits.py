@@ -152,7 +152,9 @@ class Editor:
                 held = await bases.reports(self._redis, name, base, rest)
             except SnapshotUnreadable:
                 # Head and base are two reads: between them the base may be replaced and removed.
-                if await self._redis.hget(redis_keys.head(name), "base") != field:
+                with renamed(f"looking at {name}"):
+                    now = await self._redis.hget(redis_keys.head(name), "base")
+                if now != field:
                     continue
                 raise
             for fingerprint in rest:
