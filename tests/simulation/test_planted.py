@@ -26,6 +26,7 @@ KINDS = {
     "refused-in-transaction": "refuse",
     "rewound-too-far": "refuse",
     "timestamp-first": "partners",
+    "topic-made-again": "topic_again",
     "topics-by-two-answers": "topic_again",
 }
 """Faults that need a fault or a side which few seeds draw: the others are not played."""

@@ -31,7 +31,7 @@ Name = tuple[str, int]
 
 
 BEHIND_S = 1.6
-"""So long a coordinator may tell older positions after it has loaded."""
+"""So long a coordinator may tell older positions after a crash, once it has loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class Cluster:
         self.views[node] = self._view()
         for led in self._all():
             if led.leader == -1:
-                self._elect(led)
+                self._elect(led, crashed=True)
         self._tell()
 
     def kill(self, node: int, *, reset: bool = True) -> None:
@@ -227,16 +227,16 @@ class Cluster:
             self.loop.note("move coordinator", slot, "to", host_of(node))
             self._lead(self.slots[slot], node)
 
-    def _elect(self, led: Led) -> None:
+    def _elect(self, led: Led, *, crashed: bool = False) -> None:
         nodes = [node for node in self._whole() if node != led.leader or node in self.registered]
-        self._lead(led, self._some(nodes))
+        self._lead(led, self._some(nodes), crashed=crashed)
 
-    def _lead(self, led: Led, node: int) -> None:
+    def _lead(self, led: Led, node: int, *, crashed: bool = False) -> None:
         led.leader, led.epoch = node, led.epoch + 1
         if led in self.slots and node != -1:
             slot = self.slots.index(led)
             self.loading_s[slot] = self.loop.time() + self.rng.expovariate(1 / self.pace.tell_s)
-            behind_s = self.loading_s[slot] + self.rng.choice((0.0, self.rng.uniform(0, BEHIND_S)))
+            behind_s = self.loading_s[slot] + self.rng.uniform(0, BEHIND_S) * crashed
             empty = self.rng.random() < 0.5
             for group in self.groups.values():
                 if slot_of(group.name) == slot:
