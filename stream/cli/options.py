@@ -74,7 +74,8 @@ FromState = Annotated[bool, typer.Option("--from-state", help="Put back what wor
 SameStore = Annotated[
     bool,
     typer.Option(
-        "--same-store", help="This Redis was begun in the place of the one that was lost."
+        "--same-store",
+        help="With --from-state: this Redis was begun in the place of the one that was lost.",
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if a row is rejected.")]

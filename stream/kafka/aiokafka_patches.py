@@ -11,7 +11,7 @@ lost, with "earliest" all are decided again, in transactions too. It also asks i
 answers with the last committed positions while a transaction with newer ones is open. If that is
 committed afterwards, its records were read twice. Version 7 waits for its end (KIP-447, Kafka 2.5;
 protocol guide, "OffsetFetch API", key 9). So it is used if the broker knows it. And a broker that
-crashed tells older positions for a moment, or none: see `SETTLED_S`.
+crashed returns older positions for a moment, or none: see `SETTLED_S`.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
 its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays
@@ -20,7 +20,8 @@ join again.
 
 Connections: one that a firewall dropped silently is given up after the time of one question. That
 is 40 s, since a member may wait so long for its group. Questions that are answered at once wait 10
-s (docs/decisions/0210-small-questions-wait-10-s.md).
+s (docs/decisions/0210-small-questions-wait-10-s.md). So do data that no kernel acknowledges
+(docs/decisions/0244-brokers-that-acknowledge-nothing.md).
 
 Produce requests: aiokafka copies each batch seven times: at every level of its schema, with the
 header, and with the size. The kernel must clear memory for each copy. Here a batch is copied once.
@@ -176,14 +177,14 @@ class _StableOffsetsRequest(Request[_StableOffsetsRequest7]):
 
 
 SETTLED_S: Final = 5.0
-"""Committed positions are believed so long after a coordinator came back.
+"""Seconds after a coordinator came back until its committed positions are believed.
 
-A broker that died answers for a moment from what it knew some seconds before it, or from nothing,
-without an error. Measured on Apache Kafka 4.1.1 that was killed and started again, beside other
-load: for up to 1.6 s, positions of 4 s before or none (decision 0245)."""
+A broker that crashed returns older positions for a moment, or none, without an error. Measured on
+Apache Kafka 4.1.1 that was killed and started again, beside other load: for up to 1.6 s, positions
+of 4 s before the crash, or none (docs/decisions/0245-positions-after-a-crash.md)."""
 _AWAY_S: Final = 1.0
-"""No broker is back from a crash sooner. A connection that only ended is made again at once: where
-authentications end after two seconds, no position would ever be believed."""
+"""A coordinator that is found sooner has not crashed: its connection ended, and was made again.
+Where authentications end after two seconds, no position would ever be believed else."""
 _UNSETTLED: Final = frozenset(
     {GroupLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError}
 )

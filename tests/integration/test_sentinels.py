@@ -177,7 +177,8 @@ async def test_a_base_that_only_a_follower_has(sentinels, tmp_path, load):
 async def test_a_base_of_a_list_that_went_on(sentinels, tmp_path, load):
     """An import that the new primary lacks, though the list was changed and rebuilt since.
 
-    One of two followers lays it, with the changes since over it; the other finds nothing to do.
+    One of two followers publishes it again, with the changes since over it. The other finds nothing
+    to do.
     """
     await begun(sentinels)
     # As if another process put back: followers wait for it, and the list goes on meanwhile.

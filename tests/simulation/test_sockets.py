@@ -202,7 +202,7 @@ def test_data_that_nobody_acknowledges_end_a_connection(fault, ends):
 
 
 def test_a_link_that_is_back_in_time_keeps_its_connections():
-    """What was sent meanwhile arrives, and is acknowledged."""
+    """Data that were sent meanwhile arrive, and are acknowledged."""
 
     async def main(world: World) -> Exception | None:
         transport, ending = await connected(world, 10)

@@ -3,8 +3,8 @@
 Each step goes to the new primary with the payload that it had, in its order. If nobody changed the
 list since, generations and chain become what they were, and every follower is in step again. If
 somebody did, the lost steps lie over the newer ones. A subject that was changed since keeps the
-newer change, and the lost one is named. A lost base is then laid again as a new one, with all that
-was changed since over it.
+newer change, and the lost one is named. A lost base is then published again as a new one,
+with all that was changed since over it.
 
 All processes that follow do this, one after another. What one put back already changes nothing
 again, so two at once do no harm either.
@@ -68,8 +68,8 @@ class _Overtaken(_Impossible):
 class Recovery:
     """Puts back what list stores lose, as `by`. `saw` all steps of the change stream.
 
-    `keys` are the circles' (b"" for `plain`): with them a lost base of a list that went on is laid
-    as a new one.
+    `keys` are the circles' (b"" for `plain`): with them a lost base of a list that went on is
+    published as a new one; without them that is left to the caller.
     """
 
     def __init__(self, state_dir: Path, tell: Tell, keys: Mapping[str, bytes], by: By = BY) -> None:
@@ -209,7 +209,7 @@ class _Comparison:
     async def _put_back(self, name: str, lost: LostSteps, ours: ListPosition) -> int:
         """Put back what is lost of a list; return how many steps changed something."""
         if lost.forked and lost.base is not None:
-            return await self._lay(name, lost.base, lost, ours)
+            return await self._publish_as_known(name, lost.base, lost, ours)
         made = 0
         for together, steps in groupby(_in_runs(lost.steps), key=lambda run: run[0]):
             del together
@@ -269,8 +269,10 @@ class _Comparison:
         ):
             raise _Overtaken("it was changed meanwhile")
 
-    async def _lay(self, name: str, step: Step, lost: LostSteps, ours: ListPosition) -> int:
-        """Lay the list as we know it as a new base: what was changed since lies over it.
+    async def _publish_as_known(
+        self, name: str, step: Step, lost: LostSteps, ours: ListPosition
+    ) -> int:
+        """Publish the list as we know it as a new base, with what was changed since over it.
 
         The lost base itself cannot be written again, as others have taken its generation. Costs as
         much as a rebuild; a list of a million numbers takes seconds.

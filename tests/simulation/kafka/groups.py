@@ -80,7 +80,7 @@ class Group:
     """Its positions some seconds ago, and since when."""
     _behind: Offsets = field(default_factory=dict)
     _behind_s: float = 0.0
-    """What a coordinator that has just come back says until then."""
+    """The positions that a coordinator returns until then, after a crash."""
     _promised: set[str] = field(default_factory=set)
     _current: set[str] = field(default_factory=set)
     """Members of the present generation: one that asks again has lost its answer."""

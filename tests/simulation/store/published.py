@@ -116,7 +116,7 @@ class Book:
         return _over(made, reversed(over))
 
     def _as_a_follower_knew(self, name: str, of: int, before: Version | None) -> Content:
-        """Return what a follower laid by itself: the lost version, and what came since over it."""
+        """Return what a follower publishes by itself: the lost version, with the changes since."""
         shared = {one.chain for one in ancestors(before)}
         lost = [
             one
