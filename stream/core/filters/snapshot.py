@@ -211,11 +211,14 @@ def open_snapshot(
         if not manifest.count:  # a file of no bytes cannot be mapped
             return np.empty(0, dtype)
         path = directory / name
-        if manifest.parts[name].size < MAPPED_MIN:
-            return np.frombuffer(path.read_bytes(), dtype)
-        # A plain array over the map: indexing a np.memmap costs a Python call each time. The path
-        # as text: of a Path, np.memmap asks for each folder whether it is a link.
-        return np.asarray(np.memmap(str(path), dtype, "r"))
+        try:
+            if manifest.parts[name].size < MAPPED_MIN:
+                return np.frombuffer(path.read_bytes(), dtype)
+            # A plain array over the map: indexing a np.memmap costs a Python call each time. The
+            # path as text: of a Path, np.memmap asks for each folder whether it is a link.
+            return np.asarray(np.memmap(str(path), dtype, "r"))
+        except OSError as error:  # another worker takes the snapshot away
+            raise SnapshotUnreadable(f"{path}: {error.strerror}") from error
 
     return _snapshot(manifest, _filter(directory / FILTER_PART), _columns(manifest, column))
 

@@ -21,7 +21,7 @@ from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
 from stream.core.policy.list_scope import NOTHING_KNOWN
 from stream.lists.follower import change_log, snapshot_directory
-from stream.lists.follower.change_log import ChangeLogItem
+from stream.lists.follower.change_log import ChangeLog, ChangeLogItem
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition
 from stream.lists.snapshot.durable_files import named_faults, replace_unless_newer
@@ -133,10 +133,10 @@ def last_good(
     good = snapshot_directory.last_good(state_dir, keys)
     refused = {str(path): why for path, why in good.refused.items()}
     lists = {}
-    for name, opened in (good.snapshots | dict.fromkeys(good.without)).items():
+    for name, found in (good.snapshots | dict.fromkeys(good.without)).items():
         folder = snapshot_directory.list_folder(state_dir, name)
-        after = opened.manifest.generation if opened is not None else -1
-        read = change_log.replay(folder, after)
+        opened, read, bad = _with_changes(folder, found, keys)
+        refused |= bad
         if read.damaged is not None:
             refused[name] = read.damaged
         circle = opened.manifest.circle if opened is not None else _begins(read.items)
@@ -155,6 +155,23 @@ def last_good(
         snapshot = opened or snapshot_directory.empty_snapshot(name, circle, keys[circle])
         lists[name] = _replayed(name, keys[circle], snapshot, read.items, synced_at_s, known)
     return lists, refused
+
+
+def _with_changes(
+    folder: Path, opened: Snapshot | None, keys: Mapping[str, bytes]
+) -> tuple[Snapshot | None, ChangeLog, dict[str, str]]:
+    """Return a list's snapshot and the changes after it, of one moment; and what was refused.
+
+    Another worker may put a newer snapshot there meanwhile, and shorten the change log. As long as
+    ours is still there, the change log has everything after it.
+    """
+    bad: dict[Path, str] = {}
+    while True:
+        read = change_log.replay(folder, opened.manifest.generation if opened is not None else -1)
+        nothing_good = opened is None and bad
+        if nothing_good or snapshot_directory.still_there(folder, opened):
+            return opened, read, {str(path): why for path, why in bad.items()}
+        opened, bad = snapshot_directory.newest(folder, keys)
 
 
 def _begins(items: Sequence[ChangeLogItem]) -> str | None:

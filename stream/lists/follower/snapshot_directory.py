@@ -17,6 +17,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,6 +36,7 @@ from stream.lists.snapshot.merge import empty_columns
 GENERATIONS_KEPT = 2
 """The live one, and the one before it in case the live one is damaged on the disk."""
 _ASIDE = ".writing-"
+_GONE = ".gone-"
 _LOCK = ".lock"
 """One worker writes a list; the others wait, and find it there."""
 
@@ -71,7 +73,7 @@ def write_snapshot(
     """
     manifest = decode_manifest(parts.get(MANIFEST_PART, b""))
     folder = list_folder(state_dir, manifest.list_name)
-    target = folder / f"{manifest.generation:012d}"
+    target = folder / _place(manifest.generation)
     with named_faults("snapshot directory"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):
@@ -90,7 +92,7 @@ def write_snapshot(
                 if refusal is not None:
                     raise SnapshotUnreadable(refusal)
                 if target.exists():  # damaged; a folder can only be renamed onto nothing
-                    shutil.rmtree(target)
+                    _take_away(target)
                 aside.rename(target)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
@@ -102,7 +104,8 @@ def write_snapshot(
             newer = [one for one in generations if one.name > target.name]
             generations = generations[len(newer) :]
             for gone in (*newer, *generations[generations_kept:]):
-                shutil.rmtree(gone)
+                _take_away(gone)
+            # After them: where a reader's snapshot is still there, so are all changes after it.
             change_log.forget(folder, int(generations[:generations_kept][-1].name))
     return target
 
@@ -118,13 +121,13 @@ def last_good(state_dir: Path, keys: Mapping[str, bytes] | None = None) -> LastG
     refused: dict[Path, str] = {}
     without = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # SHA-256 releases the GIL
-        newest = pool.map(lambda folder: _newest(folder, keys or {}), folders)
-        for folder, (opened, bad) in zip(folders, newest, strict=True):
+        found = pool.map(lambda folder: newest(folder, keys or {}), folders)
+        for folder, (opened, bad) in zip(folders, found, strict=True):
             refused |= bad
             if opened is not None:
                 snapshots[opened.manifest.list_name] = opened
             elif not bad:
-                without.append(f"{folder.parent.name}/{folder.name}")
+                without.append(_list_of(folder))
     return LastGood(snapshots, refused, tuple(without))
 
 
@@ -160,8 +163,9 @@ def remove_snapshots(state_dir: Path, list_name: str) -> None:
     folder = list_folder(state_dir, list_name)
     if folder.is_dir() and _generations(folder):
         with named_faults("snapshot directory"), locked(folder / _LOCK):
+            _remove_unfinished(folder)
             for gone in _generations(folder):
-                shutil.rmtree(gone)
+                _take_away(gone)
 
 
 def remove_list(state_dir: Path, list_name: str) -> None:
@@ -169,28 +173,52 @@ def remove_list(state_dir: Path, list_name: str) -> None:
     folder = list_folder(state_dir, list_name)
     if folder.is_dir():
         with named_faults("snapshot directory"), locked(folder / _LOCK):
+            _remove_unfinished(folder)
+            for gone in _generations(folder):
+                _take_away(gone)
             shutil.rmtree(folder)
 
 
-def _newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, dict[Path, str]]:
-    """Return the newest good snapshot in a list's folder, and those above it that are not."""
+def newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, dict[Path, str]]:
+    """Return the newest good snapshot in a list's folder, and why those above it were refused.
+
+    Another worker may take a snapshot away while it is read here, as two newer ones came. Then the
+    folder is read again: without that, a start would lack the list until Redis answers. Blocks.
+    """
     # Without waiting: a start must not hang while another worker writes a large list.
-    with locked(folder / _LOCK, wait=False) as alone:
+    with suppress(FileNotFoundError), locked(folder / _LOCK, wait=False) as alone:
         if alone:
             _remove_unfinished(folder)
     refused: dict[Path, str] = {}
-    name = f"{folder.parent.name}/{folder.name}"
-    for place in _generations(folder):
-        try:
-            snapshot = open_checked(place, keys)
-        except SnapshotUnreadable as error:
-            refused[place] = str(error)
-            continue
-        held = snapshot.manifest
-        if (held.list_name, held.generation) == (name, int(place.name)):
-            return snapshot, refused
-        refused[place] = f"{place}: holds {held.list_name}, generation {held.generation}"
+    places = _generations(folder)
+    while places:
+        place = places.pop(0)
+        opened, why = _opened(folder, place, keys)
+        if opened is not None:
+            return opened, refused
+        if place.is_dir():
+            refused[place] = why
+        else:
+            refused, places = {}, _generations(folder)
     return None, refused
+
+
+def still_there(folder: Path, opened: Snapshot | None) -> bool:
+    """Check that no other worker took `opened` away; None: that none put a snapshot there."""
+    there = _generations(folder)
+    return folder / _place(opened.manifest.generation) in there if opened else not there
+
+
+def _opened(folder: Path, place: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, str]:
+    """Return the snapshot in `place`, checked, or why it is none of this list's."""
+    try:
+        snapshot = open_checked(place, keys)
+    except SnapshotUnreadable as error:
+        return None, str(error)
+    held = snapshot.manifest
+    if (held.list_name, held.generation) != (_list_of(folder), int(place.name)):
+        return None, f"{place}: holds {held.list_name}, generation {held.generation}"
+    return snapshot, ""
 
 
 def _refusal(place: Path, manifest: bytes, key: bytes) -> str | None:
@@ -205,13 +233,33 @@ def _refusal(place: Path, manifest: bytes, key: bytes) -> str | None:
     return None
 
 
+def _list_of(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _place(generation: int) -> str:
+    return f"{generation:012d}"
+
+
 def _generations(folder: Path) -> list[Path]:
-    """Return the snapshots in a list's folder, newest first."""
-    return sorted((p for p in folder.iterdir() if p.is_dir() and p.name.isdigit()), reverse=True)
+    """Return the snapshots in a list's folder, newest first; none where the list was removed."""
+    try:
+        return sorted(
+            (p for p in folder.iterdir() if p.is_dir() and p.name.isdigit()), reverse=True
+        )
+    except FileNotFoundError:
+        return []
+
+
+def _take_away(place: Path) -> None:
+    """Remove a snapshot. Renamed first: who reads it now misses the folder, never some files."""
+    gone = place.with_name(f"{_GONE}{place.name}")
+    place.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what a process that died was writing; only while its lock is held."""
-    for path in folder.glob(f"{_ASIDE}*"):
+    """Remove what a process that died was writing or removing; only while its lock is held."""
+    for path in (*folder.glob(f"{_ASIDE}*"), *folder.glob(f"{_GONE}*")):
         if path.is_dir():
             shutil.rmtree(path)

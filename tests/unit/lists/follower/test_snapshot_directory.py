@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from stream.core.filters.snapshot import MANIFEST_PART, open_snapshot, read_snapshot
 from stream.core.model.errors import SnapshotUnreadable
-from stream.lists.follower import change_log
+from stream.lists.follower import change_log, check_marks, local_state
 from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.snapshot_directory import (
     last_good,
@@ -182,6 +183,73 @@ def test_a_writer_at_work_is_not_disturbed(tmp_path):
     with locked(folder / ".lock"):
         assert set(last_good(tmp_path).snapshots) == {"TH/national"}
         assert ".writing-2" in names(folder)
+
+
+def test_a_start_reads_while_another_worker_writes(tmp_path):
+    """The list is found whole each time, with every change that came after the snapshot read.
+
+    A generation is a change in the change log first, then a snapshot that holds it. A reader that
+    took an older snapshot and the shortened change log would lack the changes between.
+    """
+    folder = put(tmp_path, generation=0).parent
+    last = 60
+
+    def writes() -> None:
+        for at in range(1, last + 1):
+            change_log.append(folder, [ChangeLogItem(at, "mark", "", f"{at}")])
+            if at % 3 == 0:
+                put(tmp_path, generation=at)
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(writes)
+        before = 0
+        while not done.done():
+            lists, refused = local_state.last_good(tmp_path, KEYS, 0)
+            assert not refused
+            live = lists["TH/national"].live
+            items = change_log.replay(folder, -1).items
+            assert before <= live.generation <= items[-1].generation
+            before = live.generation
+        done.result()
+    assert local_state.last_good(tmp_path, KEYS, 0)[0]["TH/national"].live.generation == last
+
+
+@pytest.mark.parametrize("amid", ["open_snapshot", "_sums", "_read"])
+def test_a_snapshot_taken_away_while_it_is_read_is_replaced_by_the_newest(
+    tmp_path, monkeypatch, amid
+):
+    """Two newer ones came from another worker: the list stays, and nothing is called damaged."""
+    folder = put(tmp_path, generation=1).parent
+    change_log.append(folder, [ChangeLogItem(4, "mark", "", "4")])
+    real = getattr(check_marks, amid)
+
+    def meanwhile(*args, **how):
+        monkeypatch.setattr(check_marks, amid, real)
+        put(tmp_path, generation=2)
+        put(tmp_path, generation=3)
+        return real(*args, **how)
+
+    monkeypatch.setattr(check_marks, amid, meanwhile)
+    lists, refused = local_state.last_good(tmp_path, KEYS, 0)
+    assert not refused
+    held = lists["TH/national"].live
+    assert held.snapshot is not None
+    assert (held.snapshot.manifest.generation, held.generation) == (3, 4)
+
+
+def test_a_list_removed_while_it_is_read_is_no_more(tmp_path, monkeypatch):
+    """Another worker takes a withdrawn list from the disk: the start goes on without it."""
+    put(tmp_path, name="police")
+    folder = put(tmp_path).parent
+
+    def meanwhile(place, **how):
+        if place.parent == folder:
+            remove_list(tmp_path, "TH/national")
+        return open_snapshot(place, **how)
+
+    monkeypatch.setattr(check_marks, "open_snapshot", meanwhile)
+    lists, refused = local_state.last_good(tmp_path, KEYS, 0)
+    assert (set(lists), refused) == ({"TH/police"}, {})
 
 
 def test_a_removed_list_leaves_nothing(tmp_path):
