@@ -63,6 +63,12 @@ def with_list_store(settings: EngineSettings, work: Callable[[ListStore], Awaita
         raise typer.Exit(code) from fault
 
 
+def check_same_store(*, same_store: bool, from_state: bool) -> None:
+    """Raise BadParameter for --same-store alone, which would do nothing."""
+    if same_store and not from_state:
+        raise typer.BadParameter("put it beside --from-state", param_hint="--same-store")
+
+
 def by(actor: str | None, reason: str) -> By:
     """Return who changes something, and why. Ends with 2 if it is no text for the audit."""
     reason = text_in(reason, "--reason")

@@ -28,7 +28,7 @@ from stream.core.model.moments import rfc3339
 from stream.doctor.run_checks import examine
 from stream.doctor.scrub import Scrubber, environment
 from stream.insight.explain.deliveries import sink_groups
-from stream.kafka.clients import listens
+from stream.kafka.clients import group_positions, listens
 from stream.lists.store.list_store import ListStore
 from stream.ops.monitor.collect import Monitor
 
@@ -152,7 +152,7 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
             ]
             ends = await consumer.end_offsets(places)
             begins = await consumer.beginning_offsets(places)
-            held = {group: await admin.list_consumer_group_offsets(group) for group in groups}
+            held = {group: await group_positions(admin, group) for group in groups}
     except (KafkaError, TimeoutError) as error:
         return {"why": repr(error)}
     finally:
@@ -166,8 +166,8 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
         "groups": {
             group: {
                 f"{place.topic}/{place.partition}": {
-                    "read": at.offset,
-                    "lag": max(0, ends[place] - at.offset) if place in ends else None,
+                    "read": at,
+                    "lag": max(0, ends[place] - at) if place in ends else None,
                 }
                 for place, at in positions.items()
             }

@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
     IllegalSaslStateError,
     KafkaConnectionError,
     KafkaError,
@@ -33,6 +34,8 @@ WAIT_S_MIN, WAIT_S_MAX = 0.5, 10.0
 """Between two tries to connect: soon at first, and a cluster that comes up is not flooded."""
 _LISTENS_S = 3.0
 """A host that drops packets answers nothing at all; `doctor` waits so long for each address."""
+_COORDINATOR_S = 0.1
+"""Kafka makes its topic of positions in about half a second, once."""
 _ASK_MS = 5000
 """Time-out of the question for the reason: the broker refused a moment ago, so it answers soon."""
 _REFUSED = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
@@ -144,6 +147,21 @@ async def subscribed(consumer: Any, topics: Sequence[str], kafka: KafkaSettings)
     while not consumer.assignment():
         patience.check("no leader of a partition is known")
         await consumer.getmany(timeout_ms=20)
+
+
+async def group_positions(admin: Any, group: str) -> dict[TopicPartition, int]:
+    """Return what a consumer group committed, by partition; nothing where it never did.
+
+    On a new cluster the first question has Kafka make its topic of positions, and answers that no
+    coordinator is there. So this asks until one is: bound it by a time-out. Raises KafkaError.
+    """
+    while True:
+        try:
+            held = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            await asyncio.sleep(_COORDINATOR_S)
+        else:
+            return {place: one.offset for place, one in held.items()}
 
 
 def _is_passing(error: KafkaError | AssertionError) -> bool:

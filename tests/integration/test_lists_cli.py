@@ -231,6 +231,8 @@ def test_the_allowlist(operator):
     assert operator.asks("allow", "repair")["missing"] == []
     assert "generation 0; in the list store generation 3" in operator.types("allow", "repair")
     assert "it lost nothing" in operator.types("allow", "repair", "--from-state", code=1)
+    for repair in (("allow", "repair"), ("lists", "repair", NAME)):
+        assert "beside --from-state" in operator.types(*repair, "--same-store", code=2)
 
 
 def test_what_can_not_be_is_said(operator, tmp_path):

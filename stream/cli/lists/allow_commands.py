@@ -21,7 +21,7 @@ from stream.cli.options import (
     typed_or_piped,
 )
 from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, print_table, render, say
-from stream.cli.store_access import by, numbers_in, with_list_store
+from stream.cli.store_access import by, check_same_store, numbers_in, with_list_store
 from stream.core.model.allowlist import AllowEntry, Allowlist
 from stream.core.model.moments import rfc3339
 from stream.lists.follower.repair import AllowLoss, allowlist_loss, put_back_allowlist, take_over
@@ -138,11 +138,12 @@ def repair(
 
     Example: ringfence allow repair --from-state
     """
+    check_same_store(same_store=same_store, from_state=from_state)
     settings = settings_of(config)
     who = by(actor, reason or "repair from the state of a worker")
 
     async def work(store: ListStore) -> AllowLoss:
-        if from_state and same_store:
+        if same_store:
             await take_over(store, Path(settings.lists.state_dir))
         loss = await allowlist_loss(store, Path(settings.lists.state_dir))
         if from_state:

@@ -34,7 +34,13 @@ from stream.cli.output import (
     write_out,
 )
 from stream.cli.progress_bars import progress
-from stream.cli.store_access import ROWS_FOR_KERNELS, behind_calls, by, with_list_store
+from stream.cli.store_access import (
+    ROWS_FOR_KERNELS,
+    behind_calls,
+    by,
+    check_same_store,
+    with_list_store,
+)
 from stream.config.agreement_files import agreements_of
 from stream.config.feed_files import feed_context, read_each
 from stream.config.settings import Settings
@@ -301,11 +307,12 @@ def repair(
 
     Example: ringfence lists repair TH/national
     """
+    check_same_store(same_store=same_store, from_state=from_state)
     settings, who = settings_of(config), by(actor, reason or "repair from the state of a worker")
     keys, state_dir = settings.circle_keys(), Path(settings.lists.state_dir)
 
     async def work(store: ListStore) -> tuple[Diagnosis, Rebased | None]:
-        if from_state and same_store:
+        if same_store:
             await take_over(store, state_dir)
         found = await look(store, name, state_dir, keys)
         if not from_state or found.held is None:

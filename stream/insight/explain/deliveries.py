@@ -18,7 +18,7 @@ from stream.config.settings import InsightSettings
 from stream.core.model.errors import Fault, SourceDown
 from stream.edge.sinks import proxy_keys
 from stream.kafka.call_events import CallEvent
-from stream.kafka.clients import listens
+from stream.kafka.clients import group_positions, listens
 from stream.kafka.decision_history import FoundDecision, about
 from stream.kafka.topic_reader import reader
 from stream.lists.store.redis_client import client
@@ -96,9 +96,9 @@ async def _positions(
         async with asyncio.timeout(POSITIONS_S_MAX):
             await admin.start()
             for group in groups.values():
-                held = await admin.list_consumer_group_offsets(group)
+                held = await group_positions(admin, group)
                 if held:
-                    found[group] = {place: one.offset for place, one in held.items()}
+                    found[group] = held
     except (KafkaError, TimeoutError) as error:
         return found, f"sinks' positions cannot be asked: {error!r}"
     finally:
