@@ -11,7 +11,7 @@ lost, with "earliest" all are decided again, in transactions too. It also asks i
 answers with the last committed positions while a transaction with newer ones is open. If that is
 committed afterwards, its records were read twice. Version 7 waits for its end (KIP-447, Kafka 2.5;
 protocol guide, "OffsetFetch API", key 9). So it is used if the broker knows it. And a broker that
-crashed returns older positions for a moment, or none: see `SETTLED_S`.
+crashed returns older positions for a while, or none: see `SETTLED_S`.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
 its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays
@@ -177,11 +177,10 @@ class _StableOffsetsRequest(Request[_StableOffsetsRequest7]):
 
 
 SETTLED_S: Final = 5.0
-"""Seconds after a coordinator came back until its committed positions are believed.
+"""Seconds for which a coordinator that came back must tell the same positions to be believed.
 
-A broker that crashed returns older positions for a moment, or none, without an error. Measured on
-Apache Kafka 4.1.1 that was killed and started again, beside other load: for up to 1.6 s, positions
-of 4 s before the crash, or none (docs/decisions/0245-positions-after-a-crash.md)."""
+Apache Kafka 4 that crashed may answer while it still reads its topic of positions: with none, then
+with ever newer ones, and without an error (docs/decisions/0245-positions-after-a-crash.md)."""
 _AWAY_S: Final = 1.0
 """A coordinator that is found sooner has not crashed: its connection ended, and was made again.
 Where authentications end after two seconds, no position would ever be believed else."""
@@ -203,6 +202,7 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
     loop = asyncio.get_running_loop()
     known = coordinator.ensure_coordinator_known
     settled_s = loop.time() + SETTLED_S if troubled else 0.0
+    told: Any = None
 
     def unsettled() -> None:
         nonlocal settled_s
@@ -221,6 +221,7 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
         return answer
 
     async def answered(request: Any) -> Any:
+        nonlocal told
         if isinstance(request, SyncGroupRequest):
             return _joined(await asked(request))
         if not isinstance(request, OffsetFetchRequest):
@@ -235,6 +236,9 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
                 coordinator.coordinator_dead()
             raise error("committed positions cannot be asked")
         if loop.time() < settled_s:
+            if answer.topics != told:  # it still reads: ever newer positions
+                told = answer.topics
+                unsettled()
             raise GroupLoadInProgressError("the coordinator has only just come back")
         return answer
 

@@ -108,6 +108,34 @@ def test_a_coordinator_that_has_just_come_back_is_not_believed(empty):
     assert World(1).run(main) == {Partition("calls", 0): 30}
 
 
+def test_positions_that_still_move_are_not_believed():
+    """A coordinator reads for longer than its positions must stay the same; they get newer.
+
+    So Apache Kafka 4.1.1 did with 1.2 million positions on a busy machine, for six seconds.
+    """
+
+    async def main(world: World) -> dict[Partition, int]:
+        await world.start()
+        group = with_calls(world)
+        group.offsets["calls", 0] = (30, "")
+        member = source(world)
+        await member.start()
+        while not group.assignments:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.0001)
+        loaded_s = world.loop.time() + 0.5
+        world.cluster.loading_s[slot_of(GROUP)] = loaded_s
+        group._behind, group._behind_s = {}, loaded_s + 30
+        for at in range(10):
+            world.loop.call_at(
+                loaded_s + 3 * at, partial(group._behind.__setitem__, ("calls", 0), (at, ""))
+            )
+        starts = await begun(member, 1)
+        await member.stop()
+        return starts
+
+    assert World(1).run(main) == {Partition("calls", 0): 30}
+
+
 async def _joined_while_it_loads(world: World) -> dict[Partition, int]:
     """A member whose coordinator begins to load the group between the two steps of its join."""
     await world.start()

@@ -30,7 +30,7 @@ Name = tuple[str, int]
 """A topic and a partition of it."""
 
 
-BEHIND_S = 1.6
+BEHIND_S = 4.5
 """So long a coordinator may tell older positions after a crash, once it has loaded."""
 
 
