@@ -152,7 +152,7 @@ async def subscribed(consumer: Any, topics: Sequence[str], kafka: KafkaSettings)
 async def group_positions(admin: Any, group: str) -> dict[TopicPartition, int]:
     """Return what a consumer group committed, by partition; nothing where it never did.
 
-    On a new cluster the first question has Kafka make its topic of positions, and answers that no
+    On a new cluster the first question has Kafka make its topic of positions. The answer is that no
     coordinator is there. So this asks until one is: bound it by a time-out. Raises KafkaError.
     """
     while True:
