@@ -70,7 +70,7 @@ async def test_a_trial_is_promoted_in_a_running_engine_and_outlives_it(
             f"list:{SCAM}", "force", "trial",
         )  # fmt: skip
         assert (one["would_block"], one["numbers"], one["by"]) == (2 + sent - 3, 1, "malee")
-        assert one["remarks"] == ["the settings say trial; the promotion goes before them"]
+        assert one["remarks"] == ["the settings say trial; the promotion overrides them"]
         why = json.loads((await typed(here.config, "why", LISTED, "--json")).out)
         (turned,) = why["lists"][0]["turned"]
         assert (turned["what"], turned["reason"]) == (f"list:{SCAM}", "a week without")

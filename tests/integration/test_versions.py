@@ -191,7 +191,7 @@ async def test_what_is_not_kept_any_more(told, redis_url, load, raw):
         await load(told, BASE[:70])
     past = await past_of(told, NAME)
     assert past.said() == "1 to 3, 8 to 9, 10 to 11, 12"
-    with pytest.raises(VersionGone, match="these can be had: 1 to 3, 8 to 9"):
+    with pytest.raises(VersionGone, match="these are available: 1 to 3, 8 to 9"):
         await rollback(told, NAME, 4, b"", BACK, NOW_S)
     assert (await told.state(NAME)).head.generation == 12
     raw.xtrim("rf:changes", maxlen=1, approximate=False)

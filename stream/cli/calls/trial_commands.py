@@ -159,7 +159,7 @@ def _told(counted: dict[str, int]) -> str:
     return (
         f"it would have blocked {counted['would_block']:,} calls and flagged "
         f"{counted['would_flag']:,}, of {counted['numbers']:,} numbers; "
-        f"{counted['stopped']:,} calls that it speaks of were stopped in fact"
+        f"{counted['stopped']:,} of its calls were blocked or flagged by something in force"
     )
 
 

@@ -332,7 +332,9 @@ def revoke(
 ) -> None:
     """Remove a lost or stolen key from every role at once. The other keys must meet the thresholds.
 
-    Example: ringfence exchange revoke root-2 --keys stick-a --keys stick-c
+    A key that is not at hand is named by its whole id, from `ringfence exchange status -o json`.
+
+    Example: ringfence exchange revoke root-2 --keys stick-a --keys stick-b --keys stick-c
     """
     settings = settings_of(config)
     own_exchange(settings)

@@ -99,7 +99,7 @@ def history_(
     def draw() -> None:
         names = ("generation", "when", "who", "what", "numbers", "kept", "why")
         print_table(names, map(_cells, rows))
-        note(f"{name}: generations that can be had: {past.said()}")
+        note(f"{name}: available generations: {past.said()}")
 
     render(form, told, draw, rows="history")
 

@@ -68,7 +68,7 @@ def _remarks(here: Here, listed: frozenset[str], one: Stands) -> Iterator[str]:
     if one.turned is not None and said is one.standing:
         yield f"the settings say {said} too by now: the {step} changes nothing"
     elif one.turned is not None:
-        yield f"the settings say {said}; the {step} goes before them"
+        yield f"the settings say {said}; the {step} overrides them"
     if one.target.kind is TrialKind.LIST:
         if one.target.name in listed:
             yield from _of_list(here, one.target.name, one.standing)

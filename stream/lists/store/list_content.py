@@ -155,7 +155,7 @@ class Past:
     stretches: tuple[GenerationSpan, ...]
 
     def holds(self, generation: int) -> bool:
-        """Return whether that generation can be had."""
+        """Return whether that generation is available."""
         return any(s.first <= generation <= s.last for s in self.stretches)
 
     def said(self) -> str:
@@ -219,7 +219,7 @@ class Past:
                     raise SnapshotUnreadable(f"{place}: the change cannot be read")
 
     def _hint(self) -> str:
-        return f"these can be had: {self.said()} (bases_kept, bases_kept_days in [lists])"
+        return f"these are available: {self.said()} (bases_kept, bases_kept_days in [lists])"
 
 
 async def past_of(store: ListStore, name: str) -> Past:

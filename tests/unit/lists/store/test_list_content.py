@@ -55,7 +55,7 @@ def story() -> Story:
 
 
 def test_all_is_there(story):
-    """With every base and step, every generation can be had, each from the base it lay over."""
+    """With every base and step, every generation is available, each from the base it lay over."""
     past = story.past()
     assert [(s.base.generation, s.first, s.last) for s in past.stretches] == [
         *((7, 9, 10), (3, 4, 8), (0, 1, 3))
@@ -70,7 +70,7 @@ def test_steps_are_gone(story):
     """Where steps were cut off, a base whose numbers follow each other still gives one."""
     past = story.past(story.steps[8:])
     assert past.said() == "4"
-    with pytest.raises(VersionGone, match="these can be had: 4 "):
+    with pytest.raises(VersionGone, match="these are available: 4 "):
         past.stretch_of(5)
     assert story.past(story.steps[6:]).said() == "4, 9 to 10"
 
