@@ -202,8 +202,9 @@ async def test_lists_that_are_read_together_come_out_each_by_itself(register, wo
         await until(lambda: worker.lists(ONE) == {names[6]})
         await until(lambda: worker.lists("+447700900105") == set())
         logs = worker.state_dir / "lists" / "KH"
+        changed = logs / "n6/changes.jsonl"
+        await until(lambda: changed.exists() and ONE in changed.read_text())
         await until(lambda: not (logs / "n5").exists())
-        await until(lambda: ONE in (logs / "n6/changes.jsonl").read_text())
     alone = Worker("redis://127.0.0.1:1/0", worker.state_dir)
     alone.refresher.load_last_good()
     assert alone.lists(ONE) == alone.lists("+447700900106") == {names[6]}
@@ -471,7 +472,8 @@ async def test_a_start_without_redis_knows_the_last_unblock(register, worker, lo
         await until(lambda: worker.listed(ONE) and not worker.listed(BASE[0]))
         journal = worker.state_dir / "lists" / NAME / "changes.jsonl"
         await until(lambda: journal.exists() and b"remove" in journal.read_bytes())
-        await until(lambda: TWO.encode() in (worker.state_dir / "register.json").read_bytes())
+        known = worker.state_dir / "register.json"
+        await until(lambda: known.exists() and TWO.encode() in known.read_bytes())
     alone = Worker("redis://127.0.0.1:1/0", worker.state_dir)
     async with running(alone):
         assert alone.listed(ONE)
