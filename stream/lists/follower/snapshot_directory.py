@@ -185,10 +185,12 @@ def newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, di
     Another worker may take a snapshot away while it is read here, as two newer ones came. Then the
     folder is read again: without that, a start would lack the list until Redis answers. Blocks.
     """
-    # Without waiting: a start must not hang while another worker writes a large list.
-    with suppress(FileNotFoundError), locked(folder / _LOCK, wait=False) as alone:
-        if alone:
-            _remove_unfinished(folder)
+    if _unfinished(folder):
+        # Tidying is all: a start reads from a disk, or by a lock file, that it may not write too.
+        # Without waiting: a start must not hang while another worker writes a large list.
+        with suppress(OSError), locked(folder / _LOCK, wait=False) as alone:
+            if alone:
+                _remove_unfinished(folder)
     refused: dict[Path, str] = {}
     places = _generations(folder)
     while places:
@@ -260,6 +262,10 @@ def _take_away(place: Path) -> None:
 
 def _remove_unfinished(folder: Path) -> None:
     """Remove what a process that died was writing or removing; only while its lock is held."""
-    for path in (*folder.glob(f"{_ASIDE}*"), *folder.glob(f"{_GONE}*")):
-        if path.is_dir():
-            shutil.rmtree(path)
+    for path in _unfinished(folder):
+        shutil.rmtree(path)
+
+
+def _unfinished(folder: Path) -> list[Path]:
+    found = (*folder.glob(f"{_ASIDE}*"), *folder.glob(f"{_GONE}*"))
+    return [path for path in found if path.is_dir()]

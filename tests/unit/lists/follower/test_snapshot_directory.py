@@ -185,6 +185,29 @@ def test_a_writer_at_work_is_not_disturbed(tmp_path):
         assert ".writing-2" in names(folder)
 
 
+def test_a_reader_makes_no_file(tmp_path):
+    """`sudo ringfence doctor` made a lock that the worker's own user could not open afterwards."""
+    folder = list_folder(tmp_path, "TH/national")
+    change_log.append(folder, [ChangeLogItem(0, "empty", "circle", "")])
+    before = sorted(folder.iterdir())
+    lists, refused = local_state.last_good(tmp_path, KEYS, 0)
+    assert (set(lists), refused) == ({"TH/national"}, {})
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_start_needs_no_lock_to_read(tmp_path):
+    """A lock of another user or a read-only disk: what a dead writer left stays, and is not read.
+
+    A folder in the place of the lock file is refused as they are, to root too.
+    """
+    folder = put(tmp_path).parent
+    (folder / ".writing-2").mkdir()
+    (folder / ".lock").unlink()
+    (folder / ".lock").mkdir()
+    lists, refused = local_state.last_good(tmp_path, KEYS, 0)
+    assert (set(lists), refused) == ({"TH/national"}, {})
+
+
 def test_a_start_reads_while_another_worker_writes(tmp_path):
     """The list is found whole each time, with every change that came after the snapshot read.
 
@@ -207,8 +230,8 @@ def test_a_start_reads_while_another_worker_writes(tmp_path):
             lists, refused = local_state.last_good(tmp_path, KEYS, 0)
             assert not refused
             live = lists["TH/national"].live
-            items = change_log.replay(folder, -1).items
-            assert before <= live.generation <= items[-1].generation
+            newest = max((i.generation for i in change_log.replay(folder, -1).items), default=0)
+            assert before <= live.generation <= newest
             before = live.generation
         done.result()
     assert local_state.last_good(tmp_path, KEYS, 0)[0]["TH/national"].live.generation == last
