@@ -179,7 +179,8 @@ class ListWriter:
         """Remove all reports of the feed from list `name`; return their count. Safe to repeat.
 
         A bare filter belongs to one feed, so the list is emptied: the caller knows that this feed
-        filled it. Raises ConfigInvalid without the key of the list's circle.
+        filled it. Raises ConfigInvalid without the key of the list's circle, and SnapshotUnreadable
+        for other lists that cannot be read.
         """
         head = (await self.list_store.heads()).lists.get(name)
         if head is None:
@@ -189,7 +190,10 @@ class ListWriter:
         key, none = keys[head.circle], empty_columns()
         try:
             _, columns = await entries_of(self.list_store, name, key)
-        except SnapshotUnreadable:  # a bare filter
+        except SnapshotUnreadable:
+            # A damaged list, or one of another key, may hold reports of others.
+            if decode_manifest(await self.list_store.manifest(name, head.base)).has_entries:
+                raise
 
             async def nothing(_: Draft) -> Columns:
                 return none

@@ -1,5 +1,6 @@
 """A feed whose file says something else than before: what it listed, and where, follows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -7,11 +8,15 @@ import pytest
 from pybloom_live.pybloom import BloomFilter
 
 from stream.config.feed_files import read_feed
+from stream.core.model.errors import SnapshotUnreadable
 from stream.feeds.feed import VersionRecord
 from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.subprocess_job import WorkFailed
+from stream.feeds.store import ListWriter
 from stream.lists.store.heads import By
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.list_store import ListStore
+from stream.lists.store.rewrite import rebuild
 from tests.support.builders import entry
 from tests.support.feeds import CONTEXT, LIST, OPERATOR, Partner, kh, workplace
 
@@ -148,3 +153,41 @@ async def test_a_record_of_before_says_nothing_of_its_meaning(partner: Moving):
     old = msgspec.structs.replace(last, meaning="", list_name="")
     await partner.states.accepted(partner.setup.feed, old, By("x", "y"))
     assert await partner.looks() is None
+
+
+async def filled(partner: Moving, circle: str, key: bytes) -> None:
+    """A list with a base, in which police reports stand beside the feed's own."""
+    partner.configured(f'circle = "{circle}"')
+    partner.around = replace(partner.around, keys={circle: key})
+    await partner.said(kh(1, 2))
+    others = [entry(number, source="police", key=key) for number in kh(*range(100, 103))]
+    await partner.register.add(LIST, others, OPERATOR)
+    await rebuild(partner.register, LIST, key, OPERATOR, partner.now_s)
+
+
+async def test_a_list_whose_base_is_damaged_is_not_emptied(partner: Moving, raw):
+    """A feed that moves away from it fails, and says why; other sources' reports stay."""
+    await filled(partner, "plain", b"")
+    head = (await partner.register.heads()).lists[LIST]
+    blob = f"rf:list:{{{LIST}}}:base:{head.base}:0"
+    kept = raw.dump(blob)
+    raw.setrange(blob, 40, "damage")
+    partner.moves(OTHER)
+    with pytest.raises(WorkFailed, match="SnapshotUnreadable"):
+        await partner.looks()
+    assert (await partner.register.heads()).lists[LIST] == head
+    raw.restore(blob, 0, kept, replace=True)
+    assert await partner.looks()
+    assert await listed(partner.register, LIST) == {(n, "police") for n in kh(100, 101, 102)}
+
+
+async def test_a_list_of_another_key_is_not_emptied(partner: Moving):
+    """On a machine with a wrong key of the circle, `feeds forget` fails and removes nothing."""
+    key, wrong = bytes(range(32)), bytes(range(1, 33))
+    await filled(partner, "asean", key)
+    head = (await partner.register.heads()).lists[LIST]
+    writer = ListWriter(partner.register, partner.setup.feed, OPERATOR, partner.now_s)
+    with pytest.raises(SnapshotUnreadable, match="key"):
+        await writer.leave(LIST, {"asean": wrong})
+    assert (await partner.register.heads()).lists[LIST] == head
+    assert await writer.leave(LIST, {"asean": key}) == 2
