@@ -10,6 +10,7 @@ when its base is another one, or when the changes since the last whole list are 
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.entry import PREFIX_MARK, Columns
 from stream.core.model.errors import ExchangeFault, ListStoreBehind, SnapshotUnreadable, VersionGone
+from stream.feeds.formats.rows import InputUnreadable
 from stream.feeds.formats.states import combined, states
 from stream.lists.snapshot.build import (
     Parts,
@@ -45,6 +47,8 @@ from stream.lists.store.list_content import columns_in, content, past_of
 from stream.lists.store.list_store import ListStore
 from stream.ops.skipped_records import Skipped, StoredKind, skip
 
+log = logging.getLogger(__name__)
+
 FILES_MAX: Final = 64
 """Change files at once: each is a line of the metadata that every follower fetches at each change.
 The older half becomes one file then."""
@@ -57,7 +61,10 @@ FILTER_EVERY_S: Final = 60
 _RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}
 """The kinds of sharing in order: the least of a list first."""
 Read = Callable[[str], bytes]
-"""Gives the content of a target that was published before."""
+"""Gives the content of a target that was published before.
+
+Raises InputUnreadable for a file that is missing or damaged.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +239,7 @@ class _Maker:
             made_at_s=self.now_ms // 1000,
         )
         parts: dict[str, bytes] = {}
-        kept: frozenset[str] = frozenset()
-        if many:
-            latest = msgspec.structs.replace(latest, changes=(), changed_at_ms=())
-        else:
+        if not many:
             span = before.generation, head.generation
             shared = self.offer.shares is Shared.NUMBERS
             text = "".join(states(name, *span, changes, numbers=shared)).encode()
@@ -243,9 +247,16 @@ class _Maker:
             times = {**before.times(), span: self.now_ms}
             latest = _at_times(latest, (*before.changes, span), times)
             if len(latest.changes) > FILES_MAX:
-                latest, merged = await asyncio.to_thread(_fewer, latest, parts, read)
-                parts |= merged
-            kept = frozenset(change_target(name, *one) for one in latest.changes) - parts.keys()
+                try:
+                    latest, merged = await asyncio.to_thread(_fewer, latest, parts, read)
+                    parts |= merged
+                except InputUnreadable as error:
+                    # Partners cannot read that file either, and the whole list needs no changes.
+                    log.warning("%s: %s: the whole list is published", name, error)
+                    many = True
+        if many:
+            latest, parts = msgspec.structs.replace(latest, changes=(), changed_at_ms=()), {}
+        kept = frozenset(change_target(name, *one) for one in latest.changes) - parts.keys()
         if many or rebased or rows > max(ROWS_FEW, ROWS_SHARE * head.count):
             return await self.with_whole(latest, parts, kept, len(changes))
         kept |= {part_target(name, latest.whole, part) for part in latest.parts}

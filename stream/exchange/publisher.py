@@ -12,6 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
 
+from tuf.api.exceptions import LengthOrHashMismatchError
+
 from stream.core.model.errors import (
     ConfigInvalid,
     ExchangeFault,
@@ -29,6 +31,7 @@ from stream.exchange.edition import Edition, Offer, edition_of
 from stream.exchange.repository import publish, resign
 from stream.exchange.signing import Signatory, Validity, role_of
 from stream.exchange.signing_keys import KeyRing
+from stream.feeds.formats.rows import InputUnreadable
 from stream.lists.snapshot.repository_layout import (
     LATEST_BYTES_MAX,
     Latest,
@@ -85,15 +88,23 @@ class ListPublisher:
             return None  # a new one is made, and followers take the whole list
 
     def read(self, name: str, target: str) -> bytes:
-        """Return the content of a list's target that was published before. Raises ExchangeFault."""
+        """Return the content of a list's target that was published before.
+
+        Raises ExchangeFault, and InputUnreadable for a file that is missing or damaged.
+        """
         published = repository_files.read(self.folder)
         found = published.read_role(role_of(name)).targets.get(target)
         if found is None:
             raise ExchangeFault(f"{target} is not published any more")
+        place = repository_files.place_of(self.folder, found)
         try:
-            return repository_files.place_of(self.folder, found).read_bytes()
+            data = place.read_bytes()
+            found.verify_length_and_hashes(data)
         except OSError as error:
-            raise ExchangeFault(f"{target} cannot be read: {error.strerror}") from error
+            raise InputUnreadable(f"{place} cannot be read: {error.strerror}") from error
+        except LengthOrHashMismatchError as error:
+            raise InputUnreadable(f"{place} is not the file that was signed") from error
+        return data
 
     async def bring_out(
         self, store: ListStore, offer: Offer, *, restart: bool = False, proved: bool = False

@@ -5,14 +5,17 @@ import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import redis
 
 from stream.core.model.errors import ListStoreBehind
+from stream.exchange import edition as offers
+from stream.exchange import repository_files
 from stream.exchange.publisher import ListPublisher
 from stream.exchange.signing_keys import KeyRing
-from stream.lists.snapshot.repository_layout import Latest
+from stream.lists.snapshot.repository_layout import Latest, change_target
 from tests.integration.test_exchange_lists_cli import Operators
 from tests.support.engine import Engine
 from tests.support.exchange import LIST, lab
@@ -85,6 +88,37 @@ async def test_a_register_that_went_back_publishes_nothing(tmp_path, urls):
         edition = await world.kh.publishes()
         assert edition is not None
         assert not edition.whole
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"nulls"), Path.unlink])
+async def test_a_damaged_change_file_leads_to_the_whole_list(
+    tmp_path, urls, monkeypatch, caplog, damage
+):
+    """A publisher that can no longer read a published change file publishes the list without it."""
+    monkeypatch.setattr(offers, "FILES_MAX", 4)
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(0))
+        await world.kh.publishes()
+        await world.th.accepts()
+        for number in kh(1, 2, 3, 4):
+            await world.kh.add(number)
+            await world.kh.publishes()
+        latest = world.kh.outlet.before(LIST)
+        assert latest is not None
+        name = change_target(LIST, *latest.changes[0])
+        found = repository_files.read(world.kh.folder).all_targets()[name]
+        damaged = repository_files.place_of(world.kh.folder, found)
+        damage(damaged)
+        await world.kh.add(*kh(5))
+        edition = await world.kh.publishes()
+        assert edition is not None
+        assert (edition.whole, edition.latest.changes) == (True, ())
+        assert damaged.name in caplog.text
+        assert (await world.th.accepts()).whole
+        assert await world.th.holds(*kh(*range(6)))
+        await world.kh.add(*kh(6))
+        await world.kh.publishes()
+        assert not (await world.th.accepts()).whole
 
 
 async def seen(true: Callable[[], object]) -> None:
