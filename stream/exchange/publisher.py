@@ -148,7 +148,8 @@ class ListPublisher:
     def renew(self, kept_s: float) -> list[str]:
         """Sign again what is due, and return the roles; delete old files. Raises ExchangeFault."""
         due = resign(self.folder, self._by())
-        repository_files.prune(self.folder, repository_files.read(self.folder), kept_s)
+        with repository_files.alone(self.folder):  # another writer may rename its files meanwhile
+            repository_files.prune(self.folder, repository_files.read(self.folder), kept_s)
         return due
 
 

@@ -11,6 +11,7 @@ from tuf.api.metadata import Metadata
 
 from stream.core.model.errors import ExchangeFault, FeedDown, FeedFault, SecretUnsafe
 from stream.exchange import mirror, repository, repository_files
+from stream.exchange.publisher import ListPublisher
 from stream.exchange.repository_files import PublishedMetadata
 from stream.exchange.signing import Signatory
 from stream.exchange.signing_keys import KeyRing
@@ -143,6 +144,26 @@ def test_old_files_go_when_nobody_can_need_them(tmp_path: Path) -> None:
     assert repository_files.prune(kh.folder, published, -1) > 4
     assert repository_files.read(kh.folder) == published
     assert kh.client(tmp_path / "state").refresh().read("KH/scam/latest.json", 9) == b"3"
+
+
+def test_an_old_file_that_cannot_go_is_a_fault_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user's file, or one that another process has just renamed: `exchange run` goes on."""
+    kh = Country(tmp_path / "kh")
+    for text in (b"1", b"2"):
+        kh.publish({"latest.json": text})
+    outlet = ListPublisher(kh.folder, kh.by.ring)
+
+    def refused(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(ExchangeFault, match=r"json: Permission denied"):
+        outlet.renew(-1)
+    monkeypatch.undo()
+    assert outlet.renew(-1) == []
+    assert len(list((kh.folder / "targets").rglob("*.json"))) == 1
 
 
 @pytest.mark.parametrize("name", ["timestamp-1", "snapshot-1", "KH~scam-1", "root-1", "targets-1"])
