@@ -8,7 +8,7 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -45,7 +45,8 @@ class _Parties(msgspec.Struct, gc=False):
 
 
 class _Claims(msgspec.Struct, gc=False):
-    iat: int
+    # JSON has integers of any size; a clock's seconds are compared as floats.
+    iat: Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
     orig: _Party = msgspec.field(default_factory=_Party)
     dest: _Parties = msgspec.field(default_factory=_Parties)
     attest: str = ""

@@ -79,8 +79,10 @@ class UdpServer:
 
     def _after(self) -> None:
         self._later = None
-        self._read()
-        self.start()
+        try:
+            self._read()
+        finally:  # a fault of ours costs this batch, and never all that comes after it
+            self.start()
 
     def _read(self) -> None:
         came_s = monotonic_s()

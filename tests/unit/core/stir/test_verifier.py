@@ -164,3 +164,14 @@ def test_a_passport_is_verified_once_and_within_the_budget():
 def test_what_is_no_passport_fails(text):
     """A signature that nobody can read is a wrong one, however long it is."""
     assert found(text) == (Attested.FAILED, Finding.MALFORMED)
+
+
+@pytest.mark.parametrize("made_at", ["-1", str(1 << 53), "1" + "0" * 320, "9" * 4400, "1e9", '"1"'])
+def test_a_time_that_no_clock_shows_is_no_passport(made_at):
+    """An integer beyond a float ended the batch of calls, before any signature was looked at."""
+    claims = f'{{"attest":"A","dest":{{"tn":["66812345678"]}},"iat":{made_at},"origid":"x"}}'
+    head = '{"alg":"ES256","ppt":"shaken","typ":"passport","x5u":"https://cr.example/a.pem"}'
+    parts = (
+        base64.urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in (head, claims)
+    )
+    assert found(f"{'.'.join(parts)}.c2ln") == (Attested.FAILED, Finding.MALFORMED)

@@ -53,6 +53,34 @@ async def test_what_waited_too_long_is_counted_and_not_answered():
             server.stop()
 
 
+async def test_after_a_fault_of_ours_the_socket_is_still_read(monkeypatch):
+    """Also where the batch had waited for its turn: the process looked alive and answered nobody."""
+    here, faults = responder(strangers_per_s=1e6), []
+    answers = here.answers
+
+    def broken(messages, transport, now_s):
+        if any(b"broken" in data for data, _ in messages):
+            raise OverflowError("a fault of ours")
+        return answers(messages, transport, now_s)
+
+    monkeypatch.setattr(here, "answers", broken)
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: faults.append(told))
+    door = bound(HOST, 0, socket.SOCK_DGRAM)
+    server = UdpServer(door, here)
+    server._answered_s = asyncio.get_running_loop().time() + 0.05  # the first one waits
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect(door.getsockname())
+        server.start()
+        try:
+            await asyncio.to_thread(client.send, message(changed={"Call-ID": "broken"}))
+            await until(lambda: bool(faults), "the fault")
+            await asyncio.to_thread(client.send, message())
+            await until(lambda: _dealt_with(here) == 1, "the next one is answered")
+        finally:
+            server.stop()
+    assert isinstance(faults[0]["exception"], OverflowError)
+
+
 def test_after_a_late_one_only_fresh_ones_are_answered():
     """Else each would be answered just before it is late, as long as too many come."""
     ages = {0.0: False, 0.9: False, 1.1: True, 0.8: True, 0.2: True, 0.05: False, 0.95: False}
