@@ -28,29 +28,34 @@ class Admission(StrEnum):
 class Allowance:
     """Requests of one sender: `per_s`, evenly, with a burst of one second's.
 
-    As many again within the second are answered 503, which costs little. The rest is dropped.
+    As many again are answered 503, which costs little. The rest is dropped. What is refused takes
+    nothing from what is decided: else a trunk just above its rate would get no verdict at all.
     """
 
     trunk: str | None
     """None: of unknown sources."""
     per_s: float
     _left: float = field(init=False)
+    _busy_left: float = field(init=False)
     _at_s: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self._left = self.per_s
+        self._left = self._busy_left = self.per_s
 
     def take(self, now_s: float) -> Admission:
         """Admit one more request at `now_s`, which never goes back."""
-        self._left = min(self.per_s, self._left + (now_s - self._at_s) * self.per_s)
+        more = (now_s - self._at_s) * self.per_s
+        self._left = min(self.per_s, self._left + more)
+        self._busy_left = min(self.per_s, self._busy_left + more)
         self._at_s = now_s
-        if self._left <= -self.per_s:
-            return Admission.DROPPED
-        self._left -= 1
-        if self._left >= 0:
+        if self._left >= 1:
+            self._left -= 1
             return Admission.TAKEN
         # The address of an unknown source may be a third party's: a 503 would flood it.
-        return Admission.BUSY if self.trunk is not None else Admission.DROPPED
+        if self.trunk is None or self._busy_left < 1:
+            return Admission.DROPPED
+        self._busy_left -= 1
+        return Admission.BUSY
 
 
 class RateLimits:

@@ -1,8 +1,10 @@
 """Questions by SIP, and the answers: numbers, trunks, routing, refusals."""
 
+from collections import Counter
+
 import pytest
 
-from stream.edge.sip.rate_limits import ADDRESSES_MAX
+from stream.edge.sip.rate_limits import ADDRESSES_MAX, Admission, Allowance
 from stream.edge.sip.responder import SipTransport
 from stream.edge.sip.response import Address, Unanswered
 from tests.support.sip import (
@@ -232,3 +234,24 @@ def test_a_flood_of_strangers_takes_nothing_from_a_trunk() -> None:
     assert codes == [404] * 10 + [503] * 10 + [None] * 10
     codes = [one and one.code for one in here.answers(trunk, SipTransport.UDP, 3.0)]
     assert codes[:10] == [404] * 10
+
+
+@pytest.mark.parametrize(
+    ("trunk", "load", "taken", "busy"),
+    [
+        ("border-1", 90, 90, 0),
+        ("border-1", 105, 100, 5),
+        ("border-1", 150, 100, 50),
+        ("border-1", 500, 100, 100),
+        (None, 150, 100, 0),
+    ],
+)
+def test_a_steady_load_above_the_rate_is_still_decided_at_the_rate(trunk, load, taken, busy):
+    """What is refused takes nothing from it: at 1.05 times its rate a trunk got no verdict at all."""
+    allowance = Allowance(trunk, 100.0)
+    for turn in range(20 * load):  # until the bursts are used up
+        allowance.take(turn / load)
+    found = Counter(allowance.take(20 + turn / load) for turn in range(10 * load))
+    assert abs(found[Admission.TAKEN] - 10 * taken) <= 1
+    assert abs(found[Admission.BUSY] - 10 * busy) <= 1
+    assert found.total() == 10 * load
