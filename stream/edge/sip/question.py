@@ -98,8 +98,9 @@ class QuestionReader:
         Anybody can write a result, so it is believed from a network that vouches alone. A failed
         one counts from all: adding it brings no advantage.
         """
-        values = [value for name in (*self.fields, FROM) for value in request.fields.get(name, ())]
-        said = [text for value in values[:CALLERS_MAX] if (text := verstat_of_uri(value))]
+        # All of them, however many: a failed one may be behind others. A message is bounded.
+        values = [value for name in (*self.fields, FROM) for value in _values(request, name)]
+        said = [text for value in values if (text := verstat_of_uri(value))]
         failed = [text for text in said if read_verstat(text) is Attested.FAILED]
         believed = failed or (said if vouched else [])
         levels = [level for name in _LEVELS for level in request.fields.get(name, ()) if vouched]
@@ -167,9 +168,14 @@ class _Read(NamedTuple):
         return (*found.numbers, *found.guesses) if found is not None else ()
 
 
+def _values(request: SipRequest, name: str) -> Sequence[str]:
+    """Return the values of a field; From has one, in which a comma is a part of it."""
+    lines = request.fields.get(name, ())
+    return lines if name == FROM else listed(lines)
+
+
 def _readings(request: SipRequest, name: str, country: str, prefix: str) -> Iterator[_Read]:
-    values = request.fields.get(name, ())
-    values = values if name == FROM else listed(values)
+    values = _values(request, name)
     for value in values[:VALUES_MAX]:
         if name != "remote-party-id" or not _is_not_calling(value):
             uris, is_all = uris_in(value)

@@ -82,6 +82,28 @@ def test_a_result_is_believed_from_a_network_that_vouches(field: str) -> None:
     assert code_of(message(CALLER, changed=named), signing(**PEER)) == 603
 
 
+def test_a_result_is_found_beside_and_behind_other_values() -> None:
+    """A field's values may be in one line, each with a name (RFC 3325, 9.1); some come before."""
+
+    def asserted(text: str) -> dict[str, str]:
+        one = f'"Alice" <sip:{CALLER};verstat={text}@sbc.example;user=phone>'
+        return {"P-Asserted-Identity": f'{one}, "Alice" <tel:{CALLER}>'}
+
+    here, unknown = signing(**PEER), signing()
+    assert code_of(message(CALLER, changed=asserted(PASSED)), here) == 404
+    assert code_of(message(CALLER, changed=asserted(FAILED)), here) == 603
+    signed = {"Identity": ONE.identity(NOW_S)}
+    assert code_of(message(CALLER, changed=signed), unknown) == 404
+    assert code_of(message(CALLER, changed=asserted(FAILED) | signed), unknown) == 603
+    lines = {
+        name: f"\r\n{name}: ".join([f"<tel:{CALLER}>"] * 4)
+        for name in ("P-Asserted-Identity", "Remote-Party-ID")
+    }
+    behind = {"From": f"<sip:{CALLER};verstat={FAILED}@sbc.example>;tag=f1"}
+    assert code_of(message(CALLER, changed=lines | signed), unknown) == 404
+    assert code_of(message(CALLER, changed=lines | signed | behind), unknown) == 603
+
+
 @pytest.mark.parametrize("field", ["P-Attestation-Indicator", "Attestation-Info"])
 def test_a_level_is_believed_from_a_network_that_vouches(field: str) -> None:
     """And counts if it is strong enough."""
