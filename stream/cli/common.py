@@ -116,7 +116,10 @@ def until_ms(text: str) -> int:
 def expiry(span: str | None) -> int:
     """Return when something expires that does so in `span`; 0: never. Ends with 2 if it is none."""
     seconds = seconds_in(span)
-    return now_s() + seconds if seconds else 0
+    until_s = now_s() + seconds
+    if until_s >= 2**32:  # what holds it has 32 bits: readers would pass the whole entry over
+        fail(f"{span!r} ends after 2106-02-07: leave the option out for no end", USAGE)
+    return until_s if seconds else 0
 
 
 def region_of(region: str | None) -> str | None:
