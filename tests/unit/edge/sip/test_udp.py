@@ -54,7 +54,7 @@ async def test_what_waited_too_long_is_counted_and_not_answered():
 
 
 async def test_after_a_fault_of_ours_the_socket_is_still_read(monkeypatch):
-    """Also where the batch had waited for its turn: the process looked alive and answered nobody."""
+    """Also where the batch had waited for its turn: the process lived and answered nobody."""
     here, faults = responder(strangers_per_s=1e6), []
     answers = here.answers
 
