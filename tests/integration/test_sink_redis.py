@@ -65,10 +65,10 @@ def lab(tmp_path: Path, kafka, redis_url: str, url: str) -> Callable[[str], Lab]
     return made
 
 
-async def listed(lab: Lab, *numbers: str) -> None:
+async def listed(lab: Lab, *numbers: str, **fields) -> None:
     async with lab.list_store() as register:
         now_s = int(time.time())
-        await register.add(NAME, [entry(n, reported_at_s=now_s) for n in numbers], BY)
+        await register.add(NAME, [entry(n, reported_at_s=now_s, **fields) for n in numbers], BY)
 
 
 async def unlisted(lab: Lab, number: str) -> None:
@@ -194,8 +194,23 @@ async def test_preloaded_numbers_are_there_before_they_call(lab) -> None:
         await here.until(lambda: run._redis_metrics.capped._value.get() > 0)
 
 
+async def test_a_decided_key_ends_with_an_entry_that_was_given_an_earlier_end(lab) -> None:
+    """A preloading sink moves the end of a key that a call decided, and keeps its decision."""
+    here = lab("sinks.redis.preload = true")
+    await here.start()
+    await listed(here, ONE)
+    async with here.sink():
+        await here.send([block(ONE, decision_id="D1")])
+        await here.until(lambda: here.key(ONE).get("decision_id") == "D1")
+        ends_s = int(time.time()) + 600
+        await listed(here, ONE, expires_at_s=ends_s)
+        await here.until(lambda: here.redis.expiretime(f"bl:{ONE}") == ends_s)
+        held = here.key(ONE)
+        assert (held["expires_at"], held["decision_id"]) == (str(ends_s), "D1")
+
+
 async def test_the_newer_decision_stays(url: str) -> None:
-    """Any writer, in any order: a key without a call's decision only extends a decided key."""
+    """Any writer, in any order: a key without a call's decision only sets a decided key's end."""
     until_s = int(time.time()) + 100
     old = Put(ONE, "block", "loan", NAME, "OLD", until_s, 1000)
     new = old._replace(decision_id="NEW", decided_at_ms=2000, expires_at_s=until_s + 1)
@@ -208,6 +223,9 @@ async def test_the_newer_decision_stays(url: str) -> None:
             await proxies.put([preloaded])
             assert raw.hget(f"bl:{ONE}", "decision_id") == "NEW"
             assert raw.expiretime(f"bl:{ONE}") == until_s + 50
+            await proxies.put([preloaded._replace(expires_at_s=until_s - 50)])
+            assert raw.hget(f"bl:{ONE}", "expires_at") == str(until_s - 50)
+            assert raw.expiretime(f"bl:{ONE}") == until_s - 50
             assert {held.text async for held in proxies.load()} == {ONE, TWO}
             assert raw.object("encoding", f"bl:{ONE}") == "listpack"
             await proxies.drop([ONE, TWO])

@@ -32,7 +32,7 @@ for _, put in ipairs(puts) do
     local key, ends, decided = 'bl:' .. put[1], put[6], put[7]
     local at = put[2] == 'block' and call('HGET', key, 'decided_at')
     if at and tonumber(at) > tonumber(decided) then
-        if decided == '0' and tonumber(ends) > tonumber(call('HGET', key, 'expires_at')) then
+        if decided == '0' then
             call('HSET', key, 'expires_at', ends)
             call('EXPIREAT', key, ends)
         end
@@ -46,8 +46,9 @@ return #puts
 """
 """Many `Put`s, as MessagePack: packing 3,500 arguments costs Python more than writing 500 keys
 costs Redis. Times come as texts: Lua's way from number to text costs Redis 1 us a key. An older
-decision leaves a newer one unchanged. A key that no call decided (`decided_at` 0) only extends the
-life of one that a call did. An exception replaces anything."""
+decision leaves a newer one unchanged. A key that no call decided (`decided_at` 0) only sets the end
+of one that a call did, earlier too: an entry may be given an earlier end. An exception replaces
+anything."""
 
 LOAD = """
 local page = redis.call('SCAN', ARGV[1], 'MATCH', 'bl:+*', 'COUNT', ARGV[2])
