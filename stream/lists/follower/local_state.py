@@ -300,7 +300,7 @@ class _Unwritten:
     steps: dict[str, list[Step]] = field(default_factory=dict)
     known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
     agreed: bool = False
-    gone: set[str] = field(default_factory=set)
+    gone: dict[str, int] = field(default_factory=dict)
 
 
 _STEPS_MAX = 100_000
@@ -336,12 +336,12 @@ class SnapshotWriter:
             self._next.bases[name] = base
         self._work.set()
 
-    def gone(self, name: str) -> None:
-        """Forget a list that is no more."""
+    def gone(self, name: str, upto: int) -> None:
+        """Forget a list that was deleted at generation `upto`."""
         self._next.bases.pop(name, None)
         self._next.states.pop(name, None)
         self._next.steps.pop(name, None)
-        self._next.gone.add(name)
+        self._next.gone[name] = upto
         self._work.set()
 
     def allowlist(
@@ -377,9 +377,10 @@ class SnapshotWriter:
                 self._told.clear()
 
     def _write(self, unwritten: _Unwritten) -> None:
-        # A list that is gone goes first: one of its name that came since is written after that.
-        for name in unwritten.gone:
-            snapshot_directory.remove_list(self._state_dir, name)
+        # A list that is gone goes first: one of its name that came since is written after that, or
+        # its base was written before this.
+        for name, upto in unwritten.gone.items():
+            snapshot_directory.remove_list(self._state_dir, name, upto)
         if unwritten.known is not None:
             remember(self._state_dir, *unwritten.known)
             with named_faults("state"):
@@ -403,7 +404,7 @@ def _after(before: _Unwritten, after: _Unwritten) -> _Unwritten:
     Without it a change log would lack steps, and a start without Redis the changes in them.
     """
     kept = before.states.keys() - after.gone
-    again = after.gone | after.states.keys()
+    again = after.gone.keys() | after.states.keys()
     bases = {name: base for name, base in before.bases.items() if name not in again}
     states = {name: before.states[name] for name in kept} | after.states
     steps: dict[str, list[Step]] = {}

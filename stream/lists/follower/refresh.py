@@ -435,7 +435,8 @@ class Refresher:
             self._sync.again(name)
             self._stale.set()
             return
-        if known is not None and heads.deleted.get(name, -1) < known.generation:
+        deleted = heads.deleted.get(name, -1)
+        if known is not None and deleted < known.generation:
             self._sync.fail(name)  # the next comparison finds it lost
             return
         try:
@@ -445,7 +446,7 @@ class Refresher:
             return
         self.current = made.with_allow(self.current.allow).with_trials(self.current.trials)
         self._sync.forget(name)
-        self._writer.gone(name)
+        self._writer.gone(name, deleted)
         self._tell(EventKind.DELETED, name, "it was deleted, and is not enforced any more")
         if any(step.op == Op.CREATE for step in self._waiting.pop(name, [])):
             self._sync.again(name)  # made again while the others were built without it

@@ -168,15 +168,21 @@ def remove_snapshots(state_dir: Path, list_name: str) -> None:
                 _take_away(gone)
 
 
-def remove_list(state_dir: Path, list_name: str) -> None:
-    """Take a list that is no more from the snapshot directory."""
+def remove_list(state_dir: Path, list_name: str, upto: int) -> None:
+    """Take a list that was deleted at generation `upto` from the snapshot directory.
+
+    A base above that stays, with the folder: it is of the list that was made again by that name.
+    """
     folder = list_folder(state_dir, list_name)
     if folder.is_dir():
         with named_faults("snapshot directory"), locked(folder / _LOCK):
             _remove_unfinished(folder)
-            for gone in _generations(folder):
+            places = _generations(folder)
+            old = [place for place in places if int(place.name) <= upto]
+            for gone in old:
                 _take_away(gone)
-            shutil.rmtree(folder)
+            if len(old) == len(places):
+                shutil.rmtree(folder)
 
 
 def newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, dict[Path, str]]:

@@ -1,25 +1,36 @@
 """Lists as a machine that starts finds them in its state directory."""
 
+import asyncio
 from pathlib import Path
 
+import pytest
+
 from stream.core.filters.overlay import Change
+from stream.core.model.errors import StateDirRefuses
 from stream.lists.follower import change_log, local_state
 from stream.lists.follower.change_log import ChangeLogItem
+from stream.lists.follower.local_state import SnapshotWriter, UnwrittenBase
 from stream.lists.follower.snapshot_directory import list_folder, write_snapshot
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.store.heads import ListHead, ListState, Numbered
 from stream.lists.store.store_codec import Op, entries_json
+from stream.ops.tasks import cancelled
 from tests.support.builders import NOW_S, columns_of, entry
+from tests.support.waiting import until
 
 NAME = "TH/national"
 KEYS = {"plain": b""}
 
 
+def parts_of(generation: int, name: str = "national") -> dict[str, bytes]:
+    """The snapshot of a list with one number."""
+    version = Version("TH", name, generation, "plain", b"", "")
+    return build_snapshot(version, columns_of(["+447700900101"]), NOW_S)
+
+
 def with_log(state_dir: Path, *items: ChangeLogItem) -> None:
     """Write a snapshot of generation 2 with one number, and a change log after it."""
-    columns = columns_of(["+447700900101"])
-    version = Version("TH", "national", 2, "plain", b"", "")
-    write_snapshot(state_dir, build_snapshot(version, columns, NOW_S), key=b"")
+    write_snapshot(state_dir, parts_of(2), key=b"")
     change_log.append(list_folder(state_dir, NAME), items)
 
 
@@ -88,3 +99,38 @@ def test_a_list_without_a_base_needs_its_circles_key_and_its_beginning(tmp_path)
     assert "asean" in refused[NAME]
     change_log.rewrite(list_folder(tmp_path, NAME), [ChangeLogItem(4, Op.ADD, "{}", "c4")])
     assert local_state.last_good(tmp_path, KEYS, NOW_S) == ({}, {})
+
+
+def with_a_base(generation: int, name: str = NAME) -> ListState:
+    """The state of a list that a base of `generation` was just published for."""
+    return ListState(ListHead(name, generation, generation, "c", "plain", 1, NOW_S, "a", 0), ())
+
+
+def refused_by_the_disk(*_: object) -> None:
+    raise StateDirRefuses("no space left on device")
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["a busy writer", "a full disk"])
+async def test_a_list_that_was_made_again_is_there_at_the_next_start(tmp_path, monkeypatch, full):
+    """The follower writes its base before the writer comes to the deletion, or comes to it again.
+
+    The disk has no room for another list's base: all that was to be written is tried again.
+    """
+    with_log(tmp_path)
+    told = asyncio.Event()
+    writer = SnapshotWriter(tmp_path, lambda *_: told.set())
+    writing = asyncio.create_task(writer.run())
+    writer.gone(NAME, 3)
+    if full:
+        other = with_a_base(5, "TH/large")
+        writer.replaced(other, UnwrittenBase(other.head, parts_of(5, "large"), b"", 2))
+        with monkeypatch.context() as patched:
+            patched.setattr(UnwrittenBase, "write", refused_by_the_disk)
+            await told.wait()
+    write_snapshot(tmp_path, parts_of(9), key=b"")
+    writer.replaced(with_a_base(9))
+    await until(lambda: change_log.replay(list_folder(tmp_path, NAME), 3).items, "a change log")
+    await cancelled(writing)
+    lists, refused = local_state.last_good(tmp_path, KEYS, NOW_S)
+    assert lists[NAME].mark.generation == 9
+    assert not refused

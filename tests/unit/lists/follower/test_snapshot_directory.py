@@ -267,7 +267,7 @@ def test_a_list_removed_while_it_is_read_is_no_more(tmp_path, monkeypatch):
 
     def meanwhile(place, **how):
         if place.parent == folder:
-            remove_list(tmp_path, "TH/national")
+            remove_list(tmp_path, "TH/national", 1)
         return open_snapshot(place, **how)
 
     monkeypatch.setattr(check_marks, "open_snapshot", meanwhile)
@@ -279,8 +279,17 @@ def test_a_removed_list_leaves_nothing(tmp_path):
     """A list that is no more does not come back; removing it twice is no error."""
     put(tmp_path)
     for _ in range(2):
-        remove_list(tmp_path, "TH/national")
+        remove_list(tmp_path, "TH/national", 1)
     assert not last_good(tmp_path).snapshots
+
+
+def test_a_list_that_was_made_again_keeps_its_new_base(tmp_path):
+    """The base is written before the worker's thread comes to remove the list that was deleted."""
+    folder = put(tmp_path, generation=2).parent
+    put(tmp_path, generation=9)
+    remove_list(tmp_path, "TH/national", 8)
+    assert names(folder) == ["000000000009"]
+    assert set(last_good(tmp_path, KEYS).snapshots) == {"TH/national"}
 
 
 def snapshots(count, generation=1, size=40):
