@@ -71,7 +71,8 @@ class Permit:
             if 200 <= answer.status < 300 and names & {"*", self._origin.lower()}:
                 self._until_s = monotonic_s() + GRANTED_S
                 rate = answer.headers.get("WebHook-Allowed-Rate", "*").strip()
-                a_minute = int(rate) if rate.isascii() and rate.isdigit() else 0
+                # Not int: that raises at thousands of digits. float takes them as infinite.
+                a_minute = float(rate) if rate.isascii() and rate.isdigit() else 0.0
                 self._every_s = _MINUTE_S / a_minute if a_minute else 0.0
             answer.close()
 
