@@ -202,7 +202,7 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
     loop = asyncio.get_running_loop()
     known = coordinator.ensure_coordinator_known
     settled_s = loop.time() + SETTLED_S if troubled else 0.0
-    told: Any = None
+    told: dict[tuple[str, int], int] = {}
 
     def unsettled() -> None:
         nonlocal settled_s
@@ -221,7 +221,6 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
         return answer
 
     async def answered(request: Any) -> Any:
-        nonlocal told
         if isinstance(request, SyncGroupRequest):
             return _joined(await asked(request))
         if not isinstance(request, OffsetFetchRequest):
@@ -236,8 +235,10 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
                 coordinator.coordinator_dead()
             raise error("committed positions cannot be asked")
         if loop.time() < settled_s:
-            if answer.topics != told:  # it still reads: ever newer positions
-                told = answer.topics
+            # By partition: the questions of one consumer are about other partitions in turn.
+            now = {(topic, row[0]): row[1] for topic, rows in answer.topics for row in rows}
+            if not now.items() <= told.items():  # it still reads: ever newer positions
+                told.update(now)
                 unsettled()
             raise GroupLoadInProgressError("the coordinator has only just come back")
         return answer
