@@ -25,7 +25,7 @@ from stream.core.model.enforcement_document import (
     read,
 )
 from stream.core.model.entry import Category, Entry
-from stream.core.model.errors import DocumentUnreadable, FeedDown, FeedFault
+from stream.core.model.errors import DocumentNotYet, DocumentUnreadable, FeedDown, FeedFault
 from stream.core.model.moments import rfc3339
 from stream.exchange import repository_files as files
 from stream.feeds.tuf.tuf_client import CLOCK_SLACK_S, Repository, TufClient, trusted_root
@@ -104,7 +104,7 @@ class ImportSettings:
 
 @dataclass(slots=True)
 class _Found:
-    """Files looked at before, by name, and new ones: SHA-256 and content, or what is wrong."""
+    """Files looked at before: name to mark. New ones: SHA-256 and content, or what is wrong."""
 
     files: dict[str, str]
     fresh: dict[str, tuple[str, bytes | FeedDown]]
@@ -131,14 +131,17 @@ class Importer:
             try:
                 document = await self._document(target, data, now_s)
             except DocumentUnreadable as fault:
-                refused[target] = str(fault)
-                await self._refuse(partner, target, str(fault))
+                mark = _mark(sha256, fault)
+                if looked_at.get(target) != mark:
+                    refused[target] = str(fault)
+                    await self._refuse(partner, target, str(fault))
             else:
+                mark = sha256
                 taken, unknown = await self._take_over(document, now_s)
                 sightings, unlisted = sightings + taken, unlisted + unknown
                 await self._keep(document, target, data)
                 documents.append(document)
-            found.files[target] = sha256
+            found.files[target] = mark
         if found.files != looked_at:
             await self.enforced.look(partner.country, found.files)
         return Imported(tuple(documents), refused, sightings, unlisted)
@@ -179,22 +182,22 @@ class Importer:
     async def _document(self, target: str, data: bytes | FeedDown, now_s: int) -> Enforcement:
         """Return a document that was checked. Raises DocumentUnreadable."""
         if isinstance(data, FeedDown):
-            raise DocumentUnreadable(data.detail)
+            raise DocumentNotYet(data.detail)
         document = read(data, target)
         if owner_of(document.list) != self.settings.home:
             raise DocumentUnreadable(f"{target}: speaks of {document.list}, which is not ours")
         head = (await self.store.heads()).lists.get(document.list)
         if head is None:
-            raise DocumentUnreadable(f"{target}: there is no list {document.list} here")
+            raise DocumentNotYet(f"{target}: there is no list {document.list} here")
         at_once = self.settings.terms.at_once
         if len(document.sightings) > max(at_once, head.count * _SHARE_MAX):
-            text = f"{target}: {len(document.sightings):,} numbers of {head.count:,} are said to be"
-            text += f" no scammers', at most {at_once:,} or 1 % are believed: ask them,"
-            raise DocumentUnreadable(f"{text} and raise [enforcement] sightings_max if they are")
-        ahead_s = document.made_at.timestamp() - now_s
-        if ahead_s > CLOCK_SLACK_S:
-            text = f"{target}: made {ahead_s / 3600:.1f} h from now, by {document.made_at}"
-            raise DocumentUnreadable(f"{text}: one of both clocks is wrong")
+            # No figure that changes by itself: each new text goes into the audit.
+            text = f"{target}: {len(document.sightings):,} numbers are said to be no scammers', at"
+            text += f" most {at_once:,} or 1 % of the list are believed: ask them, and raise"
+            raise DocumentNotYet(f"{text} [enforcement] sightings_max if they are")
+        if document.made_at.timestamp() - now_s > CLOCK_SLACK_S:
+            text = f"{target}: made at {document.made_at}, which is still to come here"
+            raise DocumentNotYet(f"{text}: one of both clocks is wrong")
         day = document.day
         for kept in await self.enforced.documents(document.list, document.country, day, day):
             if document.made_at < kept.made_at or (
@@ -275,3 +278,8 @@ class Importer:
         by = By(f"enforcement:{partner.country}", why[:200])
         list_name = target.split("/")[2].replace("-", "/", 1)
         await self.enforced.refuse(partner.country, list_name, target, why, by)
+
+
+def _mark(sha256: str, fault: DocumentUnreadable) -> str:
+    """Return the mark of a refused document: no file's hash while the reason may pass."""
+    return f"{sha256} {fault}" if isinstance(fault, DocumentNotYet) else sha256

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from stream.core.model.enforcement_document import (
 )
 from stream.core.model.entry import Category
 from stream.core.model.errors import FeedDown
+from stream.enforcement import rounds
 from stream.enforcement.import_documents import Partner
+from stream.enforcement.rounds import Enforcing
 from stream.exchange import edition as offers
 from stream.exchange import repository, repository_files
 from stream.lists.snapshot.repository_layout import Latest
@@ -247,9 +250,73 @@ async def test_documents_that_are_refused(tmp_path, urls, kafka, caplog):
         ahead = datetime.fromtimestamp(now_s(), UTC) + timedelta(hours=2)
         assert "one of both clocks is wrong" in await told.refused(made_at=ahead)
         many = tuple(sighting(one) for one in kh(1, 2, 3))
-        assert "3 numbers of 0 are said to be no scammers'" in await told.refused(sightings=many)
+        assert "3 numbers are said to be no scammers'" in await told.refused(sightings=many)
         own = await told.refused(list="TH/national", target=f"TH/enforcement/KH-x/{today}.json")
         assert "its name does not" in own
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")])
+async def test_a_document_whose_file_is_damaged_for_a_while_is_read_again(
+    tmp_path, urls, kafka, damage
+):
+    """Its sighting and its appeal come as soon as the web server has the right file again."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        await both.lab.kh.add(*kh(1))
+        told, target = Told(both), f"{TOLD}/{day_of(now_ms())}.json"
+        said = (sighting(kh(1)[0], "A-4F7K2M9QX1RZC"),)
+        told.publish(written(told.document(sightings=said)), target)
+        published = repository_files.read(both.repository.folder).all_targets()[target]
+        place = repository_files.place_of(both.repository.folder, published)
+        good = place.read_bytes()
+        damage(place)
+        async with both.kh() as owner:
+            assert list((await owner.read(both.partner)).refused) == [target]
+            assert not (await owner.read(both.partner)).refused, "it is reported once"
+            place.write_bytes(good)
+            found = await owner.read(both.partner)
+            assert (len(found.documents), found.sightings) == (1, 1)
+            assert not await owner.enforced.refused("TH")
+        async with AppealStore.open(ListStoreSettings(urls[0]), 30) as appeals:
+            assert [one.partner for one in await appeals.about(LIST)] == ["TH"]
+
+
+async def test_a_document_that_we_could_not_take_is_read_again(tmp_path, urls, kafka, monkeypatch):
+    """A list was missing, a clock slow, `sightings_max` low: the audit has each refusal once."""
+    async with world(tmp_path, urls, kafka, agreed) as both:
+        told, day = Told(both), day_of(now_ms())
+
+        async def refused(work: Enforcing, document: Enforcement) -> str:
+            told.publish(written(document), target_of("TH", document.list, day))
+            (why,) = (await work.read(both.partner)).refused.values()
+            assert not (await work.read(both.partner)).refused
+            return why
+
+        async def taken(work: Enforcing) -> None:
+            found = await work.read(both.partner)
+            assert (len(found.documents), found.refused) == (1, {})
+            assert not await work.enforced.refused("TH")
+
+        async with both.kh() as owner:
+            why = await refused(owner, told.document(list="KH/other"))
+            assert "there is no list KH/other here" in why
+            await both.lab.kh.register.create("KH/other", "plain", BY)
+            await taken(owner)
+            at = datetime.fromtimestamp(now_s(), UTC) + timedelta(hours=2)
+            why = await refused(owner, told.document(made_at=at))
+            assert "one of both clocks is wrong" in why
+            monkeypatch.setattr(rounds, "now_s", lambda: now_s() + 7200)
+            await taken(owner)
+            many = tuple(sighting(one) for one in kh(1, 2, 3))
+            why = await refused(
+                owner, told.document(made_at=at + timedelta(seconds=1), sightings=many)
+            )
+            assert "3 numbers are said to be no scammers'" in why
+        imports = both.plan("KH", urls[0]).imports
+        trusting = replace(imports, terms=replace(imports.terms, at_once=3))
+        async with both.kh(imports=trusting) as owner:
+            await taken(owner)
+        entries = [one.op async for one in both.lab.kh.register.past.audit()]
+    assert entries.count("enforcement_refused") == 3
 
 
 async def test_an_old_telling_is_refused(tmp_path, urls, kafka):

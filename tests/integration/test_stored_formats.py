@@ -19,7 +19,7 @@ from stream.core.filters.snapshot import FORMAT, FORMATS, MANIFEST_PART, decode_
 from stream.core.model import enforcement_document
 from stream.core.model.appeal import AppealState
 from stream.core.model.decision import read_decision
-from stream.core.model.errors import DocumentUnreadable, FormatNewer, SnapshotUnreadable
+from stream.core.model.errors import DocumentNotYet, FormatNewer, SnapshotUnreadable
 from stream.core.model.on_trial import Target, TrialKind, TrialStatus
 from stream.edge.ingest.position_file import PositionFile, PositionFileUnusable
 from stream.feeds.formats import change_file
@@ -185,7 +185,7 @@ def test_what_is_handed_on_by_the_version_before_is_read() -> None:
     assert held.by_category is not None
     assert held.by_category["parcel"].blocked == 7
     newer = json.dumps(document | {"format": "ringfence-enforcement/2"}).encode()
-    with pytest.raises(DocumentUnreadable, match=r"ringfence-enforcement/2.*is known"):
+    with pytest.raises(DocumentNotYet, match=r"ringfence-enforcement/2.*is known"):
         enforcement_document.read(newer, target)
 
 

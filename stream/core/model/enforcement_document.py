@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from stream.core.model.agreement import is_country, owner_of
 from stream.core.model.delays import Count, Delays, together
-from stream.core.model.errors import UNREADABLE, DocumentUnreadable
+from stream.core.model.errors import UNREADABLE, DocumentNotYet, DocumentUnreadable
 from stream.core.model.names import READABLE_LIST, READABLE_PART
 
 FORMAT: Final = "ringfence-enforcement/1"
@@ -172,7 +172,7 @@ def read(data: bytes, target: str) -> Enforcement:
         raise DocumentUnreadable(f"{target}: {error}") from error
     if found.format != FORMAT:
         text = f"format {found.format[:40]!r}, {FORMAT!r} is known: update Ringfence here"
-        raise DocumentUnreadable(f"{target}: {text}")
+        raise DocumentNotYet(f"{target}: {text}")
     if target != target_of(found.country, found.list, found.day):
         text = f"speaks of {found.list} in {found.country} on {found.day}: its name does not"
         raise DocumentUnreadable(f"{target}: {text}")

@@ -210,6 +210,10 @@ class DocumentUnreadable(Fault):
     """A partner's report of enforcement is malformed, or not his to make; it is not kept."""
 
 
+class DocumentNotYet(DocumentUnreadable):
+    """A partner's report of enforcement is refused for a reason that may pass: it is read again."""
+
+
 class ListStoreBehind(Fault):
     """The list store does not hold what was published from it: an older copy, or another."""
 

@@ -267,9 +267,12 @@ class EnforcementStore(Closing):
             return int(await self._redis.hdel(key, *old)) if old else 0
 
     async def looked_at(self, country: str) -> Mapping[str, str]:
-        """Return the files of a country that were looked at, by name: their SHA-256."""
+        """Return the files of a country that were looked at, by name: their SHA-256.
+
+        Of a file to be read again, its SHA-256 and the reason.
+        """
         held = await self._held(redis_keys.enforced_read(country), f"what is known of {country}")
-        return {name: sha256.decode(errors="replace") for name, sha256 in held.items()}
+        return {name: mark.decode(errors="replace") for name, mark in held.items()}
 
     async def look(self, country: str, files: Mapping[str, str]) -> None:
         """Replace the files of a country that were looked at."""
