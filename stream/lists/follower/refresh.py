@@ -238,10 +238,12 @@ class Refresher:
             changes, scope, again = changes_in(name, found.fresh)
             if again:
                 self._sync.stale.add(name)
-            generation, now_s = found.fresh[-1].generation, self._now()
+            generation, synced_at_s = found.fresh[-1].generation, self._now()
+            if name in self._sync.unread:  # a step confirms nothing of what it comes after
+                synced_at_s = self.current.lists[self.current.names.index(name)].synced_at_s
 
             def changed(lists: Blocklists) -> Blocklists:
-                return lists.with_changes(name, changes, generation, now_s, scope)
+                return lists.with_changes(name, changes, generation, synced_at_s, scope)
 
             self._installer.arrived(name, changed)
             self.current = changed(self.current)
@@ -292,15 +294,17 @@ class Refresher:
         for name, what in found.items():
             self._tell_all(name, what)
         self._compared = True
-        lost = self._sync.lost
+        # One that could never be read is neither enforced nor on the disk, so nothing ages.
+        never = {live.name for live in self.current.lists if not live.usable}
+        aging = (self._sync.lost | self._sync.unread) - never
         self.current = replace(
             self.current,
             lists=tuple(
-                live if live.name in lost else replace(live, synced_at_s=self._now())
+                live if live.name in aging else replace(live, synced_at_s=self._now())
                 for live in self.current.lists
             ),
         )
-        if not lost:
+        if not aging:
             self._writer.agreed()
         self._stale.set()
 
