@@ -125,7 +125,7 @@ class _Answering(Service):
         try:
             yield kept
         finally:
-            await redis.aclose()
+            await kept.close()
 
 
 def _secured(responder: Responder, settings: SipSettings) -> TcpServer | None:

@@ -163,4 +163,4 @@ async def redress_at(
                 rate_limit=RateLimit(serve.questions_per_minute),
             )
     finally:
-        await redis.aclose()
+        await kept.close()

@@ -1,5 +1,7 @@
 """Decisions by their id and appeals over HTTP, on a real Redis."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -17,6 +19,7 @@ from stream.core.model.errors import ListStoreDown
 from stream.core.model.moments import rfc3339_ms
 from stream.core.numbers.number import masked
 from stream.core.policy.policy import PolicySettings, compile_policy
+from stream.edge.http import decision_store
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import RateLimit
 from stream.edge.http.decision_store import DAY_S, DecisionStore, PreloadedDecisions
@@ -30,9 +33,11 @@ from stream.lists.store.redis_client import client
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.clock import now_ms
 from stream.ops.metrics.http_catalogue import ServeMetrics
+from stream.ops.tasks import running
 from tests.support.builders import blocklists, live
 from tests.support.http_service import Served, bearer, parts_for, serve_settings, served
 from tests.support.lists import NAME, ONE
+from tests.support.waiting import HANGS_S
 
 ID = "4F7K2M9QX1RZC"
 HTML = {"Accept": "text/html"}
@@ -73,8 +78,9 @@ def batch(*values: bytes) -> RawBatch:
 @pytest.fixture
 async def kept(redis_url: str) -> AsyncIterator[DecisionStore]:
     redis = client(ListStoreSettings(redis_url))
-    yield DecisionStore(redis, ServeMetrics(CollectorRegistry()), days=3, count_max=100)
-    await redis.aclose()
+    kept = DecisionStore(redis, ServeMetrics(CollectorRegistry()), days=3, count_max=100)
+    yield kept
+    await kept.close()
 
 
 @pytest.fixture
@@ -115,6 +121,38 @@ async def test_what_did_something_is_kept_and_only_its_number(kept, raw) -> None
     (key,) = raw.keys("rf:decided:*")
     assert 0 < raw.ttl(key) <= 4 * DAY_S
     assert b"900123" not in b"".join((await kept.redis.hgetall(key)).values())
+
+
+async def test_the_last_decisions_of_lookups_are_kept(kept, raw, monkeypatch) -> None:
+    """A process that ends writes those that wait, and those whose write it interrupted."""
+    monkeypatch.setattr(decision_store, "_WRITE_S", 0.0)
+    writing = asyncio.Event()
+
+    async def hangs(*_: object) -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DecisionStore, "keep", hangs)
+        async with running(kept.run(), "asked"):
+            kept.asked([decided("FIRST")])
+            await writing.wait()
+            kept.asked([decided("SECOND")])
+    await kept.close()
+    (key,) = raw.keys("rf:decided:*")
+    assert set(raw.hkeys(key)) == {"FIRST", "SECOND"}
+
+
+async def test_a_redis_that_hangs_does_not_hold_up_the_end(caplog) -> None:
+    """The process ends within its grace, and says what it could not write."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        redis = client(ListStoreSettings(f"redis://127.0.0.1:{port}/0", timeout_s=10 * HANGS_S))
+        kept = DecisionStore(redis, ServeMetrics(CollectorRegistry()), days=3, count_max=100)
+        kept.asked([decided()])
+        async with asyncio.timeout(HANGS_S):
+            await kept.close()
+    assert "1 decisions of lookups were not stored by id" in caplog.text
 
 
 async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from stream.config.settings import load
 from stream.edge.http.tokens import Client, ClientRole, line_of
 from stream.kafka.topics import ensure_topics
 from stream.lab.embedded.guarded_server import free_ports
+from stream.lists.store import redis_keys
 from tests.support.builders import entry
 from tests.support.engine import LISTED, Deployment, Engine, records
 from tests.support.lists import BY, NAME, opened
@@ -45,9 +47,9 @@ async def test_it_serves_with_and_without_its_servers(
     tmp_path: Path, kafka, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that got a 202 is in Kafka; a lookup blocks what is listed; decisions, the topic's
-    and its own, are found by their ids. With Redis and Kafka away lookups go on from the last good
-    lists, and say so, and records are refused. No number is logged; SIGTERM ends it in order.
-    Two processes at one port are seen as one.
+    and its own, are found by their ids, also the last before a stop. With Redis and Kafka away
+    lookups go on from the last good lists, and say so, and records are refused. No number is
+    logged; SIGTERM ends it in order. Two processes at one port are seen as one.
     """
     port, health = free_ports(2)
     tokens = tmp_path / "tokens"
@@ -84,8 +86,11 @@ async def test_it_serves_with_and_without_its_servers(
             serve.until(partial(found, port, f"/v1/decisions/{decision_id}"))
         whole = asked(port, "/v1/blocklist")[1]
         assert [item["number"] for item in whole["items"]] == [LISTED]
+        last = asked(port, ASK)[1]
         assert serve.stop() == 0
         assert LISTED not in serve.log()
+    with redis.Redis.from_url(redis_url) as raw:
+        assert raw.hexists(redis_keys.decided(last["decided_at"][:10]), last["decision_id"])
     away = here.config.read_text().replace(kafka.bootstrap, NOBODY)
     here.config.write_text(away.replace(redis_url, f"redis://{NOBODY}/0"))
     with runs("--workers", "2") as serve:

@@ -38,9 +38,11 @@ log = logging.getLogger(__name__)
 
 DAY_S: Final = 86_400
 ASKED_MAX: Final = 10_000
-"""Decisions of lookups that wait to be written; beyond, the newest are dropped."""
+"""Decisions of lookups that wait or are being written; beyond, the newest are dropped."""
 _WRITE_S: Final = 0.5
 """Interval of the writes of lookups' decisions: one round trip for all of them."""
+_LAST_S: Final = 1.0
+"""Longest last write, when the process ends: less than `serve` has after the last request."""
 _ID_MAX: Final = 32  # ids have 13 characters; a much longer text is not looked up
 
 
@@ -170,14 +172,34 @@ class DecisionStore:
                 room -= 1
 
     async def run(self) -> None:
-        """Write the decisions of lookups, until cancelled."""
+        """Write the decisions of lookups, until cancelled; `close` writes the last ones."""
         while True:
             await asyncio.sleep(_WRITE_S)
-            asked, self._asked = self._asked, []
-            try:
-                await self.keep(decisions_to_store(asked))
-            except ListStoreDown as fault:
-                log.warning("%d decisions of lookups were not stored by id: %s", len(asked), fault)
+            await self._write_asked()
+
+    async def close(self) -> None:
+        """Write the decisions of lookups that wait, within `_LAST_S`, and close the connection."""
+        try:
+            async with asyncio.timeout(_LAST_S):
+                await self._write_asked()
+        except TimeoutError:
+            log.warning(
+                "%d decisions of lookups were not stored by id: the list store took longer than "
+                "%g s at the end",
+                len(self._asked),
+                _LAST_S,
+            )
+        finally:
+            await self.redis.aclose()
+
+    async def _write_asked(self) -> None:
+        asked = self._asked.copy()
+        try:
+            await self.keep(decisions_to_store(asked))
+        except ListStoreDown as fault:
+            log.warning("%d decisions of lookups were not stored by id: %s", len(asked), fault)
+        # Not before: they are on no topic, and a write that is cancelled comes again.
+        del self._asked[: len(asked)]
 
     def _days(self) -> list[str]:
         """Return the stored days, newest first; tomorrow too: a worker's clock may be ahead."""
