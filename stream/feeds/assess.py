@@ -149,8 +149,8 @@ def _facts(
         bad=read.bad,
         expired=read.expired,
         gained=None if change is None else change.gained,
-        lost=None if change is None else change.lost,
-        held=0 if change is None or not arrival.fetched.whole else change.before,
+        lost=None if change is None else change.live_lost,
+        held=0 if change is None or not arrival.fetched.whole else change.live,
         rows=dict(read.found),
         looks=dict(read.looks),
     )
@@ -158,11 +158,10 @@ def _facts(
 
 def _sizes(last: Last | None, read: VersionRead) -> FeedDifference:
     """Compare a bare filter with the last version by size: nothing else of it is known."""
-    more = read.good - (last.numbers if last is not None else 0)
+    before = last.numbers if last is not None else 0
+    gained, lost = max(read.good - before, 0), max(before - read.good, 0)
     none = empty_columns()
-    return FeedDifference(
-        none, none, updated=0, numbers=read.good, gained=max(more, 0), lost=max(-more, 0)
-    )
+    return FeedDifference(none, none, 0, read.good, gained, lost, live=before, live_lost=lost)
 
 
 async def _held(

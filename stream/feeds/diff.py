@@ -25,7 +25,8 @@ class FeedDifference:
 
     `written` are new or changed reports; `updated` counts the changed ones. `numbers` counts what
     the feed lists afterwards, of all that it was compared with. `gained` and `lost` count numbers
-    that come and go. `fresh` (uint64) are the fingerprints of those gained.
+    that come and go. `live` counts the numbers with a report that is not over, and `live_lost`
+    those of them that go. `fresh` (uint64) are the fingerprints of those gained.
     """
 
     written: Columns
@@ -34,12 +35,9 @@ class FeedDifference:
     numbers: int
     gained: int
     lost: int
+    live: int
+    live_lost: int
     fresh: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
-
-    @property
-    def before(self) -> int:
-        """The numbers on the list, of all that it was compared with."""
-        return self.numbers - self.gained + self.lost
 
     @property
     def changes(self) -> int:
@@ -100,6 +98,7 @@ def difference(
         stays = np.union1d(stays, held.fingerprint[~taken])
     before = _distinct(held.fingerprint)
     both = _shared(before, stays)
+    live = _distinct(held.fingerprint[(held.expires_at == 0) | (held.expires_at > now_s)])
     written = rows_of(new, is_new)
     return FeedDifference(
         written,
@@ -108,6 +107,8 @@ def difference(
         len(stays),
         gained=len(stays) - both,
         lost=len(before) - both,
+        live=len(live),
+        live_lost=len(live) - _shared(live, stays),
         fresh=np.setdiff1d(_distinct(written.fingerprint), before, assume_unique=True),
     )
 

@@ -56,7 +56,7 @@ class GateReason(StrEnum):
     EXPIRED = "expired"
     """Every entry in it has expired."""
     SHRUNK = "shrunk"
-    """More of the feed's numbers would go than the limit allows."""
+    """More of the feed's live numbers would go than the limit allows."""
     GROWN = "grown"
     """More new numbers would come than the limit allows."""
     TOO_MANY_BAD_ROWS = "too_many_bad_rows"
@@ -139,13 +139,13 @@ _HOLDS: Final = frozenset(
 class GateLimits:
     """The `[gate]` table of a feed file.
 
-    `shrink_percent_max` and `grow_percent_max` limit the numbers that go and come, in per cent of
-    the feed's last accepted numbers. Up to `shrink_few` and `grow_few` numbers never hold a
-    version: a small list may double in a day. `bad_rows_percent_max` is of all rows; up to
-    `bad_rows_few` never hold a version, unless there is no good row. `filter_error_rate_max` limits
-    a filter without entries, by its header and as measured; `RATE_MAX` always does. With
-    `second_person` each version that is handed in waits for another person. Raises ValueError,
-    beginning with the key.
+    `shrink_percent_max` limits the live numbers that go, in per cent of those on the list.
+    `grow_percent_max` limits the numbers that come, in per cent of the feed's last accepted
+    numbers. Up to `shrink_few` and `grow_few` numbers never hold a version: a small list may double
+    in a day. `bad_rows_percent_max` is of all rows; up to `bad_rows_few` never hold a version,
+    unless there is no good row. `filter_error_rate_max` limits a filter without entries, by its
+    header and as measured; `RATE_MAX` always does. With `second_person` each version that is handed
+    in waits for another person. Raises ValueError, beginning with the key.
     """
 
     shrink_percent_max: int = 30
@@ -212,7 +212,8 @@ class VersionFacts:
     `too_coarse` (by how much its filter exceeds the limit), `agreement_over` (the agreement that
     has ended). `sent_by` handed it in, "": it was fetched. `good` and `bad` count rows, `expired`
     those left out because they are over. `gained` and `lost` count numbers against the feed's own
-    on its list, None: unknown. `held` counts those on the list, 0: unknown. `rows` counts rows by
+    on its list, None: unknown. Of `held`, the numbers live on the list (0: unknown), `lost` go: a
+    number whose reports are over is no loss. `rows` counts rows by
     reasons of `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
     """
 
@@ -313,9 +314,9 @@ def _as_a_whole(seen: VersionFacts, last: Last | None, limits: GateLimits) -> li
     if last is None or not last.numbers:
         return found  # the size limits begin with the second version
     lost, gained = seen.lost or 0, seen.gained or 0
-    # Of those on the list, if they are more: a version can be stored and not written down, where
-    # its process was killed between the two or its report met a full disk.
-    before = max(last.numbers, seen.held)
+    # Of those on the list. They are fewer where reports are over, and more where a version was
+    # stored and not written down: its process was killed in between, or its report met a full disk.
+    before = seen.held or last.numbers
     if lost > limits.shrink_few and _beyond(lost, before, limits.shrink_percent_max):
         detail = f"{lost:,} of {before:,} numbers would go"
         found.append(_finding(GateReason.SHRUNK, detail))

@@ -148,6 +148,27 @@ async def test_an_older_version_is_refused(partner):
         assert (record.verdict, record.reason) == ("refused", GateReason.OLDER)
 
 
+async def test_a_number_whose_report_is_over_is_no_loss(tmp_path, redis_url):
+    """A partner sends all that it ever reported, once a week: what is over meanwhile holds nothing.
+
+    A version that loses what is live waits, also where most of the last one is over.
+    """
+    async with Partner(tmp_path, redis_url, form="csv") as partner:
+        first_s = partner.now_s
+
+        def rows(days: int) -> list[str]:
+            dated = [f"{kh(n)[0]},{first_s + n * DAY_S // 20}" for n in range(days * 20)]
+            return ["number,reported_at", *dated]
+
+        for week in range(3):
+            partner.now_s = first_s + (10 + 7 * week) * DAY_S
+            record = await partner.said(rows(10 + 7 * week))
+            assert (record.verdict, record.gained) == ("accepted", 140 if week else 199)
+        partner.now_s += 7 * DAY_S
+        record = await partner.said(["number,reported_at", f"{kh(9)[0]},{partner.now_s}"])
+        assert record.findings == ("shrunk: 59 of 59 numbers would go",)
+
+
 async def test_what_may_not_be_listed_is_held_and_some_of_it_never_goes_live(partner):
     """Another country's, an allowed and our own numbers hold a version; ours never go live."""
     async with partner:

@@ -22,8 +22,10 @@ Reports = dict[tuple[str, str], tuple[int, int, int, int]]
 KEYS = st.tuples(st.sampled_from(NUMBERS), st.sampled_from(SOURCES))
 TIMES = st.sampled_from([NOW_S, NOW_S - 1, NOW_S - RENEW_S, NOW_S - 5 * RENEW_S])
 ENDS = st.sampled_from([0, NOW_S + LIFE_S, NOW_S + LIFE_S - 1, NOW_S + LIFE_S - RENEW_S])
+OVER = st.sampled_from([NOW_S + 1, NOW_S, NOW_S - LIFE_S])
 SAID = st.tuples(st.sampled_from([1, 5]), st.sampled_from([50, 100]), TIMES, ENDS)
-HELD = st.dictionaries(KEYS, SAID, max_size=8)
+WAS = st.tuples(st.sampled_from([1, 5]), st.sampled_from([50, 100]), TIMES, ENDS | OVER)
+HELD = st.dictionaries(KEYS, WAS, max_size=8)
 NEW = st.dictionaries(KEYS, st.none() | SAID, max_size=8)
 
 
@@ -77,6 +79,8 @@ def test_what_is_written_makes_the_list_say_what_the_feed_says(held, new, whole)
     assert not set(reports(change.written)) & {k for k in wanted if wanted[k] == held.get(k)}
     before, now = {number for number, _ in held}, {number for number, _ in wanted}
     assert (change.gained, change.lost) == (len(now - before), len(before - now))
+    live = {number for (number, _), said in held.items() if said[3] == 0 or said[3] > NOW_S}
+    assert (change.live, change.live_lost) == (len(live), len(live - now))
     assert change.updated == len([k for k in reports(change.written) if k in held])
     if whole:
         assert change.numbers == len(now)

@@ -38,6 +38,7 @@ SEEN = st.builds(
     expired=COUNTS,
     gained=st.none() | COUNTS,
     lost=st.none() | COUNTS,
+    held=COUNTS,
     rows=st.dictionaries(st.sampled_from(OF_ROWS), st.integers(0, 3), max_size=3),
     looks=st.dictionaries(st.sampled_from(OF_LOOKS), st.just("some"), max_size=2),
 )
@@ -66,7 +67,7 @@ def model(seen: VersionFacts, last: Last | None, limits: GateLimits) -> GateVerd
     ]  # expired ones were refused above
     held += [seen.bad > limits.bad_rows_few and bad, seen.bad > 0 and seen.good == 0]
     if last is not None and last.numbers > 0:
-        gone = Fraction(seen.lost or 0, last.numbers)
+        gone = Fraction(seen.lost or 0, seen.held or last.numbers)
         new = Fraction(seen.gained or 0, last.numbers)
         lost_much = gone > Fraction(limits.shrink_percent_max, 100)
         held.append(lost_much and (seen.lost or 0) > limits.shrink_few)
