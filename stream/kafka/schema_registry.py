@@ -35,8 +35,8 @@ ANSWER_BYTES_MAX: Final = 8 << 20
 REFERENCES_MAX: Final = 100
 """Schemas that one schema may refer to, directly or not."""
 UNKNOWN_S: Final = 60.0
-UNKNOWN_MAX: Final = 10_000
-"""Ids kept as unknown: a record may name any of four billion."""
+UNKNOWN_MAX: Final = 100_000
+"""Ids kept as unknown: a record may name any of four billion, and each of a batch another."""
 _WAITS_S: Final = (0.5, 15.0)
 """The first and the longest wait for a registry that is away."""
 _LOOK_S: Final = 0.05  # seconds between two looks whether the batch was taken from us
@@ -72,13 +72,12 @@ class SchemaRegistry:
         self._unknown: dict[SchemaKey, tuple[float, str]] = {}
         self.observe: Callable[[RegistryAnswer], None] = lambda _: None
 
-    def missing(self, keys: Iterable[SchemaKey]) -> list[SchemaKey]:
-        """Return those of `keys` that were not asked for yet."""
-        now_s = monotonic_s()
+    def missing(self, keys: Iterable[SchemaKey], at_s: float) -> list[SchemaKey]:
+        """Return those of `keys` that had not been asked for, or were asked for too long before."""
         return [
             key
             for key in dict.fromkeys(keys)
-            if key not in self._known and self._unknown.get(key, (now_s,))[0] <= now_s
+            if key not in self._known and self._unknown.get(key, (at_s,))[0] <= at_s
         ]
 
     def newest(self, subject: str) -> int:
@@ -93,9 +92,14 @@ class SchemaRegistry:
         """Return the schema of an id or a GUID. Raises SchemaUnknown, RegistryDown."""
         if (known := self._known.get(key)) is not None:
             return known
-        until_s, why = self._unknown.get(key, (0.0, ""))
-        if until_s > monotonic_s():
-            raise SchemaUnknown(why)
+        # Of any age: a batch's ids are asked for again before it is decoded, and not meanwhile.
+        if (unknown := self._unknown.get(key)) is not None:
+            raise SchemaUnknown(unknown[1])
+        return self.ask(key)
+
+    def ask(self, key: SchemaKey) -> RegisteredSchema:
+        """Ask for a schema, also for one that was unknown. Raises SchemaUnknown, RegistryDown."""
+        self._unknown.pop(key, None)  # the newest answer is the last to go
         kind = "guids" if isinstance(key, str) else "ids"
         try:
             found = self._whole(f"/schemas/{kind}/{key}", f"schema {key}")
@@ -213,11 +217,14 @@ class SchemasAhead:
 
     async def before(self, raw: RawBatch) -> None:
         """Return once all schemas of the batch were asked for, or nobody waits for it any more."""
-        keys = self._keys_in(raw)
+        keys, begun_s = self._keys_in(raw), monotonic_s()
         backoff = Backoff(*_WAITS_S)
-        while wanted := self._registry.missing(keys):
+        # As of the beginning: else ids expire while others are asked for, and this never ends.
+        while wanted := self._registry.missing(keys, begun_s):
+            if self._leaves(raw):
+                return
             try:
-                await asyncio.to_thread(self._fetch, wanted)
+                await asyncio.to_thread(self._fetch, raw, wanted)
             except RegistryDown as down:
                 wait_s = backoff.next_s()
                 self.down = str(down)
@@ -228,10 +235,12 @@ class SchemasAhead:
             log.info("schema registry recovered")
             self.down = ""
 
-    def _fetch(self, keys: Iterable[SchemaKey]) -> None:
+    def _fetch(self, raw: RawBatch, keys: Iterable[SchemaKey]) -> None:
         for key in keys:
+            if self._leaves(raw):
+                return
             try:
-                self._registry.schema(key)
+                self._registry.ask(key)
             except SchemaUnknown:
                 continue  # kept as unknown: the decoder rejects its records
 

@@ -4,13 +4,16 @@ import asyncio
 import base64
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from itertools import count
+from typing import Any, get_type_hints
 
 import pytest
 
 from stream.calls.encodings.schema_ids import schema_keys
+from stream.config.sections import CallsSection
 from stream.core.model.schemas import RegistryDown, SchemaUnknown
 from stream.kafka import schema_registry as module
+from stream.kafka.batch import RawBatch
 from stream.kafka.schema_registry import SchemaRegistry, SchemasAhead
 from stream.kafka.settings import SchemaRegistrySection
 from stream.ops.schema.toml import Problems
@@ -43,7 +46,7 @@ def test_each_schema_is_asked_for_once(server: ScriptedRegistry) -> None:
     paths = ["/schemas/ids/1", "/schemas/ids/2", "/schemas/ids/2?format=serialized"]
     assert server.asked == [*paths, "/schemas/ids/9"]
     assert set(server.logins) == {"Basic " + base64.b64encode(b"me:word").decode()}
-    assert registry.missing([1, 2, 9, 7, 7]) == [7]
+    assert registry.missing([1, 2, 9, 7, 7], 0.0) == [7]
 
 
 def test_each_request_is_observed_by_its_outcome(server: ScriptedRegistry) -> None:
@@ -138,7 +141,47 @@ async def test_a_batch_waits_for_its_schemas(
     assert "answers 503" in ahead.down
     server.status = 200
     await waiting
-    assert (ahead.down, registry.missing([1])) == ("", [])
+    assert (ahead.down, registry.missing([1], 0.0)) == ("", [])
     server.status, leaves = 503, True
     await ahead.before(raw_of(b"\0\0\0\0\x07data"))
-    assert registry.missing([7]) == [7]
+    assert registry.missing([7], 0.0) == [7]
+
+
+def named(*ids: int) -> RawBatch:
+    return raw_of(*(b"\0" + one.to_bytes(4, "big") + b"data" for one in ids))
+
+
+async def test_unknown_schemas_are_asked_for_once_a_batch(
+    server: ScriptedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where answers expire before the last id was asked for, or the batch is decoded."""
+    clock = count(0, 100)
+    monkeypatch.setattr(module, "monotonic_s", lambda: next(clock))
+    monkeypatch.setattr(module, "UNKNOWN_MAX", 3)
+    registry = client(server.url)
+    ahead = SchemasAhead(registry, partial(schema_keys, topics={"calls"}), lambda _: False)
+    for ids in ((7, 8, 9), (7, 8, 6)):
+        server.asked.clear()
+        async with asyncio.timeout(5):
+            await ahead.before(named(*ids))
+        for one in ids:
+            with pytest.raises(SchemaUnknown):
+                registry.schema(one)
+        assert sorted(server.asked) == sorted(f"/schemas/ids/{one}" for one in ids)
+
+
+async def test_no_more_schemas_are_asked_for_once_the_batch_is_left(
+    server: ScriptedRegistry,
+) -> None:
+    """A thousand unknown ids do not hold a worker that ends, or gives its partitions away."""
+    keys_in = partial(schema_keys, topics={"calls"})
+    ahead = SchemasAhead(client(server.url), keys_in, lambda _: bool(server.asked))
+    await ahead.before(named(7, 8, 9))
+    assert len(server.asked) == 1
+
+
+def test_a_batch_has_no_more_ids_than_are_kept_as_unknown() -> None:
+    """Else the last would put out the first, and decoding would ask for those again."""
+    hints = get_type_hints(CallsSection, include_extras=True)
+    (limits,) = hints["batch_records_max"].__metadata__
+    assert limits.most <= module.UNKNOWN_MAX
