@@ -7,7 +7,8 @@ stream.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +17,7 @@ import msgspec
 
 from stream.core.model.errors import UNREADABLE
 from stream.lists.snapshot.durable_files import locked, named_faults, of_file, replace_synced
+from stream.lists.store.store_codec import chain_after
 from stream.ops.untrusted_folders import open_plain
 
 _FILE = "changes.jsonl"
@@ -92,12 +94,35 @@ def forget(folder: Path, upto: int) -> None:
             _replace(folder, kept)
 
 
-def rewrite(folder: Path, items: Iterable[ChangeLogItem]) -> None:
-    """Begin the change log again with `items`, after the list was read from the list store."""
+def rewrite(folder: Path, items: Sequence[ChangeLogItem]) -> None:
+    """Begin the change log again with `items`, after the list was read from the list store.
+
+    Changes that follow the last of them stay: another worker wrote them since, and does so once.
+    """
     with named_faults("change log"):
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):
-            _replace(folder, items)
+            _replace(folder, [*items, *_following(folder / _FILE, items[-1])])
+
+
+def _following(path: Path, last: ChangeLogItem) -> list[ChangeLogItem]:
+    """Return the changes in the file that continue the chain of `last`, without a gap.
+
+    By the chain: a list store that was restored from an older copy issues generations again.
+    """
+    newer, found = [], []
+    for line in reversed(path.read_bytes().splitlines() if path.exists() else ()):
+        with suppress(*UNREADABLE):  # where a line is damaged the chain ends
+            item = _decode(line)
+            if item.generation <= last.generation:
+                break
+            newer.append(item)
+    for item in reversed(newer):
+        chain = chain_after(last.chain, last.generation + 1, item.op, item.payload.encode())
+        if (item.generation, item.chain) == (last.generation + 1, chain):
+            found.append(item)
+            last = item
+    return found
 
 
 def _replace(folder: Path, items: Iterable[ChangeLogItem]) -> None:

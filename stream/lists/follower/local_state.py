@@ -249,16 +249,21 @@ def _replayed(
 
 def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
     """Write steps of a list into its change log."""
+    change_log.append(snapshot_directory.list_folder(state_dir, name), map(_item, steps))
+
+
+def _item(step: Step) -> ChangeLogItem:
     # A payload that is no text changes nothing here either.
-    items = [
-        ChangeLogItem(s.generation, s.op, s.payload.decode(errors="replace"), s.chain)
-        for s in steps
-    ]
-    change_log.append(snapshot_directory.list_folder(state_dir, name), items)
+    payload = step.payload.decode(errors="replace")
+    return ChangeLogItem(step.generation, step.op, payload, step.chain)
 
 
-def record_whole(state_dir: Path, state: ListState) -> None:
-    """Write a list's changes as the list store has them, in place of what the change log says."""
+def record_whole(state_dir: Path, state: ListState, steps: Iterable[Step] = ()) -> None:
+    """Write a list's changes as the list store has them, in place of what the change log says.
+
+    `steps` came since. In one write: between two, another worker could append the step after them,
+    and none of them would count as newer.
+    """
     head = state.head
     if not head.base:
         snapshot_directory.remove_snapshots(state_dir, head.name)
@@ -269,6 +274,7 @@ def record_whole(state_dir: Path, state: ListState) -> None:
         items.append(ChangeLogItem(head.generation, _MARK, "", head.chain))
     if not head.base:
         items.insert(0, ChangeLogItem(0, _EMPTY, head.circle, ""))
+    items += (_item(step) for step in steps if step.generation > head.generation)
     change_log.rewrite(snapshot_directory.list_folder(state_dir, head.name), items)
 
 
@@ -391,9 +397,12 @@ class SnapshotWriter:
             base.write(self._state_dir)
         # The disk syncs together what several threads write: at a start that is each list.
         with ThreadPoolExecutor() as pool:
-            list(pool.map(partial(record_whole, self._state_dir), unwritten.states.values()))
+            since = [unwritten.steps.get(name, ()) for name in unwritten.states]
+            whole = partial(record_whole, self._state_dir)
+            list(pool.map(whole, unwritten.states.values(), since))
         for name, new in unwritten.steps.items():
-            record(self._state_dir, name, new)
+            if name not in unwritten.states:
+                record(self._state_dir, name, new)
         if unwritten.agreed:
             touch(self._state_dir)  # last: its time says that all before it is on the disk
 

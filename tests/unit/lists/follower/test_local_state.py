@@ -1,6 +1,7 @@
 """Lists as a machine that starts finds them in its state directory."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from stream.lists.follower.local_state import SnapshotWriter, UnwrittenBase
 from stream.lists.follower.snapshot_directory import list_folder, write_snapshot
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.store.heads import ListHead, ListState, Numbered
-from stream.lists.store.store_codec import Op, entries_json
+from stream.lists.store.store_codec import Op, Step, chain_after, entries_json
 from stream.ops.tasks import cancelled
 from tests.support.builders import NOW_S, columns_of, entry
 from tests.support.waiting import until
@@ -76,6 +77,72 @@ def test_a_list_without_a_base_starts_from_its_changes(tmp_path):
         assert snapshot.is_empty
         assert (snapshot.manifest.list_name, held.live.generation) == (NAME, count + 1)
         assert not [path for path in list_folder(tmp_path, NAME).iterdir() if path.is_dir()]
+
+
+NUMBERS = [f"+44770090010{digit}" for digit in range(1, 6)]
+
+
+def steps_after(state: ListState, *numbers: str) -> list[Step]:
+    """The steps that add numbers to a list of that state."""
+    steps, chain = [], state.head.chain
+    for generation, number in enumerate(numbers, state.head.generation + 1):
+        payload = entries_json([entry(number)])
+        chain = chain_after(chain, generation, Op.ADD, payload)
+        steps.append(Step(f"{generation}-0", NAME, generation, Op.ADD, payload, chain))
+    return steps
+
+
+def held_at(state_dir: Path, chain: str) -> set[int]:
+    """The numbers of the list that a start finds, at this chain."""
+    lists, refused = local_state.last_good(state_dir, KEYS, NOW_S)
+    assert (refused, lists[NAME].mark.chain) == ({}, chain)
+    return set(lists[NAME].live.overlay.entries)
+
+
+def test_a_worker_that_starts_leaves_the_steps_of_one_that_runs(tmp_path):
+    """It read the list before they came, and writes it after. Nobody writes them a second time."""
+    state = without_a_base(*NUMBERS[:2])
+    steps = steps_after(state, *NUMBERS[2:])
+    local_state.record_whole(tmp_path, state)
+    local_state.record(tmp_path, NAME, steps[:2])
+    local_state.record_whole(tmp_path, state)
+    local_state.record(tmp_path, NAME, steps[2:])
+    local_state.record(tmp_path, NAME, steps)
+    assert held_at(tmp_path, steps[-1].chain) == {entry(number).fingerprint for number in NUMBERS}
+
+
+def test_steps_of_another_list_store_do_not_stay(tmp_path):
+    """It was restored from an older copy, and issued the same generations again."""
+    state = without_a_base(*NUMBERS[:2])
+    old, new = steps_after(state, *NUMBERS[2:4]), steps_after(state, NUMBERS[4])
+    local_state.record_whole(tmp_path, state)
+    local_state.record(tmp_path, NAME, old)
+    local_state.record_whole(tmp_path, state, new)
+    expected = {entry(number).fingerprint for number in (*NUMBERS[:2], NUMBERS[4])}
+    assert held_at(tmp_path, new[-1].chain) == expected
+
+
+async def test_two_workers_that_start_together_leave_no_gap(tmp_path, monkeypatch):
+    """One read the list later than the other, and appends a step amid the other's writing."""
+    state, later = without_a_base(*NUMBERS[:2]), without_a_base(*NUMBERS[:4])
+    steps = steps_after(state, *NUMBERS[2:])
+    head = replace(later.head, chain=steps[1].chain)
+    local_state.record_whole(tmp_path, ListState(head, later.changes))
+    rewrite = change_log.rewrite
+
+    def amid(*what):
+        rewrite(*what)
+        local_state.record(tmp_path, NAME, steps[2:])
+
+    monkeypatch.setattr(change_log, "rewrite", amid)
+    writer = SnapshotWriter(tmp_path, lambda *_: None)
+    writer.replaced(state)
+    writer.steps(NAME, steps[:2])
+    writing = asyncio.create_task(writer.run())
+    folder = list_folder(tmp_path, NAME)
+    await until(lambda: change_log.replay(folder, 5).items, "the last step")
+    await cancelled(writing)
+    assert held_at(tmp_path, steps[-1].chain) == {entry(number).fingerprint for number in NUMBERS}
 
 
 def test_a_base_takes_the_place_of_the_empty_beginning(tmp_path):
