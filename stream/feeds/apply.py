@@ -70,7 +70,9 @@ class Applier:
         if assessed.decision.verdict is GateVerdict.ACCEPTED:
             return await self._let_in(record, assessed, move, by)
         versions.report(record)
-        held = assessed.decision.verdict is GateVerdict.HELD
+        # One version waits. The live one, read again and held, waits once that is decided: then it
+        # is assessed again.
+        held = assessed.decision.verdict is GateVerdict.HELD and not state.still_waits_after(record)
         await (self.states.held if held else self.states.refused)(feed, record, by)
         await self._sweep(await self.states.state(feed.name))
         return record

@@ -206,6 +206,11 @@ class FeedState:
     detail: str = ""
     failures: int = 0
 
+    def still_waits_after(self, record: VersionRecord) -> bool:
+        """Return whether `record` is the live version read again, beside another that is held."""
+        live, held = self.accepted, self.held
+        return live is not None and held is not None and live.sha256 == record.sha256 != held.sha256
+
     def is_meant_otherwise(self, feed: Feed) -> bool:
         """Return whether the feed's file gives the live version another meaning now.
 

@@ -155,6 +155,7 @@ class FeedStateStore(Closing):
     ) -> None:
         """Record that a version was stored. It replaces the last accepted and the held one.
 
+        The live version, read again, is no newer one: what is held waits on.
         `fresh` are the fingerprints that it brought; their way from the owner is measured.
         """
         effect = None
@@ -162,10 +163,11 @@ class FeedStateStore(Closing):
             effect = Effect(now_ms(), record.published_ms, tuple(fresh[:FRESH_MAX].tolist()))
         fields = {
             "accepted": _encoded(record),
-            "held": "",
             "remembered": _encoded(record.remember),
             "confirmed_at_s": str(record.at_s),
         }
+        if not (await self.state(feed.name)).still_waits_after(record):
+            fields["held"] = ""
         await self._put(feed.name, fields, (feed.list_name, by, record), effect)
 
     async def held(self, feed: Feed, record: VersionRecord, by: By) -> None:
@@ -174,7 +176,7 @@ class FeedStateStore(Closing):
         await self._put(feed.name, fields, (feed.list_name, by, record))
 
     async def refused(self, feed: Feed, record: VersionRecord, by: By) -> None:
-        """Record that a version never goes live. If it was held, it waits no more."""
+        """Record that a version does not go live. If it was held, it waits no more."""
         fields = {"refused": _encoded(record)}
         if (await self.state(feed.name)).held == record or record.by:
             fields["held"] = ""

@@ -271,6 +271,39 @@ async def test_a_renewal_that_the_gate_stops_is_told_once(partner):
         assert [one.op for one in await audit(partner)] == ["feed_accepted", "feed_held"]
 
 
+async def test_a_renewal_of_the_live_version_leaves_the_waiting_one(partner):
+    """A drop folder's live version is renewed each day: what waits for a person still waits."""
+    async with partner:
+        await partner.said(BASE)
+        waiting = await partner.said(BASE[:50])
+        partner.now_s += DAY_S
+        assert (await partner.said(BASE)).verdict == "accepted"
+        assert (await partner.state()).held == waiting
+        assert (await partner.release()).lost == 50
+        assert (await partner.state()).held is None
+
+
+async def test_a_renewal_that_is_held_leaves_the_waiting_one(partner):
+    """It is told once, and waits itself once the version that waited is decided."""
+    async with partner:
+        await partner.said(BASE)
+        waiting = await partner.said(BASE[:50])
+        hospital = AllowEntry(BASE[0], "hospital", "somchai", 0)
+        await partner.register.allow_add([hospital], OPERATOR)
+        partner.now_s += DAY_S
+        renewal = await partner.said(BASE)
+        assert (renewal.verdict, renewal.reason) == ("held", GateReason.ALLOW_LISTED)
+        assert await partner.pull() == renewal
+        assert (await partner.state()).held == waiting
+        told = [one.op for one in await audit(partner)]
+        assert told == ["feed_accepted", "feed_held", "feed_held"]
+        await partner.refuse()
+        renewal = await partner.pull()
+        assert (await partner.state()).held == renewal
+        assert (await partner.release()).sha256 == renewal.sha256
+        assert (await partner.state()).held is None
+
+
 async def test_an_increment_adds_and_retracts(tmp_path, redis_url):
     """An increment changes what it names; a tombstone takes off, the rest of the list stays."""
     async with Partner(tmp_path, redis_url) as partner:
