@@ -212,6 +212,23 @@ async def test_a_slow_or_absent_server_is_given_up_in_the_end() -> None:
     assert told.kept[0].last.result is DeliveryResult.UNREACHABLE
 
 
+async def test_what_waits_longer_than_it_may_is_given_up_without_a_request() -> None:
+    """`give_up_s` comes before a later Retry-After, also for an event that was never sent."""
+
+    def later(*_: object) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "86400"})
+
+    async with Receiver(later).serving() as receiver:
+        told = Told(f"http://127.0.0.1:{receiver.port}/h", parallel=1, give_up_s=0.2)
+        await told.deliver(decision(), decision(decision_id="D2"))
+        assert receiver.tries == {"D1": 1}
+    busy = (DeliveryResult.BUSY, 429)
+    assert [(one.event.id, *one.last[:2], one.tries) for one in told.kept] == [
+        ("D1", *busy, 1),
+        ("D2", *busy, 0),
+    ]
+
+
 async def test_a_receiver_is_asked_before_it_is_told() -> None:
     """Nothing is sent before it named us, and then no more than it takes in a minute; who never
     does is given up.

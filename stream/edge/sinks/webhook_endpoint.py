@@ -2,8 +2,8 @@
 
 An endpoint has a consumer group, a connection pool and waits of its own, so its trouble delays no
 other. A failed event is sent again with growing waits, not before the time that Retry-After names.
-It goes to the topic of undelivered decisions after `give_up_s`, after `REFUSALS_MAX` refusals, or
-after `TRIES_MAX` tries while others go through.
+It goes to the topic of undelivered decisions after `give_up_s`, which comes before a later
+Retry-After; after `REFUSALS_MAX` refusals; or after `TRIES_MAX` tries while others go through.
 """
 
 import asyncio
@@ -69,6 +69,8 @@ class Endpoint:
         self._metrics = metrics
         self._places = asyncio.Semaphore(settings.parallel)
         self._not_before_s = 0.0
+        self._told_to_wait = DeliveryTry(DeliveryResult.BUSY)
+        """The last answer that moved it, of any event."""
         self._delivered_s = float("-inf")
         self._failing = False
 
@@ -99,8 +101,8 @@ class Endpoint:
         began_s = monotonic_s()
         until_s = began_s + self._settings.give_up_s
         tries = refusals = 0
-        while True:
-            await self._open()
+        tried = self._told_to_wait
+        while await self._open(until_s):
             tried = await self._post.send(event)
             tries += 1
             self._metrics.tries.labels(self._name, tried.result).inc()
@@ -109,26 +111,27 @@ class Endpoint:
                 self._delivered_s = monotonic_s()
                 self._count("delivered")
                 return
-            refusals += tried.result in _REFUSALS
-            alone = tries >= TRIES_MAX and self._delivered_s > began_s
-            if monotonic_s() >= until_s or refusals >= REFUSALS_MAX or alone:
-                await self._give_up(Undelivered(self._name, event, tried, tries))
-                self._count("given_up")
-                return
-            wait_s = backoff.next_s()
             if tried.wait_s is not None:
                 # Retry-After holds for the whole endpoint. The jitter spreads the first requests.
                 longer = random.uniform(1.0, 1.2)  # noqa: S311 - jitter, no secret
                 self._not_before_s = max(self._not_before_s, monotonic_s() + tried.wait_s * longer)
+                self._told_to_wait = tried
+            refusals += tried.result in _REFUSALS
+            alone = tries >= TRIES_MAX and self._delivered_s > began_s
+            if monotonic_s() >= until_s or refusals >= REFUSALS_MAX or alone:
+                break
             left_s = max(until_s - monotonic_s(), 0.0)
-            await asyncio.sleep(min(wait_s, left_s))
+            await asyncio.sleep(min(backoff.next_s(), left_s))
+        await self._give_up(Undelivered(self._name, event, tried, tries))
+        self._count("given_up")
 
-    async def _open(self) -> None:
-        """Wait for the time that the endpoint asked for, which may move meanwhile."""
-        wait_s = self._not_before_s - monotonic_s()
+    async def _open(self, until_s: float) -> bool:
+        """Wait for the time that the endpoint asked for, which may move; False: past `until_s`."""
+        wait_s = min(self._not_before_s, until_s) - monotonic_s()
         while wait_s > 0:
             await asyncio.sleep(wait_s)
-            wait_s = self._not_before_s - monotonic_s()
+            wait_s = min(self._not_before_s, until_s) - monotonic_s()
+        return self._not_before_s <= monotonic_s()
 
     def _tell(self, tried: DeliveryTry) -> None:
         """Log once that the endpoint fails, and once that it works again."""
