@@ -64,7 +64,7 @@ class Applier:
         accepted = state.accepted
         # The same bytes came this far because they are due again: the gate must not call them SAME.
         renewal = accepted is not None and accepted.sha256 == arrival.fetched.sha256
-        last = last_of(state, feed.list_name, renewal=renewal)
+        last = last_of(state, feed.list_name, self.now_s, renewal=renewal)
         assessed = await self._assess(arrival, last, move)
         record = self._record(arrival, assessed)
         if assessed.decision.verdict is GateVerdict.ACCEPTED:
@@ -119,7 +119,8 @@ class Applier:
         """Return what a held version would add to its list and remove from it. Store nothing."""
         arrival = self._kept(held)
         move = await self._move(arrival.fetched)
-        last = last_of(await self.states.state(self.feed.name), self.feed.list_name)
+        state = await self.states.state(self.feed.name)
+        last = last_of(state, self.feed.list_name, self.now_s)
         with TemporaryDirectory(prefix="ringfence-diff-") as folder:  # its rejected rows are known
             rejects = Path(folder) / "rejects"
             found = await self._assess(arrival, last, move, released=True, rejects=rejects)
@@ -186,12 +187,22 @@ class Applier:
             if record.read_as != arrival.read_as:
                 continue
             if record.is_meant_as(feed):
-                over = record.reason == GateReason.AGREEMENT_EXPIRED.value
-                if over and not self.around.agreement_over(feed.list_name, self.now_s):
-                    return None  # the agreement was extended: the version is assessed again
+                if self._may_differ(record, state, fetched.as_of_s):
+                    return None
                 self._forget(arrival)
                 return record
         return None
+
+    def _may_differ(self, record: VersionRecord, state: FeedState, as_of_s: int | None) -> bool:
+        """Return whether the gate may judge the same bytes, now made at `as_of_s`, otherwise."""
+        list_name = self.feed.list_name
+        if record.reason == GateReason.AGREEMENT_EXPIRED:  # it may have been extended
+            return not self.around.agreement_over(list_name, self.now_s)
+        if record.reason == GateReason.OLDER:  # its owner may have given it a new date
+            last = last_of(state, list_name, self.now_s)
+            return last is None or not last.ahead_s(as_of_s)
+        # By a clock that was ahead, its reports may have been over.
+        return not record.by and self.now_s < record.decided_at_s
 
     def _forget(self, arrival: Arrival) -> None:
         path = arrival.fetched.path
@@ -257,7 +268,8 @@ class Applier:
             decided_at_s=self.now_s,
             whole=fetched.whole,
             verdict=decision.verdict.value,
-            as_of_s=fetched.as_of_s,
+            # A date in the future would make each later version an older one.
+            as_of_s=None if fetched.as_of_s is None else min(fetched.as_of_s, self.now_s),
             origin=fetched.origin,
             published_ms=fetched.published_ms,
             remember=dict(fetched.remember),

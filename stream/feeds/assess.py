@@ -206,12 +206,16 @@ async def is_handed_in_again(
     return head is not None and head.generation != accepted.generation
 
 
-def last_of(state: FeedState, list_name: str, *, renewal: bool = False) -> Last | None:
+def last_of(state: FeedState, list_name: str, now_s: int, *, renewal: bool = False) -> Last | None:
     """Return the last accepted version as the gate compares it; `renewal`: the same bytes may come.
 
-    A version that was accepted into another list is nothing to compare with.
+    A version that was accepted into another list is nothing to compare with. Its age is unknown
+    where a clock that was ahead dated it: every other version would be older until then.
     """
     accepted = state.accepted
     if accepted is None or not accepted.is_of_list(list_name):
         return None
-    return Last("" if renewal else accepted.sha256, accepted.numbers, accepted.as_of_s)
+    as_of_s = accepted.as_of_s
+    if as_of_s is not None and as_of_s > now_s:
+        as_of_s = None
+    return Last("" if renewal else accepted.sha256, accepted.numbers, as_of_s)

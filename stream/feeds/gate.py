@@ -203,6 +203,12 @@ class Last:
     numbers: int
     as_of_s: int | None
 
+    def ahead_s(self, as_of_s: int | None) -> int:
+        """Return the seconds it was made after a version of `as_of_s`; 0: not later, or unknown."""
+        if as_of_s is None or self.as_of_s is None:
+            return 0
+        return max(self.as_of_s - as_of_s, 0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFacts:
@@ -284,14 +290,7 @@ def _as_a_file(seen: VersionFacts, last: Last | None) -> list[GateFinding]:
         return [_finding(GateReason.FILTER_TOO_COARSE, seen.too_coarse)]
     if seen.unreadable:
         return [_finding(GateReason.NOT_THE_FORMAT, seen.unreadable)]
-    if (
-        seen.whole
-        and last is not None
-        and seen.as_of_s is not None
-        and last.as_of_s is not None
-        and seen.as_of_s < last.as_of_s
-    ):
-        behind_s = last.as_of_s - seen.as_of_s
+    if seen.whole and last is not None and (behind_s := last.ahead_s(seen.as_of_s)):
         return [_finding(GateReason.OLDER, f"made {behind_s:,} s before the accepted version")]
     return []
 

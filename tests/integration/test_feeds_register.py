@@ -148,6 +148,48 @@ async def test_an_older_version_is_refused(partner):
         assert (record.verdict, record.reason) == ("refused", GateReason.OLDER)
 
 
+async def test_an_older_version_with_a_new_date_is_assessed_again(partner):
+    """The same bytes go live once their owner dates them later; before, nothing more is told."""
+    async with partner:
+        await partner.said(BASE)
+        old_s = partner.now_s - DAY_S
+        assert (await partner.said(BASE[:-1], as_of_s=old_s)).reason == GateReason.OLDER
+        assert (await partner.pull(as_of_s=old_s)).reason == GateReason.OLDER
+        assert [one.op for one in await audit(partner)] == ["feed_accepted", "feed_refused"]
+        assert (await partner.pull()).verdict == "accepted"
+
+
+async def test_a_date_in_the_future_refuses_nothing_later(partner):
+    """A version from the future counts as made when it came; older ones are refused as before."""
+    async with partner:
+        assert (await partner.said(BASE, as_of_s=partner.now_s + 365 * DAY_S)).verdict == "accepted"
+        came_s = partner.now_s
+        record = await partner.said(BASE[:-1], as_of_s=came_s - 1)
+        assert record.findings == ("older: made 1 s before the accepted version",)
+        assert (await partner.said(BASE[:-2], as_of_s=came_s)).verdict == "accepted"
+
+
+async def test_a_date_of_a_clock_that_was_ahead_refuses_nothing(partner):
+    """A version that came while our clock was ahead says nothing about the age of others."""
+    async with partner:
+        partner.now_s += 30 * DAY_S
+        await partner.said(BASE)
+        partner.now_s -= 30 * DAY_S
+        assert (await partner.said(BASE[:-1])).verdict == "accepted"
+
+
+async def test_what_was_over_by_a_clock_that_was_ahead_is_assessed_again(tmp_path, redis_url):
+    """Once the clock is right the same bytes go live; they are told once while it is not."""
+    async with Partner(tmp_path, redis_url, form="csv") as partner:
+        rows = ["number,reported_at", *(f"{number},{partner.now_s}" for number in BASE)]
+        partner.now_s += 30 * DAY_S
+        assert (await partner.said(rows)).reason == GateReason.EXPIRED
+        assert (await partner.pull()).reason == GateReason.EXPIRED
+        assert [one.op for one in await audit(partner)] == ["feed_refused"]
+        partner.now_s -= 30 * DAY_S
+        assert (await partner.pull()).verdict == "accepted"
+
+
 async def test_a_number_whose_report_is_over_is_no_loss(tmp_path, redis_url):
     """A partner sends all that it ever reported, once a week: what is over meanwhile holds nothing.
 

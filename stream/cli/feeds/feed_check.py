@@ -282,7 +282,7 @@ async def _assessed(
             ):
                 state = await feed_states.state(feed.name)
                 again = await is_handed_in_again(store, feed, state.accepted, arrival)
-                last = last_of(state, feed.list_name, renewal=again)
+                last = last_of(state, feed.list_name, now_s(), renewal=again)
                 found = await assess(store, feed, arrival, around, last, now_s(), rejects)
                 return found, ""
         except ListUnknown:
