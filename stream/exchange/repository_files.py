@@ -83,13 +83,13 @@ def read(folder: Path) -> PublishedMetadata:
         if newest == 0:
             text = f"{folder} is no repository: `ringfence exchange init` makes one"
             raise ExchangeFault(text)
-        root = (place / f"{newest}.root.json").read_bytes()
-        timestamp = (place / "timestamp.json").read_bytes()
-        version = Metadata[Timestamp].from_bytes(timestamp).signed.snapshot_meta.version
-        snapshot = (place / f"{version}.snapshot.json").read_bytes()
+        root = _read(place / f"{newest}.root.json")
+        timestamp = _read(place / "timestamp.json")
+        one = Metadata[Timestamp].from_bytes(timestamp).signed.snapshot_meta
+        snapshot = _read(place / f"{one.version}.snapshot.json", one)
         meta = Metadata[Snapshot].from_bytes(snapshot).signed.meta
         files = {
-            name.removesuffix(".json"): (place / f"{one.version}.{name}").read_bytes()
+            name.removesuffix(".json"): _read(place / f"{one.version}.{name}", one)
             for name, one in meta.items()
         }
         return PublishedMetadata(root, timestamp, snapshot, files.pop("targets"), files)
@@ -99,6 +99,22 @@ def read(folder: Path) -> PublishedMetadata:
     except (RepositoryError, KeyError) as error:
         text = f"{folder} is damaged: {error}; restore it, or `exchange init` a new one beside it"
         raise ExchangeFault(text) from error
+
+
+def _read(path: Path, meta: MetaFile | None = None) -> bytes:
+    """Return a metadata file, checked by its entry `meta`. Raises OSError, RepositoryError.
+
+    What we read here is signed again with the next version: never what was altered on the disk.
+    """
+    data = path.read_bytes()
+    try:
+        if meta is not None:
+            meta.verify_length_and_hashes(data)
+        else:
+            Metadata.from_bytes(data)
+    except RepositoryError as error:
+        raise RepositoryError(f"{path.name}: {error}") from error
+    return data
 
 
 def newest_root(folder: Path) -> int:

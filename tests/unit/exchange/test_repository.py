@@ -236,6 +236,31 @@ def test_a_damaged_repository_is_named(tmp_path: Path) -> None:
         repository.init(kh.folder, kh.by, kh.sticks, 1)
 
 
+@pytest.mark.parametrize(
+    ("role", "old", "new"),
+    [
+        ("root", b"{", b""),
+        ("snapshot", b"{", b""),
+        ("targets", b"{", b""),
+        ("KH~scam", b"{", b""),
+        ("KH~scam", b"latest", b"oldest"),
+    ],
+)
+def test_damaged_metadata_of_a_role_is_a_fault(
+    tmp_path: Path, role: str, old: bytes, new: bytes
+) -> None:
+    """`exchange run` reports it and goes on, and signs nothing that was altered on the disk."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    outlet = ListPublisher(kh.folder, kh.by.ring)
+    (*_, path) = sorted((kh.folder / "metadata").glob(f"*.{role}.json"))
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(ExchangeFault, match=f"{role}.json"):
+        outlet.before(kh.list)
+    with pytest.raises(ExchangeFault, match=f"{role}.json"):
+        outlet.renew(3600)
+
+
 def test_names_that_lead_elsewhere_are_not_published(tmp_path: Path) -> None:
     """A part's name stays below its list."""
     kh = Country(tmp_path / "kh")
