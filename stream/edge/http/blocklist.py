@@ -11,6 +11,7 @@ import secrets
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -35,6 +36,9 @@ AT_ONCE: Final = 2
 """Whole lists sent at the same time: each uses CPU that lookups need."""
 CHANGES_MAX: Final = 200_000
 """Changed numbers to remember, about 20 MB."""
+TAG_S: Final = 10
+"""Longest life of an ETag in seconds. Numbers also leave by time alone, which moves no cursor: a
+client that gets a 304 blocks them for so much longer."""
 
 
 class BlockedNumber(NamedTuple):
@@ -78,13 +82,17 @@ class Blocklist:
         """The name of the last look's moment."""
         return f"{self._instance}-{self._at}"
 
+    @property
+    def tag(self) -> str:
+        """The cursor and the time in steps of `TAG_S`: for an ETag."""
+        return f"{self.cursor}-{now_s() // TAG_S}"
+
     def look(self) -> None:
         """Note the changes since the last look."""
         policy, seen = self.policy(), self._seen
         if policy is seen:
             return
         self._seen = policy
-        self._at += 1
         if seen is None or policy.policy is not seen.policy:
             self._forget()
             return
@@ -92,6 +100,9 @@ class Blocklist:
         if differs.everything or differs.prefixes or differs.allowed:
             self._forget()
             return
+        if not differs.numbers:
+            return  # only compared with the list store, as every few seconds
+        self._at += 1
         self._changes.append((self._at, differs.numbers))
         self._held += len(differs.numbers)
         while self._held > CHANGES_MAX:
@@ -99,6 +110,7 @@ class Blocklist:
             self._held -= len(gone)
 
     def _forget(self) -> None:
+        self._at += 1
         self._from, self._held = self._at, 0
         self._changes.clear()
 
@@ -110,7 +122,9 @@ class Blocklist:
         place = int(at)
         if not self._from <= place <= self._at:
             return None
-        texts = frozenset[str]().union(*(held for when, held in self._changes if when > place))
+        # From the newest on: most clients ask every few seconds.
+        newer = takewhile(lambda change: change[0] > place, reversed(self._changes))
+        texts = frozenset[str]().union(*(held for _, held in newer))
         policy = self.policy()
         around = policy.prefixes(now_s())
         items = list(_judged(policy, sorted(texts), around))

@@ -197,7 +197,7 @@ async def blocklist(
     held = parts.blocklist
     held.look()
     cursor = held.cursor
-    tag = f'"{cursor}-{form}{"" if since is None else "-" + since}"'
+    tag = f'"{held.tag}-{form}{"" if since is None else "-" + since}"'
     headers = {
         "ETag": tag,
         "Cache-Control": "private, no-cache",

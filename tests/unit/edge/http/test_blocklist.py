@@ -114,6 +114,21 @@ async def test_changes_since_a_cursor(place) -> None:
     assert place.blocklist.since(before + "9") is None
 
 
+async def test_lists_that_were_only_compared_are_no_change(place) -> None:
+    """Each comparison with the list store makes new lists: no memory grows, no cursor moves."""
+    before = place.blocklist.cursor
+    for seconds in range(10, 40, 10):
+        place.lists = place.lists.synced(NOW_S + seconds)
+        place.blocklist.look()
+    assert (place.blocklist.cursor, len(place.blocklist._changes)) == (before, 0)
+    place.lists = place.lists.with_changes(
+        "XA/first", [Change(*change_of("+447700900190"))], 3, NOW_S
+    )
+    place.blocklist.look()
+    assert place.blocklist.cursor != before
+    assert [item.text for item in place.blocklist.since(before).items] == ["+447700900190"]
+
+
 async def test_what_can_not_be_told_by_number_is_told_whole(place, monkeypatch) -> None:
     """A new base, a prefix, another policy, or more changes than are remembered."""
     before = place.blocklist.cursor
@@ -150,6 +165,27 @@ async def test_what_can_not_be_told_by_number_is_told_whole(place, monkeypatch) 
 def test_the_coding_is_one_that_is_taken(accepted: str, coding: str) -> None:
     """The best that the client names, or none."""
     assert coding_of(accepted) == coding
+
+
+async def test_a_number_that_ended_by_itself_is_not_hidden_by_an_etag(place, monkeypatch) -> None:
+    """Its list has not changed: a 304 for the list as it was would block the number for ever."""
+    number = "+447700900190"
+    ends = entry(number, expires_at_s=NOW_S + 5)
+    place.lists = lists(Change(ends.fingerprint, (ends,)))
+    async with served(parts_for(serve_settings(), blocklist=place.blocklist)) as http:
+
+        async def get(tag: str) -> tuple[int, str, str]:
+            sent = {**bearer(ClientRole.SWITCH), "If-None-Match": tag}
+            path = "/v1/blocklist?format=text"
+            async with http.client.get(path, headers=sent) as answer:
+                return answer.status, answer.headers["ETag"], await answer.text()
+
+        status, tag, body = await get("")
+        assert (status, number in body) == (200, True)
+        assert (await get(tag))[0] == 304
+        monkeypatch.setattr(module, "now_s", lambda: NOW_S + 5 + module.TAG_S)
+        status, _, body = await get(tag)
+        assert (status, number in body) == (200, False)
 
 
 async def test_the_route(place) -> None:
