@@ -282,6 +282,13 @@ class KafkaSource:
             raise SourceDown(f"the ends of partitions cannot be looked up: {error!r}") from error
         return {Partition(*tp): end for tp, end in ends.items()}
 
+    async def read_to(self, partition: Partition) -> int:
+        """Return the offset up to which a partition was handed out, past holes; -1: not ours."""
+        try:
+            return await self._reading.position(partition)
+        except (KeyError, AssertionError, IllegalStateError):  # it went a moment ago
+            return -1
+
     @property
     def _client(self) -> Any:
         return self._consumer._client  # noqa: SLF001 - nothing public asks for ids

@@ -129,19 +129,8 @@ class SinkLoop:
         self._progress.committed(due)
 
 
-IDLE_TURNS = 5
-"""After so many empty waits at a broker that answers, the end is reached. Offsets have holes
-(transaction markers), so a position may never equal the end."""
-_SILENT_S = 1.0  # seconds since the last answer: a broker that is there answers sooner
-
-
 class TimedSource(Protocol):
     """A source that finds offsets by time: `kafka.consumer.KafkaSource`."""
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since a broker last answered."""
-        ...
 
     @property
     def partitions(self) -> int:
@@ -154,6 +143,10 @@ class TimedSource(Protocol):
 
     async def ends(self) -> Mapping[Partition, int]:
         """Return the end of each partition of ours. Raises SourceDown."""
+        ...
+
+    async def read_to(self, partition: Partition) -> int:
+        """Return the offset up to which it was handed out; -1: it is not ours any more."""
         ...
 
 
@@ -203,9 +196,11 @@ class DecisionReplay:
             return {}
         if epoch != self._epoch:
             return await self._begun(source, epoch, delivered)
-        at_end = idle >= IDLE_TURNS and source.silent_s < _SILENT_S
         for partition, end in list(self._left.items()):
-            if at_end or delivered.get(partition, 0) >= end:
+            # Offsets have holes (transaction markers), so what was delivered may never come to the
+            # end. After a wait without a record all that was handed out is delivered.
+            handed_out = await source.read_to(partition) if idle else 0
+            if max(handed_out, delivered.get(partition, 0)) >= end:
                 del self._left[partition]
                 self._held |= {partition.number}
         return {}
