@@ -28,17 +28,21 @@ from stream.engine.live_lookup import LiveLookup
 from stream.insight.explain.list_answers import answer_for
 from stream.insight.replay.candidates import ReplayWorld
 from stream.kafka.batch import Partition, RawBatch, Segment
+from stream.lists.follower import local_state, snapshot_directory
+from stream.lists.follower.list_events import EventKind
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
+from stream.lists.store.store_codec import scope_json
 from stream.ops.clock import now_ms, now_s
 from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.metrics.sip_catalogue import SipMetrics
 from stream.ops.tasks import running
+from tests.support import lists
 from tests.support.agreements import agreement
-from tests.support.builders import entry, record_of
+from tests.support.builders import NOW_S, entry, record_of
 from tests.support.exchange import LIST, Country, Lab, lab
 from tests.support.feeds import CONTEXT, kh
-from tests.support.lists import opened, until
+from tests.support.lists import BASE, BY, NAME, ONE, THREE, TWO, Worker, add, opened, until
 from tests.support.sip import code_of, message, sip_settings
 
 KHMER, THAI = kh(1)[0], "+66812345678"
@@ -293,3 +297,42 @@ def test_a_feed_file_says_what_its_hashes_may_name(tmp_path):
         )
         scope = read_feed(file, {}, CONTEXT).feed.scope
         assert scope == Scope("kh", None if codes is None else frozenset(codes))
+
+
+def at_next_start(worker):
+    """The list as a start without Redis would enforce it."""
+    held, _ = local_state.last_good(worker.state_dir, {"plain": b""}, NOW_S)
+    return held[NAME].live
+
+
+async def test_a_list_with_a_scope_is_read_where_the_disk_takes_none(
+    register, load, redis_url, tmp_path
+):
+    """A scope that is there needs no write. A new one is enforced from memory, and is written
+    before the changes that came with it: no start has those without the scope.
+    """
+    first, other = Scope("th-police", frozenset({66})), Scope("th-police", frozenset({66, 855}))
+    await load(register, BASE)
+    await register.set_scope(NAME, scope_json(first), BY)
+    async with lists.running(Worker(redis_url, tmp_path)) as worker:
+        await until(lambda: at_next_start(worker).scope == first)
+    lock = snapshot_directory.list_folder(tmp_path, NAME) / ".scope.lock"
+    lock.unlink()
+    lock.mkdir()  # opened for writing, it is refused as on a read-only disk
+    await add(register, ONE)
+    async with lists.running(Worker(redis_url, tmp_path)) as worker:
+        await until(lambda: worker.listed(ONE))
+        await until(lambda: len(at_next_start(worker).overlay) == 1)
+    await add(register, TWO)
+    await register.set_scope(NAME, scope_json(other), BY)
+    async with lists.running(Worker(redis_url, tmp_path)) as worker:
+        await until(lambda: worker.listed(TWO))
+        assert worker.refresher.current.scopes == (other,)
+        await until(lambda: bool(worker.told(EventKind.STATE_DIR_FAILED)))
+        held = at_next_start(worker)
+        assert (held.scope, len(held.overlay)) == (first, 1)
+        lock.rmdir()
+        await add(register, THREE)
+        await until(lambda: len(at_next_start(worker).overlay) == 3)
+        assert at_next_start(worker).scope == other
+        assert not worker.told(EventKind.SNAPSHOT_REFUSED)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +123,7 @@ async def _reload(
             if last_try or (await store.state(name)).head.base == head.base:
                 raise
             continue
-        if unwritten is None:  # else it is written with the base
+        with suppress(StateDirRefuses):  # the writer tries it again, and says why
             await asyncio.to_thread(local_state.keep_scope, settings.state_dir, head)
         overlay = EMPTY.with_changes(numbered.change for numbered in state.changes)
         live = LiveList(name, key, held, overlay, head.generation, now_s, head.scope)

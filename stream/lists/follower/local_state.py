@@ -182,8 +182,8 @@ def _begins(items: Sequence[ChangeLogItem]) -> str | None:
 def keep_scope(state_dir: Path, head: ListHead) -> None:
     """Write what a list's feed may list, if it is not there already.
 
-    Written before the list is live, so that no start enforces the list without it. Blocks. Raises
-    SnapshotUnreadable where the disk does not take it.
+    Written before the list's base and changes, so that no start enforces them without it. Blocks.
+    Raises StateDirRefuses where the disk does not take it.
     """
     if head.scope is None:  # or the list store lost it: the one on the disk is stricter at worst
         return
@@ -195,7 +195,8 @@ def keep_scope(state_dir: Path, head: ListHead) -> None:
         return before.scope == text or before.generation > head.generation
 
     with named_faults("scope"):
-        replace_unless_newer(_scope_file(state_dir, head.name), data, is_newer, ".scope.lock")
+        if not is_newer():  # also before the lock, which a read-only disk refuses
+            replace_unless_newer(_scope_file(state_dir, head.name), data, is_newer, ".scope.lock")
 
 
 class _KeptScope(msgspec.Struct, frozen=True):
@@ -265,6 +266,7 @@ def record_whole(state_dir: Path, state: ListState, steps: Iterable[Step] = ()) 
     and none of them would count as newer.
     """
     head = state.head
+    keep_scope(state_dir, head)
     if not head.base:
         snapshot_directory.remove_snapshots(state_dir, head.name)
     items = [ChangeLogItem(c.generation, c.op, c.payload.decode(), "") for c in state.changes]
@@ -291,7 +293,11 @@ class UnwrittenBase:
     generations_kept: int
 
     def write(self, state_dir: Path) -> Path:
-        """Write it; return its folder. Raises SnapshotUnreadable, StateDirRefuses. Blocks."""
+        """Write it, its scope first; return its folder. Blocks.
+
+        Raises SnapshotUnreadable, StateDirRefuses.
+        """
+        keep_scope(state_dir, self.head)
         return snapshot_directory.write_snapshot(
             state_dir, self.parts, key=self.key, generations_kept=self.generations_kept
         )
@@ -392,8 +398,6 @@ class SnapshotWriter:
             with named_faults("state"):
                 stored_format.mark_folder(self._state_dir)
         for base in unwritten.bases.values():
-            # Before the base: no start may enforce the list without it.
-            keep_scope(self._state_dir, base.head)
             base.write(self._state_dir)
         # The disk syncs together what several threads write: at a start that is each list.
         with ThreadPoolExecutor() as pool:
