@@ -22,7 +22,7 @@ from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
 from stream.feeds.store import ListWriter, lists_to_leave
 from stream.feeds.transports.transport import Fetched
-from stream.feeds.version_files import VersionFiles
+from stream.feeds.version_files import FILE, VersionFiles
 from stream.lists.snapshot.merge import VersionDiff
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
@@ -149,7 +149,7 @@ class Applier:
 
     def _kept(self, held: VersionRecord) -> Arrival:
         """Return a version that waits, as it came."""
-        path = self.versions.file(held.id)
+        path = self.versions.file(held)
         assert path is not None, "the caller looked"
         return Arrival.again(held, path)
 
@@ -189,6 +189,8 @@ class Applier:
             if record.is_meant_as(feed):
                 if self._may_differ(record, state, fetched.as_of_s):
                     return None
+                if record is state.held and self.versions.file(record) is None:
+                    self.versions.take(fetched.path, record.id)  # a person can let it in again
                 self._forget(arrival)
                 return record
         return None
@@ -206,7 +208,7 @@ class Applier:
 
     def _forget(self, arrival: Arrival) -> None:
         path = arrival.fetched.path
-        if path != self.versions.file(arrival.id):
+        if path != self.versions.place(arrival.id) / FILE:
             path.unlink(missing_ok=True)
 
     async def _let_in(

@@ -9,6 +9,7 @@ The last accepted version's file stays until the next one is accepted, a held on
 decided. Others stay as long as the feed file says, at most `OTHERS_MAX` of them.
 """
 
+import hashlib
 import os
 import shutil
 from collections import Counter
@@ -23,7 +24,7 @@ from stream.core.model import csv_cells
 from stream.core.model.errors import UNREADABLE, FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
-from stream.lists.snapshot.durable_files import locked, write_synced, written
+from stream.lists.snapshot.durable_files import locked, sync_folder, write_synced, written
 from stream.ops import private_files
 
 OTHERS_MAX: Final = 50
@@ -122,22 +123,36 @@ class VersionFiles:
         """Return the folder of a version, which may not exist."""
         return self._versions / version
 
-    def file(self, version: str) -> Path | None:
-        """Return the file of a version, if it is kept here."""
-        path = self.place(version) / FILE
-        return path if path.exists() else None
+    def file(self, version: VersionRecord) -> Path | None:
+        """Return the file of a version, if it is kept here whole. Blocks: it is hashed."""
+        path = self.place(version.id) / FILE
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+        return path if found == version.sha256 else None
 
     def rejects(self, version: str) -> Path:
         """Return the path of a version's rejected rows. There is no file if none was rejected."""
         return self.place(version) / REJECTS
 
     def take(self, fetched: Path, version: str) -> Path:
-        """Move a fetched file into its version's folder; return its new path."""
+        """Move a fetched file into its version's folder; return its new path.
+
+        It survives a power cut from then on.
+        """
+        place = self.place(version)
         try:
-            self.place(version).mkdir(parents=True, exist_ok=True)
-            return fetched.replace(self.place(version) / FILE)
+            place.mkdir(parents=True, exist_ok=True)
+            # In this order: a name that reaches the disk before the data has an empty file.
+            with fetched.open("rb") as file:
+                os.fsync(file.fileno())
+            path = fetched.replace(place / FILE)
+            sync_folder(place)
         except OSError as error:
             raise _unwritable(error) from error
+        return path
 
     def report(self, record: VersionRecord) -> None:
         """Write a version's report beside its file."""

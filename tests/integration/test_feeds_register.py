@@ -1,6 +1,7 @@
 """Versions of a feed on real Redis: what goes live, what waits, and what stays of others."""
 
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -344,6 +345,18 @@ async def test_a_renewal_that_is_held_leaves_the_waiting_one(partner):
         assert (await partner.state()).held == renewal
         assert (await partner.release()).sha256 == renewal.sha256
         assert (await partner.state()).held is None
+
+
+async def test_a_damaged_file_of_a_waiting_version_comes_again(partner):
+    """It is not let in as it is; pulled again it is whole, and waits on."""
+    async with partner:
+        await partner.said(BASE)
+        waiting = await partner.said(BASE[:50])
+        os.truncate(partner.versions.place(waiting.id) / "file", 70)
+        assert partner.versions.file(waiting) is None
+        assert await partner.pull() == waiting
+        assert partner.versions.file(waiting) is not None
+        assert (await partner.release()).numbers == 50
 
 
 async def test_an_increment_adds_and_retracts(tmp_path, redis_url):

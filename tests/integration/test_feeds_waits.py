@@ -1,11 +1,13 @@
 """When a feed is asked again: on its schedule, later after a failure, never before it may be."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
@@ -28,7 +30,7 @@ class Scripted:
             raise answer
         if isinstance(answer, str):
             into.write_text(f"{answer}\n")
-            digest = hashlib.sha256(answer.encode()).hexdigest()
+            digest = hashlib.sha256(into.read_bytes()).hexdigest()
             return Fetched(into, into.stat().st_size, digest, {"at": answer}, not remembered)
         return answer
 
@@ -103,6 +105,49 @@ async def test_a_clock_that_was_ahead_delays_no_whole_version(tmp_path, redis_ur
         await place.states.accepted(partner.setup.feed, ahead, OPERATOR)
         await follower._turn(transport)
         assert transport.remembered == [{}, {}]
+
+
+@pytest.mark.parametrize("left", ["all", "half", "nothing"])
+async def test_a_damaged_file_of_the_live_version_is_not_renewed(tmp_path, redis_url, left):
+    """After a power cut it may be short. Then the whole version is asked for once it is due."""
+    text = "\n".join(kh(*range(20)))
+    partner = Partner(tmp_path, redis_url)
+    transport = Scripted(text, Unchanged({"at": text}) if left == "all" else text)
+    async with partner, workplace(tmp_path / "state", redis_url) as place:
+        follower = Follower(partner.setup, place, quiet=True)
+        await follower._turn(transport)
+        last = await accepted(partner)
+        aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
+        await place.states.accepted(partner.setup.feed, aged, OPERATOR)
+        file = partner.versions.place(last.id) / "file"
+        if left == "half":
+            os.truncate(file, last.size // 2)
+        elif left == "nothing":
+            file.unlink()
+        await follower._turn(transport)
+        assert transport.remembered == [{}, {"at": text} if left == "all" else {}]
+        assert file.read_text() == f"{text}\n"
+        renewed = await accepted(partner)
+        assert (renewed.lost, renewed.numbers) == (0, 20)
+        assert renewed.renewed_at_s >= last.renewed_at_s
+
+
+async def test_a_damaged_file_that_its_source_does_not_send_again_changes_nothing(
+    tmp_path, redis_url
+):
+    """The live version stays as it is: half of it is no renewal."""
+    partner = Partner(tmp_path, redis_url)
+    transport = Scripted("\n".join(kh(*range(20))), Unchanged({}))
+    async with partner, workplace(tmp_path / "state", redis_url) as place:
+        follower = Follower(partner.setup, place, quiet=True)
+        await follower._turn(transport)
+        last = await accepted(partner)
+        aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
+        await place.states.accepted(partner.setup.feed, aged, OPERATOR)
+        os.truncate(partner.versions.place(last.id) / "file", last.size // 2)
+        await follower._turn(transport)
+        assert await accepted(partner) == aged
+        assert (await partner.state()).held is None
 
 
 async def accepted(partner: Partner) -> VersionRecord:

@@ -350,9 +350,10 @@ def _applier(
 
 
 def _need_file(versions: VersionFiles, held: VersionRecord) -> None:
-    """End with 2 if the file of `held` is not on this machine."""
-    if versions.file(held.id) is None:
-        fail(f"the file of version {held.id} is not on this machine: pull it again", USAGE)
+    """End with 2 if the file of `held` is not on this machine, or damaged."""
+    if versions.file(held) is None:
+        text = f"the file of version {held.id} is not on this machine, or damaged"
+        fail(f"{text}: pull it again", USAGE)
 
 
 def _setups(settings: Settings) -> tuple[dict[str, FeedSetup], dict[str, tuple[str, ...]]]:

@@ -163,12 +163,15 @@ class Follower:
         await self._bind()
         place.metrics.register_up.set(1)
         at_s = now_s()
+        due = self._due_again(state, at_s)
+        # Where the kept file is damaged or gone, the source has to send it again.
         needs_whole = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
+        needs_whole |= due is not None and await self._renewal(due, state, at_s) is None
         remembered = {} if needs_whole or self._sent is not None else state.remembered
         got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
-            again = self._renewal(state, at_s)
+            again = None if due is None else await self._renewal(due, state, at_s)
             if again is not None:
                 record = await self._work(again)
                 record = record if state.is_meant_otherwise(feed) else None  # nothing new came
@@ -249,8 +252,8 @@ class Follower:
     def _usual_s(self) -> float:
         return self.setup.every_s + random.uniform(0, self.setup.jitter_s)  # noqa: S311
 
-    def _renewal(self, state: FeedState, at_s: int) -> Arrival | None:
-        """Return the last good version once more, if it is due.
+    def _due_again(self, state: FeedState, at_s: int) -> VersionRecord | None:
+        """Return the last good version if it is due once more.
 
         So its reports without dates are renewed, and a changed feed file takes effect.
         """
@@ -259,7 +262,11 @@ class Follower:
             return None
         if abs(at_s - last.renewed_at_s) < feed.renew_s and not state.is_meant_otherwise(feed):
             return None
-        path = self._versions.file(last.id)
+        return last
+
+    async def _renewal(self, last: VersionRecord, state: FeedState, at_s: int) -> Arrival | None:
+        """Return a version as it comes once more, None: its file is not kept here whole."""
+        path = await asyncio.to_thread(self._versions.file, last)
         if path is None:
             return None
         fetched = Arrival.again(last, path).fetched

@@ -123,6 +123,25 @@ def test_a_lock_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
         pass
 
 
+def test_a_version_is_on_the_disk_before_anything_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file and the name of it: Redis says after a power cut that it is live."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    versions = VersionFiles(tmp_path, "kh")
+    with versions.fetching():
+        versions.incoming.write_text("+4477009001")
+        versions.take(versions.incoming, "v1")
+    assert synced == ["incoming", "v1"]
+
+
 def test_everything_kept_of_a_feed_is_private(tmp_path: Path) -> None:
     """Whole numbers stand in versions and their rejected rows: other users cannot read them."""
     versions = VersionFiles(tmp_path, "kh")
