@@ -22,6 +22,8 @@ _TOML = """
 bootstrap_servers = "{bootstrap}"
 [redis]
 url = "{url}"
+[lists]
+state_dir = "{state}/{home}"
 [calls]
 home_country = "{home}"
 decisions_topic = "{topic}"
