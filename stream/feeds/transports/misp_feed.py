@@ -1,12 +1,13 @@
 """A MISP feed on a web server: manifest.json, and a file for each event that it names.
 
-The first fetch takes all events, the next ones those that changed, by the manifest's timestamps.
-Timestamps do not show an attribute that was deleted for good, nor an event that is gone;
+The first fetch takes all events, the next ones those that are new or have another timestamp in the
+manifest. Timestamps do not show an attribute that was deleted for good, nor an event that is gone;
 `whole_every_s` reads everything again.
 """
 
 import hashlib
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -33,6 +34,8 @@ from stream.ops.clock import now_s
 from stream.ops.schema.toml import Between
 
 _DAY_S = 86_400
+_MARK_CHARS = 8
+"""Characters of one event in what is remembered: 1,000 events are 8 kB in Redis."""
 _EVENT = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
@@ -67,6 +70,14 @@ class _Manifest:
             text = f"{origin} names {len(self.times):,} events, {EVENTS_MAX:,} are the most"
             raise FeedDown(FeedFault.TOO_LARGE, text)
 
+    def marks(self) -> dict[str, str]:
+        """Return a short text for each event and its time; 48 bits tell those of one feed apart."""
+        hashed = {
+            event: hashlib.sha256(f"{event} {at_s}".encode()).digest()
+            for event, at_s in self.times.items()
+        }
+        return {event: b64encode(digest[:6]).decode() for event, digest in hashed.items()}
+
     def newest(self) -> int:
         """Return the time of the latest change, seconds since the epoch; 0: there is none."""
         return max(self.times.values(), default=0)
@@ -74,6 +85,10 @@ class _Manifest:
     def only(self, events: list[str]) -> bytes:
         """Return the manifest of some of its events."""
         return msgspec.json.encode({event: self._raw[event] for event in events})
+
+
+def _parted(seen: str) -> set[str]:
+    return {seen[at : at + _MARK_CHARS] for at in range(0, len(seen), _MARK_CHARS)}
 
 
 class MispFeedTransport:
@@ -102,13 +117,20 @@ class MispFeedTransport:
             return Unchanged(known)
         manifest = _Manifest(data, f"{self._origin}{MANIFEST}")
         since = int(known.get("since", "-1"))
-        # `>=`: an event may change twice within the second that its timestamp has.
-        events = sorted(event for event, at_s in manifest.times.items() if at_s >= since)
+        seen, marks = _parted(known.get("seen", "")), manifest.marks()
+        # `>=`: an event may change twice within the second that its timestamp has. The newest time
+        # alone says too little: an event may be published after one that was edited later.
+        events = sorted(
+            event
+            for event, at_s in manifest.times.items()
+            if at_s >= since or marks[event] not in seen
+        )
         remember = {
             "address": self._address,
             "whole_at_s": known.get("whole_at_s", str(reading_s)),
             "manifest": digest,
-            "since": str(max(since, manifest.newest())),
+            "since": str(min(max(since, manifest.newest()), reading_s)),
+            "seen": "".join(sorted(marks.values())),
         }
         if known and not events:
             return Unchanged(remember)

@@ -123,6 +123,46 @@ async def test_what_changed_since_is_an_increment(web: ScriptedWeb, into: Path) 
     assert isinstance(await over(web).fetch(third.remember, into), Unchanged)
 
 
+@pytest.mark.parametrize("last", [100, 9_000_000_000])
+async def test_an_event_may_be_older_than_the_newest(
+    web: ScriptedWeb, into: Path, last: int
+) -> None:
+    """One that was edited before the newest and published after it is new, as is an edited one.
+
+    So it is also where the newest is dated in the future.
+    """
+    web.answers["/feed/manifest.json"] = ok(manifest(old=last))
+    first = await fetched(web, into)
+    assert numbers(into) == {"+1"}
+    web.answers[f"/feed/{NEW}.json"] = ok(event("+2"))
+    web.answers["/feed/manifest.json"] = ok(manifest(old=last, new=50))
+    second = await fetched(web, into, first.remember)
+    assert (second.whole, numbers(into)) == (False, {"+1", "+2"})
+    web.answers[f"/feed/{NEW}.json"] = ok(event("+3"))
+    web.answers["/feed/manifest.json"] = ok(manifest(old=last, new=60))
+    third = await fetched(web, into, second.remember)
+    assert numbers(into) == {"+1", "+3"}
+    web.answers["/feed/manifest.json"] = ok(manifest(new=60))
+    fourth = await over(web).fetch(third.remember, into)
+    assert isinstance(fourth, Unchanged)
+    web.answers["/feed/manifest.json"] = ok(manifest(old=40, new=60))
+    await fetched(web, into, fourth.remember)
+    assert numbers(into) == {"+1"}
+
+
+async def test_what_an_older_version_remembered_leads_to_all_events(
+    web: ScriptedWeb, into: Path
+) -> None:
+    """It kept the newest time alone: what it missed before comes now."""
+    first = await fetched(web, into)
+    into.unlink()
+    web.answers["/feed/manifest.json"] = ok(manifest(old=100, new=50))
+    web.answers[f"/feed/{NEW}.json"] = ok(event("+2"))
+    before = {name: value for name, value in first.remember.items() if name != "seen"}
+    await fetched(web, into, before)
+    assert numbers(into) == {"+1", "+2"}
+
+
 REFUSALS: dict[str, tuple[str, bytes, FeedFault]] = {
     "no manifest": ("manifest.json", ok(b"", status="404 No"), FeedFault.MISSING),
     "no JSON": ("manifest.json", ok(b"{"), FeedFault.PROTOCOL),
