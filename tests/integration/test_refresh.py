@@ -17,6 +17,8 @@ from stream.lab.embedded import best_redis
 from stream.lists.follower import local_state, snapshot_directory
 from stream.lists.follower.installer import AT_ONCE
 from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.put_back import Recovery
+from stream.lists.follower.sync_state import ListPosition
 from stream.lists.store import rewrite
 from stream.lists.store.heads import By
 from stream.lists.store.list_content import content, past_of
@@ -359,6 +361,20 @@ async def test_a_list_that_is_lost_is_not_taken_for_deleted(register, worker, lo
             await redis.delete(f"rf:list:{{{NAME}}}")
         await until(lambda: worker.refresher.lost == (NAME,))
         assert worker.listed(BASE[0])
+
+
+async def test_a_change_log_that_the_disk_does_not_give_ends_no_follower(register, load, tmp_path):
+    """Lost changes cannot be put back from it. That is reported, and following goes on."""
+    await load(register, BASE)
+    head = (await register.heads()).lists[NAME]
+    (snapshot_directory.list_folder(tmp_path, NAME) / "changes.jsonl").mkdir(parents=True)
+    told = []
+    recovery = Recovery(tmp_path, lambda *event: told.append(event), {"plain": b""})
+    ours = {NAME: ListPosition(head.generation + 1, "lost")}
+    await recovery.run(register, (await register.heads()).identity, ours)
+    ((kind, name, why),) = told
+    assert (kind, name) == (EventKind.STATE_DIR_FAILED, NAME)
+    assert "changes.jsonl" in why
 
 
 async def test_a_gap_leads_to_a_reload(register, worker, raw, load):

@@ -18,7 +18,7 @@ from stream.core.filters.blocklists import LiveList, fresh
 from stream.core.filters.overlay import Change, Overlay
 from stream.core.filters.snapshot import Snapshot
 from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
-from stream.core.model.errors import UNREADABLE, SnapshotUnreadable
+from stream.core.model.errors import UNREADABLE, SnapshotUnreadable, StateDirRefuses
 from stream.core.policy.list_scope import NOTHING_KNOWN
 from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import ChangeLog, ChangeLogItem
@@ -167,7 +167,11 @@ def _with_changes(
     """
     bad: dict[Path, str] = {}
     while True:
-        read = change_log.replay(folder, opened.manifest.generation if opened is not None else -1)
+        try:
+            after = opened.manifest.generation if opened is not None else -1
+            read = change_log.replay(folder, after)
+        except StateDirRefuses as error:
+            read = ChangeLog((), str(error))  # as where its first line is damaged
         nothing_good = opened is None and bad
         if nothing_good or snapshot_directory.still_there(folder, opened):
             return opened, read, {str(path): why for path, why in bad.items()}

@@ -25,6 +25,7 @@ from stream.core.model.errors import (
     ListStoreRefuses,
     ListUnknown,
     SnapshotUnreadable,
+    StateDirRefuses,
 )
 from stream.core.numbers.number import masked
 from stream.lists.follower import change_log, snapshot_directory
@@ -164,7 +165,11 @@ class _Comparison:
         folder = snapshot_directory.list_folder(self.state_dir, name)
         kept: tuple[ChangeLogItem, ...] = ()
         if name != ALLOWLIST:
-            kept = (await asyncio.to_thread(change_log.replay, folder, -1)).items
+            try:
+                kept = (await asyncio.to_thread(change_log.replay, folder, -1)).items
+            except StateDirRefuses as fault:
+                # Following goes on: the comparison names what is lost and not known here.
+                self.tell(EventKind.STATE_DIR_FAILED, name, str(fault))
         # One without a chain was read from the list's state, which holds no order of steps.
         known = {
             item.generation: Step(

@@ -52,6 +52,17 @@ def test_changes_after_a_snapshot_count(tmp_path):
     assert (held.mark.generation, held.mark.chain, len(held.live.overlay)) == (3, "c3", 1)
 
 
+def test_a_change_log_that_the_disk_does_not_give_is_refused_alone(tmp_path):
+    """A start goes on with the snapshot, as where the log's first line is damaged."""
+    with_log(tmp_path, ChangeLogItem(3, Op.REMOVE, "{}", "c3"))
+    log = list_folder(tmp_path, NAME) / "changes.jsonl"
+    log.unlink()
+    log.mkdir()
+    lists, refused = local_state.last_good(tmp_path, KEYS, NOW_S)
+    assert lists[NAME].mark.generation == 2
+    assert "changes.jsonl" in refused[NAME]
+
+
 def without_a_base(*numbers: str, circle: str = "plain") -> ListState:
     """The state of a list that numbers were added to, one by one, and that has no base."""
     entries = [entry(number) for number in numbers]
