@@ -1,6 +1,8 @@
 """A snapshot: what it says, what it holds, and that nothing in it is believed unchecked."""
 
 import gc
+import re
+import tracemalloc
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,7 +11,14 @@ import numpy as np
 import pytest
 
 from stream.core.filters import snapshot as snapshots
-from stream.core.filters.bloom import PROBES
+from stream.core.filters.bloom import (
+    HEADER,
+    PROBES,
+    build_filter,
+    pybloom_shape,
+    shape_for,
+    write_filter,
+)
 from stream.core.filters.digests import Digests, elements
 from stream.core.filters.snapshot import (
     COLUMNS,
@@ -46,17 +55,27 @@ def write(folder, parts):
     return folder
 
 
-def altered(**fields):
+def altered(whole=PARTS, **fields):
     """The parts with another manifest whose own checksum is right."""
-    manifest = decode_manifest(PARTS[MANIFEST_PART])
-    return {**PARTS, MANIFEST_PART: encode_manifest(msgspec.structs.replace(manifest, **fields))}
+    manifest = decode_manifest(whole[MANIFEST_PART])
+    return {**whole, MANIFEST_PART: encode_manifest(msgspec.structs.replace(manifest, **fields))}
 
 
-def with_part(name, data):
+def with_part(name, data, whole=PARTS):
     """The parts with one replaced, and a manifest that says so: a liar who knows the format."""
-    manifest = decode_manifest(PARTS[MANIFEST_PART])
+    manifest = decode_manifest(whole[MANIFEST_PART])
     part = SnapshotPart(len(data), sha256(data).hexdigest())
-    return {**altered(parts=manifest.parts | {name: part}), name: data}
+    return {**altered(whole, parts=manifest.parts | {name: part}), name: data}
+
+
+def bare_parts(set_bits=None, **fields):
+    """The parts of a bare filter of 20 members; `set_bits`: the value of each byte instead."""
+    digests = Digests(elements(np.array(NUMBERS[:20], "S16"), KEY))
+    data = write_filter(build_filter([digests], pybloom_shape(64, 1e-2), 20))
+    whole = bare_snapshot(VERSION, data, 5)
+    if set_bits is not None:
+        data = data[: HEADER.size] + bytes([set_bits]) * (len(data) - HEADER.size)
+    return altered(with_part(FILTER_PART, data, whole), **fields)
 
 
 def fingerprints(numbers, key=KEY):
@@ -64,11 +83,23 @@ def fingerprints(numbers, key=KEY):
 
 
 @pytest.fixture(params=["folder", "memory"])
-def opened(request, tmp_path):
+def way(request):
+    """The way parts are opened."""
+    return request.param
+
+
+@pytest.fixture
+def where(way, tmp_path):
+    """Begins the name of a part in a message."""
+    return f"{tmp_path}/" if way == "folder" else ""
+
+
+@pytest.fixture
+def opened(way, tmp_path):
     """Opens parts, once from a folder and once from memory: both must say the same."""
 
     def open_parts(parts, key=None) -> Snapshot:
-        if request.param == "memory":
+        if way == "memory":
             return read_snapshot(parts, key=key)
         keys = None if key is None else {"asean": key}
         return open_snapshot(write(tmp_path, parts), keys=keys)
@@ -129,6 +160,8 @@ def test_a_list_without_entries_is_opened(opened):
     """A list that nobody is on is a good list; its files of no bytes need no map."""
     snapshot = opened(build_snapshot(VERSION, columns([]), 5), KEY)
     assert (snapshot.manifest.count, len(snapshot.columns)) == (0, 0)
+    types = [getattr(snapshot.columns, column.name).dtype for column in COLUMNS]
+    assert types == [column.dtype for column in COLUMNS]
     assert snapshot.find(fingerprints(NUMBERS[:2])).tolist() == [-1, -1]
 
 
@@ -140,9 +173,11 @@ def test_a_bare_filter_confirms_nothing(opened):
     assert snapshot.filter.may_hold(Digests(elements(np.array(NUMBERS, "S16"), KEY))).all()
 
 
-@pytest.mark.parametrize(("mapped_min", "held"), [(0, 8), (snapshots.MAPPED_MIN, 1)])
+@pytest.mark.parametrize(("mapped_min", "held"), [(0, 8), (2400, 3), (snapshots.MAPPED_MIN, 1)])
 def test_small_columns_hold_no_descriptor(tmp_path, monkeypatch, mapped_min, held):
-    """A worker of thousands of small lists needs no file open for their columns."""
+    """A worker of thousands of small lists needs no file open for their columns; a column of the
+    smallest mapped size is mapped.
+    """
     monkeypatch.setattr(snapshots, "MAPPED_MIN", mapped_min)
     folder, descriptors = write(tmp_path, PARTS), Path("/proc/self/fd")
     gc.collect()
@@ -166,10 +201,14 @@ def test_maps_can_not_be_written(tmp_path, monkeypatch, mapped_min):
 @pytest.mark.parametrize("name", sorted(PARTS))
 def test_a_part_that_is_missing_or_cut_short_is_named(opened, name):
     """A half-written folder is refused, with the part that is missing or lost its last byte."""
-    with pytest.raises(SnapshotUnreadable, match=name):
+    with pytest.raises(SnapshotUnreadable, match=rf"{name}: (missing|No such file or directory)$"):
         opened({other: data for other, data in PARTS.items() if other != name})
     with pytest.raises(SnapshotUnreadable, match=name):
         opened({**PARTS, name: PARTS[name][:-1]})
+    if name != MANIFEST_PART:
+        size = decode_manifest(PARTS[MANIFEST_PART]).parts[name].size
+        with pytest.raises(SnapshotUnreadable, match=f"{name}: 0 bytes, the manifest says {size}$"):
+            opened({**PARTS, name: b""})
 
 
 @pytest.mark.parametrize(
@@ -186,6 +225,8 @@ def test_a_part_that_is_missing_or_cut_short_is_named(opened, name):
         ({"owner": ".."}, "owner"),
         ({"name": "a/../../b"}, "name"),
         ({"generation": -1}, "generation"),
+        ({"numbers": 299}, "numbers and prefixes are 299 and 0, the columns have 300 and 0$"),
+        ({"prefixes": 1}, "numbers and prefixes are 300 and 1, the columns have 300 and 0$"),
     ],
 )
 def test_a_manifest_that_lies_is_refused(opened, fields, told):
@@ -203,7 +244,7 @@ def test_a_manifest_that_lies_is_refused(opened, fields, told):
         (
             "number",
             np.full(300, PREFIX_MARK + 66),
-            "numbers and prefixes are 300 and 0, the columns",
+            "numbers and prefixes are 300 and 0, the columns have 300 and 300$",
         ),
         ("number", np.full(300, PREFIX_MARK + 10**14), "number: 1153021504606846976"),
         ("category", np.full(300, 99), "category: 99, the largest that means something is"),
@@ -233,11 +274,100 @@ def test_a_filter_that_lies_is_refused(opened):
         opened(with_part(FILTER_PART, bytes(filter_data)))
 
 
-def test_fewer_members_than_entries_are_noticed(opened):
-    """A filter that counts fewer members than the list has entries misses some of them."""
-    small = build_snapshot(VERSION, columns(NUMBERS[:200]), 5)[FILTER_PART]
-    with pytest.raises(SnapshotUnreadable, match=r"numbers is 300, filter\.bloom counts 216"):
-        opened(with_part(FILTER_PART, small))
+def probes_and(count):
+    """A filter of `count` of the numbers and the probes; its header counts them all."""
+    texts = [*PROBES, *NUMBERS[:count]]
+    digests = Digests(elements(np.array(texts, "S16"), KEY))
+    return write_filter(build_filter([digests], shape_for(300), len(texts)))
+
+
+@pytest.mark.parametrize("count", [270, 284, 299])
+def test_fewer_members_than_entries_are_noticed(opened, count):
+    """A filter that counts fewer members than the list has entries, and probes, misses some."""
+    told = f"numbers is 300, filter.bloom counts {count + len(PROBES)}$"
+    with pytest.raises(SnapshotUnreadable, match=told):
+        opened(with_part(FILTER_PART, probes_and(count)))
+
+
+def test_a_partner_s_filter_may_hold_more_than_the_entries(opened):
+    """Entries may go that a filter cannot forget. A bare filter has the members of its manifest."""
+    fewer = build_snapshot(VERSION, columns(NUMBERS[:299]), 5)
+    assert len(opened(with_part(FILTER_PART, PARTS[FILTER_PART], fewer)).columns) == 299
+    assert opened(bare_parts()).filter.count == 20
+    for count in (19, 21):
+        with pytest.raises(SnapshotUnreadable, match=r"field numbers is \d+, .* counts 20$"):
+            opened(bare_parts(count=count))
+
+
+FLIPPED = bytes([PARTS["number"][0] ^ 1]) + PARTS["number"][1:]
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({**PARTS, MANIFEST_PART: b"[]"}, "manifest.json: Expected `object`"),
+        (altered(slices=13), "manifest.json: field slices"),
+        ({**PARTS, "number": FLIPPED}, "number: SHA-256 is not the manifest's: damaged"),
+        (with_part("confidence", bytes([101]) * 300), "confidence: 101, the largest"),
+        (with_part(FILTER_PART, bytes(50)), "filter.bloom: "),
+        (with_part(FILTER_PART, probes_and(9)), "manifest.json: field numbers is 300"),
+        (bare_parts(0xFF, name="coarse"), "filter.bloom: its bits match"),
+        (PARTS, "filter.bloom: another hash: 16 of 16"),
+    ],
+)
+def test_the_part_that_is_wrong_is_named_first(opened, where, parts, told):
+    """With its folder if it is a file, so that an operator finds it."""
+    with pytest.raises(SnapshotUnreadable) as caught:
+        opened(parts, b"other")
+    assert str(caught.value).startswith(where + told)
+
+
+def test_small_pieces_are_read_as_one(opened, monkeypatch):
+    """A manifest and columns of many pieces are those of one, and what is wrong in one is found."""
+    monkeypatch.setattr(snapshots, "_CHUNK", 64)
+    snapshot = opened(PARTS, KEY)
+    assert snapshot.columns is not None
+    assert snapshot.columns.fingerprint.tobytes() == PARTS["fingerprint"]
+    late = bytes(299) + bytes([101])
+    with pytest.raises(SnapshotUnreadable, match="confidence: 101"):
+        opened(with_part("confidence", late))
+
+
+def test_a_check_reads_a_part_piece_by_piece(tmp_path, monkeypatch):
+    """However long a part is, its check takes the memory of a few pieces."""
+    monkeypatch.setattr(snapshots, "_CHUNK", 4096)
+    monkeypatch.setattr(snapshots, "MAPPED_MIN", 0)
+    many = columns([f"+66{n:09}" for n in range(100_000)])
+    write(tmp_path, build_snapshot(VERSION, many, 5))
+    open_snapshot(tmp_path)
+    tracemalloc.start()
+    open_snapshot(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < many.fingerprint.nbytes / 4
+
+
+@pytest.mark.parametrize(
+    ("step", "name"),
+    [("_size", MANIFEST_PART), ("_check_filter", "number"), ("_check_parts", FILTER_PART)],
+)
+@pytest.mark.parametrize("mapped_min", [0, snapshots.MAPPED_MIN])
+def test_a_part_that_goes_while_it_is_opened_is_named(
+    tmp_path, monkeypatch, step, name, mapped_min
+):
+    """Another worker may take an old snapshot away at any moment."""
+    monkeypatch.setattr(snapshots, "MAPPED_MIN", mapped_min)
+    folder, before = write(tmp_path, PARTS), getattr(snapshots, step)
+
+    def then_gone(*args):
+        done = before(*args)
+        (folder / name).unlink(missing_ok=True)
+        return done
+
+    monkeypatch.setattr(snapshots, step, then_gone)
+    told = f"^{re.escape(str(folder))}/{name}: No such file or directory$"
+    with pytest.raises(SnapshotUnreadable, match=told):
+        open_snapshot(folder)
 
 
 @pytest.mark.parametrize(
@@ -264,4 +394,14 @@ def test_a_manifest_of_endless_size_is_not_read(tmp_path):
     with (tmp_path / MANIFEST_PART).open("r+b") as file:
         file.truncate(9 << 20)
     with pytest.raises(SnapshotUnreadable, match="more than 8388608 bytes"):
+        open_snapshot(tmp_path)
+
+
+def test_the_largest_manifest_is_read(tmp_path, monkeypatch):
+    """The bound itself is allowed, and one byte more is not."""
+    write(tmp_path, PARTS)
+    monkeypatch.setattr(snapshots, "MANIFEST_SIZE_MAX", len(PARTS[MANIFEST_PART]))
+    assert open_snapshot(tmp_path).manifest.count == 300
+    monkeypatch.setattr(snapshots, "MANIFEST_SIZE_MAX", len(PARTS[MANIFEST_PART]) - 1)
+    with pytest.raises(SnapshotUnreadable, match="more than"):
         open_snapshot(tmp_path)
