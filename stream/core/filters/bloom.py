@@ -232,7 +232,7 @@ def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
     pybloom-live accepts one byte too many where num_bits is a multiple of 8. Its writer never
     writes one, so here it counts as damage.
     """
-    if _looks_scalable(head, size):
+    if _looks_scalable(head):
         raise FilterUnreadable(
             f"{where}: a ScalableBloomFilter; only BloomFilter files can be probed: write one"
         )
@@ -264,10 +264,10 @@ def _read_header(head: bytes, size: int, where: str) -> tuple[FilterShape, int]:
     return shape, count
 
 
-def _looks_scalable(head: bytes, size: int) -> bool:
+def _looks_scalable(head: bytes) -> bool:
     """Return whether this begins like `ScalableBloomFilter.tofile`: `<idQd`, then `<l` filters."""
     layout = struct.Struct("<idQdl")
-    if size < layout.size or len(head) < layout.size:
+    if len(head) < layout.size:
         return False
     scale, ratio, capacity, rate, filters = layout.unpack_from(head)
     return scale in (2, 4) and 0 < ratio <= 1 and capacity > 0 and 0 < rate < 1 and filters >= 0
@@ -286,9 +286,9 @@ def _check_bits(f: Filter, where: str) -> None:
     members = -m * math.log1p(-fill) if fill < 1 else math.inf
     if f.count and m < _TELLING_BITS:
         return
-    # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above). A count
-    # far beyond m would overflow the exponential; it is refused for any spread.
-    spread = 6 * math.sqrt(m * math.expm1(min(f.count / m, 30.0)) / f.shape.slices)
+    # Six standard deviations of the estimate (Whang et al., TODS 1990, bounded from above). By
+    # the header's check the count is at most m, so that the exponential stays small.
+    spread = 6 * math.sqrt(m * math.expm1(f.count / m) / f.shape.slices)
     if members > f.count / (1 - rate) + spread:
         raise FilterUnreadable(
             f"{where}: the header counts {f.count} members, the bits are those of about "

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import struct
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from pybloom_live.pybloom import BloomFilter, ScalableBloomFilter
 
+from stream.core.filters import bloom
 from stream.core.filters.bloom import (
     CAPACITY_CLASSES,
     COUNT_MAX,
     HEADER,
     PROBES,
     RATE_MAX,
+    RATE_MIN,
     Filter,
     build_filter,
     check_members,
@@ -175,7 +178,11 @@ def test_a_file_of_pybloom_live_3_is_told_by_its_members():
     """Nothing in its bytes tells a 3.x file; known members do, and so do our probes."""
     held = read_filter(GOLDEN / "v3_1_md5.bloom")
     samples = np.array(MEMBERS, "S16")
-    with pytest.raises(FilterUnreadable, match="known members absent: written by pybloom-live 3"):
+    told = (
+        r"^filter: 200 of 200 known members absent: written by pybloom-live 3, with another "
+        r"circle's key, or with numbers written otherwise than \+66812345678$"
+    )
+    with pytest.raises(FilterUnreadable, match=told):
         check_members(held, b"", samples)
     check_members(read_filter(GOLDEN / "h_xxh128.bloom"), b"", samples)
 
@@ -184,7 +191,11 @@ def test_probes_tell_another_hash_or_key():
     """A filter of ours is refused when its probe numbers are absent: another key or hash."""
     held = build_filter([digests_of(PROBES, b"k")], shape_for(0), len(PROBES))
     check_probes(held, b"k")
-    with pytest.raises(FilterUnreadable, match="another hash: 16 of 16 probe numbers absent"):
+    told = (
+        r"^filter: another hash: 16 of 16 probe numbers absent \(another circle's key, or a file "
+        r"of pybloom-live 3\?\)$"
+    )
+    with pytest.raises(FilterUnreadable, match=told):
         check_probes(held, b"other")
 
 
@@ -196,14 +207,15 @@ GOOD = file_of(by_pybloom(MEMBERS, 300, 1e-4))
     [
         (b"", "0 bytes, a header alone has 40"),
         (GOOD[:39], "39 bytes"),
-        (GOOD[:40], "cut short"),
-        (GOOD[:-1], "cut short"),
-        (GOOD + b"\0", "something was appended"),
+        (GOOD[:40], ": cut short$"),
+        (GOOD[:-1], ": cut short$"),
+        (GOOD + b"\0", ": something was appended$"),
         (patched(GOOD, error_rate=math.nan), "error rate is nan"),
         (patched(GOOD, error_rate=math.inf), "error rate is inf"),
         (patched(GOOD, error_rate=0.0), "error rate is 0.0"),
         (patched(GOOD, error_rate=-0.1), "error rate is -0.1"),
-        (patched(GOOD, error_rate=1.0), "error rate is 1.0"),
+        (patched(GOOD, error_rate=1.0), "error rate is 1.0, not within 0 and 1"),
+        (patched(GOOD, error_rate=1.5), "error rate is 1.5, not within 0 and 1"),
         (patched(GOOD, error_rate=5e-324), "error rate is 5e-324"),
         (patched(GOOD, error_rate=1e-5), "the header says 14 slices"),
         (patched(GOOD, slices=13), "the header says 13 slices"),
@@ -218,10 +230,61 @@ GOOD = file_of(by_pybloom(MEMBERS, 300, 1e-4))
         ((GOLDEN / "scalable.bloom").read_bytes(), "a ScalableBloomFilter"),
     ],
 )  # fmt: skip
-def test_a_header_that_lies_is_refused(data, told):
-    """The error names each way in which a file is no pybloom-live 4 filter."""
-    with pytest.raises(FilterUnreadable, match=told):
+def test_a_header_that_lies_is_refused(tmp_path, data, told):
+    """The error names each way in which a file is no pybloom-live 4 filter, and the file if any."""
+    with pytest.raises(FilterUnreadable, match=f"^filter: .*{told}"):
         read_filter(data)
+    path = tmp_path / "partner.bloom"
+    path.write_bytes(data)
+    with pytest.raises(FilterUnreadable, match=f"^{re.escape(str(path))}: .*{told}"):
+        read_filter(path)
+
+
+@pytest.mark.parametrize(("capacity", "rate"), [(1, 1e-4), (1, RATE_MAX), (300, RATE_MIN)])
+def test_the_smallest_and_the_bounds_are_read(capacity, rate):
+    """A filter for one number, and those of the largest and the smallest rate, are good."""
+    held = read_filter(file_of(by_pybloom(MEMBERS[:1], capacity, rate)))
+    assert held.shape == pybloom_shape(capacity, rate)
+    assert held.may_hold(digests_of(MEMBERS[:1])).all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"ratio": 1.0}, "a ScalableBloomFilter"),
+        ({"ratio": 1.5}, "error rate"),
+        ({"ratio": 0.0}, "error rate"),
+        ({"capacity": 1}, "a ScalableBloomFilter"),
+        ({"capacity": 1 << 63}, "a ScalableBloomFilter"),
+        ({"capacity": 0}, "error rate"),
+        ({"rate": 0.0}, "error rate"),
+        ({"rate": 1.0}, "error rate"),
+        ({"rate": 1.5}, "error rate"),
+        ({"filters": -1}, "error rate"),
+        ({"scale": 3}, "error rate"),
+    ],
+)
+def test_a_scalable_file_is_told_by_all_of_its_fields(fields, told):
+    """Fields that no ScalableBloomFilter has are those of a broken BloomFilter."""
+    said = {"scale": 2, "ratio": 0.9, "capacity": 100, "rate": 0.001, "filters": 0} | fields
+    with pytest.raises(FilterUnreadable, match=told):
+        read_filter(struct.pack("<idQdl", *said.values()) + bytes(8))
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    """A partner may write over its file at any moment; the message names it."""
+    path = tmp_path / "partner.bloom"
+    path.write_bytes(GOOD)
+    before = bloom._read_header
+
+    def then_longer(*args):
+        done = before(*args)
+        path.write_bytes(GOOD + b"\0")
+        return done
+
+    monkeypatch.setattr(bloom, "_read_header", then_longer)
+    with pytest.raises(FilterUnreadable, match=r"partner\.bloom: its length changed while it was"):
+        map_filter(path)
 
 
 def test_an_absurd_size_is_refused_before_anything_is_allocated():
@@ -265,6 +328,46 @@ def test_more_members_than_counted_are_noticed():
     theirs.count = 1500
     with pytest.raises(FilterUnreadable, match="the header counts 1500 members"):
         read_filter(file_of(theirs))
+
+
+def with_bits_set(shape, count, bits):
+    """A filter whose header counts `count`, with `bits` of its bits set by chance."""
+    chosen = np.zeros(shape.num_bits, np.uint8)
+    chosen[np.random.default_rng(3).permutation(shape.num_bits)[:bits]] = 1
+    return write_filter(Filter(shape, count, np.packbits(chosen, bitorder="little")))
+
+
+@pytest.mark.parametrize(("count", "rate"), [(1000, RATE_MAX), (3000, 1e-4), (300, 1e-3)])
+def test_six_deviations_of_the_estimate_are_chance(count, rate):
+    """Bits of as many members as six standard deviations above the count are taken; two members
+    more are not.
+    """
+    shape = pybloom_shape(4000, rate)
+    k, m = shape.slices, shape.bits_per_slice
+    deviation = math.sqrt(m * math.expm1(count / m) / k)
+    largest = count / (1 - rate) + 6 * deviation
+    for members, good in ((largest - 1, True), (largest + 1, False)):
+        data = with_bits_set(shape, count, round(k * m * -math.expm1(-members / m)))
+        if good:
+            assert read_filter(data).count == count
+        else:
+            with pytest.raises(FilterUnreadable, match=rf"^filter: .* about {members:.0f} \("):
+                read_filter(data)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_bits_tell_the_members_from_a_size_on(tmp_path, monkeypatch, more):
+    """In smaller slices pybloom-live leaves false positives uncounted, so the count tells less."""
+    path, shape = tmp_path / "partner.bloom", pybloom_shape(4000, 1e-3)
+    path.write_bytes(with_bits_set(shape, 1, 4000))
+    monkeypatch.setattr(bloom, "_TELLING_BITS", shape.bits_per_slice + more)
+    if more:
+        assert read_filter(path).count == 1
+    else:
+        with pytest.raises(
+            FilterUnreadable, match=rf"^{re.escape(str(path))}: the header counts 1"
+        ):
+            read_filter(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -311,20 +414,34 @@ def test_a_filter_may_not_claim_to_match_more_than_one_in_a_hundred(rate):
 @pytest.mark.parametrize(
     ("capacity", "rate", "count"), [(60, 1e-3, 60), (60, 1e-3, 1), (1, 0.01, 1), (40, 1e-9, 40)]
 )
-def test_bits_that_match_everybody_are_refused(capacity, rate, count):
+def test_bits_that_match_everybody_are_refused(tmp_path, capacity, rate, count):
     """All bits set match every number: refused, also where too few bits tell of the members."""
     everybody = full(capacity, rate, count)
     assert everybody.match_rate == 1
     assert everybody.may_hold(digests_of(OTHERS)).all()
-    with pytest.raises(FilterTooCoarse, match="its bits match 1 of all numbers"):
+    with pytest.raises(FilterTooCoarse, match=r"^filter: its bits match 1 of all numbers"):
         read_filter(write_filter(everybody))
+    path = tmp_path / "coarse.bloom"
+    path.write_bytes(write_filter(everybody))
+    with pytest.raises(FilterTooCoarse, match=f"^{re.escape(str(path))}: its bits match 1 of all"):
+        read_filter(path)
 
 
 def test_a_map_of_bits_that_match_everybody_is_refused_by_the_same_bound():
     """`map_filter` believes bits that were compared; `check_rate` bounds them all the same."""
     mapped = map_filter(write_filter(full(60, 1e-3, 60)))
-    with pytest.raises(FilterTooCoarse, match="its bits match 1 of all numbers"):
+    with pytest.raises(FilterTooCoarse, match=r"^filter: its bits match 1 of all numbers"):
         check_rate(mapped)
+
+
+def test_the_bound_itself_is_allowed(monkeypatch):
+    """A filter may match just as many as the bound says."""
+    held = map_filter(GOOD)
+    monkeypatch.setattr(bloom, "RATE_MAX", held.match_rate)
+    check_rate(held)
+    monkeypatch.setattr(bloom, "RATE_MAX", math.nextafter(held.match_rate, 0))
+    with pytest.raises(FilterTooCoarse):
+        check_rate(held)
 
 
 def test_the_match_rate_is_the_share_of_numbers_that_match():
