@@ -13,9 +13,20 @@ from stream.core.filters.overlay import EMPTY, Change
 from stream.core.model.allowlist import NOBODY, AllowEntry, Allowlist
 from stream.core.model.entry import Category
 from stream.core.model.on_trial import Trials
+from stream.core.policy.list_scope import Allowed, Outside, Scope, Scopes
 from stream.core.policy.policy import Match
 from stream.lists.follower.snapshot_directory import empty_snapshot
-from tests.support.builders import NOW_S, bare, blocklists, entry, fingerprint_of, live, numbers_of
+from tests.support.builders import (
+    NOW_S,
+    bare,
+    blocklists,
+    entry,
+    fingerprint_of,
+    hashed,
+    live,
+    numbers_of,
+    snapshot,
+)
 
 LISTED, OTHER, CLEAN = "+447700900101", "+447700900102", "+447700900103"
 KEY = bytes(range(32))
@@ -67,6 +78,17 @@ def test_more_than_64_lists_of_one_size_take_several_tables():
     assert {row: [match.list for match in held] for row, held in matches.items()} == {
         n: [n] for n in range(70)
     }
+
+
+def test_lists_of_one_size_share_a_table_whatever_stands_between_them():
+    """Each table costs a batch its probes, so that lists are put together by size, not by name."""
+    sizes = {"XA/small": 1000, "XB/large": 40_000, "XC/small": 1000, "XD/large": 40_000}
+    lists = blocklists(
+        *(fresh(name, b"", bare(name, [LISTED], size), NOW_S) for name, size in sizes.items())
+    )
+    groups = lists.circles[0].groups
+    assert sorted(group.exact.lists.tolist() for group in groups) == [[0, 2], [1, 3]]
+    assert [match.list for match in found(lists, LISTED)[0]] == [0, 1, 2, 3]
 
 
 def test_a_list_that_is_empty_but_for_its_changes_is_in_no_table():
@@ -147,6 +169,73 @@ def test_allowlist_and_age_are_replaced_whole():
     later = lists.with_allow(allow).synced(NOW_S + 5)
     assert (later.allow, later.lists[0].synced_at_s) == (allow, NOW_S + 5)
     assert (lists.allow, lists.lists[0].synced_at_s) == (NOBODY, NOW_S)
+
+
+def test_each_list_has_its_generation_and_its_age():
+    """In columns, in the order of the lists; a change moves those of its list alone."""
+    lists = blocklists(live("XB/two", OTHER), live("XA/one", LISTED))
+    later = lists.with_changes("XB/two", [], 7, NOW_S + 5)
+    assert (later.generations.tolist(), later.synced_at_s.tolist()) == ([1, 7], [NOW_S, NOW_S + 5])
+    assert (lists.generations.tolist(), lists.synced_at_s.tolist()) == ([1, 1], [NOW_S, NOW_S])
+    for held in (lists, later, EMPTY_BLOCKLISTS):
+        assert {held.generations.dtype, held.synced_at_s.dtype} == {np.dtype(np.int64)}
+        assert held.steady.shape == (len(held.lists), 2)
+        assert not held.steady.any()
+
+
+def test_a_change_keeps_the_scope_unless_it_brings_another():
+    """What a list's feed may list goes on, also where only numbers changed."""
+    narrow, wide = Scope("feed", frozenset({66})), Scope("feed", None)
+    lists = blocklists(live("XA/one", LISTED)).with_changes("XA/one", [], 2, NOW_S, narrow)
+    assert lists.scopes == (narrow,)
+    assert lists.with_changes("XA/one", [], 3, NOW_S).scopes == (narrow,)
+    assert lists.with_changes("XA/one", [], 3, NOW_S, wide).scopes == (wide,)
+
+
+def test_a_list_without_entries_has_no_reports():
+    """A filter may hold a number; it has no report of it, unless one came since."""
+    held = fresh("XB/bare", b"", bare("XB/bare", [LISTED]), NOW_S)
+    assert not held.has_reports(fingerprint_of(LISTED), NOW_S)
+    added = entry(LISTED, expires_at_s=NOW_S + 1)
+    since = EMPTY.with_changes([Change(added.fingerprint, (added,))])
+    assert replace(held, overlay=since).has_reports(added.fingerprint, NOW_S)
+    assert not replace(held, overlay=since).has_reports(added.fingerprint, NOW_S + 1)
+
+
+def test_a_list_s_prefix_takes_no_match_from_another_list():
+    """A filter's perhaps stays beside the prefix of a list that is shared with its entries."""
+    lists = blocklists(
+        fresh("XA/bare", b"", bare("XA/bare", [LISTED]), NOW_S), live("XB/range", "+4477009001*")
+    )
+    assert [(match.list, match.confirmed, match.prefix) for match in found(lists, LISTED)[0]] == [
+        (0, False, 0),
+        (1, True, 10),
+    ]
+
+
+def test_lists_that_hold_a_number_and_its_prefix_speak_of_the_number():
+    """Each of them once, with the entry of the number itself, however many lists there are."""
+    both = [entry("+4477009001*", confidence=10), entry(LISTED), entry(CLEAN)]
+    names = [f"XA/n{n}" for n in range(5)]
+    lists = blocklists(*(fresh(name, b"", snapshot(name, both), NOW_S) for name in names))
+    for number, told in ((LISTED, (0, 100)), (CLEAN, (0, 100)), (OTHER, (10, 10))):
+        matches = found(lists, OTHER, number, LISTED)[1]
+        assert [match.list for match in matches] == [0, 1, 2, 3, 4]
+        assert {(match.prefix, match.confidence) for match in matches} == {told}
+
+
+@pytest.mark.parametrize("prefix", ["+8*", "+85*", "+855239*"])
+def test_a_prefix_was_seen_by_the_gate(prefix):
+    """It is written out in its list, so its match is never outside of the list's countries."""
+    scopes = Scopes.of([Allowed(frozenset({66}))])
+    numbers = numbers_of(["+85523900001"])
+    for text, outside in ((prefix, Outside.NOT), ("+85523900001", Outside.COUNTRY)):
+        lists = blocklists(live("KH/scam", text))
+        if text != prefix:
+            shared = hashed("KH/scam", [entry(text)], [text])
+            lists = blocklists(fresh("KH/scam", b"", shared, NOW_S))
+        matches = lists.match(numbers, NOW_S, scopes=scopes).by_row()
+        assert [match.outside for match in matches[0]] == [outside]
 
 
 def test_an_unknown_list_is_a_bug():
