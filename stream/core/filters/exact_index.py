@@ -60,7 +60,7 @@ class ExactIndex:
                 continue
             mine = np.flatnonzero(bits == bit)
             at = columns.find(fingerprints[hits[mine]])
-            kept[mine] = at >= 0
+            kept[mine] = False  # those that are found decide below
             mine, at = mine[at >= 0], at[at >= 0]
             if len(mine):
                 known = standing(_reports(columns, at, int(self.lists[bit])), decay, now_s)

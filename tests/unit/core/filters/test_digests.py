@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from stream.core.filters import digests
-from stream.core.filters.digests import fingerprints_in, fingerprints_of
+from stream.core.filters.digests import (
+    Digests,
+    HashPlan,
+    elements,
+    fingerprints_in,
+    fingerprints_of,
+)
 
 KEYS = [b"", b"mekong"]
 
@@ -35,3 +41,11 @@ def test_many_fingerprints_are_made_piece_by_piece(
     found = fingerprints_in(np.array(texts, "S16"), key)
     assert found.dtype == np.uint64
     assert found.tolist() == [by_hand(text, key) for text in texts]
+
+
+def test_words_of_several_salts_are_put_together_once() -> None:
+    """Each table of a plan takes the same words; only another plan makes others."""
+    of = Digests(elements(np.array(["+85523900001", "+85523900002"], "S16"), b""))
+    words = of.words(HashPlan("sha512", 2, 4, 20))
+    assert np.shares_memory(words, of.words(HashPlan("sha512", 2, 4, 20)))
+    assert not np.shares_memory(words, of.words(HashPlan("sha512", 3, 4, 37)))

@@ -29,6 +29,16 @@ def test_each_row_has_its_matches_in_list_order():
     assert len(found) == 3
 
 
+def test_columns_that_are_filled_later_are_apart():
+    """A caller fills one column, and the others stay as they are."""
+    for index in range(2, 8):
+        blank = Matches.blank(np.array([7, 8]), np.array([0, 1]))
+        blank.columns[index][:] = 1
+        assert [column.tolist() for column in blank.columns[2:]] == [
+            [index == other] * 2 for other in range(2, 8)
+        ]
+
+
 def test_lists_can_be_left_out():
     """The matches of a silent list go; the order of the others stays."""
     found = Matches.together([matches(SURE, PERHAPS)])

@@ -57,3 +57,13 @@ def test_filters_of_several_shapes_do_not_mix():
     (large,) = filters_of(1, pybloom_shape(501, 0.01))
     with pytest.raises(AssertionError, match="several shapes"):
         compile_table([small, large], np.zeros(small.shape.num_bits, np.uint8))
+
+
+@pytest.mark.parametrize(("lists", "dtype"), [(9, "<u1"), (15, "<u1"), (17, "<u2")])
+def test_more_lists_than_a_word_has_bits_are_a_bug(lists, dtype):
+    """They would share bits, and answer for each other."""
+    filters = filters_of(lists, pybloom_shape(500, 0.05), size=1)
+    table = np.zeros(filters[0].shape.num_bits, dtype)
+    told = f"{lists} lists in words of {table.itemsize} bytes"
+    with pytest.raises(AssertionError, match=told):
+        compile_table(filters, table)
