@@ -22,13 +22,13 @@ from tests.support.http_service import Served, parts_for, serve_settings, served
 
 FEED = """
 list = "{list}"
-format = "text"
+{rows}
 category = "call_centre"
 [owner]
 name = "{owner}"
 contact = "noc@trc.example"
 [from]
-kind = "push"
+kind = "{kind}"
 {tail}
 """
 WHO = {
@@ -75,8 +75,9 @@ class Door:
         """The folder is read each few seconds; a test does not wait for that."""
         self.pages.feeds._looked_s = None
 
-    def feed(self, name: str, owner: str, listed: str, tail: str = "") -> None:
-        text = FEED.format(list=listed, owner=owner, tail=tail)
+    def feed(self, name: str, owner: str, listed: str, tail: str = "", **other: str) -> None:
+        words = {"rows": 'format = "text"', "kind": "push"} | other
+        text = FEED.format(list=listed, owner=owner, tail=tail, **words)
         (self.folder / "feeds" / f"{name}.toml").write_text(text)
         self.pages_read_feeds_again()
 
@@ -182,28 +183,28 @@ async def test_no_client_hands_in_what_is_not_its_own(door: Door) -> None:
     """Another owner's partner finds no such feed; a fetched feed takes none; nor other roles."""
     for who, status in (("LA", 404), ("eye", 403)):
         assert (await door.puts(who, *kh(1)))[0] == status, who
-    path = door.folder / "feeds" / "fetched.toml"
-    text = FEED.format(list="KH/other", owner="KH", tail='path = "/srv/x"')
-    path.write_text(text.replace('"push"', '"file"'))
-    door.pages_read_feeds_again()
+    door.feed("fetched", "KH", "KH/other", 'path = "/srv/x"', kind="file")
     status, said = await door.sends("PUT", "/v1/feeds/fetched/versions", "KH", b"x")
     assert status == 409, said
     assert (await door.sends("PUT", VERSIONS, "KH", b""))[0] == 400
     door.feed("kh-police", "KH", "KH/scam", "[gate]\nsecond_person = true")
-    door.pages_read_feeds_again()
     assert (await door.changes("KH", add=[{"number": kh(3)[0]}]))[0] == 409
 
 
 async def test_a_few_numbers_at_once(door: Door) -> None:
     """A partner's numbers are reports of its feed; what it may not list is rejected by its place;
-    it takes off its own reports alone; a whole version takes their place.
+    it takes off the reports of its feeds alone; a whole version takes their place.
     """
+    door.feed("kh-police", "KH", "KH/scam", rows='format = "csv"\nsources = "both"')
+    door.feed("kh-sales", "KH", "KH/scam")
     assert (await door.changes("KH", add=[{"number": kh(1)[0]}]))[0] == 404, "no list yet"
-    await door.puts("KH", *kh(1, 2))
+    await door.puts("KH", "number,source", *(f"{one},{by}" for one in kh(1, 2) for by in "ab"))
+    await door.sends("PUT", "/v1/feeds/kh-sales/versions?reason=r", "KH", kh(1)[0].encode())
     door.shell.types("lists", "add", "KH/scam", kh(2)[0], "--actor", "malee")
     add = [{"number": kh(9)[0], "category": "parcel"}, {"number": "112"}, {"number": kh(8)[0]}]
     add += [{"number": "+66812345678"}, {"number": kh(7)[0], "category": "bad"}]
-    status, said = await door.changes("KH", add=add, remove=[*kh(1, 2), "+85531000099"], key="k")
+    gone = [*kh(1, 2), "+85531000099"]
+    status, said = await door.changes("KH", add=add, remove=gone, key="k")
     assert status == 200, said
     answer = msgspec.convert(said, ChangeAnswer)
     assert (answer.added, answer.removed, answer.updated, answer.absent) == (2, 1, 1, 1)
@@ -213,10 +214,8 @@ async def test_a_few_numbers_at_once(door: Door) -> None:
         ("add[3].number", "country_not_allowed"),
     ]
     assert door.listed() == {kh(9)[0]: "kh-police", kh(8)[0]: "kh-police", kh(2)[0]: "malee"}
-    assert (await door.changes("KH", add=add, remove=[*kh(1, 2), "+85531000099"], key="k"))[
-        1
-    ] == said
-    await door.puts("KH", *kh(5))
+    assert (await door.changes("KH", add=add, remove=gone, key="k"))[1] == said
+    await door.puts("KH", "number", *kh(5))
     assert door.listed().keys() == {*kh(2, 5)}
 
 

@@ -208,6 +208,8 @@ def after(edit: Edit, reports: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
         return edit.reports if edit.reports != reports else None
     others = [report for report in reports if report.source != edit.source]
     if isinstance(edit, Retraction):
+        if edit.owns:
+            others = [report for report in others if not edit.owns(report.source)]
         return tuple(others) if len(others) < len(reports) else None
     if len(others) >= REPORTS_MAX:
         others.remove(min(others, key=lambda report: report.reported_at_s))

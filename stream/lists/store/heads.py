@@ -114,11 +114,15 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Retraction:
-    """A source's report of a number to take back; `number` is None where it is not known."""
+    """A source's report of a number to take back; `number` is None where it is not known.
+
+    `owns`: the reports of every source for which it is true go too, in the same step.
+    """
 
     fingerprint: int
     number: str | None
     source: str
+    owns: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

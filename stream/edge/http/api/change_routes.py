@@ -1,6 +1,7 @@
 """`POST /v1/lists/{owner}/{name}/changes`: a few numbers onto a list or off it, with a reason."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -65,13 +66,13 @@ async def change(
     bring are left out; the others count.
     """
     push, once = parts.push, key_in(key)
-    feed = await _feed_for(push, client, f"{owner}/{name}")
+    feeds = await _feeds_for(push, client, f"{owner}/{name}")
     body = await request.body()
     asked = asked_in(request, body)
     by = By(f"http:{client.name}", asked.reason)
 
     async def work() -> KeptAnswer:
-        done = await push.changer.change(f"{owner}/{name}", feed, asked, by)
+        done = await push.changer.change(f"{owner}/{name}", feeds, asked, by)
         for outcome in ("added", "updated", "removed", "absent"):
             parts.metrics.changes.labels(outcome).inc(getattr(done, outcome))
         parts.metrics.changes.labels("rejected").inc(len(done.rejected))
@@ -84,8 +85,8 @@ async def change(
     return response_of(kept, again=again)
 
 
-async def _feed_for(push: PushIntake, client: Client, name: str) -> Feed | None:
-    """Return the feed whose list a partner changes; None for an operator. Raises ProblemError."""
+async def _feeds_for(push: PushIntake, client: Client, name: str) -> Sequence[Feed]:
+    """Return a partner's feeds of the list; () for an operator. Raises ProblemError."""
     of_list = [one for one in (await push.feeds()).values() if one.feed.list_name == name]
     pushed = [one for one in of_list if one.source.is_pushed]
     if any(one.feed.gate.second_person for one in pushed):
@@ -95,13 +96,12 @@ async def _feed_for(push: PushIntake, client: Client, name: str) -> Feed | None:
         if owner_of(name) != push.home:
             text = f"an operator changes lists of {push.home}; others' are their owners'"
             raise ProblemError(ProblemKind.CONFLICT, text)
-        return None
+        return ()
     mine = [one.feed for one in pushed if may_push(client, one)]
     if not mine:
-        raise ProblemError(
-            ProblemKind.NOT_FOUND, "there is no list of this name that you may change"
-        )
-    return mine[0]
+        text = "there is no list of this name that you may change"
+        raise ProblemError(ProblemKind.NOT_FOUND, text)
+    return mine
 
 
 def asked_in(request: Request, body: bytes) -> ListChange:

@@ -98,12 +98,15 @@ class ListChanger:
     own: tuple[str, ...]
     prefixes: PrefixRules
 
-    async def change(self, name: str, feed: Feed | None, asked: ListChange, by: By) -> ChangeAnswer:
-        """Change list `name`; `feed` is the partner's, None: an operator does it.
+    async def change(
+        self, name: str, feeds: Sequence[Feed], asked: ListChange, by: By
+    ) -> ChangeAnswer:
+        """Change list `name`; `feeds` are the partner's feeds of it, (): an operator does it.
 
-        Raises ProblemError where nothing of it can be done.
+        Added numbers become reports of the first. Raises ProblemError where nothing can be done.
         """
         around, at_s = self.around(), now_s()
+        feed = feeds[0] if feeds else None
         if over := around.agreement_over(name, at_s):
             raise ProblemError(ProblemKind.CONFLICT, over)
         async with await self.connect() as store:
@@ -112,35 +115,27 @@ class ListChanger:
                 text = "there is no such list: a first version, or an operator, makes it"
                 raise ProblemError(ProblemKind.NOT_FOUND, text)
             _, allowed = await store.allow_all()
-            bounds = around.bounds(feed or _operators(name, self.own), allowed)
+            # An operator may list all countries' numbers, but none of the carrier's own.
+            wide = Feed(name="", list_name=name, owner="", contact="", format="text", own=self.own)
+            bounds = around.bounds(feed or wide, allowed)
             rejected: list[RejectedChange] = []
-            rows = _rows_of(asked, self.prefixes, rejected, at_s)
-            rows = _allowed(rows, bounds, rejected, at_s)
+            rows = _allowed(_rows_of(asked, self.prefixes, rejected, at_s), bounds, rejected, at_s)
             gone = _removals(asked, self.prefixes, rejected)
             if not rows and not gone:
                 text = "no number of it can be used; nothing was changed"
-                errors = [msgspec.to_builtins(one) for one in rejected]
+                errors = msgspec.to_builtins(rejected)
                 raise ProblemError(ProblemKind.MALFORMED, text, errors=errors)
             key = around.key_of(head.circle)
             generation, done = head.generation, Counter[EditOutcome]()
             if rows:
                 source = (by.actor if feed is None else feed.name)[:SOURCE_CHARS_MAX]
-                entries = _entries(rows, key, source, feed, at_s)
-                result = await store.add(name, entries, by)
+                result = await store.add(name, _entries(rows, key, source, feed, at_s), by)
                 generation, done = result.generation, Counter(result.outcomes)
             if gone:
-                result = await _take_off(store, name, feed, gone, key, by)
-                generation = result.generation
-                done += Counter(result.outcomes)
-        return ChangeAnswer(
-            list=name,
-            generation=generation,
-            added=done[EditOutcome.ADDED],
-            updated=done[EditOutcome.UPDATED],
-            removed=done[EditOutcome.REMOVED],
-            absent=done[EditOutcome.ABSENT],
-            rejected=rejected,
-        )
+                result = await _take_off(store, name, feeds, gone, key, by)
+                generation, done = result.generation, done + Counter(result.outcomes)
+        counts = {outcome.value: done[outcome] for outcome in EditOutcome}
+        return ChangeAnswer(list=name, generation=generation, rejected=rejected, **counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +147,6 @@ class _Row:
     category: Category
     confidence: int
     until_s: int | None
-
-
-def _operators(name: str, own: tuple[str, ...]) -> Feed:
-    """Return the bounds of an operator: all countries, but none of the carrier's own numbers."""
-    return Feed(name="http", list_name=name, owner="", contact="", format="text", own=own)
 
 
 def _rows_of(
@@ -263,10 +253,15 @@ def _entries(
 
 
 async def _take_off(
-    store: ListStore, name: str, feed: Feed | None, gone: Sequence[str], key: bytes, by: By
+    store: ListStore, name: str, feeds: Sequence[Feed], gone: Sequence[str], key: bytes, by: By
 ) -> EditResult:
-    """Take numbers off: a feed's own reports of them, or for an operator all reports."""
+    """Take numbers off: the reports of `feeds`, or for an operator all reports."""
     pairs = list(zip(fingerprints_of(gone, key), gone, strict=True))
-    if feed is None:
+    if not feeds:
         return await store.remove(name, [Removal(*pair) for pair in pairs], by)
-    return await store.retract(name, [Retraction(*pair, feed.name) for pair in pairs], by)
+
+    def owned(source: str) -> bool:
+        return any(feed.owns(source) for feed in feeds)
+
+    edits = [Retraction(*pair, feeds[0].name, owned) for pair in pairs]
+    return await store.retract(name, edits, by)
