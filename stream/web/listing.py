@@ -45,7 +45,7 @@ class TableQuery:
         """Read the address; the first of `sorts` is the usual order, `-count` sorts downwards."""
         query = request.query_params
         wanted = query.get("sort", sorts[0])
-        page = query.get("page", "1")
+        page = query.get("page", "1")[:9]  # int refuses thousands of digits
         return cls(
             path=request.url.path,
             filters={name: query.get(name, "").strip()[:_CHARS_MAX] for name in filters},

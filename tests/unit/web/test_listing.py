@@ -29,6 +29,7 @@ def asked(query: str) -> TableQuery:
         ("page=0&sort=nonsense", 1, "name", False),
         ("page=-1", 1, "name", False),
         ("page=99999999999999999999", 1_000_000, "name", False),
+        (f"page={'9' * 5000}", 1_000_000, "name", False),
         ("page=٣", 1, "name", False),
     ],
 )

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,8 @@ async def test_a_byte_now_and_then_buys_no_time(certified: Path) -> None:
                     break
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0.02)
-            assert await reader.read() == b""
+            with suppress(ConnectionResetError):  # bytes that came after the end reset it
+                assert await reader.read() == b""
         assert server.failed("slow") == 1
 
 
