@@ -82,6 +82,10 @@ class ColumnCandidate:
         return f"{self.label} ({', '.join(self.examples)})"
 
 
+_Asked = tuple[ColumnCandidate, ...]
+_Chosen = tuple[ColumnCandidate | None, _Asked, str]
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnGuess:
     """`fields` are the columns of the fields that were found. Without `number` there is no list.
@@ -102,25 +106,31 @@ def guess(
     assigned: Assigned,
     number: int | None = None,
     said: Callable[[str], Says] = says,
+    item: str = "",
 ) -> ColumnGuess:
     """Return the meaning of a table's columns; `number` is the numbers' column if a person said so.
 
-    `said` reads a name; for JSON that is a path (`column_names.says_at`).
+    `said` reads a name; for JSON that is a path (`column_names.says_at`), as is `item`, the rows'.
     """
     candidates = [
         _candidate(at, names[at], said(names[at]), column) for at, column in enumerate(columns)
     ]
     passed = tuple(one for one in candidates if one.why_not and _is_numeric(one))
     pair = _range_pair(candidates, columns)
+    are_calls = names_call_records(names)
+    words = set(folded_name(names[pair["number"]]).split("_")) if pair else set()
+    is_caller = words & _FROM and not words & _OF_RANGES and said(item) is not Says.NUMBER
     if number is not None:
-        is_pair = pair is not None and pair["number"] == number
-        found = pair if pair is not None and is_pair else {"number": number}
+        # Where it may be a caller, a range would block everybody up to the number called.
+        is_pair = not (are_calls or is_caller) and pair.get("number") == number
+        found = pair if is_pair else {"number": number}
         return ColumnGuess({**found, **_others(candidates, *found.values())}, passed=passed)
-    if pair is not None:
-        return _ranges(candidates, pair, passed)
+    if pair and not are_calls:
+        return _ranges(candidates, pair, passed, are_sure=not is_caller)
     chosen, asked, why = _choose(candidates, assigned)
-    if chosen is not None and names_call_records(names):
-        asked = (replace(chosen, why_not="everybody who calls is in it"),)
+    caller = candidates[pair["number"]] if pair else chosen
+    if caller is not None and are_calls:
+        asked = (replace(caller, why_not="everybody who calls is in it"),)
         chosen, why = None, "call records, and no list: `ringfence dialects detect` reads them"
     fields = {} if chosen is None else {"number": chosen.at}
     return ColumnGuess({**fields, **_others(candidates, *fields.values())}, asked, why, passed)
@@ -139,22 +149,26 @@ _BEGINS: Final = {
     "dari": ("sampai", "ke"),
 }
 """Words that name the first number of a range, and those of the last one."""
+# Those that name a caller as well, and words that no name of a caller has.
+_FROM: Final = frozenset(("from", "du", "de", "từ", "tu", "dari"))
+_OF_RANGES: Final = frozenset(("range", "block", "prefix", "series", "tranche", "plage", "dải"))
 
 
-def _range_pair(
-    candidates: Sequence[ColumnCandidate], columns: Sequence[Column]
-) -> dict[str, int] | None:
-    """Return the columns of the first and last numbers of ranges; None: there are none."""
+def _range_pair(candidates: Sequence[ColumnCandidate], columns: Sequence[Column]) -> dict[str, int]:
+    """Return the columns of the first and last numbers of ranges; {}: there are none."""
+    # Calls in seconds since 1970 have a start and an end too. `to number` may be who was called,
+    # or the end of a range: it is asked.
+    may_end = [one for one in candidates if one.looks is not Looks.DATES]
     names = {one.at: tuple(folded_name(one.name).split("_")) for one in candidates}
-    for one in candidates:
+    for one in [one for one in may_end if one.says not in NEVER]:
         for at, word in enumerate(names[one.at]):
             for end in _BEGINS.get(word, ()):
                 wanted = (*names[one.at][:at], end, *names[one.at][at + 1 :])
-                for other in candidates:
+                for other in may_end:
                     rows = zip(columns[one.at], columns[other.at], strict=True)
                     if names[other.at] == wanted and _are_ranges(rows):
                         return {"number": one.at, "number_to": other.at}
-    return None
+    return {}
 
 
 def _are_ranges(rows: Iterable[tuple[str, str]]) -> bool:
@@ -171,23 +185,21 @@ def _are_ranges(rows: Iterable[tuple[str, str]]) -> bool:
 
 
 def _ranges(
-    candidates: Sequence[ColumnCandidate], pair: dict[str, int], passed: tuple[ColumnCandidate, ...]
+    candidates: Sequence[ColumnCandidate], pair: dict[str, int], passed: _Asked, *, are_sure: bool
 ) -> ColumnGuess:
     """Return the guess for a table of ranges. A column of single numbers beside them is asked."""
+    # So are ranges that may be calls: they are not sure, and the answer is their callers.
     taken = set(pair.values())
-    others = [
-        one
-        for one in candidates
-        if one.at not in taken
-        and one.says in {Says.NUMBER, Says.UNSURE, Says.GENERIC}
-        and not one.why_not
-        and one.share >= _HALF
-    ]
+    able = [one for one in candidates if one.share >= _HALF and not one.why_not]
+    telephones = {Says.NUMBER, Says.UNSURE, Says.GENERIC}
+    others = [one for one in able if one.says in telephones and one.at not in taken]
     passed = tuple(one for one in passed if one.at not in taken)
-    if not others:
+    if are_sure and not others:
         return ColumnGuess({**pair, **_others(candidates, *taken)}, passed=passed)
     asked = tuple(replace(one, why_not="") for one in candidates if one.at == pair["number"])
     why = "ranges, and a column of single numbers: one of them is to block"
+    if not are_sure:
+        why = "calls from one number to another, or ranges: for ranges, name number_to in [columns]"
     return ColumnGuess(_others(candidates, *taken), (*asked, *others), why, passed)
 
 
@@ -216,9 +228,7 @@ def _is_numeric(one: ColumnCandidate) -> bool:
     return one.share >= _HALF or _share(one.texts, lambda text: _digits(text) >= 7) >= _HALF
 
 
-def _choose(
-    candidates: Sequence[ColumnCandidate], assigned: Assigned
-) -> tuple[ColumnCandidate | None, tuple[ColumnCandidate, ...], str]:
+def _choose(candidates: Sequence[ColumnCandidate], assigned: Assigned) -> _Chosen:
     """Return the column of the numbers, or the columns to ask about and why."""
     named = [one for one in candidates if one.says is Says.NUMBER and one.texts]
     for one in named:
@@ -247,9 +257,7 @@ def _choose(
     return _unnamed(able, assigned)
 
 
-def _unnamed(
-    able: Sequence[ColumnCandidate], assigned: Assigned
-) -> tuple[ColumnCandidate | None, tuple[ColumnCandidate, ...], str]:
+def _unnamed(able: Sequence[ColumnCandidate], assigned: Assigned) -> _Chosen:
     """Choose where no name means telephone numbers."""
     evident = [one for one in able if _is_evident(one, assigned)]
     if len(evident) == 1:
@@ -294,13 +302,9 @@ def _others(candidates: Sequence[ColumnCandidate], *taken: int) -> dict[str, int
     found: dict[str, int] = {}
     free = [one for one in candidates if one.at not in taken and one.texts]
     for one in free:
-        name = NAMES.get(folded_name(one.name))
-        if (
-            name not in {None, "number", "number_to"}
-            and name not in found
-            and _fits(str(name), one.texts)
-        ):
-            found[str(name)] = one.at
+        name = NAMES.get(folded_name(one.name), "number")
+        if name not in {"number", "number_to", *found} and _fits(name, one.texts):
+            found[name] = one.at
     dated = [one for one in free if _is_dated(one) and one.at not in found.values()]
     dated.sort(key=lambda one: one.says is not Says.DATE)
     if "reported_at" not in found and dated:
@@ -324,7 +328,8 @@ def _is_birth(one: ColumnCandidate) -> bool:
 def _fits(name: str, column: Column) -> bool:
     """Return whether most texts of a column agree with its name."""
     if name in {"reported_at", "expires_at"}:
-        return _share(column, lambda text: _is_time(text) or is_like_date(text)) >= _HALF
+        times = [is_like_date(text) or not isinstance(read_time(text), Wrong) for text in column]
+        return bool(column) and sum(times) >= _HALF * len(column)
     if name == "confidence":
         return _share(column, lambda text: not isinstance(read_confidence(text), Wrong)) >= _HALF
     return True
@@ -336,10 +341,6 @@ def _share(column: Column, test: Callable[[str], bool]) -> float:
 
 def _digits(text: str) -> int:
     return sum(c.isdigit() for c in text)
-
-
-def _is_time(text: str) -> bool:
-    return not isinstance(read_time(text), Wrong)
 
 
 def _are_categories(one: ColumnCandidate) -> bool:

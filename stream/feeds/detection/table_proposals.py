@@ -31,7 +31,7 @@ def guessed_columns(
     said = _place_of(asked.number, names, names_in_file) if asked.number else None
     has_paths = one.kind in {"jsonl", "json", "xml"}
     reads = says_at if has_paths else says
-    found = guess(names, columns, assigned_share(asked.regions), said, reads)
+    found = guess(names, columns, assigned_share(asked.regions), said, reads, one.options.items)
     places: dict[int, str | int] = {at: names_in_file[at] or at + 1 for at in range(len(names))}
     fields = dict(found.fields)
     notes = list(_notes(found))

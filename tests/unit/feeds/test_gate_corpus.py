@@ -32,6 +32,7 @@ NOT_SEEN = {
     "number-and-unnamed-ids": "ids at random under no known name",
     "phone-and-mobile": "two columns of numbers",
     "ranges-and-test-numbers": "the ends of ranges",
+    "ranges-from-and-to": "the ends of ranges",
     "thai-two-telephones": "two columns of numbers",
     "totals-only": "counts with gaps of 917 under no known name",
     "yymmdd-tickets": "ids with gaps under no known name",

@@ -61,6 +61,7 @@ _OF_COLUMNS: Final = (
 )
 _OF_QUESTIONS: Final = (
     noted("ranges, and a column of single numbers: one of them is to block"),
+    noted("calls from one number to another, or ranges: for ranges, name number_to in [columns]"),
     noted(
         "a spreadsheet wrote its numbers in scientific notation and lost digits: format the column "
         "as text there and export it again"

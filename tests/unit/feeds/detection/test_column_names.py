@@ -122,6 +122,9 @@ def test_a_language_hints_at_countries(names, texts, regions):
     [
         (["call_id", "caller", "callee", "start_time", "duration"], True),
         (["src", "dst", "billsec", "disposition"], True),
+        (["call_id", "from", "to", "duration"], True),
+        (["time", "fromNumber", "toNumber", "duration"], True),
+        (["date", "from", "to", "category"], False),
         (["phone", "called_number", "date"], False),
         (["phone", "duration", "channel"], False),
         ([], False),

@@ -19,17 +19,9 @@ from tests.support.detect_corpus import (
 
 CASES = feed_cases()
 _TOLD = (
-    "number",
-    "region",
-    "dates",
-    "expires_dates",
-    "era",
-    "format",
-    "encoding",
-    "sheet",
-    "items",
+    "number", "region", "dates", "expires_dates", "era", "format", "encoding", "sheet", "items",
     "expires",
-)
+)  # fmt: skip
 
 
 def listed(case: Case, one: FeedProposal) -> set[str]:
