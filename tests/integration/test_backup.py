@@ -306,6 +306,24 @@ def test_only_an_empty_store_is_restored_or_one_that_is_to_be_replaced(site: Sit
     assert [one["list"] for one in site.theirs.asks("lists", "list")] == [NAME]
 
 
+def test_a_change_sent_again_after_a_restore_is_made_again(site: Site) -> None:
+    """Answers kept for repeated requests are of changes that --replace undoes, so they go too. They
+    are no list: a store that holds nothing else is empty.
+    """
+    site.ours.types("lists", "create", NAME, "--circle", "plain")
+    site.backs_up()
+    kept = {b"rf:once:a1", b"rf:once"}
+    with raw(site.there) as client:
+        client.set("rf:once:a1", "an answer")
+        client.zadd("rf:once", {"a1": NOW_S})
+        client.set("rf:session:b2", "a session")
+    site.restores()
+    assert kept <= dump(site.there).keys()
+    site.restores("--replace")
+    assert not kept & dump(site.there).keys()
+    assert b"rf:session:b2" in dump(site.there)
+
+
 def test_a_damaged_backup_restores_nothing(site: Site) -> None:
     """A changed byte, a cut, bytes behind the end, another key: each is named with its offset."""
     site.ours.types("lists", "create", NAME, "--circle", "plain")

@@ -29,8 +29,14 @@ from stream.lists.store.redis_client import renamed
 T = TypeVar("T")
 
 PREFIX: Final = b"rf:restoring:"
-STAYS: Final = (*("rf:restoring:", "rf:session:", "rf:decided:", "rf:once"), redis_keys.PUT_BACK)
+STAYS: Final = (*("rf:restoring:", "rf:session:", "rf:decided:"), redis_keys.PUT_BACK)
 """Keys that a restore leaves alone: no backup has them, and they are no part of the lists."""
+IN_EMPTY: Final = (*STAYS, redis_keys.ONCE)
+"""Keys that an empty list store may have.
+
+`replace` removes answers kept for repeated requests: it undoes their changes. A client that sends
+one again would get the old answer, and no change.
+"""
 STAGED_TTL_S: Final = 12 * 3600
 """Memory that a killed restore left is free after so long; a restore takes minutes."""
 _PIECES: Final = 64
@@ -92,9 +98,10 @@ async def _swap(redis: Redis, whole: CheckedBackup, *, replace: bool) -> None:
         seconds, micros = await redis.time()
     now_ms = seconds * 1000 + micros // 1000
     live = {key: at for key, at in whole.expiries.items() if not at or at > now_ms}
+    stays = "\n".join(STAYS if replace else IN_EMPTY)
     with renamed("putting what was restored into place"):
         answer: Any = await redis.register_script(list_lua.SWAP)(
-            keys=list(live), args=[PREFIX, "1" if replace else "", "\n".join(STAYS), *live.values()]
+            keys=list(live), args=[PREFIX, "1" if replace else "", stays, *live.values()]
         )
     if answer == 1:
         # Those that expired since the backup was made.
@@ -118,7 +125,7 @@ async def _anything(redis: Redis) -> str:
     with renamed("looking whether the list store is empty"):
         async for key in redis.scan_iter(match="rf:*", count=1000):
             told = key.decode(errors="replace")
-            if not told.startswith(STAYS):
+            if not told.startswith(IN_EMPTY):
                 return str(told)
     return ""
 
