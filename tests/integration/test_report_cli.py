@@ -151,6 +151,21 @@ def test_a_report_is_made_of_what_was_recorded(desk):
     assert "that Cambodia passed on waits" in told["waiting"][2]["text"]
 
 
+def test_a_deleted_list_has_no_numbers_in_a_report(desk):
+    """Neither as it was before, nor, after an appeal against it, the size of the allowlist."""
+    office = desk.office
+    office.types("lists", "create", "KH/scam")
+    office.types("lists", "add", "KH/scam", *kh(1, 2))
+    office.types("allow", "add", *kh(3, 4, 5))
+    assert figures(desk.json("th-kh", "--period", desk.period), "KH-scam-in-TH")["listed"] == 2
+    office.types("lists", "delete", "KH/scam", "--reason", "over", "--force")
+    assert figures(desk.json("th-kh", "--period", desk.period), "KH-scam-in-TH")["listed"] == 0
+    asyncio.run(desk.appealed("KH/scam", None, at_s(desk.today)))
+    assert figures(desk.json("th-kh", "--period", desk.period), "KH-scam-in-TH")["listed"] == 0
+    counts = {told["op"]: told["count"] for told in reversed(office.asks("audit"))}
+    assert (counts["allow"], counts["delete"], counts["appeal_received"]) == (3, 0, 0)
+
+
 def test_a_report_goes_where_it_is_wanted(desk):
     """To a file, to stdout with the words on stderr, or both; exit 2 where it cannot."""
     asyncio.run(recorded(desk))

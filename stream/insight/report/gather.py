@@ -19,6 +19,7 @@ from stream.insight.report.whole import before_of, days_of
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.enforcement_store import EnforcementStore
 from stream.lists.store.list_store import ListStore
+from stream.lists.store.store_codec import Op
 
 _VERDICTS = ("feed_held", "feed_refused")
 
@@ -96,10 +97,12 @@ async def _audited(
         if name not in lists:
             continue
         changed.add(name)
+        # Ringfence 0.1.0 wrote a deletion with the count of before.
+        count = 0 if entry.op == Op.DELETE else entry.count
         if entry.at_s < before.end_s:
-            sizes_before.setdefault(name, entry.count)
+            sizes_before.setdefault(name, count)
         if entry.at_s < days.end_s:
-            sizes.setdefault(name, entry.count)
+            sizes.setdefault(name, count)
         if entry.op in _VERDICTS and days.begin_s <= entry.at_s < days.end_s:
             verdict = entry.op.removeprefix("feed_")
             versions.append(VersionEvent(entry.at_s, name, verdict, _reason(entry)))

@@ -17,8 +17,9 @@ local function audit(limit, actor, reason, name, op, generation, detail)
   local at_s = redis.call('TIME')[1]
   local head = redis.call('HMGET', 'rf:audit:head', 'hash', 'count')
   local before, number = head[1] or '', string.format('%d', (head[2] or 0) + 1)
+  -- An entry may name a list that is gone: an appeal against it, for example. It has no numbers.
   local count = redis.call('HGET', 'rf:list:{' .. name .. '}', 'count')
-                or redis.call('HLEN', 'rf:allow')
+                or (name == '' and redis.call('HLEN', 'rf:allow') or '0')
   generation, count = tostring(generation), tostring(count)
   local hash = redis.sha1hex(table.concat({before, '\n', #number, ':', number, '\n', #at_s, ':',
     at_s, '\n', #actor, ':', actor, '\n', #reason, ':', reason, '\n', #name, ':', name, '\n',
