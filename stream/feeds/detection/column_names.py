@@ -101,7 +101,7 @@ _UNSURE_WORDS: Final = _Words(**_TABLES["unsure"])
 _SAID: Final = frozenset(_TABLES["said"]["words"])
 _NEVER_WORDS: Final[Mapping[Says, _Words]] = {
     meaning: _Words(**_TABLES[meaning.name.lower()])
-    for meaning in (Says.OTHER_PARTY, Says.ACCOUNT, Says.DATE, Says.AMOUNT, Says.PLACE, Says.ID)
+    for meaning in (Says.ACCOUNT, Says.DATE, Says.OTHER_PARTY, Says.AMOUNT, Says.PLACE, Says.ID)
 }
 
 
@@ -144,6 +144,8 @@ def says_at(path: str) -> Says:
     if around in {Says.OTHER_PARTY, Says.ACCOUNT}:
         return around
     said = says(last)
+    if said is Says.NUMBER and around is Says.UNSURE:
+        return Says.UNSURE
     if said in {Says.NOTHING, Says.GENERIC} and around is Says.NUMBER:
         return Says.NUMBER
     return said

@@ -243,7 +243,11 @@ def _choose(candidates: Sequence[ColumnCandidate], assigned: Assigned) -> _Chose
     if len(suspects) == 1 and (
         suspects[0].says in {Says.NUMBER, Says.GENERIC} or _is_evident(suspects[0], assigned)
     ):
-        return suspects[0], (), ""
+        # A word such as fraud may be in a victim's name too: a plain telephone beside it is asked.
+        rivals = [one for one in strong if one is not suspects[0]]
+        if not rivals:
+            return suspects[0], (), ""
+        return None, (suspects[0], *rivals), "more than one column may be the number to block"
     if len(strong) == 1:
         close = [one for one in able if _is_close(one, strong[0], assigned)]
         if not close:
