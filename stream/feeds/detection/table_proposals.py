@@ -100,23 +100,29 @@ def _place_of(said: str, names: Sequence[str], in_file: Sequence[str]) -> int:
 
 _STAYS: Final = re.compile(
     r"\bdno\b|do[ _-]not[ _-]originate|never[ _-]originate|unallocated|unassigned"
-    r"|not[ _-]in[ _-]use|inbound[ _-]only|invalid[ _-]numbers?|attribution|allocat|numbering",
+    r"|not[ _-]in[ _-]use|inbound[ _-]only|invalid[ _-]numbers?|numbering"
+    r"|numbers?[ _-]allocat|allocat\w+[ _-]of[ _-]numbers",
     re.IGNORECASE,
 )
 """Words of lists of numbers that may never call: these have no end, and their dates report none."""
+_GIVEN: Final = re.compile(r"attribution|allocat|assign", re.IGNORECASE)  # of a range's date
 
 
 def with_life(path: Path, one: FeedProposal) -> FeedProposal:
     """Return a proposal whose entries stay if the file is a numbering plan's, or a DNO list.
 
-    The words are in the file's name, in its header or in its first texts.
+    The words are in the file's name, in its header or in its first texts. In a list of reports, a
+    remark or the name of a case may have them too: only its numbers' column counts.
     """
     columns = one.options.columns
-    if "expires_at" in columns or not one.table:
+    names = {column.field: column.name for column in one.table if column.field}
+    if "expires_at" in names or not one.table:
         return one
-    texts = [path.stem, one.why]
-    texts += [text for column in one.table for text in (column.name, *column.examples)]
-    is_plan = "number_to" in columns and "reported_at" not in columns
+    texts = [path.stem, one.why, names.get("number", "")]
+    if "reported_at" not in names:
+        texts += [text for column in one.table for text in (column.name, *column.examples)]
+    day = names.get("reported_at")
+    is_plan = "number_to" in names and (day is None or _GIVEN.search(day) is not None)
     if not is_plan and not any(_STAYS.search(text[:200]) for text in texts):
         return one
     note = "no end dates: entries stay until the list drops them (expires_from)"
