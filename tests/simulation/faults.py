@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
+from stream.kafka.aiokafka_patches import SETTLED_S
 from tests.simulation.doors import Doors
 from tests.simulation.kafka.errors import Code
 from tests.simulation.listing import Listing
@@ -226,9 +227,11 @@ class Faults:
             await asyncio.sleep(0.5)
         return LEADER_S if api in _LEADERS else 30.0
 
-    async def _refuse(self) -> None:
+    async def _refuse(self) -> float | None:
         api, code = self._rng.choice(_REFUSED)
         self._world.cluster.refusals[api] += [code] * self._rng.randrange(1, 5)
+        # Positions are believed once they stayed the same; a join that is refused comes before.
+        return LEADER_S + 2 * SETTLED_S if code is Code.COORDINATOR_LOADING else None
 
     async def _abort(self) -> None:
         """Refuse the positions of a transaction, so that it is aborted, while calls come fast.
