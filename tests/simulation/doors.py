@@ -335,15 +335,26 @@ class Doors:
                 self.bug(f"{door.name} has {ends} connections open")
 
     async def until_settled(self, blocked: Callable[[HostedService], frozenset[str]]) -> None:
-        """Wait until all clients are gone; then ask about every number."""
+        """Wait until all clients are gone and all doors are there; then ask about every number."""
         loop = self.world.loop
         ends_s = loop.time() + SETTLED_S
-        while left := next(filter(None, (one.left() for one in self.clients)), ""):
+
+        def lefts() -> Iterator[str]:
+            yield from (one.left() for one in self.clients)
+            # One that was asked to end just before may do so only now, and comes again.
+            yield from (f"{door.name} is away" for door in self.doors if door.leaves)
+
+        while left := next(filter(None, lefts()), ""):
             if loop.time() > ends_s:
                 self.bug(f"{SETTLED_S:g} s after calm {left}")
                 return
             await asyncio.sleep(_LOOK_S)
         for door, clients in zip(self.doors, self.clients, strict=True):
+            # One that has just come again has its lists of before until the list store answers.
+            while not (last := door.taken[-1]).loaded or last.blocked != blocked(door):
+                if loop.time() > ends_s:
+                    break
+                await asyncio.sleep(_LOOK_S)
             await self.world.process(clients.hosts[0]).run(clients.ask_all())
             last = door.taken[-1]
             if last.blocked != blocked(door) or not last.loaded:

@@ -98,6 +98,8 @@ class Hosted:
         self._process: Process | None = None
         self._service: Any = None
         self._wanted = False
+        self.leaves = False
+        """True from the moment it is asked to end until its next life."""
 
     def _made(self) -> Any:
         """Return the service of a new life."""
@@ -122,6 +124,7 @@ class Hosted:
         if self.runs:
             return
         self.lives += 1
+        self.leaves = False
         self.world.loop.note("start", self.name)
         self._process = process = self.world.process(self.name)
         process.clock, process.disk_full = self.clock, self._disk_full
@@ -139,6 +142,7 @@ class Hosted:
         """Ask it to end in order, as SIGTERM does."""
         self._wanted = False
         if self.runs and self._service is not None:
+            self.leaves = True
             self._service.stop("SIGTERM")
 
     def kill(self, *, reset: bool = True) -> None:
