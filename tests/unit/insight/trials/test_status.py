@@ -43,10 +43,10 @@ def test_a_step_that_goes_against_the_settings_is_said_so() -> None:
     """A promotion over `simulate = true`, and a demotion of what is in force by the settings."""
     promoted = stands(TRIAL, turned(TrialStatus.FORCE))
     assert promoted.standing is TrialStatus.FORCE
-    assert promoted.remarks == ("the settings say trial; the promotion goes before them",)
+    assert promoted.remarks == ("the settings say trial; the promotion overrides them",)
     demoted = stands(FORCE, turned(TrialStatus.TRIAL))
     assert demoted.standing is TrialStatus.TRIAL
-    assert demoted.remarks == ("the settings say force; the demotion goes before them",)
+    assert demoted.remarks == ("the settings say force; the demotion overrides them",)
 
 
 def test_a_step_that_the_settings_have_followed_is_said_to_be_idle() -> None:
