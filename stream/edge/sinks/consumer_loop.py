@@ -200,6 +200,8 @@ class DecisionReplay:
             # Offsets have holes (transaction markers), so what was delivered may never come to the
             # end. After a wait without a record all that was handed out is delivered.
             handed_out = await source.read_to(partition) if idle else 0
+            if self._epoch != epoch:  # Redis went and came meanwhile
+                return {}
             if max(handed_out, delivered.get(partition, 0)) >= end:
                 del self._left[partition]
                 self._held |= {partition.number}
