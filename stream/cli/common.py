@@ -114,10 +114,13 @@ def until_ms(text: str) -> int:
 
 
 def expiry(span: str | None) -> int:
-    """Return when something expires that does so in `span`; 0: never. Ends with 2 if it is none."""
+    """Return when something expires that does so in `span`; 0: never.
+
+    Ends with 2 if it is no span, or one that ends after 2106.
+    """
     seconds = seconds_in(span)
     until_s = now_s() + seconds
-    if until_s >= 2**32:  # what holds it has 32 bits: readers would pass the whole entry over
+    if until_s >= 2**32:  # entries have 32 bits for it: readers would leave the whole entry out
         fail(f"{span!r} ends after 2106-02-07: leave the option out for no end", USAGE)
     return until_s if seconds else 0
 

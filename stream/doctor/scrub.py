@@ -65,6 +65,7 @@ _MARK = r"(?P<mark>\+|%(?:25){0,3}2b|=2b|\\u002b|&\#(?:43|x2b);|\uff0b|tel:|sips
 _BETWEEN = r"[ \-./()\u00a0\u2010-\u2015]"
 _NUMBER = re.compile(rf"(?i){_MARK}(?:(?:{_BETWEEN}|%(?:20|28|29|2d)){{0,3}}\d){{6,15}}\d*")
 _QUOTED = re.compile(r"(?<=[\"'])\d{9,15}(?=[\"'])")
+# A date of our time alone: other digits in this form may be a number.
 _ISO = r"(?<!\d)(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?!\d)"
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _ADDRESS = rf"(?<![\d.])(?!0){_OCTET}(?:\.{_OCTET}){{3}}(?!\.?\d)"

@@ -218,9 +218,9 @@ class VersionFacts:
     `too_coarse` (by how much its filter exceeds the limit), `agreement_over` (the agreement that
     has ended). `sent_by` handed it in, "": it was fetched. `good` and `bad` count rows, `expired`
     those left out because they are over. `gained` and `lost` count numbers against the feed's own
-    on its list, None: unknown. Of `held`, the numbers live on the list (0: unknown), `lost` go: a
-    number whose reports are over is no loss. `rows` counts rows by
-    reasons of `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
+    on its list, None: unknown. `held` counts the live numbers on the list, 0: unknown. `lost` is
+    of these: a number whose reports are over is no loss. `rows` counts rows by reasons of
+    `OF_ROWS`. `looks` has figures by reasons of `OF_LOOKS`.
     """
 
     sha256: str

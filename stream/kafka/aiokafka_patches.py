@@ -236,9 +236,9 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
             raise error("committed positions cannot be asked")
         if loop.time() < settled_s:
             # By partition: the questions of one consumer are about other partitions in turn.
-            now = {(topic, row[0]): row[1] for topic, rows in answer.topics for row in rows}
-            if not now.items() <= told.items():  # it still reads: ever newer positions
-                told.update(now)
+            offsets = {(topic, row[0]): row[1] for topic, rows in answer.topics for row in rows}
+            if not offsets.items() <= told.items():  # it still reads: ever newer positions
+                told.update(offsets)
                 unsettled()
             raise GroupLoadInProgressError("the coordinator has only just come back")
         return answer

@@ -150,7 +150,7 @@ async def test_an_older_version_is_refused(partner):
 
 
 async def test_an_older_version_with_a_new_date_is_assessed_again(partner):
-    """The same bytes go live once their owner dates them later; before, nothing more is told."""
+    """The same bytes go live once their owner dates them later. Until then nothing is logged."""
     async with partner:
         await partner.said(BASE)
         old_s = partner.now_s - DAY_S
@@ -327,7 +327,7 @@ async def test_a_renewal_of_the_live_version_leaves_the_waiting_one(partner):
 
 
 async def test_a_renewal_that_is_held_leaves_the_waiting_one(partner):
-    """It is told once, and waits itself once the version that waited is decided."""
+    """It is logged once. It waits itself once the version that waited is decided."""
     async with partner:
         await partner.said(BASE)
         waiting = await partner.said(BASE[:50])

@@ -12,6 +12,7 @@ import pytest
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.follow.workplace import Workplace
 from stream.feeds.transports.transport import Fetched, Unchanged
 from tests.support.feeds import OPERATOR, Partner, kh, workplace
 
@@ -107,6 +108,18 @@ async def test_a_clock_that_was_ahead_delays_no_whole_version(tmp_path, redis_ur
         assert transport.remembered == [{}, {}]
 
 
+async def due_again(
+    partner: Partner, place: Workplace, transport: Scripted
+) -> tuple[Follower, VersionRecord]:
+    """Let a first version in, a day ago: it is due once more."""
+    follower = Follower(partner.setup, place, quiet=True)
+    await follower._turn(transport)
+    last = await accepted(partner)
+    aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
+    await place.states.accepted(partner.setup.feed, aged, OPERATOR)
+    return follower, aged
+
+
 @pytest.mark.parametrize("left", ["all", "half", "nothing"])
 async def test_a_damaged_file_of_the_live_version_is_not_renewed(tmp_path, redis_url, left):
     """After a power cut it may be short. Then the whole version is asked for once it is due."""
@@ -114,14 +127,10 @@ async def test_a_damaged_file_of_the_live_version_is_not_renewed(tmp_path, redis
     partner = Partner(tmp_path, redis_url)
     transport = Scripted(text, Unchanged({"at": text}) if left == "all" else text)
     async with partner, workplace(tmp_path / "state", redis_url) as place:
-        follower = Follower(partner.setup, place, quiet=True)
-        await follower._turn(transport)
-        last = await accepted(partner)
-        aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
-        await place.states.accepted(partner.setup.feed, aged, OPERATOR)
-        file = partner.versions.place(last.id) / "file"
+        follower, aged = await due_again(partner, place, transport)
+        file = partner.versions.place(aged.id) / "file"
         if left == "half":
-            os.truncate(file, last.size // 2)
+            os.truncate(file, aged.size // 2)
         elif left == "nothing":
             file.unlink()
         await follower._turn(transport)
@@ -129,7 +138,7 @@ async def test_a_damaged_file_of_the_live_version_is_not_renewed(tmp_path, redis
         assert file.read_text() == f"{text}\n"
         renewed = await accepted(partner)
         assert (renewed.lost, renewed.numbers) == (0, 20)
-        assert renewed.renewed_at_s >= last.renewed_at_s
+        assert renewed.renewed_at_s >= aged.renewed_at_s + 86_400
 
 
 async def test_a_damaged_file_that_its_source_does_not_send_again_changes_nothing(
@@ -139,12 +148,8 @@ async def test_a_damaged_file_that_its_source_does_not_send_again_changes_nothin
     partner = Partner(tmp_path, redis_url)
     transport = Scripted("\n".join(kh(*range(20))), Unchanged({}))
     async with partner, workplace(tmp_path / "state", redis_url) as place:
-        follower = Follower(partner.setup, place, quiet=True)
-        await follower._turn(transport)
-        last = await accepted(partner)
-        aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
-        await place.states.accepted(partner.setup.feed, aged, OPERATOR)
-        os.truncate(partner.versions.place(last.id) / "file", last.size // 2)
+        follower, aged = await due_again(partner, place, transport)
+        os.truncate(partner.versions.place(aged.id) / "file", aged.size // 2)
         await follower._turn(transport)
         assert await accepted(partner) == aged
         assert (await partner.state()).held is None

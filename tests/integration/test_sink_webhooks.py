@@ -252,7 +252,7 @@ async def test_a_receiver_is_asked_before_it_is_told() -> None:
 
 @pytest.mark.parametrize("rate", ["9" * 400, "9" * 5000, "-1", "0.5", "soon"])
 async def test_a_rate_that_is_no_sensible_number_is_no_limit(rate: str) -> None:
-    """What one receiver names as its rate never ends the sink."""
+    """A receiver's rate of any size never ends the sink."""
     async with Receiver(lambda *_: 200).serving() as receiver:
         receiver.allows = [{"WebHook-Allowed-Origin": "*", "WebHook-Allowed-Rate": rate}]
         told = Told(f"http://127.0.0.1:{receiver.port}/h", origin="us.example")

@@ -339,12 +339,12 @@ class Doors:
         loop = self.world.loop
         ends_s = loop.time() + SETTLED_S
 
-        def lefts() -> Iterator[str]:
+        def unsettled() -> Iterator[str]:
             yield from (one.left() for one in self.clients)
             # One that was asked to end just before may do so only now, and comes again.
             yield from (f"{door.name} is away" for door in self.doors if door.leaves)
 
-        while left := next(filter(None, lefts()), ""):
+        while left := next(filter(None, unsettled()), ""):
             if loop.time() > ends_s:
                 self.bug(f"{SETTLED_S:g} s after calm {left}")
                 return

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -62,24 +62,36 @@ async def begun(member: KafkaSource, partitions: int) -> dict[Partition, int]:
     return dict(member.starts)
 
 
-@pytest.mark.parametrize("start_at", ["earliest", "latest"])
-def test_a_coordinator_that_loads_does_not_make_a_group_begin_again(start_at):
-    """Positions are asked for until there is an answer: none is passed over, none repeated."""
+def begins_where_committed(
+    tell: Callable[[World, Group, float], None] = lambda *_: None, **changes: Any
+) -> bool:
+    """Check that a member begins where its group committed, though the coordinator still loads.
+
+    It loads for half a second. `tell` gets the world, the group and the end of the load, and says
+    what the coordinator tells from then on.
+    """
 
     async def main(world: World) -> dict[Partition, int]:
         await world.start()
         group = with_calls(world)
         group.offsets["calls", 0] = (30, "")
-        member = source(world, start_at=start_at)
+        member = source(world, **changes)
         await member.start()
         while not group.assignments:  # noqa: ASYNC110 - nothing tells
             await asyncio.sleep(0.0001)
-        world.cluster.loading_s[slot_of(GROUP)] = world.loop.time() + 0.5
+        world.cluster.loading_s[slot_of(GROUP)] = loaded_s = world.loop.time() + 0.5
+        tell(world, group, loaded_s)
         starts = await begun(member, 1)
         await member.stop()
         return starts
 
-    assert World(1).run(main) == {Partition("calls", 0): 30}
+    return World(1).run(main) == {Partition("calls", 0): 30}
+
+
+@pytest.mark.parametrize("start_at", ["earliest", "latest"])
+def test_a_coordinator_that_loads_does_not_make_a_group_begin_again(start_at):
+    """Positions are asked for until there is an answer: none is passed over, none repeated."""
+    assert begins_where_committed(start_at=start_at)
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -89,23 +101,11 @@ def test_a_coordinator_that_has_just_come_back_is_not_believed(empty):
     Of 10 runs of twenty rounds of kills one decided 147,680 calls a second time.
     """
 
-    async def main(world: World) -> dict[Partition, int]:
-        await world.start()
-        group = with_calls(world)
-        group.offsets["calls", 0] = (30, "")
-        member = source(world)
-        await member.start()
-        while not group.assignments:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.0001)
+    def tell(_: World, group: Group, loaded_s: float) -> None:
         group._before["calls", 0] = (10, "")
-        loaded_s = world.loop.time() + 0.5
-        world.cluster.loading_s[slot_of(GROUP)] = loaded_s
         group._behind, group._behind_s = {} if empty else group._before, loaded_s + BEHIND_S
-        starts = await begun(member, 1)
-        await member.stop()
-        return starts
 
-    assert World(1).run(main) == {Partition("calls", 0): 30}
+    assert begins_where_committed(tell)
 
 
 def test_positions_that_still_move_are_not_believed():
@@ -114,26 +114,13 @@ def test_positions_that_still_move_are_not_believed():
     So Apache Kafka 4.1.1 did with 1.2 million positions on a busy machine, for six seconds.
     """
 
-    async def main(world: World) -> dict[Partition, int]:
-        await world.start()
-        group = with_calls(world)
-        group.offsets["calls", 0] = (30, "")
-        member = source(world)
-        await member.start()
-        while not group.assignments:  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.0001)
-        loaded_s = world.loop.time() + 0.5
-        world.cluster.loading_s[slot_of(GROUP)] = loaded_s
+    def tell(world: World, group: Group, loaded_s: float) -> None:
         group._behind, group._behind_s = {}, loaded_s + 30
         for at in range(10):
-            world.loop.call_at(
-                loaded_s + 3 * at, partial(group._behind.__setitem__, ("calls", 0), (at, ""))
-            )
-        starts = await begun(member, 1)
-        await member.stop()
-        return starts
+            move = partial(group._behind.__setitem__, ("calls", 0), (at, ""))
+            world.loop.call_at(loaded_s + 3 * at, move)
 
-    assert World(1).run(main) == {Partition("calls", 0): 30}
+    assert begins_where_committed(tell)
 
 
 async def _joined_while_it_loads(world: World) -> dict[Partition, int]:

@@ -70,7 +70,7 @@ class Endpoint:
         self._places = asyncio.Semaphore(settings.parallel)
         self._not_before_s = 0.0
         self._told_to_wait = DeliveryTry(DeliveryResult.BUSY)
-        """The last answer that moved it, of any event."""
+        """The last answer that asked to wait, of any event: it moved `_not_before_s`."""
         self._delivered_s = float("-inf")
         self._failing = False
 

@@ -164,14 +164,14 @@ class Follower:
         place.metrics.register_up.set(1)
         at_s = now_s()
         due = self._due_again(state, at_s)
-        # Where the kept file is damaged or gone, the source has to send it again.
+        again = None if due is None else await self._renewal(due, state, at_s)
         needs_whole = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
-        needs_whole |= due is not None and await self._renewal(due, state, at_s) is None
+        # Where the kept file is damaged or gone, the source has to send it again.
+        needs_whole |= due is not None and again is None
         remembered = {} if needs_whole or self._sent is not None else state.remembered
         got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
-            again = None if due is None else await self._renewal(due, state, at_s)
             if again is not None:
                 record = await self._work(again)
                 record = record if state.is_meant_otherwise(feed) else None  # nothing new came

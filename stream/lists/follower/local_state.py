@@ -317,6 +317,7 @@ class _Unwritten:
     known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
     agreed: bool = False
     gone: dict[str, int] = field(default_factory=dict)
+    """Deleted lists, and the generation at which each was."""
 
 
 _STEPS_MAX = 100_000

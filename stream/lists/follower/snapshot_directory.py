@@ -192,7 +192,7 @@ def newest(folder: Path, keys: Mapping[str, bytes]) -> tuple[Snapshot | None, di
     folder is read again: without that, a start would lack the list until Redis answers. Blocks.
     """
     if _unfinished(folder):
-        # Tidying is all: a start reads from a disk, or by a lock file, that it may not write too.
+        # Errors pass: this only tidies up, and a start must read where it may not write.
         # Without waiting: a start must not hang while another worker writes a large list.
         with suppress(OSError), locked(folder / _LOCK, wait=False) as alone:
             if alone:

@@ -184,7 +184,7 @@ def test_each_list_has_its_generation_and_its_age():
 
 
 def test_a_change_keeps_the_scope_unless_it_brings_another():
-    """What a list's feed may list goes on, also where only numbers changed."""
+    """A list keeps its feed's scope, also where only numbers changed."""
     narrow, wide = Scope("feed", frozenset({66})), Scope("feed", None)
     lists = blocklists(live("XA/one", LISTED)).with_changes("XA/one", [], 2, NOW_S, narrow)
     assert lists.scopes == (narrow,)

@@ -247,7 +247,7 @@ def test_a_flood_of_strangers_takes_nothing_from_a_trunk() -> None:
     ],
 )
 def test_a_steady_load_above_the_rate_is_still_decided_at_the_rate(trunk, load, taken, busy):
-    """What is refused takes nothing from it: at 1.05 times its rate a trunk got no verdict."""
+    """Refusals take nothing from it. At 1.05 times its rate a trunk got no verdict."""
     allowance = Allowance(trunk, 100.0)
     for turn in range(20 * load):  # until the bursts are used up
         allowance.take(turn / load)
