@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from copy import copy
 from typing import Any, Self
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -85,6 +86,23 @@ class _RenewedLogin(CredentialProvider):
         return (username, password) if username else (password,)
 
 
+class _Sentinels(Sentinel):
+    """Sentinels of which none is lost.
+
+    redis-py puts the one that answered first in its list, while other connections go over the same
+    list. Two at once leave the second sentinel there twice; the first is never asked again, nor
+    closed. So each goes over a list of its own.
+    """
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Return the primary's address. Raises MasterNotFoundError."""
+        asked = copy(self)
+        asked.sentinels = list(self.sentinels)
+        address: tuple[str, int] = await Sentinel.discover_master(asked, service_name)
+        self.sentinels = asked.sentinels
+        return address
+
+
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
     """Connections to the primary that the sentinels name; the sentinels' own close with it."""
 
@@ -138,7 +156,7 @@ def sentinels_of(settings: ListStoreSettings) -> Sentinel:
     if settings.sentinel_tls:
         kwargs |= {"ssl": True, **_files(settings)}
     addresses = [(host.strip("[]"), int(port)) for host, _, port in places]
-    return Sentinel(addresses, sentinel_kwargs=kwargs)
+    return _Sentinels(addresses, sentinel_kwargs=kwargs)  # type: ignore[no-untyped-call]
 
 
 def _login(username: Secret | None, password: Secret | None) -> dict[str, Any]:
