@@ -264,7 +264,7 @@ async def test_proxies_and_sessions_follow_the_primary(sentinels):
     """A client that stays open fails once at most for each connection, and finds the new one."""
     async with ProxyRedis(store_settings(sentinels)) as proxies:
         before = await proxies.standing()
-        await proxies.complete("b", before.run)
+        await proxies.complete("b", before.run, before.data)
         old = sentinels.primary()
         await asyncio.to_thread(sentinels.wait_in_step)
         await asyncio.to_thread(old.kill)

@@ -233,3 +233,24 @@ async def test_the_newer_decision_stays(url: str) -> None:
         async with ProxyRedis(ListStoreSettings("redis://127.0.0.1:1/0", timeout_s=0.2)) as nobody:
             with pytest.raises(ProxiesDown):
                 await nobody.standing()
+
+
+async def test_what_was_deleted_counts_as_lost_at_any_moment(url: str) -> None:
+    """A sink that had not noticed yet can neither call partitions read nor the keys complete."""
+    with redis.Redis.from_url(url, decode_responses=True) as raw:
+        async with ProxyRedis(ListStoreSettings(url)) as proxies:
+            before = await proxies.standing()
+            await proxies.complete("b", before.run, before.data)
+            assert await proxies.has_read(before.data, (0, 1)) == {0, 1}
+            standing = await proxies.standing()
+            assert (standing.whole, standing.partitions) == (True, frozenset({0, 1}))
+            raw.flushall()
+            with pytest.raises(ProxiesDown, match="lost its keys"):
+                await proxies.has_read(before.data, (0,))
+            assert not raw.exists("bl:read")
+            await proxies.complete("b", before.run, before.data)
+            standing = await proxies.standing()
+            assert (standing.whole, standing.partitions) == (False, frozenset())
+            raw.hdel("bl:meta", "data")  # as a sink of 0.1 writes it
+            standing = await proxies.standing()
+            assert (standing.whole, standing.older) == (True, True)

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import ListStoreDown
 from stream.edge.sinks.proxy_keys import ALLOW, BLOCK, Put
-from stream.edge.sinks.proxy_redis import ProxyRedis
+from stream.edge.sinks.proxy_redis import ProxiesDown, ProxyRedis
 from stream.lists.store.heads import By, Removal, Retraction
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.rewrite import rebuild, rollback
@@ -213,7 +213,8 @@ async def keyed(url: str) -> list[Any]:
             held = sorted([one async for one in proxies.load()])
             found.append([one._replace(expires_at_s=one.expires_at_s - until_s) for one in held])
 
-        run = (await proxies.standing()).run
+        first = await proxies.standing()
+        run = first.run
         for decided_ms in (7, 5, 0, 9):
             both = (ONE, TWO) if decided_ms else (ONE,)
             ends_s = until_s + decided_ms
@@ -225,11 +226,16 @@ async def keyed(url: str) -> list[Any]:
         await proxies.drop([TWO, "+447700900199"])
         await look()
         found.append(await proxies.beat("b1", run, 5, 1, "", 2))
-        await proxies.complete("b1", run)
+        await proxies.complete("b1", run, first.data)
         found.append(await proxies.beat("b1", run, 6, 1, "7 8", 2))
         found.append(await proxies.beat("b1", "another", 7, 1, "", 2))
         standing = await proxies.standing()
-        found.append((standing.whole, {**standing.meta, "redis": ""}))
+        found.append((standing.whole, {**standing.meta, "redis": "", "data": ""}))
+        found.append(sorted(await proxies.has_read(first.data, (0, 2))))
+        found.append(sorted((await proxies.standing()).partitions))
+        with pytest.raises(ProxiesDown) as lost:
+            await proxies.has_read(f"{first.data[:-1]}-", (1,))
+        found.append(str(lost.value))
         await proxies.begin()
         found.append((await proxies.standing()).whole)
     return found

@@ -4,8 +4,8 @@
 |---|---|---|
 | `bl:+66812345678` | hash | a number that may not call: see `FIELDS` |
 | `bl:+8552390*` | hash | the same for all that begin so; a number's longest key decides |
-| `bl:meta` | hash | `version built_at count prefix_digits` for proxies, `build redis` for us |
-| `bl:read` | hash | for us: by partition of the decisions topic, the data that have its decisions |
+| `bl:meta` | hash | `version built_at count prefix_digits` for proxies, `build redis data` for us |
+| `bl:read` | hash | for us: `mark` of these data; by partition, the data that have its decisions |
 
 Every value is at most 64 bytes, so that Redis keeps a hash as one small list of bytes. A longer one
 (a whole Reason header) would make each key three times as large.
@@ -71,6 +71,25 @@ redis.call('HINCRBY', KEYS[1], 'version', ARGV[5])
 return 1
 """
 """Writes that the keys are right as of now. Returns 0: `bl:meta` is gone, or of another build."""
+
+
+STANDING = """
+local mark = redis.call('HGET', KEYS[2], 'mark')
+if not mark then
+    mark = ARGV[1]
+    redis.call('HSET', KEYS[2], 'mark', mark)
+end
+return {mark, redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}
+"""
+"""Marks data that have no mark yet, and returns `bl:meta` and `bl:read` of one moment."""
+
+HAS_READ = """
+if redis.call('HGET', KEYS[1], 'mark') ~= ARGV[1] then return false end
+for place = 3, #ARGV do redis.call('HSET', KEYS[1], ARGV[place], ARGV[2]) end
+return redis.call('HGETALL', KEYS[1])
+"""
+"""Writes the partitions whose decisions these data have. Returns nil: the data were deleted since
+they were marked. Without the mark, partitions read before a FLUSHALL would count as read after."""
 
 
 class Put(NamedTuple):

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from redis.asyncio import Redis
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 WRITE_KEYS = 500
 """Keys of one script: about 2 ms in which Redis answers no other client, proxies among them."""
-_NAME = 32
-"""Signs of each of the two names of data: the value has 64 bytes, as all others at most."""
+_NAME = 24
+"""Signs of Redis' two names of its data. With a mark of 16 the value has 64 bytes, the most."""
 _LOAD_KEYS = 500
 """Keys that SCAN looks at in one go, for the same reason."""
 
@@ -43,7 +44,8 @@ class ProxyRedisState:
     """State of the Redis that answers: its `run`, new at each start, and the fields of `bl:meta`.
 
     `may_evict` is its eviction policy, "" where it evicts nothing. `data` names its data: it is
-    another at each start, and at each fail-over. `read` are the fields of `bl:read`.
+    another at each start, at each fail-over, and once all was deleted. `read` are the fields of
+    `bl:read`.
     """
 
     run: str
@@ -55,10 +57,14 @@ class ProxyRedisState:
     @property
     def whole(self) -> bool:
         """Return whether the keys were complete, and Redis did not restart or fail over since."""
-        meta, read = self.meta, self.read.values()
+        meta = self.meta
         whole = bool(meta.get("build")) and meta.get("format") == proxy_keys.FORMAT
-        # An older sink wrote no `bl:read`: only the run shows it.
-        return whole and meta.get("redis") == self.run and (not read or self.data in read)
+        return whole and meta.get("redis") == self.run and (self.older or meta["data"] == self.data)
+
+    @property
+    def older(self) -> bool:
+        """Return whether a sink of 0.1 completed the keys: it named only the run."""
+        return "data" not in self.meta
 
     @property
     def partitions(self) -> frozenset[int]:
@@ -85,6 +91,8 @@ class ProxyRedis(Closing):
         self._put = self._redis.register_script(proxy_keys.PUT)
         self._load = self._redis.register_script(proxy_keys.LOAD)
         self._beat = self._redis.register_script(proxy_keys.BEAT)
+        self._standing = self._redis.register_script(proxy_keys.STANDING)
+        self._has_read = self._redis.register_script(proxy_keys.HAS_READ)
 
     async def let_in(self) -> None:
         """Raise ListStoreRefuses where it answers and refuses us: a person has to change that."""
@@ -99,12 +107,19 @@ class ProxyRedis(Closing):
         """Return which Redis answers, and whether our keys are complete in it."""
         with _renamed("looking at the proxies' Redis"):
             self.info = info = await self._redis.info()
-            meta = _texts(await self._redis.hgetall(proxy_keys.META))
-            read = _texts(await self._redis.hgetall(proxy_keys.READ))
+            # In one step: all may be deleted between two.
+            mark, meta, read = await self._standing(
+                keys=[proxy_keys.META, proxy_keys.READ], args=[uuid4().hex[:16]]
+            )
         policy = str(info.get("maxmemory_policy", "noeviction"))
         run = str(info["run_id"])
-        data = run[:_NAME] + str(info.get("master_replid", ""))[:_NAME]
-        return ProxyRedisState(run, meta, "" if policy == "noeviction" else policy, data, read)
+        return ProxyRedisState(
+            run=run,
+            meta=_fields(meta),
+            may_evict="" if policy == "noeviction" else policy,
+            data=run[:_NAME] + str(info.get("master_replid", ""))[:_NAME] + mark.decode(),
+            read=_fields(read),
+        )
 
     async def forget_read(self, partitions: Iterable[int]) -> None:
         """Note that the data may lack decisions of `partitions`."""
@@ -113,12 +128,16 @@ class ProxyRedis(Closing):
                 await self._redis.hdel(proxy_keys.READ, *fields)
 
     async def has_read(self, data: str, partitions: Iterable[int]) -> frozenset[int]:
-        """Note that these data have all decisions of `partitions`; return which they have now."""
-        fields = [word for number in partitions for word in (str(number), data)]
+        """Note that these data have all decisions of `partitions`; return which they have now.
+
+        Raises ProxiesDown too where the data were deleted.
+        """
         with _renamed("writing bl:read"):
-            if fields:
-                await self._redis.hset(proxy_keys.READ, items=fields)
-            return _partitions(_texts(await self._redis.hgetall(proxy_keys.READ)), data)
+            args = [data[2 * _NAME :], data, *map(str, partitions)]
+            read = await self._has_read(keys=[proxy_keys.READ], args=args)
+        if read is None:
+            raise ProxiesDown("Redis lost its keys")
+        return _partitions(_fields(read), data)
 
     async def load(self) -> AsyncIterator[Held]:
         """Yield every key of ours. One written meanwhile may be missing, but is never torn."""
@@ -151,10 +170,11 @@ class ProxyRedis(Closing):
         with _renamed("beginning to rebuild"):
             await self._redis.delete(proxy_keys.META)
 
-    async def complete(self, build: str, run: str) -> None:
-        """Mark the keys as complete; `beat` follows."""
+    async def complete(self, build: str, run: str, data: str) -> None:
+        """Mark the keys as complete in these data; `beat` follows."""
+        named = {"build": build, "redis": run, "data": data}
         with _renamed("writing bl:meta"):
-            fields = {"format": proxy_keys.FORMAT, "build": build, "redis": run, "version": "1"}
+            fields = {"format": proxy_keys.FORMAT, **named, "version": "1"}
             await self._redis.hset(
                 proxy_keys.META, items=[word for item in fields.items() for word in item]
             )
@@ -171,8 +191,9 @@ class ProxyRedis(Closing):
             )
 
 
-def _texts(fields: Mapping[Any, Any]) -> dict[str, str]:
-    return {name.decode(): value.decode(errors="replace") for name, value in fields.items()}
+def _fields(words: Sequence[bytes]) -> dict[str, str]:
+    texts = [word.decode(errors="replace") for word in words]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
 
 
 def _partitions(read: Mapping[str, str], data: str) -> frozenset[int]:

@@ -151,7 +151,7 @@ class RedisSink:
             await self._proxies.forget_read(self.replay.ours)
             read -= self.replay.ours
         self._data, self._marked = standing.data, read
-        self.replay.begin(read, all_held=standing.whole and not standing.read)
+        self.replay.begin(read, all_held=standing.whole and standing.older)
         if not standing.whole:
             await self._proxies.begin()
             self._build, self._swept = "", False
@@ -196,7 +196,7 @@ class RedisSink:
             if not (self._swept and self.replay.done):
                 return
             self._build = uuid4().hex[:16]
-            await self._proxies.complete(self._build, self._run)
+            await self._proxies.complete(self._build, self._run, self._data)
             log.info("the keys are complete: %d", len(self._index))
         digits = " ".join(map(str, sorted({len(text) - 1 for text in self._written})))
         count, writes = len(self._index) + len(self._written), self._writes
