@@ -102,10 +102,13 @@ class Applier:
         )
         return await self._let_in(record, assessed, move, by)
 
-    async def refuse(self, held: VersionRecord, by: By) -> VersionRecord:
-        """Refuse a held version as a person decided. The same bytes are not assessed again."""
+    async def refuse(self, version: VersionRecord, by: By) -> VersionRecord:
+        """Refuse a version as a person decided. The same bytes are not assessed again.
+
+        The live one is not renewed either. Its reports stay until the list is rolled back.
+        """
         record = msgspec.structs.replace(
-            held,
+            version,
             verdict=GateVerdict.REFUSED.value,
             by=by.actor,
             why=by.reason,
@@ -170,6 +173,9 @@ class Applier:
             (accepted.sha256, accepted.read_as) == (fetched.sha256, arrival.read_as)
         )
         if accepted is not None and same and accepted.is_meant_as(feed):
+            if accepted.verdict == GateVerdict.REFUSED:  # by a person, since it went live
+                self._forget(arrival)
+                return accepted
             # Reports without dates are renewed in time, unless the gate stopped that before; also
             # those of a clock that was so far ahead, which would live on until then.
             is_due = accepted.whole and abs(self.now_s - accepted.renewed_at_s) >= feed.renew_s

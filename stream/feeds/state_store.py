@@ -176,10 +176,15 @@ class FeedStateStore(Closing):
         await self._put(feed.name, fields, (feed.list_name, by, record))
 
     async def refused(self, feed: Feed, record: VersionRecord, by: By) -> None:
-        """Record that a version does not go live. If it was held, it waits no more."""
-        fields = {"refused": _encoded(record)}
-        if (await self.state(feed.name)).held == record or record.by:
+        """Record that a version does not go live. If it was held, it waits no more.
+
+        The live version, if a person refuses it, is kept in its place: it is not read again.
+        """
+        fields, state = {"refused": _encoded(record)}, await self.state(feed.name)
+        if state.held is not None and state.held.sha256 == record.sha256:
             fields["held"] = ""
+        elif record.by and state.accepted is not None and state.accepted.sha256 == record.sha256:
+            fields["accepted"] = fields["refused"]
         await self._put(feed.name, fields, (feed.list_name, by, record))
 
     async def refused_unseen(self, feed: str, list_name: str, reason: GateReason, why: str) -> None:

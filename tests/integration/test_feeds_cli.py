@@ -75,6 +75,24 @@ def test_a_refused_version_and_why_it_is_shown(office: Office):
     assert "somchai" in told
 
 
+def test_a_poisoned_version_goes_and_stays_away(office: Office):
+    """A rollback names the feed that would bring the version again; refused, it comes no more."""
+    office.partner_says(*kh(*range(40)))
+    office.types("feeds", "pull", "kh-scam")
+    good = str(office.asks("lists", "show")[0]["generation"])
+    office.partner_says(*kh(*range(45)))
+    office.types("feeds", "pull", "kh-scam")
+    roll = ("lists", "rollback", "KH/scam", good, "--reason", "poisoned")
+    said = office.invokes(*roll).output
+    refuse = said.partition("ringfence ")[2].split(" --reason")[0].split()
+    assert refuse[:3] == ["feeds", "refuse", "kh-scam"]
+    assert "until its list is rolled back" in office.types(*refuse, "--reason", "poisoned")
+    assert "ringfence feeds refuse" not in office.invokes(*roll).output
+    office.types("feeds", "pull", "kh-scam")
+    assert office.asks("lists", "show")[0]["count"] == 40
+    assert "decided by" in office.types("feeds", "show", "kh-scam")
+
+
 def test_a_partner_that_is_away_is_told(office: Office):
     """A feed that cannot be had is an exit code, a word in ls, and a sentence in show."""
     said = office.types("feeds", "pull", "kh-scam", code=1)

@@ -13,6 +13,7 @@ from stream.feeds.gate import GateReason
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.heads import By
 from stream.lists.store.list_content import entries_of
+from stream.lists.store.rewrite import rollback
 from tests.support.builders import entry
 from tests.support.feeds import DAY_S, LIST, OPERATOR, Partner, kh
 
@@ -405,3 +406,42 @@ def bloom_of(numbers: list[str]) -> bytes:
     file = io.BytesIO()
     made.tofile(file)
     return file.getvalue()
+
+
+async def test_a_live_version_that_was_refused_and_rolled_back_stays_away(partner):
+    """Its bytes come again, and its renewal is due; neither brings it back. The next one goes live.
+
+    It stays so where another version is refused in between.
+    """
+    async with partner:
+        await partner.said(BASE)
+        good = (await partner.register.state(LIST)).head.generation
+        poisoned = [*BASE, *kh(500, 501)]
+        live = await partner.said(poisoned)
+        assert live.verdict == "accepted"
+        refused = await partner.applier.refuse(live, OPERATOR)
+        assert (refused.verdict, refused.by) == ("refused", OPERATOR.actor)
+        assert len(await held(partner)) == 102  # the numbers go by the rollback alone
+        await rollback(partner.register, LIST, good, b"", OPERATOR, partner.now_s)
+        assert (await partner.pull()).by == OPERATOR.actor
+        partner.now_s += 2 * DAY_S
+        assert (await partner.pull()).by == OPERATOR.actor
+        assert (await partner.said(["no number"])).verdict == "held"
+        assert (await partner.said(BASE, as_of_s=1)).reason == GateReason.OLDER
+        assert (await partner.said(poisoned)).by == OPERATOR.actor
+        assert len(await held(partner)) == 100
+        assert (await partner.said(BASE[1:])).verdict == "accepted"
+        assert len(await held(partner)) == 99
+
+
+async def test_refusing_the_live_version_keeps_the_one_that_waits(partner):
+    """A person refuses what is live; what waits is another version, and waits on."""
+    async with partner:
+        await partner.said(BASE)
+        waits = await partner.said(BASE[:50])
+        live = (await partner.state()).accepted
+        assert live is not None
+        await partner.applier.refuse(live, OPERATOR)
+        assert (await partner.state()).held == waits
+        assert (await partner.release()).verdict == "accepted"
+        assert len(await held(partner)) == 50

@@ -282,12 +282,17 @@ def release_(
 def refuse_(
     name: FeedName,
     reason: Reason,
-    version: VersionId = None,
+    version: Annotated[
+        str | None, typer.Option("--version", help="The version that waits, or the live one.")
+    ] = None,
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Refuse the waiting version. The same bytes do not wait again.
+    """Refuse the waiting version, or with --version the live one. The same bytes do not come again.
+
+    A live version is not renewed any more. Its reports stay: `ringfence lists rollback` takes them
+    off. The next version of its owner passes the gate as usual.
 
     Example: ringfence feeds refuse kh-scam --reason "a test file went out, says the partner"
     """
@@ -295,16 +300,21 @@ def refuse_(
     own(settings.lists.state_dir)
     setup = setup_of(settings, name)
 
-    async def work(store: ListStore, feed_states: FeedStateStore) -> VersionRecord:
+    async def work(store: ListStore, feed_states: FeedStateStore) -> tuple[VersionRecord, bool]:
         applier = _applier(store, feed_states, settings, setup)
         with applier.versions.deciding():
-            held = _waiting(await feed_states.state(name), name, version)
-            record = await applier.refuse(held, who)
+            state = await feed_states.state(name)
+            live, held = state.accepted, state.held
+            if live is not None and live.id == version and (held is None or held.id != version):
+                return await applier.refuse(live, who), True
+            record = await applier.refuse(_waiting(state, name, version), who)
             await _put_away(setup, applier.versions, record)
-            return record
+            return record, False
 
-    record = with_states(settings, work)
-    text = f"{name}: version {record.id} is refused; the last good one stays"
+    record, was_live = with_states(settings, work)
+    rest = "its reports stay until its list is rolled back"
+    rest = rest if was_live else "the last good one stays"
+    text = f"{name}: version {record.id} is refused; {rest}"
     render(form, {"feed": name, **record_json(record)}, lambda: say(text))
 
 

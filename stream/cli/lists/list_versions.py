@@ -229,6 +229,22 @@ def rollback_(
         lambda store, key, stage: rollback(store, name, generation, key, who, now_s(), stage),
     )
     _show(name, done, f"{name} is what it was at generation {generation}", form)
+    for feed, live in with_list_store(settings, lambda _: _live_after(settings, name, generation)):
+        text = f"feed {feed} renews its version {live} and brings it again. If that was wrong:"
+        note(f"{text} ringfence feeds refuse {feed} --version {live} --reason ...")
+
+
+async def _live_after(settings: Settings, name: str, generation: int) -> list[tuple[str, str]]:
+    """Return the feeds whose live version came to the list after `generation`, and its id."""
+    async with FeedStateStore.open(settings.list_store()) as feed_states:
+        states = await feed_states.states(await feed_states.names())
+    return [
+        (feed, last.id)
+        for feed, state in states.items()
+        if (last := state.accepted) is not None
+        and (last.list_name, last.verdict) == (name, "accepted")
+        and last.generation > generation
+    ]
 
 
 @app.command("rebuild")

@@ -258,7 +258,7 @@ class Follower:
         So its reports without dates are renewed, and a changed feed file takes effect.
         """
         last, feed = state.accepted, self.setup.feed
-        if last is None or not last.whole:
+        if last is None or not last.whole or last.verdict == GateVerdict.REFUSED:
             return None
         if abs(at_s - last.renewed_at_s) < feed.renew_s and not state.is_meant_otherwise(feed):
             return None
