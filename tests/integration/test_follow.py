@@ -107,6 +107,20 @@ async def test_a_gap_leads_to_the_whole_list(tmp_path, urls, monkeypatch):
         assert record.gained == 7
 
 
+async def test_a_kept_part_that_the_disk_damaged_is_fetched_again(tmp_path, urls):
+    """The parts of a whole list are kept. One that is zeros after a power cut is not used again."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1, 2, 3))
+        await world.kh.publishes()
+        await world.th.accepts()
+        for part in (world.th.folder / "state/feeds/kh-scam/tuf/parts").iterdir():
+            part.write_bytes(bytes(part.stat().st_size))
+        with redis.Redis.from_url(urls[1]) as raw:
+            raw.flushdb()  # so the whole list is needed again
+        assert (await world.th.accepts()).whole
+        assert await world.th.holds(*kh(1, 2, 3))
+
+
 async def test_another_history_leads_to_the_whole_list(tmp_path, urls):
     """A list created again is published on its owner's word alone, and then taken whole."""
     async with lab(tmp_path, urls) as world:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Final
 
+from tuf.api.exceptions import LengthOrHashMismatchError
+
 from stream.core.model.agreement import Shared
 from stream.core.model.errors import FeedDown, FeedFault, SnapshotUnreadable
 from stream.feeds.formats.rows import InputUnreadable
@@ -211,10 +213,15 @@ class TufTransport:
         return land.fetched(remember, as_of_s=latest.made_at_s or None)
 
     def _part(self, repository: Repository, target: str, kept: Path) -> Path:
-        """Return a part's file, whose name is its hash; fetch the part if it is not here."""
+        """Return a part's file, whose name is its hash; fetch the part if it is not here whole."""
         found = repository.signed(target)
         path = kept / next(iter(found.hashes.values()))
-        if not (path.is_file() and path.stat().st_size == found.length):
+        try:
+            # It was verified when it came. Since then a power cut may have emptied it, or the disk
+            # altered it: each later fetch would take it for the part.
+            with path.open("rb") as file:
+                found.verify_length_and_hashes(file)
+        except (FileNotFoundError, LengthOrHashMismatchError):
             landed = path.with_suffix(".part")
             repository.download(target, landed)
             landed.replace(path)
