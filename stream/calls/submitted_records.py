@@ -19,6 +19,7 @@ import msgspec
 from stream.calls.call_batch import CallBatch
 from stream.core.model.ber import FILLING, FileUnit, begins_ber, next_unit
 from stream.core.model.call import RejectReason
+from stream.core.model.errors import UNREADABLE
 from stream.kafka.batch import Partition, RawBatch
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -99,7 +100,7 @@ class RecordSplitter:
         self.number = number
         self._bytes_max = bytes_max
         self._framing = framing
-        self._held = b""
+        self._held: bytes | bytearray = b""
         self._size = 0
         self._lines = 0
         self._tail = b""
@@ -142,7 +143,7 @@ class RecordSplitter:
             if is_skipped or (self._owed is None and not self._held.strip(FILLING)):
                 return None
             skip = self._owed.skip if self._owed is not None else 0
-            last = self._cut_ber(self._held, FileUnit(skip, self._size - skip), 0)
+            last = self._cut_ber(bytes(self._held), FileUnit(skip, self._size - skip), 0)
             self._held, self._size = b"", 0
             return last
         return self._cut(end=0) if self._size else None
@@ -156,11 +157,11 @@ class RecordSplitter:
             if behind < 0:
                 return found
             if self._owed.size:
-                found.append(self._cut_ber(self._held, self._owed, 0))
+                found.append(self._cut_ber(bytes(self._held), self._owed, 0))
             else:
                 self.at, self._owed = self.at + self._owed.skip, None
             piece, self._held = piece[len(piece) - behind :], b""
-        data, at, begin = self._held + piece, 0, self.at
+        data, at, begin = bytes(self._held) + piece, 0, self.at
         most = self._bytes_max + _HEADERS
         while at < len(data):
             unit = next_unit(data, at, most, first=begin + at == 0)
@@ -170,11 +171,12 @@ class RecordSplitter:
                 found.append(self._cut_ber(data, unit, at))
             at += unit.skip + unit.size
             self.at = begin + at
-        self._held, self._size = data[at:], len(data) - at
-        unit = next_unit(self._held, 0, most, first=self.at == 0) if self._held else None
+        rest = data[at:]
+        self._held, self._size = rest, len(rest)
+        unit = next_unit(rest, 0, most, first=self.at == 0) if rest else None
         if unit is not None and unit.skip + unit.size > self._bytes_max:
             self._owed = unit
-            self._held = self._held[: unit.skip + self._bytes_max]
+            self._held = rest[: unit.skip + self._bytes_max]
         return found
 
     def _cut_ber(self, data: bytes, unit: FileUnit, at: int) -> CutRecord:
@@ -195,22 +197,29 @@ class RecordSplitter:
             return self._framing is Framing.BLOCKS or not self._lines
         if self._framing is Framing.XML:
             return line.endswith(_XML_END)
+        if self._lines:
+            return False
         first, last = self._held.lstrip()[:1], line[-1:]
-        return not self._lines and (first, last) in ((b"{", b"}"), (b"[", b"]"))
+        return (first, last) in ((b"{", b"}"), (b"[", b"]"))
 
     def _hold(self, part: bytes) -> None:
         if not part:
             return
         self._size += len(part)
         room = self._bytes_max - len(self._held)
-        if room > 0:
-            self._held = self._held + part[:room] if self._held else part[:room]
+        if room > 0 and not self._held:
+            self._held = part[:room]  # a record of one line is never copied
+        elif room > 0:
+            if isinstance(self._held, bytes):
+                # Grows in place: else each line would copy all lines before it.
+                self._held = bytearray(self._held)
+            self._held += part[:room]
         if self._framing is not Framing.LINES:
             self._line_size += len(part)
             self._tail = (self._tail + part)[-_TAIL:]
 
     def _cut(self, end: int) -> CutRecord | None:
-        value, size, at, number = self._held, self._size, self.at, self.number
+        value, size, at, number = bytes(self._held), self._size, self.at, self.number
         self.at, self.number = at + size + end, number + self._lines + 1
         self._held, self._size, self._lines = b"", 0, 0
         self._tail, self._line_size = b"", 0
@@ -235,7 +244,7 @@ def records_in(data: bytes) -> list[bytes]:
     if text[:1] == b"[":
         try:
             several = [bytes(raw) for raw in _decode_array(text)]
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return _lines(text)
         return [text] if several and _is_attribute(several[0]) else several
     if text[:1] == b"{":
@@ -244,7 +253,7 @@ def records_in(data: bytes) -> list[bytes]:
             return lines
         try:
             return list(_objects(text.decode()))
-        except ValueError:  # UnicodeDecodeError and JSONDecodeError are
+        except UNREADABLE:
             return lines
     return _lines(text)
 
@@ -253,7 +262,7 @@ def _is_attribute(member: bytes) -> bool:
     """Return whether an array is one record of RADIUS: its attributes, each with its name."""
     try:
         keys = _decode_object(member).keys()
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return False
     return "name" in keys and keys <= {"name", "type", "op", "value"}
 

@@ -1,5 +1,6 @@
 """A file's look says what ends its records, and each record is cut whole."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,19 @@ def test_a_record_without_an_end_fills_no_memory() -> None:
     long, short = splitter.feed(b"\n\tA = 1\n\n")
     assert (len(long.value), long.size) == (100, 500_000)
     assert short.value == b"\tA = 1"
+
+
+@pytest.mark.parametrize(("start", "framing"), [(b"<cdr>", "XML"), (b"Event: Cdr", "BLOCKS")])
+def test_a_record_of_very_many_lines_takes_linear_time(start: bytes, framing: str) -> None:
+    """The server of an HTTP body answers nobody else while it cuts: this took 18 s of CPU."""
+    record = start + (b"\n" + b"a" * 80) * 50_000
+    began_s = time.process_time()
+    assert cut(record, Framing[framing]) == [record]
+    assert time.process_time() - began_s < 4
+
+
+@pytest.mark.parametrize("head", [b"[", b'{\n"a":'])
+def test_json_that_is_nested_too_deep_stays_lines_for_the_dialect(head: bytes) -> None:
+    """A folder with such a file stopped `ringfence ingest` again at each start."""
+    deep = head + b"[" * 100_000
+    assert records_in(deep) == deep.split(b"\n")
