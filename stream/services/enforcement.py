@@ -1,5 +1,6 @@
 """`ringfence enforcement run`: count what lists do, and report it to their owners."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from stream.appeals.actions import AppealContext
@@ -14,7 +15,7 @@ from stream.exchange.signing_keys import KeyRing
 from stream.lists.store.enforcement_counts import DAY_S
 from stream.ops.metrics.exchange_catalogue import EnforcementMetrics
 from stream.services import service
-from stream.services.service import Service, Words
+from stream.services.service import Service, Words, once_up
 
 
 def plan_of(settings: Settings, ring: KeyRing, validity: Validity) -> EnforcementPlan:
@@ -76,5 +77,6 @@ class _Counting(Service):
         return () if self._enforcing.counting else ("decisions are not counted yet",)
 
     async def _work(self) -> None:
-        async with self._enforcing:
+        async with AsyncExitStack() as stack:
+            await once_up(lambda: stack.enter_async_context(self._enforcing))
             await self._enforcing.run()

@@ -37,7 +37,7 @@ from stream.ops.private_files import file_stamp
 from stream.ops.stored_format import check_folder
 from stream.ops.tasks import cancelled, supervised
 from stream.services import service
-from stream.services.service import Service, Words
+from stream.services.service import Service, Words, once_up
 
 log = logging.getLogger(__name__)
 
@@ -105,15 +105,16 @@ class FeedsService(Service):
         self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
         self._marks: dict[str, tuple[int, int]] = {}
         self._wrong: dict[str, str] = {}
+        self._reached = False
         self._agreements = AgreementFolder(settings.agreements.folder())
 
     async def _work(self) -> None:
         settings = self.settings
         feed_paths(self._folder)  # without a folder there is nothing to follow, now or later
         self._agreements.start()
-        async with await ListStore.connect(settings.list_store()):
-            pass  # a Redis that could lose entries is refused at the start
         list_store = settings.list_store()
+        async with await once_up(lambda: ListStore.connect(list_store)):
+            self._reached = True  # a Redis that could lose entries is refused at the start
         async with FeedStateStore.open(list_store) as states:
             self._place = workplace_of(
                 settings, states, self._metrics, lambda: self._agreements.reading.agreements
@@ -251,5 +252,7 @@ class FeedsService(Service):
             log.error("feed files: %s: %s", goes_on, why)
 
     def _missing(self) -> tuple[str, ...]:
+        if not self._reached:
+            return ("the list store does not answer yet",)
         followed = self._followed.items()
         return tuple(f"{name}: not tried yet" for name, (one, _) in followed if not one.tried)

@@ -11,21 +11,23 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry
 
 from stream.config.settings import Settings
-from stream.core.model.errors import CLEAN, CRASHED, Fault
+from stream.core.model.errors import CLEAN, CRASHED, Fault, ListStoreDown, ListStoreRefuses
 from stream.ops import log as logs
 from stream.ops.clock import Deadline
 from stream.ops.health_server import HealthServer, LoopWatchdog, Readiness
 from stream.ops.metrics.exposition import keep_in_files
 from stream.ops.metrics.shared_catalogue import CertificateMetrics, DeploymentMetrics
+from stream.ops.retry import Backoff
 from stream.ops.runtime import give_memory_back, share_one_arena
 from stream.ops.tasks import cancelled, supervised
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 LOOK_S: Final = 1.0
 """Seconds between two readings of gauges, and between two reports to a supervisor."""
@@ -101,6 +103,29 @@ DELIVERS: Final = Words(
     late="what was not committed is delivered again",
 )
 """Of every process that delivers records at least once."""
+
+
+async def once_up(connect: Callable[[], Awaitable[T]]) -> T:
+    """Return what `connect` gives as soon as the list store answers.
+
+    After a power cut Redis may answer minutes after us, and systemd restarts no process that ended
+    with UNUSABLE. Raises ListStoreRefuses and ListStoreUnsafe: there, waiting does not help.
+    """
+    backoff, waits = Backoff(0.5, 10.0), False
+    while True:
+        try:
+            connected = await connect()
+        except ListStoreRefuses:
+            raise
+        except ListStoreDown as fault:
+            if not waits:
+                log.warning("the list store is waited for: %s", fault)
+            waits = True
+        else:
+            if waits:
+                log.info("the list store answers")
+            return connected
+        await asyncio.sleep(backoff.next_s())
 
 
 class Late(Fault):

@@ -10,7 +10,7 @@ from redis import Redis
 from stream.lab.embedded import RedisServer, best_redis
 from stream.lab.embedded.guarded_server import free_ports
 from tests.support.commands import command
-from tests.support.engine import Deployment
+from tests.support.engine import Deployment, Engine
 from tests.support.kafka_secured import Secured
 
 PASSWORD = "a pass phrase"
@@ -153,14 +153,29 @@ def test_a_service_that_is_refused_ends(
     (tmp_path / "feeds").mkdir()
     here = Deployment(tmp_path, "127.0.0.1:1", locked.url(), _more(tmp_path))
     if command[0] in {"exchange", "enforcement"}:
-        stick = str(tmp_path / "stick")
-        for words in (("init", "--offline", stick), ("add-list", "KH/scam", "--keys", stick)):
-            here.types("exchange", *words)
+        _publishing(here)
     with here.engine(command=command) as service:
         assert service.process.wait(300) == 3, service.log()
         assert "ListStoreRefuses" in service.log()
         assert "RINGFENCE_REDIS_PASSWORD" in service.log()
         assert "a guess" not in service.log()
+
+
+@pytest.mark.parametrize("command", [("feeds", "run"), ("enforcement", "run")], ids=" ".join)
+def test_a_service_waits_for_redis(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """After a power cut Redis comes later than we do: exit 3 would keep the service down."""
+    (tmp_path / "feeds").mkdir()
+    with best_redis() as redis:
+        here = Deployment(tmp_path, "127.0.0.1:1", redis.url(), _more(tmp_path))
+        _publishing(here)
+        redis.stop()
+        with Engine(here.config, *command) as service:
+            service.start()
+            service.until(lambda: service.said("the list store is waited for"))
+            assert service.page("/ready")[0] == 503
+            redis.start()
+            service.until(lambda: service.said("the list store answers"))
+            assert service.stop() == 0
 
 
 def test_the_proxies_redis_is_named_by_its_own_variables(
@@ -172,6 +187,13 @@ def test_the_proxies_redis_is_named_by_its_own_variables(
     with here.engine(command=("sink", "redis")) as sink:
         assert sink.process.wait(300) == 3, sink.log()
         assert "RINGFENCE_PROXIES_REDIS_USERNAME and ..._PASSWORD" in sink.log()
+
+
+def _publishing(here: Deployment) -> None:
+    """Make a repository with a list."""
+    stick = str(here.folder / "stick")
+    for words in (("init", "--offline", stick), ("add-list", "KH/scam", "--keys", stick)):
+        here.types("exchange", *words)
 
 
 def _more(tmp_path: Path) -> str:
