@@ -453,9 +453,11 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
             tables.errors.append(f"{path}: has no file that ends with .toml")
         for file in found:
             tables.lay(file, fill, REPLACED_WHOLE)
-    for given in settings_in(environ, Settings, tables.values, VARIABLES, tables.errors):
-        origin = f"environment: {given.variable}"
-        tables.put(given.key, given.value, origin, REPLACED_WHOLE)
+    whole = REPLACED_WHOLE
+    # All at once: the first that is put takes names of the files away that others are found by.
+    for given in [*settings_in(environ, Settings, tables.values, VARIABLES, tables.errors)]:
+        tables.put(given.key, given.value, f"environment: {given.variable}", whole)
+        whole -= {given.key[:2]}  # a second variable adds to the first
     values = _inherited(tables.values)
     settings, problems = structured(_converter(), values, Settings, defaults)
     problems = [*_across(values), *(one for one in problems if not _is_inherited(one.key, tables))]

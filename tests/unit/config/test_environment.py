@@ -88,6 +88,22 @@ def test_variables_lie_over_files(tmp_path: Path) -> None:
     assert read.sinks.redis.timeout_s == 0.7
 
 
+def test_each_variable_of_a_topic_counts(tmp_path: Path) -> None:
+    """The first replaces the files' topics, the second adds to it; names keep their letters."""
+    (tmp_path / "a.toml").write_text(
+        '[calls.topics]\nA = "ringfence"\nB = "ringfence"\nC = "kamailio"'
+    )
+    read = load(
+        [tmp_path],
+        {
+            "RINGFENCE_CALLS__TOPICS__A": "ringfence",
+            "RINGFENCE_CALLS__TOPICS__B": "kamailio",
+            "RINGFENCE_CALLS__TOPICS__OTHER": "ringfence",
+        },
+    )
+    assert read.calls.topics == {"A": "ringfence", "B": "kamailio", "other": "ringfence"}
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
