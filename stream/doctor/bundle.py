@@ -38,6 +38,7 @@ LOG_LINES_MAX, AUDIT_ENTRIES_MAX, MANIFESTS_MAX = 5000, 500, 500
 """Enough for a person to read; 64 lists have 128 manifests."""
 ASK_S_MAX = 15.0
 """For Kafka and journald each: a bundle is made when something is broken."""
+_AT_ONCE = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,12 @@ async def _metrics(settings: Settings) -> AsyncIterator[Piece]:
             name = f"metrics/{place.name.replace(' ', '-').replace(':', '-')}.prom"
             try:
                 async with session.get(f"{place.url}/metrics", allow_redirects=False) as answer:
-                    body = await answer.content.read(PIECE_BYTES_MAX)
+                    # One read gives only the bytes that have come by now.
+                    body = bytearray()
+                    async for part in answer.content.iter_any():
+                        body += part
+                        if len(body) >= PIECE_BYTES_MAX:
+                            break
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 text = f"# {place.url} does not answer: {type(error).__name__}\n"
             else:
@@ -131,7 +137,10 @@ async def _list_store(settings: Settings) -> AsyncIterator[Piece]:
 
 
 async def _kafka(settings: Settings) -> dict[str, Any]:
-    kafka = settings.kafka_client()
+    try:
+        kafka = settings.kafka_client()
+    except Fault as fault:  # a certificate of no use
+        return {"why": str(fault)}
     if not await listens(kafka):
         return {"why": f"Kafka at {settings.kafka.bootstrap_servers} does not answer"}
     wanted = settings.calls
@@ -190,15 +199,23 @@ async def _journal() -> str:
         stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None, "it was asked for"
+    end, cut = bytearray(), False
     try:
         async with asyncio.timeout(ASK_S_MAX):
-            return (await process.stdout.read(PIECE_BYTES_MAX)).decode(errors="replace")
+            while part := await process.stdout.read(_AT_ONCE):
+                end += part
+                if len(end) > PIECE_BYTES_MAX:
+                    del end[:-PIECE_BYTES_MAX]
+                    cut = True
     except TimeoutError:
-        return "journalctl took too long\n"
+        end += b"journalctl took too long\n"
     finally:
         if process.returncode is None:
             process.kill()
         await process.wait()
+    if cut:  # half of a secret would not be found
+        del end[: end.find(b"\n") + 1]
+    return end.decode(errors="replace")
 
 
 def _tail(path: Path) -> str:

@@ -1,16 +1,24 @@
 """`ringfence support-bundle` holds what helps, and neither a secret nor a whole number."""
 
 import json
+import os
 import re
 import tarfile
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from stream.config.settings import Settings, load
 from stream.doctor import bundle
 from stream.doctor.bundle import Piece, write
 from stream.doctor.scrub import Scrubber, environment, secrets_of
+from stream.ops.monitor.targets import other
 from tests.support.commands import Operator
 
 PASSWORD, TOKEN, HOOK = (
@@ -114,6 +122,39 @@ def test_no_planted_secret_or_number_is_in_it(here: Path, tmp_path: Path) -> Non
     assert {piece["name"] for piece in manifest} == texts.keys() - {"MANIFEST.json"}
     assert all(piece["why"] for piece in manifest)
     assert operator.invokes(*command).code == 1, "it is never written over"
+
+
+async def test_a_piece_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that a process counts, and the end of the journal: neither comes in one read."""
+    page = b"".join(b'ringfence_calls_total{topic="t%d"} 1\n' % one for one in range(20_000))
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=page)
+
+    served = web.Application()
+    served.router.add_get("/metrics", metrics)
+    async with TestServer(served) as server:
+        places = SimpleNamespace(watched=lambda: [other(f"http://127.0.0.1:{server.port}")])
+        (piece,) = [one async for one in bundle._metrics(cast("Settings", places))]
+    assert piece.text.encode() == page
+    journal = tmp_path / "journalctl"
+    journal.write_text("#!/bin/sh\nexec seq -f 'the line %.0f of a long log' 1 50000\n")
+    journal.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(bundle, "PIECE_BYTES_MAX", 500_000)
+    text = await bundle._journal()
+    assert 499_900 < len(text) <= 500_000
+    assert text.startswith("the line ")
+    assert text.endswith("the line 50000 of a long log\n")
+
+
+async def test_a_broken_certificate_of_kafka_is_in_it(tmp_path: Path) -> None:
+    """The file that is made when something is broken is made then, too."""
+    bad = tmp_path / "bad.pem"
+    bad.write_text("no certificate")
+    settings = load([], {"RINGFENCE_KAFKA__SECURITY_PROTOCOL": "SSL"})
+    broken = replace(settings, kafka=replace(settings.kafka, ca_file=str(bad)))
+    assert "kafka: ca_file" in (await bundle._kafka(broken))["why"]
 
 
 async def test_a_bundle_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
