@@ -2,8 +2,8 @@
 
 The engine's policy decides each number, in portions that let lookups through. The whole list is
 never in memory. A cursor means a moment of this process's lists. Changes since then are remembered
-up to a limit. Beyond the limit, after a change of prefixes or policy, and for the cursor of another
-process, the answer is the whole list. It says so.
+up to a limit. Beyond the limit, after a change of prefixes or policy, once a list is too old, and
+for the cursor of another process, the answer is the whole list. It says so.
 """
 
 import asyncio
@@ -72,6 +72,7 @@ class Blocklist:
     )
     _instance: str = field(init=False, default_factory=lambda: secrets.token_hex(4))
     _seen: NumberPolicy | None = field(init=False, default=None)
+    _too_old: list[int] = field(init=False, default_factory=list)
     _at: int = field(init=False, default=0)
     _from: int = field(init=False, default=0)
     _changes: "deque[tuple[int, frozenset[str]]]" = field(init=False, default_factory=deque)
@@ -90,10 +91,12 @@ class Blocklist:
     def look(self) -> None:
         """Note the changes since the last look."""
         policy, seen = self.policy(), self._seen
-        if policy is seen:
+        # By time alone: while the list store is away, nothing else changes.
+        too_old, before = policy.too_old(now_s()), self._too_old
+        if policy is seen and too_old == before:
             return
-        self._seen = policy
-        if seen is None or policy.policy is not seen.policy:
+        self._seen, self._too_old = policy, too_old
+        if seen is None or policy.policy is not seen.policy or too_old != before:
             self._forget()
             return
         differs = list_changes(seen.blocklists, policy.blocklists)

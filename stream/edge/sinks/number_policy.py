@@ -108,9 +108,12 @@ class NumberPolicy:
                 return not live.usable or live.generation < generation
         return True
 
+    def too_old(self, now_s: int) -> list[int]:
+        """Return the lists, by index, that count as not asked: beyond their `age_s_max`."""
+        return self.columns.stale(now_s - self.blocklists.synced_at_s)
+
     def _blocked(self, found: Matches, e164: NDArray[np.bytes_], now_s: int) -> dict[int, Blocked]:
-        stale = self.columns.stale(now_s - self.blocklists.synced_at_s)
-        if stale:
+        if stale := self.too_old(now_s):
             found = found.without({*stale, *self.blocklists.unusable})
         if self._unheard:
             found = found.without(self._unheard)

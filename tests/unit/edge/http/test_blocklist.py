@@ -3,6 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cramjam
@@ -112,6 +113,30 @@ async def test_changes_since_a_cursor(place) -> None:
     assert (now.items, now.removed) == ([], [])
     assert place.blocklist.since("00000000-1") is None
     assert place.blocklist.since(before + "9") is None
+
+
+async def test_a_list_that_is_too_old_by_now_has_clients_read_the_whole_again(
+    place, monkeypatch
+) -> None:
+    """Beyond `age_s_max` a list blocks none of its numbers; compared again, it blocks them all."""
+    settings = replace(
+        place.policy.settings, default=replace(place.policy.settings.default, age_s_max=60)
+    )
+    place.policy = compile_bounded(settings, place.lists.names, Agreements(()), "TH", NOW_S)
+    place.lists = place.lists.synced(NOW_S)
+    place.blocklist.look()
+    before = place.blocklist.cursor
+    for later_s, blocked in ((60, True), (61, False)):
+        monkeypatch.setattr(module, "now_s", lambda at_s=NOW_S + later_s: at_s)
+        place.blocklist.look()
+        assert (place.blocklist.cursor == before) is blocked
+        assert any(item.why for item in await place.whole()) is blocked
+    old = place.blocklist.cursor
+    assert place.blocklist.since(before) is None
+    place.lists = place.lists.synced(NOW_S + 61)
+    place.blocklist.look()
+    assert place.blocklist.since(old) is None
+    assert any(item.why for item in await place.whole())
 
 
 async def test_lists_that_were_only_compared_are_no_change(place) -> None:
