@@ -1,5 +1,6 @@
 """Questions of an INVITE: caller, called number and trunk. Pure."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -19,6 +20,8 @@ CALLERS_MAX: Final = 8
 """Callers looked up for one INVITE: each is a lookup, and a hostile one may name hundreds."""
 _LEVELS: Final = ("p-attestation-indicator", "attestation-info")
 """ATIS-1000074 and 3GPP TS 24.229: how well the network before us knows the caller."""
+_CONTEXT: Final = re.compile(r";phone-context=(\+?[A-Za-z0-9.-]++)(?![^;?])", re.IGNORECASE)
+"""The context in a tel URI; one that could be read as another host is none."""
 _NAMES: Final = {
     "p-asserted-identity": "P-Asserted-Identity",
     "p-preferred-identity": "P-Preferred-Identity",
@@ -215,6 +218,9 @@ def called(uri: str) -> str | None:
     user = rest.partition("@")[0] if scheme.lower() in ("sip", "sips") and "@" in rest else rest
     if scheme.lower() == "tel":
         user = rest.partition(";")[0]
+        # A local number means nothing without its context (RFC 3966, 5.1.5).
+        if not user.startswith("+") and (context := _CONTEXT.search(rest)):
+            user += f";phone-context={context[1]}"
     party = party_of(uri)
     if party is None or party.dialled is None or any(sign in user for sign in '<>"\\ \t'):
         return None

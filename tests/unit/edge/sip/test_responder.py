@@ -99,6 +99,15 @@ def test_calls_for_help_always_go_on(called: str, hop: str, caller: str) -> None
         ("sip:+66812345678@sbc.example", "<sip:+66812345678@gw.example:5070>"),
         ("sip:0812345678;x=1@sbc.example;user=phone", "<sip:0812345678;x=1@gw.example:5070>"),
         ("tel:+66812345678;phone-context=x", "<sip:+66812345678@gw.example:5070>"),
+        (
+            "tel:7042;isub=1;Phone-Context=+1914555;ext=2",
+            "<sip:7042;phone-context=+1914555@gw.example:5070>",
+        ),
+        (
+            "tel:7042;phone-context=pbx.example",
+            "<sip:7042;phone-context=pbx.example@gw.example:5070>",
+        ),
+        ("tel:7042;phone-context=a@b.example", "<sip:7042@gw.example:5070>"),
         ("sip:sbc.example", None),
         ("sip:name@sbc.example", None),
     ],
