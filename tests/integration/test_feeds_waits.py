@@ -9,12 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from stream.config.feed_files import read_feed
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.follow.workplace import Workplace
 from stream.feeds.transports.transport import Fetched, Unchanged
-from tests.support.feeds import OPERATOR, Partner, kh, workplace
+from tests.support.feeds import CONTEXT, HEAD, OPERATOR, Partner, kh, workplace
 
 
 class Scripted:
@@ -155,7 +156,35 @@ async def test_a_damaged_file_that_its_source_does_not_send_again_changes_nothin
         assert (await partner.state()).held is None
 
 
-async def accepted(partner: Partner) -> VersionRecord:
-    last = (await partner.state()).accepted
+async def test_a_drop_folder_says_that_its_live_file_is_damaged(tmp_path, redis_url):
+    """Nobody can be asked for the file again: a fault names it. Moved back, it renews the list."""
+    folder = tmp_path / "drop"
+    (tmp_path / "feeds").mkdir()
+    file = tmp_path / "feeds" / "kh-scam.toml"
+    settings = HEAD.format(format="text", extra="", path=folder, tail="settle_s = 0")
+    file.write_text(settings.replace('kind = "file"', 'kind = "folder"'))
+    folder.mkdir()
+    (folder / "list.txt").write_text("\n".join(kh(*range(20))))
+    async with workplace(tmp_path / "state", redis_url) as place:
+        follower = Follower(read_feed(file, {}, CONTEXT), place, quiet=True)
+        await follower.pull()
+        last = await accepted(place)
+        aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
+        await place.states.accepted(follower.setup.feed, aged, OPERATOR)
+        os.truncate(tmp_path / "state/feeds/kh-scam/versions" / last.id / "file", 9)
+        with pytest.raises(FeedDown, match=f"of version {last.id} is damaged here.* to {folder}"):
+            await follower.pull()
+        state = await place.states.state("kh-scam")
+        assert (state.fault, state.remembered) == ("missing", last.remember)
+        (folder / "done" / "list.txt").rename(folder / "list.txt")
+        await follower.pull()
+        renewed = await accepted(place)
+        assert renewed.numbers == 20
+        assert renewed.renewed_at_s > aged.renewed_at_s
+        assert await follower.pull() is None
+
+
+async def accepted(of: Partner | Workplace) -> VersionRecord:
+    last = (await of.states.state("kh-scam")).accepted
     assert last is not None
     return last
