@@ -176,7 +176,9 @@ class Follower:
                 record = await self._work(again)
                 record = record if state.is_meant_otherwise(feed) else None  # nothing new came
             elif due is not None and self._is_drop:  # which nobody can ask for the file again
-                text = f"the file of version {due.id} is damaged here, or gone. So its reports are not"
+                text = (
+                    f"the file of version {due.id} is damaged here, or gone. So its reports are not"
+                )
                 text += f" renewed, and end: move it from done/ to {due.origin} again"
                 raise FeedDown(FeedFault.MISSING, text)
             elif self._is_well_known(state, got, at_s):

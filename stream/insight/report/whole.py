@@ -9,7 +9,7 @@ from stream.core.policy.contradictions import contradictions
 from stream.insight.report.figure_catalogue import Key
 from stream.insight.report.pairs import Pairing, ReportMaterial, elsewhere, pairs_of
 from stream.insight.report.pending import Waiting, waiting
-from stream.insight.report.period import PeriodKind, ReportPeriod, day_of, newest
+from stream.insight.report.period import PeriodKind, ReportPeriod, day_of, newest, period_of
 from stream.insight.report.points import AgendaPoint, Weight, points_of
 from stream.insight.report.words import (
     capital,
@@ -63,7 +63,7 @@ class AgreementReport:
 
 
 def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> ReportPeriod:
-    """Return the period to report on; of none asked for, the last that is over by the agreement.
+    """Return the period to report on; if none is asked for, the last by the agreement that is over.
 
     Raises NoReport, where the agreement was not in force on any day of it so far.
     """
@@ -71,8 +71,10 @@ def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> 
     began = day_of(agreement.valid_from_s)
     if asked is None:
         every = agreement.reporting.every if agreement.reporting else Every.MONTH
-        # Of one that has ended, its last days.
-        period = newest(every, day_of(min(now_s, agreement.valid_until_s)), began)
+        # Of one that has ended, the period of its last day: a report on it is still due.
+        period = period_of(every, day_of(min(now_s, agreement.valid_until_s - 1)))
+        if period.end_s > now_s:
+            period = newest(every, today, began)
     else:
         period = asked
     if agreement.valid_from_s > now_s:

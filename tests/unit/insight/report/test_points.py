@@ -212,9 +212,16 @@ def test_a_period_without_the_agreement_has_no_report(name, typed, why):
 
 
 def test_an_agreement_of_the_past_and_one_of_the_future():
-    """Of one that ended its last period is taken; of one to come there is nothing."""
+    """Of one that ended the last period is taken in which it was in force, once that is over.
+
+    Of one to come there is nothing.
+    """
     held = replace(shipped("th-kh"), valid_until_s=at_s(date(2026, 3, 15)))
-    assert period_for(held, None, at_s(date(2026, 11, 25))).text() == "2026-02"
+    assert period_for(held, None, at_s(date(2026, 3, 20))).text() == "2026-02"
+    assert period_for(held, None, at_s(date(2026, 4, 1))).text() == "2026-03"
+    assert period_for(held, None, at_s(date(2026, 11, 25))).text() == "2026-03"
+    whole = replace(held, valid_until_s=at_s(date(2026, 4, 1)))
+    assert period_for(whole, None, at_s(date(2026, 11, 25))).text() == "2026-03"
     with pytest.raises(NoReport, match="was in force until 2026-03-14, before 2026-11"):
         period_for(held, NOVEMBER, at_s(date(2026, 11, 25)))
     with pytest.raises(NoReport, match="begins on 2025-09-01: there is nothing to report yet"):
