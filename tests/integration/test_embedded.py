@@ -12,7 +12,8 @@ import redis as redis_client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from stream.lab.embedded import EmbeddedBroker, RedisServer, best_broker, best_redis
+from stream.lab.embedded import EmbeddedBroker, RedisServer, apache_kafka, best_broker, best_redis
+from stream.lab.embedded.guarded_server import answers_metadata
 from tests.support.waiting import HANGS_S, until_now
 
 CHILD = """
@@ -75,6 +76,26 @@ async def test_kafka_keeps_acknowledged_records_over_kill_and_stop() -> None:
         broker.stop()
         broker.start()
         assert await read(broker.bootstrap, "kept", 2) == [b"1", b"2"]
+
+
+@pytest.mark.apache_kafka
+@pytest.mark.campaign
+def test_kafka_starts_with_and_without_its_classes(tmp_path: Path, monkeypatch) -> None:
+    """A first broker leaves them beside the jars; wrong ones keep no other from starting."""
+    libs = apache_kafka.jars()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache = tmp_path / "ringfence" / f"kafka-{apache_kafka.VERSION}"
+    cache.mkdir(parents=True)
+    (cache / "libs").symlink_to(libs)
+    archive = cache / "classes.jsa"
+    with apache_kafka.server() as server:
+        assert archive.stat().st_size > 1 << 20
+        server.start()
+    archive.unlink()
+    archive.write_bytes(b"classes of nobody")
+    with apache_kafka.server() as server:
+        server.start()
+        assert answers_metadata(server.port)
 
 
 async def test_tansu_can_be_asked_for_by_name() -> None:

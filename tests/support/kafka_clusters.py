@@ -50,7 +50,7 @@ def server(folder: Path, port: int) -> Server:
     if kafka_versions.by_zookeeper():
         return kafka_versions.BesideZookeeper(port, folder, JVM)
     settings = str(folder / "server.properties")
-    command = ["java", *JVM, "-cp", f"{apache_kafka.jars()}/*", "kafka.Kafka", settings]
+    command = [*apache_kafka.java(apache_kafka.jars(), *JVM), "kafka.Kafka", settings]
     return Server(apache_kafka.title(), port, folder, command, answers_metadata)
 
 
@@ -58,15 +58,10 @@ def formatted(folder: Path, *words: str) -> None:
     """Write a new cluster's first metadata; with a ZooKeeper a broker does so itself."""
     if kafka_versions.by_zookeeper():
         return
-    tool = [
-        "-cp",
-        f"{apache_kafka.jars()}/*",
-        "kafka.tools.StorageTool",
-        "format",
-        f"--cluster-id={_id()}",
-    ]
+    java = apache_kafka.java(apache_kafka.jars(), *JVM)
+    tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={_id()}"]
     subprocess.run(
-        ["java", *JVM, *tool, f"--config={folder / 'server.properties'}", *words],
+        [*java, *tool, f"--config={folder / 'server.properties'}", *words],
         check=True,
         capture_output=True,
     )

@@ -1,7 +1,9 @@
 """Apache Kafka, one node in KRaft mode: broker and controller in one Java process.
 
 Maven fetches the jars once per user (54 MB, about 7 s) into a cache folder, and they are used from
-there afterwards. Maven checks their checksums. No installation, no root.
+there afterwards. Maven checks their checksums. No installation, no root. A first broker leaves its
+classes beside them, as Java has them in memory (49 MB, about 8 s): each later start takes 1.6 s of
+CPU instead of 2.7.
 """
 
 import fcntl
@@ -13,7 +15,7 @@ import tempfile
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stream.lab.embedded.guarded_server import (
@@ -33,7 +35,7 @@ BROKER = "kafka_2.13"
 LOG_VERSION = "1.7.36"
 JAVA_MIN = 17
 INSTALL = "apt-get install default-jre-headless maven"
-FETCH_S_MAX = 600
+FETCH_S_MAX, ARCHIVE_S_MAX = 600, 60
 JVM = ("-Xms256m", "-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
 
 POM = """\
@@ -125,29 +127,65 @@ def jars(say: Say = ignore, artifact: str = BROKER) -> Path:
     return cache / "libs"
 
 
+def java(libs: Path, *flags: str) -> list[str]:
+    """Return how a command begins that runs a class of the jars, with its classes if it has them.
+
+    Java passes over an archive that is not there, is empty, or was made by another Java.
+    """
+    return ["java", *flags, f"-XX:SharedArchiveFile={_classes(libs)}", "-cp", f"{libs}/*"]
+
+
 def server(say: Say = ignore) -> Server:
     """Return a formatted Kafka that is not started yet; Unavailable with the reason."""
     libs = jars(say)
+    archive = _classes(libs)
+    if not archive.exists() and os.access(archive.parent, os.W_OK):
+        with _locked(archive.with_suffix(".lock")):
+            if not archive.exists():
+                say(f"Keeping the classes of {title()}, once for this user ...")
+                _keep_classes(libs, archive)
+    return _server(libs, java(libs, *JVM))
+
+
+def _server(libs: Path, start: list[str]) -> Server:
     port, controller_port = free_ports(2)
     folder = new_folder("kafka")
     settings = folder / "server.properties"
     settings.write_text(SETTINGS.format(port=port, controller_port=controller_port, folder=folder))
     try:
         _format(libs, settings)
-        command = ["java", *JVM, "-cp", f"{libs}/*", "kafka.Kafka", str(settings)]
+        command = [*start, "kafka.Kafka", str(settings)]
         return Server(title(), port, folder, command, answers_metadata)
     except BaseException:  # Ctrl-C included: no guard watches the folder yet
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
+def _classes(libs: Path) -> Path:
+    return libs.parent / "classes.jsa"
+
+
+def _keep_classes(libs: Path, archive: Path) -> None:
+    """Start and stop a broker that leaves its classes in `archive`.
+
+    Where it cannot, `archive` is empty: nothing depends on it, and no later start tries again.
+    """
+    aside = archive.with_suffix(".new")
+    start = ["java", *JVM, f"-XX:ArchiveClassesAtExit={aside}", "-cp", f"{libs}/*"]
+    with suppress(StartFailed), _server(libs, start) as broker:
+        broker.start()
+        broker.stop(ARCHIVE_S_MAX)
+    aside.touch()
+    aside.replace(archive)
+
+
 def _format(libs: Path, settings: Path) -> None:
     """Write a new cluster's first metadata into the data folder (about 1 s of Java)."""
     cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     quick = ["-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-    tool = ["-cp", f"{libs}/*", "kafka.tools.StorageTool", "format", "--standalone"]
+    tool = ["kafka.tools.StorageTool", "format", "--standalone"]
     done = subprocess.run(
-        ["java", *quick, *tool, f"--cluster-id={cluster_id}", f"--config={settings}"],
+        [*java(libs, *quick), *tool, f"--cluster-id={cluster_id}", f"--config={settings}"],
         capture_output=True,
         text=True,
         check=False,
