@@ -34,7 +34,7 @@ from stream.core.model.agreement import (
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
-from stream.ops.private_files import file_stamp
+from stream.ops.private_files import FileStamp, file_stamp
 from stream.ops.schema import checks
 from stream.ops.schema.durations import seconds_of
 from stream.ops.schema.toml import (
@@ -239,7 +239,7 @@ class AgreementFolder:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._marks: dict[str, tuple[int, int]] = {}
+        self._marks: dict[str, FileStamp] = {}
         self._good: dict[str, Agreement] = {}
         self.reading = AgreementReading()
 

@@ -15,7 +15,7 @@ from cryptography.x509 import Certificate
 from stream.core.model.errors import ConfigInvalid
 from stream.core.stir.certificates import Signer, signer_of, trust_of
 from stream.ops.clock import monotonic_s, now_s
-from stream.ops.private_files import file_stamp
+from stream.ops.private_files import FileStamp, file_stamp
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,6 @@ CHECKED_S: Final = 3600.0
 JUMP_S: Final = 10.0
 """Also at once after the clock jumped so far. By the wrong time an authority was expired, or was
 valid, and would stay so until the next check."""
-
-_Stamp = tuple[int, int]
 
 
 class SignerFolder:
@@ -44,8 +42,8 @@ class SignerFolder:
         self._trusted = trusted
         self._folder = folder
         self._trust: Sequence[Certificate] = ()
-        self._trust_stamp: _Stamp = (0, 0)
-        self._read: dict[str, tuple[_Stamp, Signer]] = {}
+        self._trust_stamp: FileStamp = (0, 0, 0)
+        self._read: dict[str, tuple[FileStamp, Signer]] = {}
         self._checked_s = 0.0
         self._clock_apart_s = 0.0
 
@@ -68,7 +66,7 @@ class SignerFolder:
         held = {} if again else self._read
         if again:
             self._checked_s, self._clock_apart_s = monotonic_s(), now_s() - monotonic_s()
-        found: dict[str, tuple[_Stamp, Signer]] = {}
+        found: dict[str, tuple[FileStamp, Signer]] = {}
         for path in self._files():
             address = f"https://{path.relative_to(self._folder).as_posix()}"
             stamp = file_stamp(path)

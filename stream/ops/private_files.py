@@ -14,6 +14,7 @@ from pathlib import Path
 from stream.core.model.errors import SecretUnsafe
 
 ROOT = 0
+FileStamp = tuple[int, int, int]
 
 
 def user_of(uid: int) -> str:
@@ -58,13 +59,16 @@ def run_as(owner: str, command: str) -> str:
     return f"sudo -u {user} {command}"
 
 
-def file_stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file is written; (0, 0): it cannot be looked at."""
+def file_stamp(path: Path) -> FileStamp:
+    """Return what changes when a file is written, or its owner or mode; zeros: no such file.
+
+    `chmod` of a file that could not be read changes its mode alone, and must be seen too.
+    """
     try:
         found = path.stat()
     except OSError:
-        return 0, 0
-    return found.st_mtime_ns, found.st_size
+        return 0, 0, 0
+    return found.st_mtime_ns, found.st_size, found.st_ctime_ns
 
 
 def read_private(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from stream.ops.private_files import file_stamp
+from stream.ops.private_files import FileStamp, file_stamp
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class RenewedSecret(Generic[T]):
         self._value = value
         self._parse = parse
         # Not the stamp of now: the file may have changed since it was read.
-        self._seen: tuple[int, int] | None = None
+        self._seen: FileStamp | None = None
 
     def __repr__(self) -> str:
         """Return the file's name, never its text."""

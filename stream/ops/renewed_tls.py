@@ -18,7 +18,7 @@ from ssl import (
 )
 from typing import Any, Self
 
-from stream.ops.private_files import file_stamp
+from stream.ops.private_files import FileStamp, file_stamp
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ class RenewedContext(SSLContext):
     """
 
     _files: tuple[str, str, str] = ("", "", "")
-    _loaded: tuple[tuple[int, int], ...] = ()
-    _refused: tuple[tuple[int, int], ...] = ()
+    _loaded: tuple[FileStamp, ...] = ()
+    _refused: tuple[FileStamp, ...] = ()
 
     @classmethod
     def of_client(cls, ca_file: str, cert_file: str, key_file: str) -> Self:
@@ -74,10 +74,10 @@ class RenewedContext(SSLContext):
         _load(self, *self._files)
         return self
 
-    def _stamps(self) -> tuple[tuple[int, int], ...]:
+    def _stamps(self) -> tuple[FileStamp, ...]:
         return tuple(file_stamp(Path(name)) for name in self._files if name)
 
-    def _renew(self, found: tuple[tuple[int, int], ...]) -> None:
+    def _renew(self, found: tuple[FileStamp, ...]) -> None:
         try:
             # Apart first: a failure would leave the new certificate beside the old key.
             _load(SSLContext(self.protocol), *self._files)

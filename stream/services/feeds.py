@@ -33,7 +33,7 @@ from stream.lists.store.rebuild import Rebuild, RebuildSettings, keep_rebuilt
 from stream.lists.store.redis_client import keep_told
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.metrics.feed_catalogue import FeedMetrics
-from stream.ops.private_files import file_stamp
+from stream.ops.private_files import FileStamp, file_stamp
 from stream.ops.stored_format import check_folder
 from stream.ops.tasks import cancelled, supervised
 from stream.services import service
@@ -103,7 +103,7 @@ class FeedsService(Service):
         self._folder = Path(settings.feeds.dir)
         self._metrics = FeedMetrics(self.registry, settings.ops.lists_max)
         self._followed: dict[str, tuple[Follower, asyncio.Task[None]]] = {}
-        self._marks: dict[str, tuple[int, int]] = {}
+        self._marks: dict[str, FileStamp] = {}
         self._wrong: dict[str, str] = {}
         self._reached = False
         self._agreements = AgreementFolder(settings.agreements.folder())

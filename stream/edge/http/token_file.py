@@ -13,6 +13,7 @@ from typing import Final
 from stream.core.model.errors import SecretUnsafe
 from stream.edge.http.tokens import Tokens, read_tokens
 from stream.lists.snapshot.durable_files import sync_folder
+from stream.ops.private_files import FileStamp, file_stamp
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,6 @@ LOOK_S: Final = 1.0
 """Interval of the looks: a revoked token ends within two of them."""
 _BYTES_MAX: Final = 16 * 1024 * 1024
 """Of a file of tokens: 100,000 clients. A larger file is not one of tokens."""
-_Stamp = tuple[int, int, int, int]
 
 
 @dataclass(slots=True)
@@ -33,8 +33,8 @@ class TokenFile:
     path: Path | None
     held: Tokens
     take_up: Callable[[Tokens], None]
-    _seen: _Stamp | None = field(init=False, default=None)
-    _read: _Stamp | None = field(init=False, default=None)
+    _seen: FileStamp | None = field(init=False, default=None)
+    _read: FileStamp | None = field(init=False, default=None)
 
     async def run(self, told: Callable[[], None] | None = None) -> None:
         """Poll the file until cancelled. SIGHUP calls `told`; None: it reads the file at once."""
@@ -51,7 +51,7 @@ class TokenFile:
         """
         if self.path is None:
             return
-        found = _stamp(self.path)
+        found = file_stamp(self.path)
         if found != self._read and found == self._seen:
             self.read()
         self._seen = found
@@ -67,7 +67,7 @@ class TokenFile:
                 "tokens come from the environment: restart `ringfence serve` to change them"
             )
             return
-        self._read = _stamp(self.path)
+        self._read = file_stamp(self.path)
         try:
             text = _text(self.path)
         except SecretUnsafe as fault:
@@ -140,11 +140,3 @@ def _text(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise SecretUnsafe(f"{path} cannot be read: {reason}") from error
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

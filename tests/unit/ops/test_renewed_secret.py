@@ -1,6 +1,7 @@
 """Secrets of files, read again when they have changed."""
 
 import pickle
+from errno import EACCES
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,26 @@ def test_a_changed_file_counts_and_half_a_one_does_not(
     assert said == ["it cannot be used", "it is empty", "No such file or directory"]
     file.write_text("12")
     assert secret.now() == 12
+
+
+def test_rights_that_are_corrected_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A renewal writes as root and hands the file over then: `chmod` changes no time of writing."""
+    whole = Path.read_text
+
+    def read_text(path: Path, encoding: str) -> str:
+        if not path.stat().st_mode & 0o400:  # root, as tests run, may read all
+            raise PermissionError(EACCES, "Permission denied")
+        return whole(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    file = tmp_path / "secret"
+    file.write_text("7")
+    secret = RenewedSecret(file, 7, _number)
+    file.write_text("8")
+    file.chmod(0)
+    assert secret.now() == 7
+    file.chmod(0o400)
+    assert secret.now() == 8
 
 
 def test_a_variable_does_not_change_and_a_file_goes_with_its_owner(tmp_path: Path) -> None:
