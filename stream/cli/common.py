@@ -97,15 +97,24 @@ def seconds_in(span: str | None) -> int:
     return seconds
 
 
+def since_ms(text: str) -> int:
+    """Return a typed beginning in milliseconds since the epoch, 0 for what is earlier.
+
+    Ends with 2 if it is no time.
+    """
+    said = read_rfc3339(text.strip())
+    if said is not None:
+        return max(int(said.timestamp() * 1000), 0)
+    if seconds_of(text) is None:
+        fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
+    return max((now_s() - seconds_in(text)) * 1000, 0)
+
+
 def moment_in(text: str) -> int:
     """Return a typed moment in milliseconds since the epoch. Ends with 2 if it is none."""
-    said = read_rfc3339(text.strip())
-    if said is None:
-        if seconds_of(text) is not None:
-            return (now_s() - seconds_in(text)) * 1000
-        fail(f"{text!r} is no time: write 2026-11-25T14:00:00Z, or 2h for two hours ago", USAGE)
+    at_ms = since_ms(text)
     # A time in whole seconds means all of its last second: what happened in it counts.
-    return int(said.timestamp() * 1000) + (0 if said.microsecond else 999)
+    return at_ms if at_ms % 1000 else at_ms + 999
 
 
 def until_ms(text: str) -> int:

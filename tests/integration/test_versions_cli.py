@@ -119,6 +119,10 @@ def test_the_audit(operator):
     assert [e["list"] for e in operator.asks("audit", "--actor", "malee")] == ["TH/national"]
     assert len(operator.asks("audit", "--since", "1h", "--limit", "3")) == 3
     assert operator.asks("audit", "--since", "2200-01-01") == []
+    (newest,) = operator.asks("audit", "--limit", "1")
+    assert newest in operator.asks("audit", "--since", newest["at"]), "its own second counts"
+    for ever in ("60000d", "999999w", "1200-01-01"):
+        assert operator.asks("audit", "--since", ever) == operator.asks("audit")
     shown = operator.types("audit")
     assert "+8552***0123" in shown
     assert ONE not in shown

@@ -15,7 +15,15 @@ import msgspec
 import typer
 from rich.text import Text
 
-from stream.cli.common import key_of, moment_in, say_waiting, seconds_in, settings_of, until_ms
+from stream.cli.common import (
+    key_of,
+    moment_in,
+    say_waiting,
+    seconds_in,
+    settings_of,
+    since_ms,
+    until_ms,
+)
 from stream.cli.feeds.feed_check import recognised_feed, setup_of
 from stream.cli.feeds.feed_preview import ReadAsJson, read_as
 from stream.cli.options import Actor, ConfigFiles, Reason, UntilTime
@@ -176,7 +184,7 @@ def _write(report: Mapping[str, Any], output: Path | None, json_file: Path | Non
 def _asked(
     settings: Settings, topic: list[str] | None, since: str, until: str, rate: int
 ) -> ReplaySpan:
-    from_ms, end_ms = moment_in(since), until_ms(until)
+    from_ms, end_ms = since_ms(since), until_ms(until)
     if not from_ms < end_ms:
         fail(f"--from {since} is not before --to {until}", USAGE)
     return ReplaySpan(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 import typer
 
-from stream.cli.common import moment_in, say_waiting, seconds_in, settings_of, text_in, until_ms
+from stream.cli.common import say_waiting, seconds_in, settings_of, since_ms, text_in, until_ms
 from stream.cli.options import OR_STDIN, Actor, ConfigFiles, Region, UntilTime, typed_or_piped
 from stream.cli.output import USAGE, fail, note, out
 from stream.cli.progress_bars import progress
@@ -69,7 +69,7 @@ def traceback_command(
     authority = text_in(authority, "--for")
     if not authority or not reason.strip():
         fail("--for and --reason say who asks and why: the audit keeps both", USAGE)
-    from_s = moment_in(since) // 1000
+    from_s = since_ms(since) // 1000
     until_s = until_ms(until) // 1000
     if not from_s < until_s:
         fail(f"--from {rfc3339(from_s)} is not before --to {rfc3339(until_s)}", USAGE)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from stream.cli.common import moment_in, say_waiting, settings_of
+from stream.cli.common import say_waiting, settings_of, since_ms
 from stream.cli.lazy_group import group
 from stream.cli.options import Actor, ConfigFiles, Output, Reason
 from stream.cli.output import USAGE, Format, fail, note, print_table, render, say
@@ -61,7 +61,7 @@ def list_(
     Example: ringfence simulate list --from 7d
     """
     settings = settings_of(config)
-    from_ms = moment_in(since)
+    from_ms = since_ms(since)
 
     async def work(store: ListStore) -> tuple[Standings, dict[Target, int]]:
         found = await standings_now(settings, store, agreements_of(settings), now_s())
@@ -128,7 +128,7 @@ def _turn(
         fail("--reason says why, and the audit keeps it", USAGE)
     counted: dict[str, int] = {}
     if since is not None:
-        counted = asyncio.run(_figures(settings, moment_in(since))).of(target).plain()
+        counted = asyncio.run(_figures(settings, since_ms(since))).of(target).plain()
     who, agreed = by(actor, reason), agreements_of(settings)
     done = with_list_store(
         settings,

@@ -338,7 +338,7 @@ async def _decision(settings: Settings, decision_id: str, since: str) -> Decisio
             settings.kafka_client(),
             settings.calls.decisions_topic,
             decision_id,
-            at_ms - seconds_in(since) * 1000,
+            max(at_ms - seconds_in(since) * 1000, 0),
             at_ms + 60_000,
             say_waiting,
             lambda done, whole: stage("decisions", done, whole),

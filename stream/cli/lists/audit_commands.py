@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli.common import moment_in, settings_of
+from stream.cli.common import settings_of, since_ms
 from stream.cli.lazy_group import Group
 from stream.cli.options import ConfigFiles, Output
 from stream.cli.output import NOTHING_DONE, Format, render, say
@@ -42,13 +42,12 @@ def audit(
     if context.invoked_subcommand is not None:
         return
     settings = settings_of(config)
-    since_ms = moment_in(since) if since else 0
-
+    from_ms = since_ms(since) if since else 0
     joined = form is Format.TABLE and not each
 
     async def work(store: ListStore) -> list[AuditRun]:
         found: list[AuditRun] = []
-        async for entry in store.past.audit(since_ms):
+        async for entry in store.past.audit(from_ms):
             if name not in (None, entry.list_name) or who not in (None, entry.actor):
                 continue
             if joined and found and found[-1].takes(entry):
