@@ -44,7 +44,10 @@ def _dialled(digits: str, region: str | None) -> str | None:
     # No country code begins with 0; and what may be dialled within an area is no foreign number.
     if region and len(digits) > SHORT_CODE_MAX and not digits.startswith("0") and why != _LOCAL:
         foreign = possible(f"+{digits}", None)
-    for reading in (national, foreign):
+    readings = (national, foreign)
+    if foreign is not None and region is not None and _is_own(foreign, region.upper()):
+        readings = (foreign, national)
+    for reading in readings:
         if reading and phonenumbers.is_valid_number(reading):
             return _e164(reading)
     if 2 <= len(digits) <= SHORT_CODE_MAX and (len(digits) == 3 or not digits.startswith("0")):
@@ -55,6 +58,17 @@ def _dialled(digits: str, region: str | None) -> str | None:
         if reading:
             return _e164(reading)
     return None
+
+
+def _is_own(reading: phonenumbers.PhoneNumber, region: str) -> bool:
+    """Return whether a number is of `region`, where people dial a trunk prefix before others.
+
+    Digits without that prefix, which begin with the region's own code, are rarely a national
+    number. Germany's plan assigns some areas that begin with 49, but all its mobiles have 49.
+    """
+    has_prefix = phonenumbers.ndd_prefix_for_region(region, True) is not None
+    is_home = reading.country_code == phonenumbers.country_code_for_region(region)
+    return has_prefix and is_home
 
 
 _SERVICE_DIGITS: Final = 3

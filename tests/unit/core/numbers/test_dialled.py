@@ -66,6 +66,8 @@ def other_reading(text, region):
     home = f"+{phonenumbers.country_code_for_region(region)}"
     if text.startswith("00") and number.text.startswith(home):
         return None  # 00 and the region's own code: nobody dials a carrier's prefix to be at home
+    if number.text == f"+{text}" and text.startswith(home[1:]) and theirs(number.text, None):
+        return None  # the region's own code, and an assigned number: decision 0262
     return f"{text} in {region}: {number.text}, phonenumbers {expected}"
 
 

@@ -117,6 +117,24 @@ def test_regions(text, region, e164):
     assert (number.text if number.kind is Kind.E164 else None) == e164
 
 
+@pytest.mark.parametrize(
+    ("text", "region"),
+    [
+        ("491713920012", "DE"),
+        ("62812555010", "ID"),
+        ("62217555010", "ID"),
+        ("358134388", "FI"),
+        ("38343755501", "XK"),
+    ],
+)
+def test_digits_with_the_regions_own_code_are_international(text, region):
+    """German mobiles without `+` were read as numbers of an area that nobody has."""
+    assert parse(text, region).text == f"+{text}"
+    # With the trunk prefix it is a national number, which also begins with the code.
+    code = phonenumbers.country_code_for_region(region)
+    assert parse(f"0{text}", region).text == f"+{code}{text}"
+
+
 def test_national_reading_wins():
     """Digits that both a national and a foreign plan assign are the trunk's own number."""
     assert parse("2025550123", "US").text == "+12025550123"
