@@ -1,18 +1,21 @@
 """Sessions, and how much one page asks of Redis, on a real one."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from stream.config.agreement_files import AgreementFolder
+from stream.config.sections import TrunkSection
 from stream.config.settings import Settings, load
 from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
+from stream.edge.http.api.commands import OwnCommands, Ran
 from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import Auth
 from stream.edge.http.tokens import Client, ClientRole, Tokens, digest_of
@@ -202,3 +205,43 @@ async def test_a_page_of_many_lists_asks_no_more_than_one_of_few(
         assert page.count('<th scope="row">') == 50
         assert "1 to 50 of 200" in page
         assert counts[0] == counts[1] <= 8
+
+
+async def test_a_number_with_a_long_history_is_explained_as_on_its_trunk(
+    redis_url, monkeypatch
+) -> None:
+    """All lines of the command's JSON are read; a number that is dialled is one of its trunk."""
+    turn = {"list": "TH/national", "generation": 7, "at": "2026-11-25T14:00:00Z", "entry": ""}
+    turn |= {"what": "renewed", "how": "add", "actor": "me", "reason": "again", "reports": []}
+    call: dict[str, object] = {"verdict": "allow", "would": None, "rule": "none", "turned": []}
+    call["trunk"] = "la-1"
+    why = {
+        "number": "+85620123456",
+        "lists": [],
+        "not_asked": [],
+        "allow": None,
+        "call": call,
+        "register": "in agreement",
+        "decided": {"decisions": [], "why": "", "looked_back": 9, "whole": True},
+        "sinks": {"key": {"held": None, "why": ""}, "why": ""},
+        "history": [turn] * 200,
+    }
+    lines = tuple(msgspec.json.format(msgspec.json.encode(why)).decode().splitlines())
+    asked: list[Sequence[str]] = []
+
+    async def ran(_: OwnCommands, words: Sequence[str], first: int, count: int) -> Ran:
+        asked.append(words)
+        return Ran(0, lines[first : first + count], len(lines), "")
+
+    monkeypatch.setattr(OwnCommands, "_run", ran)
+    settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    trunks = {"la-1": TrunkSection(country="LA", international_prefix="999")}
+    settings = replace(settings, redis=replace(settings.redis, url=redis_url), trunks=trunks)
+    async with register_at(redis_url), viewing(settings) as (pages, http, headers):
+        found = await pages.sessions.find(headers["Cookie"].partition("=")[2])
+        assert found is not None
+        for number in ("02012345678", "999447700900101"):
+            form = {"csrf": found[0].csrf, "number": number, "trunk": "la-1"}
+            async with http.client.post("/number", data=form, headers=headers) as answer:
+                assert (answer.status, (await answer.text()).count("again")) == (200, 200)
+    assert [words[-1] for words in asked] == ["+8562012345678", "+447700900101"]

@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from stream.core.model.agreement import Agreement, AgreementState, owner_of
 from stream.core.model.moments import rfc3339
 from stream.core.policy.contradictions import contradictions
-from stream.edge.http.api.commands import Ran
+from stream.edge.http.api.commands import JSON_LINES_MAX, Ran
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.tokens import ClientRole
 from stream.insight.explain.agreement_text import (
@@ -42,8 +41,6 @@ SHOWN: Final = (
     Key.OVERDUE,
 )
 """Figures of a report that the page has; the whole report has all."""
-_LINES_MAX: Final = 500_000
-"""Lines of a report that are read: more than one of 400 days has."""
 _PERIOD_CHARS: Final = 30
 _ORDERS: Final[Mapping[str, Callable[[Agreement], Any]]] = {
     "id": lambda one: one.id,
@@ -200,12 +197,12 @@ async def _figures(visit: Visit, held: Agreement, period: str) -> PeriodFigures:
     ran = await _run(visit, held, period, "--json=-")
     if ran.code != 0:
         return PeriodFigures(trouble=ran.said or "the log says why")
-    return PeriodFigures(report=msgspec.json.decode("\n".join(ran.lines)))
+    return PeriodFigures(report=ran.json)
 
 
 async def _run(visit: Visit, held: Agreement, period: str, how: str) -> Ran:
     words = ["report", held.id, f"--period={period}", how]
-    return await visit.parts.commands.look(words, count=_LINES_MAX)
+    return await visit.parts.commands.look(words, count=JSON_LINES_MAX)
 
 
 def _check(period: str) -> None:

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Query, Request, Response
 from stream.core.model.entry import FIELDS
 from stream.core.model.errors import UNREADABLE
 from stream.core.model.free_text import line_of
-from stream.edge.http.api.commands import Ran
+from stream.edge.http.api.commands import JSON_LINES_MAX, Ran
 from stream.edge.http.api.push_intake import may_push
 from stream.edge.http.api.push_routes import NAME_CHARS_MAX, decided
 from stream.edge.http.languages import noted
@@ -31,8 +31,6 @@ from stream.web.session_deps import Visit, check_origin, reason_in, sees
 
 router = APIRouter(include_in_schema=False)
 
-LINES_MAX: Final = 200_000
-"""Lines of a command's JSON: some hundred rejected rows, formatted for people."""
 _MEANINGS: Final = {
     "number": noted("the number to block"),
     "category": noted("category"),
@@ -113,7 +111,7 @@ async def look(request: Request, visit: Annotated[Visit, Sees]) -> Response:
     async with _step(request, visit) as step:
         words = ["feeds", "preview", step.setup.feed.name, str(step.path), *step.words]
         words.append(f"--actor=page:{visit.client.name}")
-        ran = await visit.parts.commands.look(words, count=LINES_MAX)
+        ran = await visit.parts.commands.look(words, count=JSON_LINES_MAX)
         found = _json_in(ran, {0})
     report = found["file"]
     columns = report["table"] if report is not None else []
@@ -141,7 +139,9 @@ async def calls(request: Request, visit: Annotated[Visit, sees()]) -> Response:
     async with _step(request, visit) as step:
         feed = step.setup.feed
         words = ["replay", "--from=1d", f"--candidate={step.path}", f"--feed={feed.name}"]
-        ran = await visit.parts.commands.look([*words, "--json=-", *step.words], count=LINES_MAX)
+        ran = await visit.parts.commands.look(
+            [*words, "--json=-", *step.words], count=JSON_LINES_MAX
+        )
         found = _json_in(ran, {0})
     return visit.page("file_calls.html", found=found, blocked=found["changes"]["newly_blocked"])
 
@@ -159,7 +159,7 @@ async def submit(request: Request, visit: Annotated[Visit, Sees]) -> Response:
 def _json_in(ran: Ran, fine: set[int]) -> dict[str, Any]:
     """Return the JSON that a command printed. Raises ProblemError."""
     try:
-        found: Any = msgspec.json.decode("\n".join(ran.lines)) if ran.code in fine else None
+        found = ran.json if ran.code in fine else None
     except UNREADABLE:
         found = None
     if isinstance(found, dict):

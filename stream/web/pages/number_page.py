@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Request, Response
 
 from stream.core.model.agreement import owner_of
@@ -16,6 +15,7 @@ from stream.core.model.decision import Decision
 from stream.core.model.entry import Category
 from stream.core.numbers.number import Kind as NumberKind
 from stream.core.numbers.number import parse
+from stream.edge.http.api.commands import JSON_LINES_MAX
 from stream.edge.http.languages import gettext as _
 from stream.edge.http.languages import noted, word
 from stream.edge.http.problems import ProblemError, ProblemKind
@@ -81,13 +81,13 @@ async def answer(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWE
     words = ["why", "--json", "--history"]
     words += [f"--{name}={asked[name]}" for name in ("trunk", "at") if asked[name]]
     try:
-        number = _number(visit, fields)
+        number = _number(visit, asked)
     except ProblemError as error:
         return await _form(visit, asked, str(error))
-    ran = await visit.parts.commands.look([*words, number])
+    ran = await visit.parts.commands.look([*words, number], count=JSON_LINES_MAX)
     if ran.code not in _FOUND:
         return await _form(visit, asked, ran.said or noted("the log says why"))
-    why: dict[str, Any] = msgspec.json.decode("\n".join(ran.lines))
+    why = ran.json
     settings = visit.parts.settings
     home = settings.calls.home_country
     held = {one["list"] for one in why["lists"] if one["state"] in {"listed", "expired"}}
@@ -154,15 +154,14 @@ async def unlisted(change: Annotated[FormChange, changes()]) -> Response:
 
 
 def _number(visit: Visit, fields: Fields) -> str:
-    """Return the number of a form, in E.164. Raises ProblemError."""
-    text, home = (
-        fields.get("number", "").strip()[:_CHARS_MAX],
-        visit.parts.settings.calls.home_country,
-    )
-    read = parse(text, home)
+    """Return the number of a form, read as on its trunk, in E.164. Raises ProblemError."""
+    text, trunk = fields.get("number", "").strip()[:_CHARS_MAX], fields.get("trunk") or None
+    trunks = visit.parts.settings.trunks_by_name()
+    country = trunks.country(trunk)
+    read = parse(text, country, trunks.prefix(trunk))
     if read.kind is not NumberKind.E164:
         raise ProblemError(
-            ProblemKind.MALFORMED, f"that is no phone number in {home}; +CC... always is"
+            ProblemKind.MALFORMED, f"that is no phone number in {country}; +CC... always is"
         )
     return read.text
 

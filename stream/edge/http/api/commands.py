@@ -13,7 +13,9 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from stream.core.model.free_text import cleaned
 from stream.edge.http.problems import ProblemError, ProblemKind
@@ -29,6 +31,8 @@ _FILES_S: Final = 30.0  # seconds that a file waits for its turn, else it is ref
 _FILE_LINES: Final = 5_000
 WITHIN_S: Final = 600.0
 """Seconds of a command: a rebuild of the largest list takes two minutes."""
+JSON_LINES_MAX: Final = 500_000
+"""Lines of an answer that is JSON, formatted for people: a report of 400 days has fewer."""
 _LINE_BYTES_MAX: Final = 1 << 20  # a command's JSON may be one line
 _SAID_LINES: Final = 20
 _SAID_CHARS: Final = 500
@@ -51,6 +55,11 @@ class Ran:
     lines: tuple[str, ...]
     total: int
     said: str
+
+    @property
+    def json(self) -> Any:
+        """The value that all lines give. Raises one of `UNREADABLE`."""
+        return msgspec.json.decode("\n".join(self.lines))
 
 
 @dataclass(slots=True)

@@ -204,7 +204,7 @@ async def decided(
 def _record_in(ran: Ran) -> dict[str, Any]:
     """Return the verdict that the command printed. Raises ProblemError."""
     try:
-        found: Any = msgspec.json.decode("\n".join(ran.lines)) if ran.code in _DECIDED else None
+        found = ran.json if ran.code in _DECIDED else None
     except UNREADABLE:
         found = None
     if isinstance(found, dict) and "verdict" in found:
