@@ -281,16 +281,22 @@ def _live(reports: Iterable[Entry]) -> bool:
 LOOK_S: Final = 5.0
 """A block that an owner lifted ends here within seconds; one look takes a few milliseconds."""
 LOOKED_AT: Final = 1000
-"""Forwarded appeals that are looked at in one turn, the newest: about a second of work."""
+"""Forwarded appeals that are looked at in one turn: about a second of work. The next are the turn
+after."""
 
 Tell = Callable[[AppealCounts | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""
 
 
-async def settle(store: ListStore, appeals: AppealStore, context: AppealContext) -> tuple[str, ...]:
-    """Close the forwarded appeals whose number no list they name holds any more; their ids."""
+async def settle(
+    store: ListStore, appeals: AppealStore, context: AppealContext, first: int = 0
+) -> tuple[str, ...]:
+    """Close the forwarded appeals whose number no list they name holds any more; their ids.
+
+    Looks at `LOOKED_AT` of them, from the place `first` on; 0 is the newest.
+    """
     closed = []
-    for appeal in await appeals.in_state(AppealState.PENDING_OWNER, LOOKED_AT):
+    for appeal in await appeals.in_state(AppealState.PENDING_OWNER, LOOKED_AT, first):
         if await still_held(store, context, appeal):
             continue
         owners = ", ".join(appeal.owners(context.home))
@@ -311,7 +317,7 @@ async def keep_watch(
 
     An outage is waited out, and logged once.
     """
-    down = False
+    down, first = False, 0
     while True:
         try:
             async with (
@@ -319,8 +325,12 @@ async def keep_watch(
                 AppealStore.open(settings, kept_days) as appeals,
             ):
                 while True:
-                    closed = await settle(store, appeals, context)
-                    tell(await appeals.standing(), closed, None)
+                    closed = await settle(store, appeals, context, first)
+                    standing = await appeals.standing()
+                    tell(standing, closed, None)
+                    first += LOOKED_AT - len(closed)
+                    if first >= standing.by_state[AppealState.PENDING_OWNER]:
+                        first = 0
                     down = False
                     await asyncio.sleep(LOOK_S)
         except Fault as fault:

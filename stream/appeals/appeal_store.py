@@ -227,9 +227,11 @@ class AppealStore(Closing):
             found: Any = await self._redis.hget(redis_keys.APPEALS_DECISIONS, decision_id)
         return None if found is None else await self.get(found.decode())
 
-    async def in_state(self, state: AppealState, limit: int = OPEN_MAX) -> tuple[Appeal, ...]:
-        """Return the newest appeals in one state, newest first."""
-        return await self._newest(redis_keys.appeals_in(state), 0, limit)
+    async def in_state(
+        self, state: AppealState, limit: int = OPEN_MAX, first: int = 0
+    ) -> tuple[Appeal, ...]:
+        """Return the newest appeals in one state from the place `first` on, newest first."""
+        return await self._newest(redis_keys.appeals_in(state), 0, limit, first)
 
     async def about(
         self, list_name: str, since_s: int = 0, limit: int = CLOSED_MAX
@@ -247,10 +249,12 @@ class AppealStore(Closing):
                 *counts, overdue = await pipe.execute()
         return AppealCounts(dict(zip(AppealState, counts, strict=True)), overdue)
 
-    async def _newest(self, key: str, since_s: int, limit: int) -> tuple[Appeal, ...]:
+    async def _newest(
+        self, key: str, since_s: int, limit: int, first: int = 0
+    ) -> tuple[Appeal, ...]:
         with renamed("looking for appeals"):
             found: Any = await self._redis.zrange(
-                key, "+inf", since_s, desc=True, byscore=True, offset=0, num=limit
+                key, "+inf", since_s, desc=True, byscore=True, offset=first, num=limit
             )
         names = [name.decode(errors="replace") for name in found]
         return await self._many(names, gone=True)

@@ -320,6 +320,29 @@ async def test_what_waits_is_counted_and_an_outage_told_once(
     assert len(faults) == 1
 
 
+async def test_each_forwarded_appeal_is_looked_at_in_its_turn(
+    register, book, redis_url, monkeypatch
+) -> None:
+    """With more of them than one turn looks at, an old one is closed too."""
+    monkeypatch.setattr(watch_module, "LOOK_S", 0.02)
+    monkeypatch.setattr(watch_module, "LOOKED_AT", 1)
+    await register.create(SCAM, "plain", BY)
+    numbers = [f"+4477009001{place:02}" for place in range(4)]
+    await register.add(SCAM, [entry(number) for number in numbers], BY)
+    made = {(await appealed(register, book, number, SCAM)).id: number for number in numbers}
+    for one in made:
+        await forward(book, DESK, one, CLERK)
+    last = (await book.in_state(AppealState.PENDING_OWNER))[-1].id
+    await register.add(SCAM, [entry(made[last], category=Category.LEGITIMATE)], BY)
+    found: list[str] = []
+    settings = ListStoreSettings(redis_url)
+    watching = asyncio.create_task(
+        keep_watch(settings, DESK, 730, lambda _, closed, __: found.extend(closed))
+    )
+    await until(lambda: found == [last])
+    await cancelled(watching)
+
+
 CLINIC, SCHOOL, GANG = kh(1, 2, 3)
 
 
