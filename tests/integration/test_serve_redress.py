@@ -172,7 +172,11 @@ async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:
     async with http.client.post("/v1/appeals", json=asked) as answer:
         assert answer.status == 201
     async with http.client.get(f"/v1/decisions/{ranged}", headers=HTML) as answer:
-        assert (answer.status, NAME in await answer.text()) == (200, True)
+        page = await answer.text()
+        assert (answer.status, NAME in page, masked("+8552390*") in page) == (200, True, True)
+        assert "None" not in page
+    async with http.client.post("/v1/appeals", json=asked | {"decision_id": ranged}) as answer:
+        assert (answer.status, "a range" in await answer.text()) == (409, True)
     for unknown in (free, *NumberIds(b"k" * 16).ids([ONE])):
         async with http.client.get(f"/v1/decisions/{unknown}") as answer:
             assert answer.status == 404

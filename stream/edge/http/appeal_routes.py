@@ -144,6 +144,8 @@ async def decision(request: Request, parts: PartsHere, decision_id: _DecisionId)
         request,
         "decision.html",
         said=said,
+        # The id of a prefix's key stands for no one number.
+        number=said["number"] or masked(found.entry_of(found.reasons[0]) or "" if because else ""),
         because=because,
         blocked=blocked,
         rule=parts.appeals.rule(found),

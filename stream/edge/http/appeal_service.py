@@ -91,6 +91,10 @@ class AppealService:
 
         Raises AppealRefused.
         """
+        if decision.number is None and decision.reasons:
+            raise AppealRefused(
+                "this id stands for a range of numbers, not for one: ask the list's contact"
+            )
         if decision.number is None:
             raise AppealRefused("the decision is about a withheld number, which is on no list")
         async with await self.connect() as store:

@@ -251,6 +251,7 @@ def _decision(policy: NumberPolicy, decision_id: str, text: str, why: Blocked) -
         confidence=None,
         generation=generations.get(why.list, 0),
         expires_at=ends,
+        prefix=text if is_prefix else msgspec.UNSET,
     )
     return Decision(
         decision_id=decision_id,
