@@ -100,6 +100,7 @@ async def test_the_whole_report_is_a_page_without_script(viewer: Person) -> None
     width = await page.evaluate("getComputedStyle(document.body).maxWidth")
     assert width == "992px"
     await viewer.look("agreement-report")
+    await viewer.open("/agreements/th-kh/report?period=2026-11%E2%80%83")  # a wide space, pasted
     await viewer.open("/agreements/th-kh/report?period=--config")
     await viewer.settled(but="400")
 

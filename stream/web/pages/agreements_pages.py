@@ -139,9 +139,8 @@ async def report(
     period: Annotated[str, Query(max_length=_PERIOD_CHARS)],
 ) -> Response:
     """Return the whole report, as it is mailed; its style is allowed by hash, scripts are not."""
-    held = _held(visit, name)
-    _check(period)
-    ran = await _run(visit, held, period, "--out=-")
+    held, asked = _held(visit, name), _period(period)
+    ran = await _run(visit, held, asked, "--out=-")
     if ran.code != 0:
         raise ProblemError(
             ProblemKind.CONFLICT, f"there is no report: {ran.said or 'the log says why'}"
@@ -152,7 +151,7 @@ async def report(
         media_type="text/html",
         headers={
             "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
-            "Content-Disposition": f'inline; filename="report-{held.id}-{period}.html"',
+            "Content-Disposition": f'inline; filename="report-{held.id}-{asked}.html"',
         },
     )
 
@@ -191,10 +190,10 @@ async def _shared(visit: Visit, held: Agreement) -> list[SharedList]:
 
 async def _figures(visit: Visit, held: Agreement, period: str) -> PeriodFigures:
     try:
-        _check(period)
+        asked = _period(period)
     except ProblemError as error:
         return PeriodFigures(trouble=str(error))
-    ran = await _run(visit, held, period, "--json=-")
+    ran = await _run(visit, held, asked, "--json=-")
     if ran.code != 0:
         return PeriodFigures(trouble=ran.said or "the log says why")
     return PeriodFigures(report=ran.json)
@@ -205,9 +204,10 @@ async def _run(visit: Visit, held: Agreement, period: str, how: str) -> Ran:
     return await visit.parts.commands.look(words, count=JSON_LINES_MAX)
 
 
-def _check(period: str) -> None:
+def _period(typed: str) -> str:
+    """Return a period as `--period` takes it. Raises ProblemError."""
     try:
-        period_in(period)
+        return period_in(typed).text()
     except ValueError as error:
         raise ProblemError(ProblemKind.MALFORMED, str(error)) from error
 
