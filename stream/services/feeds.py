@@ -210,6 +210,7 @@ class FeedsService(Service):
         for name in self._followed.keys() - paths.keys():
             _, task = self._followed.pop(name)
             await cancelled(task)
+            self._metrics.forget(name)
             log.info(
                 "feed removed feed=%s: its file is gone; its reports stay until they expire, or "
                 "until `ringfence feeds forget %s`",
@@ -217,7 +218,7 @@ class FeedsService(Service):
             )
         for name in self._wrong.keys() - paths.keys() - {""}:
             del self._wrong[name]
-            self._metrics.file_wrong.set(name, 0)
+            self._metrics.forget(name)
         for name, path in paths.items():
             mark = file_stamp(path)
             if self._marks.get(name) == mark and name in self._followed:

@@ -145,8 +145,11 @@ async def test_a_changed_feed_file_takes_effect(site, register):
         await until(lambda: site.metric("ringfence_feed_file_wrong", feed="one") == 1)
         (site.folder / "one.txt").write_text("\n".join(kh(1, 2)))
         await until(lambda: site.metric("ringfence_feed_numbers", feed="one") == 2)
+        assert 'feed_held{feed="two"}' in site.engine.page("/metrics")[1]
         (site.feeds / "two.toml").unlink()
         await until(lambda: "its file is gone" in site.engine.log())
+        # An alert on it would fire until a restart.
+        await until(lambda: 'feed_held{feed="two"}' not in site.engine.page("/metrics")[1])
 
 
 async def test_a_killed_supervisor_leaves_nothing_half(site, register):

@@ -90,16 +90,24 @@ class BoundedGauge:
             value = self._of_others(self._others.values())
         self._gauge.labels(label).set(value)
 
+    def forget(self, name: str) -> None:
+        """Remove the series of one that is gone for good, not with several workers."""
+        label = self._named.label(name)
+        if self._others.pop(name, None) is not None and self._others:
+            self._gauge.labels(OTHERS).set(self._of_others(self._others.values()))
+        elif label != OTHERS or not self._others:
+            self._gauge.remove(label)
+
     def set_all(self, values: Mapping[str, float], gone: float = 0.0) -> None:
         """Set all there are; one that was there and is not any more has the value `gone`."""
         labels = {name: self._named.label(name) for name in values}
         self._others = {name: values[name] for name, label in labels.items() if label == OTHERS}
-        self._gone = self._shown - labels.keys()
+        self._gone = self._shown - {*labels.values()}
+        self._shown.update(labels.values())
         self.set_gone(gone)
         for name, label in labels.items():
             if label != OTHERS:
                 self._gauge.labels(name).set(values[name])
-                self._shown.add(name)
         if self._others:
             self._gauge.labels(OTHERS).set(self._of_others(self._others.values()))
 

@@ -34,3 +34,11 @@ class FeedMetrics(Catalogue):
         self.appeals_overdue = self._gauge("ringfence_appeals_overdue")
         self.file_wrong = self._gauge_by("ringfence_feed_file_wrong", max)
         self.register_up = self._gauge("ringfence_feeds_register_up")
+
+    def forget(self, feed: str) -> None:
+        """Remove the gauges of a feed whose file is gone: an alert on one would fire on."""
+        for gauge in (
+            *(self.held, self.refused, self.numbers, self.accepted, self.confirmed),
+            *(self.failures, self.state_foreign, self.file_wrong),
+        ):
+            gauge.forget(feed)

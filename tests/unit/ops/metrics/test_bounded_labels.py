@@ -89,6 +89,11 @@ def test_a_list_that_is_gone_is_neither_old_nor_behind() -> None:
     gauge.set_gone(2.0)
     assert registry.get_sample_value("x", {"list": "a"}) == 2
     assert registry.get_sample_value("x", {"list": OTHERS}) == 8
+    gauge.set_all({"a": 6}, gone=3.0)
+    assert registry.get_sample_value("x", {"list": OTHERS}) == 3
+    gauge.set_gone(4.0)
+    assert registry.get_sample_value("x", {"list": OTHERS}) == 4
+    assert registry.get_sample_value("x", {"list": "a"}) == 6
 
 
 @pytest.mark.parametrize(("values", "worst"), [((3, 9, 4), 9), ((3, 9, 1), 9)])
@@ -102,3 +107,17 @@ def test_one_by_one_is_the_worst_too(values: tuple[int, ...], worst: int) -> Non
     assert registry.get_sample_value("x", {"feed": OTHERS}) == worst
     gauge.set("b", 2)
     assert registry.get_sample_value("x", {"feed": OTHERS}) == max(values[0], 2, values[2])
+
+
+def test_a_feed_that_is_gone_has_no_series() -> None:
+    """Of those without a series of their own, the others' worst remains, and of none nothing."""
+    registry = CollectorRegistry()
+    gauge = BoundedGauge(Gauge("x", "Y.", ["feed"], registry=registry), BoundedLabels(1), max)
+    for name, value in (("first", 1), ("a", 9), ("b", 4)):
+        gauge.set(name, value)
+    for name in ("first", "a", "never set"):
+        gauge.forget(name)
+    assert registry.get_sample_value("x", {"feed": "first"}) is None
+    assert registry.get_sample_value("x", {"feed": OTHERS}) == 4
+    gauge.forget("b")
+    assert registry.get_sample_value("x", {"feed": OTHERS}) is None
