@@ -54,7 +54,6 @@ class RedisSinkService(Service):
         self._lists = LiveLists(settings, tell)
         self._source: KafkaSource | None = None
         self._sink: RedisSink | None = None
-        self._partitions: set[Partition] = set()
 
     async def _work(self) -> None:
         self._lists.agreements.start()
@@ -116,11 +115,9 @@ class RedisSinkService(Service):
             await redis.aclose()
 
     def _look(self) -> None:
-        lags = self._source.lags() if self._source is not None else {}
-        # A partition that went to another process is counted there; here it is 0.
-        for partition in self._partitions | lags.keys():
-            self._metrics.lag.labels("redis", str(partition.number)).set(lags.get(partition, 0))
-        self._partitions |= lags.keys()
+        if self._source is not None:
+            lags = self._source.lags()
+            self._metrics.show_lags("redis", {one.number: lag for one, lag in lags.items()})
 
     def _missing(self) -> tuple[str, ...]:
         if self._sink is None or self._source is None:

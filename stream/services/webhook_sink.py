@@ -100,8 +100,8 @@ class WebhookSink(Service):
 
     def _look(self) -> None:
         for name, source in self._sources.items():
-            for partition, records in source.lags().items():
-                self._metrics.lag.labels(name, str(partition.number)).set(records)
+            lags = source.lags()
+            self._metrics.show_lags(name, {one.number: lag for one, lag in lags.items()})
 
     def _missing(self) -> tuple[str, ...]:
         if len(self._sources) < len(self._section.endpoints):

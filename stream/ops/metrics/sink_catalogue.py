@@ -1,5 +1,8 @@
 """The catalogues of `ringfence sink redis`, `sink webhooks` and `ingest`, as in `catalogue.py`."""
 
+from collections import defaultdict
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry
 
 from stream.ops.metrics.catalogue import Catalogue
@@ -13,6 +16,16 @@ class SinkMetrics(Catalogue):
         super().__init__(registry)
         self.lag = self._gauge("ringfence_sink_lag_records")
         self.events = self._counter("ringfence_sink_events")
+        self._shown: defaultdict[str, set[int]] = defaultdict(set)
+
+    def show_lags(self, sink: str, lags: Mapping[int, int]) -> None:
+        """Show how many records each partition of a sink is behind.
+
+        A partition that went to another process is counted there; here it is 0.
+        """
+        self._shown[sink] |= lags.keys()
+        for number in self._shown[sink]:
+            self.lag.labels(sink, str(number)).set(lags.get(number, 0))
 
 
 class RedisSinkMetrics(Catalogue):

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from stream.ops.metrics.catalogue import DECLARED
 from stream.ops.metrics.exposition import MetricsPages, exposition
 from stream.ops.metrics.shared_catalogue import CertificateMetrics, RedisMetrics
+from stream.ops.metrics.sink_catalogue import SinkMetrics
 from stream.ops.metrics.worker_catalogue import AgeHistogram, WorkerCatalogue
 from tests.support.certificates import HOST, authority, expired, signed
 from tests.support.metrics import entries
@@ -71,6 +72,22 @@ def test_a_certificate_says_when_it_expires(tmp_path: Path) -> None:
     assert 86_400 < left_s() <= 2 * 86_400
     used.write_bytes(renewed[: len(renewed) // 2])
     assert 86_400 < left_s() <= 2 * 86_400
+
+
+def test_a_partition_that_went_to_another_sink_is_not_behind() -> None:
+    """Its last lag here, added to the other's, would look like a sink that stands still."""
+    registry = CollectorRegistry()
+    metrics = SinkMetrics(registry)
+    metrics.show_lags("crm", {0: 5000, 1: 7000})
+    metrics.show_lags("soc", {1: 9})
+    metrics.show_lags("crm", {0: 3})
+    lags = {
+        (sink, number): registry.get_sample_value(
+            "ringfence_sink_lag_records", {"sink": sink, "partition": str(number)}
+        )
+        for sink, number in (("crm", 0), ("crm", 1), ("soc", 1))
+    }
+    assert lags == {("crm", 0): 3, ("crm", 1): 0, ("soc", 1): 9}
 
 
 def test_keys_that_redis_threw_away_are_counted() -> None:
