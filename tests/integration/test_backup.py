@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import fcntl
 import io
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import count
 from pathlib import Path
@@ -442,6 +445,44 @@ def test_a_backup_is_a_stream(site: Site) -> None:
     words = [sys.executable, "-m", "stream", "restore", "-", "--key", str(site.key)]
     subprocess.run([*words, "--config", str(site.theirs.config)], check=True, input=done.stdout)
     assert [one["list"] for one in site.theirs.asks("lists", "list")] == [NAME]
+
+
+def test_two_backups_do_not_write_one_file_together(site: Site) -> None:
+    """Cron begins one while the last still runs: the file that is left has to be restorable."""
+    public = str(site.key.with_suffix(".pub"))
+    aside = site.folder / ".lists.rfb.writing"
+    with aside.open("wb") as first:
+        first.write(b"of the first one")
+        first.flush()
+        fcntl.flock(first, fcntl.LOCK_EX)
+        said = site.ours.types("backup", str(site.file), "--key", public, code=1)
+        assert "another `ringfence backup` writes it; nothing was done" in said
+        assert aside.read_bytes() == b"of the first one"
+        assert not site.file.exists()
+    site.backs_up()  # the first one was killed, and its part is longer than nothing
+    site.restores()
+    assert not aside.exists()
+
+
+def test_a_backup_into_a_pipe_leaves_the_pipe(site: Site) -> None:
+    """A file in the place of a pipe, or of /dev/null, would take it from everybody else."""
+    os.mkfifo(site.file)
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(site.file.read_bytes)
+        site.backs_up()
+        assert site.file.is_fifo()
+        site.file.unlink()
+        site.file.write_bytes(reading.result())
+    site.restores()
+
+
+def test_a_key_is_not_made_beside_the_half_of_another(site: Site) -> None:
+    """What the older half seals, the new one could not open."""
+    site.key.unlink()
+    said = command("backup-key", str(site.key))
+    assert said.code == 1
+    assert "backup.pub is there already" in said.err
+    assert not site.key.exists()
 
 
 async def test_workers_that_run_take_a_restored_store_over(site: Site, load) -> None:

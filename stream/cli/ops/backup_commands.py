@@ -1,6 +1,7 @@
 """`ringfence backup|restore|backup-key`: the list store into a sealed file, and back."""
 
 import asyncio
+import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,17 @@ import typer
 
 from stream.cli.common import settings_of
 from stream.cli.options import OR_STDIN, Actor, ConfigFiles, Output, Reason, file_or_piped
-from stream.cli.output import STDOUT, USAGE, Format, fail, note, print_table, render, say
+from stream.cli.output import (
+    NOTHING_DONE,
+    STDOUT,
+    USAGE,
+    Format,
+    fail,
+    note,
+    print_table,
+    render,
+    say,
+)
 from stream.cli.progress_bars import progress
 from stream.cli.store_access import behind_calls, by
 from stream.core.model.moments import rfc3339
@@ -189,23 +200,51 @@ def _summary_json(summary: BackupSummary) -> dict[str, Any]:
 
 @contextmanager
 def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write that has its name only once it is whole; stdout for `-`."""
+    """Give a file to write that has its name only once it is whole; stdout for `-`.
+
+    A pipe or a device is written as it is: a file in its place would reach nobody.
+    """
     if path == STDOUT:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    aside = path.with_name(f".{path.name}.writing")
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, PRIVATE)
-        with os.fdopen(handle, "wb") as file:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as file:
+                yield file
+            return
+        with _alone(path.with_name(f".{path.name}.writing"), path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
         sync_folder(path.parent)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         fail(f"{path}: {error.strerror}: no backup was written", USAGE)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+
+
+@contextmanager
+def _alone(aside: Path, path: Path) -> Iterator[BinaryIO]:
+    """Give the empty file `aside`, which becomes `path` at the end. Ends with 1 if another has it.
+
+    Two backups that wrote into it together would leave one that nobody can restore.
+    """
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, PRIVATE)
+    with os.fdopen(handle, "wb") as file:
+        if not _is_ours(handle, aside):
+            fail(f"{path}: another `ringfence backup` writes it; nothing was done", NOTHING_DONE)
+        try:
+            file.truncate()  # a backup that was killed has left its part
+            yield file
+            file.flush()
+            os.fsync(handle)
+            aside.rename(path)  # while the lock is held: afterwards another may begin
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+def _is_ours(handle: int, aside: Path) -> bool:
+    """Lock an open file; return whether it is ours alone and still has its name."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), aside.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from stream.core.model import names
-from stream.core.model.errors import BackupUnreadable
+from stream.core.model.errors import BackupUnreadable, SecretUnsafe
 from stream.ops.private_files import read_private, write_private
 
 PRIVATE_SUFFIX: Final = ".pem"
@@ -58,12 +58,15 @@ def new_key(path: Path) -> SealingKey:
         raise BackupUnreadable(f"{path}: the private key's file ends in {PRIVATE_SUFFIX}")
     if (wrong := names.wrong(names.NameKind.KEY, path.stem)) is not None:
         raise BackupUnreadable(f"{path}: {path.stem!r} {wrong}")
+    half = path.with_suffix(PUBLIC_SUFFIX)
+    if half.exists():  # before the private one is made, which could not open what that seals
+        raise SecretUnsafe(f"{half} is there already and is not overwritten")
     private = X25519PrivateKey.generate()
     secret = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_private(path, secret)
     public = private.public_key()
     told = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    write_private(path.with_suffix(PUBLIC_SUFFIX), told)
+    write_private(half, told)
     return SealingKey(path.stem, public)
 
 
