@@ -1,6 +1,7 @@
 """Watch the file of tokens: a token that is removed from it ends in every process."""
 
 import asyncio
+import fcntl
 import logging
 import os
 import signal
@@ -101,9 +102,22 @@ class TokenFile:
 def rewrite(path: Path, change: Callable[[str], str | None]) -> bool:
     """Replace a file's text by `change` of it, atomically, with the same owner and mode.
 
-    Return False if `change` gives None. Raises SecretUnsafe.
+    Waits for others that do the same. Return False if `change` gives None. Raises SecretUnsafe.
     """
     path = path.resolve()  # a link stays one
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise SecretUnsafe(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        # Two revocations at once: the second would write the first one's token back.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        return _rewritten(path, change)
+    finally:
+        os.close(folder)
+
+
+def _rewritten(path: Path, change: Callable[[str], str | None]) -> bool:
     text = change(_text(path))
     if text is None:
         return False

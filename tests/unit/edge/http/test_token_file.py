@@ -3,6 +3,8 @@
 import logging
 import os
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,3 +168,20 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     path.write_text("x y z\n")
     code, _, said = typed("list", "--file", str(path))
     assert (code, "line 1" in said) == (1, True)
+
+
+def test_changes_at_once_are_all_made(tmp_path: Path) -> None:
+    """Two people revoke each a token: neither writes the other's back."""
+    path = tmp_path / "tokens"
+    path.write_text("".join(f"{n}\n" for n in range(8)))
+
+    def without(n: int) -> bool:
+        def change(text: str) -> str:
+            time.sleep(0.01)  # others read the same text, if they may
+            return text.replace(f"{n}\n", "")
+
+        return rewrite(path, change)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(without, range(8)))
+    assert path.read_text() == ""
