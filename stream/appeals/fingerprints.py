@@ -63,7 +63,10 @@ def _numbers(start: str) -> Iterator[list[str]]:
     """Yield the numbers that begin with `start`, of the lengths that its country has, in pieces."""
     for length in sorted(_lengths(start)):
         digits = length - len(start) + 1
-        if digits <= 0 or 10**digits > HASHED_MAX:  # one such prefix would use up the whole budget
+        if digits < 0 or 10**digits > HASHED_MAX:  # one such prefix would use up the whole budget
+            continue
+        if not digits:
+            yield [start]
             continue
         for first in range(0, 10**digits, _CHUNK):
             last = min(first + _CHUNK, 10**digits)

@@ -225,6 +225,19 @@ async def test_an_owner_answers_a_forwarded_appeal_by_what_it_publishes(register
     assert (standing.by_state[AppealState.REDRESSED], standing.overdue) == (1, 0)
 
 
+async def test_a_prefix_as_long_as_the_number_holds_it(register, book) -> None:
+    """A forwarded appeal stays open while it is listed; ours takes the number out of it."""
+    for name in (SCAM, OURS):
+        await register.create(name, "plain", BY)
+        await register.add(name, [entry(f"{ONE}*")], BY)
+    asked = await appealed(register, book, ONE, SCAM)
+    await forward(book, DESK, asked.id, CLERK)
+    assert await settle(register, book, DESK) == ()
+    await book.step(asked.id, AppealState.REJECTED, CLERK)
+    again = await appealed(register, book, ONE, OURS)
+    assert (await redress(register, book, DESK, again.id, CLERK)).taken_off == (OURS,)
+
+
 async def test_two_who_answer_at_once_make_one_answer(register, book) -> None:
     """The book is changed by compare-and-set: the second finds the appeal answered."""
     appeal = await appealed(register, book, ONE, OURS)

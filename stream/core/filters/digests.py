@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stream.core import kernels
 from stream.core.kernels import reference
+from stream.core.numbers.prefix_entries import PREFIX_DIGITS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,12 @@ def fingerprints_in(texts: NDArray[np.bytes_], key: bytes) -> NDArray[np.uint64]
 
 
 def fingerprints_of(e164: str, key: bytes) -> list[int]:
-    """Return the fingerprints of a number and of all its prefixes that may be listed, ascending."""
-    texts = [e164, *(f"{e164[:digits]}*" for digits in range(2, len(e164)))]
+    """Return the fingerprints of a number and of all its prefixes that may be listed, ascending.
+
+    The last prefix has all digits of the number: it holds the number and all its extensions.
+    """
+    longest = min(len(e164) - 1, PREFIX_DIGITS_MAX)
+    texts = [e164, *(f"{e164[: 1 + digits]}*" for digits in range(1, longest + 1))]
     found = Digests(elements(np.array(texts, "S16"), key)).fingerprints()
     return [int(fingerprint) for fingerprint in found]
 

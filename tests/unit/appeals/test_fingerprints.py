@@ -15,6 +15,7 @@ def test_numbers_of_every_length_of_the_country_are_found(number) -> None:
     wanted = fingerprint_of(number, KEY)
     assert number_under(["+8552391*", "+8552390*"], wanted, KEY) == number
     assert number_under(["+8552390*"], wanted, b"") is None
+    assert number_under([f"{number}*"], wanted, KEY) == number
 
 
 def test_what_is_too_much_or_nobodys_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

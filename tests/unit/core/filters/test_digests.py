@@ -25,9 +25,11 @@ def by_hand(text: str, key: bytes) -> int:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_number_is_found_by_itself_and_by_its_prefixes(key: bytes) -> None:
-    """From `+8*` to all but its last digit; no prefix without a digit, none of the whole number."""
-    texts = ["+85523", "+8*", "+85*", "+855*", "+8552*"]
+    """From `+8*` to all its digits, which extensions follow; at most 14, as prefixes have."""
+    texts = ["+85523", "+8*", "+85*", "+855*", "+8552*", "+85523*"]
     assert fingerprints_of("+85523", key) == [by_hand(text, key) for text in texts]
+    longest = fingerprints_of("+123456789012345", key)
+    assert (len(longest), longest[-1]) == (15, by_hand("+12345678901234*", key))
 
 
 @pytest.mark.parametrize("key", KEYS)
