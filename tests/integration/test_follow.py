@@ -107,6 +107,28 @@ async def test_a_gap_leads_to_the_whole_list(tmp_path, urls, monkeypatch):
         assert record.gained == 7
 
 
+async def test_a_list_that_was_rolled_back_here_is_whole_again_when_asked(tmp_path, urls):
+    """Changes come over what was rolled back, and do not bring it again. The whole list does."""
+    async with lab(tmp_path, urls) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        before = (await world.th.accepts()).generation
+        await world.kh.add(*kh(2))
+        await world.kh.publishes()
+        await world.th.accepts()
+        async with opened(urls[1]) as register:
+            await rollback(register, LIST, before, b"", BY, NOW_S)
+        await world.kh.add(*kh(3))
+        await world.kh.publishes()
+        assert not (await world.th.accepts()).whole
+        assert not await world.th.holds(*kh(2))
+        record = await world.th.pulls(whole=True)
+        assert record is not None
+        assert (record.verdict, record.whole) == ("accepted", True)
+        assert await world.th.holds(*kh(1, 2, 3))
+        assert await world.th.pulls() is None
+
+
 async def test_a_kept_part_that_the_disk_damaged_is_fetched_again(tmp_path, urls):
     """The parts of a whole list are kept. One that is zeros after a power cut is not used again."""
     async with lab(tmp_path, urls) as world:

@@ -129,9 +129,9 @@ class Country:
         self.folder, self.url, self.key = folder, url, key
         self.setup = read_feed(feed, {}, CONTEXT)
 
-    async def pulls(self) -> VersionRecord | None:
+    async def pulls(self, *, whole: bool = False) -> VersionRecord | None:
         async with workplace(self.folder / "state", self.url) as place:
-            return await Follower(self.setup, place, quiet=True).pull()
+            return await Follower(self.setup, place, quiet=True).pull(whole=whole)
 
     async def accepts(self) -> VersionRecord:
         record = await self.pulls()

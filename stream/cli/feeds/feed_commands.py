@@ -141,6 +141,9 @@ def pull(
     reason: Reason = "",
     actor: Actor = None,
     strict: Strict = False,
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Ask for the whole list, not for what is new alone.")
+    ] = False,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
 ) -> None:
@@ -163,7 +166,7 @@ def pull(
         if reason:
             await store.note(FEED_PULLED, f"feed {name}", by(actor, reason))
         place = feeds.workplace_of(settings, feed_states)
-        return await Follower(setup, place, quiet=True).pull()
+        return await Follower(setup, place, quiet=True).pull(whole=whole)
 
     record = with_states(settings, work)
     if record is None:

@@ -49,7 +49,7 @@ from stream.core.model.entry import Columns
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.moments import rfc3339
 from stream.exchange.repository_files import METADATA
-from stream.feeds.feed import FeedState
+from stream.feeds.feed import FeedState, VersionRecord
 from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.formats.change_file import increment
 from stream.feeds.state_store import FeedStateStore
@@ -230,16 +230,26 @@ def rollback_(
     )
     _show(name, done, f"{name} is what it was at generation {generation}", form)
     for feed, live in with_list_store(settings, lambda _: _live_after(settings, name, generation)):
-        text = f"feed {feed} renews its version {live} and brings it again. If that was wrong:"
-        note(f"{text} ringfence feeds refuse {feed} --version {live} --reason ...")
+        if live.whole:
+            text = (
+                f"feed {feed} renews its version {live.id} and brings it again. If that was wrong:"
+            )
+            note(f"{text} ringfence feeds refuse {feed} --version {live.id} --reason ...")
+        else:
+            text = (
+                f"feed {feed} brings increments: what went here comes with its next whole version"
+            )
+            note(f"{text}. Once its list is right: ringfence feeds pull {feed} --whole")
 
 
-async def _live_after(settings: Settings, name: str, generation: int) -> list[tuple[str, str]]:
-    """Return the feeds whose live version came to the list after `generation`, and its id."""
+async def _live_after(
+    settings: Settings, name: str, generation: int
+) -> list[tuple[str, VersionRecord]]:
+    """Return the feeds whose live version came to the list after `generation`, with that."""
     async with FeedStateStore.open(settings.list_store()) as feed_states:
         states = await feed_states.states(await feed_states.names())
     return [
-        (feed, last.id)
+        (feed, last)
         for feed, state in states.items()
         if (last := state.accepted) is not None
         and (last.list_name, last.verdict) == (name, "accepted")

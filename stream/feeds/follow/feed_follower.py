@@ -136,10 +136,11 @@ class Follower:
             return await self._failed(fault)
         return again_s
 
-    async def pull(self) -> VersionRecord | None:
+    async def pull(self, *, whole: bool = False) -> VersionRecord | None:
         """Try once now, for a person; return the record, None: nothing new.
 
-        Raises ChangeConflict while another process fetches the feed, and Faults.
+        `whole`: ask for the whole list, also of a source of increments. Raises ChangeConflict while
+        another process fetches the feed, and Faults.
         """
         with self._versions.fetching() as mine:
             if not mine:
@@ -147,7 +148,7 @@ class Follower:
                 raise ChangeConflict(f"feed {self.setup.feed.name} {text}")
             fetcher = FeedFetcher(self.setup.source, self._place.limits)
             try:
-                record, _ = await self._try(fetcher)
+                record, _ = await self._try(fetcher, whole=whole)
             except Fault as fault:
                 if self._sent is None:  # a file that cannot be used is no fault of the feed
                     await self._failed(fault)
@@ -156,7 +157,9 @@ class Follower:
                 await fetcher.end()
         return record
 
-    async def _try(self, transport: Transport) -> tuple[VersionRecord | None, float]:
+    async def _try(
+        self, transport: Transport, *, whole: bool = False
+    ) -> tuple[VersionRecord | None, float]:
         feed, place = self.setup.feed, self._place
         self._versions.clear_incoming()
         state = await place.states.state(feed.name)
@@ -165,7 +168,7 @@ class Follower:
         at_s = now_s()
         due = self._due_again(state, at_s)
         again = None if due is None else await self._renewal(due, state, at_s)
-        needs_whole = self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
+        needs_whole = whole or self._is_whole_due(state, at_s) or state.is_meant_otherwise(feed)
         # Where the kept file is damaged or gone, the source has to send it again.
         needs_whole |= due is not None and again is None
         remembered = {} if needs_whole or self._sent is not None else state.remembered
