@@ -309,6 +309,41 @@ class Settings(InsightSettings):
         }
         return {use: files[use] for use in uses if files[use]}
 
+    def check_tls(self) -> None:
+        """Load the files of TLS, as their processes do. Raises ConfigInvalid with every error."""
+        kafka, redis = self.kafka, self.redis
+        proxies, registry = self.sinks.redis, self.schema_registry
+        clients = {
+            "kafka": (kafka.ca_file, kafka.cert_file, kafka.key_file),
+            "redis": (redis.ca_file, redis.cert_file, redis.key_file),
+            "sinks.redis": (proxies.ca_file, proxies.cert_file, proxies.key_file),
+            "schema_registry": (registry.ca_file, registry.cert_file, registry.key_file),
+        }
+        servers = {
+            "serve": (self.serve.cert_file, self.serve.key_file, ""),
+            "sip": (self.sip.cert_file, self.sip.key_file, self.sip.client_ca_file),
+        }
+        loads: list[tuple[str, Callable[[], object]]] = [
+            *(
+                (name, partial(RenewedContext.of_client, *of))
+                for name, of in clients.items()
+                if any(of)
+            ),
+            *(
+                (name, partial(RenewedContext.of_server, *of))
+                for name, of in servers.items()
+                if any(of)
+            ),
+        ]
+        wrong = []
+        for name, load_files in loads:
+            try:
+                load_files()
+            except OSError as error:  # ssl.SSLError is one
+                wrong.append(f"{name}: its files of TLS cannot be used: {error}")
+        if wrong:
+            raise ConfigInvalid(tuple(wrong))
+
     def deployment(self) -> str:
         """Return a hash of where list store and Kafka are: the same in all processes of them.
 

@@ -40,7 +40,7 @@ def check_config(config: ConfigFiles = None, form: Output = Format.TABLE) -> Non
     settings = settings_of(config)
     # Each raises ConfigInvalid for what only its process would find at its start: a certificate, an
     # agreement, a feed's file, a webhook's secret.
-    settings.kafka_client()
+    settings.check_tls()
     agreements_of(settings)
     if Path(settings.feeds.dir).is_dir():  # a carrier without feeds has none
         read_feeds(Path(settings.feeds.dir), os.environ, feed_context(settings))

@@ -10,6 +10,7 @@ from cryptography import x509
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from stream import __version__
+from stream.core.model.errors import ConfigInvalid
 from stream.core.stir.verifier import Finding
 from stream.ops.metrics.catalogue import Catalogue
 from stream.ops.skipped_records import StoredKind, count_with
@@ -43,7 +44,12 @@ class _Expiry:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last_s = self._read_s()
+        try:
+            self._last_s = self._read_s()
+        except (OSError, ValueError) as error:
+            # A decoder's own words name a page of its documentation.
+            why = error.strerror if isinstance(error, OSError) else "it is no PEM file"
+            raise ConfigInvalid((f"{path}: no certificate can be read from it: {why}",)) from error
 
     def __call__(self) -> float:
         # ValueError: half of it is written.
@@ -63,7 +69,7 @@ class CertificateMetrics(Catalogue):
     """
 
     def __init__(self, registry: CollectorRegistry, files: Mapping[str, str]) -> None:
-        """`files`: PEM by what it is for. Raises OSError or ValueError for one of no use."""
+        """`files`: PEM by what it is for. Raises ConfigInvalid for one of no use."""
         super().__init__(registry)
         self.expires = self._gauge("ringfence_certificate_expires_timestamp_seconds")
         for of, file in files.items():

@@ -77,7 +77,7 @@ def servers(text: str) -> str | None:
 def server(text: str) -> str | None:
     """A host and its port."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+    if not host or "/" in host or not port.isdecimal() or not 1 <= int(port) <= 65535:
         return f'must be host:port, not "{text}"'
     return None
 
@@ -91,7 +91,11 @@ def topic(text: str) -> str | None:
 
 def redis_url(text: str) -> str | None:
     """A Redis address without a secret in it."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        return f"is no address: {error}"
     if parts.scheme not in ("redis", "rediss", "unix"):
         return f'must begin with redis://, rediss:// (TLS) or unix://, not "{parts.scheme}:"'
     if parts.username or parts.password:

@@ -113,6 +113,8 @@ opps.x = 1 -> is no setting; did you mean ops?
 calls.sip_location = 1 -> is no setting; did you mean policy.sip_location?
 kafka.bootstrap_servers = "a:1,b" -> must be host:port, comma separated; "b" is none
 kafka.cert_file = "no/such" -> names no file: "no/such"
+kafka.bootstrap_servers = "SSL://a:1" -> must be host:port, comma separated; "SSL://a:1" is none
+redis.url = "redis://h:99999/0" -> is no address: Port out of range 0-65535
 redis.url = "http://h" -> must begin with redis://, rediss:// (TLS) or unix://, not "http:"
 calls.topics.x = "mapping:y" -> names no table [mappings.y]; known: there is none
 calls.topics.x = "cisco" -> no dialect is called 'cisco'; there are ringfence, ...
@@ -338,6 +340,25 @@ def test_files_of_tls_are_for_an_address_with_tls(errors, tmp_path: Path) -> Non
     assert errors(f'[redis]\nurl = "rediss://127.0.0.1:1/0"\ncert_file = "{file}"') == [
         "redis.key_file: is missing: cert_file and key_file go together"
     ]
+
+
+def test_files_of_tls_are_loaded_as_processes_load_them(settings, tmp_path: Path) -> None:
+    """Files that are there and of no use: each is named with its section; without any all is well.
+
+    The load itself does not read them: a command's user may not, as the service's may.
+    """
+    file = tmp_path / "bad.pem"
+    file.write_text("no certificate")
+    files = f'cert_file = "{file}"\nkey_file = "{file}"\n'
+    read = settings(
+        f"[kafka]\nsecurity_protocol = 'SSL'\nca_file = '{file}'\n"
+        f"[redis]\nurl = 'rediss://127.0.0.1:1/0'\n{files}[serve]\n{files}[sip]\n{files}"
+    )
+    with pytest.raises(ConfigInvalid) as wrong:
+        read.check_tls()
+    named = [error.partition(": its files of TLS cannot")[0] for error in wrong.value.errors]
+    assert named == ["kafka", "redis", "serve", "sip"]
+    settings("").check_tls()
 
 
 def test_sentinels_need_a_name_and_the_name_needs_them(errors, settings) -> None:

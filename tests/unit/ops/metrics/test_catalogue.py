@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from stream.core.model.errors import ConfigInvalid
 from stream.ops.metrics.catalogue import DECLARED
 from stream.ops.metrics.exposition import MetricsPages, exposition
 from stream.ops.metrics.shared_catalogue import CertificateMetrics, RedisMetrics
@@ -72,6 +73,16 @@ def test_a_certificate_says_when_it_expires(tmp_path: Path) -> None:
     assert 86_400 < left_s() <= 2 * 86_400
     used.write_bytes(renewed[: len(renewed) // 2])
     assert 86_400 < left_s() <= 2 * 86_400
+
+
+@pytest.mark.parametrize("text", [None, "", "no certificate"])
+def test_a_certificate_of_no_use_is_a_wrong_setting(tmp_path: Path, text: str | None) -> None:
+    """Exit code 2, which systemd does not restart, and no traceback."""
+    file = tmp_path / "bad.pem"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ConfigInvalid, match=r"bad\.pem: no certificate can be read from it: "):
+        CertificateMetrics(CollectorRegistry(), {"redis": str(file)})
 
 
 def test_a_partition_that_went_to_another_sink_is_not_behind() -> None:
