@@ -1,4 +1,4 @@
-"""Seven changes to aiokafka 0.14, each where it has no option for it.
+"""Eight changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: while a partition has no leader, the fetcher of aiokafka asks again as soon as it is
 answered. A running cluster got as many requests as it answers. With a broker that had left in
@@ -12,6 +12,10 @@ answers with the last committed positions while a transaction with newer ones is
 committed afterwards, its records were read twice. Version 7 waits for its end (KIP-447, Kafka 2.5;
 protocol guide, "OffsetFetch API", key 9). So it is used if the broker knows it. And a broker that
 crashed returns older positions for a while, or none: see `SETTLED_S`.
+
+Commits: a coordinator takes no position of a topic that was deleted. aiokafka repeats the whole
+commit until the topic is there again. The positions of all other topics wait with it, and so does a
+hand-over. Here a partition that the metadata do not have either counts as committed.
 
 Joining: a coordinator that has just taken the group over may still load it when a member asks for
 its partitions (SyncGroup, key 14). aiokafka takes that for an unexpected error, and stays
@@ -49,10 +53,11 @@ from aiokafka.errors import (
     GroupLoadInProgressError,
     KafkaConnectionError,
     NotCoordinatorError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.group import SyncGroupRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import (
@@ -223,6 +228,8 @@ def read_group_errors(consumer: Any, *, troubled: bool = False) -> None:
     async def answered(request: Any) -> Any:
         if isinstance(request, SyncGroupRequest):
             return _joined(await asked(request))
+        if isinstance(request, OffsetCommitRequest):
+            return _without_gone(await asked(request), consumer._client.cluster)  # noqa: SLF001
         if not isinstance(request, OffsetFetchRequest):
             return await asked(request)
         try:
@@ -252,6 +259,23 @@ def _joined(answer: Any) -> Any:
     if for_code(answer.error_code) is GroupLoadInProgressError:
         raise GroupLoadInProgressError("the group's new coordinator is loading it")
     return answer
+
+
+def _without_gone(answer: Any, cluster: Any) -> Any:
+    """Return an answer to a commit, without the partitions that neither it nor `cluster` knows."""
+    topics = [
+        (
+            topic,
+            [
+                (number, code)
+                for number, code in rows
+                if code != UnknownTopicOrPartitionError.errno
+                or number in (cluster.partitions_for_topic(topic) or ())
+            ],
+        )
+        for topic, rows in answer.topics
+    ]
+    return SimpleNamespace(topics=topics)
 
 
 def _as_version_3(answer: Any) -> Any:

@@ -249,7 +249,10 @@ class KafkaSource:
         try:
             for partition, offset in positions.items():
                 tp = TopicPartition(*partition)
-                while (await self._consumer.committed(tp) or 0) < offset:  # noqa: ASYNC110 - no event
+                # Of a topic that was deleted meanwhile the group shows nothing any more.
+                while self._is_there(tp):
+                    if (await self._consumer.committed(tp) or 0) >= offset:
+                        break
                     await asyncio.sleep(_SHOWN_POLL_S)
         except KafkaError as error:
             raise SourceDown(f"committed positions cannot be read: {error!r}") from error
@@ -388,6 +391,13 @@ class KafkaSource:
             self._consumer.seek(tp, offset)
         for topic in sorted({tp.topic for tp in begins}):
             log.warning("%s was made again: it is read from its beginning", topic)
+        for topic in self._settings.topics:
+            if not self._consumer.partitions_for_topic(topic):
+                log.warning(
+                    "topic %s is gone, the others are read on: make it again, or take it out of "
+                    "[calls.topics]; without it no worker starts",
+                    topic,
+                )
         # Of those we read: one that was made again while we have nothing of it is news later.
         self._topic_ids |= {tp.topic: ids[tp.topic] for tp in tps if tp.topic in ids}
         self._again = None
@@ -479,6 +489,10 @@ class KafkaSource:
             if tp.topic in ids and ids[tp.topic] != self._topic_ids.get(tp.topic, ids[tp.topic])
         ]
         return await self._consumer.beginning_offsets(others) if others else {}
+
+    def _is_there(self, tp: TopicPartition) -> bool:
+        """Return whether the cluster has a partition, as far as is known."""
+        return tp.partition in (self._consumer.partitions_for_topic(tp.topic) or ())
 
     def _is_added(self, fresh: TopicPartition) -> bool:
         """True if the topic has got this partition since our first assignment.

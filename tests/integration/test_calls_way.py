@@ -3,8 +3,11 @@
 import asyncio
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.core import kernels
 from stream.core.model.errors import TopicMissing
@@ -13,6 +16,7 @@ from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import TopicState, check_topics, ensure_topics
 from tests.support.calls import GARBAGE, calls, id_of, lab
+from tests.support.topics import written
 from tests.support.waiting import HANGS_S, TRANSACTIONS_MS
 
 # The first group of a new broker has to wait for the topic that holds its positions.
@@ -180,3 +184,42 @@ async def test_a_broker_that_is_down_is_waited_for_and_said(kafka):
             await source.start()
     assert events
     assert set(events) == {CallEvent.KAFKA_AWAITED}
+
+
+@pytest.mark.apache_kafka
+@pytest.mark.expects_errors(
+    "Group Coordinator Request failed|OffsetCommit failed|not found in cluster metadata"
+)
+@pytest.mark.parametrize("exactly_once", [False, True])
+async def test_a_topic_that_is_deleted_leaves_the_others(kafka, exactly_once, monkeypatch):
+    """Its positions cannot be committed any more; the other topic's calls go on, each once."""
+    here = await lab(kafka)
+    kept, gone = here.topics.calls[0], f"{here.topics.calls[0]}.gone"
+    here.topics = replace(here.topics, calls=(kept, gone))
+    await ensure_topics(here.kafka, here.topics, here.observe)
+    origins = await here.produce(calls(40))
+    asked, opened = asyncio.Event(), asyncio.Event()
+    async with here.worker(exactly_once=exactly_once) as worker:
+        await worker.until(40)
+        send = worker.sink.send
+
+        async def held(*what: Any) -> Any:
+            asked.set()
+            await opened.wait()
+            return await send(*what)
+
+        monkeypatch.setattr(worker.sink, "send", held)
+        await written(here.bootstrap, gone, calls(8))
+        await asked.wait()
+        admin: Any = AIOKafkaAdminClient(bootstrap_servers=here.bootstrap)
+        await admin.start()
+        await admin.delete_topics([gone])
+        await admin.close()
+        opened.set()
+        origins += await here.produce(calls(40))
+        await here.until_decided(len(origins) + 8 * (not exactly_once))
+        assert not worker.task.done()
+    decided, _ = await here.outcome()
+    assert {one: times for one, times in decided.items() if gone not in one} == dict.fromkeys(
+        origins, 1
+    )

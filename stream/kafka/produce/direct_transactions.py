@@ -29,7 +29,12 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup, CoordinationType
-from aiokafka.errors import ConcurrentTransactions, KafkaError, NoError
+from aiokafka.errors import (
+    ConcurrentTransactions,
+    KafkaError,
+    NoError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
@@ -138,8 +143,15 @@ class DirectTransaction:
 
 
 async def taken(answer: Answer) -> bool:
-    """Wait for an answer; return whether it is plain success."""
-    return await _codes_of(answer) == {NoError.errno}
+    """Wait for an answer; return whether it is plain success.
+
+    Raises UnknownTopicOrPartitionError: a topic of the positions is gone. aiokafka would repeat the
+    request until the topic is there again, or the transaction is too old.
+    """
+    codes = await _codes_of(answer)
+    if UnknownTopicOrPartitionError.errno in codes:
+        raise UnknownTopicOrPartitionError("a topic of the positions is gone")
+    return codes == {NoError.errno}
 
 
 async def _codes_of(answer: Answer) -> set[int]:

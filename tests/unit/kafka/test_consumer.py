@@ -35,6 +35,9 @@ class Consumer:
     async def _topics(self, node: int, request: object) -> Any:
         return SimpleNamespace(topics=[(0, name, one, False) for name, one in self.ids.items()])
 
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0, 1}
+
     async def position(self, tp: TopicPartition) -> int:
         return 7
 
