@@ -63,6 +63,8 @@ class KafkaSource:
         self._assigned: frozenset[TopicPartition] | None = None
         self._starts: dict[Partition, int] | None = None
         self._taken: dict[Partition, int] = {}
+        # Where partitions ended at the last look.
+        self._ends: Mapping[Partition, int] = {}
         # Where records begin of partitions that went back, until the loop has settled.
         self._back: dict[Partition, int] = {}
         # Where the same assignment begins once more, after one went back: all, and those that did.
@@ -156,12 +158,16 @@ class KafkaSource:
             self._reading.hold(map(_named, assigned))
 
     def lags(self) -> dict[Partition, int]:
-        """Return the lag in records of each partition whose fetches have shown it."""
+        """Return the lag in records of each partition whose end is known."""
         lags = {}
-        for partition, position in self._taken.items():
-            end = self._reading.high_water(partition)
-            if end is not None:
-                lags[partition] = max(end - position, 0)
+        for partition, taken in self._taken.items():
+            # An answer to a fetch is newer, but none comes while the loop waits.
+            ends = (self._reading.high_water(partition), self._ends.get(partition))
+            known = [end for end in ends if end is not None]
+            if known:
+                # Markers of transactions and aborted records are passed, and not taken.
+                position = max(taken, self._reading.passed(partition))
+                lags[partition] = max(max(known) - position, 0)
         return lags
 
     @property
@@ -466,6 +472,19 @@ class KafkaSource:
                 self._back = {_named(tp): offset for tp, offset in begins.items()}
                 self._revoking = True
                 self._changed.set()
+            elif epoch == self._epoch:
+                await self._look_at_ends(assigned, epoch)
+
+    async def _look_at_ends(self, assigned: Iterable[TopicPartition], epoch: int) -> None:
+        """Learn where partitions end: of one that is not fetched now, no answer shows it."""
+        try:
+            async with asyncio.timeout(METADATA_AGE_MS / 1000):
+                ends = await self._consumer.end_offsets(assigned)
+        except (KafkaError, TimeoutError) as error:
+            log.debug("ends cannot be asked: %r", error)
+            return
+        if epoch == self._epoch:
+            self._ends = {_named(tp): end for tp, end in ends.items()}
 
     async def _read_all(self, left: frozenset[TopicPartition]) -> frozenset[TopicPartition]:
         """Join again where partitions of `left` still are nobody's; return those that are now.
@@ -534,6 +553,7 @@ class KafkaSource:
         self._assigned = None
         self._starts = None
         self._taken = {}
+        self._ends = {}
         self._back = {}
         self._again = None
         self._revoking = False

@@ -4,20 +4,23 @@ import asyncio
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from stream.core import kernels
 from stream.core.model.errors import TopicMissing
+from stream.kafka import consumer
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
 from stream.kafka.settings import KafkaSettings, SourceSettings, TopicsSettings
 from stream.kafka.topics import TopicState, check_topics, ensure_topics
 from tests.support.calls import GARBAGE, calls, id_of, lab
 from tests.support.topics import written
-from tests.support.waiting import HANGS_S, TRANSACTIONS_MS
+from tests.support.waiting import HANGS_S, TRANSACTIONS_MS, until
 
 # The first group of a new broker has to wait for the topic that holds its positions.
 pytestmark = pytest.mark.expects_errors("Group Coordinator Request failed")
@@ -223,3 +226,37 @@ async def test_a_topic_that_is_deleted_leaves_the_others(kafka, exactly_once, mo
     assert {one: times for one, times in decided.items() if gone not in one} == dict.fromkeys(
         origins, 1
     )
+
+
+@pytest.mark.needs_transactions
+async def test_the_lag_is_what_is_left_to_read(kafka, monkeypatch):
+    """It grows while decisions wait, though nothing is fetched; aborted records are not left."""
+    monkeypatch.setattr(consumer, "METADATA_AGE_MS", 200)
+    here = await lab(kafka, partitions=1)
+    (topic,) = here.topics.calls
+    opened = asyncio.Event()
+    async with here.worker() as worker:
+        send = worker.sink.send
+
+        async def held(*what: Any) -> Any:
+            await opened.wait()
+            return await send(*what)
+
+        monkeypatch.setattr(worker.sink, "send", held)
+
+        def is_left(least: int, most: int) -> bool:
+            return least <= sum(worker.source.lags().values()) <= most
+
+        for count in (1000, 2000, 3000):
+            await here.produce(calls(1000))
+            await until(partial(is_left, count - 50, count), "the lag to grow")
+        opened.set()
+        await worker.until(3000)
+        async with AIOKafkaProducer(
+            bootstrap_servers=here.bootstrap, transactional_id=topic
+        ) as producer:
+            await producer.begin_transaction()
+            for value in calls(100):
+                await producer.send(topic, value)
+            await producer.abort_transaction()
+        await until(partial(is_left, 0, 0), "nothing to be left")

@@ -154,6 +154,13 @@ class Fetcher:
         state = self._states[partition]
         if state.status is PartitionStatus.AIOKAFKA:
             return await self._aiokafka.position(partition)
+        return self.passed(partition)
+
+    def passed(self, partition: Partition) -> int:
+        """Return the same where it is known at once; else 0."""
+        state = self._states.get(partition)
+        if state is None or state.status is PartitionStatus.AIOKAFKA:
+            return 0
         return self._fetched.unread().get(partition, state.position)
 
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
