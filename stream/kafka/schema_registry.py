@@ -35,6 +35,8 @@ ANSWER_BYTES_MAX: Final = 8 << 20
 REFERENCES_MAX: Final = 100
 """Schemas that one schema may refer to, directly or not."""
 UNKNOWN_S: Final = 60.0
+ID_MAX: Final = 2**31 - 1
+"""Of registries, whose ids are a signed int32. Four bytes of garbage may be more."""
 UNKNOWN_MAX: Final = 100_000
 """Ids kept as unknown: a record may name any of four billion, and each of a batch another."""
 _WAITS_S: Final = (0.5, 15.0)
@@ -100,9 +102,8 @@ class SchemaRegistry:
     def ask(self, key: SchemaKey) -> RegisteredSchema:
         """Ask for a schema, also for one that was unknown. Raises SchemaUnknown, RegistryDown."""
         self._unknown.pop(key, None)  # the newest answer is the last to go
-        kind = "guids" if isinstance(key, str) else "ids"
         try:
-            found = self._whole(f"/schemas/{kind}/{key}", f"schema {key}")
+            found = self._whole(key)
         except SchemaUnknown as unknown:
             if len(self._unknown) >= UNKNOWN_MAX:
                 del self._unknown[next(iter(self._unknown))]
@@ -111,7 +112,11 @@ class SchemaRegistry:
         self._known[key] = found
         return found
 
-    def _whole(self, path: str, what: str) -> RegisteredSchema:
+    def _whole(self, key: SchemaKey) -> RegisteredSchema:
+        # Redpanda's registry answers 400 to it, which is taken for an outage.
+        if isinstance(key, int) and key > ID_MAX:
+            raise SchemaUnknown(f"{key} is no id of a schema")
+        path, what = f"/schemas/{'guids' if isinstance(key, str) else 'ids'}/{key}", f"schema {key}"
         answer = self._answer(path, what)
         kind = str(answer.get("schemaType") or "AVRO")
         references: dict[str, str] = {}

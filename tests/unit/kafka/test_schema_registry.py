@@ -19,7 +19,7 @@ from stream.kafka.settings import SchemaRegistrySection
 from stream.ops.schema.toml import Problems
 from tests.support.builders import raw_of
 from tests.support.schema_registry import AVRO, DESCRIPTOR, ScriptedRegistry, scripted_registry
-from tests.support.waiting import until
+from tests.support.waiting import HANGS_S, until
 
 NO_TLS = {"ca_file": "", "cert_file": "", "key_file": ""}
 LEAST: dict[str, Any] = {"username": "", **NO_TLS, "timeout_s": 5.0}
@@ -168,6 +168,20 @@ async def test_unknown_schemas_are_asked_for_once_a_batch(
             with pytest.raises(SchemaUnknown):
                 registry.schema(one)
         assert sorted(server.asked) == sorted(f"/schemas/ids/{one}" for one in ids)
+
+
+async def test_a_number_that_is_no_id_is_unknown_without_a_question(
+    server: ScriptedRegistry,
+) -> None:
+    """Redpanda's registry answers 400 to it: a record of garbage held all calls up for ever."""
+    registry = client(server.url)
+    server.status = 400
+    ahead = SchemasAhead(registry, partial(schema_keys, topics={"calls"}), lambda _: False)
+    async with asyncio.timeout(HANGS_S):
+        await ahead.before(named(2**31, 2**32 - 1))
+    with pytest.raises(SchemaUnknown, match="4294967295 is no id"):
+        registry.schema(2**32 - 1)
+    assert not server.asked
 
 
 async def test_no_more_schemas_are_asked_for_once_the_batch_is_left(
