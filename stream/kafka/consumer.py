@@ -10,7 +10,7 @@ revoke hook is not called on `stop`, so the loop settles before it stops us.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
 from stream.kafka.clients import connected
 from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, reader_for
+from stream.kafka.first_positions import FirstPositions, same_positions
 from stream.kafka.instance_ids import forgotten, given_to_nobody, other_holder, shared
 from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
@@ -54,7 +55,7 @@ class KafkaSource:
         self._settings = settings
         self._observe = observe
         self._consumer: Any = None
-        self._first_seen: dict[str, set[int]] = {}
+        self._first = FirstPositions(settings.start_at)
         self._topic_ids: dict[str, UUID] = {}
         self._watch: asyncio.Task[None] | None = None
         self._beginning: asyncio.Task[None] | None = None
@@ -389,7 +390,10 @@ class KafkaSource:
             await asyncio.sleep(_AGAIN_S)
             return
         again = self._again
-        positions = await (self._first_positions(tps) if again is None else self._same(tps, *again))
+        if again is None:
+            positions = await self._first.of(self._consumer, tps)
+        else:
+            positions = await same_positions(self._consumer, tps, *again)
         if epoch != self._epoch or self._revoking or self._assigned is None:
             return  # these are another assignment's partitions, or go
         positions |= begins
@@ -410,44 +414,6 @@ class KafkaSource:
         self._starts = {_named(tp): offset for tp, offset in positions.items()}
         self._taken = dict(self._starts)
         self._reading.begin(epoch, self._starts)
-
-    async def _first_positions(self, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the group's positions, and pin them down where they are the end.
-
-        A group may start at the end, without a committed position. After a crash before its first
-        commit it would start at the end again, and skip what came between. A partition that was
-        added to a topic since is read from its beginning: calls lay in it before we knew of it.
-        """
-        # aiokafka learns them in the background; each of these waits ends once it has.
-        positions = {tp: await self._consumer.position(tp) for tp in tps}
-        if self._settings.start_at == "latest":
-            committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
-            fresh = [tp for tp, known in zip(tps, committed, strict=True) if known is None]
-            if added := [tp for tp in fresh if self._is_added(tp)]:
-                await self._consumer.seek_to_beginning(*added)
-                positions |= {tp: await self._consumer.position(tp) for tp in added}
-            if fresh:
-                await self._consumer.commit({tp: positions[tp] for tp in fresh})
-        return positions
-
-    async def _same(
-        self,
-        tps: Sequence[TopicPartition],
-        starts: Mapping[Partition, int],
-        back: Mapping[Partition, int],
-    ) -> dict[TopicPartition, int]:
-        """Return where the same assignment begins again, after the partitions in `back` went there.
-
-        Their committed positions count no more: they lie beyond the end.
-        """
-        committed = await asyncio.gather(*(self._consumer.committed(tp) for tp in tps))
-        positions = {}
-        for tp, known in zip(tps, committed, strict=True):
-            partition = _named(tp)
-            kept = starts[partition] if known is None else known
-            positions[tp] = back.get(partition, kept)
-            self._consumer.seek(tp, positions[tp])
-        return positions
 
     async def _watch_topics(self) -> None:
         """See when a topic of ours was made again and no fetch was refused: it has more already.
@@ -512,16 +478,6 @@ class KafkaSource:
     def _is_there(self, tp: TopicPartition) -> bool:
         """Return whether the cluster has a partition, as far as is known."""
         return tp.partition in (self._consumer.partitions_for_topic(tp.topic) or ())
-
-    def _is_added(self, fresh: TopicPartition) -> bool:
-        """True if the topic has got this partition since our first assignment.
-
-        Positions that others of the group have committed do not show it. At its very first start
-        the whole group has no position, and the fastest worker has committed before the last one
-        looks.
-        """
-        numbers = set(self._consumer.partitions_for_topic(fresh.topic) or ())
-        return fresh.partition not in self._first_seen.setdefault(fresh.topic, numbers)
 
     def _went_back(self, batch: RawBatch) -> bool:
         """Return whether a partition begins before where it was read to; then all begin again.

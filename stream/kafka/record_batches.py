@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream.core import kernels
 from stream.core.kernels import plain_records as plain
 from stream.core.model.byte_strings import PADDING, Texts
-from stream.kafka.decompress import Room, unpack
+from stream.kafka.fetch.decompress import Room, unpack
 
 __all__ = ["Corrupt", "OldFormat", "Records", "Room", "Stretch", "TooLarge", "read_records"]
 

@@ -7,6 +7,6 @@ One path, on which each file hands over to the next:
     fetched_batches  answers that wait, read as columns of records
     fetcher          the next batch: all of it, with leaders and faults
 
-messages (a fetch and its answer, as bytes) and partition_state (where one partition stands) serve
-all of them.
+messages (a fetch and its answer, as bytes), partition_state (where one partition stands) and
+decompress (the records of a compressed batch) serve all of them.
 """

@@ -99,6 +99,9 @@ class Shortened(Consumer):
     async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(tps, 0)
 
+    async def end_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 9)
+
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self.at[tp] = offset
 
