@@ -1,9 +1,11 @@
 """`ringfence` and `python -m stream`."""
 
+import errno
 import gc
 import os
 import signal
 import sys
+from typing import NoReturn
 
 CPUS = "/proc/cpuinfo"
 INTERRUPTED = 130
@@ -17,9 +19,14 @@ _YOUNG = 10_000
 the loaded objects a thousand times, and finds no garbage. That is 0.16 of 1.4 s of CPU."""
 
 
+_NO_ROOM = frozenset({errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC})
+"""Errors of a write. They name no file where it is open already, as stdout is."""
+
+
 def main() -> None:
     """Run the command that argv names; a fault becomes one line on stderr and an exit code."""
     gc.set_threshold(_YOUNG, 20, 100)
+    open_missing_streams()
     if lacking := lacked():
         from stream.core.model.errors import UNUSABLE
 
@@ -41,6 +48,10 @@ def main() -> None:
         except Fault as fault:
             complain(fault)
             sys.exit(fault.exit_code)
+        except OSError as error:
+            if error.filename is None and error.errno not in _NO_ROOM:
+                raise
+            end_without_disk(error)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     finally:
@@ -50,6 +61,28 @@ def main() -> None:
         # The process gives all its memory back at once. Looking for garbage in it first, as Python
         # does at its end, takes 0.1 s of CPU after the imports of a command.
         gc.freeze()
+
+
+def open_missing_streams() -> None:
+    """Open /dev/null for each of stdin, stdout and stderr that our parent has closed.
+
+    Python has None there. The first socket that is opened would get the number, and whatever a
+    library or a child prints would go to that server.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - for good
+
+
+def end_without_disk(error: OSError) -> NoReturn:
+    """Say in one line what the disk refused, and end: it is no bug that needs a traceback."""
+    from stream.core.model.errors import CRASHED
+
+    where = error.filename or "what is written is not complete"
+    sys.stderr.write(f"{type(error).__name__}: {where}: {error.strerror}\n")
+    # What is left in the buffer goes nowhere, or Python complains of it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(CRASHED)
 
 
 def lacked() -> frozenset[str]:

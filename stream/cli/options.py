@@ -4,6 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -105,16 +106,21 @@ UntilTime = Annotated[
 
 
 def piped(context: typer.Context, value: Path) -> Path:
-    """The callback of a file to read: for `-`, stdin in a private file until the command ends."""
+    """The callback of a file to read: for `-`, stdin in a private file until the command ends.
+
+    The same for a pipe, as of `<(zcat numbers.gz)`: it can be read once, and we read twice.
+    """
     if value != STDOUT:
         # Looked at here: typer takes no `-` for a path that has to exist.
         if not value.exists():
             raise typer.BadParameter(f"{str(value)!r} does not exist")
-        return value
+        if value.is_file() or value.is_dir():
+            return value
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
     context.call_on_close(lambda: shutil.rmtree(folder, ignore_errors=True))
-    with (folder / _PIPED).open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+    opened = nullcontext(sys.stdin.buffer) if value == STDOUT else value.open("rb")
+    with opened as source, (folder / _PIPED).open("wb") as file:
+        shutil.copyfileobj(source, file)
     return folder / _PIPED
 
 

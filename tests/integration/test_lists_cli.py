@@ -130,6 +130,16 @@ def test_a_file_comes_by_a_pipe(operator, tmp_path, monkeypatch):
     assert rows[1].startswith(f"{NAME},plain,1,")
 
 
+def test_a_file_whose_name_is_no_utf_8_is_imported(operator, tmp_path):
+    """An old share's name, in Latin-1: the error was about a --reason that nobody gave."""
+    operator.types("lists", "create", NAME)
+    file = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    file.write_text("+66812345671\n")
+    operator.types("lists", "import", NAME, str(file))
+    (entry,) = operator.asks("audit", "--limit", "1")
+    assert entry["reason"] == "import of caf\ufffd.txt"
+
+
 def test_add_and_remove(operator):
     """Numbers are put on and taken off by hand; what was not done is said, and is the exit code."""
     operator.types("lists", "create", NAME)

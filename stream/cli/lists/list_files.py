@@ -195,7 +195,7 @@ def import_(
             rejects=kept,
             replace=replace,
             key=key_of(settings, (await head_of(store, name)).circle),
-            by=by(actor, reason or f"import of {file.name}"),
+            by=by(actor, reason or f"import of {cleaned(file.name)}"),
             are_numbers=are_numbers,
             options=reading.options,
         )

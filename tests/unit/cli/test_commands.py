@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,53 @@ def test_a_reader_that_left_is_no_error() -> None:
     assert command.returncode == 141
     assert b"Traceback" not in said
     assert b"Exception" not in said
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_a_full_disk_is_one_line(form: str) -> None:
+    """Fifty lines of traceback hide what it is; nothing is complained of at the end, either."""
+    with open("/dev/full", "wb") as full:  # noqa: PTH123
+        words = ("dialects", "list", "-o", form)
+        with program(*words, stdout=full, stderr=subprocess.PIPE) as command:
+            _, said = command.communicate()
+    assert command.returncode == 1
+    line = "OSError: what is written is not complete: No space left on device"
+    assert said.decode().splitlines() == [line]
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    """It names the folder."""
+    (tmp_path / "file").write_text("")
+    with program("init", str(tmp_path / "file" / "etc"), stderr=subprocess.PIPE) as command:
+        _, said = command.communicate()
+    assert command.returncode == 1
+    path = tmp_path / "file" / "etc"
+    assert said.decode().splitlines() == [f"NotADirectoryError: {path}: Not a directory"]
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_command_needs_no_open_stream(closed: int, tmp_path: Path) -> None:
+    """Some daemons start programs with stdin, stdout or stderr closed (`<&-`)."""
+    made = tmp_path / "schema.json"
+    shut = partial(os.close, closed)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with program("config", "schema", "-o", str(made), preexec_fn=shut, **pipes) as command:
+        _, said = command.communicate()
+    assert (command.returncode, said) == (0, b"")
+    assert json.loads(made.read_bytes())["type"] == "object"
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """`<(zcat numbers.csv.gz)` is a pipe: a second look at it finds nothing."""
+    numbers = tmp_path / "numbers"
+    os.mkfifo(numbers)
+    text = "number\n" + "".join(f"+4477009{n:05d}\n" for n in range(20_000))
+    with ThreadPoolExecutor(1) as thread:
+        written = thread.submit(numbers.write_text, text)
+        done = CliRunner().invoke(app, ["feeds", "check", str(numbers), "-o", "json"])
+        written.result()
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["good"] == 20_000
 
 
 @pytest.mark.parametrize(
