@@ -95,6 +95,8 @@ def test_why_says_what_a_call_would_get(deployment: Deployment) -> None:
     assert unlisted.code == 1
     assert "No list holds it." in unlisted.out
     assert deployment.invokes("why", "hello").code == 2
+    marked = deployment.invokes("why", "6976621234567")
+    assert (marked.code, "ask for 6621234567" in " ".join(marked.err.split())) == (2, True)
 
 
 def test_why_falls_back_to_the_last_good_lists(tmp_path: Path, kafka, redis_url: str) -> None:

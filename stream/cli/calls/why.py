@@ -16,7 +16,7 @@ from stream.config.settings import Settings
 from stream.core.model.agreement import Agreements
 from stream.core.model.moments import rfc3339
 from stream.core.numbers.number import Kind, parse
-from stream.core.numbers.operator_prefixes import mark_of
+from stream.core.numbers.operator_prefixes import hides_mark, mark_of
 from stream.engine.live_lists import lists_now
 from stream.lists.store.list_store import ListStore
 
@@ -69,7 +69,9 @@ def why(
     trunks = settings.trunks_by_name()
     country = trunks.country(trunk)
     read = parse(number, country, trunks.prefix(trunk))
-    if (marked := mark_of(number, country)) is not None and read.kind is Kind.INVALID:
+    hides = read.kind is Kind.E164 and hides_mark(number, read.text, country)
+    marked = mark_of(number, country) if hides or read.kind is Kind.INVALID else None
+    if marked is not None:
         mark, behind = marked
         raise typer.BadParameter(f"{number!r} has a mark ({mark}): ask for {behind}, behind it")
     if read.kind is not Kind.E164:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.core.numbers.dialled import is_assigned, read_freely
-from stream.core.numbers.number import Kind, Number, parse
+from stream.core.numbers.number import RAW_MAX, Kind, Number, parse
+from stream.core.numbers.operator_prefixes import hides_mark
 from stream.core.numbers.parties import TEXT_MAX, CallParty, is_dotted_quad, party_of, uris_in
 from stream.core.numbers.spelling import folded
 
@@ -88,9 +89,12 @@ def readings_of(text: str, region: str | None, prefix: str = "") -> Readings:
 def read_caller(text: str | None, region: str | None, prefix: str = "") -> Number:
     """`parse`, and where that finds nothing, the likeliest number that others do, as DISGUISED.
 
-    Digits alone disguise nothing: if two plans assign them, it is unclear which is meant.
+    Digits alone disguise nothing: if two plans assign them, it is unclear which is meant. A text
+    with an operator's mark stays INVALID: `operator_prefixes.without_marks` reads it.
     """
     number = parse(text, region, prefix)
+    if number.kind is Kind.E164 and region and text and hides_mark(text, number.text, region):
+        return Number(Kind.INVALID, text[:RAW_MAX])
     if number.kind is not Kind.INVALID or text is None or text[1:].isdecimal():
         return number
     party = party_of(text)

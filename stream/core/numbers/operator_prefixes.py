@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from stream.core.numbers.dialled import is_assigned
 from stream.core.numbers.number import Kind, Numbers, parse
 from stream.core.numbers.parties import party_of
 
@@ -47,6 +48,18 @@ def mark_of(text: str, country: str) -> tuple[Mark, str] | None:
         if bare.startswith(begin):
             return mark, bare[len(begin) :]
     return None
+
+
+def hides_mark(text: str, number: str, country: str) -> bool:
+    """Return whether `text`, read as `number` (E.164), is rather a mark and the number behind it.
+
+    Without `+`, a mark and ten digits look like a long Thai number, and after 00 its `6` like a
+    carrier's prefix. So the mark counts if no plan assigns `number`, and a number is behind it.
+    """
+    found = mark_of(text, country)
+    if found is None or is_assigned(number):
+        return False
+    return parse(found[1], country).kind is Kind.E164
 
 
 def without_marks(callers: Numbers, country_of: Callable[[int], str]) -> Numbers:
