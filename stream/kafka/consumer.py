@@ -10,7 +10,7 @@ revoke hook is not called on `stop`, so the loop settles before it stops us.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +59,7 @@ class KafkaSource:
         self._topic_ids: dict[str, UUID] = {}
         self._watch: asyncio.Task[None] | None = None
         self._beginning: asyncio.Task[None] | None = None
+        self._late: asyncio.Task[None] | None = None
         self._reader: Reader | None = None
         self._epoch = 0
         self._assigned: frozenset[TopicPartition] | None = None
@@ -66,7 +67,7 @@ class KafkaSource:
         self._taken: dict[Partition, int] = {}
         # Where partitions ended at the last look.
         self._ends: Mapping[Partition, int] = {}
-        # Where records begin of partitions that went back, until the loop has settled.
+        # Where partitions begin that went back, or had no position; until the loop has settled.
         self._back: dict[Partition, int] = {}
         # Where the same assignment begins once more, after one went back: all, and those that did.
         self._again: tuple[Mapping[Partition, int], Mapping[Partition, int]] | None = None
@@ -100,7 +101,7 @@ class KafkaSource:
         """
         self._stopped = True
         self._released.set()
-        for task in (self._watch, self._beginning):
+        for task in (self._watch, self._beginning, self._late):
             if task is not None:
                 await cancelled(task)
         if self._reader is not None:
@@ -257,7 +258,7 @@ class KafkaSource:
             for partition, offset in positions.items():
                 tp = TopicPartition(*partition)
                 # Of a topic that was deleted meanwhile the group shows nothing any more.
-                while self._is_there(tp):
+                while tp.partition in (self._consumer.partitions_for_topic(tp.topic) or ()):
                     if (await self._consumer.committed(tp) or 0) >= offset:
                         break
                     await asyncio.sleep(_SHOWN_POLL_S)
@@ -414,6 +415,23 @@ class KafkaSource:
         self._starts = {_named(tp): offset for tp, offset in positions.items()}
         self._taken = dict(self._starts)
         self._reading.begin(epoch, self._starts)
+        if late := [tp for tp in tps if tp not in positions]:
+            log.warning("%s: no leader and no position: the others are read", _texts(late))
+            self._late = asyncio.create_task(self._begin_late(late, epoch))
+
+    async def _begin_late(self, late: Sequence[TopicPartition], epoch: int) -> None:
+        """Begin the assignment once more, with those of `late` that have a position first."""
+        while True:
+            try:
+                found = await self._first.of(self._consumer, late)
+                break
+            except KafkaError as error:
+                log.debug("late positions cannot be asked: %r", error)
+                await asyncio.sleep(_AGAIN_S)
+        if epoch == self._epoch and not self._revoking:
+            self._back = {_named(tp): offset for tp, offset in found.items()}
+            self._revoking = True
+            self._changed.set()
 
     async def _watch_topics(self) -> None:
         """See when a topic of ours was made again and no fetch was refused: it has more already.
@@ -439,13 +457,15 @@ class KafkaSource:
                 self._revoking = True
                 self._changed.set()
             elif epoch == self._epoch:
-                await self._look_at_ends(assigned, epoch)
+                await self._look_at_ends(epoch)
 
-    async def _look_at_ends(self, assigned: Iterable[TopicPartition], epoch: int) -> None:
+    async def _look_at_ends(self, epoch: int) -> None:
         """Learn where partitions end: of one that is not fetched now, no answer shows it."""
         try:
             async with asyncio.timeout(METADATA_AGE_MS / 1000):
-                ends = await self._consumer.end_offsets(assigned)
+                ends = await self._consumer.end_offsets(
+                    [TopicPartition(*one) for one in self.starts]
+                )
         except (KafkaError, TimeoutError) as error:
             log.debug("ends cannot be asked: %r", error)
             return
@@ -474,10 +494,6 @@ class KafkaSource:
             if tp.topic in ids and ids[tp.topic] != self._topic_ids.get(tp.topic, ids[tp.topic])
         ]
         return await self._consumer.beginning_offsets(others) if others else {}
-
-    def _is_there(self, tp: TopicPartition) -> bool:
-        """Return whether the cluster has a partition, as far as is known."""
-        return tp.partition in (self._consumer.partitions_for_topic(tp.topic) or ())
 
     def _went_back(self, batch: RawBatch) -> bool:
         """Return whether a partition begins before where it was read to; then all begin again.
@@ -513,6 +529,8 @@ class KafkaSource:
         self._back = {}
         self._again = None
         self._revoking = False
+        if self._late is not None:
+            self._late.cancel()
         if self._reader is not None:
             self._reader.end()
         self._changed.set()

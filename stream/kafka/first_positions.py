@@ -7,6 +7,10 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from stream.kafka.batch import Partition
+from stream.ops.tasks import cancelled
+
+KNOWN_S = 5.0
+"""So long all wait for a position that does not come: nobody leads a partition that has none."""
 
 
 class FirstPositions:
@@ -17,14 +21,16 @@ class FirstPositions:
         self._seen: dict[str, set[int]] = {}
 
     async def of(self, consumer: Any, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the group's positions, and pin them down where they are the end.
+        """Return the group's positions that are known, and pin them down where they are the end.
+
+        Those that do not come within `KNOWN_S` are left out; at least one is waited for.
 
         A group may start at the end, without a committed position. After a crash before its first
         commit it would start at the end again, and skip what came between. A partition that was
         added to a topic since is read from its beginning: calls lay in it before we knew of it.
         """
-        # aiokafka learns them in the background; each of these waits ends once it has.
-        positions = {tp: await consumer.position(tp) for tp in tps}
+        positions = await _known(consumer, tps)
+        tps = list(positions)
         if self._start_at == "latest":
             committed = await asyncio.gather(*(consumer.committed(tp) for tp in tps))
             fresh = [tp for tp, known in zip(tps, committed, strict=True) if known is None]
@@ -46,6 +52,18 @@ class FirstPositions:
         return fresh.partition not in self._seen.setdefault(fresh.topic, numbers)
 
 
+async def _known(consumer: Any, tps: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return the positions that come in time. Raises what asking for them raises."""
+    # aiokafka learns them in the background; each of these waits ends once it has.
+    asking = {tp: asyncio.create_task(consumer.position(tp)) for tp in tps}
+    try:
+        while asking and not any(one.done() for one in asking.values()):
+            await asyncio.wait(asking.values(), timeout=KNOWN_S)
+        return {tp: one.result() for tp, one in asking.items() if one.done()}
+    finally:
+        await cancelled(*asking.values())
+
+
 async def same_positions(
     consumer: Any,
     tps: Sequence[TopicPartition],
@@ -54,13 +72,16 @@ async def same_positions(
 ) -> dict[TopicPartition, int]:
     """Return where the same assignment begins again, after the partitions in `back` went there.
 
-    Their committed positions count no more: they lie beyond the end. The consumer is moved too.
+    Their committed positions count no more: they lie beyond the end. The consumer is moved too. One
+    that had no position, and has none now, is left out.
     """
     committed = await asyncio.gather(*(consumer.committed(tp) for tp in tps))
     positions = {}
     for tp, known in zip(tps, committed, strict=True):
         partition = Partition(*tp)
-        kept = starts[partition] if known is None else known
-        positions[tp] = back.get(partition, kept)
-        consumer.seek(tp, positions[tp])
+        kept = starts.get(partition) if known is None else known
+        offset = back.get(partition, kept)
+        if offset is not None:
+            positions[tp] = offset
+            consumer.seek(tp, offset)
     return positions

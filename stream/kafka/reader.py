@@ -89,12 +89,16 @@ class AiokafkaReader:
     async def take(self, records_max: int, wait_ms: int) -> RawBatch:
         """Return what aiokafka has fetched. Raises its errors, the group's among them."""
         epoch = self._epoch
+        # Not of partitions that have a position since they were begun: they begin later.
+        tps = [TopicPartition(*partition) for partition in self._partitions]
         try:
             # For a rebalance that begins meanwhile: aiokafka would wait for its end. Nothing is
             # lost, as it returns what it took without waiting in between. Here and not around all
             # readers: a timer for each batch of one call would show.
             async with asyncio.timeout(wait_ms / 1000 + 0.01):
-                found = await self._consumer.getmany(timeout_ms=wait_ms, max_records=records_max)
+                found = await self._consumer.getmany(
+                    *tps, timeout_ms=wait_ms, max_records=records_max
+                )
         except TimeoutError:
             return no_records(epoch)
         return as_batch(found, epoch)

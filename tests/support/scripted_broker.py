@@ -219,7 +219,7 @@ class Member:
         """Aiokafka's reader would begin."""
         assert Partition(tp.topic, tp.partition) in self.resumed
 
-    async def getmany(self, timeout_ms: int, max_records: int) -> dict[Any, Any]:
+    async def getmany(self, *tps: Any, timeout_ms: int, max_records: int) -> dict[Any, Any]:
         """Return the records of aiokafka's reader, or the fault of the group."""
         found = self.fetched.popleft() if self.fetched else {}
         if isinstance(found, KafkaError):

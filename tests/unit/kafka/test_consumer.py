@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
 from stream.core import kernels
-from stream.kafka import consumer
+from stream.kafka import consumer, first_positions
 from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher, reader_for
@@ -41,7 +41,7 @@ class Consumer:
     async def position(self, tp: TopicPartition) -> int:
         return 7
 
-    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+    async def getmany(self, *tps: TopicPartition, timeout_ms: int, max_records: int) -> Any:
         await self.fetched.wait()
         return {TP: [SimpleNamespace(value=b"{}", offset=7, timestamp=0, headers=())]}
 
@@ -105,7 +105,7 @@ class Shortened(Consumer):
     def seek(self, tp: TopicPartition, offset: int) -> None:
         self.at[tp] = offset
 
-    async def getmany(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+    async def getmany(self, *tps: TopicPartition, timeout_ms: int, max_records: int) -> Any:
         found = {}
         for tp, offset in self.at.items():
             at = 2 if tp == TP and offset > 8 else offset
@@ -174,6 +174,45 @@ async def test_a_topic_made_again_while_the_group_gives_nothing(source: KafkaSou
         source._assign(assigned)
         await source.next_batch(10, 1000)
     assert source.starts == {Partition("calls", 0): 0, Partition("calls", 1): 0}
+
+
+class Leaderless(Shortened):
+    """A group without positions, and a partition that nobody leads until `led`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = dict.fromkeys(self.held, None)
+        self.led = asyncio.Event()
+
+    async def position(self, tp: TopicPartition) -> int:
+        if tp == OTHER:
+            await self.led.wait()
+        return await super().position(tp)
+
+    async def getmany(self, *tps: TopicPartition, timeout_ms: int, max_records: int) -> Any:
+        found = await super().getmany(timeout_ms=timeout_ms, max_records=max_records)
+        return {tp: some for tp, some in found.items() if tp in tps}
+
+
+async def test_a_partition_without_a_position_holds_no_other_up(
+    source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All waited for it else, without a word. It is read as soon as somebody leads it."""
+    monkeypatch.setattr(first_positions, "KNOWN_S", 0.02)
+    source._consumer = fake = Leaderless()
+    source._reader = AiokafkaReader(fake)
+    source._assign([TP, OTHER])
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 7}
+    assert (await source.next_batch(10, 1000)).offsets.tolist() == [7]
+    assert not source.revoking
+    fake.led.set()
+    await until(lambda: source.revoking, "the end of the assignment")
+    fake.held[TP] = 8
+    source.released()
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 0): 8, Partition("calls", 1): 7}
+    assert (await source.next_batch(10, 1000)).offsets.tolist() == [8, 7]
 
 
 async def test_a_group_that_revokes_meanwhile_has_its_way(source: KafkaSource) -> None:
