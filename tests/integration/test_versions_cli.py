@@ -108,6 +108,12 @@ def test_what_is_not_known_of_then(operator):
     answer = operator.asks("why", ONE, "--at", then[2], code=1)
     assert "not kept any more" in answer["not_known"][NAME]
     assert "is not known of then" in operator.types("why", ONE, "--at", then[2], code=1)
+    operator.types("lists", "delete", NAME, "--reason", "by mistake")
+    for _ in range(2):  # the second time with a new list of that name
+        answer = operator.asks("why", ONE, "--at", then[2], code=1)
+        assert "it was deleted at" in answer["not_known"][NAME]
+        operator.invokes("lists", "create", NAME)
+    assert not operator.asks("why", ONE, "--at", "2020-01-01", code=1)["not_known"]
 
 
 def test_the_audit(operator):

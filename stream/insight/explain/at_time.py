@@ -20,6 +20,7 @@ from stream.core.model.on_trial import NO_TRIALS
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns
+from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.heads import ListHead
 from stream.lists.store.history import Turn, said_at, turns_of, with_audit
 from stream.lists.store.list_content import pasts_about
@@ -43,10 +44,12 @@ class Then:
 async def lists_at(settings: EngineSettings, list_store: ListStore, e164: str, at_ms: int) -> Then:
     """Read every list as it was of a number at a moment. Raises ListStoreDown."""
     lives: list[LiveList] = []
-    not_known: dict[str, str] = {}
+    not_known = await _deleted_since(list_store, at_ms)
     keys = settings.circle_keys()
     heads = (await list_store.heads()).lists
-    known = {n: h for n, h in heads.items() if h.created_at_s * 1000 <= at_ms}
+    known = {
+        n: h for n, h in heads.items() if n not in not_known and h.created_at_s * 1000 <= at_ms
+    }
     asked = _asked(settings, known, e164, not_known)
     empty = {circle: _empty(key) for circle, key in keys.items()}
     for name, past in (await pasts_about(list_store, asked)).items():
@@ -67,6 +70,22 @@ async def lists_at(settings: EngineSettings, list_store: ListStore, e164: str, a
     async with TrialStore.open(settings.list_store()) as stored:
         trials = (await stored.read()).over(NO_TRIALS).as_of(at_ms // 1000)
     return Then(made.with_trials(trials), not_known, sure)
+
+
+async def _deleted_since(list_store: ListStore, at_ms: int) -> dict[str, str]:
+    """Return the lists of a moment that were deleted since, perhaps made again, and why not known.
+
+    A deletion takes what a list held with it; the audit says that it was there.
+    """
+    first: dict[str, AuditEntry] = {}
+    async for entry in list_store.past.audit(at_ms + 1):  # newest first
+        if entry.op in {Op.CREATE, Op.DELETE}:
+            first[entry.list_name] = entry
+    return {
+        name: f"it was deleted at {rfc3339(entry.at_s)}, with all that it held"
+        for name, entry in first.items()
+        if entry.op == Op.DELETE
+    }
 
 
 async def history_of(
