@@ -77,6 +77,7 @@ async def test_a_partner_sees_what_is_its_own(site: Site, partner: Person) -> No
     )
     own, _ = await actions.receive(redress.store, redress.context(), said, By("http", ""))
     page = await partner.open("/appeals")
+    await expect(page.locator(".tile")).to_have_count(0)  # they count everybody's
     await expect(page.locator(f"text={own.id}")).to_have_count(1)
     await expect(page.locator(f"text={foreign.id}")).to_have_count(0)
     await partner.settled()

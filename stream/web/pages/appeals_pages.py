@@ -60,7 +60,8 @@ async def queue(
         "appeals.html",
         asked=asked,
         table=cut(shown, asked, _ORDERS[asked.sort]),
-        standing=await store.standing(),
+        # The counts are of everybody's appeals: a partner sees its own alone.
+        standing=None if visit.client.role is ClientRole.PARTNER else await store.standing(),
         states=list(AppealState),
         at_s=at_s,
         more=more,
