@@ -153,6 +153,7 @@ _OF_PROCESSES: Final = (
     noted("the lists are not there: the list store does not answer"),
     noted("the lists are not loaded, or Kafka does not answer yet"),
     noted("Kafka does not answer yet"),
+    noted("the list store does not answer yet"),
     noted("Kafka has acknowledged nothing for %(seconds)s s"),
     noted("no partitions are assigned"),
     noted("%(name)s: no partitions are assigned"),
