@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import ListStoreUnsafe
 from stream.lab.embedded import best_redis
-from stream.lists.follower import local_state, snapshot_directory
+from stream.lists.follower import change_log, local_state, snapshot_directory
 from stream.lists.follower.installer import AT_ONCE
 from stream.lists.follower.list_events import EventKind
 from stream.lists.follower.put_back import Recovery
@@ -579,3 +579,20 @@ async def test_redis_dies_and_comes_back_in_mid_run(tmp_path, load):
                 await until(lambda: worker.listed(TWO))
             assert worker.listed(ONE)
             assert not worker.told(EventKind.REGISTER_LOST)
+
+
+async def test_a_gap_that_another_worker_left_in_the_change_log_is_closed(tmp_path, redis_url):
+    """It began the log again with what it read before. A start without Redis has all changes."""
+    async with opened(redis_url) as register:
+        await register.create(NAME, "plain", BY)
+        await add(register, ONE)
+        state = await register.state(NAME)
+        async with running(Worker(redis_url, tmp_path)) as worker:
+            folder = snapshot_directory.list_folder(tmp_path, NAME)
+            await add(register, TWO)
+            await enforced(worker, TWO)
+            await until(lambda: bool(change_log.replay(folder, 2).items))
+            (folder / "changes.jsonl").unlink()
+            local_state.record_whole(tmp_path, state)
+            await add(register, THREE)
+            await until(lambda: [2, 3, 4] == [i.generation for i in change_log.replay(folder, 1).items])

@@ -45,8 +45,11 @@ class ChangeLog:
     damaged: str | None
 
 
-def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
-    """Append those changes that are newer than the last in `folder`'s change log; how many were.
+def append(folder: Path, items: Iterable[ChangeLogItem]) -> bool:
+    """Append those changes that are newer than the last in `folder`'s change log.
+
+    Returns whether changes before them are missing: the log has to begin again. That is so after
+    a worker wrote there, as a whole, what it had read before another did.
 
     What a process that died left half-written at the end is cut off first. Raises
     `SnapshotUnreadable` when the disk does not take it.
@@ -59,7 +62,8 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
             handle = open_plain(path, os.O_RDWR | os.O_CREAT)
             with of_file(path), os.fdopen(handle, "r+b") as file:
                 last, whole, size = _end(file, path)
-                new = [item for item in items if item.generation > last]
+                upto = last.generation if last is not None else -1
+                new = [item for item in items if item.generation > upto]
                 if new or whole < size:
                     # A half line that a killed process left would spoil the next one too.
                     file.truncate(whole)
@@ -67,7 +71,8 @@ def append(folder: Path, items: Iterable[ChangeLogItem]) -> int:
                     file.write(b"".join(msgspec.json.encode(item) + b"\n" for item in new))
                     file.flush()
                     os.fsync(file.fileno())
-            return len(new)
+            # Of items without a chain, which a list's state gives, generations may be missing.
+            return bool(new and last and last.chain and new[0].generation > upto + 1)
 
 
 def replay(folder: Path, after: int) -> ChangeLog:
@@ -132,8 +137,8 @@ def _replace(folder: Path, items: Iterable[ChangeLogItem]) -> None:
         replace_synced(path, data)
 
 
-def _end(file: BinaryIO, path: Path) -> tuple[int, int, int]:
-    """Return the last readable generation (-1: none), the end of its line, and the file's size.
+def _end(file: BinaryIO, path: Path) -> tuple[ChangeLogItem | None, int, int]:
+    """Return the last readable change, the end of its line, and the file's size.
 
     By the last lines only. A log of 50,000 changes takes 100 ms and 60 MB to read, and each further
     change would cost that. Damage before them stays for `replay` to find.
@@ -146,8 +151,8 @@ def _end(file: BinaryIO, path: Path) -> tuple[int, int, int]:
         first = data.find(b"\n") + 1 if start else 0
         read, whole = _read(data[first:], path)
         if read.items:
-            return read.items[-1].generation, start + first + whole, size
-    return -1, 0, size
+            return read.items[-1], start + first + whole, size
+    return None, 0, size
 
 
 _decode = msgspec.json.Decoder(ChangeLogItem).decode

@@ -252,9 +252,9 @@ def _replayed(
     return LocalList(live, mark)
 
 
-def record(state_dir: Path, name: str, steps: Iterable[Step]) -> None:
-    """Write steps of a list into its change log."""
-    change_log.append(snapshot_directory.list_folder(state_dir, name), map(_item, steps))
+def record(state_dir: Path, name: str, steps: Iterable[Step]) -> bool:
+    """Write steps of a list into its change log; return whether steps before them are missing."""
+    return change_log.append(snapshot_directory.list_folder(state_dir, name), map(_item, steps))
 
 
 def _item(step: Step) -> ChangeLogItem:
@@ -326,11 +326,18 @@ Redis lacks them."""
 
 
 class SnapshotWriter:
-    """Takes what there is to keep, and writes it in order from a thread while `run` runs."""
+    """Takes what there is to keep, and writes it in order from a thread while `run` runs.
 
-    def __init__(self, state_dir: Path, tell: Tell) -> None:
+    `again` is called with a list whose change log lacks steps: it is to be read as a whole.
+    """
+
+    def __init__(
+        self, state_dir: Path, tell: Tell, again: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._state_dir = state_dir
         self._tell = tell
+        self._again = again
+        self._gaps: set[str] = set()
         self._work = asyncio.Event()
         self._next = _Unwritten()
         self._told: set[str] = set()
@@ -392,6 +399,8 @@ class SnapshotWriter:
                     self._tell(EventKind.STATE_DIR_FAILED, ALLOWLIST, str(error))
             else:
                 self._told.clear()
+            while self._gaps:
+                self._again(self._gaps.pop())
 
     def _write(self, unwritten: _Unwritten) -> None:
         # A list that is gone goes first: one of its name that came since is written after that, or
@@ -410,8 +419,8 @@ class SnapshotWriter:
             whole = partial(record_whole, self._state_dir)
             list(pool.map(whole, unwritten.states.values(), since))
         for name, new in unwritten.steps.items():
-            if name not in unwritten.states:
-                record(self._state_dir, name, new)
+            if name not in unwritten.states and record(self._state_dir, name, new):
+                self._gaps.add(name)
         if unwritten.agreed:
             touch(self._state_dir)  # last: its time says that all before it is on the disk
 

@@ -73,7 +73,7 @@ class Refresher:
         self._clock = clock or time.time  # not a default: it would stay though a test replaces it
         self._traces = traces
         self._sync = SyncState()
-        self._writer = local_state.SnapshotWriter(settings.state_dir, self._tell)
+        self._writer = local_state.SnapshotWriter(settings.state_dir, self._tell, self._read_again)
         self._installer = Installer(settings.state_dir)
         # What is put back waits for no replica: a new primary may not have one yet.
         self._list_store = replace(settings.list_store, wait_replicas=0)
@@ -384,6 +384,12 @@ class Refresher:
             await self._reload_lists(store, sorted(names - {ALLOWLIST}))
             if not self._sync.stale and not self._sync.foreign:
                 self._loaded.set()
+
+    def _read_again(self, name: str) -> None:
+        """Have a list read as a whole, so that its change log on the disk begins again."""
+        if self._sync.get(name) is not None:
+            self._sync.stale.add(name)
+            self._stale.set()
 
     async def _reload_allowlist(self, store: ListStore) -> None:
         meanwhile = self._waiting[ALLOWLIST] = []

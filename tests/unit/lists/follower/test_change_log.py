@@ -18,8 +18,8 @@ def journal_file(folder):
 
 def test_changes_are_replayed_in_order(tmp_path):
     """Appended changes are replayed, from after the snapshot's generation."""
-    assert append(tmp_path, items(1, 2)) == 2
-    assert append(tmp_path, items(3)) == 1
+    assert not append(tmp_path, items(1, 2))
+    assert not append(tmp_path, items(3))
     assert replay(tmp_path, 1) == replay(tmp_path, 1)
     assert replay(tmp_path, 1).items == tuple(items(2, 3))
     assert replay(tmp_path, 1).damaged is None
@@ -32,9 +32,9 @@ def test_no_journal_is_no_change(tmp_path):
 
 def test_all_workers_append_and_each_change_is_kept_once(tmp_path):
     """Every worker sees every change: the first one writes it."""
-    assert append(tmp_path, items(1, 2)) == 2
-    assert append(tmp_path, items(1, 2, 3)) == 1
-    assert append(tmp_path, items(2, 3)) == 0
+    assert not append(tmp_path, items(1, 2))
+    assert not append(tmp_path, items(1, 2, 3))
+    assert not append(tmp_path, items(2, 3))
     assert replay(tmp_path, 0).items == tuple(items(1, 2, 3))
 
 
@@ -48,7 +48,7 @@ def test_a_last_line_cut_short_is_told_and_written_over(tmp_path):
     read = replay(tmp_path, 0)
     assert read.items == tuple(items(1))
     assert "line 2" in (read.damaged or "")
-    assert append(tmp_path, items(2)) == 1
+    assert not append(tmp_path, items(2))
     assert replay(tmp_path, 0).items == tuple(items(1, 2))
     assert replay(tmp_path, 0).damaged is None
 
@@ -89,7 +89,7 @@ def test_a_change_takes_no_more_memory_beside_many(tmp_path):
     rewrite(tmp_path, items(*range(1, 20_001)))
     tracemalloc.start()
     try:
-        assert append(tmp_path, items(20_001)) == 1
+        assert not append(tmp_path, items(20_001))
         assert tracemalloc.get_traced_memory()[1] < 500_000
     finally:
         tracemalloc.stop()
@@ -104,10 +104,21 @@ def test_an_append_finds_the_end_among_lines_of_any_length(tmp_path, payload, cu
     append(tmp_path, wanted[:4])
     path = journal_file(tmp_path)
     path.write_bytes(path.read_bytes()[: -cut or None])
-    left = len(replay(tmp_path, 0).items)
-    assert append(tmp_path, wanted) == 5 - left
+    assert not append(tmp_path, wanted)
     assert replay(tmp_path, 0).items == tuple(wanted)
     assert replay(tmp_path, 0).damaged is None
+
+
+def test_an_append_tells_that_changes_before_it_are_missing(tmp_path):
+    """Changes that a list's state gives have no chain, and may lack generations; no others may."""
+    whole = [ChangeLogItem(1, "add", "{}", ""), *items(4)]
+    rewrite(tmp_path, whole)
+    assert not append(tmp_path, items(4, 5))
+    assert append(tmp_path, items(7, 8))
+    assert append(tmp_path, items(10))
+    assert replay(tmp_path, 0).items == (*whole, *items(5, 7, 8, 10))
+    rewrite(tmp_path, items(10))
+    assert not append(tmp_path, items(10, 11))
 
 
 def test_a_log_that_is_begun_again_as_it_was_is_not_written(tmp_path):
@@ -126,7 +137,7 @@ def test_what_a_snapshot_holds_is_forgotten(tmp_path):
     forget(tmp_path, 2)
     assert replay(tmp_path, 0).items == tuple(items(3))
     forget(tmp_path, 3)
-    assert append(tmp_path, items(4)) == 1
+    assert not append(tmp_path, items(4))
     assert replay(tmp_path, 0).items == tuple(items(4))
 
 
