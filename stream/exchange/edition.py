@@ -132,7 +132,8 @@ async def edition_of(
         if before.generation == head.generation:
             return None
         if offer.shares is Shared.FILTER:
-            if now_s - before.made_at_s < FILTER_EVERY_S:
+            # One from the future was made while the clock was ahead.
+            if 0 <= now_s - before.made_at_s < FILTER_EVERY_S:
                 return None
         else:
             changes = await maker.changes_after(before.generation)

@@ -21,6 +21,7 @@ from stream.lists.store.heads import Retraction
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.rewrite import BaseOrigin, Draft, rebuild, rewrite, rollback
 from stream.lists.store.settings import ListStoreSettings
+from stream.ops.clock import now_s
 from stream.ops.tasks import cancelled
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S, entry, fingerprint_of, numbers_of
@@ -127,6 +128,20 @@ async def test_a_list_that_was_rolled_back_here_is_whole_again_when_asked(tmp_pa
         assert (record.verdict, record.whole) == ("accepted", True)
         assert await world.th.holds(*kh(1, 2, 3))
         assert await world.th.pulls() is None
+
+
+async def test_a_filter_made_while_the_clock_was_ahead_delays_no_other(tmp_path, urls, monkeypatch):
+    """A bare filter is made once a minute at most. Until a clock's wrong time none would be."""
+    async with lab(tmp_path, urls, Shared.FILTER) as world:
+        await world.kh.add(*kh(1))
+        ahead_ms = (now_s() + 86_400) * 1000
+        monkeypatch.setattr("stream.exchange.publisher.now_ms", lambda: ahead_ms)
+        assert await world.kh.publishes() is not None
+        monkeypatch.undo()
+        await world.kh.add(*kh(2))
+        assert await world.kh.publishes() is not None
+        await world.kh.add(*kh(3))
+        assert await world.kh.publishes() is None
 
 
 async def test_a_kept_part_that_the_disk_damaged_is_fetched_again(tmp_path, urls):

@@ -595,4 +595,6 @@ async def test_a_gap_that_another_worker_left_in_the_change_log_is_closed(tmp_pa
             (folder / "changes.jsonl").unlink()
             local_state.record_whole(tmp_path, state)
             await add(register, THREE)
-            await until(lambda: [2, 3, 4] == [i.generation for i in change_log.replay(folder, 1).items])
+            await until(
+                lambda: [i.generation for i in change_log.replay(folder, 1).items] == [2, 3, 4]
+            )
