@@ -4,14 +4,16 @@ A file is read once, whole, when it has not changed for a while. Files are neith
 removed: their owner does that, a week later or so. Subfolders are read too.
 """
 
+import hashlib
 import logging
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from stream.calls.submitted_records import Framing, records_in
 from stream.edge.ingest.file_lines import DoneFile, FileEvent, FileLine, LineBatch, LineSplitter
@@ -26,6 +28,8 @@ WHOLE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one JSON document: an array, or objects over many lines. Files of lines have no limit."""
 SNIFFED: Final = 65_536
 """Bytes that show whether a file is one document or lines."""
+_HEAD: Final = 1024
+"""Bytes at the start that distinguish a file that was read from another one in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +38,23 @@ class _Seen:
     name: str
     inode: int
     size: int
+    touched_ns: int
+
+
+class _ReadFile(NamedTuple):
+    """A file as it was when it was read."""
+
+    size: int
+    touched_ns: int
+    head_size: int
+    head_sum: bytes
 
 
 class RecordFolder:
     """Reads the files below `path` that are not among `done` (names and inodes).
 
-    One that grows after it was read is reported, as its rest is lost.
+    One that grows after it was read is reported, as its rest is lost. Another one in its place is
+    read, also with the same inode, which file systems use again at once.
 
     `path` may be one file as well. A file rests for `settle_s` before it is read. `framing` says
     what ends a record.
@@ -61,7 +76,7 @@ class RecordFolder:
         self._bytes_max, self._settle_s = bytes_max, settle_s
         self._observe = observe
         self._now_s = now_s or time.time
-        self._sizes: dict[str, int] = {}
+        self._read_as: dict[str, _ReadFile] = {}
         self._unsettled = 0
         self._bytes = 0
         self._batches: Iterator[LineBatch] = iter(())
@@ -97,7 +112,7 @@ class RecordFolder:
         self._unsettled = 0
         for seen, changed_s in self._files():
             there.add(seen.name)
-            if self._done.get(seen.name) == seen.inode:
+            if self._done.get(seen.name) == seen.inode and not self._is_another(seen):
                 self._complain_of_growth(seen)
                 continue
             if abs(self._now_s() - changed_s) < self._settle_s:
@@ -107,14 +122,26 @@ class RecordFolder:
         gone = [name for name in self._done if name not in there]
         for name in gone:
             del self._done[name]
-            self._sizes.pop(name, None)
+            self._read_as.pop(name, None)
         self._bytes = sum(seen.size for *_, seen in ready)
         return self._read([seen for *_, seen in sorted(ready, key=lambda one: one[:2])], gone)
 
+    def _is_another(self, seen: _Seen) -> bool:
+        """Return whether this is another file by now: it was touched, and begins otherwise."""
+        known = self._read_as.get(seen.name)
+        if known is None or known.touched_ns == seen.touched_ns:
+            return False
+        try:
+            with os.fdopen(open_plain(seen.path, links=seen.path == self._path), "rb") as file:
+                return _sum(file.read(known.head_size)) != known.head_sum
+        except OSError:
+            return False  # looked at again
+
     def _complain_of_growth(self, seen: _Seen) -> None:
         """Report a file that grew after it was read: what was added is not read."""
-        if seen.size > self._sizes.get(seen.name, seen.size):
-            del self._sizes[seen.name]  # once a file
+        known = self._read_as.get(seen.name)
+        if known is not None and seen.size > known.size:
+            self._read_as[seen.name] = known._replace(size=sys.maxsize)  # once a file
             self._observe(FileEvent.LOST)
             log.error(
                 "%s: it grew after it was read, and what was added is left out: a folder's files "
@@ -152,7 +179,6 @@ class RecordFolder:
             self._observe(FileEvent.FINISHED)
             self._bytes -= seen.size
             self._done[seen.name] = seen.inode
-            self._sizes[seen.name] = seen.size
             done.append(DoneFile(seen.name, seen.inode))
         if lines or done or gone:
             yield LineBatch(lines, done=done, gone=gone)
@@ -161,6 +187,8 @@ class RecordFolder:
         links = seen.path == self._path  # a link may be configured, but not inside a folder
         with os.fdopen(open_plain(seen.path, links=links), "rb") as file:
             start = file.read(SNIFFED)
+            head = start[:_HEAD]
+            self._read_as[seen.name] = _ReadFile(seen.size, seen.touched_ns, len(head), _sum(head))
             if self._framing is Framing.LINES and is_document(start):
                 if seen.size > WHOLE_BYTES_MAX:
                     self._observe(FileEvent.TOO_LARGE)
@@ -186,6 +214,10 @@ class RecordFolder:
             yield FileLine(seen.name, 0, number, record[: self._bytes_max], len(record))
 
 
+def _sum(head: bytes) -> bytes:
+    return hashlib.blake2b(head, digest_size=8).digest()
+
+
 def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Seen, float]]:
     try:
         about = path.stat(follow_symlinks=links)
@@ -193,7 +225,8 @@ def _stated(path: Path, name: str, *, links: bool = False) -> Iterator[tuple[_Se
         return
     if about.st_size and stat.S_ISREG(about.st_mode):
         # The later of both times: a copy that is being written may have its original's mtime.
-        yield _Seen(path, name, about.st_ino, about.st_size), max(about.st_mtime, about.st_ctime)
+        seen = _Seen(path, name, about.st_ino, about.st_size, about.st_mtime_ns)
+        yield seen, max(about.st_mtime, about.st_ctime)
 
 
 def is_document(start: bytes) -> bool:

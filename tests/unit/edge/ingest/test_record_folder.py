@@ -72,6 +72,20 @@ def test_what_was_read_is_known_by_name_and_inode(tmp_path: Path) -> None:
     assert (gone.lines, gone.gone) == ([], ["a.json"])
 
 
+def test_another_file_in_the_place_of_one_that_was_read_is_read(tmp_path: Path) -> None:
+    """A switch's file of each hour has one name, and often the inode of the one before."""
+    path = tmp_path / "hour.csv"
+    folder = reader(tmp_path)
+    for at_ns, text in enumerate(("1,a\n2,b\n", "3,c\n", "4,d\n", "5,e\n6,f\n"), 1):
+        inode = path.stat().st_ino if path.exists() else None
+        path.write_text(text)
+        os.utime(path, ns=(at_ns, at_ns))
+        assert inode in (None, path.stat().st_ino)
+        assert values(folder) == text.encode().split()
+        os.utime(path, ns=(at_ns + 100, at_ns + 100))
+        assert values(folder) == [], "touched, not written"
+
+
 def test_many_records_come_in_batches_and_a_file_is_done_with_its_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
