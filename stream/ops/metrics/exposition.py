@@ -2,10 +2,11 @@
 
 With several workers each keeps its values in files that are named by its place ("slot"), not by
 its process. A restarted worker goes on counting where the dead one stopped, so that no counter ever
-goes down. The supervisor serves the sum.
+goes down. The supervisor serves the sum. A value that a full disk has no room for is in no page.
 """
 
 import asyncio
+import logging
 import os
 from collections import deque
 from dataclasses import dataclass
@@ -14,9 +15,12 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, generate_latest, values
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from stream.ops.clock import monotonic_s
+
+log = logging.getLogger(__name__)
 
 FILES_ENV = "PROMETHEUS_MULTIPROC_DIR"
 """The folder of the workers' files in prometheus_client; the supervisor sets it for each worker."""
@@ -25,6 +29,10 @@ _REST: Final = 20
 _GOOD_S_MAX: Final = 1.0
 _FORMATS_MAX: Final = 8
 """Scrapers choose the content type, so its number is bounded."""
+_FILE_BYTES: Final = 65_536
+"""Of a new file, as prometheus_client has it; it doubles as often as needed."""
+_ENTRY_BYTES: Final = 32
+"""Of an entry beside its key, at most: length, padding, value, time."""
 _CROWD: Final = 50
 """Scrapes in a second from which on pages are shared with those that come later."""
 
@@ -98,7 +106,65 @@ def keep_in_files(slot: int) -> None:
     assert FILES_ENV in os.environ, "the supervisor says where"
     # prometheus_client has no types for its multi-process part.
     chosen: Any = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+    values.MmapedDict = _ReservedFile  # type: ignore[attr-defined]
     values.ValueClass = chosen
+
+
+class _ReservedFile(MmapedDict):
+    """Values in a file whose room on the disk is taken before it is used.
+
+    prometheus_client makes files of holes. On a full disk the kernel ends a process that writes
+    into a hole (SIGBUS), and the next one at the same place. A value without room is kept in memory
+    alone, until a restart finds room.
+    """
+
+    def __init__(self, filename: str, read_mode: bool = False) -> None:
+        self._in_memory: dict[str, tuple[float, float]] = {}
+        self._has_file = True
+        path, size = Path(filename), 0
+        try:
+            with path.open("a+b") as file:
+                size = file.seek(0, os.SEEK_END)
+                os.posix_fallocate(file.fileno(), 0, size or _FILE_BYTES)
+        except OSError as error:
+            self._has_file, self._f, self._positions = False, None, {}  # type: ignore[assignment]
+            self._tell(filename, error)
+            if not size:
+                path.unlink(missing_ok=True)  # the supervisor cannot read an empty file
+        else:
+            super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
+
+    def read_value(self, key: str) -> tuple[float, float]:
+        """Return a value and its time."""
+        if self._has_room(key):
+            return super().read_value(key)  # type: ignore[no-any-return, no-untyped-call]
+        return self._in_memory.setdefault(key, (0.0, 0.0))
+
+    def write_value(self, key: str, value: float, timestamp: float) -> None:
+        """Set a value."""
+        if self._has_room(key):
+            super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
+        else:
+            self._in_memory[key] = value, timestamp
+
+    def _has_room(self, key: str) -> bool:
+        """Return whether the file has a place for the value; it grows where it has to."""
+        if key in self._positions:
+            return True
+        if not self._has_file or key in self._in_memory:
+            return False
+        if self._used + len(key.encode()) + _ENTRY_BYTES > self._capacity:
+            try:
+                os.posix_fallocate(self._f.fileno(), 0, 2 * self._capacity)
+            except OSError as error:
+                self._tell(self._fname, error)
+                return False
+        return True
+
+    def _tell(self, filename: str, error: OSError) -> None:
+        if not self._in_memory:
+            text = "%s: %s: further metrics of this process are missing in /metrics"
+            log.warning(text, filename, error.strerror)
 
 
 def forget_gauges_of(slot: int, folder: Path) -> None:

@@ -1,6 +1,7 @@
 """The catalogue counts rightly, alone and over several workers of which some die."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from stream.ops.metrics.worker_catalogue import AgeHistogram, WorkerCatalogue
 
 # A worker: counts as ordered on stdin, answers when it is done, and leaves when killed.
 WORKER = """
-import sys
+import resource, sys
 from prometheus_client import CollectorRegistry
 from stream.ops.metrics.exposition import keep_in_files
 from stream.ops.metrics.worker_catalogue import WorkerCatalogue
 import numpy as np
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 keep_in_files(int(sys.argv[1]))
 metrics = WorkerCatalogue(CollectorRegistry())
 for line in sys.stdin:
@@ -77,11 +79,11 @@ def test_the_catalogue_can_be_made_twice() -> None:
 
 
 class Worker:
-    """One process that counts."""
+    """One process that counts; `room`: bytes that a file may have, in place of a full disk."""
 
-    def __init__(self, slot: int, folder: Path) -> None:
+    def __init__(self, slot: int, folder: Path, room: int = resource.RLIM_INFINITY) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(slot)],
+            [sys.executable, "-c", WORKER, str(slot), str(room)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -113,6 +115,9 @@ def test_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> None:
         assert value(registry, "ringfence_calls_total", topic="calls") == 120
         assert value(registry, "ringfence_lag_records", topic="calls", partition="0") == 12
         assert value(registry, "ringfence_list_generation", list="TH/national") == 5
+        # A hole would end a worker that writes into it on a full disk.
+        for file in tmp_path.glob("*.db"):
+            assert file.stat().st_blocks * 512 >= file.stat().st_size, file.name
         second.kill()
         exposition.forget_gauges_of(1, tmp_path)
         assert value(registry, "ringfence_calls_total", topic="calls") == 120
@@ -129,3 +134,40 @@ def test_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> None:
     finally:
         first.kill()
         second.kill()
+
+
+def test_a_full_disk_costs_figures_and_no_worker(tmp_path: Path) -> None:
+    """What has its place goes on; what finds none is counted, and shown after a restart."""
+    registry = CollectorRegistry()
+    exposition.sum_of_workers(tmp_path, registry)
+    one = Worker(0, tmp_path)
+    try:
+        one.count("calls", 100, 7)
+        largest = max(file.stat().st_size for file in tmp_path.glob("*.db"))
+        resource.prlimit(one.process.pid, resource.RLIMIT_FSIZE, (largest, largest))
+        for number in range(30):
+            one.count(f"{number}{'x' * 5000}", 1, 1)
+        one.count("calls", 20, 5)
+        assert value(registry, "ringfence_calls_total", topic="calls") == 120
+        assert (
+            registry.get_sample_value("ringfence_calls_total", {"topic": f"29{'x' * 5000}"}) is None
+        )
+        one.kill()
+        one = Worker(0, tmp_path)
+        one.count(f"29{'x' * 5000}", 2, 1)
+        assert value(registry, "ringfence_calls_total", topic=f"29{'x' * 5000}") == 2
+        assert value(registry, "ringfence_calls_total", topic="calls") == 120
+    finally:
+        one.kill()
+
+
+def test_a_disk_that_is_full_from_the_start_costs_figures_alone(tmp_path: Path) -> None:
+    """The supervisor finds no file that it could not read."""
+    registry = CollectorRegistry()
+    exposition.sum_of_workers(tmp_path, registry)
+    one = Worker(0, tmp_path, room=100)
+    try:
+        one.count("calls", 100, 7)
+        assert registry.get_sample_value("ringfence_calls_total", {"topic": "calls"}) is None
+    finally:
+        one.kill()
