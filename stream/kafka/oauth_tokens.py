@@ -11,6 +11,7 @@ requested over the network. The signer is the optional extra `msk`, imported if 
 """
 
 import asyncio
+import math
 from abc import abstractmethod
 from base64 import b64encode
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ from stream.ops.renewed_secret import text_of
 _USED: Final = 0.8
 """Part of its life for which a token is used: the broker's clock may be ahead of ours."""
 _LIFE_S: Final = 300.0
-"""Life of a token whose answer says none (RFC 6749, 5.1: `expires_in` is only recommended)."""
+"""Life of a token whose answer has none (RFC 6749, 5.1: `expires_in` is only recommended)."""
 _PROVIDER_WAIT_S: Final = 10.0
 """Longest wait for the identity provider; a client of Kafka tries again by itself."""
 _AWS_WAIT_S: Final = 30.0
@@ -95,14 +96,23 @@ class ClientCredentials(_RenewedToken):
                 answer = _read(await response.content.read(_ANSWER_BYTES))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KafkaConnectionError(f"{settings.token_url}: {error!r}") from error
-        token, life_s = answer.get("access_token"), answer.get("expires_in", _LIFE_S)
+        token = answer.get("access_token")
         if status in {400, 401, 403}:
             why = answer.get("error_description") or answer.get("error") or f"status {status}"
             text = f"{settings.token_url} refuses the client {settings.client_id}: {why}"
             raise SaslAuthenticationFailed(text)
-        if status != 200 or not isinstance(token, str) or not isinstance(life_s, int | float):
+        if status != 200 or not isinstance(token, str):
             raise KafkaConnectionError(f"{settings.token_url}: no token, status {status}")
-        return token, life_s
+        return token, _life_s(answer.get("expires_in"))
+
+
+def _life_s(said: object) -> float:
+    """Return a token's life; some providers write it as text, as Microsoft's version 1.0 does."""
+    try:
+        life_s = float(said) if isinstance(said, int | float | str) else _LIFE_S
+    except ValueError:
+        return _LIFE_S
+    return life_s if math.isfinite(life_s) else _LIFE_S
 
 
 def _basic(settings: OAuthSettings) -> str:

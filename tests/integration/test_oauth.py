@@ -88,6 +88,18 @@ async def test_a_token_is_asked_for_once_in_its_life(provider: Provider) -> None
     assert await short.token() != await short.token()
 
 
+@pytest.mark.parametrize(
+    ("said", "life_s"),
+    [("3600", 3600), (0.5, 0.5), (None, 300), ("soon", 300), ("inf", 300), ([], 300)],
+)
+async def test_a_life_is_read_as_providers_write_it(
+    provider: Provider, said: object, life_s: float
+) -> None:
+    """Some write it as text: no token was taken then, and no worker connected."""
+    provider.answer = {"expires_in": said}
+    assert (await ClientCredentials(provider.settings())._new())[1] == life_s
+
+
 async def test_a_renewed_secret_is_used_for_the_next_token(
     provider: Provider, tmp_path: Path
 ) -> None:
