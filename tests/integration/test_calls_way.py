@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from stream.core import kernels
-from stream.core.model.errors import TopicMissing
+from stream.core.model.errors import SinkDown, TopicMissing
 from stream.kafka import consumer
 from stream.kafka.call_events import CallEvent
 from stream.kafka.consumer import KafkaSource
@@ -260,3 +260,21 @@ async def test_the_lag_is_what_is_left_to_read(kafka, monkeypatch):
                 await producer.send(topic, value)
             await producer.abort_transaction()
         await until(partial(is_left, 0, 0), "nothing to be left")
+
+
+@pytest.mark.apache_kafka
+async def test_what_kafka_refuses_is_named(kafka, caplog):
+    """A topic that is compacted takes no record without a key, by a code that aiokafka lacks."""
+    here = await lab(kafka, partitions=1)
+    here.topics = replace(here.topics, rejected=f"{here.topics.rejected}.compacted")
+    admin: Any = AIOKafkaAdminClient(bootstrap_servers=here.bootstrap)
+    await admin.start()
+    compacted = {"cleanup.policy": "compact"}
+    await admin.create_topics([NewTopic(here.topics.rejected, 1, 1, topic_configs=compacted)])
+    await admin.close()
+    await here.produce([b"not a call"])
+    worker = await here.started()
+    with pytest.raises(SinkDown, match="the broker refused records"):
+        await worker.task
+    await worker.close()
+    assert f"{here.topics.rejected}/0: Kafka refused records: UnknownError (87)" in caplog.text

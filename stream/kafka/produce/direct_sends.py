@@ -25,12 +25,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import aiokafka.producer.sender
 from aiokafka import TopicPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import CloseReason
-from aiokafka.errors import KafkaError, OutOfOrderSequenceNumber
+from aiokafka.errors import DuplicateSequenceNumber, KafkaError, NoError, OutOfOrderSequenceNumber
 from aiokafka.producer.message_accumulator import MessageBatch
 from aiokafka.producer.sender import SendProduceReqHandler
+
+from stream.kafka.fetch.broker import name_of
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ Acknowledgements = list["asyncio.Future[Any]"]
 REQUESTS_MAX: Final = 5
 """Requests on their way to one broker, and so batches to one partition: of so many a broker knows a
 repetition (ProducerStateEntry.NUM_BATCHES_TO_RETAIN of Kafka)."""
+_TAKEN: Final = frozenset({NoError.errno, DuplicateSequenceNumber.errno})
 _KNOWN_S: Final = 3600.0
 """A broker that has acknowledged a batch knows its producer for so long: producer.id.expiration.ms
 is a day. One that does not takes any number for the first, also that of a second batch whose first
@@ -170,7 +174,7 @@ class _Unanswered:
         self.is_broken |= error is not None or _has_errors(response)
         if not self.is_broken:
             self.requests.remove(request)
-            request.handle_response(response)  # type: ignore[no-untyped-call]
+            request.handle_response(response)
             self._release(request)
         elif all(one.answer is not None for one in self.requests):
             task = self._sends._loop.create_task(self._settle())
@@ -220,8 +224,28 @@ class _Unanswered:
             waiter.set_result(None)
 
 
-class _Request(SendProduceReqHandler):
-    """One request: aiokafka's handler of its answer."""
+class _AnswerHandler(SendProduceReqHandler):
+    """aiokafka's handler of an answer, which logs too what was refused for good.
+
+    The error that follows has no topic, and not the code where aiokafka does not know it.
+    """
+
+    def handle_response(self, response: Any) -> None:
+        """Take an answer."""
+        super().handle_response(response)  # type: ignore[no-untyped-call]
+        again = {batch.tp for batch in self._to_reenqueue}
+        for topic, parts in response.topics:
+            for number, code, *_ in parts:
+                if code not in _TAKEN and TopicPartition(topic, number) not in again:
+                    log.warning("%s/%d: Kafka refused records: %s", topic, number, name_of(code))
+
+
+# Requests of aiokafka's own tasks too: its sender looks the name up for each.
+aiokafka.producer.sender.SendProduceReqHandler = _AnswerHandler  # type: ignore[misc]
+
+
+class _Request(_AnswerHandler):
+    """One request, and the handler of its answer."""
 
     def __init__(self, sender: Any, batches: dict[TopicPartition, MessageBatch]) -> None:
         super().__init__(sender, batches)  # type: ignore[no-untyped-call]
@@ -238,7 +262,7 @@ class _Request(SendProduceReqHandler):
         self._behind = behind
         response, error = self.answer
         if error is None:
-            self.handle_response(response)  # type: ignore[no-untyped-call]
+            self.handle_response(response)
             return self._to_reenqueue
         # As `do` of the handler, which sends first.
         log.warning("Got error produce response: %s", error)
