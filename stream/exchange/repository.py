@@ -125,12 +125,19 @@ def add_list(folder: Path, by: Signatory, list_name: str) -> PublishedMetadata:
         published = repository_files.read(folder)
         if role in published.roles:
             return published
-        key = by.ring.new(by.ring.next_name(role)).signer.public_key
+        held = by.ring.new(by.ring.next_name(role))
+        key = held.signer.public_key
         delegation = DelegatedRole(
             role, [key.keyid], 1, terminating=True, paths=signing.paths_of(below)
         )
-        published = signing.delegated(published, by, delegation, [key])
-        return _stamp(folder, signing.list_signed(published, by, list_name, {}), by)
+        try:
+            published = signing.delegated(published, by, delegation, [key])
+            new = signing.stamped(signing.list_signed(published, by, list_name, {}), by)
+        except BaseException:
+            held.path.unlink()  # no role names it, and it would look usable
+            raise
+        repository_files.write(folder, new)
+        return new
 
 
 def publish(

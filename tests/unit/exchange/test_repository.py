@@ -202,6 +202,7 @@ def test_without_the_peoples_keys_nothing_of_theirs_is_signed(tmp_path: Path) ->
     alone = replace(kh.by, ring=KeyRing([kh.home / "keys", kh.sticks[0]]))
     with pytest.raises(ExchangeFault, match=r"targets needs 2 signatures and only 1.*--keys"):
         repository.add_list(kh.folder, alone, "KH/banks")
+    assert not list((kh.home / "keys").glob("KH~banks*")), "a key of no role looks usable"
     machine = replace(kh.by, ring=KeyRing([kh.home / "keys"]))
     repository.publish(kh.folder, machine, kh.list, {})
 
