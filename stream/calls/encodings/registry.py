@@ -190,6 +190,10 @@ def _protobuf(schema: RegisteredSchema) -> Decode:
         text = "it imports what the registry does not give, or is no Protobuf schema"
         raise _Wrong(text) from error
     classes: dict[tuple[int, ...], Any] = {}
+    encode, faults = msgspec.json.encode, (forms.Error, ValueError, TypeError, RecursionError)
+
+    def members(message: Any) -> Any:
+        return forms.MessageToDict(message, preserving_proto_field_name=True, descriptor_pool=pool)
 
     def decode(data: memoryview) -> bytes:
         indexes, at = _indexes(data)
@@ -199,14 +203,40 @@ def _protobuf(schema: RegisteredSchema) -> Decode:
         message = made()
         try:
             message.ParseFromString(bytes(data[at:]))
-            members = forms.MessageToDict(
-                message, preserving_proto_field_name=True, descriptor_pool=pool
-            )
-        except (messages.DecodeError, ValueError, TypeError, RecursionError) as error:
+            try:
+                return encode(members(message))
+            except faults:
+                _leave_out(message, members, messages.Message, faults)
+                return encode(members(message))
+        except (messages.DecodeError, *faults) as error:
             raise _Wrong(f"the data is not of it ({type(error).__name__})") from None
-        return msgspec.json.encode(members)
 
     return decode
+
+
+def _leave_out(
+    message: Any,
+    members: Callable[[Any], Any],
+    kind: type[Any],
+    faults: tuple[type[Exception], ...],
+) -> None:
+    """Clear the members that JSON cannot hold: a time beyond all calendars hides no caller.
+
+    `members` raises one of `faults` for a message of `kind` with such a member.
+    """
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if isinstance(value, kind) and field.message_type.file.package != "google.protobuf":
+            _leave_out(value, members, kind, faults)
+            continue
+        several = [value] if isinstance(value, kind) else value
+        try:
+            for one in several.values() if hasattr(several, "values") else several:
+                if isinstance(one, kind):
+                    members(one)
+        except faults:
+            message.ClearField(field.name)
 
 
 def _file(descriptors: Any, text: str) -> Any:

@@ -78,6 +78,43 @@ def test_protobuf_and_json_are_read_too(value: bytes, call_id: str) -> None:
     assert (fields.call_id, fields.callee) == (call_id, "+66812345678")
 
 
+TIMES = """syntax = "proto3";
+import "google/protobuf/timestamp.proto"; import "google/protobuf/struct.proto";
+message Party { string number = 1; google.protobuf.Timestamp seen = 2; }
+message Call {
+  string id = 1; string from = 2; Party to = 3; google.protobuf.Timestamp started = 4;
+  map<string, google.protobuf.Timestamp> times = 5; repeated google.protobuf.Value notes = 6;
+}"""
+
+
+def test_a_time_that_no_calendar_has_hides_no_caller() -> None:
+    """Milliseconds as seconds are a frequent mistake. Such a record stopped the worker."""
+    read = dialect("mapping:acme", n6=RegisteredSchema("PROTOBUF", TIMES))
+    late = b"\x08" + b"\xff" * 7 + b"\x7f"  # seconds
+    infinite = b"\x11" + b"\0" * 6 + b"\xf0\x7f"
+
+    def member(number: int, data: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    record = framed(6, b"\x02\x02") + b"".join(
+        (
+            member(1, b"p-1"),
+            member(2, b"+447700900101"),
+            member(3, member(1, b"+66812345678") + member(2, late)),
+            member(4, late),
+            member(5, member(1, b"a") + member(2, late)),
+            member(6, infinite),
+        )
+    )
+    fields = read.key_fields(record)
+    assert (fields.call_id, fields.caller, fields.callee) == (
+        "p-1",
+        "+447700900101",
+        "+66812345678",
+    )
+    assert read.started_at_s(record) is None
+
+
 def test_what_is_rejected_keeps_its_own_bytes() -> None:
     """Damaged records, unknown schemas and other formats are named, and calls beside them count."""
     values = [
