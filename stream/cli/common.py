@@ -10,6 +10,7 @@ from typing import Final
 
 from stream.cli.options import CHOSEN
 from stream.cli.output import USAGE, fail, note, say
+from stream.config.sections import toml_paths
 from stream.config.settings import EngineSettings, Settings, load
 from stream.core.model.errors import ConfigInvalid
 from stream.core.model.free_text import REASON_CHARS_MAX, line_of
@@ -30,7 +31,10 @@ def settings_of(paths: list[Path] | None) -> Settings:
 
     Without `--config` they are those of the machine, in the files of `INSTALLED`.
     """
-    settings = load(paths or sorted(INSTALLED.glob("*.toml")), os.environ)
+    if not paths and INSTALLED.is_dir():
+        # Not glob: where it may not read, it finds nothing, and the defaults are other servers.
+        paths = [*toml_paths(INSTALLED, "--config").values()]
+    settings = load(paths or [], os.environ)
     if CHOSEN.seconds is None:
         return settings
     quiet_clients()

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cattrs import Converter
 
-from stream.config.sections import Filled
+from stream.config.sections import Filled, toml_paths
 from stream.config.settings import EngineSettings
 from stream.core.model.agreement import (
     FOREVER,
@@ -257,7 +257,7 @@ class AgreementFolder:
         if self._folder is None:
             return False
         try:
-            paths = agreement_paths(self._folder)
+            paths = toml_paths(self._folder, "[agreements] dir")
         except ConfigInvalid as error:
             before, errors = self.reading, {str(self._folder): error.errors}
             self.reading = AgreementReading(before.agreements, errors)
@@ -284,18 +284,6 @@ class AgreementFolder:
 def agreements_of(settings: EngineSettings) -> Agreements:
     """Return the agreements of the settings' folder. Raises ConfigInvalid."""
     return AgreementFolder(settings.agreements.folder()).start()
-
-
-def agreement_paths(folder: Path) -> dict[str, Path]:
-    """Return the agreement files of a folder by their ids. Raises ConfigInvalid."""
-    if not folder.is_dir():
-        text = "there is no such folder: make it, or name yours with [agreements] dir"
-        raise ConfigInvalid((f"{folder}: {text}",))
-    try:
-        # Not glob: of a folder that cannot be read it says that it is empty.
-        return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix == ".toml"}
-    except OSError as error:
-        raise ConfigInvalid((f"{folder}: cannot be read: {error.strerror}",)) from error
 
 
 def read_agreement(path: Path) -> Agreement:

@@ -512,14 +512,22 @@ class OpsSection:
 
 def feed_paths(folder: Path) -> dict[str, Path]:
     """Return the feed files of a folder by their feeds' names. Raises ConfigInvalid."""
+    return toml_paths(folder, "[feeds] dir")
+
+
+def toml_paths(folder: Path, setting: str) -> dict[str, Path]:
+    """Return the TOML files of a folder by their names without the ending. Raises ConfigInvalid.
+
+    `setting` names the folder.
+    """
     try:
-        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+        # Not glob: of a folder that cannot be read it says that it is empty.
+        return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix == ".toml"}
+    except (FileNotFoundError, NotADirectoryError) as error:
+        text = f"there is no such folder: make it, or name yours with {setting}"
+        raise ConfigInvalid((f"{folder}: {text}",)) from error
     except OSError as error:
         raise ConfigInvalid((f"{folder}: cannot be read: {error.strerror}",)) from error
-    if not folder.is_dir():
-        text = "there is no such folder: make it, or name yours with [feeds] dir"
-        raise ConfigInvalid((f"{folder}: {text}",))
-    return found
 
 
 def _of_step(build: Callable[[], object]) -> list[Problem]:

@@ -39,6 +39,7 @@ from stream.config.sections import (
     RedisSection,
     StirSection,
     TrunkSection,
+    toml_paths,
 )
 from stream.core.model.call import Ingress
 from stream.core.model.decision import Action
@@ -483,7 +484,11 @@ def load(paths: Sequence[Path], environ: Mapping[str, str]) -> Settings:
     defaults = dict(flat(tables.values))
     fill = partial(filled, environ)
     for path in paths:
-        found = sorted(path.glob("*.toml")) if path.is_dir() else [path]
+        try:
+            found = [*toml_paths(path, "--config").values()] if path.is_dir() else [path]
+        except ConfigInvalid as error:
+            tables.errors += error.errors
+            continue
         if not found:
             tables.errors.append(f"{path}: has no file that ends with .toml")
         for file in found:

@@ -13,6 +13,7 @@ from stream.core.model.agreement import FOREVER, Agreement, AgreementKind, Every
 from stream.core.model.decision import Action
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
+from tests.support.forbidden import forbidden
 
 EXAMPLES = Path(__file__).parents[3] / "config" / "agreements"
 NAMES = ("asean", "itu", "partners", "th-kh", "th-mm", "th-ph")
@@ -253,6 +254,19 @@ def test_a_folder_that_goes_away_ends_no_agreement(tmp_path):
     os.utime(place / "one.toml")
     assert folder.look()
     assert folder.reading.errors == {}
+
+
+def test_a_folder_that_may_not_be_looked_at_ends_no_agreement(tmp_path, monkeypatch):
+    """`chmod 700 /etc/ringfence` ended every worker by an error of Python, at each start again."""
+    written(tmp_path, "one")
+    folder = AgreementFolder(tmp_path)
+    folder.start()
+    forbidden(monkeypatch, tmp_path, "stat")  # the folder above is closed
+    assert folder.look()
+    assert [held.id for held in folder.reading.agreements.held] == ["one"]
+    assert folder.reading.errors == {
+        str(tmp_path): (f"{tmp_path}: cannot be read: Permission denied",)
+    }
 
 
 def test_no_folder_means_no_agreements():

@@ -9,12 +9,14 @@ from typing import Any, get_type_hints
 import pytest
 
 from stream.config.feed_files import FeedContext, read_feed, read_feeds
+from stream.config.sections import feed_paths
 from stream.core.model.entry import Category
 from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.prefix_entries import STRICT
 from stream.feeds.feed_sources import KINDS, FeedSetup, shape_of
 from stream.feeds.open import FORMATS
 from stream.kafka.settings import KafkaSettings
+from tests.support.forbidden import forbidden
 
 KAFKA = KafkaSettings("127.0.0.1:9", "tests")
 CONTEXT = FeedContext(own=("+6621234*",), home="TH", prefixes=STRICT, kafka=lambda: KAFKA)
@@ -123,6 +125,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
     """A missing folder is no empty folder: nothing would be followed, and nobody would know."""
     with pytest.raises(ConfigInvalid, match="there is no such folder"):
         read_feeds(tmp_path / "feeds", {}, CONTEXT)
+
+
+def test_a_folder_that_may_not_be_looked_at_is_not_empty(tmp_path, monkeypatch):
+    """An empty one would end every feed: "its file is gone"."""
+    (tmp_path / "a.toml").write_text("")
+    forbidden(monkeypatch, tmp_path)
+    with pytest.raises(ConfigInvalid, match="cannot be read: Permission denied"):
+        feed_paths(tmp_path)
 
 
 def test_secrets_come_from_the_environment_or_a_file(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream.calls.settings import BATCH_BYTES_MAX
+from stream.cli import common
 from stream.config.bundled_files import location
 from stream.config.settings import Settings, load
 from stream.core.model.call import Ingress
@@ -12,6 +13,7 @@ from stream.core.model.decision import Action
 from stream.core.model.errors import ConfigInvalid
 from stream.core.policy.rules import RuleState
 from stream.kafka.settings import TopicLimits
+from tests.support.forbidden import forbidden
 
 KEY = "ab" * 32
 STATES = '"off", "observe", "simulate", "flag" or "block"'
@@ -340,6 +342,19 @@ def test_files_of_tls_are_for_an_address_with_tls(errors, tmp_path: Path) -> Non
     assert errors(f'[redis]\nurl = "rediss://127.0.0.1:1/0"\ncert_file = "{file}"') == [
         "redis.key_file: is missing: cert_file and key_file go together"
     ]
+
+
+def test_a_folder_of_settings_that_may_not_be_looked_at(tmp_path, monkeypatch) -> None:
+    """The defaults in its place would be other servers."""
+    monkeypatch.setattr(common, "INSTALLED", tmp_path)
+    (tmp_path / "ringfence.toml").write_text('kafka.client_id = "mine"')
+    assert common.settings_of(None).kafka.client_id == "mine"
+    forbidden(monkeypatch, tmp_path)
+    wanted = f"{tmp_path}: cannot be read: Permission denied"
+    for paths in (None, [tmp_path]):
+        with pytest.raises(ConfigInvalid) as wrong:
+            common.settings_of(paths)
+        assert wrong.value.errors == (wanted,)
 
 
 def test_files_of_tls_are_loaded_as_processes_load_them(settings, tmp_path: Path) -> None:
