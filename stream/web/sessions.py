@@ -91,8 +91,9 @@ class Sessions:
         return session, client
 
     async def tell(self, cookie: str, session: Session, notice: str) -> None:
-        """Let the next page show `notice`, once."""
-        await self._write(_key(cookie), msgspec.structs.replace(session, notice=notice), again=True)
+        """Let the next page show `notice`, once. It is a use: `session` is as it was before."""
+        told = msgspec.structs.replace(session, notice=notice, seen_at_s=self.now_s())
+        await self._write(_key(cookie), told, again=True)
 
     async def end(self, cookie: str) -> None:
         """Forget a session."""

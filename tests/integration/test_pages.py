@@ -132,6 +132,19 @@ async def test_a_notice_is_told_once(office: Office) -> None:
     assert [one and one[0].notice for one in told] == ["done", ""]
 
 
+async def test_a_change_after_a_long_read_keeps_the_session(office: Office) -> None:
+    """The next page comes after the command: what was done is shown, and the person stays in."""
+    cookie = await office.here.begin(TOKEN)
+    office.clock.now_s += IDLE_S - 1
+    found = await office.here.find(cookie)
+    assert found is not None
+    office.clock.now_s += 60  # the command takes so long
+    await office.here.tell(cookie, found[0], "done")
+    after = await office.there.find(cookie)
+    assert after is not None
+    assert after[0].notice == "done"
+
+
 @asynccontextmanager
 async def viewing(settings: Settings) -> AsyncIterator[tuple[PageParts, Served, dict[str, str]]]:
     """The pages with no list and no appeals, over HTTP; and the header of a viewer."""
