@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from stream.core.model import csv_cells
 from stream.core.model.decision import Decision
-from stream.core.numbers.number import masked
+from stream.core.numbers.number import Kind, masked, parse
 from stream.edge.http.languages import gettext as _
 from stream.edge.http.languages import noted
 from stream.edge.http.problems import ProblemError, ProblemKind
@@ -37,9 +37,15 @@ VERDICTS: Final = ("block", "flag", "allow", SIMULATED)
 
 
 def _wanted(visit: Visit, asked: TableQuery) -> Callable[[Decision], bool]:
-    """Return the filter. Only a person who may see whole numbers may search for one."""
+    """Return the filter. Only a person who may see whole numbers may search for one.
+
+    The number may be written as it is dialled here: decisions have it in E.164.
+    """
     verdict, name = asked.filters["verdict"], asked.filters["list"].lower()
     rule, number = asked.filters["rule"].lower(), asked.filters["number"]
+    trunks = visit.parts.settings.trunks_by_name()
+    read = parse(number, trunks.home_country, trunks.home_prefix)
+    number = read.text if read.kind is Kind.E164 else number
 
     def fits(one: Decision) -> bool:
         is_verdict = one.simulated if verdict == SIMULATED else one.verdict == verdict
