@@ -1,6 +1,7 @@
 """Each check reports ok where all is right, and the fix where it is not."""
 
 import asyncio
+import os
 import socket
 import threading
 from dataclasses import replace
@@ -267,8 +268,8 @@ def test_certificates_of_signers(settings: Settings, tmp_path: Path) -> None:
     assert grades(expiry_checks.check_signers(unused, now_s)) == ["warn", "warn"]
 
 
-def test_files_of_secrets(tmp_path: Path) -> None:
-    """Mode 0600; open to others; not there."""
+def test_files_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mode 0600; open to others; given by a group; not there."""
     tokens = tmp_path / "tokens"
     tokens.write_text("x")
     tokens.chmod(0o600)
@@ -276,6 +277,12 @@ def test_files_of_secrets(tmp_path: Path) -> None:
     assert grades(expiry_checks.check_secret_files(environ)) == ["ok"]
     tokens.chmod(0o640)
     assert next(expiry_checks.check_secret_files(environ)).fix == f"chmod 600 {tokens}"
+    # Another's file, which our group may read, as in a volume of Kubernetes; nobody else may.
+    monkeypatch.setattr(os, "geteuid", lambda: tokens.stat().st_uid + 1)
+    assert grades(expiry_checks.check_secret_files(environ)) == ["ok"]
+    for mode in (0o644, 0o460):
+        tokens.chmod(mode)
+        assert grades(expiry_checks.check_secret_files(environ)) == ["fail"]
     tokens.unlink()
     assert grades(expiry_checks.check_secret_files(environ)) == ["fail"]
 
