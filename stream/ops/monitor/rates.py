@@ -75,8 +75,12 @@ def read(text: str, *, at_s: float, tick_s: float) -> MetricsReading:
                 count += 1
                 if count > SERIES_MAX:
                     raise MetricsUnreadable(f"more than {SERIES_MAX} series")
-                labels = tuple(sorted(sample.labels.items()))
-                samples[sample.name][labels] = float(sample.value)
+                value = float(sample.value)
+                if not math.isfinite(value):
+                    raise MetricsUnreadable(f"{sample.name} is {value}")
+                if sample.name.endswith("_bucket"):
+                    float(sample.labels["le"])
+                samples[sample.name][tuple(sorted(sample.labels.items()))] = value
     except (ValueError, KeyError, IndexError) as error:  # what its parser raises at garbage
         raise MetricsUnreadable(f"is not Prometheus' text format: {error}") from error
     return MetricsReading(at_s, tick_s, dict(samples))

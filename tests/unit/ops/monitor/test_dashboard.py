@@ -122,6 +122,13 @@ def test_too_many_series_and_garbage_are_refused(monkeypatch) -> None:
         at(0, "\n".join(lines))
     with pytest.raises(MetricsUnreadable, match="text format"):
         at(0, 'ringfence_calls_total{topic="a"} three\n')
+    # No figure can be made of these: `top`, the page and doctor would end.
+    for line in (
+        *('ringfence_lag_records{topic="a"} NaN', 'ringfence_lag_records{topic="a"} +Inf'),
+        'ringfence_decision_latency_seconds_bucket{le="soon"} 1',
+    ):
+        with pytest.raises(MetricsUnreadable):
+            at(0, line)
 
 
 def test_lists_are_as_the_engine_that_is_furthest_behind() -> None:
