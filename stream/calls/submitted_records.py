@@ -10,7 +10,7 @@ engine knows repeats.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ from stream.kafka.batch import Partition, RawBatch
 
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_SPACE = " \t\r\n"
+_BETWEEN = " \t\r\n,"
 Unreadable = tuple[int, RejectReason, str]
 """The index of a record that is no call, and why."""
 _BOM: Final = b"\xef\xbb\xbf"
@@ -235,7 +235,8 @@ def records_in(data: bytes) -> list[bytes]:
     """Return the records in `data`, in their order, each as a Kafka record would have it.
 
     JSON lines, arrays, objects over many lines, XML documents, RADIUS detail and AMI text, CSV
-    lines. Anything else is a record a line, empty lines aside. Never raises.
+    lines. Of arrays and objects that are torn, the whole objects before are records, and the rest
+    is one. Anything else is a record a line, empty lines aside. Never raises.
     """
     framing = framing_of(data)
     if framing is not Framing.LINES:
@@ -245,17 +246,16 @@ def records_in(data: bytes) -> list[bytes]:
         try:
             several = [bytes(raw) for raw in _decode_array(text)]
         except UNREADABLE:
-            return _lines(text)
+            lines, (found, _) = _lines(text), _objects(text, 1)
+            # Each line may be an array of its own.
+            return lines if lines[1:] and lines[0].endswith(b"]") else found or lines
         return [text] if several and _is_attribute(several[0]) else several
-    if text[:1] == b"{":
-        lines = _lines(text)
-        if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines):
-            return lines
-        try:
-            return list(_objects(text.decode()))
-        except UNREADABLE:
-            return lines
-    return _lines(text)
+    lines = _lines(text)
+    if all(line[:1] == b"{" and line[-1:] == b"}" for line in lines) or text[:1] != b"{":
+        return lines
+    found, is_torn = _objects(text, 0)
+    # After a torn line of JSON lines the next one is whole again.
+    return lines if is_torn and lines[0].endswith(b"}") else found or lines
 
 
 def _is_attribute(member: bytes) -> bool:
@@ -271,16 +271,27 @@ def _lines(text: bytes) -> list[bytes]:
     return [line for line in map(bytes.strip, text.split(b"\n")) if line]
 
 
-def _objects(text: str) -> Iterator[bytes]:
-    """Yield JSON values one after the other, however they are broken into lines."""
-    decoder = json.JSONDecoder()
-    at = 0
-    while at < len(text):
-        _, end = decoder.raw_decode(text, at)
-        yield text[at:end].encode()
-        while end < len(text) and text[end] in _SPACE:
+def _objects(text: bytes, at: int) -> tuple[list[bytes], bool]:
+    """Return the objects from `at` on, however they are broken into lines, and last what is torn.
+
+    Also whether any is. Nothing where the first is torn, or an attribute of RADIUS.
+    """
+    # Bytes that are no UTF-8 come out as they were: the dialect refuses them by name.
+    whole = text.decode(errors="surrogateescape")
+    decoder, found, is_torn = json.JSONDecoder(), list[bytes](), False
+    while at < len(whole):
+        try:
+            _, end = decoder.raw_decode(whole, at)
+        except UNREADABLE:
+            end, is_torn = len(whole), True
+            if not found:
+                return [], True
+        found.append(whole[at:end].encode(errors="surrogateescape"))
+        while end < len(whole) and whole[end] in _BETWEEN:
             end += 1
         at = end
+    is_record = found[:1] and found[0][:1] == b"{" and not _is_attribute(found[0])
+    return (found if is_record else []), is_torn
 
 
 def keyed(

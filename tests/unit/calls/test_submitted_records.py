@@ -1,5 +1,6 @@
 """A file's look says what ends its records, and each record is cut whole."""
 
+import json
 import time
 from pathlib import Path
 
@@ -88,3 +89,31 @@ def test_json_that_is_nested_too_deep_stays_lines_for_the_dialect(head: bytes) -
     """A folder with such a file stopped `ringfence ingest` again at each start."""
     deep = head + b"[" * 100_000
     assert records_in(deep) == deep.split(b"\n")
+
+
+@pytest.mark.parametrize("joined", ["{}", "[{}]"], ids=["objects", "an array"])
+@pytest.mark.parametrize("lost", [1, 4, 30])
+def test_a_torn_end_costs_the_last_record_alone(joined: str, lost: int) -> None:
+    """A switch that crashed, or a full disk, left it: all calls of the file became rejects else."""
+    records = [
+        json.dumps({"call_id": one, "caller": "+447700900101"}, indent=1) for one in ("á", "b", "c")
+    ]
+    text = joined.format((",\n" if joined[0] == "[" else "\n").join(records)).encode()
+    assert records_in(text) == [one.encode() for one in records]
+    *whole, torn = records_in(text[: -lost - joined.count("]")])
+    assert whole == [one.encode() for one in records[:2]]
+    assert torn == records[2].encode()[:-lost].strip()
+
+
+def test_lines_and_objects_over_lines_are_told_apart() -> None:
+    """A torn line costs itself alone; objects may follow lines."""
+    assert records_in(b'{"a": 1}\n{"a":\n1}') == [b'{"a": 1}', b'{"a":\n1}']
+    assert records_in(b'{"a": 1}\n{"a":\n{"a": 2}') == [b'{"a": 1}', b'{"a":', b'{"a": 2}']
+    assert records_in(b'[{"a": 1},{"a":},{"a": 2}]') == [b'{"a": 1}', b'{"a":},{"a": 2}]']
+    assert records_in(b'[{"a": 1}]\n[{"a": 2}]') == [b'[{"a": 1}]', b'[{"a": 2}]']
+
+
+def test_a_torn_record_of_many_attributes_is_no_record_each() -> None:
+    """FreeRADIUS writes an array of attributes for each record."""
+    torn = b'[{"name": "User-Name",\n"value": "a"},\n{"name": "Called'
+    assert records_in(torn) == torn.split(b"\n")
