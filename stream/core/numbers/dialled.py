@@ -61,16 +61,20 @@ def _dialled(digits: str, region: str | None) -> str | None:
 
 
 def _is_own(reading: phonenumbers.PhoneNumber, region: str) -> bool:
-    """Return whether a number is of `region`, where people dial a trunk prefix before others.
+    """Return whether a number is a subscriber's of `region`, where people dial a trunk prefix.
 
     Digits without that prefix, which begin with the region's own code, are rarely a national
     number. Germany's plan assigns some areas that begin with 49, but all its mobiles have 49.
     """
     has_prefix = phonenumbers.ndd_prefix_for_region(region, True) is not None
     is_home = reading.country_code == phonenumbers.country_code_for_region(region)
-    return has_prefix and is_home
+    return has_prefix and is_home and phonenumbers.number_type(reading) in _SUBSCRIBERS
 
 
+_SUBSCRIBERS: Final = frozenset({
+    phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE,
+    phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+})  # fmt: skip
 _SERVICE_DIGITS: Final = 3
 """Of short codes that begin with 0: Australia's 000."""
 _LOCAL: Final = phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY

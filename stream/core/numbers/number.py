@@ -12,8 +12,8 @@ A number may be written:
    region's own country code is a number of the region. A known `prefix` removes the ambiguity.
 3. Digits only: as dialled in the region of the trunk, if its plan assigns such numbers. Else it is
    an international number without its `+` (`85523900123` on a Thai trunk), if a plan assigns it.
-   If both are numbers of the region, the second counts where people dial a trunk prefix before
-   national numbers: `4917139200...` on a German trunk is a mobile, not an area that begins with 49.
+   If both are numbers of the region, the second counts for a fixed line or mobile where people dial
+   a trunk prefix: `4917139200...` on a German trunk is a mobile, not an area that begins with 49.
    Else it is a short code, if it has at most six digits. Else a reading with a possible length
    counts, the national one first. A number that could be dialled within an area (seven digits in
    Canada) is never a foreign one. Nor is one that is too short for the region, unless a plan

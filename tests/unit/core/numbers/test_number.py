@@ -135,6 +135,11 @@ def test_digits_with_the_regions_own_code_are_international(text, region):
     assert parse(f"0{text}", region).text == f"+{code}{text}"
 
 
+def test_a_service_number_gives_way_to_a_mobile():
+    """Viet Nam's mobiles that begin with 84, without their 0: +84 1992000 calls nobody."""
+    assert parse("841992000", "VN").text == "+84841992000"
+
+
 def test_national_reading_wins():
     """Digits that both a national and a foreign plan assign are the trunk's own number."""
     assert parse("2025550123", "US").text == "+12025550123"
