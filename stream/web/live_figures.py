@@ -20,7 +20,7 @@ from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
 from stream.ops.monitor.collect import Monitor, TrailPoint
-from stream.ops.monitor.dashboard import ListOverview, Overview, ProcessState
+from stream.ops.monitor.dashboard import ListOverview, Overview
 from stream.web.chart_history import ChartHistory, ChartSpan
 from stream.web.store_watch import StoreFigures, no_store
 
@@ -82,8 +82,7 @@ def _explained(tile: Tile, seen: Overview) -> Tile:
     """Return a tile without a value, with the reason and the page that says more."""
     if tile.more:
         return tile
-    ready = [one for one in seen.engine if one.state is not ProcessState.UNHEARD]
-    if not ready:
+    if not seen.engine_answers:
         return replace(tile, more=_("no engine answers"), link="/health")
     if tile.key in {"latency", "decisions", "blocked"} and seen.calls_per_s is not None:
         return replace(tile, more=_("no call was decided just now"))
@@ -200,7 +199,7 @@ def _lists(seen: Overview) -> Tile:
     oldest_s = max(ages, default=0.0)
     more = _("the oldest compared %(time)s ago", time=lasting(oldest_s)) if ages else ""
     mark = "warn" if oldest_s > STALE_S else ""
-    value = many(len(seen.lists)) if seen.engine else _NOT_KNOWN
+    value = many(len(seen.lists)) if seen.engine_answers else _NOT_KNOWN
     return Tile("lists", _("Lists in force"), value, "", more, mark, "/lists")
 
 

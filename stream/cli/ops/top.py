@@ -118,11 +118,7 @@ def top(
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_live(settings, watch, every_s))
         return
-    raise typer.Exit(0 if _answers(seen) else 1)
-
-
-def _answers(seen: Overview) -> bool:
-    return any(one.state in {ProcessState.READY, ProcessState.NOT_READY} for one in seen.engine)
+    raise typer.Exit(0 if seen.engine_answers else 1)
 
 
 async def _once(settings: Settings, watch: Monitor, every_s: float) -> Overview:

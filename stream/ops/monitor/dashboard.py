@@ -137,6 +137,12 @@ class Overview:
         """The processes that decide calls."""
         return tuple(one for one in self.processes if one.kind is ProcessKind.ENGINE)
 
+    @property
+    def engine_answers(self) -> bool:
+        """True if one of them answers, ready or not."""
+        there = {ProcessState.READY, ProcessState.NOT_READY}
+        return any(one.state in there for one in self.engine)
+
 
 def overview(
     at_s: float, processes: Sequence[ProcessStatus], pairs: Mapping[str, ReadingPair]

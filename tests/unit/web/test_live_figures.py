@@ -140,6 +140,15 @@ def test_nothing_known_is_said_to_be_unknown() -> None:
     assert told([]) == []
 
 
+@pytest.mark.parametrize("state", [ProcessState.UNHEARD, ProcessState.AWAY])
+def test_an_engine_that_does_not_answer_has_no_lists_in_force(state: ProcessState) -> None:
+    """Its lists are not 0, they are unknown; and no next reading is promised."""
+    engine = ProcessStatus(place(ProcessKind.ENGINE, 9464), ProcessKind.ENGINE, state, None)
+    found = {tile.key: tile for tile in tiles(Overview(NOW_S, 0.0, (engine,)))}
+    assert (found["lists"].value, found["lists"].more) == ("–", "no engine answers")
+    assert found["calls"].more == "no engine answers"
+
+
 def test_the_list_store_has_figures_that_no_process_reports() -> None:
     """An appeal that is due and a feed that is down are shown without a process that says so."""
     feed = FeedOverview("kh-scam", True, False, 12, 40.0, 4.0, 2)
