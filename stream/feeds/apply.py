@@ -20,7 +20,7 @@ from stream.feeds.gate import GateReason, GateVerdict, Last
 from stream.feeds.read import is_whole
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.store import ListWriter, lists_to_leave
+from stream.feeds.store import ListWriter, dependence, lists_to_leave
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import FILE, VersionFiles
 from stream.lists.snapshot.merge import VersionDiff
@@ -51,7 +51,8 @@ class Applier:
         state = await self.states.state(feed.name)
         move = await self._move(arrival.fetched)
         # A version that was refused for want of a key is assessed again once the key is here.
-        known = await self._known(state, arrival) if move is None else None
+        judged_by = await dependence(self.list_store, feed, self.around)
+        known = await self._known(state, arrival, judged_by) if move is None else None
         if known is not None:
             # A run that was killed after its last step here left a file of before.
             await self._sweep(state)
@@ -66,7 +67,7 @@ class Applier:
         renewal = accepted is not None and accepted.sha256 == arrival.fetched.sha256
         last = last_of(state, feed.list_name, self.now_s, renewal=renewal)
         assessed = await self._assess(arrival, last, move)
-        record = self._record(arrival, assessed)
+        record = self._record(arrival, assessed, judged_by)
         if assessed.decision.verdict is GateVerdict.ACCEPTED:
             return await self._let_in(record, assessed, move, by)
         versions.report(record)
@@ -95,7 +96,7 @@ class Applier:
                 f"version {held.id} of feed {name} cannot be let in: {why}. Refuse it: `{do}`"
             )
         record = msgspec.structs.replace(
-            self._record(arrival, assessed),
+            self._record(arrival, assessed, held.settings),
             verdict=GateVerdict.ACCEPTED.value,
             by=by.actor,
             why=by.reason,
@@ -166,7 +167,9 @@ class Applier:
             return None
         return await asyncio.to_thread(move_of, fetched.path, head.circle, self.around.keys)
 
-    async def _known(self, state: FeedState, arrival: Arrival) -> VersionRecord | None:
+    async def _known(
+        self, state: FeedState, arrival: Arrival, judged_by: str
+    ) -> VersionRecord | None:
         """Return the verdict on these very bytes from before; None: assess them (again)."""
         feed, accepted, fetched = self.feed, state.accepted, arrival.fetched
         same = accepted is not None and (
@@ -188,7 +191,7 @@ class Applier:
                     accepted, verdict=GateVerdict.SAME.value, reason="same", at_s=arrival.at_s
                 )
         for record in (state.held, state.refused):
-            if record is None or (record.sha256, record.settings) != (fetched.sha256, feed.digest):
+            if record is None or (record.sha256, record.settings) != (fetched.sha256, judged_by):
                 continue
             if record.read_as != arrival.read_as:
                 continue
@@ -265,7 +268,7 @@ class Applier:
         needed = frozenset(one.id for one in (state.accepted, state.held) if one is not None)
         await asyncio.to_thread(self.versions.sweep, needed, self.feed.keep_s, self.now_s)
 
-    def _record(self, arrival: Arrival, assessed: Assessed) -> VersionRecord:
+    def _record(self, arrival: Arrival, assessed: Assessed, judged_by: str) -> VersionRecord:
         feed, fetched = self.feed, arrival.fetched
         read, change, decision = assessed.read, assessed.change, assessed.decision
         return VersionRecord(
@@ -294,7 +297,7 @@ class Applier:
             gained=change.gained if change is not None else 0,
             lost=change.lost if change is not None else 0,
             updated=change.updated if change is not None else 0,
-            settings=feed.digest,
+            settings=judged_by,
             list_name=feed.list_name,
             meaning=feed.meaning,
             sent_by=arrival.sent_by,

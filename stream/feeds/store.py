@@ -16,7 +16,8 @@ from stream.core.model.errors import ConfigInvalid, SnapshotUnreadable
 from stream.feeds.assess import quick_head
 from stream.feeds.diff import FeedDifference, difference, owned_by, without
 from stream.feeds.feed import Feed, VersionRecord
-from stream.feeds.row_checks import VersionRead
+from stream.feeds.row_checks import Surroundings, VersionRead
+from stream.lists.snapshot.circle_keys import key_id
 from stream.lists.snapshot.merge import empty_columns, merged, replaced
 from stream.lists.store.heads import By, Retraction
 from stream.lists.store.list_content import CHANGES_MAX, entries_of
@@ -220,3 +221,15 @@ def lists_to_leave(last: VersionRecord | None, list_name: str) -> tuple[str, ...
         return ()
     filled = dict.fromkeys((*last.to_leave, last.list_name))
     return tuple(name for name in filled if name not in {"", list_name})
+
+
+async def dependence(list_store: ListStore, feed: Feed, around: Surroundings) -> str:
+    """Return a mark of what a verdict depends on besides the bytes and the time.
+
+    Of hashes that is also the key that they are compared with, which an operator may correct.
+    """
+    if feed.format not in {"snapshot", "pybloom"}:
+        return feed.digest
+    head = (await list_store.heads()).lists.get(feed.list_name)
+    circle = feed.circle if head is None else head.circle
+    return f"{feed.digest} {key_id(around.keys.get(circle, b''))}".rstrip()

@@ -26,7 +26,7 @@ from stream.ops.tasks import cancelled
 from tests.support.agreements import agreement
 from tests.support.builders import NOW_S, entry, fingerprint_of, numbers_of
 from tests.support.exchange import BY, LIST, Always, Country, lab
-from tests.support.feeds import kh, workplace
+from tests.support.feeds import AROUND, kh, workplace
 from tests.support.lists import Worker, opened, running, until
 from tests.support.repositories import hub_at
 
@@ -362,6 +362,23 @@ async def test_another_circles_list_is_refused(tmp_path, urls):
         assert record is not None
         assert record.verdict == "refused"
         assert "circle" in record.findings[0]
+
+
+async def test_a_list_is_judged_again_once_its_circles_key_is_right(tmp_path, urls):
+    """With another key of the circle it is refused. Corrected, the same bytes go live."""
+    key = b"k" * 32
+    async with lab(tmp_path, urls, Shared.NUMBERS, "asean", key) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.publishes()
+        verdicts = []
+        for held in (b"w" * 32, b"w" * 32, key):
+            around = replace(AROUND, keys={"asean": held})
+            async with workplace(world.th.folder / "state", urls[1]) as place:
+                here = replace(place, around=around)
+                record = await Follower(world.th.setup, here, quiet=True).pull()
+                verdicts.append((record.verdict, record.reason) if record is not None else None)
+        assert verdicts == [("refused", "not_the_format")] * 2 + [("accepted", "")]
+        assert await world.th.holds(*kh(1))
 
 
 async def test_what_is_listed_in_one_country_is_blocked_in_the_other(tmp_path, urls):
