@@ -12,12 +12,11 @@ from prometheus_client import CollectorRegistry
 from stream.config.bundled_files import location
 from stream.config.settings import load
 from stream.core.model.errors import ListStoreDown
-from stream.edge.http.app import framework
+from stream.edge.http.app import application
 from stream.edge.http.auth import Auth
 from stream.edge.http.dependencies import Parts
 from stream.edge.http.http_server import Direct, serving
-from stream.edge.http.lookup_routes import DirectLookup, LookupMiddleware
-from stream.edge.http.middleware import Middleware
+from stream.edge.http.lookup_routes import DirectLookup
 from stream.edge.http.settings import ServeSettings
 from stream.edge.http.tokens import Client, ClientRole, line_of, read_tokens
 from stream.ops.health_server import Readiness
@@ -97,14 +96,19 @@ async def served(
 
     `direct` None: the application answers everything.
     """
-    app = framework(parts)
-    more(app)
-    for router in routers:
-        app.include_router(router)
-    gate = Middleware(LookupMiddleware(app, parts), parts.settings, parts.metrics)
+
+    def add(app: FastAPI) -> None:
+        more(app)
+        for router in routers:
+            app.include_router(router)
+
     async with (
         serving(
-            gate, parts.settings, parts.metrics, shutdown_s=1.0, direct=direct and direct(parts)
+            application(parts, add),
+            parts.settings,
+            parts.metrics,
+            shutdown_s=1.0,
+            direct=direct and direct(parts),
         ) as port,
         ClientSession(f"http://127.0.0.1:{port}") as client,
     ):

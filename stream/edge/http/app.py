@@ -26,7 +26,7 @@ from stream.edge.http.api.answers import (
 from stream.edge.http.assets import BY_ADDRESS, PREFIX
 from stream.edge.http.dependencies import Parts, PartsHere
 from stream.edge.http.lookup_routes import LookupMiddleware
-from stream.edge.http.middleware import Middleware
+from stream.edge.http.middleware import HeadAsGet, Middleware
 from stream.edge.http.problems import MEDIA_TYPE, ProblemError, ProblemKind, handle_problems
 from stream.edge.http.rendering import page
 
@@ -162,4 +162,4 @@ def application(parts: Parts, *more: Callable[[FastAPI], None]) -> ASGIApp:
     app = framework(parts)
     for add in more:
         add(app)
-    return Middleware(LookupMiddleware(app, parts), parts.settings, parts.metrics)
+    return Middleware(LookupMiddleware(HeadAsGet(app), parts), parts.settings, parts.metrics)

@@ -175,6 +175,38 @@ class Middleware:
             )
 
 
+class HeadAsGet:
+    """Answers HEAD as GET, without the body (RFC 9110, 9.3.2): FastAPI's routes answer it 405.
+
+    Load balancers and uptime checks ask so by default.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, HEAD as GET."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        # A copy: by its own scope the server knows that no body follows.
+        asked = {**scope, "method": "GET"}
+        is_over = False
+
+        async def without_body(message: Message) -> None:
+            nonlocal is_over
+            if message["type"] != "http.response.body":
+                await send(message)
+            elif not is_over:
+                is_over = True  # so a stream learns that its client is gone
+                await send({"type": "http.response.body", "body": b""})
+
+        try:
+            await self._app(asked, receive, without_body)
+        finally:
+            scope["route"] = asked.get("route")
+
+
 @dataclass(slots=True)
 class _RequestState:
     """State of one request."""

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import re
 import resource
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from stream.core.model.errors import ConfigInvalid
@@ -46,6 +48,16 @@ async def bug() -> None:
     raise ZeroDivisionError
 
 
+@router.get("/endless")
+async def endless() -> StreamingResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        while True:
+            yield b"more"
+            await asyncio.sleep(0)
+
+    return StreamingResponse(pieces())
+
+
 async def raw(port: int, sent: bytes) -> bytes:
     """Everything that comes back for these bytes, until the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -60,6 +72,24 @@ async def raw(port: int, sent: bytes) -> bytes:
 def head(path: str, *headers: str) -> bytes:
     lines = [f"POST {path} HTTP/1.1", "host: x", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def test_head_is_get_without_the_body() -> None:
+    """With its status, length and rights, on a connection that goes on; also of a stream."""
+    parts = parts_for(serve_settings())
+    async with served(parts, router) as http:
+        asked = bearer(ClientRole.PARTNER)
+        for path, status in (("/live", 200), ("/mine", 401), ("/endless", 200), ("/none", 404)):
+            async with http.client.head(path) as answer:
+                assert (answer.status, await answer.read()) == (status, b"")
+        async with http.client.get("/mine", headers=asked) as whole:
+            length = whole.headers["content-length"]
+        async with http.client.head("/mine", headers=asked) as answer:
+            assert (answer.status, answer.headers["content-length"]) == (200, length)
+        lines = b"HEAD /live HTTP/1.1\r\nhost: x\r\n\r\nHEAD /typed HTTP/1.0\r\nhost: x\r\n\r\n"
+        heads = (await raw(http.port, lines)).split(b"\r\n\r\n")
+        assert [one[:13] for one in heads] == [b"HTTP/1.1 200 ", b"HTTP/1.1 405 ", b""]
+    assert 'route="/live",status="200"} 2.0' in exposed(parts)
 
 
 async def test_roles_are_asked_for() -> None:
