@@ -108,6 +108,13 @@ def test_what_is_not_known_of_then(operator):
     answer = operator.asks("why", ONE, "--at", then[2], code=1)
     assert "not kept any more" in answer["not_known"][NAME]
     assert "is not known of then" in operator.types("why", ONE, "--at", then[2], code=1)
+    unsure = "allow entries that were taken off since may be missing"
+    assert unsure not in answer["register"]
+    for what in ("add", "remove"):
+        operator.types("allow", what, TWO)
+    with redis.Redis.from_url(operator.redis_url) as client:
+        client.xtrim("rf:changes", maxlen=0)
+    assert unsure in operator.asks("why", ONE, "--at", then[2], code=1)["register"]
     operator.types("lists", "delete", NAME, "--reason", "by mistake")
     for _ in range(2):  # the second time with a new list of that name
         answer = operator.asks("why", ONE, "--at", then[2], code=1)

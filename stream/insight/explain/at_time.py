@@ -146,7 +146,7 @@ async def _allow_at(list_store: ListStore, at_ms: int) -> tuple[Allowlist, bool]
     Steps that are still in the change stream are done again; what is older is taken from the
     allowlist of now.
     """
-    _, now = await list_store.allow_all()
+    head, now = await list_store.allow_all()
     steps = await list_store.past.steps("")
     touched = set()
     # Entries that some step changed are built from the steps alone; the others are as now.
@@ -162,7 +162,7 @@ async def _allow_at(list_store: ListStore, at_ms: int) -> tuple[Allowlist, bool]
             held[entry.text] = entry
         else:
             held.pop(step.payload.decode(errors="replace"), None)
-    sure = not steps or steps[0].generation == 1
+    sure = steps[0].generation == 1 if steps else head.generation == 0
     return Allowlist.of(e for e in held.values() if e.added_at_s * 1000 <= at_ms), sure
 
 
