@@ -326,6 +326,16 @@ def test_nginx_takes_the_repositorys_server(
     assert (state["subPath"], state["readOnly"]) == ("exchange/repository", True)
 
 
+def test_partners_reach_the_repository_while_kafka_is_away(
+    everything: list[dict[str, Any]],
+) -> None:
+    """`exchange run` and `enforcement run` are not ready then, and they are in nginx' pod."""
+    exchange = pods(everything)["rf-ringfence-exchange"]["spec"]
+    assert {one["name"] for one in exchange["containers"]} == {"exchange", "enforcement", "web"}
+    service = of_kind(everything, "Service")["rf-ringfence-exchange"]
+    assert service["spec"]["publishNotReadyAddresses"] is True
+
+
 def test_toml_of_any_setting_is_what_was_given(tmp_path: Path) -> None:
     """Integers stay integers, and quotes, tables and lists survive the way through Helm."""
     config = {
