@@ -218,7 +218,9 @@ class _Publishing(Service):
             self._metrics.published.set(name, latest.made_at_s if latest else 0)
 
     def _missing(self) -> tuple[str, ...]:
-        faults = (f"{place}: {text}" for place, text in self._faults.items())
+        # A list that has no role any more is not looked at, and its last fault stays.
+        places = {_LIST_STORE, _REPOSITORY, *self._offers.names}
+        faults = (f"{place}: {text}" for place, text in self._faults.items() if place in places)
         return (*faults, *(f"{role}: has expired" for role in self._expired))
 
 
