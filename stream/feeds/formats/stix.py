@@ -5,8 +5,8 @@ number objects of OpenCTI and txt2stix (STIX itself has none), referred to by ob
 `revoked` removes a report. `valid_from` is the time of the report. An indicator that is valid only
 later is rejected, and accepted with a version that is fetched then. The identity in
 `created_by_ref` is the source; labels and `indicator_types` are tags. Other objects are passed
-over. The file is read up to three times. An identity may follow what refers to it, and an indicator
-counts before the bare object of the same number.
+over. The file is read up to four times. An identity may follow what refers to it, an indicator
+counts before the bare object of the same number, and of several versions of one the newest counts.
 
 A pattern means numbers only as equality joined by OR (STIX 2.1, part 9):
 `[phone-number:value = '+66812345678']`, `[... = 'a' OR ... = 'b']`, `[...] OR [...]`. Whatever else
@@ -16,6 +16,7 @@ would list a number that its author did not mean.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -145,7 +146,14 @@ class _Kind(msgspec.Struct):
     type: str = ""
 
 
+class _Version(msgspec.Struct):
+    id: str | None = None
+    modified: str | None = None
+
+
 class _Indicator(msgspec.Struct):
+    id: _Value = None
+    modified: _Value = None
     pattern: str = ""
     pattern_type: str = "stix"
     confidence: _Value = None
@@ -185,6 +193,7 @@ class _Observed(msgspec.Struct):
 
 
 _decode_kind = msgspec.json.Decoder(_Kind).decode
+_decode_version = msgspec.json.Decoder(_Version).decode
 _decode_indicator = msgspec.json.Decoder(_Indicator).decode
 _decode_number = msgspec.json.Decoder(_Number).decode
 _decode_identity = msgspec.json.Decoder(_Identity).decode
@@ -199,6 +208,10 @@ class _Known:
     observed: dict[str, _Observed] = field(default_factory=dict)
     numbers: int = 0
     size: int = 0
+    ids: set[int] = field(default_factory=set)
+    """Hashes of the indicators' ids: 60 bytes for each."""
+    newest: dict[str, str] = field(default_factory=dict)
+    """The last `modified` of the indicators that the file has several versions of."""
 
 
 def read(pieces: Pieces) -> Iterator[Rows]:
@@ -209,6 +222,9 @@ def read(pieces: Pieces) -> Iterator[Rows]:
         if kind is None:
             rows.reject(line, Wrong.UNREADABLE, "not a STIX object", as_kept(raw))
             yield from rows.drain()
+    for _, kind, raw in _objects(pieces) if known.newest else ():
+        if kind == "indicator":
+            _compare(known, raw)
     for line, kind, raw in _objects(pieces) if known.numbers else ():
         if kind in NUMBERS:
             _add_number(rows, line, raw, known)
@@ -250,6 +266,10 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
             for ref in observed.object_refs or ():
                 if ref.partition("--")[0] in NUMBERS:
                     known.observed[ref] = observed
+        elif kind == "indicator" and (one := _decode_version(raw).id):
+            if hash(one) in known.ids:
+                known.newest[one] = ""
+            known.ids.add(hash(one))
     except BROKEN:
         return  # what refers to it has no name or time then; it is no row itself
     known.numbers += kind in NUMBERS
@@ -258,6 +278,18 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
         raise InputUnreadable(
             f"more than {REMEMBERED_BYTES_MAX >> 20} MB of identities and observed-data: refused"
         )
+
+
+def _compare(known: _Known, raw: bytes) -> None:
+    with suppress(*BROKEN):  # such a row is rejected later
+        found = _decode_version(raw)
+        if found.id in known.newest:
+            known.newest[found.id] = max(known.newest[found.id], _time(found.modified))
+
+
+def _time(modified: object) -> str:
+    """Return a time as a text that sorts: in STIX all are in UTC, some with fractions."""
+    return str(modified or "").removesuffix("Z")
 
 
 def _add_number(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
@@ -288,6 +320,9 @@ def _add_indicator(rows: Collector, line: int, raw: bytes, known: _Known) -> Non
         rows.reject(line, Wrong.UNREADABLE, str(error), as_kept(raw))
         return
     if found.pattern_type != "stix":
+        return
+    if known.newest.get(str(found.id), "") > _time(found.modified):
+        rows.pass_over()  # an older version: a newer one may revoke it, or mean another number
         return
     meaning = read_pattern(found.pattern)
     if not meaning.readable:

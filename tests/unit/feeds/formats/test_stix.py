@@ -1,5 +1,6 @@
 """STIX 2.1 as stix2 writes it, and its patterns, read as the numbers they mean or not at all."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -34,6 +35,25 @@ def test_an_identity_may_come_after_what_it_said():
     for order in ([DESK, indicator("+447700900123")], [indicator("+447700900123"), DESK]):
         rows = read(Bundle(objects=order).serialize())
         assert (list(rows.number), list(rows.source or ())) == (["+447700900123"], ["Desk"])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_versions_of_an_indicator_the_newest_counts(order):
+    """Wherever it stands: one that it revoked is gone, and so is a number that it has no more."""
+    first, other = indicator("+447700900123"), indicator("+447700900125")
+    revoked = first.new_version(revoked=True)
+    moved = other.new_version(pattern="[phone-number:value = '+447700900126']")
+    again = moved.new_version(confidence=9)
+    rows = read(Bundle(objects=[first, other, revoked, moved, again][::order]).serialize())
+    assert sorted(zip(rows.number, rows.removed or (), strict=True)) == [
+        ("+447700900123", True),
+        ("+447700900126", False),
+    ]
+    assert rows.passed_over == 3
+    without = json.loads(Bundle(objects=[first, other]).serialize())
+    for one in without["objects"]:
+        del one["id"]
+    assert list(read(json.dumps(without)).number) == ["+447700900123", "+447700900125"]
 
 
 def test_confidence_times_and_words_are_taken():
