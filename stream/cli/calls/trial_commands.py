@@ -17,6 +17,7 @@ from stream.cli.progress_bars import progress
 from stream.cli.store_access import by, with_list_store
 from stream.config.agreement_files import agreements_of
 from stream.config.settings import Settings
+from stream.core.model.errors import Fault
 from stream.core.model.moments import rfc3339
 from stream.core.model.on_trial import Target, TrialKind, TrialStatus
 from stream.insight.trials.promote import (
@@ -128,7 +129,11 @@ def _turn(
         fail("--reason says why, and the audit keeps it", USAGE)
     counted: dict[str, int] = {}
     if since is not None:
-        counted = asyncio.run(_figures(settings, since_ms(since))).of(target).plain()
+        try:
+            counted = asyncio.run(_figures(settings, since_ms(since))).of(target).plain()
+        except Fault:
+            note("nothing was done; --no-figures needs no Kafka, and leaves the figures out")
+            raise
     who, agreed = by(actor, reason), agreements_of(settings)
     done = with_list_store(
         settings,

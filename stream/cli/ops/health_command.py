@@ -1,16 +1,17 @@
 """`ringfence health`: are the processes of this machine live, or ready? For containers' probes."""
 
 import http.client
-import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
 
 from stream.cli.common import settings_of
 from stream.cli.options import ConfigFiles, Output
 from stream.cli.output import NOTHING_DONE, Format, fail, render, say
+from stream.core.model.errors import UNREADABLE
 from stream.ops.monitor.targets import STARTED_BY, MonitorTarget
 
 _WAIT_S: Final = 5.0
@@ -26,6 +27,12 @@ class Health:
     url: str
     well: bool
     said: str
+
+
+class _Answer(msgspec.Struct):
+    """The body of `/live` and `/ready`. Another program at that port may answer anything."""
+
+    missing: tuple[str, ...] = ()
 
 
 def health(
@@ -78,15 +85,15 @@ def _asked(name: str, target: MonitorTarget, path: str) -> Health | None:
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        said = json.loads(answer.read(_ANSWER_BYTES))
+        said = msgspec.json.decode(answer.read(_ANSWER_BYTES), type=_Answer)
     except ConnectionRefusedError:
         return None
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, *UNREADABLE) as error:
         return Health(name, target.url, well=False, said=f"gives no answer: {error}")
     finally:
         connection.close()
     well = answer.status == http.client.OK
     word = path.removeprefix("/")
-    missing = "; ".join(said.get("missing", ()))
+    missing = "; ".join(said.missing)
     text = word if well else f"not {word}{': ' if missing else ''}{missing}"
     return Health(name, target.url, well, text)

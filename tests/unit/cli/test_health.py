@@ -74,3 +74,14 @@ def test_nothing_that_runs_and_no_such_process(asks) -> None:
     done = asks({"ops.http_port": 1}, "servr")
     assert done.code == 2
     assert "there is engine" in done.err
+
+
+@pytest.mark.parametrize("body", [b"[]", b"1", b"<html>", b'{"missing": 5}', b"\xff"])
+def test_another_program_at_the_port_is_not_well(
+    asks, port: int, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """Whatever it answers: a probe that ends in a traceback names nothing."""
+    monkeypatch.setitem(ANSWERS, "/live", (200, body))
+    done = asks({"ops.http_port": port}, "engine")
+    assert done.code == 1
+    assert done.out.startswith("engine: gives no answer: ")
