@@ -168,7 +168,8 @@ class Supervisor(Service):
             if self.stopping.is_set():
                 # One that has not reported yet is loading: it has no handler, and nothing to end.
                 was_loading = worker.heard_s == worker.started_s
-                return CLEAN if code == -signal.SIGTERM and was_loading else code
+                was_ended = code == -signal.SIGTERM and was_loading
+                return CLEAN if code is None or was_ended else code
             if code in (CONFIG_WRONG, UNUSABLE) and not worker.was_ready:
                 self._hopeless = self._hopeless or code
                 self.stop(f"worker {worker.slot} cannot start")
@@ -182,17 +183,24 @@ class Supervisor(Service):
                     await self.stopping.wait()
                 return CLEAN
 
-    async def _one_process(self, worker: Worker) -> int:
-        """Start a worker, listen to it until it ends, and return its exit code."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "stream", self._command.command, *self._command.arguments),
-            *("--worker", str(worker.slot), "--workers", str(len(self._workers))),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            # A terminal's Ctrl-C is for the supervisor, which then stops its workers in order.
-            start_new_session=True,
-            env={**os.environ, FILES_ENV: str(self._folder)},
-        )
+    async def _one_process(self, worker: Worker) -> int | None:
+        """Start a worker, listen to it until it ends, and return its exit code.
+
+        None: it cannot be started now, for example without memory for one more process.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "stream", self._command.command, *self._command.arguments),
+                *("--worker", str(worker.slot), "--workers", str(len(self._workers))),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # A terminal's Ctrl-C is for the supervisor, which then stops its workers in order.
+                start_new_session=True,
+                env={**os.environ, FILES_ENV: str(self._folder)},
+            )
+        except OSError as error:  # the others go on meanwhile
+            log.error("worker %d cannot be started: %s", worker.slot, error)  # noqa: TRY400
+            return None
         worker.process = process
         worker.started_s = worker.heard_s = monotonic_s()
         self._count_running()
@@ -246,5 +254,7 @@ class Supervisor(Service):
         return any(w.process is not None and now_s - w.heard_s > longest_s for w in self._workers)
 
 
-def _how(code: int) -> str:
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it cannot be started"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
