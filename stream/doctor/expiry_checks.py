@@ -12,7 +12,7 @@ from stream.config.placeholders import placeholders
 from stream.config.sections import ExchangeSection
 from stream.config.settings import Settings
 from stream.config.signer_files import SignerFolder
-from stream.core.model.errors import ExchangeFault, SecretUnsafe
+from stream.core.model.errors import ConfigInvalid, ExchangeFault, SecretUnsafe
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.edge.http.tokens import Tokens
 from stream.exchange import repository_files
@@ -119,6 +119,11 @@ def check_certificates(settings: Settings, now_s: int) -> Iterator[CheckLine]:
     for setting, path in named.items():
         if path:
             yield certificate_line(setting, Path(path), now_s)
+    try:
+        settings.check_tls()
+    except ConfigInvalid as wrong:  # also a key of another certificate
+        for error in wrong.errors:
+            yield fail("certificates", error, "ringfence check-config, as the service's user")
 
 
 def certificate_line(setting: str, path: Path, now_s: int) -> CheckLine:

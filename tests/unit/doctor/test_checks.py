@@ -241,6 +241,19 @@ def test_certificates(tmp_path: Path) -> None:
     assert expiry_checks.certificate_line("x", broken, now_s).grade is Grade.FAIL
 
 
+@pytest.mark.needs_openssl
+def test_a_key_of_another_certificate(settings: Settings, tmp_path: Path) -> None:
+    """Each file is good by itself, and `serve` would not start."""
+    for name in ("one", "two"):
+        certificates.authority(tmp_path, name)
+    now_s = int(datetime.now(UTC).timestamp())
+    one, other = f"{tmp_path}/one.pem", f"{tmp_path}/two-key.pem"
+    mixed = replace(settings, serve=replace(settings.serve, cert_file=one, key_file=other))
+    found = [*expiry_checks.check_certificates(mixed, now_s)]
+    assert grades(found) == ["warn", "fail"]
+    assert found[1].said.startswith("serve: its files of TLS cannot be used: ")
+
+
 @pytest.mark.expects_errors("a signer's certificate is not trusted")
 def test_certificates_of_signers(settings: Settings, tmp_path: Path) -> None:
     """Nothing where none are used; none, good and useless ones; authorities that no rule needs."""
