@@ -56,7 +56,10 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
     Example: ringfence circle rotate asean
     """
     settings = settings_of(config)
-    last = circle_keys.newest(name.partition("@")[0], settings.circle_keys())
+    stem, _, _ = name.partition("@")
+    if stem == circle_keys.PLAIN:
+        fail(f"{stem} has no key to rotate: `ringfence circle create asean` makes one", USAGE)
+    last = circle_keys.newest(stem, settings.circle_keys())
     if last is None:
         fail(f"no circle {name}: `ringfence circle create {name}` makes it", USAGE)
     follows = circle_keys.next_epoch(last)

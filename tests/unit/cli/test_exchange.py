@@ -126,6 +126,15 @@ def test_keys_of_circles_count_as_they_come(tmp_path: Path) -> None:
     assert "../x" not in keys
 
 
+@pytest.mark.parametrize("name", ["plain", "plain@2"])
+def test_the_circle_without_a_key_is_not_rotated(kh: Operator, name: str) -> None:
+    """It made a key `plain@2`, and named a last step, `circle retire plain`, that always failed."""
+    done = CliRunner().invoke(app, ["circle", "rotate", name, "--config", str(kh.config)])
+    assert done.exit_code == 2
+    assert "plain has no key to rotate" in done.stderr
+    assert not list(kh.home.rglob("plain@*.key"))
+
+
 def test_a_bundle_goes_from_one_country_to_another(kh: Operator, tmp_path: Path) -> None:
     """bundle, a disk, import-bundle: and a file that was altered on the way is refused."""
     kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
