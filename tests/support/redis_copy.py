@@ -7,6 +7,7 @@ from pathlib import Path
 import redis
 
 from stream.lab.embedded import RedisServer
+from tests.support.waiting import until_now
 
 
 class Copy:
@@ -16,6 +17,11 @@ class Copy:
         self.server, self.folder = server, folder
         with redis.Redis.from_url(server.url(0), decode_responses=True) as client:
             self.place = Path(client.config_get("dir")["dir"])
+            # Redis answers before it writes, while the last fsync takes long (by "everysec").
+            until_now(
+                lambda: client.info("persistence")["aof_buffer_length"] == 0,
+                "the file's last bytes",
+            )
         shutil.copytree(self.place, folder)
 
     async def restore(self) -> None:
