@@ -62,12 +62,17 @@ class SignerFolder:
 
     def look(self) -> None:
         """Read changed files. Blocks."""
+        try:
+            paths = [*self._files()]
+        except OSError as error:  # a folder went while it was listed: a job writes them again
+            log.warning("certificates stay as they were: %s: %s", self._folder, _why(error))
+            return
         again = self._authorities_changed() or self._are_chains_due()
         held = {} if again else self._read
         if again:
             self._checked_s, self._clock_apart_s = monotonic_s(), now_s() - monotonic_s()
         found: dict[str, tuple[FileStamp, Signer]] = {}
-        for path in self._files():
+        for path in paths:
             address = f"https://{path.relative_to(self._folder).as_posix()}"
             stamp = file_stamp(path)
             known = held.get(address)

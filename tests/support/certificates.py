@@ -48,9 +48,14 @@ def expired(folder: Path, name: str, extension: str, by: str = "ca") -> None:
     _openssl(folder, "ca", *ways, *signer, *dates, "-in", f"{name}.csr", "-out", f"{name}.pem")
 
 
-def _made(folder: Path, name: str, *words: str, out: str = "pem") -> None:
+def on_curve(folder: Path, curve: str) -> None:
+    """`<curve>.pem` and its key, signed by itself."""
+    _made(folder, curve, "-x509", "-days", "2", curve=curve)
+
+
+def _made(folder: Path, name: str, *words: str, out: str = "pem", curve: str = "P-256") -> None:
     """A key and its certificate, or the request for one."""
-    make = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    make = f"-newkey ec -pkeyopt ec_paramgen_curve:{curve} -nodes"
     files = ["-keyout", f"{name}-key.pem", "-out", f"{name}.{out}", "-subj", f"/CN={name}"]
     _openssl(folder, "req", *make.split(), *files, *words)
 

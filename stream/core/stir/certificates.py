@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.x509 import (
     Certificate,
+    DuplicateExtension,
     ExtensionNotFound,
+    InvalidVersion,
     ObjectIdentifier,
+    UnsupportedGeneralNameType,
     load_pem_x509_certificates,
 )
 from cryptography.x509.verification import ExtensionPolicy, PolicyBuilder, Store, VerificationError
@@ -44,18 +48,28 @@ class Signer:
 
 def trust_of(pem: bytes) -> Sequence[Certificate]:
     """Return the authorities in a file. Raises ValueError where there is none."""
-    return load_pem_x509_certificates(pem)
+    return _certificates(pem)
+
+
+def _certificates(pem: bytes) -> Sequence[Certificate]:
+    try:
+        return load_pem_x509_certificates(pem)
+    except InvalidVersion as error:  # no ValueError, as are the others below
+        raise ValueError(str(error)) from error
 
 
 def signer_of(pem: bytes, trusted: Sequence[Certificate], at_s: float) -> Signer:
     """Read a file: the certificate, then its chain. Raises ValueError where it has none."""
-    own, *others = load_pem_x509_certificates(pem)
-    key = own.public_key()
+    own, *others = _certificates(pem)
+    try:
+        key: object = own.public_key()
+    except (UnsupportedAlgorithm, ValueError):
+        key = None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         return _refused("its key is not of P-256, which ES256 needs")
     try:
         own.extensions.get_extension_for_oid(TN_AUTH_LIST)
-    except (ExtensionNotFound, ValueError):
+    except (ExtensionNotFound, DuplicateExtension, UnsupportedGeneralNameType, ValueError):
         return _refused("it has no TNAuthList, so it is for no calls")
     # At a time when the certificate itself is good: whether it is now is asked for each call.
     from_s, until_s = own.not_valid_before_utc.timestamp(), own.not_valid_after_utc.timestamp()
