@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
 
@@ -117,10 +117,15 @@ def piped(context: typer.Context, value: Path) -> Path:
         if value.is_file() or value.is_dir():
             return value
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    context.call_on_close(lambda: shutil.rmtree(folder, ignore_errors=True))
+    gone = partial(shutil.rmtree, folder, ignore_errors=True)
+    context.call_on_close(gone)
     opened = nullcontext(sys.stdin.buffer) if value == STDOUT else value.open("rb")
-    with opened as source, (folder / _PIPED).open("wb") as file:
-        shutil.copyfileobj(source, file)
+    try:
+        with opened as source, (folder / _PIPED).open("wb") as file:
+            shutil.copyfileobj(source, file)
+    except BaseException:
+        gone()  # a context is never closed if Ctrl-C comes while its arguments are read
+        raise
     return folder / _PIPED
 
 

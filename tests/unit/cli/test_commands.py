@@ -229,7 +229,9 @@ def test_ctrl_c_prints_no_traceback(words: list[str], tmp_path: Path) -> None:
     with stderr.open("wb") as said:
         # A shell's background job ignores SIGINT, and hands that on to what it starts.
         heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        command = program(*words, stdin=read, stdout=said, stderr=said, preexec_fn=heeds)
+        environ = os.environ | {"TMPDIR": str(tmp_path)}
+        pipes = {"stdin": read, "stdout": said, "stderr": said}
+        command = program(*words, env=environ, preexec_fn=heeds, **pipes)
     os.close(read)
     # More than a pipe holds: once all is written, it reads.
     for _ in range(20):
@@ -241,5 +243,6 @@ def test_ctrl_c_prints_no_traceback(words: list[str], tmp_path: Path) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = command.wait(timeout=2)
     assert code == 130
+    assert not list(tmp_path.glob("ringfence-stdin-*")), "whole numbers"
     os.close(write)
     assert b"Traceback" not in stderr.read_bytes()
