@@ -69,11 +69,18 @@ class Tail:
         return FileLine(lines.file, lines.at, lines.number, b"", lines.unfinished)
 
     def behind(self) -> int:
-        """Return the bytes of whole and half records that were not returned yet."""
-        if self._file is None:
+        """Return the bytes of whole and half records that were not returned yet.
+
+        Another thread may call `next` meanwhile, and leave the file at any line.
+        """
+        file = self._file
+        if file is None:
             return _size(self._path)
-        left = max(0, self._file.size - self._file.lines.read_to)
-        return left if self._is_live(self._file) else left + _size(self._path)
+        try:
+            left = max(0, file.size - file.lines.read_to)
+            return left if self._is_live(file) else left + _size(self._path)
+        except OSError:  # it was closed: what is left is in its successor
+            return _size(self._path)
 
     def next(self) -> LineBatch | None:
         """Return the next records and the position after them; None: there is no more now."""

@@ -1,6 +1,7 @@
 """One growing file: what the property test does not show."""
 
 import os
+from errno import EBADF
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,25 @@ def test_a_half_line_waits_and_is_told(tmp_path: Path) -> None:
         file.write(b"f\n")
     assert read.all() == [b"half"]
     assert read.tail.waiting is None
+
+
+def test_a_look_at_a_file_that_is_just_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread closes it in between: the error ended the process' gauges, in silence."""
+    path = tmp_path / "cdr.csv"
+    path.write_text("one\n")
+    read = Read(path)
+    assert read.all() == [b"one"]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", closed)
+        behind = read.tail.behind()
+    assert behind == 4
+
+
+def closed(_: int) -> os.stat_result:
+    """Answer as for a file that was closed meanwhile."""
+    raise OSError(EBADF, os.strerror(EBADF))
 
 
 def test_from_the_end_leaves_what_is_there(tmp_path: Path) -> None:
