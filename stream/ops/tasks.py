@@ -1,11 +1,14 @@
 """Tasks that end for sure, and whose failure reaches the code that waits for them."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from stream.core.model.errors import Fault
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -30,17 +33,27 @@ async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
 
 @asynccontextmanager
 async def running(job: Awaitable[object], name: str) -> AsyncIterator["asyncio.Task[None]"]:
-    """Run `job` as a task that ends with the block; only a wait for it raises its failure."""
+    """Run `job` as a task that ends with the block; only a wait for it raises its failure.
+
+    A bug in it is logged at once: the block may never wait for it.
+    """
 
     async def waiting() -> None:
         await job
 
     # No TaskGroup: it would cancel the block when the job fails; here the block decides.
     task = asyncio.create_task(waiting(), name=name)
+    task.add_done_callback(_tell_bug)
     try:
         yield task
     finally:
         await cancelled(task)
+
+
+def _tell_bug(task: "asyncio.Task[None]") -> None:
+    if task.cancelled() or (error := task.exception()) is None or isinstance(error, Fault):
+        return
+    log.critical("%s crashed: unhandled exception", task.get_name(), exc_info=error)
 
 
 async def every(seconds: float, look: Callable[[], object]) -> None:

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from stream.core.model.errors import ListStoreDown
-from stream.ops.tasks import cancelled, every, supervised, together
+from stream.core.model.errors import ListStoreDown, SourceDown
+from stream.ops.tasks import cancelled, every, running, supervised, together
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
@@ -74,6 +74,26 @@ async def test_a_failure_stays_with_its_task() -> None:
     await asyncio.sleep(0)
     await cancelled(task)
     assert isinstance(task.exception(), ValueError)
+
+
+@pytest.mark.expects_errors("looks crashed: unhandled exception")
+async def test_a_bug_of_a_task_that_nobody_waits_for_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At once, with its traceback, and only where it is a bug."""
+    ended: list[asyncio.Task[None]] = []
+    for error in (ZeroDivisionError("mine"), SourceDown("away")):
+
+        async def failing(error: Exception = error) -> None:
+            raise error
+
+        async with running(failing(), "looks") as task:
+            await asyncio.wait({task})
+            ended.append(task)
+    assert [type(one.exception()) for one in ended] == [ZeroDivisionError, SourceDown]
+    (told,) = caplog.records
+    assert told.getMessage() == "looks crashed: unhandled exception"
+    assert told.exc_info is not None
 
 
 async def test_a_job_ends_its_helpers() -> None:
