@@ -6,7 +6,6 @@ Kafka is.
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -104,10 +103,8 @@ class _Serving(Service):
         # Lists may be loaded before the port is open: requests sent here then would be refused.
         return (*self._live.readiness.missing, *self._closed)
 
-    async def run(self) -> int:
-        # Before the first report: a supervisor that hears of us may send it, and it would end us.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._tokens.read)
-        return await super().run()
+    def _hung_up(self) -> None:
+        self._tokens.read()
 
     async def _work(self) -> None:
         settings, live = self.settings, self._live

@@ -167,6 +167,7 @@ class Service(ABC):
         self._grace_s = grace_s
         self._ask: Callable[[], None] | None = None
         self._hurry = asyncio.Event()
+        self._in_terminal = os.isatty(0)
 
     @abstractmethod
     async def _work(self) -> None:
@@ -190,6 +191,8 @@ class Service(ABC):
         """Work until a signal stops it; return the exit code. Raises Faults, also Late."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, number.name)
+        # Before the first report: a supervisor that hears of us may send it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         place, host = self.place, self.settings.ops.http_host
         if place is not None:
             await supervised(
@@ -247,6 +250,17 @@ class Service(ABC):
             self.deadline.start(0.0)
             self._hurry.set()
         self.stop(name)
+
+    def _hung_up(self) -> None:
+        """Go on: what can be read again is read again by itself, all else needs a restart.
+
+        Without this SIGHUP would end us, which systemd takes for a wanted end: it starts no other
+        process. A terminal that was closed ends us in order.
+        """
+        if self._in_terminal:
+            self._signalled(signal.SIGHUP.name)
+        else:
+            log.info("SIGHUP: going on; settings need a restart, other files are read again anyway")
 
     async def _until_stopped(self) -> None:
         # No TaskGroup: the work is cancelled in an orderly shutdown, which is no failure, and the

@@ -25,6 +25,7 @@ from stream.core.model.errors import (
 from stream.ops.health_server import PortTaken, Readiness
 from stream.services import service
 from stream.services.service import Late, Service, Words, WorkerPlace
+from tests.support import waiting
 
 WORDS = Words(stopping="calls wait", stopped="stopped; all is committed", late="calls come again")
 
@@ -116,6 +117,25 @@ async def test_a_work_that_begins_after_the_signal_is_asked_at_once() -> None:
         await end.wait()
 
     assert await one.does(work) == CLEAN
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_a_hangup_ends_only_what_a_terminal_began(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """`pkill -HUP ringfence` on a server ends nothing: systemd would start no other process."""
+    caplog.set_level(logging.INFO, "stream")
+    monkeypatch.setattr("os.isatty", lambda _: terminal)
+    one = Process()
+
+    async def work() -> None:
+        signalled(signal.SIGHUP)
+        await waiting.until(lambda: "SIGHUP: going on" in caplog.text, "the signal")
+        signalled()
+        await asyncio.Event().wait()
+
+    assert await one.does(work) == CLEAN
+    assert ("SIGHUP: stopping" in caplog.text) is terminal
 
 
 @pytest.mark.expects_errors("deadline came first|not committed")
