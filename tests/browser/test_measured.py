@@ -113,7 +113,9 @@ async def test_the_keyboard_alone_is_enough(browser: Browser, large: Site) -> No
     """Sign in, find one of 10,000 lists, rebuild it and sign out, without a mouse."""
     who = await person(browser, large.address)
     page = await who.open("/lists")
-    await page.keyboard.type(TOKENS[ClientRole.OPERATOR])  # the field has the focus
+    # The field gets the focus by itself, a moment after the page is there.
+    await page.wait_for_selector("#token:focus")
+    await page.keyboard.type(TOKENS[ClientRole.OPERATOR])
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/lists")
     await who.tab_to("#q")
