@@ -315,7 +315,8 @@ def _as_a_whole(seen: VersionFacts, last: Last | None, limits: GateLimits) -> li
     lost, gained = seen.lost or 0, seen.gained or 0
     # Of those on the list. They are fewer where reports are over, and more where a version was
     # stored and not written down: its process was killed in between, or its report met a full disk.
-    before = seen.held or last.numbers
+    # Of an increment only those that go are looked for on the list.
+    before = seen.held or max(last.numbers, lost)
     if lost > limits.shrink_few and _beyond(lost, before, limits.shrink_percent_max):
         detail = f"{lost:,} of {before:,} numbers would go"
         found.append(_finding(GateReason.SHRUNK, detail))

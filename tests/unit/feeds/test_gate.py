@@ -178,7 +178,7 @@ def test_what_goes_is_judged_by_what_is_on_the_list() -> None:
     """A version can be stored and not written down: the list has more then than was accepted last.
 
     Found by the simulation, seed 1492: of 11 numbers on the list 11 went, "of 4". It has fewer live
-    numbers where reports of the last version are over.
+    numbers where reports of the last version are over. Seed 73000117: an increment took 14 "of 13".
     """
     limits = GateLimits(shrink_percent_max=50)
     assert decide(seen(lost=900, held=2000), LAST, limits).verdict is ACCEPTED
@@ -188,6 +188,10 @@ def test_what_goes_is_judged_by_what_is_on_the_list() -> None:
     assert finding.detail == "201 of 400 numbers would go"
     assert decide(seen(lost=200, held=400), LAST, limits).verdict is ACCEPTED
     assert decide(seen(lost=1, held=1), LAST, GateLimits(shrink_few=0)).reason is GateReason.SHRUNK
+    (finding,) = decide(seen(whole=False, lost=1100), LAST, limits).findings
+    assert finding.detail == "1,100 of 1,100 numbers would go"
+    any_size = GateLimits(shrink_percent_max=100)
+    assert decide(seen(whole=False, lost=1100), LAST, any_size).verdict is ACCEPTED
 
 
 @pytest.mark.parametrize(
