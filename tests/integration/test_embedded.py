@@ -88,8 +88,10 @@ def test_kafka_starts_with_and_without_its_classes(tmp_path: Path, monkeypatch) 
     cache.mkdir(parents=True)
     (cache / "libs").symlink_to(libs)
     archive = cache / "classes.jsa"
+    # A Java without an archive of its own classes makes none of Kafka's.
+    can = subprocess.run(["java", "-Xshare:on", "-version"], capture_output=True, check=False)
     with apache_kafka.server() as server:
-        assert archive.stat().st_size > 1 << 20
+        assert (archive.stat().st_size > 1 << 20) is (can.returncode == 0)
         server.start()
     archive.unlink()
     archive.write_bytes(b"classes of nobody")
