@@ -108,9 +108,10 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await super().aclose()
-        for sentinel in self.sentinel_manager.sentinels:
-            await sentinel.aclose()
+        try:
+            await super().aclose()  # of a primary that died: it may raise
+        finally:
+            await self.sentinel_manager.aclose()
 
 
 def client(settings: ListStoreSettings, wait_s: float = 0.0) -> Redis:

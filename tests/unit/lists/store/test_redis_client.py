@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from stream.lists.store.redis_client import sentinels_of
+from stream.lists.store.redis_client import client, sentinels_of
 from stream.lists.store.settings import ListStoreSettings
 
 PRIMARY = ("127.0.0.1", 7000)
@@ -36,3 +38,21 @@ async def test_connections_that_are_made_at_once_lose_no_sentinel(monkeypatch):
     found = await asyncio.gather(*(manager.discover_master("ours") for _ in range(5)))
     assert found == [PRIMARY] * 5
     assert manager.sentinels == [second, first, third]
+
+
+async def test_the_sentinels_connections_close_though_the_primarys_fail(monkeypatch):
+    """A connection of a primary that died may not close in time."""
+    addresses = ("127.0.0.1:7001", "127.0.0.1:7002")
+    redis = client(ListStoreSettings("redis:///0", sentinels=addresses, sentinel_master="ours"))
+    pool: Any = redis.connection_pool
+    closed = []
+    for sentinel in pool.sentinel_manager.sentinels:
+
+        async def close(sentinel: object = sentinel) -> None:
+            closed.append(sentinel)
+
+        monkeypatch.setattr(sentinel, "aclose", close)
+    monkeypatch.setattr(pool, "disconnect", answers(0, refused=True))
+    with pytest.raises(RedisConnectionError):
+        await redis.aclose()
+    assert closed == pool.sentinel_manager.sentinels
