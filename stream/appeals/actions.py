@@ -281,8 +281,8 @@ def _live(reports: Iterable[Entry]) -> bool:
 LOOK_S: Final = 5.0
 """A block that an owner lifted ends here within seconds; one look takes a few milliseconds."""
 LOOKED_AT: Final = 1000
-"""Forwarded appeals that are looked at in one turn: about a second of work. The next are the turn
-after."""
+"""Forwarded appeals that are looked at in one turn, about a second of work. The next turn looks at
+those behind them."""
 
 Tell = Callable[[AppealCounts | None, tuple[str, ...], Fault | None], None]
 """Called after each look: how many appeals there are, which were closed, what stood in the way."""

@@ -312,34 +312,25 @@ class Settings(InsightSettings):
 
     def check_tls(self) -> None:
         """Load the files of TLS, as their processes do. Raises ConfigInvalid with every error."""
-        kafka, redis = self.kafka, self.redis
+        kafka, redis, serve, sip = self.kafka, self.redis, self.serve, self.sip
         proxies, registry = self.sinks.redis, self.schema_registry
-        clients = {
-            "kafka": (kafka.ca_file, kafka.cert_file, kafka.key_file),
-            "redis": (redis.ca_file, redis.cert_file, redis.key_file),
-            "sinks.redis": (proxies.ca_file, proxies.cert_file, proxies.key_file),
-            "schema_registry": (registry.ca_file, registry.cert_file, registry.key_file),
-        }
-        servers = {
-            "serve": (self.serve.cert_file, self.serve.key_file, ""),
-            "sip": (self.sip.cert_file, self.sip.key_file, self.sip.client_ca_file),
-        }
-        loads: list[tuple[str, Callable[[], object]]] = [
-            *(
-                (name, partial(RenewedContext.of_client, *of))
-                for name, of in clients.items()
-                if any(of)
+        of_client, of_server = RenewedContext.of_client, RenewedContext.of_server
+        loads: dict[str, tuple[Callable[[str, str, str], object], tuple[str, str, str]]] = {
+            "kafka": (of_client, (kafka.ca_file, kafka.cert_file, kafka.key_file)),
+            "redis": (of_client, (redis.ca_file, redis.cert_file, redis.key_file)),
+            "sinks.redis": (of_client, (proxies.ca_file, proxies.cert_file, proxies.key_file)),
+            "schema_registry": (
+                of_client,
+                (registry.ca_file, registry.cert_file, registry.key_file),
             ),
-            *(
-                (name, partial(RenewedContext.of_server, *of))
-                for name, of in servers.items()
-                if any(of)
-            ),
-        ]
+            "serve": (of_server, (serve.cert_file, serve.key_file, "")),
+            "sip": (of_server, (sip.cert_file, sip.key_file, sip.client_ca_file)),
+        }
         wrong = []
-        for name, load_files in loads:
+        for name, (load_files, files) in loads.items():
             try:
-                load_files()
+                if any(files):
+                    load_files(*files)
             except OSError as error:  # ssl.SSLError is one
                 wrong.append(f"{name}: its files of TLS cannot be used: {error}")
         if wrong:

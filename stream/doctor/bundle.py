@@ -39,6 +39,7 @@ LOG_LINES_MAX, AUDIT_ENTRIES_MAX, MANIFESTS_MAX = 5000, 500, 500
 ASK_S_MAX = 15.0
 """For Kafka and journald each: a bundle is made when something is broken."""
 _AT_ONCE = 256 * 1024
+"""Bytes of one read of the journal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from stream.feeds.gate import GateReason, GateVerdict, Last
 from stream.feeds.read import is_whole
 from stream.feeds.row_checks import Surroundings
 from stream.feeds.state_store import FeedStateStore
-from stream.feeds.store import ListWriter, dependence, lists_to_leave
+from stream.feeds.store import ListWriter, lists_to_leave, verdict_basis
 from stream.feeds.transports.transport import Fetched
 from stream.feeds.version_files import FILE, VersionFiles
 from stream.lists.snapshot.merge import VersionDiff
@@ -51,7 +51,7 @@ class Applier:
         state = await self.states.state(feed.name)
         move = await self._move(arrival.fetched)
         # A version that was refused for want of a key is assessed again once the key is here.
-        judged_by = await dependence(self.list_store, feed, self.around)
+        judged_by = await verdict_basis(self.list_store, feed, self.around)
         known = await self._known(state, arrival, judged_by) if move is None else None
         if known is not None:
             # A run that was killed after its last step here left a file of before.

@@ -223,10 +223,11 @@ def lists_to_leave(last: VersionRecord | None, list_name: str) -> tuple[str, ...
     return tuple(name for name in filled if name not in {"", list_name})
 
 
-async def dependence(list_store: ListStore, feed: Feed, around: Surroundings) -> str:
-    """Return a mark of what a verdict depends on besides the bytes and the time.
+async def verdict_basis(list_store: ListStore, feed: Feed, around: Surroundings) -> str:
+    """Return a mark of what a verdict depends on, besides the bytes and the time.
 
-    Of hashes that is also the key that they are compared with, which an operator may correct.
+    That is the feed's file. For hashes it is also the key of their circle, which an operator may
+    correct.
     """
     if feed.format not in {"snapshot", "pybloom"}:
         return feed.digest

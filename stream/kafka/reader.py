@@ -82,7 +82,7 @@ class AiokafkaReader:
         return offset
 
     def passed(self, partition: Partition) -> int:
-        """Return 0: it is not known at once."""
+        """Return 0: the consumer has to be asked, which waits."""
         del partition
         return 0
 

@@ -15,6 +15,7 @@ from stream.core.model.errors import SecretUnsafe
 
 ROOT = 0
 FileStamp = tuple[int, int, int]
+"""Time of the last write, size, and time of the last change of anything: see `file_stamp`."""
 
 
 def user_of(uid: int) -> str:

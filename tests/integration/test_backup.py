@@ -477,7 +477,7 @@ def test_a_backup_into_a_pipe_leaves_the_pipe(site: Site) -> None:
 
 
 def test_a_key_is_not_made_beside_the_half_of_another(site: Site) -> None:
-    """What the older half seals, the new one could not open."""
+    """The new half could not open a backup that the older one seals."""
     site.key.unlink()
     said = command("backup-key", str(site.key))
     assert said.code == 1

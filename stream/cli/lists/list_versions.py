@@ -230,16 +230,16 @@ def rollback_(
     )
     _show(name, done, f"{name} is what it was at generation {generation}", form)
     for feed, live in with_list_store(settings, lambda _: _live_after(settings, name, generation)):
-        if live.whole:
-            text = (
-                f"feed {feed} renews its version {live.id} and brings it again. If that was wrong:"
-            )
-            note(f"{text} ringfence feeds refuse {feed} --version {live.id} --reason ...")
-        else:
-            text = (
-                f"feed {feed} brings increments: what went here comes with its next whole version"
-            )
-            note(f"{text}. Once its list is right: ringfence feeds pull {feed} --whole")
+        note(_what_it_brings(feed, live))
+
+
+def _what_it_brings(feed: str, live: VersionRecord) -> str:
+    """Return what a feed does to the list after a rollback, and the command to type."""
+    if live.whole:
+        does = f"renews its version {live.id} and brings it again. If that was wrong"
+        return f"feed {feed} {does}: ringfence feeds refuse {feed} --version {live.id} --reason ..."
+    does = "brings increments: what went here comes with its next whole version"
+    return f"feed {feed} {does}. Once its list is right: ringfence feeds pull {feed} --whole"
 
 
 async def _live_after(

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 WRITE_KEYS = 500
 """Keys of one script: about 2 ms in which Redis answers no other client, proxies among them."""
-_NAME = 24
-"""Signs of Redis' two names of its data. With a mark of 16 the value has 64 bytes, the most."""
+_NAME, _MARK = 24, 16
+"""Signs of each of Redis' two names of its data, and of our mark: 64 bytes together, the most."""
 _LOAD_KEYS = 500
 """Keys that SCAN looks at in one go, for the same reason."""
 
@@ -109,7 +109,7 @@ class ProxyRedis(Closing):
             self.info = info = await self._redis.info()
             # In one step: all may be deleted between two.
             mark, meta, read = await self._standing(
-                keys=[proxy_keys.META, proxy_keys.READ], args=[uuid4().hex[:16]]
+                keys=[proxy_keys.META, proxy_keys.READ], args=[uuid4().hex[:_MARK]]
             )
         policy = str(info.get("maxmemory_policy", "noeviction"))
         run = str(info["run_id"])
@@ -133,7 +133,7 @@ class ProxyRedis(Closing):
         Raises ProxiesDown too where the data were deleted.
         """
         with _renamed("writing bl:read"):
-            args = [data[2 * _NAME :], data, *map(str, partitions)]
+            args = [data[-_MARK:], data, *map(str, partitions)]
             read = await self._has_read(keys=[proxy_keys.READ], args=args)
         if read is None:
             raise ProxiesDown("Redis lost its keys")

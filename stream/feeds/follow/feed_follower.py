@@ -179,11 +179,9 @@ class Follower:
                 record = await self._work(again)
                 record = record if state.is_meant_otherwise(feed) else None  # nothing new came
             elif due is not None and self._is_drop:  # which nobody can ask for the file again
-                text = (
-                    f"the file of version {due.id} is damaged here, or gone. So its reports are not"
-                )
-                text += f" renewed, and end: move it from done/ to {due.origin} again"
-                raise FeedDown(FeedFault.MISSING, text)
+                lost = f"the file of version {due.id} is damaged here, or gone. So its reports are"
+                so = f"not renewed, and end: move it from done/ to {due.origin} again"
+                raise FeedDown(FeedFault.MISSING, f"{lost} {so}")
             elif self._is_well_known(state, got, at_s):
                 self._show(state)  # what a person released or refused meanwhile
                 place.metrics.confirmed.set(feed.name, at_s)

@@ -157,7 +157,7 @@ class Fetcher:
         return self.passed(partition)
 
     def passed(self, partition: Partition) -> int:
-        """Return the same where it is known at once; else 0."""
+        """Return `position` where no broker has to be asked for it; else 0."""
         state = self._states.get(partition)
         if state is None or state.status is PartitionStatus.AIOKAFKA:
             return 0

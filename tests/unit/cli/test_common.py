@@ -27,7 +27,7 @@ SECOND_MS = 1_795_615_200_000
 def test_a_second_begins_at_its_first_millisecond_and_ends_at_its_last(
     text: str, first_ms: int, last_ms: int
 ) -> None:
-    """What happened in a second that was typed counts, as the beginning and as the end."""
+    """All of a second that was typed counts, as the beginning and as the end."""
     assert (since_ms(text), moment_in(text)) == (first_ms, last_ms)
 
 

@@ -358,7 +358,7 @@ def test_a_folder_of_settings_that_may_not_be_looked_at(tmp_path, monkeypatch) -
 
 
 def test_files_of_tls_are_loaded_as_processes_load_them(settings, tmp_path: Path) -> None:
-    """Files that are there and of no use: each is named with its section; without any all is well.
+    """Each file of no use is named with its section; without files there is no error.
 
     The load itself does not read them: a command's user may not, as the service's may.
     """

@@ -1,4 +1,4 @@
-"""What the process that publishes our lists says of itself."""
+"""The health of the process that publishes our lists."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from stream.services.exchange import _Publishing
 
 
 def test_a_list_without_a_role_keeps_nobody_from_being_ready(tmp_path: Path) -> None:
-    """Its last fault would stay until a restart: nothing tells of the list any more."""
+    """Its last fault would stay until a restart: the list is not looked at any more."""
     offers: Any = SimpleNamespace(names=frozenset({"KH/scam", "KH/old"}))
     outlet: Any = SimpleNamespace(folder=tmp_path)
     process = _Publishing(load([], {}), outlet, offers)

@@ -137,7 +137,7 @@ def test_workers_add_up_and_dead_ones_keep_their_counts(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_figures_and_no_worker(tmp_path: Path) -> None:
-    """What has its place goes on; what finds none is counted, and shown after a restart."""
+    """A value with a place goes on; one without is counted, and shown after a restart."""
     registry = CollectorRegistry()
     exposition.sum_of_workers(tmp_path, registry)
     one = Worker(0, tmp_path)
