@@ -1,7 +1,8 @@
 """JSON: fields by the keys that lead to them, and dialects by a table of such paths.
 
-Of a field's paths the first that is there counts. The fast way and the scan read only the first
-path of each. A record that lacks one is read the slower way, which finds the same at other paths.
+Of a field's paths the first counts that says something, else the first that is there. The fast way
+and the scan read only the first path of each. A record in which that one is missing or empty is
+read the slower way, which finds the same at other paths.
 """
 
 import re
@@ -78,23 +79,33 @@ def value_at(record: Members, path: Sequence[str], unreadable: Any = None) -> An
 def text_at(
     record: Members, paths: Iterable[tuple[str, ...]], key: str
 ) -> str | msgspec.UnsetType | None:
-    """Return a required field by the first of `paths` that is there; of an int its digits.
+    """Return a required field by the first of `paths` that says something; of an int its digits.
 
-    A call id that is null is not there; UNSET: none is. Raises NoCall for another type.
+    Without one a number is null or empty, as at the first path that is there. UNSET: there is none;
+    of call ids also null is none, but an empty text is one. Raises NoCall if the first that is
+    there is of another type.
     """
+    found: str | msgspec.UnsetType | None = msgspec.UNSET
     for path in paths:
         raw = raw_at(record, path)
         if raw is None:
             continue
         value = fields.read(raw, msgspec.UNSET)
-        if value is None and key == "call_id":
-            continue
-        if value is None or isinstance(value, str):
-            return value
         if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        raise NoCall(RejectReason.WRONG_TYPE, f"{written(path)} is neither text nor null")
-    return msgspec.UNSET
+            value = str(value)
+        if isinstance(value, str) and (value or key == "call_id"):
+            return value
+        if found is not msgspec.UNSET or (value is None and key == "call_id"):
+            continue
+        if value is not None and value != "":
+            raise NoCall(RejectReason.WRONG_TYPE, f"{written(path)} is neither text nor null")
+        found = value
+    return found
+
+
+def of_several(ways: Mapping[str, Sequence[Any]]) -> tuple[str, ...]:
+    """Return the parties that may be at several places: the first may be empty."""
+    return tuple(key for key in ("caller", "callee") if len(ways[key]) > 1)
 
 
 def keys_of(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -208,6 +219,7 @@ class JsonDialect:
         self._zone = switch.zone
         self._constant = switch.trunk or None
         self._ways: dict[str, Paths] = {key: getattr(form, key) for key in REQUIRED}
+        self._of_several = of_several(self._ways)
         self._trunk_ways = () if switch.trunk else form.trunk
         first = {key: ways[0] for key, ways in self._ways.items()}
         self.json_keys = keys_of(first.values())
@@ -221,6 +233,7 @@ class JsonDialect:
             empty_is_absent=True,
             only=form.only,
             channels=form.channels and bool(self._trunk_ways),
+            parties_elsewhere=bool(self._of_several),
         )
         self._reader = PathReader(first | ({"only": form.only.path} if form.only else {}))
 
@@ -229,6 +242,8 @@ class JsonDialect:
         try:
             found = self._reader.read(value)
         except msgspec.ValidationError:
+            return self._slow(fields.members(value))
+        if not all(found[key] for key in self._of_several):
             return self._slow(fields.members(value))
         if self._form.only is not None:
             self._form.only.check(found["only"])
@@ -313,6 +328,6 @@ class JsonDialect:
 def _found(record: Members, ways: Paths) -> RecordField:
     for path in ways:
         raw = value_at(record, path)
-        if raw is not None:
+        if raw is not None and raw != "":
             return RecordField(written(path), raw)
     return RecordField(" or ".join(map(written, ways)), None)

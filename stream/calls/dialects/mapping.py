@@ -22,7 +22,15 @@ from stream.calls.dialects.dialect import (
     RecordField,
     Value,
 )
-from stream.calls.dialects.json_form import Members, PathReader, keys_of, text_at, value_at, written
+from stream.calls.dialects.json_form import (
+    Members,
+    PathReader,
+    keys_of,
+    of_several,
+    text_at,
+    value_at,
+    written,
+)
 from stream.calls.dialects.linear_patterns import cutter
 from stream.calls.dialects.mapping_settings import DURATIONS, UNITS, MappingSettings, steps
 from stream.core.model.call import RejectReason
@@ -84,6 +92,11 @@ def _said(value: Any) -> str:
     return str(value) if isinstance(value, str | int) else ""
 
 
+def _is_there(value: Any) -> bool:
+    """Return whether a place says something; an empty text does not."""
+    return value is not None and value != ""
+
+
 class _Source:
     """Where one field of a call is: at one of `ways`, in all of `joined`, or where `by` says."""
 
@@ -129,7 +142,7 @@ class _Source:
         if self.joined:
             parts = [_said(read(place)) for place in places]
             return "-".join(parts) if all(parts) else None
-        return next((value for place in places if (value := read(place)) is not None), None)
+        return next((value for place in places if _is_there(value := read(place))), None)
 
 
 class JsonMapping:
@@ -148,6 +161,7 @@ class JsonMapping:
             Only(_path(place), tuple(filter(None, values)), "" in values, _FILTERED)
             for place, values in settings.only.items()
         )
+        self._of_several = of_several({key: source.ways for key, source in required.items()})
         self.layout = self._layout()
         placed = self.layout.paths if self.layout else ()
         usual = {key: self._sources[key].ways[0] for key, _ in placed}
@@ -174,6 +188,7 @@ class JsonMapping:
             tuple((key, text) for key, text in constants if text),
             empty_is_absent=True,
             only=self._only[0] if self._only else None,
+            parties_elsewhere=bool(self._of_several),
         )
 
     def key_fields(self, value: Value, /) -> KeyFields:
@@ -183,6 +198,8 @@ class JsonMapping:
         try:
             found = self._reader.read(value)
         except msgspec.ValidationError:
+            return self._slow(value)
+        if not all(found[key] for key in self._of_several):
             return self._slow(value)
         if self._only:
             _check(self._only[0], found["only"])
@@ -273,7 +290,7 @@ def _found(source: _Source, read: Read, called: Callable[[Any], str]) -> RecordF
     except NoCall:
         return RecordField("no place is chosen", None)
     if not source.joined:
-        places = next(((one,) for one in places if read(one) is not None), places[:1])
+        places = next(((one,) for one in places if _is_there(read(one))), places[:1])
     return RecordField(" and ".join(map(called, places)), source.value(read))
 
 

@@ -15,7 +15,7 @@ r"""Tables `[mappings.<name>]`: how to read the records of a switch that Ringfen
 
 A place is a JSON path, or a column's name or number from 0. The steps of a path are separated by
 dots; a dot inside a key is written `\.`. `otherwise` has the places that count if a field's own is
-empty (in JSON: absent). `joined` has those whose texts form a field together, with `-` between
+empty or absent. `joined` has those whose texts form a field together, with `-` between
 them. `choose` finds a field's place by the value at another one. `kinds` does so with whole
 records:
 

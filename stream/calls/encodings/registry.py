@@ -5,13 +5,14 @@
 Avro, Protobuf and JSON are read by the schema of their id. The call is then read from them as JSON,
 by a mapping or by a switch's own dialect. Numbers stay unchanged (a timestamp of Avro is its
 milliseconds or microseconds). Bytes are base64, and members of Protobuf have the names of the
-.proto.
+.proto. Protobuf has no null, and proto3 does not write an empty text. So a member that its schema
+has and the record lacks is null where the dialect looks for a required field.
 """
 
 import base64
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ _INDEXES_MAX: Final = 64
 """Messages within messages that an index may name."""
 _EXTRA: Final = "reading it needs an extra: pip install 'ringfence[registry]'"
 Decode = Callable[[memoryview], bytes]
+Nulls = dict[str, "Nulls | None"]
+"""Members of a message that are null where a record lacks them; those of messages in it below."""
 
 
 class RegistryDialect(Transcoded):
@@ -59,7 +62,7 @@ class RegistryDialect(Transcoded):
     def decoder(self, key: SchemaKey) -> Decode:
         """Return the decoder by one schema. Raises NoCall: it cannot be used; RegistryDown."""
         try:
-            found = _decoder_of(self._schemas.schema(key))
+            found = _decoder_of(self._schemas.schema(key), self.inner.json_keys)
         except SchemaUnknown as unknown:
             raise NoCall(RejectReason.UNKNOWN_SCHEMA, str(unknown)) from None
         except _Wrong as wrong:
@@ -75,12 +78,12 @@ class _Wrong(ValueError):
     """A schema or a record that cannot be read; its text quotes neither."""
 
 
-def _decoder_of(schema: RegisteredSchema) -> Decode:
+def _decoder_of(schema: RegisteredSchema, required: Collection[str]) -> Decode:
     match schema.kind:
         case "AVRO":
             return _avro(schema)
         case "PROTOBUF":
-            return _protobuf(schema)
+            return _protobuf(schema, required)
         case "JSON":
             return bytes
     raise _Wrong(f"it is of the type {schema.kind[:20]}, not AVRO, PROTOBUF or JSON")
@@ -166,7 +169,7 @@ def _refuse_endless(
     return bool(kind != "null")
 
 
-def _protobuf(schema: RegisteredSchema) -> Decode:
+def _protobuf(schema: RegisteredSchema, required: Collection[str]) -> Decode:
     try:
         names = ("descriptor_pb2", "descriptor_pool", "json_format", "message", "message_factory")
         descriptors, pools, forms, messages, factory = (
@@ -189,7 +192,7 @@ def _protobuf(schema: RegisteredSchema) -> Decode:
     except (KeyError, TypeError, ValueError, messages.DecodeError) as error:
         text = "it imports what the registry does not give, or is no Protobuf schema"
         raise _Wrong(text) from error
-    classes: dict[tuple[int, ...], Any] = {}
+    classes: dict[tuple[int, ...], tuple[Any, Nulls]] = {}
     encode, faults = msgspec.json.encode, (forms.Error, ValueError, TypeError, RecursionError)
 
     def members(message: Any) -> Any:
@@ -199,19 +202,50 @@ def _protobuf(schema: RegisteredSchema) -> Decode:
         indexes, at = _indexes(data)
         made = classes.get(indexes)
         if made is None:
-            made = classes[indexes] = factory.GetMessageClass(_message_at(top, indexes))
-        message = made()
+            kind = _message_at(top, indexes)
+            made = classes[indexes] = factory.GetMessageClass(kind), _nulls(kind, required)
+        message = made[0]()
         try:
             message.ParseFromString(bytes(data[at:]))
             try:
-                return encode(members(message))
+                found = members(message)
             except faults:
                 _leave_out(message, members, messages.Message, faults)
-                return encode(members(message))
+                found = members(message)
+            _add_nulls(found, made[1])
+            return encode(found)
         except (messages.DecodeError, *faults) as error:
             raise _Wrong(f"the data is not of it ({type(error).__name__})") from None
 
     return decode
+
+
+def _nulls(kind: Any, required: Collection[str], within: tuple[Any, ...] = ()) -> Nulls:
+    """Return the members of a message that `required` names, with those of messages in it.
+
+    A member of a `oneof` is left out: the caller may stand in another one.
+    """
+    found: Nulls = {}
+    for field in kind.fields:
+        group = field.containing_oneof
+        if field.name not in required or (group is not None and len(group.fields) > 1):
+            continue
+        below = field.message_type
+        if isinstance(field.default_value, list) or below in within:
+            continue
+        if below is None or below.file.package == "google.protobuf":
+            found[field.name] = None
+        elif nulls := _nulls(below, required, (*within, kind)):
+            found[field.name] = nulls
+    return found
+
+
+def _add_nulls(members: dict[str, Any], nulls: Nulls) -> None:
+    for name, below in nulls.items():
+        if name not in members:
+            members[name] = below
+        elif below is not None:
+            _add_nulls(members[name], below)
 
 
 def _leave_out(

@@ -224,6 +224,20 @@ def test_a_second_place_keeps_the_scan():
     assert parties(batch) == [("1", "a", "b"), ("2", "a", "c")]
 
 
+def test_a_second_place_counts_where_the_first_is_empty():
+    """As in CSV: a number is not withheld as long as another place says it."""
+    settings = MappingSettings("json", PATHS, otherwise={"caller": ("pai", "ani")})
+    batch = read(
+        settings,
+        b'{"id":"1","from":"","pai":null,"ani":"b","to":"c"}',
+        b'{"id":"2","from":null,"pai":"b","to":"c"}',
+        b'{"id":"3","from":"","to":"c"}',
+        b'{"id":"4","from":"a","pai":"b","to":"c"}',
+    )
+    assert [told.call_id for told in batch.key_fields] == ["1", "2", "3", "4"]
+    assert [told.caller or None for told in batch.key_fields] == ["b", "b", None, "a"]
+
+
 TIMES = {
     "s": ("1795593723", 1795593723.0),
     "ms": ("1795593723500", 1795593723.5),

@@ -115,6 +115,51 @@ def test_a_time_that_no_calendar_has_hides_no_caller() -> None:
     assert read.started_at_s(record) is None
 
 
+WITHHELD = """syntax = "proto3";
+message Party { string number = 1; Party of = 2; }
+message Call {
+  string id = 1; string from = 2; Party to = 3; optional string second = 4;
+  oneof either { string one = 5; string two = 6; }
+}"""
+
+
+def proto(*members: tuple[int, bytes]) -> bytes:
+    """A record of the schema 6, whose members are texts and messages."""
+    return framed(6, b"\x02\x02") + b"".join(
+        bytes([number << 3 | 2, len(data)]) + data for number, data in members
+    )
+
+
+def mapped_calls(fields: dict[str, str], *values: bytes, **also: Any) -> Any:
+    """Return the parties of `values`, read by the schema WITHHELD and a mapping."""
+    inner = dialect_named("mapping:own", {"own": MappingSettings("json", fields, **also)})
+    held = Held(n6=RegisteredSchema("PROTOBUF", WITHHELD))
+    reader = RegistryDialect("registry:mapping:own", inner, held)
+    batch = decode(raw_of(*values), {"calls": reader}, Trunks("TH", {}), DECODING)
+    return [(one.caller, one.callee) for one in batch.key_fields], len(batch.rejected)
+
+
+def test_a_protobuf_record_can_withhold_its_caller() -> None:
+    """proto3 does not write an empty text: it is as null in JSON. An empty id is still none."""
+    callee = (3, b"\x0a\x02+1")
+    named, withheld = proto((1, b"a"), (2, b"+2"), callee), proto((1, b"a"), callee)
+    fields = {"call_id": "id", "caller": "from", "callee": "to.number"}
+    values = named, withheld, proto((1, b"a"), (2, b"+2")), proto((2, b"+2"), callee)
+    found = mapped_calls(fields, *values)
+    assert found == ([("+2", "+1"), (None, "+1"), ("+2", None)], 1)
+    assert mapped_calls(fields | {"caller": "second"}, named) == ([(None, "+1")], 0)
+
+
+def test_a_caller_at_another_place_of_protobuf_is_no_withheld_one() -> None:
+    """Neither in another member of a oneof, nor at a second place."""
+    callee, two = (3, b"\x0a\x02+1"), (6, b"+2")
+    fields = {"call_id": "id", "caller": "one", "callee": "to.number"}
+    assert mapped_calls(fields, proto((1, b"a"), callee, two)) == ([], 1)
+    fields["caller"] = "from"
+    also = {"otherwise": {"caller": ("two",)}}
+    assert mapped_calls(fields, proto((1, b"a"), callee, two), **also) == ([("+2", "+1")], 0)
+
+
 def test_what_is_rejected_keeps_its_own_bytes() -> None:
     """Damaged records, unknown schemas and other formats are named, and calls beside them count."""
     values = [
