@@ -207,6 +207,7 @@ class IngestJob:
             decoder_for(settings),
             self._connect,
             metrics,
+            resumes=bool(state.done()) or bool((place := state.place()) and place.at),
         )
         self._ready = False
         self._stopped = asyncio.Event()

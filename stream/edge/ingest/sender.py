@@ -54,7 +54,10 @@ class Sent:
 
 
 class RecordSender:
-    """Sender of batches of lines, in order. `connect` returns a started producer."""
+    """Sender of batches of lines, in order. `connect` returns a started producer.
+
+    `resumes`: an earlier run has sent records of the same path.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,8 @@ class RecordSender:
         read: Callable[[RawBatch], CallBatch],
         connect: Callable[[], Awaitable[Any]],
         metrics: IngestMetrics,
+        *,
+        resumes: bool = False,
     ) -> None:
         self._way = way
         self._read = read
@@ -69,6 +74,8 @@ class RecordSender:
         self._metrics = metrics
         self._producer: Any = None
         self._since_s: float | None = None
+        self._resumes = resumes
+        self._has_calls = self._reported = False
         self._streak: list[tuple[FileLine, str]] = []
         self.sent = Sent()
 
@@ -96,8 +103,8 @@ class RecordSender:
     async def send(self, lines: Sequence[FileLine]) -> None:
         """Return when Kafka has all of `lines`, however long that takes.
 
-        Raises ConfigInvalid, before sending any, when so many records were no calls that they must
-        be in another dialect. Raises KafkaRefuses and SinkDown as `connect` does.
+        Raises ConfigInvalid, before sending any, when so many records at the start were no calls
+        that they must be in another dialect. Raises KafkaRefuses and SinkDown as `connect` does.
         """
         whole = [line for line in lines if not line.too_long]
         keys, unreadable = keyed(self._read, self._way.topic, [line.value for line in whole])
@@ -160,27 +167,38 @@ class RecordSender:
         return await self._queued(self._way.rejected_topic, line.value, None, headers)
 
     def _suspect(self, whole: Sequence[FileLine], unreadable: Sequence[Unreadable]) -> None:
-        """Raise ConfigInvalid after enough records without a call: the dialect must be wrong."""
+        """Report enough records without a call. Raises ConfigInvalid if the dialect must be wrong.
+
+        That can only be so before the first call. After it they are a damaged stretch of a file,
+        or a file of another switch, and must not hold up what comes after them. At a restart the
+        stretch may come first: only records of a dialect that is known are a sign of it then.
+        """
         if len(unreadable) < len(whole):
             self._streak.clear()
+            self._has_calls, self._reported = True, False
             return
         for index, reason, detail in unreadable:
             # Other events of the switch are no calls either, and no sign of another dialect.
             if reason is not _OTHER and len(self._streak) < SAMPLES_MAX:
                 self._streak.append((whole[index], f"{reason}: {detail}"))
-        if len(self._streak) < RECORDS_MIN:
+        if len(self._streak) < RECORDS_MIN or self._reported:
             return
         why = Counter(reason for _, reason in self._streak).most_common(1)[0][0]
         name = likely([line.value for line, _ in self._streak], self._way.region)
         seems = f"they seem to be in {name}" if name else "they are in no known dialect"
+        is_other = name is not None
         if name == self._way.dialect.partition(":")[0]:
-            seems = "they are this switch's, and lack what a call needs"
+            seems, is_other = "they are this switch's, and lack what a call needs", False
         text = (
             f"{self._streak[0][0].place}: from here, {RECORDS_MIN} records are no calls in "
-            f"{self._way.dialect} (mostly {why}); {seems}. Nothing more was sent: "
-            "`ringfence dialects detect FILE` says what the configuration needs"
+            f"{self._way.dialect} (mostly {why}); {seems}. "
         )
-        raise ConfigInvalid((text,))
+        if self._has_calls or (self._resumes and not is_other):
+            log.error("%sThey are sent, and go to %s", text, self._way.rejected_topic)
+            self._reported = True
+            return
+        help_ = "`ringfence dialects detect FILE` says what the configuration needs"
+        raise ConfigInvalid((f"{text}Nothing more was sent: {help_}",))
 
     def _count(
         self, lines: Sequence[FileLine], whole: Sequence[FileLine], unreadable: Sequence[Unreadable]

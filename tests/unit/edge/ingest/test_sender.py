@@ -27,7 +27,9 @@ def line(value: bytes, number: int = 1, size: int | None = None) -> FileLine:
     return FileLine("Master.csv", 0, number, value, len(value) if size is None else size)
 
 
-def sender(*producers: Producer, way: IngestTarget = WAY) -> tuple[RecordSender, IngestMetrics]:
+def sender(
+    *producers: Producer, way: IngestTarget = WAY, resumes: bool = False
+) -> tuple[RecordSender, IngestMetrics]:
     metrics, left = IngestMetrics(CollectorRegistry()), list(producers)
     decoding = DecodeSettings(10_000, check_callee=False)
     dialect = RINGFENCE if way.dialect == "ringfence" else KAMAILIO
@@ -41,6 +43,7 @@ def sender(*producers: Producer, way: IngestTarget = WAY) -> tuple[RecordSender,
             lambda raw: decode(raw, {"calls": dialect}, Trunks("TH"), decoding),
             connect,
             metrics,
+            resumes=resumes,
         ),
         metrics,
     )
@@ -104,6 +107,31 @@ async def test_records_of_another_dialect_are_refused_after_fifty() -> None:
     with pytest.raises(ConfigInvalid, match=r"Master.csv line 1 .*they seem to be in ringfence"):
         await sends.send([line(CALL % n, n) for n in range(31, 61)])
     assert len(producer.sent) == 30
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+@pytest.mark.expects_errors("from here, 50 records are no calls")
+async def test_a_damaged_stretch_ends_nothing(resumes: bool, caplog: Any) -> None:
+    """After a call, or at a restart within it, damage is reported once and sent."""
+    producer = Producer()
+    sends, _ = sender(producer, resumes=resumes)
+    good = [line(CALL % 1)] if not resumes else []
+    bad = [line(b"?" * 40, n) for n in range(2, 202)]
+    for lines in (good, bad[:100], bad[100:], [line(CALL % 2)]):
+        await sends.send(lines)
+    assert len(producer.sent) == 201 + len(good)
+    assert (sends.sent.taken, sends.sent.unreadable) == (1 + len(good), 200)
+    (told,) = [each.message for each in caplog.records if "are no calls" in each.message]
+    assert told.startswith("Master.csv line 2 (byte 0): from here, 50 records are no calls in ")
+    assert told.endswith("in no known dialect. They are sent, and go to calls.rejected")
+
+
+async def test_a_restart_in_another_dialect_is_refused() -> None:
+    """A position says nothing about the configuration, which may have changed since."""
+    way = IngestTarget("calls", "kamailio", "calls.rejected", "TH")
+    sends, _ = sender(Producer(), way=way, resumes=True)
+    with pytest.raises(ConfigInvalid, match="they seem to be in ringfence"):
+        await sends.send([line(CALL % n, n) for n in range(60)])
 
 
 async def test_a_switch_that_writes_no_numbers_is_told_as_itself() -> None:
