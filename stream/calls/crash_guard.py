@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from stream.calls.call_batch import CallBatch
-from stream.calls.crash_notes import CrashLog
+from stream.calls.crash_notes import CrashLog, time_ms_of
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected, RejectReason
 from stream.kafka.batch import Partition, RawBatch, Segment
@@ -140,7 +140,7 @@ class CrashGuard:
                     found += [
                         row
                         for row in places.tolist()
-                        if int(raw.timestamps_ms[row]) == record.timestamp_ms
+                        if time_ms_of(raw, row) == record.timestamp_ms
                     ]
         return sorted(found)
 

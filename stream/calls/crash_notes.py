@@ -23,6 +23,8 @@ worker that gets the lock of a file with a note in it has found a crash. What wa
 
     <state byte><lines>NUL    state: 0 nothing, 1 at work, 2 an exception came out
     <topic> <partition> <first offset> <last offset> <Kafka's time in ms of one record alone, or -1>
+
+Kafka's time of a record may be missing, which is -1 too. It is -2 here.
 """
 
 import fcntl
@@ -58,13 +60,23 @@ KEPT_S = 7 * 86_400
 """An older crash proves nothing about the record that is at that position now."""
 
 
+_TOGETHER, _NO_TIME = -1, -2
+"""In place of Kafka's time: of records that were worked on together, and of one that has none."""
+
+
+def time_ms_of(raw: RawBatch, row: int) -> int:
+    """Return Kafka's time of a record in a batch, as notes have it."""
+    time_ms = int(raw.timestamps_ms[row])
+    return time_ms if time_ms >= 0 else _NO_TIME
+
+
 @dataclass(frozen=True, slots=True)
 class Crash:
     """A worker stopped while it worked on the records `first` to `last` of a partition.
 
-    `timestamp_ms` is Kafka's time of a single record, else -1. The offset alone may be that of
-    another record, in a topic that was deleted and created again. `raised`: it was an exception,
-    else the worker died. `at_ms` is when that was found.
+    `timestamp_ms` is Kafka's time of a single record, as `time_ms_of` has it, else -1. The offset
+    alone may be that of another record, in a topic that was deleted and created again. `raised`: it
+    was an exception, else the worker died. `at_ms` is when that was found.
     """
 
     topic: str
@@ -83,7 +95,7 @@ class Crash:
     @property
     def alone(self) -> bool:
         """Return whether the worker worked on this record alone."""
-        return self.first == self.last and self.timestamp_ms >= 0
+        return self.first == self.last and self.timestamp_ms != _TOGETHER
 
     def holds(self, record: "NotedRecord") -> bool:
         """Return whether the worker worked on `record`."""
@@ -222,7 +234,7 @@ class CrashLog:
     def begin(self, raw: RawBatch, *, alone: bool = False) -> None:
         """We work on `raw` from now on."""
         offset = raw.offsets.item  # an int at once: a NumPy number takes twice as long to write
-        time_ms = int(raw.timestamps_ms[0]) if alone else -1
+        time_ms = time_ms_of(raw, 0) if alone else _TOGETHER
         lines = [
             f"{one.partition.topic} {one.partition.number} "
             f"{offset(one.start)} {offset(one.stop - 1)} {time_ms}\n"

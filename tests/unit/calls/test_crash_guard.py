@@ -104,6 +104,18 @@ def test_what_is_set_aside_stays_so_until_it_is_passed_and_another_record_is_non
     assert not found.rejected
 
 
+@pytest.mark.expects_errors("set aside in calls.rejected")
+def test_a_record_without_a_time_is_set_aside_too(tmp_path):
+    """Kafka's time of a record may be -1. Such a record stopped each worker, without an end."""
+    raw = batch_of(1, 2, 11, 12)
+    raw = replace(raw, timestamps_ms=np.full(4, -1))
+    for _ in range(2):
+        with pytest.raises(Bug):
+            Life(tmp_path, bad=[12]).work(raw)
+    (rejected,) = Life(tmp_path, bad=[12]).work(raw).rejected
+    assert (rejected.reason, rejected.origin.offset) == (RejectReason.STOPPED_WORKER, 12)
+
+
 def test_a_death_in_a_batch_that_passes_record_by_record_costs_a_probe_alone(tmp_path):
     """Two kill -9 with the same calls in hand: they are tried, and decided; nothing is rejected."""
     for _ in range(2):
