@@ -1,4 +1,4 @@
-"""Eight changes to aiokafka 0.14, each where it has no option for it.
+"""Nine changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: while a partition has no leader, the fetcher of aiokafka asks again as soon as it is
 answered. A running cluster got as many requests as it answers. With a broker that had left in
@@ -30,6 +30,10 @@ s (docs/decisions/0210-small-questions-wait-10-s.md). So do data that no kernel 
 Produce requests: aiokafka copies each batch seven times: at every level of its schema, with the
 header, and with the size. The kernel must clear memory for each copy. Here a batch is copied once.
 
+Names of headers: any client but Java's may write bytes that are no text. aiokafka's reader ends at
+such a record each time, so nobody reads past it: no replay, no feed of a topic, no aiokafka reader.
+Here such a batch is read again, with marks for what is no text.
+
 Starts: a client's first connection asks for the brokers, and the client does not have it yet. A
 start that was cancelled then left it open. Such a connection has no `on_close`.
 
@@ -42,11 +46,13 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Iterator
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
 import aiokafka.client
 import aiokafka.conn
+import aiokafka.consumer.fetcher
 from aiokafka.conn import AIOKafkaConnection, CloseReason, create_conn
 from aiokafka.errors import (
     CoordinatorNotAvailableError,
@@ -71,6 +77,8 @@ from aiokafka.protocol.types import (
     String,
     TaggedFields,
 )
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.util import wait_for
 
 from stream.ops.renewed_secret import RenewedSecret
@@ -365,6 +373,60 @@ def _produced(made: Any) -> Iterator[bytes | memoryview]:
             yield batch
 
 
+class _NoText(bytearray):
+    """Bytes whose parts become text in any case."""
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        return _NoText(part) if isinstance(key, slice) else part
+
+    def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
+        return super().decode(encoding, errors)
+
+
+class _Batch:
+    """A batch whose records may have headers of any name."""
+
+    def __init__(self, batch: Any, data: memoryview) -> None:
+        self._batch, self._data = batch, data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._batch, name)
+
+    def __next__(self) -> Any:
+        return next(self._batch)
+
+    def __iter__(self) -> Iterator[Any]:
+        read = 0
+        try:
+            for record in self._batch:
+                yield record
+                read += 1
+        except UnicodeDecodeError:
+            # The class in Python, as the one in C has its text from C. It takes ten times as long.
+            again = iter(_DefaultRecordBatchPy(self._data))
+            again._buffer = _NoText(again._buffer)  # noqa: SLF001 - it makes the text itself
+            yield from islice(again, read, None)
+
+
+_SIZE_AT: Final = 8
+"""Place of a batch's size, behind the base offset; it counts what follows it."""
+
+
+class _Records:
+    """Batches of an answer, as aiokafka's fetcher reads them."""
+
+    def __init__(self, data: bytes) -> None:
+        self._records, self._left = MemoryRecords(data), memoryview(data)
+        self.size_in_bytes, self.has_next = self._records.size_in_bytes, self._records.has_next
+
+    def next_batch(self) -> _Batch:
+        """Return the next batch."""
+        (size,) = struct.unpack_from(">i", self._left, _SIZE_AT)
+        data, self._left = self._left[: _SIZE_AT + 4 + size], self._left[_SIZE_AT + 4 + size :]
+        return _Batch(self._records.next_batch(), data)
+
+
 async def _closing(connection: AIOKafkaConnection, answer: Awaitable[Any]) -> Any:
     """Wait for an answer; a cancelled wait closes a connection that no client has yet."""
     try:
@@ -395,6 +457,7 @@ async def _create_conn(*place: Any, **options: Any) -> Any:
     return await create_conn(*place, **options)
 
 
-# Clients look the name up in their module at each connection.
+# Clients and fetchers look the names up in their modules each time.
 aiokafka.client.create_conn = _create_conn  # type: ignore[attr-defined]
 aiokafka.conn.AIOKafkaConnection = _Connection  # type: ignore[misc]
+aiokafka.consumer.fetcher.MemoryRecords = _Records  # type: ignore[assignment, attr-defined]

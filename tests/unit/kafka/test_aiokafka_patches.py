@@ -1,16 +1,21 @@
-"""Changes to aiokafka: metadata at a pace, waits for answers, connections that are closed."""
+"""Changes to aiokafka: metadata at a pace, waits for answers, connections, names of headers."""
 
 import asyncio
 import socket
+import struct
 from types import SimpleNamespace
 from typing import Any
 
 import aiokafka.client
 import aiokafka.conn
+import aiokafka.consumer.fetcher
 import pytest
+from aiokafka.codec import gzip_decode, gzip_encode
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.util import calc_crc32c
 
 from stream.kafka.aiokafka_patches import ANSWER_S, PACE_S, pace_metadata
 from tests.support.scripted_broker import METADATA, Cluster
@@ -117,6 +122,39 @@ async def test_a_produce_request_that_a_socket_does_not_take_ends_its_connection
         link.send(ProduceRequest(None, -1, 30_000, [("decisions", [(0, b"one")])]))
     assert link._writer is None
     assert not link._requests
+
+
+@pytest.mark.parametrize("codec", [0, 1])
+def test_a_header_whose_name_is_no_text_is_read(codec):
+    """Between others, packed or not; offsets, keys, values and the other batches stay."""
+    first, second, third = (DefaultRecordBatchBuilder(2, codec, 0, -1, -1, 0, 9999) for _ in "123")
+    first.append(0, 1, b"a", b"0", [("x", b"1")])
+    several: Any = [[("y", b"2")], [("NAME", b"3"), ("z", None)], []]
+    for offset, headers in enumerate(several):
+        second.append(offset, 1, None, b"%d" % offset, headers)
+    third.append(0, 1, None, b"4", [])
+    batches = [bytearray(one.build()) for one in (first, second, third)]
+    # A builder takes text only: what it wrote is unpacked, changed and packed again.
+    records = bytes(batches[1][61:])
+    if codec:
+        records = gzip_decode(records)
+    records = records.replace(b"NAME", b"\xffx\xfe\0")
+    batches[1][61:] = gzip_encode(records) if codec else records
+    for base, batch in zip((0, 1, 4), batches, strict=True):
+        struct.pack_into(">qi", batch, 0, base, len(batch) - 12)
+        struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[21:])))
+    theirs: Any = aiokafka.consumer.fetcher
+    made = theirs.MemoryRecords(b"".join(batches) + b"half a batch")
+    tp = aiokafka.TopicPartition("calls", 0)
+    read = theirs.PartitionRecords(tp, made, [], 0, None, None, True, 1)
+    found = [(one.offset, one.key, one.value, one.headers) for one in read]
+    assert found == [
+        (0, b"a", b"0", (("x", b"1"),)),
+        (1, None, b"0", (("y", b"2"),)),
+        (2, None, b"1", (("\ufffdx\ufffd\0", b"3"), ("z", None))),
+        (3, None, b"2", ()),
+        (4, None, b"4", ()),
+    ]
 
 
 async def test_a_client_that_is_cancelled_at_its_start_closes_its_first_connection(monkeypatch):
