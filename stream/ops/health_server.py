@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sized
 from dataclasses import dataclass
@@ -67,6 +69,17 @@ class LoopWatchdog:
     def stalled(self) -> bool:
         """The loop has not turned for too long."""
         return self.age_s > self._stalled_s
+
+
+def tell_systemd(state: str) -> None:
+    """Send a state to the systemd that started this process, as sd_notify(3) does; else nothing."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.setblocking(False)
+        # An @ stands for the zero byte of an abstract address.
+        notify.sendto(state.encode(), re.sub("^@", "\0", address))
 
 
 class HealthServer:

@@ -19,7 +19,7 @@ from stream.config.settings import Settings
 from stream.core.model.errors import CLEAN, CRASHED, Fault, ListStoreDown, ListStoreRefuses
 from stream.ops import log as logs
 from stream.ops.clock import Deadline
-from stream.ops.health_server import HealthServer, LoopWatchdog, Readiness
+from stream.ops.health_server import HealthServer, LoopWatchdog, Readiness, tell_systemd
 from stream.ops.metrics.exposition import keep_in_files
 from stream.ops.metrics.shared_catalogue import CertificateMetrics, DeploymentMetrics
 from stream.ops.retry import Backoff
@@ -210,7 +210,10 @@ class Service(ABC):
             ) as server:
                 log.info("http://%s:%d/metrics /live /ready", host, server.port)
                 await supervised(
-                    self._until_stopped(), turning=self._turning.run(), memory=give_memory_back()
+                    self._until_stopped(),
+                    turning=self._turning.run(),
+                    systemd=self.repeated(self._tell_systemd),
+                    memory=give_memory_back(),
                 )
         log.info("%s", self._words.stopped)
         return self.code
@@ -307,6 +310,11 @@ class Service(ABC):
         while True:
             look()
             await asyncio.sleep(LOOK_S)
+
+    def _tell_systemd(self) -> None:
+        """Report to systemd, which restarts a process that hangs (WatchdogSec= of its unit)."""
+        if not self._stalled():
+            tell_systemd("WATCHDOG=1")
 
     async def _report(self, place: WorkerPlace) -> None:
         while True:

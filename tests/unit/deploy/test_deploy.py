@@ -71,6 +71,15 @@ def test_systemd_waits_longer_than_the_engine() -> None:
         assert int(grace.removesuffix("s")) > shutdown_s + 2
 
 
+def test_systemd_restarts_what_hangs() -> None:
+    """Each process of the common shell reports; none that is busy or starts is taken for hung."""
+    for unit in UNITS:
+        found = re.search(r"^WatchdogSec=(\d+)$", unit.read_text(), re.MULTILINE)
+        # `hub sync` has a loop of its own and does not report.
+        assert (found is None) == (unit.stem == "ringfence-hub")
+        assert found is None or int(found[1]) >= 5 * load([], {}).ops.stalled_s
+
+
 def compose() -> dict[str, Any]:
     """compose.yaml, with its anchors resolved."""
     read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

@@ -5,8 +5,11 @@ import json
 import logging
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -46,9 +49,13 @@ class Process(Service):
     ) -> None:
         super().__init__(settings_of(shutdown_s), 0, words=WORDS, place=place)
         self._lacks = missing
+        self.hangs = False
 
     def _missing(self) -> tuple[str, ...]:
         return tuple(self._lacks)
+
+    def _stalled(self) -> bool:
+        return self.hangs
 
     async def does(self, job: Callable[[], Awaitable[None]]) -> int:
         self._job = job
@@ -273,6 +280,30 @@ async def test_under_a_supervisor_a_second_signal_changes_nothing() -> None:
         await asyncio.sleep(0.01)
 
     assert await one.does(work) == CLEAN
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+async def test_systemd_hears_of_a_process_that_does_not_hang(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, abstract: bool
+) -> None:
+    """WatchdogSec= of a unit restarts a process that stopped reporting, or has a hung worker."""
+    monkeypatch.setattr(service, "LOOK_S", 0.001)
+    address = f"@ringfence-{uuid4()}" if abstract else str(tmp_path / "notify")
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(address.replace("@", "\0"))
+        notify.setblocking(False)
+        one = Process()
+        one.hangs = True
+
+        async def work() -> None:
+            await asyncio.sleep(0.02)
+            with pytest.raises(BlockingIOError):
+                notify.recv(64)
+            one.hangs = False
+            assert await asyncio.get_running_loop().sock_recv(notify, 64) == b"WATCHDOG=1"
+
+        assert await one.does(work) == CLEAN
 
 
 @pytest.mark.parametrize(
