@@ -36,9 +36,10 @@ PROGRAMS = {
 _ALWAYS = re.compile(r"python[\d.]*|sh|bash|java|mvn|redis-server|journalctl")
 _GUARD = "stream/lab/embedded/guard.py"
 _MARKS = {program: marker for marker, (program, _) in PROGRAMS.items()}
-# Packages that bring two programs.
+# Packages that bring several programs.
 _MARKS["kamcmd"] = "needs_kamailio"
 _MARKS["prometheus"] = "needs_promtool"
+_MARKS["systemctl"] = "needs_systemd"
 
 
 class _Running:

@@ -71,6 +71,40 @@ def test_systemd_waits_longer_than_the_engine() -> None:
         assert int(grace.removesuffix("s")) > shutdown_s + 2
 
 
+def test_an_operator_reaches_the_state() -> None:
+    """Units with state have a user that stays: with DynamicUser= the folder lies below
+    /var/lib/private, which only root may enter, and no command of `sudo -u ringfence` works.
+    """
+    for unit in UNITS:
+        words = unit.read_text().splitlines()
+        has_state = any(word.startswith("StateDirectory=") for word in words)
+        assert ("User=ringfence" in words) == has_state
+        assert ("DynamicUser=yes" in words) != has_state
+
+
+@pytest.mark.needs_systemd
+def test_a_removed_package_leaves_no_unit_enabled(tmp_path: Path) -> None:
+    """Otherwise a later installation starts at boot what nobody has set up yet."""
+    installed, wanted = (tmp_path / one / "systemd/system" for one in ("usr/lib", "etc"))
+    installed.mkdir(parents=True)
+    for unit in UNITS:
+        shutil.copy(unit, installed)
+    offline = f"systemctl --root={tmp_path}"
+    run(*offline.split(), "enable", *(unit.name for unit in UNITS))
+    assert len(list(wanted.glob("*.wants/*"))) == len(UNITS)
+    script = (DEPLOY / "debian/prerm").read_text()
+    for old, new in {
+        "/run/systemd/system": str(tmp_path),
+        "/usr/lib/systemd/system": str(installed),
+        "/opt/ringfence": str(tmp_path),
+        "systemctl stop": "true",
+        "systemctl disable": f"{offline} disable",
+    }.items():
+        script = script.replace(old, new)
+    code, said = run("sh", "-c", script, "prerm", "remove")
+    assert (code, list(wanted.glob("*.wants/*"))) == (0, []), said
+
+
 def test_systemd_restarts_what_hangs() -> None:
     """Each process of the common shell reports; none that is busy or starts is taken for hung."""
     for unit in UNITS:
