@@ -307,6 +307,47 @@ def test_nobody_is_spared_by_what_he_asserts(border: Border, trusting: int) -> N
     until(lambda: whole <= set(records_of(border)[0]))
 
 
+def test_no_number_is_hidden_behind_others(border: Border) -> None:
+    """Each value of each field is looked up, but for a called party; too many are refused, as the
+    listed one may be the last. None of this stops an emergency call.
+    """
+    listed = called_once(border)
+    mine, called = f"<sip:{listed}@c>", f"<sip:{CALLED}@c>;party=called"
+    free = [f"<sip:+999{number:09d}@c>" for number in range(13)]
+    asserted, preferred = "P-Asserted-Identity: ", "P-Preferred-Identity: "
+    remote = "Remote-Party-ID: "
+
+    def answer(*lines: str, to: str = CALLED) -> int:
+        return border.invite(f"<sip:{FREE}@c>;tag=1", to, header="\r\n".join(lines))
+
+    for lines in (
+        (f"{remote}{called}", f"{remote}{mine};party=calling"),
+        (f"{remote}{mine};party=calling, {called}",),
+        (f"{remote}{called}, {mine}",),
+        (f'{remote}{mine}, "a;party=called" {free[0]}',),
+        (f"{remote}<sip:{listed}@c;party=called>",),
+        (f"{asserted}{mine};party=called",),
+        (f"{preferred}{free[0]}", f"{preferred}{mine}"),
+        (*(f"{asserted}{one}" for one in free[:10]), f"{asserted}{mine}"),
+        (asserted + ", ".join([*free[:10], mine]),),
+    ):
+        assert answer(*lines) == 603, lines
+    for lines in (
+        (asserted + ", ".join([*free, mine]),),
+        (*(f"{asserted}{one}" for one in free), f"{asserted}{mine}"),
+    ):
+        assert answer(*lines) == 400, lines
+        assert answer(*lines, to="191") not in (400, 603)
+    assert answer(f'{remote}"a" {mine};screen=yes; party=called') not in (400, 603)
+    assert answer(f"{remote}sip:{listed}@c;party=called") not in (400, 603)
+
+
+def test_a_called_address_without_a_user_is_no_emergency_number(border: Border) -> None:
+    """The switch may take the called number from To, and a listed caller is stopped."""
+    listed = called_once(border)
+    assert border.invite(f"<sip:{listed}@c>;tag=1", "") == 603
+
+
 def test_forms_that_hide_a_number_are_found_or_refused(border: Border) -> None:
     """Escapes, blanks, digits of other scripts, a context; what Kamailio cannot read is 400."""
     listed = called_once(border)

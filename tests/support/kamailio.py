@@ -40,10 +40,10 @@ OPEN_MAX = 50
 """Calls that sipp holds open. With thousands a starved machine sends again more than it answers,
 until the 32 s are over that SIP gives a request (RFC 3261, timer F)."""
 INVITE = """\
-INVITE sip:{called}@{host}:{port} SIP/2.0\r
+INVITE sip:{user}{host}:{port} SIP/2.0\r
 Via: SIP/2.0/UDP {host}:{own};branch=z9hG4bK{name}\r
 From: {caller}\r
-To: <sip:{called}@{host}>\r
+To: <sip:{user}{host}>\r
 Call-ID: {name}\r
 CSeq: 1 INVITE\r
 Contact: <sip:caller@{host}:{own}>\r
@@ -185,7 +185,7 @@ class Border:
                 own=client.getsockname()[1],
                 name=uuid4().hex,
                 caller=caller,
-                called=called,
+                user=f"{called}@" if called else "",
                 header=header,
             )
             client.sendto(text.encode(), (HOST, to))
