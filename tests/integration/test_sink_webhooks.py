@@ -166,6 +166,27 @@ async def test_a_server_in_trouble_gets_it_all_the_same(
         assert (told.tried(result), told.kept) == (4, [])
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_an_event_that_was_taken_is_not_sent_again(ends: bool) -> None:
+    """2xx says so: the body after it may break off, or never come."""
+
+    async def taken(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": "10"})
+        await answer.prepare(request)
+        if ends:
+            assert request.transport is not None
+            request.transport.close()
+        else:
+            await asyncio.sleep(30)
+        return answer
+
+    async with Receiver(lambda request, _: taken(request)).serving() as receiver:
+        told = Told(f"http://127.0.0.1:{receiver.port}/h", timeout_s=0.5, give_up_s=2.0)
+        await told.deliver(decision())
+        assert receiver.tries == {"D1": 1}
+        assert told.tried(DeliveryResult.DELIVERED) == 1
+
+
 async def test_what_is_refused_is_kept_and_not_asked_for_ever() -> None:
     """4xx and redirects: three tries, then it is kept with the reason; nothing is followed."""
 

@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple, Self
 
@@ -244,7 +245,9 @@ class Post:
             wait_s = retry_after_s(answer.headers.get("Retry-After"), now_s())
             result = result_of(answer.status, waits=wait_s is not None)
             if result is DeliveryResult.DELIVERED:
-                await answer.content.read(_ANSWER_BYTES)
+                # 2xx has said it, whatever becomes of the body: else it would be sent again.
+                with suppress(aiohttp.ClientError, OSError):  # TimeoutError too
+                    await answer.content.read(_ANSWER_BYTES)
             else:
                 answer.close()
             return DeliveryTry(result, answer.status, wait_s)
