@@ -16,7 +16,7 @@ from stream.core.filters.blocklists import EMPTY_BLOCKLISTS
 from stream.core.model.entry import Category, Entry
 from stream.edge.http.tokens import ClientRole
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded import EmbeddedBroker, RedisServer
+from stream.lab.embedded import RedisServer
 from stream.lists.store.heads import By
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import now_s
@@ -24,6 +24,7 @@ from stream.web import install
 from stream.web.page_context import PageParts, opened, redress_at
 from tests.browser.pictures import Told
 from tests.integration.test_feeds_cli import Office
+from tests.plugins.run_broker import RunBroker
 from tests.support.browser import Person, chromium, person
 from tests.support.builders import fingerprint_of
 from tests.support.commands import Operator
@@ -62,10 +63,7 @@ def site_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def site_settings(
-    kafka: EmbeddedBroker,
-    redis_server: RedisServer,
-    _redis_databases: Iterator[int],
-    site_folder: Path,
+    kafka: RunBroker, redis_server: RedisServer, _redis_databases: Iterator[int], site_folder: Path
 ) -> Settings:
     """The defaults, at a Redis database, with topics and in a folder of its own."""
     url = redis_server.url(next(_redis_databases) % redis_server.databases)
@@ -78,7 +76,7 @@ def site_settings(
     return settings
 
 
-def settings_at(folder: Path, kafka: EmbeddedBroker, more: str = "") -> Settings:
+def settings_at(folder: Path, kafka: RunBroker, more: str = "") -> Settings:
     """Complete the settings file of an operator in `folder`; return all settings."""
     (folder / "agreements").mkdir()
     extra = folder / "ringfence.toml"
@@ -93,7 +91,7 @@ def settings_at(folder: Path, kafka: EmbeddedBroker, more: str = "") -> Settings
 
 @pytest.fixture(scope="module")
 def own_settings(
-    kafka: EmbeddedBroker,
+    kafka: RunBroker,
     redis_server: RedisServer,
     _redis_databases: Iterator[int],
     tmp_path_factory: pytest.TempPathFactory,

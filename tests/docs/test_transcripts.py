@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from stream.lab.embedded import EmbeddedBroker, RedisServer
+from stream.lab.embedded import RedisServer
 from tests.docs.not_run import NOT_RUN, why_not
 from tests.docs.play import clean, play
 from tests.docs.shell import ROOT, Places
 from tests.docs.transcripts import Command, by_kind, difference, moved, pages, steps
+from tests.plugins.run_broker import RunBroker
 
 PAGES = pages(ROOT)
 # Two hundred commands, a process each. Those of README are tried in `make test`.
@@ -24,7 +25,7 @@ PLAYED = [
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", PLAYED, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_a_transcript_is_true(
-    page: Path, tmp_path: Path, kafka: EmbeddedBroker, redis_server: RedisServer, redis_url: str
+    page: Path, tmp_path: Path, kafka: RunBroker, redis_server: RedisServer, redis_url: str
 ) -> None:
     """The output on a page is the real output, command by command."""
     asyncio.run(clean(kafka.bootstrap))

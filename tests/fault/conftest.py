@@ -10,6 +10,18 @@ from stream.lab.embedded import EmbeddedBroker, RedisServer, best_redis
 from tests.fault.site import Site
 
 
+@pytest.fixture(scope="session")
+def broker(own_broker: EmbeddedBroker) -> EmbeddedBroker:
+    """Not the run's: these tests kill it."""
+    return own_broker
+
+
+@pytest.fixture(scope="session")
+def kafka(own_broker: EmbeddedBroker) -> EmbeddedBroker:
+    """The same."""
+    return own_broker
+
+
 @pytest.fixture
 async def site(kafka: EmbeddedBroker, redis_url: str, tmp_path: Path) -> Site:
     """A place with topics and a list."""

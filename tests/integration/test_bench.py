@@ -11,7 +11,6 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from stream.lab.embedded.choose import EmbeddedBroker
 from tests.bench.bench_batches import STAGES
 from tests.bench.bench_stages import STEPS
 from tests.bench.bench_throughput import progress
@@ -27,6 +26,7 @@ from tests.bench.traffic import (
     place,
     traffic,
 )
+from tests.plugins.run_broker import RunBroker
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,7 +82,7 @@ def test_the_stopwatch_counts_each_moment_once():
 @pytest.mark.needs_transactions
 @pytest.mark.expects_errors("NotLeaderForPartition")  # a new topic's leader may not know it yet
 @pytest.mark.expects_errors  # a topic that was just made may have no leader for a moment
-async def test_a_decision_in_a_transaction_counts_when_that_is_committed(broker: EmbeddedBroker):
+async def test_a_decision_in_a_transaction_counts_when_that_is_committed(broker: RunBroker):
     """Nobody sees it before; what an aborted transaction wrote nobody sees at all."""
     topics, name = Topics(broker.bootstrap), f"bench-{uuid4().hex}"
     made = traffic(900, list_size=500, seed=5)

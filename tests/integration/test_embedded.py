@@ -12,8 +12,9 @@ import redis as redis_client
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from stream.lab.embedded import EmbeddedBroker, RedisServer, apache_kafka, best_broker, best_redis
+from stream.lab.embedded import RedisServer, apache_kafka, best_broker, best_redis
 from stream.lab.embedded.guarded_server import answers_metadata
+from tests.plugins.run_broker import RunBroker
 from tests.support.waiting import HANGS_S, until_now
 
 CHILD = """
@@ -56,7 +57,7 @@ async def create_topic(bootstrap: str, topic: str) -> None:
         await admin.close()
 
 
-async def test_what_is_written_to_the_broker_can_be_read(kafka: EmbeddedBroker) -> None:
+async def test_what_is_written_to_the_broker_can_be_read(kafka: RunBroker) -> None:
     """The session's broker takes a topic and records, and gives them back."""
     await create_topic(kafka.bootstrap, "embedded-round-trip")
     await write(kafka.bootstrap, "embedded-round-trip", [b"1", b"2"])

@@ -360,15 +360,15 @@ async def keyed(bootstrap: str, topic: str, codec: str | None, turn: int) -> Non
 
 
 @pytest.mark.expects_errors
-async def test_a_broker_that_restarts_in_mid_read(kafka):
+async def test_a_broker_that_restarts_in_mid_read(own_broker):
     """Killed with answers on their way: what comes after is what would have come."""
-    async with topic(kafka.bootstrap) as name:
-        await write(kafka.bootstrap, name, Write("lz4", "commit", 0, [20_000] * 300, True, 1))
-        await until_ended(kafka.bootstrap, name)
-        expected, ends = await by_aiokafka(kafka.bootstrap, name)
+    async with topic(own_broker.bootstrap) as name:
+        await write(own_broker.bootstrap, name, Write("lz4", "commit", 0, [20_000] * 300, True, 1))
+        await until_ended(own_broker.bootstrap, name)
+        expected, ends = await by_aiokafka(own_broker.bootstrap, name)
 
         async def restart() -> None:
-            await asyncio.to_thread(kafka.kill)
-            await asyncio.to_thread(kafka.start)
+            await asyncio.to_thread(own_broker.kill)
+            await asyncio.to_thread(own_broker.start)
 
-        await by_the_fetcher(kafka.bootstrap, name, expected, ends, restart)
+        await by_the_fetcher(own_broker.bootstrap, name, expected, ends, restart)

@@ -40,11 +40,11 @@ def intake_of(here: Any, topic: str, **changed: Any) -> RecordIntake:
 
 @pytest.mark.apache_kafka
 @pytest.mark.expects_errors(".*")
-async def test_what_was_acknowledged_is_there_after_an_outage(broker):
+async def test_what_was_acknowledged_is_there_after_an_outage(own_broker):
     """Kafka is killed and comes back while switches send: each record that got a 202 is in the
     topic, those that got a 503 were sent again, and nothing was made up.
     """
-    here = await lab(broker)
+    here = await lab(own_broker)
     topic = here.topics.calls[0]
     intake = intake_of(here, topic)
     running = asyncio.create_task(intake.run())
@@ -74,10 +74,10 @@ async def test_what_was_acknowledged_is_there_after_an_outage(broker):
             for start in range(SENDERS)
         ]
         await enough.wait()
-        await asyncio.to_thread(broker.kill)
+        await asyncio.to_thread(own_broker.kill)
         while not answers[503]:  # noqa: ASYNC110 - a counter tells nobody
             await asyncio.sleep(0.05)
-        await asyncio.to_thread(broker.start)
+        await asyncio.to_thread(own_broker.start)
         await asyncio.gather(*senders)
     await cancelled(running)
     held = Counter(record.value for record in await here.read(topic))

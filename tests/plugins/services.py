@@ -26,6 +26,7 @@ from stream.lab.embedded import (
 )
 from stream.lab.embedded.choose import tansu_program
 from tests.plugins.programs import missing
+from tests.plugins.run_broker import RunBroker, run_broker
 from tests.support import kafka_versions
 from tests.support.waiting import REDIS_S
 
@@ -154,23 +155,34 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session")
-def broker() -> Iterator[EmbeddedBroker]:
-    """The session's broker: `.bootstrap`, `.title`; `.kill()`, `.stop()`, `.start()` for faults.
-
-    A test that stops it starts it again before it ends; one that needs its own calls best_broker().
-    """
-    try:
-        server = best_broker()
-    except (Unavailable, StartFailed) as error:
-        pytest.fail(f"no broker: {error}", pytrace=False)
-    with server:
-        yield server
+def broker(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[RunBroker]:
+    """The run's broker, which all its processes use: `.bootstrap`, `.title`. None may end it."""
+    folder = tmp_path_factory.getbasetemp()
+    with run_broker(folder if worker_id == "master" else folder.parent, _started_broker) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
-def kafka(broker: EmbeddedBroker) -> EmbeddedBroker:
+def kafka(broker: RunBroker) -> RunBroker:
     """The same by the name that most tests use; they need its `.bootstrap`."""
     return broker
+
+
+@pytest.fixture(scope="session")
+def own_broker() -> Iterator[EmbeddedBroker]:
+    """A broker for faults: `.kill()`, `.stop()`, `.start()`. A test that stops it starts it again.
+
+    `side_by_side` has all tests that ask for it in one process.
+    """
+    with _started_broker() as server:
+        yield server
+
+
+def _started_broker() -> EmbeddedBroker:
+    try:
+        return best_broker()
+    except (Unavailable, StartFailed) as error:
+        pytest.fail(f"no broker: {error}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """Which tests may run beside each other when several processes share them (`make test`).
 
-A file's tests stay together: they share servers and material. The fault tests are one group, so
-that no two of them fight for the two cores of a small machine; what runs beside them is the rest.
+A file's tests stay together: they share servers and material. The fault tests are one group, with
+a broker of their own, so that no two of them fight for the two cores of a small machine; what runs
+beside them is the rest.
 Those of the pages are another: one browser and one site for all of them. Those of the broker that
 asks who is there are the third: it takes 10 s of CPU to start. Those that have the same hundred
 files detected are the fourth.
@@ -21,6 +22,9 @@ from tests.plugins.changed import left_out
 
 TOGETHER = {
     "tests/fault/": "faults",
+    # These kill that broker, too.
+    "tests/integration/test_serve.py::test_what_was_acknowledged": "faults",
+    "tests/integration/test_fetcher_on_kafka.py::test_a_broker_that_restarts": "faults",
     "tests/browser/": "pages",
     **dict.fromkeys(
         (f"tests/integration/test_{name}.py" for name in ("oauth", "patience", "secured")),
@@ -50,7 +54,7 @@ class SideBySide(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         if file in ALONE:
             return nodeid
-        return next((group for begin, group in TOGETHER.items() if file.startswith(begin)), file)
+        return next((group for begin, group in TOGETHER.items() if nodeid.startswith(begin)), file)
 
 
 @pytest.hookimpl

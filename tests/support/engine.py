@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from stream.lab.embedded.choose import EmbeddedBroker
 from stream.lab.embedded.guarded_server import free_ports
+from tests.plugins.run_broker import RunBroker
 from tests.support.commands import Operator
 from tests.support.waiting import HANGS_S
 
@@ -209,7 +210,7 @@ class Deployment(Operator):
     def __init__(
         self,
         folder: Path,
-        kafka: EmbeddedBroker | str,
+        kafka: RunBroker | EmbeddedBroker | str,
         redis_url: str,
         more: str = "",
         dialects: Mapping[str, str] = MappingProxyType({"": "ringfence"}),

@@ -13,12 +13,12 @@ from aiokafka import AIOKafkaProducer
 
 from stream.config.settings import Settings, load
 from stream.kafka.topics import ensure_topics
-from stream.lab.embedded import EmbeddedBroker
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.settings import ListStoreSettings
 from stream.ops.tasks import cancelled
 from stream.services.redis_sink import RedisSinkService
 from stream.services.webhook_sink import WebhookSink
+from tests.plugins.run_broker import RunBroker
 from tests.support.engine import WAIT_S, Deployment
 from tests.support.lists import BY, NAME
 from tests.support.waiting import Patience
@@ -73,7 +73,7 @@ class Lab:
     """One deployment: its topics made, its register with the list `NAME`, its proxies' Redis."""
 
     def __init__(
-        self, folder: Path, kafka: EmbeddedBroker, register: str, proxies: str, port: int, more: str
+        self, folder: Path, kafka: RunBroker, register: str, proxies: str, port: int, more: str
     ) -> None:
         self.deployment = Deployment(
             folder,
