@@ -118,6 +118,7 @@ class Pipe(asyncio.Transport):
                 size = 1 + rng.randrange(len(rest))
                 self._send(rest[:size])
                 rest = rest[size:]
+                self.loop.torn += bool(rest)
             else:
                 self._send(rest)
                 break
