@@ -36,6 +36,7 @@ pytestmark = [
 CALLS = int(os.environ.get("RINGFENCE_KAMAILIO_CALLS", "500"))
 RATE = 150
 CALLED = "0212345678"
+FREE = "+999000001"
 LISTED = [f"+855239001{n:02d}" for n in range(25)]
 PREFIX, INSIDE, SPARED = "+8552391*", "+85523910001", "+85523910002"
 REASON = re.compile(
@@ -157,6 +158,17 @@ def test_prefixes_exceptions_and_emergency_calls(border: Border) -> None:
     assert len(calls.made) == len(blocked + free)
 
 
+def test_the_shortest_prefix_of_the_settings_blocks(border: Border) -> None:
+    """`[lists] prefix_digits_min` allows two digits."""
+    with redis.Redis(port=border.redis.port) as client:
+        client.hset("bl:+99*", mapping={"action": "block", "decision_id": "D"})
+        try:
+            assert border.invite(f"<sip:{FREE}@c>;tag=1", CALLED) == 603
+        finally:
+            client.delete("bl:+99*")
+    assert border.invite(f"<sip:{FREE}@c>;tag=1", CALLED) != 603
+
+
 def test_an_unblock_takes_effect(border: Border) -> None:
     """Off the list the next call connects, without anything told to Kamailio."""
     number = LISTED[-1]
@@ -264,9 +276,6 @@ def trusting(border: Border) -> Iterator[int]:
             yield port
         finally:
             other.stop()
-
-
-FREE = "+999000001"
 
 
 def called_once(border: Border) -> str:

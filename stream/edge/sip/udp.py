@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from typing import Final
 
 from stream.edge.sip.responder import Responder, SipTransport
@@ -32,7 +33,16 @@ be answered just before it is late, as long as more arrive than are answered."""
 STAMP_OPTION: Final = 35
 """SO_TIMESTAMPNS of Linux, which Python does not name: the kernel's time of each datagram."""
 _STAMP: Final = struct.Struct("=qq")
-_ANCILLARY_BYTES: Final = 64  # room for one control message: the kernel's time stamp
+_ANCILLARY_BYTES: Final = 128  # room for two control messages: time stamp and own address
+INFO_OPTION: Final = 8
+"""IP_PKTINFO of Linux, which Python 3.11 does not name: interface and own address of a datagram."""
+_INFO: Final = struct.Struct("=i4s4s")
+_INFO_V6: Final = struct.Struct("=16si")
+_TELL_ADDRESS: Final = {
+    socket.AF_INET: (socket.IPPROTO_IP, INFO_OPTION),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO),
+}
+Ancillary = list[tuple[int, int, bytes]]
 MEMORY_OPTION: Final = 55
 """SO_MEMINFO of Linux, which Python does not name: nine counts of 32 bits about a socket."""
 _MEMORY: Final = struct.Struct("=9I")
@@ -86,14 +96,18 @@ class UdpServer:
 
     def _read(self) -> None:
         came_s = monotonic_s()
-        messages = list(self._waiting())
+        messages: list[tuple[bytes, Address]] = []
+        ways: list[Ancillary] = []
+        for data, source, way in self._waiting():
+            messages.append((data, source))
+            ways.append(way)
         self._count_lost()
         answers = self._responder.answers(messages, SipTransport.UDP, came_s)
-        for made in answers:
+        for made, way in zip(answers, ways, strict=True):
             if made is None:
                 continue
             try:
-                self._socket.sendto(made.data, made.to)
+                self._socket.sendmsg((made.data,), way, 0, made.to)
             except OSError:  # no room, no route, or the kernel reports an earlier datagram
                 self._responder.unanswered(SipTransport.UDP, Unanswered.NOT_SENT)
         self._answered_s = asyncio.get_running_loop().time()
@@ -113,8 +127,11 @@ class UdpServer:
                 self._responder.unanswered(SipTransport.UDP, Unanswered.OVERFLOW, count)
                 self._lost = lost
 
-    def _waiting(self) -> Iterator[tuple[bytes, Address]]:
-        """Yield the waiting datagrams, a bounded number, without those that are too old."""
+    def _waiting(self) -> Iterator[tuple[bytes, Address, Ancillary]]:
+        """Yield the waiting datagrams, a bounded number, without those that are too old.
+
+        Each comes with its source and the way of its answer, see `_way_back`.
+        """
         now_s = self._clock()
         for _ in range(TOGETHER_MAX):
             try:
@@ -129,7 +146,7 @@ class UdpServer:
             if self._too_late(now_s - _came_s(ancillary, now_s)):
                 self._responder.unanswered(SipTransport.UDP, Unanswered.OVERFLOW)
             else:
-                yield data, Address(host, port)
+                yield data, Address(host, port), _way_back(ancillary)
 
     def _too_late(self, age_s: float) -> bool:
         """Return whether a datagram of that age is left out."""
@@ -137,7 +154,23 @@ class UdpServer:
         return self._is_late
 
 
-def _came_s(ancillary: list[tuple[int, int, bytes]], now_s: float) -> float:
+def _way_back(ancillary: Ancillary) -> Ancillary:
+    """Return what makes an answer leave from the address that was asked (RFC 3581, 4).
+
+    The kernel would take its own choice of this machine's addresses, and a switch drops an answer
+    from another than it asked. [] where the socket has one address.
+    """
+    for level, kind, data in ancillary:
+        if (level, kind, len(data)) == (socket.IPPROTO_IP, INFO_OPTION, _INFO.size):
+            _, own, _ = _INFO.unpack(data)
+            return [(level, kind, _INFO.pack(0, own, bytes(4)))]
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            own, _ = _INFO_V6.unpack(data)
+            return [(level, kind, _INFO_V6.pack(own, 0))]
+    return []
+
+
+def _came_s(ancillary: Ancillary, now_s: float) -> float:
     """Return the kernel's time of a datagram; `now_s` where it does not say."""
     for _, kind, data in ancillary:
         if kind == STAMP_OPTION and len(data) == _STAMP.size:
@@ -164,6 +197,9 @@ def bound(host: str, port: int, kind: socket.SocketKind, *, shared: bool = False
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
                 with contextlib.suppress(OSError):  # another kernel has no such option
                     made.setsockopt(socket.SOL_SOCKET, STAMP_OPTION, 1)
+                if ip_address(address[0].partition("%")[0]).is_unspecified:
+                    with contextlib.suppress(OSError):
+                        made.setsockopt(*_TELL_ADDRESS[family], 1)
             if shared:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             made.setblocking(False)

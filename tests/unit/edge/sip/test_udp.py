@@ -5,6 +5,8 @@ import socket
 import time
 from functools import partial
 
+import pytest
+
 from stream.edge.sip.udp import UdpServer, bound
 from tests.support.sip import counted, message, responder
 from tests.support.waiting import until
@@ -79,6 +81,26 @@ async def test_after_a_fault_of_ours_the_socket_is_still_read(monkeypatch):
         finally:
             server.stop()
     assert isinstance(faults[0]["exception"], OverflowError)
+
+
+@pytest.mark.parametrize(
+    ("here", "asked"), [("0.0.0.0", "127.0.0.2"), ("::", "127.0.0.2"), ("::", "::1"), (HOST, HOST)]
+)
+async def test_an_answer_leaves_from_the_address_that_was_asked(here: str, asked: str) -> None:
+    """A switch drops one from another address of the machine, and lets the call go on unasked."""
+    door = bound(here, 0, socket.SOCK_DGRAM)
+    server = UdpServer(door, responder(strangers_per_s=1e6))
+    family = socket.AF_INET6 if ":" in asked else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        client.connect((asked, door.getsockname()[1]))  # so it hears of this address alone
+        server.start()
+        try:
+            client.send(message(changed={"Via": "SIP/2.0/UDP c;rport;branch=z9hG4bKa"}))
+            answer = await asyncio.get_running_loop().sock_recv(client, 4096)
+        finally:
+            server.stop()
+    assert answer.startswith(b"SIP/2.0 404 ")
 
 
 def test_after_a_late_one_only_fresh_ones_are_answered():
