@@ -13,6 +13,7 @@ from stream.config.settings import Settings, load
 from tests.support.chart import (
     CHART,
     EVERYTHING,
+    NAMESPACE,
     ROOT,
     containers,
     helm,
@@ -235,7 +236,64 @@ def test_prometheus_knows_each_service(everything: list[dict[str, Any]]) -> None
             .replace("deploy/RUNBOOK.md", "https://runbook.example/ringfence")
         )["groups"]
     ]
-    assert rule["spec"]["groups"] == ours
+    *groups, gone = rule["spec"]["groups"]
+    assert groups == ours
+    assert {one["expr"].partition(",")[0] for one in gone["rules"]} == {
+        f'absent(up{{job="{one["job"]}"' for one in table.values() if "port" in one
+    }
+
+
+@pytest.mark.needs_promtool
+@pytest.mark.parametrize(
+    ("alert", "gone"), [("EngineDown", "worker"), ("ProcessDown", "sink-redis")]
+)
+def test_a_service_without_a_pod_is_an_alert(
+    everything: list[dict[str, Any]], tmp_path: Path, alert: str, gone: str
+) -> None:
+    """A pod that cannot be scheduled is no target at all, so no `up` of it is 0."""
+    (rule,) = of_kind(everything, "PrometheusRule").values()
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump(rule["spec"]))
+    jobs = {name: one["job"] for name, one in services().items() if "port" in one}
+    series = [
+        {
+            "series": f'up{{job="{job}", namespace="{NAMESPACE}", instance="{name}", service='
+            f'"rf-ringfence-{"exchange" if name == "enforcement" else name}-pods"}}',
+            "values": "1x10 _x60" if name == gone else "1x70",
+        }
+        for name, job in jobs.items()
+    ]
+    fires = 'count by (alertname, severity) (ALERTS{alertstate="firing", alertname=~".*Down"})'
+    severity = "page" if alert == "EngineDown" else "ticket"
+    labels = f'{{alertname="{alert}", severity="{severity}"}}'
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": ["rules.yml"],
+                "evaluation_interval": "15s",
+                "tests": [
+                    {
+                        "interval": "15s",
+                        "input_series": series,
+                        "promql_expr_test": [
+                            {"expr": fires, "eval_time": "2m", "exp_samples": []},
+                            {
+                                "expr": fires,
+                                "eval_time": "16m",
+                                "exp_samples": [{"labels": labels, "value": 1}],
+                            },
+                        ],
+                    }
+                ],
+            }
+        )
+    )
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(tmp_path / "test.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_pods_are_restricted(everything: list[dict[str, Any]]) -> None:
