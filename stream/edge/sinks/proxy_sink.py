@@ -188,7 +188,8 @@ class RedisSink:
     async def _beat(self) -> None:
         """Write for proxies that the keys are right as of now, if they are."""
         at_s = now_s()
-        if at_s < self._beaten_s + BEAT_S:
+        # A clock that was set back is no reason to be silent until it has caught up.
+        if 0 <= at_s - self._beaten_s < BEAT_S:
             return
         self._beaten_s = at_s
         await self._tell_read()

@@ -197,7 +197,7 @@ def bound(host: str, port: int, kind: socket.SocketKind, *, shared: bool = False
                     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
                 with contextlib.suppress(OSError):  # another kernel has no such option
                     made.setsockopt(socket.SOL_SOCKET, STAMP_OPTION, 1)
-                if ip_address(address[0].partition("%")[0]).is_unspecified:
+                if ip_address(str(address[0]).partition("%")[0]).is_unspecified:
                     with contextlib.suppress(OSError):
                         made.setsockopt(*_TELL_ADDRESS[family], 1)
             if shared:
