@@ -10,8 +10,10 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from threading import Timer
+from typing import Any, Final, NoReturn, TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -66,20 +68,30 @@ def run(
         # Before the first metric is made: each chooses its kind of value when it is made.
         keep_in_files(place.slot)
     try:
-        with asyncio.Runner() as runner:
+        with ExitStack() as after, asyncio.Runner() as runner:
+            # An orderly exit waits for every task and thread, also for those that hang in a dead
+            # mount or compile kernels. Nothing is lost without them: what was not committed or
+            # stored is read again.
             try:
-                return runner.run(main())
+                code = runner.run(main())
             except Late:
-                # An orderly exit waits for every task and thread, also for those that hang in a
-                # dead mount. Nothing is lost: what was not committed or stored is read again.
-                logging.shutdown()
-                os._exit(CRASHED)
+                _leave(CRASHED)
+            leave = Timer(STOP_S_MAX, _leave, (code,))
+            leave.daemon = True
+            leave.start()
+            after.callback(leave.cancel)
+            return code
     except Fault as fault:
         log.critical("%s: %s", type(fault).__name__, fault)
         return fault.exit_code
     except Exception:
         log.critical("crashed: unhandled exception", exc_info=True)
         raise
+
+
+def _leave(code: int) -> NoReturn:
+    logging.shutdown()
+    os._exit(code)
 
 
 def refuse_optimised() -> None:

@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 from uuid import uuid4
 
 import aiohttp
@@ -360,3 +362,33 @@ def test_a_late_process_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging, "shutdown", lambda: None)
     with pytest.raises(Ended):
         service.run(settings_of(), main)
+
+
+def test_a_thread_that_goes_on_does_not_hold_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are compiled in a thread that nothing ends: a stopped process leaves without it."""
+    left: list[int] = []
+    compiled = threading.Event()
+
+    def leave(code: int) -> None:
+        left.append(code)
+        compiled.set()
+
+    async def main() -> int:
+        asyncio.get_running_loop().run_in_executor(None, compiled.wait)
+        return CLEAN
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(logging, "shutdown", lambda: None)
+    monkeypatch.setattr(service, "STOP_S_MAX", 0.01)
+    assert service.run(settings_of(), main) == CLEAN
+    assert left == [CLEAN]
+
+
+def test_an_orderly_end_takes_the_time_limit_back() -> None:
+    """What would end the process by force does not outlive the process' work."""
+
+    async def main() -> int:
+        return CLEAN
+
+    assert service.run(settings_of(), main) == CLEAN
+    assert all(one.finished.is_set() for one in threading.enumerate() if isinstance(one, Timer))
