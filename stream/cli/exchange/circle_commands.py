@@ -38,8 +38,9 @@ def create(
 
     Example: ringfence circle create asean
     """
-    folder = _folder(settings_of(config))
-    own(folder)
+    settings = settings_of(config)
+    folder = _folder(settings)
+    own(settings.lists.state_dir, folder)
     key = circle_keys.new_key(folder, name, circle_keys.key_in(key_file) if key_file else None)
     say(f"{name}: key {circle_keys.key_id(key)} in {circle_keys.file_of(folder, name)}")
     say("give that file to the other members by a way that only they can read; compare the id")
@@ -64,7 +65,7 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
         fail(f"no circle {name}: `ringfence circle create {name}` makes it", USAGE)
     follows = circle_keys.next_epoch(last)
     folder = _folder(settings)
-    own(folder)
+    own(settings.lists.state_dir, folder)
     key = circle_keys.new_key(folder, follows)
     say(f"{follows}: key {circle_keys.key_id(key)} in {circle_keys.file_of(folder, follows)}")
     take = f"ringfence circle create {follows} --key-file FILE"

@@ -94,9 +94,12 @@ def folder_of(settings: Settings) -> Path:
 
 
 def own_exchange(settings: Settings) -> None:
-    """End with 2 where this user's files would not be the repository's owner's."""
+    """End with 2 where this user's files would not be the services'.
+
+    The state directory says whose these are also before the first of our folders is there.
+    """
     section = settings.exchange
-    own(section.dir, section.keys_dir, section.state_dir)
+    own(settings.lists.state_dir, section.dir, section.keys_dir, section.state_dir)
 
 
 def root_in(path: Path) -> bytes:
@@ -119,6 +122,7 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     Example: ringfence exchange init --offline stick-a --offline stick-b --threshold 2
     """
     settings = settings_of(config)
+    own_exchange(settings)
     folder = folder_of(settings)
     repository.init(folder, signatory_of(settings, offline), offline, threshold)
     say(f"made {folder}: serve it with any web server, or carry it (`ringfence exchange bundle`)")

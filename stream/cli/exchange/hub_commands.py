@@ -52,6 +52,7 @@ def init(offline: Offline, threshold: Threshold = 1, config: ConfigFiles = None)
     Example: ringfence exchange hub init --offline stick-a --threshold 1
     """
     settings = settings_of(config)
+    own_exchange(settings)
     folder = folder_of(settings)
     repository.init(folder, signatory_of(settings, offline), offline, threshold, hub=True)
     say(f"made {folder}; countries join with `ringfence exchange hub add`")

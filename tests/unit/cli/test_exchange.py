@@ -17,6 +17,7 @@ from stream.exchange import repository
 from stream.exchange.signing import Signatory
 from stream.lists.snapshot.circle_keys import CircleKeys, key_id, new_key
 from stream.ops.clock import now_s
+from tests.support.owners import someone_s
 from tests.support.repositories import VALIDITY, serving
 
 
@@ -110,6 +111,26 @@ def test_a_hub_in_trouble_goes_on_by_itself(
     said = capsys.readouterr()
     assert "is damaged" in said.err
     assert said.out.split("\n") == ["hub: works again", "KH: carried", ""]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("exchange", "init", "--offline", "stick"),
+        ("exchange", "hub", "init", "--offline", "stick"),
+        ("circle", "create", "asean"),
+    ],
+)
+def test_the_first_keys_are_the_services_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """Root's keys in a folder that it makes itself: the service could not read them."""
+    monkeypatch.chdir(tmp_path)
+    one = Operator(tmp_path / "kh")
+    state = someone_s(tmp_path / "lists")
+    one.config.write_text(one.config.read_text() + f'[lists]\nstate_dir = "{state}"\n')
+    assert f"{state} belongs to" in one.types(*words, code=2)
+    assert not [*tmp_path.rglob("*.pem"), *tmp_path.rglob("*.key")]
 
 
 def test_keys_of_circles_count_as_they_come(tmp_path: Path) -> None:

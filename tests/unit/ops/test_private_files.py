@@ -9,6 +9,7 @@ import typer
 from stream.cli import common
 from stream.cli.output import USAGE
 from stream.ops import private_files
+from tests.support.owners import someone_s
 
 
 @pytest.fixture
@@ -17,15 +18,6 @@ def other(monkeypatch: pytest.MonkeyPatch) -> int:
     uid = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     return uid
-
-
-def someone_s(folder: Path) -> Path:
-    """A folder where this user's files would not be its owner's."""
-    if os.geteuid() != private_files.ROOT:
-        return Path("/")
-    folder.mkdir()
-    os.chown(folder, 65_534, -1)
-    return folder
 
 
 def test_an_own_folder_is_ours(tmp_path: Path) -> None:
