@@ -226,10 +226,11 @@ def _check_key(settings: Settings, latest: Latest) -> None:
     key = settings.circle_keys().get(latest.circle)
     if key is None:
         text = f"{latest.list} is hashed in circle {latest.circle}, whose key is not here"
-        raise ExchangeFault(f"{text}: its members hand it on; `ringfence circle list` shows yours")
+        take = f"ringfence circle create {latest.circle} --key-file FILE"
+        raise ExchangeFault(f"{text}: get its file from a member, then `{take}`")
     if key_id(key) != latest.key_id:
         text = f"{latest.list} is hashed with key {latest.key_id} of circle {latest.circle}"
-        raise ExchangeFault(f"{text}, ours is {key_id(key)}: one of both is of another epoch")
+        raise ExchangeFault(f"{text}, ours is {key_id(key)}: ask the owner whose key is the old one")
 
 
 def _toml(url: str, root: Path, latest: Latest, contact: str) -> str:

@@ -31,6 +31,7 @@ from stream.ops.clock import now_s
 from stream.ops.schema.toml import secret
 
 _FILE = f"{HTTP_TOKENS}_FILE"
+_NO_FILE = f"name the file of tokens by --file or {_FILE}"
 File = Annotated[
     Path | None,
     typer.Option("--file", envvar=_FILE, help="The file of tokens.", show_default=False),
@@ -103,6 +104,8 @@ def list_(file: File = None, form: Output = Format.TABLE) -> None:
         for _, client in held
     ]
     render(form, rows, lambda: print_table(("client", "role", "good until"), map(_cells, rows)))
+    if not (environ.get(_FILE) or environ.get(HTTP_TOKENS)):
+        note(_NO_FILE)
     for error in errors:
         note(f"{HTTP_TOKENS}: {error}")
     if errors:
@@ -129,7 +132,7 @@ def revoke(
     Example: ringfence token revoke switch-bkk-1 --reason "stolen laptop"
     """
     if file is None:
-        text = f"name the file of tokens by --file or {_FILE}"
+        text = _NO_FILE
         if os.environ.get(HTTP_TOKENS):
             text = (
                 f"they stand in {HTTP_TOKENS}: take the line out there and restart "

@@ -165,6 +165,9 @@ def test_tokens_are_made_listed_and_revoked(tmp_path: Path) -> None:
     assert (code, "restart" in said) == (2, True)
     code, _, said = typed("revoke", "new", "--file", str(tmp_path / "no"))
     assert (code, "cannot be read" in said) == (2, True)
+    # In a shell without the variables of the unit: there is no client, as far as it knows.
+    code, _, said = typed("list", RINGFENCE_HTTP_TOKENS="", RINGFENCE_HTTP_TOKENS_FILE="")
+    assert (code, "--file" in said) == (0, True)
     path.write_text("x y z\n")
     code, _, said = typed("list", "--file", str(path))
     assert (code, "line 1" in said) == (1, True)
