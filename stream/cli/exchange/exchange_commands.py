@@ -402,7 +402,8 @@ def key_rotate(
     """Replace a key: regularly, or after it was lost or stolen.
 
     To replace this machine's keys, give the root keys with --keys; for a list's key, give the
-    targets keys.
+    targets keys. A key that was lost is named by its whole id, from `ringfence exchange status -o
+    json`; --into names the new key's stick.
 
     Example: ringfence exchange key rotate timestamp-1 --keys stick-a --keys stick-b
     """
@@ -411,7 +412,7 @@ def key_rotate(
     by = signatory_of(settings, keys)
     ring, keyid = by.ring, _keyid(by.ring, key)
     old = ring.named(keyid)
-    stem = (old.name if old is not None else key).rpartition("-")[0] or "key"
+    stem = (old.name.rpartition("-")[0] or "key") if old is not None else _role(settings, keyid)
     new = ring.new(ring.next_name(stem), into or (old.path.parent if old is not None else None))
     # A new key that no role names must not stay: it would look usable.
     try:
@@ -419,4 +420,11 @@ def key_rotate(
     except Fault:
         new.path.unlink()
         raise
-    say(f"{new.name} signs for {', '.join(roles)}; delete {old.path if old else key}")
+    ends = f"delete {old.path}" if old is not None else f"the key {keyid[:8]} signs no more"
+    say(f"{new.name} signs for {', '.join(roles)}; {ends}")
+
+
+def _role(settings: Settings, keyid: str) -> str:
+    """Return a role that a key signs for, as keys are named; a lost key's file has no name here."""
+    found = role_statuses(repository_files.read(folder_of(settings)))
+    return next((one.role for one in found if keyid in one.keyids), "key").replace("/", "~")

@@ -230,7 +230,9 @@ def _check_key(settings: Settings, latest: Latest) -> None:
         raise ExchangeFault(f"{text}: get its file from a member, then `{take}`")
     if key_id(key) != latest.key_id:
         text = f"{latest.list} is hashed with key {latest.key_id} of circle {latest.circle}"
-        raise ExchangeFault(f"{text}, ours is {key_id(key)}: ask the owner whose key is the old one")
+        raise ExchangeFault(
+            f"{text}, ours is {key_id(key)}: ask the owner whose key is the old one"
+        )
 
 
 def _toml(url: str, root: Path, latest: Latest, contact: str) -> str:

@@ -147,6 +147,27 @@ def test_keys_of_circles_count_as_they_come(tmp_path: Path) -> None:
     assert "../x" not in keys
 
 
+def test_a_lost_stick_is_replaced_by_the_ids_of_its_keys(tmp_path: Path) -> None:
+    """Two of three people replace its keys, and there are three again; revoked, two would stay."""
+    kh = Operator(tmp_path / "kh")
+    a, b, c = (kh.home / name for name in "abc")
+    offline = [word for one in (a, b, c) for word in ("--offline", one)]
+    kh.types("exchange", "init", *offline, "--threshold", 2)
+    lost = {role: kh.asks("exchange", "key", "list", "--keys", b) for role in ("root", "targets")}
+    for role, keys in lost.items():
+        (keyid,) = [key["id"] for key in keys if key["key"] == f"{role}-2"]
+        others = ("--keys", a, "--keys", c, "--into", kh.home / "d")
+        said = kh.types("exchange", "key", "rotate", keyid, *others)
+        assert f"{role}-4 signs for {role}; the key {keyid[:8]} signs no more" in said
+        (now,) = [one["keys"] for one in kh.asks("exchange", "status") if one["role"] == role]
+        assert len(now) == 3
+        assert keyid not in now
+    assert sorted(path.name for path in (kh.home / "d").iterdir()) == [
+        "root-4.pem",
+        "targets-4.pem",
+    ]
+
+
 @pytest.mark.parametrize("name", ["plain", "plain@2"])
 def test_the_circle_without_a_key_is_not_rotated(kh: Operator, name: str) -> None:
     """It made a key `plain@2`, and named a last step, `circle retire plain`, that always failed."""
