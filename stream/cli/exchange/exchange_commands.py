@@ -336,8 +336,8 @@ def revoke(
 ) -> None:
     """Remove a key from every role at once. The other keys must meet the thresholds.
 
-    No command adds a key later: `ringfence exchange key rotate` replaces a lost or stolen one. A key
-    that is not at hand is named by its whole id, from `ringfence exchange status -o json`.
+    No command adds a key later: `ringfence exchange key rotate` replaces a lost or stolen one.
+    A key that is not at hand is named by its whole id, from `ringfence exchange status -o json`.
 
     Example: ringfence exchange revoke root-2 --keys stick-a --keys stick-b --keys stick-c
     """
