@@ -88,6 +88,51 @@ def test_the_runbook_has_no_alert_that_is_gone() -> None:
     assert named == alerts().keys()
 
 
+@pytest.mark.needs_promtool
+@pytest.mark.parametrize(
+    ("alert", "series", "before", "after"),
+    [
+        ("KeysOld", "ringfence_sink_built_timestamp_seconds", "4m", "20m"),
+        (
+            "SignatureNotRenewed",
+            'ringfence_exchange_expires_timestamp_seconds{role="timestamp"}',
+            "20m",
+            "45m",
+        ),
+    ],
+)
+def test_a_process_that_died_renews_nothing(
+    tmp_path: Path, alert: str, series: str, before: str, after: str
+) -> None:
+    """Its series end with it: what it said last counts until another process says something."""
+    ends = alert == "SignatureNotRenewed"
+    died = {"series": series, "values": "9000x10 _x40" if ends else "0+60x10 _x40"}
+    fires = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}}) or vector(0)'
+    another = series.removesuffix("}") + (", " if "{" in series else "{") + 'instance="other"}'
+    lives = {"series": another, "values": "90000x50" if ends else "0+60x50"}
+
+    def played(inputs: list[dict[str, str]], at: str, count: int) -> dict[str, Any]:
+        samples = [{"labels": "{}", "value": count}]
+        return {
+            "interval": "1m",
+            "input_series": inputs,
+            "promql_expr_test": [{"expr": fires, "eval_time": at, "exp_samples": samples}],
+        }
+
+    tests = [played([died], before, 0), played([died], after, 1), played([died, lives], after, 0)]
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": [str(RULES / name) for name in RULE_FILES],
+                "evaluation_interval": "1m",
+                "tests": tests,
+            }
+        )
+    )
+    code, said = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert code == 0, said
+
+
 RECORDED = Path(__file__).parents[2] / "golden/alerts"
 
 
