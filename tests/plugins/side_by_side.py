@@ -2,10 +2,10 @@
 
 A file's tests stay together: they share servers and material. The fault tests are one group, with
 a broker of their own, so that no two of them fight for the two cores of a small machine; what runs
-beside them is the rest.
-Those of the pages are another: one browser and one site for all of them. Those of the broker that
-asks who is there are the third: it takes 10 s of CPU to start. Those that have the same hundred
-files detected are the fourth.
+beside them is the rest. Those of the pages are another: one browser and one site for all of them.
+Those of the broker that asks who is there are the third: it takes 10 s of CPU to start. Those that
+have the same hundred files detected are the fourth, the rules of form the fifth: they read all of
+our files.
 """
 
 import gc
@@ -30,6 +30,7 @@ TOGETHER = {
         (f"tests/integration/test_{name}.py" for name in ("oauth", "patience", "secured")),
         "secured broker",
     ),
+    "tests/tidy/": "tidy",
     "tests/unit/feeds/test_gate_corpus.py": "detection",
     "tests/unit/feeds/detection/test_detect_corpus.py": "detection",
 }

@@ -9,6 +9,8 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from tests.tidy.house import read
+
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 70
 # Prometheus' base units are seconds and bytes; the client adds _total by itself.
@@ -161,12 +163,7 @@ def unused_modules(sources: Mapping[str, str], entries: Iterable[str]) -> Iterat
     """Modules ("stream.core.model.errors" -> source) that nothing imports and that are no entry."""
     imported: set[str] = set(entries)
     for source in sources.values():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                imported |= {node.module}
-                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+        imported |= {part for base, name in read(source)[0] for part in (base, f"{base}.{name}")}
     # A package's own __init__ is imported with each of its modules.
     packages = {name.rsplit(".", depth)[0] for name in sources for depth in range(1, 4)}
     yield from sorted(set(sources) - imported - packages)

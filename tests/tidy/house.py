@@ -8,6 +8,7 @@ import ast
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 
 FRAGMENT_LINES_MIN = 60
 FOLDER_FILES_MAX = 20
@@ -43,19 +44,31 @@ def module_of(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+@cache
+def read(source: str) -> tuple[frozenset[tuple[str, str]], frozenset[str]]:
+    """Return what a source imports, as (module, name in it or ""), and its public classes.
+
+    Kept: several rules ask the same of each file, and parsing the product takes 2 s of CPU.
+    """
+    found: set[tuple[str, str]] = set()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {(node.module, alias.name) for alias in node.names}
+    classes = (node.name for node in tree.body if isinstance(node, ast.ClassDef))
+    return frozenset(found), frozenset(name for name in classes if not name.startswith("_"))
+
+
 def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
     """Return the modules among `modules` (name -> source) that each of them imports."""
     found: dict[str, set[str]] = {}
     for module, source in modules.items():
         names: set[str] = set()
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module is not None:
-                each = {f"{node.module}.{alias.name}" for alias in node.names}
-                # A name that is no module comes from the module itself.
-                names |= each & modules.keys()
-                names |= {node.module} if each - modules.keys() else set()
+        for base, name in read(source)[0]:
+            # A name that is no module comes from the module itself.
+            names.add(part if (part := f"{base}.{name}") in modules else base)
         found[module] = names & modules.keys() - {module}
     return found
 
@@ -81,9 +94,8 @@ def names_twice(modules: Mapping[str, str]) -> Iterator[str]:
     """Public classes whose name stands in two modules: a reader who looks for one finds another."""
     places = defaultdict(set)
     for module, source in modules.items():
-        for node in ast.parse(source).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].add(module)
+        for name in read(source)[1]:
+            places[name].add(module)
     yield from sorted(name for name, places_of in places.items() if len(places_of) > 1)
 
 
@@ -103,7 +115,8 @@ def wide_imports(modules: Mapping[str, str]) -> Iterator[str]:
 
 def old_words(texts: Iterable[str]) -> dict[str, int]:
     """Return how many lines of `texts` hold each old word; a word that none holds is left out."""
-    lines = [line for text in texts for line in text.splitlines()]
+    some = re.compile("|".join(OLD_WORDS.values()), re.IGNORECASE)
+    lines = [line for text in texts for line in text.splitlines() if some.search(line)]
     counts = {
         word: sum(1 for line in lines if re.search(pattern, line, re.IGNORECASE))
         for word, pattern in OLD_WORDS.items()
