@@ -165,6 +165,9 @@ class FetchedBatches:
         records = read_records(answer.data, [one.stretch for one in parts], self._room)
         for index, one in enumerate(parts):
             one.state.position = records.next_offsets[index]
+            # It waited while its beginning was sought, and that was asked for again. That answer
+            # counts no more, nor does its error: it would have all of this read a second time.
+            one.state.ask_at = max(one.state.ask_at, one.beyond)
             fault = records.faults[index]
             if fault is not None:
                 self._on_fault(one.state, fault)

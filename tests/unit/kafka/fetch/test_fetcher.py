@@ -18,6 +18,7 @@ from stream.kafka.fetch.broker import Broker
 from stream.kafka.fetch.partition_state import MEANINGS
 from tests.support.record_batches import Row, batch, marker
 from tests.support.scripted_broker import P0, P1, P2, Cluster, fetching
+from tests.support.waiting import until
 
 
 def numbered(count: int, start: int = 0) -> list[tuple[int, bytes]]:
@@ -127,6 +128,32 @@ async def test_a_seek_repeats_from_there_on() -> None:
             await lab.quiet()
             assert lab.found[P0] == numbered(497, 3)
             assert before.get(P1, []) + lab.found[P1] == numbered(500)
+
+
+async def test_an_error_about_what_was_handed_out_meanwhile_counts_no_more() -> None:
+    """An answer waits, its beginning is sought and asked for again, and retention deletes it.
+
+    Else records that were handed out, and decided in a transaction, came a second time.
+    """
+    ready = asyncio.Event()
+
+    async def late(message: bytes, writer: asyncio.StreamWriter) -> bytes:
+        await ready.wait()
+        return message
+
+    async with Cluster() as cluster:
+        filled(cluster, P0, 1, 10)
+        async with fetching(cluster) as lab:
+            await until(lambda: lab.reader._fetched._answers, "an answer waits")
+            cluster.starts[P0] = 5
+            cluster.spoils.append(late)
+            lab.reader.seek({P0: 0})
+            await until(lambda: cluster.asked[-1] == (0, [(P0, 0)]), "it is asked for again")
+            await lab.until(10)
+            ready.set()
+            await lab.quiet()
+            assert lab.found == {P0: numbered(10)}
+            assert CallEvent.POSITION_RESET not in lab.events
 
 
 async def test_an_assignment_that_ended_gives_nothing() -> None:
