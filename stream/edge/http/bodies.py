@@ -132,7 +132,9 @@ def _field(body: bytes) -> bytes:
         name, _, value = part.partition(b"=")
         if name.strip() == _FIELD:
             return value
-    raise _wrong("the form", [{"field": "cdr", "reason": "is missing"}])
+    # curl and many clients name this type where nobody names one.
+    text = f"is missing; JSON records need Content-Type: {JSON}"
+    raise _wrong("the form", [{"field": "cdr", "reason": text}])
 
 
 _READERS: Final[Mapping[str, Callable[[bytes], Records]]] = {

@@ -92,6 +92,12 @@ def test_lines_of_another_form_are_left_to_the_dialect() -> None:
     assert read(b'"a","b"\r\n\r\nx,y\n', "text/csv") == [b'"a","b"', b"x,y"]
 
 
+def test_json_of_a_client_that_names_no_type_is_told_what_to_name() -> None:
+    """`curl -d` sends JSON as a form: the answer says so, not only that a form lacks its field."""
+    (error,) = refused(ONE, FORM).errors
+    assert "Content-Type: application/json" in error["reason"]
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "place"),
     [
