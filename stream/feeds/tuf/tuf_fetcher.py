@@ -14,6 +14,7 @@ from tuf.ngclient import FetcherInterface
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
     SSLError,
@@ -111,6 +112,9 @@ class BoundedFetcher(FetcherInterface):
         slow = Slowness(Pace(self._limits.bytes_per_s_min, self._limits.slow_window_s), url)
         try:
             yield from self._web_pieces(url, after, slow)
+        except NewConnectionError as error:  # urllib3 counts it as a timeout too
+            why = getattr(error.__cause__, "strerror", None) or type(error).__name__
+            raise refused(FeedFault.DOWN, f"{url}: {why}") from error
         except (ReadTimeoutError, ConnectTimeoutError) as error:
             text = f"{url} was silent for {self._limits.answer_s:g} s"
             raise refused(FeedFault.TIMEOUT, text) from error

@@ -1,6 +1,7 @@
 """The attack table: what is refused, and the sentence that an operator reads about it."""
 
 import shutil
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -360,6 +361,17 @@ def test_a_server_can_neither_flood_nor_stall(
             everything(kh, client)
         client.close()
     assert caught.value.reason is reason, caught.value.detail
+
+
+def test_a_server_that_is_not_there_is_no_slow_one(kh: Country) -> None:
+    """A closed port is `down`, with what the system says of it."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        client = kh.client(kh.home / "state", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(FeedDown, match="Connection refused") as caught:
+            client.refresh()
+        client.close()
+    assert caught.value.reason is FeedFault.DOWN
 
 
 def test_a_download_that_broke_off_goes_on(kh: Country) -> None:
