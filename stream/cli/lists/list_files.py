@@ -97,7 +97,17 @@ def check_form(form: str, output: Path | None) -> None:
 async def write_list(
     head: ListHead, columns: Columns, key: bytes, form: str, output: Path | None
 ) -> None:
-    """Write `columns`, a list at the generation of `head`, in one of `FORMS`."""
+    """Write `columns`, a list at the generation of `head`, in one of `FORMS`.
+
+    A report of which only the fingerprint is known has no line: ends with 1 where all are so.
+    """
+    unnamed = int((columns.number == 0).sum()) if form != "pybloom" else 0
+    if unnamed:
+        text = f"{unnamed:,} reports of {head.name} are known by their fingerprint alone"
+        text = f"{text}, and are not in the file: only the list's owner can write them"
+        if unnamed == len(columns):
+            fail(text, NOTHING_DONE)
+        note(text)
     if form == "pybloom":
         owner, _, short = head.name.partition("/")
         version = Version(owner, short, head.generation, head.circle, key, key_id(key))
