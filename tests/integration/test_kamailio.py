@@ -169,6 +169,22 @@ def test_the_shortest_prefix_of_the_settings_blocks(border: Border) -> None:
     assert border.invite(f"<sip:{FREE}@c>;tag=1", CALLED) != 603
 
 
+def test_our_own_numbers_are_found_in_their_usual_mistakes(border: Border) -> None:
+    """Our country's code without +, and with the national prefix behind it, as lists read them."""
+    with redis.Redis(port=border.redis.port) as client:
+        client.hset("bl:+66800000000", mapping={"action": "block", "decision_id": "D"})
+        try:
+            for user in (
+                *("0800000000", "66800000000", "0066800000000", "+660800000000"),
+                *("+66(0)800000000", "+66-0-80-000-0000", "660800000000"),
+            ):
+                assert border.invite(f"<sip:{user}@c>;tag=1", CALLED) == 603, user
+        finally:
+            client.delete("bl:+66800000000")
+    for user in ("800000000", "85580000000", "+660", "66"):
+        assert border.invite(f"<sip:{user}@c>;tag=1", CALLED) != 603, user
+
+
 def test_an_unblock_takes_effect(border: Border) -> None:
     """Off the list the next call connects, without anything told to Kamailio."""
     number = LISTED[-1]
