@@ -29,8 +29,6 @@ Unreadable = tuple[int, RejectReason, str]
 """The index of a record that is no call, and why."""
 _BOM: Final = b"\xef\xbb\xbf"
 _XML_END: Final = b"</cdr>"
-_HEADERS: Final = 1 << 17
-"""Bytes of a file's header that are held beside a record."""
 _TAIL: Final = 64
 """Bytes of a line's end that are kept to find an end of a record in it."""
 _SNIFFED: Final = 4096  # bytes that show the form; the first record begins within them
@@ -81,11 +79,8 @@ def framing_of(start: bytes) -> Framing:
 def cut(data: bytes, framing: Framing) -> list[bytes]:
     """Return the records of a whole file; a last one without its end is one too."""
     splitter = RecordSplitter(0, 1, len(data), framing)
-    found = splitter.feed(data)
-    last = splitter.rest()
-    if framing is Framing.BER:
-        return [record.value for record in (*found, *((last,) if last else ()))]
-    return [record.value.strip() for record in (*found, *((last,) if last else ()))]
+    values = [record.value for record in (*splitter.feed(data), *splitter.rest())]
+    return values if framing is Framing.BER else [value.strip() for value in values]
 
 
 class RecordSplitter:
@@ -136,17 +131,30 @@ class RecordSplitter:
         self._hold(rest)
         return found
 
-    def rest(self) -> CutRecord | None:
-        """Return the last record of a finished file if it has no end; None: it has one."""
-        if self._framing is Framing.BER and self._size:
-            is_skipped = self._owed is not None and not self._owed.size
-            if is_skipped or (self._owed is None and not self._held.strip(FILLING)):
-                return None
-            skip = self._owed.skip if self._owed is not None else 0
-            last = self._cut_ber(bytes(self._held), FileUnit(skip, self._size - skip), 0)
-            self._held, self._size = b"", 0
-            return last
-        return self._cut(end=0) if self._size else None
+    def rest(self) -> list[CutRecord]:
+        """Return the records at the end of a finished file that have none; one, but in BER."""
+        if self._framing is Framing.BER:
+            return self._rest_ber()
+        record = self._cut(end=0) if self._size else None
+        return [record] if record is not None else []
+
+    def _rest_ber(self) -> list[CutRecord]:
+        found: list[CutRecord] = []
+        data, size, owed = bytes(self._held), self._size, self._owed
+        self._held, self._size = b"", 0
+        if owed is not None:
+            last = FileUnit(owed.skip, size - owed.skip)
+            return [self._cut_ber(data, last, 0)] if owed.size else []
+        at, begin = 0, self.at
+        while data[at:].strip(FILLING):
+            unit = next_unit(data, at, self._bytes_max, first=self.at == 0, final=True)
+            assert unit is not None, "no more bytes come"
+            if unit.size:
+                whole = FileUnit(unit.skip, min(unit.size, len(data) - at - unit.skip))
+                found.append(self._cut_ber(data, whole, at))
+            at += unit.skip + unit.size
+            self.at = min(begin + at, begin + len(data))
+        return found
 
     def _feed_ber(self, piece: bytes) -> list[CutRecord]:
         found: list[CutRecord] = []
@@ -162,9 +170,9 @@ class RecordSplitter:
                 self.at, self._owed = self.at + self._owed.skip, None
             piece, self._held = piece[len(piece) - behind :], b""
         data, at, begin = bytes(self._held) + piece, 0, self.at
-        most = self._bytes_max + _HEADERS
+        longest = self._bytes_max
         while at < len(data):
-            unit = next_unit(data, at, most, first=begin + at == 0)
+            unit = next_unit(data, at, longest, first=begin + at == 0)
             if unit is None or at + unit.skip + unit.size > len(data):
                 break
             if unit.size:
@@ -173,7 +181,7 @@ class RecordSplitter:
             self.at = begin + at
         rest = data[at:]
         self._held, self._size = rest, len(rest)
-        unit = next_unit(rest, 0, most, first=self.at == 0) if rest else None
+        unit = next_unit(rest, 0, longest, first=self.at == 0) if rest else None
         if unit is not None and unit.skip + unit.size > self._bytes_max:
             self._owed = unit
             self._held = rest[: unit.skip + self._bytes_max]

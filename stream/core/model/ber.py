@@ -5,6 +5,7 @@ that a vendor has added. The libraries that were tried take seconds for a long t
 wrong length: see docs/decisions/0158-ber-by-tags.md.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -187,17 +188,123 @@ _BEGINNINGS: Final = frozenset({
 })  # fmt: skip
 _HEAD: Final = 16
 """Bytes that say what a unit is: lengths of a file's header, or a record's header and tag."""
-_FILE_HEADER_MAX: Final = 1 << 17
+HEADERS_MAX: Final = 1 << 17
+"""Most bytes of a file's header, and of a damaged stretch behind which records are looked for."""
+_LENGTH = rb"(?:[\0-\x80]|\x81.|\x82..)"
+_RECORD: Final = re.compile(
+    rb"(?=(?:[01\xa0-\xbe]|\xbf[\x80-\xff]{0,3}[\0-\x7f])%b\x80[\1\2]|[ij]%b\x7f\x81)"
+    % (_LENGTH, _LENGTH),
+    re.DOTALL,
+)
+"""Begin of a record: its tag, its length, and the first member of each, as in `begins_ber`."""
+_TRIES: Final = 16
+"""Elements within a damaged record that begin like one; the next record is some 300 bytes away."""
+_MEMBERS_MAX: Final = 512
+"""Most members of a record: so no bytes take long."""
 
 
-def next_unit(data: bytes, at: int, most: int, *, first: bool) -> FileUnit | None:
+def next_unit(
+    data: bytes, at: int, longest: int, *, first: bool, final: bool = False
+) -> FileUnit | None:
     """Return the element at `at`, which may end past `data`; None: more bytes are needed.
 
-    The end of an element without a length is looked for in `most` bytes.
+    `longest` is the size of the longest record that is read; `final`: no more bytes come. The end
+    of an element without a length is looked for in so many bytes, and `HEADERS_MAX`.
 
     Records stand one after the other, with filling between them. Or they follow the headers of TS
     32.297 (one of the file if `first`, one of each record), or are in a batch of TAP3.
+
+    Where one is damaged, it ends where the next sound one begins: a wrong length, or bytes that
+    are none, must not take the calls behind them away. Where none is found the element is as its
+    length says, or all the rest.
     """
+    unit = _next_unit(data, at, longest + HEADERS_MAX, first=first)
+    if unit is None:
+        if not final:
+            return None
+        unit = FileUnit(0, ENDLESS)
+    end = at + unit.skip + unit.size
+    if not _may_begin(data[at]):
+        if first and _has_file_header(data, at):
+            # With a record in it, it has a wrong length.
+            size = _damaged_size(data, at, longest, final=final)
+            if size is None or size >= unit.skip:
+                return unit
+            return FileUnit(0, size) if size else None
+        # Filling, or a header whose length the record confirms.
+        if unit.size != ENDLESS:
+            return unit
+    elif end - at <= longest:
+        if end > len(data) and not final:
+            return unit
+        if end <= len(data) and _is_sound(data, at, end):
+            return unit
+    size = _damaged_size(data, at, longest, final=final)
+    if size == 0:
+        return None
+    return FileUnit(0, end - at if size is None else size)
+
+
+def _is_sound(data: bytes, at: int, end: int) -> bool:
+    form, number, behind = _tag(data, at, end)
+    if form >> 6 == 1 and number in _AROUND:
+        return True
+    length, start = _length(data, behind, end)
+    return _has_members(data, start, end if length >= 0 else end - 2)
+
+
+def _damaged_size(data: bytes, at: int, longest: int, *, final: bool) -> int | None:
+    """Return how far behind `at` the next record is; None: none is found, 0: more bytes are needed.
+
+    The answer is the same for any part of a file: what may still be a record is waited for.
+    """
+    tries = _TRIES
+    for found in _RECORD.finditer(data, at + 1, at + HEADERS_MAX):
+        begin = found.start()
+        is_record = False
+        try:
+            element = element_at(data, begin, min(begin + longest, len(data)))
+            is_record = _has_members(data, element.start, element.end)
+        except Damaged:
+            pass
+        except Cut:
+            if len(data) < begin + longest and not final:
+                return 0
+        if is_record:
+            return _behind_header(data, begin, element.behind - begin, at) - at
+        tries -= 1
+        if not tries:
+            return None
+    return None if final or len(data) >= at + longest + HEADERS_MAX else 0
+
+
+def _behind_header(data: bytes, begin: int, size: int, at: int) -> int:
+    """Return where the header of a record begins in TS 32.297; without one the record itself."""
+    for head in (4, 5):
+        start = begin - head
+        if start <= at or int.from_bytes(data[start : start + 2]) != size:
+            continue
+        if (5 if data[start + 2] >> 5 == 7 else 4) == head:
+            return start
+    return begin
+
+
+def _has_members(data: bytes, at: int, end: int) -> bool:
+    """Return whether elements fill the bytes from `at` to `end`."""
+    for _ in range(_MEMBERS_MAX):
+        if at >= end:
+            break
+        if at + 1 < end and data[at] & 0x1F != 0x1F and data[at + 1] < 0x80:  # nearly all
+            at += 2 + data[at + 1]
+            continue
+        try:
+            at = element_at(data, at, end).behind
+        except (Cut, Damaged):
+            return False
+    return at == end
+
+
+def _next_unit(data: bytes, at: int, most: int, *, first: bool) -> FileUnit | None:
     if at < len(data) and _may_begin(data[at]):
         return _unit_of_element(data, at, most)
     if len(data) - at < _HEAD:
@@ -246,7 +353,7 @@ def _may_begin(byte: int) -> bool:
 
 def _has_file_header(data: bytes, at: int) -> bool:
     whole, head = int.from_bytes(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 8])
-    return len(data) - at >= _HEAD and _HEAD < head <= min(whole, _FILE_HEADER_MAX)
+    return len(data) - at >= _HEAD and _HEAD < head <= min(whole, HEADERS_MAX)
 
 
 def begins_ber(start: bytes) -> bool:
@@ -254,7 +361,7 @@ def begins_ber(start: bytes) -> bool:
     head = start
     if len(start) >= _HEAD and not _may_begin(start[0]) and _has_file_header(start, 0):
         head = start[int.from_bytes(start[4:8]) :]
-        unit = next_unit(head, 0, len(head), first=False) if head else None
+        unit = _next_unit(head, 0, len(head), first=False) if head else None
         head = head[unit.skip :] if unit is not None else b""
     try:
         form, number, behind = _tag(head, 0, len(head))

@@ -46,10 +46,9 @@ class LineSplitter(RecordSplitter):
         """Return the records that end in `piece`."""
         return [FileLine(self.file, *record) for record in self.feed(piece)]
 
-    def last_line(self) -> FileLine | None:
-        """Return the last record of a finished file if it has no end; None: it has one."""
-        record = self.rest()
-        return None if record is None else FileLine(self.file, *record)
+    def last_lines(self) -> list[FileLine]:
+        """Return the records of a finished file that have no end."""
+        return [FileLine(self.file, *record) for record in self.rest()]
 
 
 @dataclass(frozen=True, slots=True)

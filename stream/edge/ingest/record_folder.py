@@ -204,9 +204,7 @@ class RecordFolder:
             while piece:
                 yield from splitter.lines(piece)
                 piece = file.read(PIECE)
-            last = splitter.last_line()
-            if last is not None:
-                yield last
+            yield from splitter.last_lines()
 
     def _records(self, seen: _Seen, data: bytes) -> Iterator[FileLine]:
         """Yield the records of a document; a record's place is its number."""

@@ -214,9 +214,8 @@ class RemoteFolder:
                 self._place = FilePosition(packed, mark, 0, "", splitter.at, splitter.number, 0)
                 if found:
                     yield found
-            last = splitter.last_line()
-            if last is not None:
-                yield [last]
+            if last := splitter.last_lines():
+                yield last
 
     def _bytes_of(self, file: RemoteFile, place: FilePosition, unpack: ByMark) -> Generator[bytes]:
         """Yield the unpacked bytes of a file from its position on. Raises FeedDown, _Damaged."""

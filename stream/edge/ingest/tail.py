@@ -131,8 +131,8 @@ class Tail:
         return True
 
     def _last_line(self, file: RecordFile) -> LineBatch | None:
-        line = file.lines.last_line() if self._takes_last_line else None
-        return None if line is None else LineBatch([line], file.place)
+        lines = file.lines.last_lines() if self._takes_last_line else []
+        return LineBatch(lines, file.place) if lines else None
 
     def _begin(self) -> bool:
         """Open the next file; return whether there is one."""
@@ -175,8 +175,8 @@ class Tail:
         return file
 
     def _ended(self, file: RecordFile) -> LineBatch | None:
-        """Return the last line of a rotated file, and open the next file."""
-        last = file.lines.last_line()
+        """Return the last lines of a rotated file, and open the next file."""
+        last = file.lines.last_lines()
         place = file.place
         following = self._after(place, file)
         if following is not None:
@@ -184,9 +184,9 @@ class Tail:
             file.close()
             self._file = following
             self._observe(FileEvent.FINISHED)
-        elif last is None:
+        elif not last:
             return None
-        return LineBatch([last] if last is not None else [], place)
+        return LineBatch(last, place)
 
     def _replaced(self, file: RecordFile) -> bool:
         """Return whether another file is in its place, and has content."""

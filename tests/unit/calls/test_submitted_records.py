@@ -48,7 +48,7 @@ def test_a_torn_record_waits_where_it_begins() -> None:
     assert splitter.number == data[: splitter.at].count(b"\n") + 1
     (second,) = splitter.feed(DETAIL[100:] + b"\n")
     assert (second.at, second.value) == (len(DETAIL) + 1, first.value)
-    assert splitter.rest() is None
+    assert splitter.rest() == []
 
 
 def test_json_lines_between_blocks_are_records() -> None:
