@@ -209,6 +209,31 @@ def test_a_duration_that_no_call_has_is_not_short():
     assert in_burst(bursts, flood(NUMBERS[0], 20, first=20, started_at=99_999_999_999)) > 0
 
 
+def test_calls_that_a_file_brings_at_once_are_no_burst():
+    """Kafka has them at one time; their own times are minutes apart, or they are a burst."""
+    apart = [
+        flood(NUMBERS[0], 1, first=place, started_at=T0_MS // 1000 + 300 * place)[0]
+        for place in range(20)
+    ]
+    assert in_burst(Bursts(SETTINGS, ["calls"]), apart) == 0
+    together = flood(NUMBERS[0], 20, started_at=T0_MS // 1000 - 7200)
+    bursts = Bursts(SETTINGS, ["calls"])
+    assert in_burst(bursts, together) == 17
+    # A clock that was wrong once costs no more than the calls that are compared with it.
+    wrong = flood(NUMBERS[0], 1, first=30, started_at=0)
+    assert in_burst(bursts, wrong + flood(NUMBERS[0], 5, first=40, started_at=T0_MS // 1000)) == 2
+
+
+def test_a_record_from_the_future_lets_no_innocent_number_be_watched():
+    """A switch's clock was an hour ahead: windows go on by the times that follow it."""
+    bursts = Bursts(SETTINGS, ["calls"])
+    in_burst(bursts, flood(NUMBERS[1], 1), T0_MS + 3_600_000)
+    for minute in range(30):
+        in_burst(bursts, flood(NUMBERS[0], 1, first=minute), T0_MS + 60_000 * minute)
+    (memory,) = bursts._memories.values()
+    assert not memory.short
+
+
 def test_what_is_held_is_bounded_and_the_quietest_go_first(monkeypatch):
     """Beyond what may be held numbers are forgotten, counted, and let pass: none is blocked."""
     monkeypatch.setattr(module, "CALLS_MAX", 40)

@@ -1,8 +1,11 @@
 """Short ring bursts: one number, many short calls in a while (Wangiri, robots that look for lines).
 
 The one rule with a memory. A number breaks it once it has had `calls` calls of at most `call_s_max`
-seconds within the last `window_s`. Times are Kafka's, of the records. While that is so, every call
-breaks it, attempts too. Only ended calls with a duration are short; of an attempt nobody knows yet.
+seconds within the last `window_s`. While that is so, every call breaks it, attempts too. Only ended
+calls with a duration are short; of an attempt nobody knows yet.
+
+Times are Kafka's, of the records, as a switch's clock may be wrong. But files bring the calls of an
+hour at once: where records themselves say that the calls began further apart, they are no burst.
 
 A call counts once, however many records it has: they share its id. But a SIP caller chooses the id
 (Call-ID, RFC 3261, 8.1.1.4) and may give one to all its calls. So an id from the caller stands for
@@ -62,14 +65,16 @@ _SHIFT: Final = np.uint64(64 - 18)
 class _Short:
     """A short call: the hash of its id, and Kafka's time of its last record.
 
-    `from_ms` to `to_ms` its first leg lasted. `records` are the offsets of its ended ones, of which
-    a batch that is read again after an aborted transaction has the same.
+    `from_ms` to `to_ms` its first leg lasted; `told`: its record says when. `records` are the
+    offsets of its ended ones, of which a batch that is read again after an aborted transaction has
+    the same.
     """
 
     call: int
     at_ms: int
     from_ms: int
     to_ms: int
+    told: bool
     records: list[int]
 
     def takes(self, leg: "_Short") -> bool:
@@ -109,10 +114,12 @@ class _Memory:
         """Count a call in each of `cells`; return which have now enough to be watched."""
         # Two windows, so that a burst over the change of one is counted whole. Swapped and not made
         # again: 1 MB a partition would be asked of the system each minute.
-        if at_ms - self.since_ms >= window_ms:
+        # Both ways: behind a record from the future all numbers would be watched until then.
+        moved_ms = abs(at_ms - self.since_ms)
+        if moved_ms >= window_ms:
             self.before, self.recent = self.recent, self.before
             self.recent[:] = 0
-            if at_ms - self.since_ms >= 2 * window_ms:
+            if moved_ms >= 2 * window_ms:
                 self.before[:] = 0
             self.since_ms = at_ms
         np.add.at(self.recent, cells, np.uint32(1))
@@ -191,7 +198,10 @@ class Bursts:
             self._forget(memory, at_ms)
         if short is None or len(short) < self._settings.calls:
             return False
-        return all(abs(at_ms - one.at_ms) < self._window_ms for one in short)
+        if not all(abs(at_ms - one.at_ms) < self._window_ms for one in short):
+            return False
+        began_ms = [one.from_ms for one in short if one.told]
+        return not began_ms or max(began_ms) - min(began_ms) < self._window_ms
 
     def _put(self, short: list[_Short], leg: _Short, believed: bool) -> int:
         """Remember a call as the last one; return how many more are held than before."""
@@ -220,7 +230,8 @@ class Bursts:
         began_s = whole.started_at_s
         from_ms = at_ms - lasted_ms if began_s is None else round(began_s * 1000)
         offset = int(batch.raw.offsets[batch.rows[call]])
-        return _Short(hash(whole.call_id), at_ms, from_ms, from_ms + lasted_ms, [offset])
+        call_id, to_ms = hash(whole.call_id), from_ms + lasted_ms
+        return _Short(call_id, at_ms, from_ms, to_ms, began_s is not None, [offset])
 
     def _forget(self, memory: _Memory, at_ms: int) -> None:
         """Let the quietest numbers go: those beyond the window, and beyond what may be held."""
