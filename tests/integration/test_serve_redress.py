@@ -182,6 +182,19 @@ async def test_what_is_behind_a_preloaded_keys_id(http, kept) -> None:
             assert answer.status == 404
 
 
+async def test_of_one_day_the_newest_decisions_stay(kept, raw) -> None:
+    """Beyond the number its older ones go, never all; also where two processes write."""
+    other = DecisionStore(kept.redis, ServeMetrics(CollectorRegistry()), days=3, count_max=100)
+    for n in range(0, 300, 10):
+        some = batch(*(decided(f"D{m}") for m in range(n, n + 10)))
+        await asyncio.gather(kept.deliver(some), other.deliver(some))
+        newest = [f"D{m}" for m in range(max(0, n - 30), n + 10)]
+        assert None not in [await kept.find(name) for name in newest]
+        assert sum(map(raw.hlen, raw.keys("rf:decided:*"))) <= 110
+    assert await kept.find("D0") is None
+    assert all(0 < raw.ttl(key) <= 4 * DAY_S for key in raw.keys("rf:decided:*"))
+
+
 async def test_the_copy_is_bounded_by_days_and_number(kept, raw) -> None:
     """A decision from before is not kept; of too many the oldest day goes, today's stay."""
     await kept.deliver(batch(decided("OLD", ago_s=5 * DAY_S), decided("BEFORE", ago_s=DAY_S)))

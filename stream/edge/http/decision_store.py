@@ -3,8 +3,9 @@
 A decision's id is in the SIP answer to a blocked call, and a blocked caller asks by it. Kafka
 cannot find a record by it. So blocks, flags and those of trials are copied into Redis, a hash a day
 (`rf:decided:<day>`). They stay for some days and up to a number; beyond it, the oldest day goes
-first. The copy may be lost: the topic is the record, and the group's position stays behind the
-copy.
+first. A day with more than half of that number goes on in a new hash, and `:before` has its older
+ones: so the newest ones, which people ask about, stay. The copy may be lost: the topic is the
+record, and the group's position stays behind the copy.
 """
 
 import asyncio
@@ -12,12 +13,14 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from stream.core.model.decision import Decision, Reason, Role, Verdict, read_decision
 from stream.core.model.entry import NEVER
@@ -125,24 +128,45 @@ class DecisionStore:
                     if day in days:
                         pipe.hset(redis_keys.decided(day), mapping=held)  # type: ignore[arg-type]
                         pipe.expire(redis_keys.decided(day), (self.days + 1) * DAY_S)
-                for day in days:
-                    pipe.hlen(redis_keys.decided(day))
-                counts = (await pipe.execute())[-len(days) :]
-            await self._bound(dict(zip(days, counts, strict=True)))
+                keys = self._keys()
+                for key in keys:
+                    pipe.hlen(key)
+                counts = dict(zip(keys, (await pipe.execute())[-len(keys) :], strict=True))
+            for day in by_day:
+                if counts.get(redis_keys.decided(day), 0) > self.count_max // 2:
+                    await self._begin_anew(day, counts)
+            await self._bound(counts)
         self.metrics.kept.inc(len(decisions))
 
+    async def _begin_anew(self, day: str, counts: dict[str, int]) -> None:
+        """Let the decisions of a day be its older ones; those that were are deleted."""
+        key, before = redis_keys.decided(day), redis_keys.decided_before(day)
+        async with self.redis.pipeline() as pipe:
+            await pipe.watch(key)
+            # Asked again: another process may have done it just now.
+            count = await pipe.hlen(key)
+            if count <= self.count_max // 2:
+                return
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.unlink(before)
+            pipe.rename(key, before)
+            try:
+                await pipe.execute()
+            except WatchError:  # another process has written: with the next write
+                return
+        _report(counts[before], before)
+        counts[key], counts[before] = 0, count
+
     async def _bound(self, counts: dict[str, int]) -> None:
-        """Delete the oldest days while there are too many decisions."""
+        """Delete the oldest hashes while there are too many decisions."""
         total = sum(counts.values())
-        for day, count in sorted(counts.items()):
+        for key in reversed(counts):
             if total <= self.count_max:
                 break
-            if count:
-                await self.redis.unlink(redis_keys.decided(day))
-                log.warning(
-                    "deleted %d decisions by id of %s: decisions_max is reached", count, day
-                )
-            total -= count
+            if counts[key]:
+                await self.redis.unlink(key)
+            _report(counts[key], key)
+            total -= counts[key]
         self.metrics.kept_now.set(total)
 
     async def find(self, decision_id: str) -> Decision | None:
@@ -151,8 +175,8 @@ class DecisionStore:
             return None
         with renamed("looking for a decision"):
             async with self.redis.pipeline(transaction=False) as pipe:
-                for day in self._days():
-                    pipe.hget(redis_keys.decided(day), decision_id)
+                for key in self._keys():
+                    pipe.hget(key, decision_id)
                 found = next((value for value in await pipe.execute() if value), None)
         if found is None:
             return None
@@ -208,6 +232,16 @@ class DecisionStore:
             datetime.fromtimestamp(day * DAY_S, UTC).date().isoformat()
             for day in range(today + 1, today - self.days, -1)
         ]
+
+    def _keys(self) -> list[str]:
+        """Return the hashes, newest first."""
+        named = ((redis_keys.decided(day), redis_keys.decided_before(day)) for day in self._days())
+        return [*chain.from_iterable(named)]
+
+
+def _report(count: int, key: str) -> None:
+    if count:
+        log.warning("deleted %d decisions by id in %s: decisions_max is reached", count, key)
 
 
 @dataclass(slots=True)

@@ -35,6 +35,7 @@
 | `rf:put_back` | string | lock of a process that puts back what a fail-over lost |
 | `rf:trials`, `rf:trials:head` | hashes | promotions and demotions by target; generation |
 | `rf:decided:DAY` | hash | id of a decision -> the record, see `edge/http/decision_store.py` |
+| `rf:decided:DAY:before` | hash | the same: the older ones of a day that has many |
 | `rf:names` | string | the key of ids that no call led to, see `edge/sinks/preload_ids.py` |
 | `rf:session:SHA256` | string | a person who is signed in to the page, see `web/sessions.py` |
 | `rf:views:TABLE:PERSON` | hash | name -> filters of a table of the page, see `web/listing.py` |
@@ -123,6 +124,11 @@ def once(digest: str) -> str:
 def decided(day: str) -> str:
     """Return the key of the decisions of one UTC day, `2026-11-25`, by id."""
     return f"rf:decided:{day}"
+
+
+def decided_before(day: str) -> str:
+    """Return the key of the older decisions of a day that has many."""
+    return f"rf:decided:{day}:before"
 
 
 def appeals_in(state: str) -> str:
