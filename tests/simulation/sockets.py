@@ -7,7 +7,7 @@ waits in the kernel of a process that is paused, and is lost where too many wait
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from typing import Any, NoReturn, Self
 
@@ -112,6 +112,10 @@ class BoundSocket:
         data, came_s, source = self._waiting.popleft()
         stamp = struct.pack("=qq", int(came_s), int(came_s % 1 * 1e9))
         return data[:size], [(socket.SOL_SOCKET, STAMP_OPTION, stamp)], 0, source
+
+    def sendmsg(self, parts: Iterable[bytes], _: object, __: int, to: Place) -> None:
+        """Send a datagram, from the one address that a host has here."""
+        self.sendto(b"".join(parts), to)
 
     def sendto(self, data: bytes, to: Place) -> None:
         """Send a datagram: it arrives in its own time, if it does."""
