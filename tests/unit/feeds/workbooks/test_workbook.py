@@ -141,7 +141,7 @@ def test_a_missing_file_is_refused(tmp_path):
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The program with less memory and CPU, so that bombs meet their limit at once."""
     text = Path(sheet_text.__file__).read_text()
-    text = text.replace("MEMORY_MAX = 3 << 30", "MEMORY_MAX = 1 << 29")
+    text = text.replace("MEMORY_MAX = 3 << 30", "MEMORY_MAX = 1 << 28")
     program = tmp_path / "program.py"
     program.write_text(text.replace("_CPU_S = 10", "_CPU_S = 2").replace("_MAX = 240", "_MAX = 5"))
     monkeypatch.setattr(sheet_text, "__file__", str(program))
@@ -178,9 +178,9 @@ def test_a_bomb_meets_its_limit(tmp_path, kind):
                         continue
                     file.write(data[: data.index(b"<sheetData>") + 11])
                     if kind == "packed":
-                        for _ in range(600):
+                        for _ in range(300):
                             file.write(b" " * (1 << 20))
-                    for _ in range(0 if kind == "packed" else 40_000):
+                    for _ in range(0 if kind == "packed" else 20_000):
                         file.write(body)
                     file.write(b"</sheetData></worksheet>")
     with pytest.raises(InputUnreadable, match=r"more memory or time|cannot be read"):
