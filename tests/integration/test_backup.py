@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import count
@@ -371,15 +371,15 @@ def test_a_killed_restore_leaves_the_store_as_it_was(site: Site, tmp_path: Path)
     site.backs_up()
     site.theirs.types("lists", "create", FAST, "--circle", "plain")
     before = dump(site.there)
-    killer = _KilledAt(site)
     whole = set()
-    for step in count(1):
-        ended = killer.restore(step)
-        if set(dump(site.there)) != set(before):  # killed after the step that moves all of it
-            whole = set(dump(site.there))
-            break
-        assert ended == -signal.SIGKILL
-        assert dump(site.there) == before
+    with killed_at_steps(site) as restore:
+        for step in count(1):
+            ended = restore(step)
+            if set(dump(site.there)) != set(before):  # killed after the step that moves all of it
+                whole = set(dump(site.there))
+                break
+            assert ended == -signal.SIGKILL
+            assert dump(site.there) == before
     assert step > 3
     assert set(dump(site.here)) <= whole
     site.restores("--replace")
@@ -388,22 +388,26 @@ def test_a_killed_restore_leaves_the_store_as_it_was(site: Site, tmp_path: Path)
         assert not client.keys("rf:restoring:*")
 
 
-class _KilledAt:
-    """Restores in a process of its own that ends by SIGKILL at one of its steps."""
+@contextlib.contextmanager
+def killed_at_steps(site: Site) -> Iterator[Callable[[int], int]]:
+    """Restore in a process of its own that ends by SIGKILL at one of its steps; its exit code."""
+    words = [
+        *("restore", str(site.file), "--key", str(site.key), "--replace"),
+        *("--config", str(site.theirs.config)),
+    ]
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "tests.support.killed_restore", *words]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        told, exit_codes = process.stdin, process.stdout
 
-    def __init__(self, site: Site) -> None:
-        self._words = [
-            *("restore", str(site.file), "--key", str(site.key), "--replace"),
-            *("--config", str(site.theirs.config)),
-        ]
+        def restore(step: int) -> int:
+            told.write(f"{step}\n")
+            told.flush()
+            return int(exit_codes.readline())
 
-    def restore(self, step: int) -> int:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.support.killed_restore", str(step), *self._words],
-            check=False,
-            capture_output=True,
-        )
-        return done.returncode
+        yield restore
 
 
 def dump(url: str) -> dict[bytes, bytes]:
