@@ -239,6 +239,33 @@ async def test_an_allowlist_that_came_to_the_same_generation_otherwise(own, tmp_
         await until(lambda: worker.refresher.current.allow.numbers.keys() == {ONE, TWO, THREE})
 
 
+async def test_a_worker_that_was_restarted_puts_the_allowlist_back(own, tmp_path):
+    """A power cut took the primary and every follower: the new primary lacks the last entries.
+
+    Entries made there since would have every worker take its allowlist, and block ONE again.
+    """
+    first, lost = (AllowEntry(number, "x", "a", NOW_S) for number in (THREE, ONE))
+    async with opened(own.url(0)) as register:
+        await register.allow_add([first], BY)
+    copy = Copy(own, tmp_path / "copy")
+    worker = Worker(own.url(0), tmp_path / "state", put_back=True)
+    async with running(worker), opened(own.url(0)) as register:
+        await register.allow_add([lost], BY)
+        file = worker.state_dir / "register.json"
+        await until(lambda: file.exists() and ONE in file.read_text())
+    await copy.restore()
+    again = Worker(own.url(0), tmp_path / "state", put_back=True)
+    async with running(again), opened(own.url(0)) as register:
+        assert again.told(EventKind.PUT_BACK)
+        assert not again.refresher.behind
+        await register.allow_add([AllowEntry(TWO, "x", "a", NOW_S)], BY)
+        allow = again.refresher.current.allow
+        await until(lambda: again.refresher.current.allow is not allow)
+        assert again.refresher.current.allow.numbers.keys() == {ONE, TWO, THREE}
+        head, entries = await register.allow_all()
+        assert (head.generation, {entry.text for entry in entries}) == (3, {ONE, TWO, THREE})
+
+
 async def test_another_register_is_not_written_to(own, lost):
     """A Redis that is another register is left alone, whatever was asked for."""
     with redis.Redis.from_url(own.url(0)) as client:

@@ -36,7 +36,7 @@ class Worker:
         self.events: list[ListEvent] = []
         self.state_dir = state_dir
         settings = {"keys": {"plain": b""}, "changes_block_ms": 50, "reconcile_s": 0.2, **fields}
-        register = ListStoreSettings(url, timeout_s=0.5)
+        register = ListStoreSettings(url, timeout_s=0.5, put_back=settings.pop("put_back", False))
         clock = settings.pop("clock", time.time)
         self.refresher = Refresher(
             RefreshSettings(register, state_dir, **settings), self.events.append, clock

@@ -50,19 +50,22 @@ class _Known(msgspec.Struct, frozen=True):
     allow_generation: int
     allow_chain: str
     allow: list[str]
+    allow_steps: list[ChangeLogItem] = []
 
 
 @dataclass(frozen=True, slots=True)
 class FollowedStore:
     """The identity of the list store that this machine follows (None: none yet), and its allowlist.
 
-    `synced_at_s`: when a worker here last agreed with it, in seconds since the epoch.
+    `synced_at_s`: when a worker here last agreed with it, in seconds since the epoch. `steps` are
+    the last ones of the allowlist, to be put back after a fail-over that lost them.
     """
 
     identity: str | None
     head: AllowHead
     allow: Allowlist
     synced_at_s: int
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class LocalList:
     mark: ListPosition
 
 
+_ALLOW_STEPS_MAX = 1_000
+"""300 kB, written with each change of the allowlist. A fail-over loses seconds."""
 NOTHING = FollowedStore(None, AllowHead(0, ""), NOBODY, 0)
 
 
@@ -96,7 +101,8 @@ def known(state_dir: Path) -> FollowedStore:
         raise SnapshotUnreadable(f"{path}: an allow entry cannot be read")
     allow = Allowlist.of(entry for entry in entries if entry is not None)
     head = AllowHead(held.allow_generation, held.allow_chain)
-    return FollowedStore(held.identity, head, allow, synced_at_s)
+    steps = tuple(step_of(ALLOWLIST, item) for item in held.allow_steps)
+    return FollowedStore(held.identity, head, allow, synced_at_s, steps)
 
 
 def touch(state_dir: Path) -> None:
@@ -108,12 +114,19 @@ def touch(state_dir: Path) -> None:
 
 
 def remember(
-    state_dir: Path, identity: str | None, head: AllowHead, allow: Iterable[AllowEntry]
+    state_dir: Path,
+    identity: str | None,
+    head: AllowHead,
+    allow: Iterable[AllowEntry],
+    steps: Sequence[Step] = (),
 ) -> None:
-    """Write which list store is followed and its allowlist; a newer one of another worker stays."""
-    record = _Known(
-        identity, head.generation, head.chain, [allow_json(entry).decode() for entry in allow]
-    )
+    """Write which list store is followed and its allowlist; a newer one of another worker stays.
+
+    `steps` are the known ones of the allowlist, some of which may be newer than `head`.
+    """
+    entries = [allow_json(entry).decode() for entry in allow]
+    items = [_item(step) for step in steps if step.generation <= head.generation]
+    record = _Known(identity, head.generation, head.chain, entries, items[-_ALLOW_STEPS_MAX:])
 
     def is_newer() -> bool:
         before = known(state_dir)
@@ -263,6 +276,11 @@ def _item(step: Step) -> ChangeLogItem:
     return ChangeLogItem(step.generation, step.op, payload, step.chain)
 
 
+def step_of(name: str, item: ChangeLogItem) -> Step:
+    """Return the step of a list that an item on the disk was."""
+    return Step("", name, item.generation, item.op, item.payload.encode(), item.chain)
+
+
 def record_whole(state_dir: Path, state: ListState, steps: Iterable[Step] = ()) -> None:
     """Write a list's changes as the list store has them, in place of what the change log says.
 
@@ -314,7 +332,7 @@ class _Unwritten:
     bases: dict[str, UnwrittenBase] = field(default_factory=dict)
     states: dict[str, ListState] = field(default_factory=dict)
     steps: dict[str, list[Step]] = field(default_factory=dict)
-    known: tuple[str | None, AllowHead, Sequence[AllowEntry]] | None = None
+    known: tuple[str | None, AllowHead, Sequence[AllowEntry], Sequence[Step]] | None = None
     agreed: bool = False
     gone: dict[str, int] = field(default_factory=dict)
     """Deleted lists, and the generation at which each was."""
@@ -369,10 +387,14 @@ class SnapshotWriter:
         self._work.set()
 
     def allowlist(
-        self, identity: str | None, head: AllowHead, entries: Sequence[AllowEntry]
+        self,
+        identity: str | None,
+        head: AllowHead,
+        entries: Sequence[AllowEntry],
+        steps: Sequence[Step],
     ) -> None:
-        """Write down the allowlist as it was read, and its list store."""
-        self._next.known = (identity, head, entries)
+        """Write down the allowlist as it was read, its known steps, and its list store."""
+        self._next.known = (identity, head, entries, steps)
         self._work.set()
 
     def agreed(self) -> None:

@@ -31,6 +31,7 @@ from stream.core.numbers.number import masked
 from stream.lists.follower import change_log, snapshot_directory
 from stream.lists.follower.change_log import ChangeLogItem
 from stream.lists.follower.list_events import EventKind
+from stream.lists.follower.local_state import step_of
 from stream.lists.follower.lost_steps import STEPS_MAX, KnownSteps, LostSteps, lost_steps, subject
 from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, by_hand
 from stream.lists.store.heads import By, EditOutcome, Heads, Reservation, Restatement
@@ -87,6 +88,11 @@ class Recovery:
     def saw(self, steps: Iterable[Step]) -> None:
         """Keep steps that may have to be put back."""
         self._known.add(steps)
+
+    def steps(self, name: str) -> tuple[Step, ...]:
+        """Return the kept steps of a list, in order."""
+        known = self._known.of(name)
+        return tuple(known[generation] for generation in sorted(known))
 
     async def run(
         self, store: ListStore, identity: str | None, positions: Mapping[str, ListPosition]
@@ -171,13 +177,7 @@ class _Comparison:
                 # Following goes on: the comparison names what is lost and not known here.
                 self.tell(EventKind.STATE_DIR_FAILED, name, str(fault))
         # One without a chain was read from the list's state, which holds no order of steps.
-        known = {
-            item.generation: Step(
-                "", name, item.generation, item.op, item.payload.encode(), item.chain
-            )
-            for item in kept
-            if item.op in set(Op)
-        }
+        known = {item.generation: step_of(name, item) for item in kept if item.op in set(Op)}
         return {**known, **self.known.of(name)}
 
     async def _mend(self, name: str, lost: LostSteps) -> None:

@@ -40,7 +40,7 @@ from stream.lists.follower.sync_state import ALLOWLIST, ListPosition, SyncResult
 from stream.lists.store.list_store import FIRST_ID, ListStore
 from stream.lists.store.store_codec import Followed, Op, Step, changes_in, id_place
 from stream.ops.retry import Backoff
-from stream.ops.tasks import cancelled
+from stream.ops.tasks import cancelled, supervised
 from stream.ops.traces import OFF, Traces
 
 __all__ = ["RefreshSettings", "Refresher"]
@@ -122,6 +122,7 @@ class Refresher:
         for place, why in refused.items():
             self._tell(EventKind.SNAPSHOT_REFUSED, place, why)
         self._identity = known.identity
+        self._recovery.saw(known.steps)
         if known.head.generation:
             self._sync.known(ALLOWLIST, ListPosition(known.head.generation, known.head.chain))
         for name, held in lists.items():
@@ -144,11 +145,10 @@ class Refresher:
         At the first look, an unsafe list store raises ListStoreUnsafe and one that does not let
         us in ListStoreRefuses: start-up refuses them. Later both are waited for.
         """
-        watching = asyncio.create_task(self._watch_clock())
-        try:
-            await self._connect_always()
-        finally:
-            await cancelled(watching)
+        # The writer needs no list store: in an outage it ends what it has, for a restart in it.
+        await supervised(
+            self._connect_always(), clock=self._watch_clock(), writer=self._writer.run()
+        )
 
     async def _connect_always(self) -> None:
         settings, backoff = self._settings, Backoff(_FIRST_WAIT_S, _MOST_WAIT_S)
@@ -185,10 +185,7 @@ class Refresher:
             self._loaded.set()  # of another list store: the local snapshots stay in force
         self._tell(EventKind.REGISTER_UP, ALLOWLIST, f"list store {self._identity or 'empty'}")
         backoff.reset()
-        jobs = (
-            *(self._follow(store), self._reload(store)),
-            *(self._writer.run(), self._trials.run(self._try)),
-        )
+        jobs = (self._follow(store), self._reload(store), self._trials.run(self._try))
         # No TaskGroup: it would raise a group where the caller waits for one ListStoreDown.
         tasks = [asyncio.create_task(job) for job in jobs]
         try:
@@ -406,7 +403,7 @@ class Refresher:
             return
         self._sync.known(ALLOWLIST, ListPosition(head.generation, head.chain))
         self.current = self.current.with_allow(Allowlist.of(entries))
-        self._writer.allowlist(self._identity, head, entries)
+        self._writer.allowlist(self._identity, head, entries, self._recovery.steps(ALLOWLIST))
         # One that came while it was read, and is not in what was read, has it read again.
         self._apply_to(ALLOWLIST, meanwhile)
 
