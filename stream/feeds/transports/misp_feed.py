@@ -3,12 +3,15 @@
 The first fetch takes all events, the next ones those that are new or have another timestamp in the
 manifest. Timestamps do not show an attribute that was deleted for good, nor an event that is gone;
 `whole_every_s` reads everything again.
+
+MISP deletes an event's file at once, and names it in the manifest until that is written again. So
+an event that the server does not have is left out, and asked for again at the next fetch.
 """
 
 import hashlib
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -27,7 +30,7 @@ from stream.feeds.transports.http_get import (
     known_of,
     web_of,
 )
-from stream.feeds.transports.landing import bundle, date_s, landing
+from stream.feeds.transports.landing import Bundle, bundle, date_s, landing
 from stream.feeds.transports.misp_folder import EVENTS_MAX, MANIFEST, MANIFEST_BYTES_MAX
 from stream.feeds.transports.transport import Fetched, Seconds, Unchanged, shown
 from stream.ops.clock import now_s
@@ -125,22 +128,42 @@ class MispFeedTransport:
             for event, at_s in manifest.times.items()
             if at_s >= since or marks[event] not in seen
         )
+        with landing(into, self._settings.bytes_max, self._origin) as land:
+            with bundle(land) as whole:
+                gone = await self._add_events(web, events, whole, into)
+                if gone and len(gone) == len(manifest.times):
+                    text = f"{self._origin} has none of the events that its {MANIFEST} names"
+                    raise FeedDown(FeedFault.MISSING, text)
+                chosen = manifest.only([event for event in events if event not in gone])
+                whole.add(MANIFEST, len(chosen), BytesIO(chosen))
+            if known and len(gone) == len(events):
+                land.drop()
         remember = {
             "address": self._address,
             "whole_at_s": known.get("whole_at_s", str(reading_s)),
-            "manifest": digest,
+            "manifest": "" if gone else digest,
             "since": str(min(max(since, manifest.newest()), reading_s)),
-            "seen": "".join(sorted(marks.values())),
+            "seen": "".join(sorted(marks[event] for event in marks.keys() - gone)),
         }
-        if known and not events:
+        if land.dropped:
             return Unchanged(remember)
-        with landing(into, self._settings.bytes_max, self._origin) as land, bundle(land) as whole:
-            chosen = manifest.only(events)
-            whole.add(MANIFEST, len(chosen), BytesIO(chosen))
-            for event in events:
-                found, _ = await self._get(web, f"{event}.json", EVENT_BYTES_MAX, into)
-                whole.add(f"{event}.json", len(found), BytesIO(found))
         return land.fetched(remember, whole=not known, as_of_s=as_of_s)
+
+    async def _add_events(
+        self, web: WebSession, events: Iterable[str], whole: Bundle, into: Path
+    ) -> set[str]:
+        """Add the files of events; return those that the server does not have."""
+        gone = set()
+        for event in events:
+            try:
+                found, _ = await self._get(web, f"{event}.json", EVENT_BYTES_MAX, into)
+            except FeedDown as fault:
+                if fault.reason is not FeedFault.MISSING:
+                    raise
+                gone.add(event)
+            else:
+                whole.add(f"{event}.json", len(found), BytesIO(found))
+        return gone
 
     async def _get(
         self, web: WebSession, name: str, bytes_max: int, into: Path

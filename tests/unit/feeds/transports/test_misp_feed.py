@@ -163,6 +163,29 @@ async def test_what_an_older_version_remembered_leads_to_all_events(
     assert numbers(into) == {"+1", "+2"}
 
 
+GONE = ok(b"", status="404 Not Found")
+
+
+async def test_an_event_that_is_gone_stops_no_other(web: ScriptedWeb, into: Path) -> None:
+    """It was deleted since the manifest was written. It is asked for again, also on its own."""
+    web.answers["/feed/manifest.json"] = ok(manifest(old=100, new=200))
+    web.answers[f"/feed/{NEW}.json"] = GONE
+    first = await fetched(web, into)
+    assert (first.whole, numbers(into)) == (True, {"+1"})
+    second = await over(web).fetch(first.remember, into)
+    assert isinstance(second, Unchanged)
+    assert not into.exists()
+    web.answers[f"/feed/{NEW}.json"] = ok(event("+2"))
+    third = await fetched(web, into, second.remember)
+    assert (third.whole, numbers(into)) == (False, {"+2"})
+    web.answers["/feed/manifest.json"] = ok(manifest(old=100, new=300))
+    web.answers[f"/feed/{NEW}.json"] = GONE
+    fourth = await over(web).fetch(third.remember, into)
+    assert isinstance(fourth, Unchanged)
+    web.answers["/feed/manifest.json"] = ok(manifest(old=100))
+    assert isinstance(await over(web).fetch(fourth.remember, into), Unchanged)
+
+
 REFUSALS: dict[str, tuple[str, bytes, FeedFault]] = {
     "no manifest": ("manifest.json", ok(b"", status="404 No"), FeedFault.MISSING),
     "no JSON": ("manifest.json", ok(b"{"), FeedFault.PROTOCOL),
@@ -174,7 +197,7 @@ REFUSALS: dict[str, tuple[str, bytes, FeedFault]] = {
     ),
     "a path": ("manifest.json", ok(b'{"../../secret": {}}'), FeedFault.PROTOCOL),
     "a page": ("manifest.json", ok(b"<html>Log in</html>"), FeedFault.NOT_A_FEED),
-    "an event is gone": (f"{OLD}.json", ok(b"", status="404 No"), FeedFault.MISSING),
+    "all events are gone": (f"{OLD}.json", ok(b"", status="404 No"), FeedFault.MISSING),
     "an event is cut": (f"{OLD}.json", ok(event("+1"))[:-5], FeedFault.TRUNCATED),
     "an event is too large": (f"{OLD}.json", ok(event("+1" * 9000)), FeedFault.TOO_LARGE),
 }
