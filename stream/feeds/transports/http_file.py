@@ -1,7 +1,8 @@
 """HTTP(S): a file on a web server, or an interface that answers with one.
 
 A request names the last version by its ETag or Last-Modified, so that an unchanged list costs a few
-hundred bytes. Where the partner supports it, it asks for the changes since a version.
+hundred bytes. Once a day it names none: a server or cache may call any version unchanged for ever.
+Where the partner supports it, it asks for the changes since a version.
 """
 
 import mmap
@@ -27,11 +28,14 @@ from stream.feeds.transports.http_get import (
 from stream.feeds.transports.intake import checked, checksum_in
 from stream.feeds.transports.landing import date_s, landing
 from stream.feeds.transports.transport import Fetched, Unchanged, shown
+from stream.ops.clock import now_s
 from stream.ops.schema import checks
 from stream.ops.schema.toml import Between, Checked, Problem, Problems
 
 CHECKSUM_BYTES_MAX = 1 << 20
 """A checksum file has 100 bytes; a list of checksums of many files may have some KB."""
+
+_ASK_EVERY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +81,16 @@ class HttpTransport:
         self, web: WebSession, known: Mapping[str, str], into: Path
     ) -> Fetched | Unchanged:
         expected = await self._checksum(web, into)
-        if expected is not None and expected == known.get("published"):
+        trusted = known_of(known, self._address, _ASK_EVERY_S)
+        if expected is not None and expected == trusted.get("published"):
             return Unchanged(known)
         asked = {"If-None-Match": "etag", "If-Modified-Since": "modified"}
-        conditions = {name: known[key] for name, key in asked.items() if known.get(key)}
+        conditions = {name: trusted[key] for name, key in asked.items() if trusted.get(key)}
         async with web.get(self._url, conditions) as response:
             wait_s = min(fresh_s(response.headers), self._settings.max_age_s_max)
             if response.status == 304:
                 if not conditions:
-                    text = f"{self._origin} answers 304 though nothing was known"
+                    text = f"{self._origin} answers 304 though no version was named"
                     raise FeedDown(FeedFault.PROTOCOL, text)
                 return Unchanged(known, wait_s)
             with landing(into, self._settings.bytes_max, self._origin) as land:
@@ -99,6 +104,7 @@ class HttpTransport:
                 "published": intake.published_sha256,
                 "etag": response.headers.get("ETag", ""),
                 "modified": response.headers.get("Last-Modified", ""),
+                "whole_at_s": str(now_s()),
             }
             as_of_s = date_s(remember["modified"])
         if land.dropped:

@@ -124,7 +124,7 @@ FAILURES: dict[str, tuple[Answer, FeedFault, str]] = {
         FeedFault.CHECKSUM,
         "Repr-Digest",
     ),
-    "unchanged, unasked": (ok(b"", status="304 No"), FeedFault.PROTOCOL, "nothing was known"),
+    "unchanged, unasked": (ok(b"", status="304 No"), FeedFault.PROTOCOL, "no version was named"),
     "no content": (ok(b"", status="204 No"), FeedFault.PROTOCOL, "answers 204"),
     "a part": (ok(LIST, status="206 Partial"), FeedFault.PROTOCOL, "answers 206"),
     "not found": (ok(PAGE, status="404 No"), FeedFault.MISSING, "answers 404"),
