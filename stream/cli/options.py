@@ -58,7 +58,16 @@ Actor = Annotated[
         help="Who does this, for the audit log. Default: the login name.",
     ),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
+
+
+def given(parameter: typer.CallbackParam, value: str) -> str:
+    """The callback of a reason: where one is required, an empty one is none."""
+    if parameter.required and not value.strip():
+        raise typer.BadParameter("is empty: the audit log has to say why")
+    return value
+
+
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit log.", callback=given)]
 ListName = Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The list, e.g. TH/national.")]
 Region = Annotated[
     str | None, typer.Option("--region", help="The country of national numbers, e.g. TH.")

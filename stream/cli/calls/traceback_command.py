@@ -9,7 +9,15 @@ import msgspec
 import typer
 
 from stream.cli.common import say_waiting, seconds_in, settings_of, since_ms, text_in, until_ms
-from stream.cli.options import OR_STDIN, Actor, ConfigFiles, Region, UntilTime, typed_or_piped
+from stream.cli.options import (
+    OR_STDIN,
+    Actor,
+    ConfigFiles,
+    Region,
+    UntilTime,
+    given,
+    typed_or_piped,
+)
 from stream.cli.output import USAGE, fail, note, out
 from stream.cli.progress_bars import progress
 from stream.cli.store_access import behind_calls, by, with_list_store
@@ -42,7 +50,7 @@ def traceback_command(
         str, typer.Option("--from", metavar="TIME", help="The start: 2026-11-24, or 2d.")
     ],
     authority: Annotated[str, typer.Option("--for", metavar="AUTHORITY", help="Who asks.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why: case or order.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why: case or order.", callback=given)],
     until: UntilTime = "now",
     form: Annotated[Literal["json", "csv"], typer.Option("--format")] = "json",
     side: Annotated[
@@ -67,8 +75,8 @@ def traceback_command(
     if read.kind is not Kind.E164:
         fail(f"{number!r} is no phone number", USAGE)
     authority = text_in(authority, "--for")
-    if not authority or not reason.strip():
-        fail("--for and --reason say who asks and why: the audit keeps both", USAGE)
+    if not authority:
+        fail("--for is empty: the audit log has to say who asks", USAGE)
     from_s = since_ms(since) // 1000
     until_s = until_ms(until) // 1000
     if not from_s < until_s:

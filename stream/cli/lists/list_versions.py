@@ -207,7 +207,7 @@ def at_(
 def rollback_(
     name: ListName,
     generation: Generation,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the audit log. Required.")],
+    reason: Reason,
     actor: Actor = None,
     config: ConfigFiles = None,
     form: Output = Format.TABLE,
@@ -220,8 +220,6 @@ def rollback_(
     Example: ringfence lists rollback TH/national 12 --reason "the feed of today is poisoned"
     """
     settings, who = settings_of(config), by(actor, reason)
-    if not reason.strip():
-        fail("--reason is empty: the audit has to say why", USAGE)
 
     done = _rewritten(
         settings,

@@ -77,6 +77,20 @@ def test_help_of_a_group_has_whole_sentences() -> None:
         assert "..." not in helped(path).replace("[ARGS]...", ""), path
 
 
+def test_an_empty_reason_is_none() -> None:
+    """Where a reason is required, the audit has one."""
+    required = {
+        path: one
+        for path, command in COMMANDS.items()
+        for one in command.params
+        if one.name == "reason" and one.required
+    }
+    assert {"lists delete", "feeds release", "traceback"} <= required.keys()
+    for path in required:
+        done = CliRunner().invoke(app, [*path.split(), "--reason", " "], env={"COLUMNS": "80"})
+        assert (done.exit_code, "is empty" in done.output) == (2, True), path
+
+
 def test_verbs_are_those_of_kubectl() -> None:
     """`list`, `show`, `create`, `delete`; other names of them are found, and shown nowhere."""
     for path, group in GROUPS.items():
