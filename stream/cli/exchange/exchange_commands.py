@@ -24,6 +24,7 @@ from stream.cli.output import (
 )
 from stream.config.settings import Settings
 from stream.core.model import names
+from stream.core.model.agreement import owner_of
 from stream.core.model.errors import ConfigInvalid, ExchangeFault, Fault
 from stream.core.model.moments import rfc3339
 from stream.exchange import mirror, repository, repository_files
@@ -155,7 +156,12 @@ def add_list(
     own_exchange(settings)
     if (wrong := names.wrong(names.NameKind.LIST, name)) is not None:
         fail(f"{name!r} {wrong}", USAGE)
-    repository.add_list(folder_of(settings), signatory_of(settings, keys), name)
+    folder = folder_of(settings)
+    owners = {role.partition("~")[0] for role in repository_files.read(folder).roles}
+    if owners and owner_of(name) not in owners:
+        text = f"{folder} is the repository of {', '.join(sorted(owners))}: a country signs its own"
+        fail(f"{text} lists only, and hubs refuse one that signs {name}; nothing changed", USAGE)
+    repository.add_list(folder, signatory_of(settings, keys), name)
     say(f"{name} can be published from this machine")
 
 
