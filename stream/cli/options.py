@@ -214,7 +214,7 @@ LOCAL: Final = frozenset(
         ("assets", "export"),
         *(("feeds", name) for name in ("check", "detect")),
         *(("agreements", name) for name in ("check", "list", "show", "explain")),
-        *(("circle", name) for name in ("create", "rotate", "retire", "list")),
+        *(("circle", name) for name in ("create", "rotate", "list")),
         *(("dialects", name) for name in ("list", "detect", "test")),
         *(("token", name) for name in ("create", "list", "revoke")),
         *(("exchange", name) for name in ("init", "add-list", "resign", "status", "revoke")),

@@ -81,6 +81,23 @@ def test_a_list_without_a_role_is_not_published(operators):
     assert "exchange add-list KH/other" in said
 
 
+def test_a_key_by_which_a_list_is_hashed_is_not_retired(operators, tmp_path):
+    """After a restart nobody could read that list; once it has moved the key goes."""
+    kh, folder = operators.kh, tmp_path / "circles"
+    kh.config.write_text(f'{kh.config.read_text()}circles_dir = "{folder}"\n')
+    kh.types("circle", "create", "asean")
+    kh.types("lists", "create", "KH/scam", "--circle", "asean")
+    kh.types("circle", "rotate", "asean")
+    said = kh.types("circle", "retire", "asean", code=1)
+    assert "KH/scam is hashed by it" in said
+    assert (folder / "asean.key").exists()
+    kh.types("lists", "rekey", "KH/scam", "--circle", "asean@2", "--reason", "rotated")
+    kh.types("circle", "retire", "asean")
+    assert not (folder / "asean.key").exists()
+    kh.types("circle", "retire", "asean@2", "--force")
+    assert not (folder / "asean@2.key").exists()
+
+
 async def test_a_change_goes_out_by_itself(operators):
     """`exchange run` publishes what is listed while it runs, and ends in order when told to."""
     await asyncio.to_thread(operators.kh.types, "lists", "create", "KH/scam")

@@ -9,7 +9,7 @@ import typer
 from stream.cli.common import own, settings_of
 from stream.cli.lazy_group import group
 from stream.cli.options import ConfigFiles, Output
-from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, print_table, render, say
+from stream.cli.output import NOTHING_DONE, USAGE, Format, fail, note, print_table, render, say
 from stream.cli.store_access import with_list_store
 from stream.config.settings import Settings
 from stream.core.model.entry import NEVER, Entry
@@ -75,17 +75,38 @@ def rotate(name: Circle, config: ConfigFiles = None) -> None:
 
 
 @app.command()
-def retire(name: Circle, config: ConfigFiles = None) -> None:
+def retire(
+    name: Circle,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if lists are hashed by it. Asks no list store.")
+    ] = False,
+    config: ConfigFiles = None,
+) -> None:
     """End an epoch: delete its key here. Lists hashed by it can no longer be read.
+
+    Exit code 1: there are such lists, and nothing was done. --force deletes the key all the same.
 
     Example: ringfence circle retire asean
     """
-    path = circle_keys.file_of(_folder(settings_of(config)), name)
+    settings = settings_of(config)
+    path = circle_keys.file_of(_folder(settings), name)
+    if path.exists() and not force:
+        _check_unused(settings, name)
     try:
         path.unlink()
     except OSError as error:
         raise SecretUnsafe(f"{path} cannot be deleted: {error.strerror}") from error
     say(f"{name}: the key is deleted; restart what runs, so that it is forgotten there too")
+
+
+def _check_unused(settings: Settings, circle: str) -> None:
+    """End with 1 where lists here are hashed by the circle's key, ours or partners'."""
+    heads = with_list_store(settings, ListStore.heads).lists.values()
+    if left := [head.name for head in heads if head.circle == circle]:
+        for name in left:
+            note(f"{name} is hashed by it")
+        how = "`ringfence lists rekey` moves a list of ours, its owner moves another"
+        fail(f"{circle}: nothing was deleted: {how}; --force deletes it all the same", NOTHING_DONE)
 
 
 @app.command("list")

@@ -90,6 +90,18 @@ def test_a_country_joins_a_hub_by_commands(kh: Operator, tmp_path: Path) -> None
         assert hub.asks("exchange", "serve-check", url)["faults"] == []
 
 
+def test_a_country_gives_no_list_of_another_a_role(kh: Operator) -> None:
+    """A hub would refuse all of its repository; what it has stays, and a second list goes in."""
+    kh.types("exchange", "add-list", "KH/scam", *sticks(kh))
+    told = " ".join(kh.types("exchange", "add-list", "TH/x", *sticks(kh), code=2).split())
+    assert "is the repository of KH" in told
+    assert not list((kh.home / "keys").glob("TH*"))
+    kh.types("exchange", "add-list", "KH/enforcement", *sticks(kh))
+    roles = {one["role"] for one in kh.asks("exchange", "status")}
+    assert {"KH/scam", "KH/enforcement"} <= roles
+    assert "TH/x" not in roles
+
+
 def test_a_hub_in_trouble_goes_on_by_itself(
     kh: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,7 +241,7 @@ def test_a_circle_has_keys_by_epoch(tmp_path: Path) -> None:
     assert set(keys) == {"plain", "asean", "asean@2"}
     assert key_id(keys["asean"]) != key_id(keys["asean@2"])
     assert "asean@3" in kh.types("circle", "rotate", "asean")
-    kh.types("circle", "retire", "asean")
+    kh.types("circle", "retire", "asean", "--force")
     assert set(load([kh.config], {}).circle_keys()) == {"plain", "asean@2", "asean@3"}
 
 
