@@ -193,12 +193,18 @@ def put(path: Path, content: bytes | Path) -> None:
 
 
 def link(source: Path, path: Path) -> None:
-    """Link the file under another name; copy it where the disk cannot. Raises ExchangeFault."""
-    if path.is_file():
-        return
+    """Link the file under another name; copy it where the disk cannot. Raises ExchangeFault.
+
+    One that is older than the file is of a file before: that was damaged, and fetched again.
+    """
+    temporary = path.with_name(f"{path.name}{_TEMP}")
     try:
+        if path.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns:
+            return
         open_folder(path.parent)
-        path.hardlink_to(source)
+        temporary.unlink(missing_ok=True)
+        temporary.hardlink_to(source)
+        temporary.replace(path)
     except OSError:
         put(path, source)
 

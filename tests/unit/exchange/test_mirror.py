@@ -1,6 +1,7 @@
 """Hubs, bundles, checks of what is served, and a partner who has nothing of ours."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,33 @@ def test_news_pass_through_a_hub(kh: Country, hub: tuple[Hub, bytes], tmp_path: 
     before = repository_files.read(carrier.folder)
     assert online.sync(kh.now_s) == {"KH": None}
     assert repository_files.read(carrier.folder) == before
+
+
+def spoil(folder: Path) -> None:
+    """Damage the one filter that is published, as a disk does: its length stays."""
+    (found,) = (folder / "targets/KH/scam/1").glob("*.filter.bloom")
+    data = found.read_bytes()
+    found.write_bytes(bytes(len(data)))
+    os.utime(found, (1, 1))
+
+
+def test_a_copy_that_a_disk_damaged_is_made_again(
+    kh: Country, hub: tuple[Hub, bytes], tmp_path: Path
+) -> None:
+    """A hub serves it whole after the next news, and a bundle that is imported again mends it."""
+    carrier, root = hub
+    assert carrier.sync(kh.now_s) == {"KH": None}
+    spoil(carrier.folder / COUNTRIES / "KH")
+    kh.publish({"latest.json": b"2", "1/filter.bloom": None})
+    assert carrier.sync(kh.now_s) == {"KH": None}
+    for place, trusted in ((carrier.folder / COUNTRIES / "KH", kh.root), (carrier.folder, root)):
+        assert mirror.verify(str(place), trusted, None, LIMITS, whole=True).faults == ()
+    mirror.write_bundle(kh.folder, tmp_path / "kh.tar")
+    into = tmp_path / "partners" / "kh"
+    for _ in range(2):
+        mirror.read_bundle(tmp_path / "kh.tar", into, kh.root, tmp_path / "state", LIMITS)
+        assert mirror.verify(str(into), kh.root, None, LIMITS, whole=True).faults == ()
+        spoil(into)
 
 
 def forged_list(published: PublishedMetadata, kh: Country, carrier: Hub) -> bytes:
