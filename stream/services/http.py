@@ -127,6 +127,7 @@ class _Serving(Service):
                     lists=live.run(),
                     records=self._take_records(),
                     changes=self.repeated(self._blocklist.look),
+                    sweeps=self._blocklist.sweep_often(),
                     agreements=live.watch_agreements(),
                     asked=redress.decisions.run(),
                     decisions=self._keep_decisions(redress.decisions),

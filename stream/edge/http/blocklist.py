@@ -9,10 +9,10 @@ for the cursor of another process, the answer is the whole list. It says so.
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from stream.edge.sinks.number_policy import (
 )
 from stream.ops.clock import now_s
 
+_K = TypeVar("_K", int, str)
 ROWS: Final = 1000
 """Numbers decided at once: a lookup may have to wait about a millisecond for them."""
 AT_ONCE: Final = 2
@@ -37,8 +38,11 @@ AT_ONCE: Final = 2
 CHANGES_MAX: Final = 200_000
 """Changed numbers to remember, about 20 MB."""
 TAG_S: Final = 10
-"""Longest life of an ETag in seconds. Numbers also leave by time alone, which moves no cursor: a
-client that gets a 304 blocks them for so much longer."""
+"""Longest life of an ETag in seconds. Numbers also leave by time alone, which moves no cursor for
+`SWEEP_S`: a client that gets a 304 blocks them for so much longer."""
+SWEEP_S: Final = 600.0
+"""Seconds between two sweeps. Each judges all numbers twice, 2 s of CPU for a million; confidence
+falls by some percent in a day."""
 
 
 class BlockedNumber(NamedTuple):
@@ -64,7 +68,10 @@ class BlocklistChanges:
 
 @dataclass(slots=True)
 class Blocklist:
-    """The blocklist of the moment. `policy` gives the engine's; call `look` every second."""
+    """The blocklist of the moment. `policy` gives the engine's.
+
+    Call `look` every second, and run `sweep_often` beside it.
+    """
 
     policy: Callable[[], NumberPolicy]
     streams: asyncio.Semaphore = field(
@@ -77,6 +84,9 @@ class Blocklist:
     _from: int = field(init=False, default=0)
     _changes: "deque[tuple[int, frozenset[str]]]" = field(init=False, default_factory=deque)
     _held: int = field(init=False, default=0)
+    _swept_s: int = field(init=False, default=0)
+    _followed: bool = field(init=False, default=False)
+    """Somebody followed by a cursor since the last sweep."""
 
     @property
     def cursor(self) -> str:
@@ -96,6 +106,7 @@ class Blocklist:
         if policy is seen and too_old == before:
             return
         self._seen, self._too_old = policy, too_old
+        self._swept_s = self._swept_s or now_s()
         if seen is None or policy.policy is not seen.policy or too_old != before:
             self._forget()
             return
@@ -103,14 +114,47 @@ class Blocklist:
         if differs.everything or differs.prefixes or differs.allowed:
             self._forget()
             return
-        if not differs.numbers:
-            return  # only compared with the list store, as every few seconds
+        self._note(differs.numbers)
+
+    def _note(self, numbers: frozenset[str]) -> None:
+        if not numbers:
+            return  # lists are only compared with the list store, as every few seconds
         self._at += 1
-        self._changes.append((self._at, differs.numbers))
-        self._held += len(differs.numbers)
+        self._changes.append((self._at, numbers))
+        self._held += len(numbers)
         while self._held > CHANGES_MAX:
             self._from, gone = self._changes.popleft()
             self._held -= len(gone)
+
+    async def sweep_often(self) -> None:
+        """Sweep every `SWEEP_S` while anybody follows by a cursor, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            if self._followed:
+                self._followed = False
+                await self.sweep()
+
+    async def sweep(self) -> None:
+        """Note the numbers that time alone put on the list or took off it since the last sweep.
+
+        Confidence falls, and of two reports one ends first. Those whose last report ends are not
+        noted: a client has their `expires_at_s`.
+        """
+        policy, before_s, at_s = self.policy(), self._swept_s, now_s()
+        if _moved(policy.prefixes(before_s), policy.prefixes(at_s), at_s):
+            self._swept_s = at_s
+            self._forget()
+            return
+        found: set[str] = set()
+        for texts in _known(policy):
+            e164 = np.array(texts, "S16")
+            before = policy.numbers(e164, before_s)
+            await asyncio.sleep(0)
+            moved = _moved(before, policy.numbers(e164, at_s), at_s)
+            found.update(texts[place] for place in moved)
+            await asyncio.sleep(0)
+        self._swept_s = at_s
+        self._note(frozenset(found))
 
     def _forget(self) -> None:
         self._at += 1
@@ -123,6 +167,7 @@ class Blocklist:
         if instance != self._instance or not at.isdecimal():
             return None
         place = int(at)
+        self._followed = True
         if not self._from <= place <= self._at:
             return None
         # From the newest on: most clients ask every few seconds.
@@ -170,6 +215,31 @@ def _judged(
         why = blocked.get(place)
         if why is not None or speaking(around, text) is not None:
             yield BlockedNumber(text, why)
+
+
+def _moved(
+    before: Mapping[_K, Blocked | None], after: Mapping[_K, Blocked | None], at_s: int
+) -> list[_K]:
+    """Return the keys that are judged otherwise now, but for those that ended by themselves."""
+
+    def ended(was: Blocked | None) -> bool:
+        return was is not None and NEVER != was.expires_at_s <= at_s
+
+    return [
+        key
+        for key in before.keys() | after.keys()
+        if before.get(key) != after.get(key) and (key in after or not ended(before.get(key)))
+    ]
+
+
+def _known(policy: NumberPolicy) -> Iterator[list[str]]:
+    """Yield all numbers of lists and allowlist, in portions; some may come twice."""
+    for live in policy.blocklists.lists:
+        for codes in policy.known_numbers(live, ROWS):
+            if len(codes):
+                yield [text.decode("ascii") for text in texts_of(codes).tolist()]
+    spared = list(policy.blocklists.allow.numbers)
+    yield from (spared[start : start + ROWS] for start in range(0, len(spared), ROWS))
 
 
 def _names_numbers(live: LiveList) -> bool:

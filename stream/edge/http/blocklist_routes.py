@@ -184,9 +184,9 @@ async def blocklist(
 
     `items` are to be blocked (`action` block), or let through inside a prefix that is blocked
     (allow); prefixes end with `*`, the longest speaks. An item ends by itself at `expires_at_s`.
-    `removed` are on the list no more. Ask for all of it once a day: confidence falls with time
-    alone. Before lists are loaded it is 503, never an empty list. It names every number of every
-    list: only a switch and an operator get it.
+    `removed` are on the list no more. One whose confidence fell with time alone is among them
+    within ten minutes. Before lists are loaded it is 503, never an empty list. It names every
+    number of every list: only a switch and an operator get it.
 
     `text`: a number a line, exceptions after `!`, removed ones after `-`. `kamailio-htable` and
     `kamailio-mtree` are tables for Kamailio's db_text, always whole.

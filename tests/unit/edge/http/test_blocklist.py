@@ -28,6 +28,7 @@ from tests.support.http_service import bearer, parts_for, serve_settings, served
 
 FIRST = [f"+4477009001{n:02d}" for n in range(20)]
 SECOND = [f"+4477009001{n:02d}" for n in range(10, 40)]
+DAY_S = 86_400
 CLINIC, IN_RANGE, SPARED = FIRST[3], "+447700900350", "+447700900351"
 
 
@@ -90,9 +91,9 @@ async def test_the_whole_list_is_what_would_be_blocked(place, monkeypatch) -> No
     assert len(found) == len(blocked) + len(allowed)
 
 
-def change_of(number: str, *, listed: bool = True) -> tuple[Any, ...]:
+def change_of(number: str, *, listed: bool = True, **fields: Any) -> tuple[Any, ...]:
     """A change that puts a number on a list, or takes it off."""
-    made = entry(number)
+    made = entry(number, **fields)
     return (made.fingerprint, (made,) if listed else ())
 
 
@@ -137,6 +138,54 @@ async def test_a_list_that_is_too_old_by_now_has_clients_read_the_whole_again(
     place.blocklist.look()
     assert place.blocklist.since(old) is None
     assert any(item.why for item in await place.whole())
+
+
+async def test_what_time_alone_changed_is_a_change(place, monkeypatch) -> None:
+    """Numbers of which too little confidence is left, one that a second list goes on holding, one
+    that an allow entry spared until now; not those whose last report ended.
+    """
+    default = replace(place.policy.settings.default, confidence_min=50)
+    settings = replace(place.policy.settings, default=default)
+    fading, sure, ending, both, freed = SECOND[20:25]
+    later_s = NOW_S + 5 * DAY_S
+    until: Any = {"reported_at_s": later_s, "expires_at_s": later_s - 1}
+    held = blocklists(
+        live("XA/first", sure, freed, reported_at_s=later_s),
+        live("XB/second", fading),
+        live("XC/flags"),
+        live("XD/last", both, reported_at_s=later_s),
+        allow=Allowlist.of([AllowEntry(freed, "x", "ops", NOW_S, later_s)]),
+    )
+    ends = [Change(*change_of(one, **until)) for one in (ending, both)]
+    place.lists = held.with_changes("XA/first", ends, 2, NOW_S)
+    place.policy = compile_bounded(settings, place.lists.names, Agreements(()), "TH", NOW_S)
+    place.blocklist.look()
+    before = place.blocklist.cursor
+    assert {one.text for one in await place.whole()} == {fading, sure, ending, both}
+    await place.blocklist.sweep()
+    assert place.blocklist.cursor == before
+    monkeypatch.setattr(module, "now_s", lambda: later_s)
+    await place.blocklist.sweep()
+    changed = place.blocklist.since(before)
+    assert [(one.text, one.why.list) for one in changed.items] == [
+        (both, "XD/last"),
+        (freed, "XA/first"),
+    ]
+    assert changed.removed == [fading]
+
+
+async def test_a_prefix_that_time_alone_took_off_has_the_whole_list_read(
+    place, monkeypatch
+) -> None:
+    """Numbers below it may be blocked otherwise now."""
+    default = replace(place.policy.settings.default, confidence_min=50)
+    settings = replace(place.policy.settings, default=default)
+    place.policy = compile_bounded(settings, place.lists.names, Agreements(()), "TH", NOW_S)
+    place.blocklist.look()
+    before = place.blocklist.cursor
+    monkeypatch.setattr(module, "now_s", lambda: NOW_S + 5 * DAY_S)
+    await place.blocklist.sweep()
+    assert place.blocklist.since(before) is None
 
 
 async def test_lists_that_were_only_compared_are_no_change(place) -> None:
