@@ -176,35 +176,6 @@ async def test_the_allowlist_is_followed(register, worker):
         await until(lambda: find() is None)
 
 
-async def test_an_outage_takes_no_allow_entry_from_the_disk(tmp_path, monkeypatch):
-    """The disk is slow as Redis goes away; what was enforced by then is enforced after a restart.
-
-    Else whom it spares would be blocked until Redis is back.
-    """
-    remember, may_go_on = local_state.remember, threading.Event()
-
-    def slowly(*args):
-        assert may_go_on.wait(HANGS_S)
-        remember(*args)
-
-    with best_redis() as own:
-        worker = Worker(own.url(0), tmp_path)
-        async with running(worker), opened(own.url(0)) as register:
-            monkeypatch.setattr(local_state, "remember", slowly)
-            for number in (ONE, TWO):
-                await register.allow_add([AllowEntry(number, "x", "a", NOW_S)], BY)
-                held = worker.refresher
-                await until(lambda: number in held.current.allow.numbers)  # noqa: B023
-            await asyncio.to_thread(own.kill)
-            await until(lambda: bool(worker.told(EventKind.REGISTER_DOWN)))
-            may_go_on.set()
-            file = tmp_path / "register.json"
-            await until(lambda: file.exists() and TWO in file.read_text())
-    alone = Worker("redis://127.0.0.1:1/0", tmp_path)
-    alone.refresher.load_last_good()
-    assert alone.refresher.current.allow.numbers.keys() == {ONE, TWO}
-
-
 async def test_a_list_of_an_unknown_circle_can_not_be_asked(register, worker):
     """A list whose key this machine has not is there, is reported, and is not taken for empty."""
     await register.create("KH/scam", "asean", BY)
