@@ -184,6 +184,8 @@ class _Identity(msgspec.Struct):
 
 
 class _Observed(msgspec.Struct):
+    id: str = ""
+    modified: str | None = None
     object_refs: list[str] | None = None
     last_observed: str | None = None
     confidence: _Value = None
@@ -265,7 +267,7 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
             observed = _decode_observed(raw)
             for ref in observed.object_refs or ():
                 if ref.partition("--")[0] in NUMBERS:
-                    known.observed[ref] = observed
+                    known.observed[ref] = _surer(known.observed.get(ref), observed)
         elif kind == "indicator" and (one := _decode_version(raw).id):
             if hash(one) in known.ids:
                 known.newest[one] = ""
@@ -278,6 +280,15 @@ def _remember(known: _Known, kind: str | None, raw: bytes) -> None:
         raise InputUnreadable(
             f"more than {REMEMBERED_BYTES_MAX >> 20} MB of identities and observed-data: refused"
         )
+
+
+def _surer(one: _Observed | None, other: _Observed) -> _Observed:
+    """Return the observation that counts: the newer version, else one that is not revoked."""
+    if one is None:
+        return other
+    if one.id == other.id:
+        return max(one, other, key=lambda seen: _time(seen.modified))
+    return max(one, other, key=lambda seen: (not seen.revoked, _time(seen.last_observed)))
 
 
 def _compare(known: _Known, raw: bytes) -> None:

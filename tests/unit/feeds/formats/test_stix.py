@@ -56,6 +56,24 @@ def test_of_several_versions_of_an_indicator_the_newest_counts(order):
     assert list(read(json.dumps(without)).number) == ["+447700900123", "+447700900125"]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_number_is_gone_when_no_observation_of_it_is_left(order):
+    """Of versions of one the newest counts, of several that which is not revoked."""
+
+    def observed(name, modified, **told):
+        told |= {"last_observed": modified, "object_refs": [number["id"]]}
+        return {"type": "observed-data", "id": name, "modified": modified, **told}
+
+    number = {"type": "phone-number", "id": "phone-number--1", "value": "+447700900123"}
+    first = observed("observed-data--1", "2026-11-20T00:00:00Z")
+    revoked = observed("observed-data--1", "2026-11-22T00:00:00Z", revoked=True)
+    other = observed("observed-data--2", "2026-11-21T00:00:00Z")
+    for held, removed in (((first, revoked), True), ((revoked, other), False)):
+        objects = [number, *held[::order]]
+        rows = read(json.dumps({"type": "bundle", "objects": objects}))
+        assert (list(rows.number), rows.removed) == (["+447700900123"], [removed])
+
+
 def test_confidence_times_and_words_are_taken():
     """Confidence, validity, types and labels of an indicator are its row's."""
     one = indicator(
