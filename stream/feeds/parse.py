@@ -434,14 +434,18 @@ class ColumnBuilder:
         for name, part in self._parts.items():
             part.append(made[name] if name in made else getattr(parsed, name))
 
-    def columns(self, sources: tuple[str, ...]) -> Columns:
+    def columns(self, sources: tuple[str, ...], weak: int | None = None) -> Columns:
         """Return all rows in order, once; `sources` are the parser's.
 
-        Of a (number, source) given twice the last row counts. Raises SnapshotUnreadable for more
-        sources than a list can have.
+        Of a (number, source) given twice the last row counts, of category `weak` only where no
+        other does. Raises SnapshotUnreadable for more sources than a list can have.
         """
         arrays: dict[str, NDArray[Any]] = {}
         for column in COLUMNS:
             parts = self._parts.pop(column.name)
             arrays[column.name] = np.concatenate(parts) if parts else np.empty(0, column.dtype)
+        is_weak = arrays["category"] == weak
+        if weak is not None and is_weak.any():
+            order = np.argsort(~is_weak, kind="stable")
+            arrays = {name: values[order] for name, values in arrays.items()}
         return in_order(arrays, sources)

@@ -6,6 +6,7 @@ memory in proportion to the file.
 
 from collections import Counter
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ from stream.feeds.published import PublishedReader, is_whole_list
 from stream.feeds.row_checks import Bounds, VersionRead, check_rejected, check_rows, looks_of
 from stream.feeds.version_files import Rejects
 from stream.lists.snapshot.build import check_measured
+
+_OF_OBJECTS: Final = frozenset({"misp", "misp-feed", "stix"})
+"""Formats in which a removal takes back one object: another may go on naming the number."""
 
 
 def read_version(
@@ -74,7 +78,7 @@ def read_version(
         # For a PDF, "no column is called number" is true, and does not say what to do.
         what = "" if feed.format == "workbook" else foreign_kind(path)
         return VersionRead(unreadable=what) if what else _unreadable(path, error)
-    read.columns = gathered.columns(parser.sources)
+    read.columns = gathered.columns(parser.sources, REMOVED if feed.format in _OF_OBJECTS else None)
     return read
 
 
