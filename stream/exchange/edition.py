@@ -58,6 +58,8 @@ ROWS_SHARE: Final = 0.1
 follower takes the whole list more quickly."""
 FILTER_EVERY_S: Final = 60
 """A list that is shared as a filter alone has no changes, and is rebuilt no more often."""
+FILTER_RENEWED_S: Final = 86_400
+"""A filter of a list that nobody changed is rebuilt then: it has no dates, and reports end."""
 _RANK: Final[Mapping[Shared, int]] = {Shared.FILTER: 0, Shared.FINGERPRINTS: 1, Shared.NUMBERS: 2}
 """The kinds of sharing in order: the least of a list first."""
 Read = Callable[[str], bytes]
@@ -129,17 +131,20 @@ async def edition_of(
     maker = _Maker(store, offer, state, await _begins(store, head), now_ms)
     history = _history(heads.identity or "", head, offer)
     if before is not None and _goes_on(before, history, head):
-        if before.generation == head.generation:
-            return None
+        same = before.generation == head.generation
         if offer.shares is Shared.FILTER:
             # One from the future was made while the clock was ahead.
-            if 0 <= now_s - before.made_at_s < FILTER_EVERY_S:
+            kept_s = FILTER_RENEWED_S if same else FILTER_EVERY_S
+            if 0 <= now_s - before.made_at_s < kept_s:
                 return None
+        elif same:
+            return None
         else:
             changes = await maker.changes_after(before.generation)
             if changes is not None:
                 return await maker.after(before, changes, read)
-        before = _further(before, head, now_s)
+        # A follower takes the same generation again in another epoch only.
+        before = None if same else _further(before, head, now_s)
     else:
         before = None
     latest = Latest(
@@ -338,7 +343,7 @@ def _built(offer: Offer, head: ListHead, columns: Columns, now_s: int) -> Parts:
     made = Version(owner, short, head.generation, head.circle, offer.key, key_id(offer.key))
     try:
         if offer.shares is Shared.FILTER:
-            return bare_snapshot(made, bare_filter(columns, offer.key), now_s)
+            return bare_snapshot(made, bare_filter(columns, offer.key, now_s), now_s)
         parts = build_snapshot(made, columns, now_s)
         if offer.shares is Shared.NUMBERS:
             return parts

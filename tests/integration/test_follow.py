@@ -6,17 +6,23 @@ import shutil
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import redis
 
+from stream.core.filters.bloom import read_filter
+from stream.core.filters.digests import Digests, elements
+from stream.core.filters.snapshot import FILTER_PART
 from stream.core.model.agreement import FOREVER, Agreements, Shared
 from stream.core.model.entry import Category, Columns
 from stream.core.model.errors import FeedDown, FeedFault, ListStoreBehind
 from stream.exchange import edition as offers
+from stream.exchange.edition import Edition
 from stream.exchange.publisher import PublishPace, keep_published
 from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.transports.tuf import TufTransport
 from stream.lists.snapshot.build import columns_from
+from stream.lists.snapshot.repository_layout import part_target
 from stream.lists.store.heads import Retraction
 from stream.lists.store.list_content import entries_of
 from stream.lists.store.rewrite import BaseOrigin, Draft, rebuild, rewrite, rollback
@@ -287,6 +293,37 @@ async def test_a_list_shared_as_a_filter(tmp_path, urls):
             manifest = json.loads(await register.manifest(LIST, state.head.base))
         assert manifest["slices"] == 20
         assert not manifest["has_entries"]
+
+
+async def test_a_filter_has_who_is_blamed_now(tmp_path, urls, monkeypatch):
+    """It has neither dates nor categories: a number that was put right would be listed by it.
+
+    A list that nobody changes goes out again each day, without the numbers whose reports ended.
+    """
+
+    def held(edition: Edition) -> list[bool]:
+        data = edition.parts[part_target(LIST, edition.latest.whole, FILTER_PART)]
+        digests = Digests(elements(np.array(kh(1, 2, 3, 4), "S16"), b""))
+        return [bool(one) for one in read_filter(data).may_hold(digests)]
+
+    async with lab(tmp_path, urls, Shared.FILTER) as world:
+        await world.kh.add(*kh(1))
+        await world.kh.add(*kh(2), expires_at_s=now_s() + 3600)
+        await world.kh.add(*kh(3), category=Category.LEGITIMATE)
+        await world.kh.add(*kh(4), expires_at_s=1_500_000_000)
+        first = await world.kh.publishes()
+        assert first is not None
+        assert held(first) == [True, True, False, False]
+        await world.th.accepts()
+        assert await world.kh.publishes() is None
+        next_day_ms = (now_s() + 86_400) * 1000
+        monkeypatch.setattr("stream.exchange.publisher.now_ms", lambda: next_day_ms)
+        second = await world.kh.publishes()
+        assert second is not None
+        assert second.latest.generation == first.latest.generation
+        assert held(second) == [True, False, False, False]
+        assert await world.kh.publishes() is None
+        await world.th.accepts()
 
 
 async def test_an_objection_that_is_withdrawn_goes(tmp_path, urls):

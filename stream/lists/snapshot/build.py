@@ -124,9 +124,13 @@ def bare_snapshot(
     return _with_manifest(version, held, None, {FILTER_PART: filter_data}, now_s)
 
 
-def bare_filter(columns: Columns, key: bytes) -> bytes:
-    """Build a filter without entries to confirm its matches: one false positive in a million."""
-    codes = np.unique(columns.number)
+def bare_filter(columns: Columns, key: bytes, now_s: int) -> bytes:
+    """Build a filter without entries to confirm its matches: one false positive in a million.
+
+    It says of a number only that it is there. So it has those that are blamed at `now_s`: none of
+    which all reports have ended, or say that it is legitimate.
+    """
+    codes = np.unique(columns.number[columns.named(columns.fingerprint, now_s)])
     texts = np.concatenate([np.array(PROBES, "S16"), texts_of(codes[codes != 0])])
     chunks = (digests for _, digests in digested(texts, key))
     return write_filter(build_filter(chunks, shape_for(len(texts), BARE_RATE), len(texts)))
