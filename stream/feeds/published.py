@@ -256,9 +256,9 @@ def _check_circle(snapshot: Snapshot, key: bytes) -> None:
         ours = key_id(key) or "none"
         raise InputUnreadable(
             f"its numbers are hashed with key {manifest.key_id or 'none'} of circle "
-            f"{manifest.circle}, here is key {ours}. A later epoch of the list's circle is "
-            "followed by itself once its key is here (`ringfence circle create "
-            f"{manifest.circle} --key-file FILE`); another circle is named in the feed's file"
+            f"{manifest.circle}, here is key {ours}. Get the file of a newer key from a member, "
+            f"then `ringfence circle create {manifest.circle} --key-file FILE`: the list is then "
+            "followed. Name another circle in the feed's file"
         )
 
 
