@@ -140,7 +140,8 @@ def piped(context: typer.Context, value: Path) -> Path:
 
 def file_or_piped(context: typer.Context, value: Path) -> Path:
     """The same, of what cannot be a folder."""
-    if value.is_dir():
+    # Not asked of `-`: another user's folder, where somebody typed `sudo -u`, does not answer.
+    if value != STDOUT and value.is_dir():
         raise typer.BadParameter(f"{str(value)!r} is a folder")
     return piped(context, value)
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import errno
+import io
 import json
 import os
 import pty
@@ -20,6 +22,7 @@ import typer
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
+from stream.cli import options
 from stream.cli.lazy_group import OTHER_NAMES
 from stream.cli.main import app
 from stream.cli.output import Format
@@ -231,6 +234,19 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
         written.result()
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["good"] == 20_000
+
+
+def test_stdin_is_read_in_a_folder_of_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo -u ringfence` in a person's home: no name there can be looked at, and none has to."""
+
+    def closed(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"number\n+447700900101\n")))
+    monkeypatch.setattr(Path, "is_dir", closed)
+    monkeypatch.setattr(Path, "exists", closed)
+    with typer.Context(ROOT) as context:
+        assert options.file_or_piped(context, Path("-")).read_text().startswith("number")
 
 
 @pytest.mark.parametrize(
