@@ -235,9 +235,10 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
         fail(f"no format {kind}: {', '.join(IMPORTED)}", USAGE)
     place: str | int = int(told.number) if told.number.isdecimal() else told.number
     options = ReadOptions({"number": place} if place else {}, sheet=told.sheet, items=told.items)
-    by_name: ListFormat = kind or format_of(file)  # type: ignore[assignment]
     try:
         head = file_head(file)
+        named = "csv" if not file.suffix and _has_header(head) else format_of(file)
+        by_name: ListFormat = kind or named  # type: ignore[assignment]
         is_other = may_be_workbook(head) or is_document(head)
         if kind in _LINES or (kind is None and not is_other and by_name in _LINES):
             options = replace(options, encoding=legacy_encoding(head))
@@ -261,6 +262,16 @@ def _reading(file: Path, kind: str | None, names: str | None, told: Told) -> Fee
     if found[0].kind not in IMPORTED:
         fail(f"{file} is {found[0].kind}: a feed reads it, or --format says how to read it", USAGE)
     return _without_unknown_words(found[0])
+
+
+def _has_header(head: bytes) -> bool:
+    """Return whether the first line names columns: what came by stdin has no ending to go by."""
+    first = head.partition(b"\n")[0].decode(errors="replace")
+    return (
+        not first.startswith("#")
+        and any(sign in first for sign in ",;\t")
+        and any(letter.isalpha() for letter in first)
+    )
 
 
 def _is_plain(head: bytes, plain: FeedProposal) -> bool:

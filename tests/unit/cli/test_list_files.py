@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from stream.cli.lists.list_files import write_list
+from stream.cli.feeds.feed_check import Told
+from stream.cli.lists.list_files import _reading, write_list
 from stream.cli.output import NOTHING_DONE
 from stream.core.model.entry import Entry
 from stream.lists.snapshot.build import columns_from
@@ -22,6 +23,22 @@ UNNAMED = replace(entry("+447700900102"), number=None)
 def exported(held: list[Entry], form: str, path: Path) -> str:
     asyncio.run(write_list(HEAD, columns_from(held), b"", form, path))
     return path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("number,category\n+447700900101,parcel\n", "csv"),
+        ("\u0e2b\u0e21\u0e32\u0e22\u0e40\u0e25\u0e02;number\n1;+447700900101\n", "csv"),
+        ("+447700900101\n+447700900102\n", "text"),
+        ("# of the police, letter 12\n+447700900101\n", "text"),
+    ],
+)
+def test_a_table_by_stdin_is_one(tmp_path: Path, text: str, kind: str) -> None:
+    """It has no ending that says so; as text, each of its rows would be refused."""
+    path = tmp_path / "stdin"
+    path.write_text(text)
+    assert _reading(path, None, None, Told()).kind == kind
 
 
 @pytest.mark.parametrize("form", ["text", "csv", "jsonl", "changes"])
