@@ -245,7 +245,8 @@ def test_stdin_is_read_in_a_folder_of_somebody_else(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"number\n+447700900101\n")))
     monkeypatch.setattr(Path, "is_dir", closed)
     monkeypatch.setattr(Path, "exists", closed)
-    with typer.Context(ROOT) as context:
+    context: Any = typer.Context(ROOT)
+    with context:
         assert options.file_or_piped(context, Path("-")).read_text().startswith("number")
 
 
