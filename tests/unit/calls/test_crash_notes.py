@@ -118,15 +118,20 @@ def raw(*offsets, partition=3, time_ms=7):
     return replace(whole, offsets=np.array(offsets))
 
 
+# It imports nothing of the tests: pytest and hypothesis would take most of its CPU.
 _WORKER = """
 import os, signal, sys
+from dataclasses import replace
 from pathlib import Path
+import numpy as np
 from stream.calls.crash_notes import CrashLog
-from tests.unit.calls.test_crash_notes import NOW_MS, raw
-log = CrashLog(Path(sys.argv[1]), lambda: NOW_MS)
+from stream.kafka.batch import Partition, RawBatch
+now_ms, offsets = int(sys.argv[4]), [int(one) for one in sys.argv[5:]]
+log = CrashLog(Path(sys.argv[1]), lambda: now_ms)
 log.look({})
-how, alone, offsets = sys.argv[2], sys.argv[3] == "alone", [int(one) for one in sys.argv[4:]]
-log.begin(raw(*offsets), alone=alone)
+how, alone = sys.argv[2], sys.argv[3] == "alone"
+whole = RawBatch.of([b"x"] * len(offsets), Partition("calls", 3), at_ms=7)
+log.begin(replace(whole, offsets=np.array(offsets)), alone=alone)
 if how == "ends":
     log.end()
 elif how == "raises":
@@ -138,7 +143,7 @@ else:
 
 def worker(folder: Path, how: str, *offsets: int, one: bool = False) -> int:
     """A worker's process that works on records, and how it ended."""
-    words = [str(folder), how, "alone" if one else "batch", *map(str, offsets)]
+    words = [str(folder), how, "alone" if one else "batch", *map(str, (NOW_MS, *offsets))]
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", _WORKER, *words],
