@@ -62,7 +62,8 @@ def activate(cache_dir: Path | None) -> str:
         _import_all(_modules())
     except compiler.CompileFailed as error:
         return f"the kernels cannot be compiled here: {error}"
-    except OSError as error:
+    # Numba raises RuntimeError where it finds no folder of this code and may make none.
+    except (OSError, RuntimeError) as error:
         return f"the kernels' cache cannot be used: {error}"
     _State.compiled = True
     return ""

@@ -314,6 +314,18 @@ def test_a_process_that_may_not_run_its_own_code_does_without() -> None:
     assert "may not run code" in said or said == "unknown\n"
 
 
+@pytest.mark.skipif(not kernels.compiled(), reason="there are no kernels here")
+def test_a_folder_of_other_code_that_may_not_be_written_ends_no_process() -> None:
+    """Numba raises RuntimeError there: a second environment beside the one that compiled it."""
+    code = (
+        "from pathlib import Path; from stream.core import kernels\n"
+        "print(kernels.activate(Path('/dev/null/kernels')))"
+    )
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("the kernels' cache cannot be used: ")
+
+
 def test_big_endian_machines_do_without(tmp_path, activated, monkeypatch) -> None:
     """Kernels read files' little-endian words as they lie."""
     monkeypatch.setattr("sys.byteorder", "big")
