@@ -144,10 +144,12 @@ def as_batch(found: Mapping[TopicPartition, list[Any]], epoch: int) -> RawBatch:
         segments.append(Segment(Partition(tp.topic, tp.partition), start, start + len(some)))
         start += len(some)
     headers: list[Headers] = [record.headers for record in records]
+    # Kafka's first message format has no time.
+    times_ms = [-1 if (at_ms := record.timestamp) is None else at_ms for record in records]
     return RawBatch(
         values=[record.value for record in records],
         offsets=np.array([record.offset for record in records], np.int64),
-        timestamps_ms=np.array([record.timestamp for record in records], np.int64),
+        timestamps_ms=np.array(times_ms, np.int64),
         segments=tuple(segments),
         epoch=epoch,
         headers=headers,

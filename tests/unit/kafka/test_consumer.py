@@ -8,13 +8,14 @@ from uuid import UUID
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
+from aiokafka.record.legacy_records import LegacyRecordBatch, LegacyRecordBatchBuilder
 
 from stream.core import kernels
 from stream.kafka import consumer, first_positions
 from stream.kafka.batch import Partition
 from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher, reader_for
-from stream.kafka.reader import AiokafkaReader
+from stream.kafka.reader import AiokafkaReader, as_batch
 from stream.kafka.settings import KafkaSettings, SourceSettings
 from tests.support.waiting import HANGS_S, until
 
@@ -242,3 +243,14 @@ async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
     assert kind("aiokafka") is AiokafkaReader
     with kernels.reference_only():
         assert kind("fetcher") is AiokafkaReader
+
+
+@pytest.mark.parametrize(("magic", "at_ms"), [(0, -1), (1, 1_700_000_000_000)])
+def test_records_of_old_message_formats_are_read(magic: int, at_ms: int) -> None:
+    """The first format has no time, and that ended the worker."""
+    builder = LegacyRecordBatchBuilder(magic=magic, compression_type=0, batch_size=999)
+    builder.append(0, at_ms, None, b"{}")
+    records = list(LegacyRecordBatch(builder.build(), magic))
+    batch = as_batch({TP: records}, epoch=1)
+    assert batch.values == [b"{}"]
+    assert batch.timestamps_ms.tolist() == [at_ms]
