@@ -95,6 +95,8 @@ class Clients:
         self.world, self.door, self.numbers, self.rng = world, door, numbers, world.rng
         self.bug = bug
         self.hosts: list[str] = []
+        self.quiet_s = 0.0
+        """When the last fault ended, as far as the last look knew."""
         self.answers = 0
         self._lines: list[Line] = []
         self._named = 0
@@ -196,7 +198,7 @@ class Clients:
 
     def check(self, quiet_s: float) -> None:
         """Look who waits for longer than faults until `quiet_s` explain."""
-        now_s = self.world.loop.time()
+        now_s, self.quiet_s = self.world.loop.time(), quiet_s
         for line in self._lines:
             if not line.waiting or not line.reads or line.damaged or line.closed:
                 continue
