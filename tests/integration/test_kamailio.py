@@ -48,7 +48,7 @@ ADDED_MS = 10 * REDIS_MS
 
 @pytest.fixture(scope="module")
 def border(
-    tmp_path_factory: pytest.TempPathFactory, kafka, redis_server: RedisServer
+    tmp_path_factory: pytest.TempPathFactory, own_broker, redis_server: RedisServer
 ) -> Iterator[Border]:
     """A border whose list has 25 numbers and a prefix with one exception."""
     url = redis_server.url(redis_server.databases - 1)
@@ -65,7 +65,7 @@ def border(
 
     asyncio.run(listed())
     folder = tmp_path_factory.mktemp("border")
-    with border_on(folder, kafka.bootstrap, url) as made:
+    with border_on(folder, own_broker.bootstrap, url) as made:
         yield made
 
 
@@ -242,7 +242,7 @@ def test_without_redis_every_call_goes_on(
 
 @pytest.mark.parametrize("who", ["Ringfence", "Kafka"])
 def test_without_ringfence_or_kafka_nothing_waits_and_nothing_is_lost(
-    border: Border, kafka, who: str, measured
+    border: Border, own_broker, who: str, measured
 ) -> None:
     """Keys go on to be obeyed, all others connect, and the records come when it is back."""
     series = {"Ringfence": "3", "Kafka": "4"}[who]
@@ -250,7 +250,7 @@ def test_without_ringfence_or_kafka_nothing_waits_and_nothing_is_lost(
     listed = {caller for caller, _ in pairs if caller in LISTED}
     until(lambda: listed <= keys(border))
     engines = (border.engine, border.serve, border.sink)
-    stopped = [each.process.pid for each in engines] if who == "Ringfence" else [kafka.pid]
+    stopped = [each.process.pid for each in engines] if who == "Ringfence" else [own_broker.pid]
     with hanging(*stopped):
         calls = border.call(pairs)
     assert set(calls.blocked) == listed

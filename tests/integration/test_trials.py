@@ -97,7 +97,7 @@ async def test_what_can_not_be_turned_is_said(
     for words, code, said in (
         (("KH/scam", "--reason", "x"), 2, "nothing that can be on trial"),
         (("list:XX/none", "--reason", "x"), 1, "there is no list XX/none here"),
-        ((f"list:{SCAM}", "--reason", " "), 2, "--reason says why"),
+        ((f"list:{SCAM}", "--reason", " "), 2, "the audit log has to say why"),
     ):
         done = await typed(here.config, "promote", *words, "--no-figures")
         assert (done.code, said in done.err) == (code, True), done.err
