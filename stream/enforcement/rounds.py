@@ -190,7 +190,7 @@ class Enforcing:
                 if self._said.get(name) != text:
                     self._said[name] = text
                     log.warning("%s: %s", name, text)
-                await asyncio.sleep(backoff.next_s())
+                await backoff.pause()
             else:
                 self._well(name)
                 await asyncio.sleep(every_s)

@@ -268,7 +268,7 @@ async def keep_published(
             tell("", fault)
         starting = False
         await renewing.if_due()
-        await asyncio.sleep(backoff.next_s())
+        await backoff.pause()
 
 
 @dataclass(slots=True)

@@ -20,15 +20,25 @@ async def cancelled(*tasks: "asyncio.Task[Any]", again_s: float = 5.0) -> None:
     its inner future ends (cpython issue 37658), and redis-py sends every command through it. A task
     that reads from Redis in a loop would then run for ever, and so would the wait for it. After
     `again_s` a task's own clean-up is interrupted too.
+
+    Cancelled itself, it cancels them at once again, and leaves once they have ended: who waits for
+    it may be such a task too, and a task group around it cancels them once only.
     """
     pending = {task for task in tasks if not task.done()}
+    interrupted: asyncio.CancelledError | None = None
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=again_s)
+        try:
+            await asyncio.wait(pending, timeout=again_s)
+        except asyncio.CancelledError as error:
+            interrupted = error
+        pending = {task for task in pending if not task.done()}
     for task in tasks:
         if not task.cancelled():
             task.exception()  # else asyncio logs that it was never retrieved
+    if interrupted is not None:
+        raise interrupted
 
 
 @asynccontextmanager

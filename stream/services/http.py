@@ -199,7 +199,7 @@ class _Serving(Service):
                 log.warning("decisions are not kept by their ids now, still trying: %s", fault)
             finally:
                 await source.stop()
-            await asyncio.sleep(backoff.next_s())
+            await backoff.pause()
 
     def _take_up(self, tokens: Tokens) -> None:
         self._auth.take_up(tokens)

@@ -137,7 +137,7 @@ async def once_up(connect: Callable[[], Awaitable[T]]) -> T:
             if waits:
                 log.info("the list store answers")
             return connected
-        await asyncio.sleep(backoff.next_s())
+        await backoff.pause()
 
 
 class Late(Fault):

@@ -110,7 +110,7 @@ class DecisionStore:
                 await self.keep(held)
             except ListStoreDown as fault:
                 log.warning("decisions by id cannot be written, still trying: %s", fault)
-                await asyncio.sleep(backoff.next_s())
+                await backoff.pause()
             else:
                 return
 

@@ -102,7 +102,7 @@ async def keep_rebuilt(
             pass  # the process that reads or writes lists logs it
         except Fault as fault:  # for example a list that was deleted between two lines
             log.warning("rebuilds are tried again: %s", fault)
-        await asyncio.sleep(backoff.next_s())
+        await backoff.pause()
 
 
 async def _watch(store: ListStore, settings: RebuildSettings, waits: _Waits, tell: Tell) -> None:

@@ -1,5 +1,8 @@
 """Waits grow, end growing, and differ from each other."""
 
+import asyncio
+import contextlib
+
 from stream.ops.retry import Backoff
 
 
@@ -22,3 +25,23 @@ def test_success_begins_anew() -> None:
 def test_many_do_not_come_back_at_once() -> None:
     """Workers that lost the same server spread out."""
     assert len({round(Backoff(1.0, 8.0).next_s(), 6) for _ in range(20)}) > 10
+
+
+async def test_a_task_that_swallowed_its_end_tries_nothing_again() -> None:
+    """A failure hid the cancellation, as Python 3.11's wait_for does; each pause is an end."""
+    backoff, tries = Backoff(0.0, 0.0), 0
+
+    async def stubborn() -> None:
+        nonlocal tries
+        while True:
+            tries += 1
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await backoff.pause()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert tries == 1

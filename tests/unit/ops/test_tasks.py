@@ -7,6 +7,7 @@ import pytest
 
 from stream.core.model.errors import ListStoreDown, SourceDown
 from stream.ops.tasks import cancelled, every, running, supervised, together
+from tests.support.waiting import HANGS_S
 
 
 async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
@@ -28,6 +29,31 @@ async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
     await cancelled(task, again_s=0.01)
     assert task.cancelled()
     assert swallowed == 3
+
+
+async def test_a_job_within_a_job_ends_though_it_swallows_cancellations() -> None:
+    """The outer wait interrupted the inner one, and nobody cancelled the job a third time."""
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 4:
+                    raise
+
+    async def helper() -> None:
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(supervised(stubborn(), helper=helper()))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(HANGS_S):
+        await cancelled(task, again_s=0.01)
+    assert task.cancelled()
+    assert swallowed == 4
 
 
 async def test_clean_up_is_not_interrupted() -> None:
