@@ -78,6 +78,7 @@ class RedisSinkService(Service):
             CurrentPolicy(settings, self._lists.current, self._lists.agreed),
             self._redis_metrics,
             await self._names(),
+            lambda: self._lists.refresher.deleted,
         )
         group = section.group_id or f"{settings.calls.group_id}.redis"
         self._source = source = KafkaSource(

@@ -244,7 +244,8 @@ async def _whole(lab: Lab, load: Load) -> Callable[[], Awaitable[None]]:
     async def go() -> None:
         async with ProxyRedis(ListStoreSettings(lab.redis.url())) as proxies:
             metrics = RedisSinkMetrics(CollectorRegistry())
-            sink = RedisSink(settings, TTL_S, proxies, lambda: judge, metrics, NumberIds(b"b" * 16))
+            names = NumberIds(b"b" * 16)
+            sink = RedisSink(settings, TTL_S, proxies, lambda: judge, metrics, names, dict)
             keep = asyncio.create_task(sink.keep())
             for batch in batches:
                 await sink.deliver(batch)

@@ -365,3 +365,21 @@ async def test_nothing_to_repair(register: ListStore, worker, load):
         with pytest.raises(ChangeConflict, match="nothing was changed"):
             await put_back(register, found, b"", BY, NOW_S)
         await add(register, ONE)
+
+
+async def test_who_holds_nothing_follows_an_emptied_redis(own: RedisServer, tmp_path) -> None:
+    """A fail-over lost a register that was just made: what is made next is followed."""
+    async with opened(own.url()) as before:
+        await before.create(NAME, "plain", BY)
+        await before.delete(NAME, BY)
+    async with running(Worker(own.url(), tmp_path)):
+        await until(lambda: local_state.known(tmp_path).identity is not None)
+    with redis.Redis.from_url(own.url()) as client:
+        client.flushdb()
+    again = Worker(own.url(), tmp_path)
+    async with running(again), opened(own.url()) as after:
+        await after.create(NAME, "plain", BY)
+        await add(after, ONE)
+        await until(lambda: again.listed(ONE))
+        assert not again.told(EventKind.REGISTER_LOST)
+        assert not again.refresher.behind

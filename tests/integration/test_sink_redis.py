@@ -120,6 +120,20 @@ async def test_a_worker_that_knows_more_is_believed(lab) -> None:
         await here.until(lambda: here.numbers() == {TWO})
 
 
+async def test_a_worker_that_has_not_heard_of_a_deletion_is_not_believed(lab) -> None:
+    """It started from its disk. Its block came to stay until the key expired."""
+    here = lab()
+    await here.start()
+    await listed(here, ONE)
+    async with here.list_store() as register, here.sink():
+        await here.send([block(ONE)])
+        await here.until(lambda: here.numbers() == {ONE})
+        await register.delete(NAME, BY)
+        await here.until(lambda: not here.numbers())
+        await here.send([block(ONE), block(THREE, generation=99)])
+        await here.until(lambda: here.numbers() == {THREE})
+
+
 async def test_a_redis_that_was_away_misses_nothing(lab, forgetful: Server) -> None:
     """Decisions made while it was away are keys afterwards, and one that begins again empty gets
     the old ones too, from the topic.

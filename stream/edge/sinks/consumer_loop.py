@@ -220,5 +220,7 @@ class DecisionReplay:
         back = await source.positions_at(now_ms() - self._back_s * 1000)
         if self._epoch != epoch:  # Redis went and came meanwhile
             return {}
-        self._left = {partition: ends[partition] for partition in missing if partition in ends}
+        # Each was asked for the partitions of then: one may have left us between the two.
+        known = ends.keys() & back.keys()
+        self._left = {partition: ends[partition] for partition in missing if partition in known}
         return {partition: back[partition] for partition in self._left}

@@ -11,7 +11,7 @@ the lists.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from uuid import uuid4
 
 import numpy as np
@@ -64,15 +64,18 @@ class RedisSink:
         policy: Callable[[], NumberPolicy],
         metrics: RedisSinkMetrics,
         names: NumberIds,
+        deleted: Callable[[], Mapping[str, int]],
     ) -> None:
         """A key lives for `ttl_s` at most. `policy` gives the lists of the moment.
 
-        It gives the same object until something changes.
+        It gives the same object until something changes. `deleted` gives the last generation of
+        each deleted list.
         """
         self._settings = settings
         self._rules = KeyRules(ttl_s, settings.preload, names)
         self._proxies = proxies
         self._policy = policy
+        self._deleted = deleted
         self._metrics = metrics
         self._index = KeyIndex(settings.keys_max)
         self._written: dict[str, Held] = {}
@@ -131,7 +134,7 @@ class RedisSink:
                     await asyncio.sleep(LOOK_S)
             except ProxiesDown as error:
                 self._down(error)
-            await asyncio.sleep(backoff.next_s())
+            await backoff.pause()
 
     # Redis
 
@@ -243,7 +246,7 @@ class RedisSink:
             coming -= {text for text in coming if text in index}
         for place, (text, block) in enumerate(blocks.by_number.items()):
             why, put = blocked.get(place), block.put
-            if why is None and not _behind(policy, block):
+            if why is None and not self._behind(policy, block):
                 unblocked += 1
                 continue
             if near_the_cap and not index.takes(text, len(coming - {text})):
@@ -306,10 +309,21 @@ class RedisSink:
         block = self._believed.get(text)
         if block is None:
             return False
-        if _behind(self._policy(), block):
+        if self._behind(self._policy(), block):
             return True
         del self._believed[text]
         return False
+
+    def _behind(self, policy: NumberPolicy, block: NumberBlock) -> bool:
+        """Return whether the lists that blocked it are newer than ours: then we believe the worker.
+
+        One that started without the list store may still have a list that was deleted.
+        """
+        deleted = self._deleted()
+        return any(
+            generation > deleted.get(name, -1) and policy.behind(name, generation)
+            for name, generation in block.lists
+        )
 
     async def _let_go_of_prefixes(self) -> None:
         """Delete the keys of prefixes that block no more; the sweep adds new ones."""
@@ -391,11 +405,6 @@ class RedisSink:
         self._writes += put + deleted
         self._metrics.writes.labels("put").inc(put)
         self._metrics.writes.labels("deleted").inc(deleted)
-
-
-def _behind(policy: NumberPolicy, block: NumberBlock) -> bool:
-    """Return whether the lists that blocked it are newer than ours: then we believe the worker."""
-    return any(policy.behind(name, generation) for name, generation in block.lists)
 
 
 def _texts(codes: "np.ndarray[tuple[int], np.dtype[np.uint64]]") -> list[str]:

@@ -9,7 +9,7 @@ nothing here: what a fail-over lost is put back (put_back.py), else an operator 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -67,6 +67,8 @@ class Refresher:
         traces: Traces = OFF,
     ) -> None:
         self.current: Blocklists = EMPTY_BLOCKLISTS
+        self.deleted: Mapping[str, int] = {}
+        """The last generation of each deleted list, as the list store has them."""
         self.clock_differs = False
         self._settings = settings
         self._on_event = on_event
@@ -170,7 +172,7 @@ class Refresher:
             starting = False
             if self.current.lists:
                 self._loaded.set()  # the lists of the snapshot directory stay in force
-            await asyncio.sleep(backoff.next_s())
+            await backoff.pause()
 
     async def _serve(self, store: ListStore, backoff: Backoff) -> None:
         """Follow the list store over one connection; ends with ListStoreDown."""
@@ -268,6 +270,7 @@ class Refresher:
         heads = await store.heads()
         if not self._is_ours(heads.identity):
             return
+        self.deleted = heads.deleted
         if id_place(heads.last_id) < id_place(self._position):
             # The stream lost its end, and the new primary's clock may be behind: its next steps
             # would have ids before our position, and never be read.
@@ -306,8 +309,11 @@ class Refresher:
         self._stale.set()
 
     def _is_ours(self, identity: str | None) -> bool:
-        """Return whether the lists here came from this list store; at first any is ours."""
-        if self._identity is None or identity == self._identity:
+        """Return whether the lists here came from this list store; while there are none any is."""
+        # A fail-over may lose a list store that was just made. Who holds nothing of it keeps calls
+        # safe by nothing, and would miss all lists that are made now.
+        holds = any(position.generation for position in self._sync.copy().values())
+        if not holds or self._identity in (None, identity):
             self._identity = identity
             self._sync.foreign = False
             return True
@@ -446,6 +452,7 @@ class Refresher:
         if known is not None and deleted < known.generation:
             self._sync.fail(name)  # the next comparison finds it lost
             return
+        self.deleted = heads.deleted
         try:
             made = await self._installer.without(self.current, name)
         except SnapshotUnreadable as error:

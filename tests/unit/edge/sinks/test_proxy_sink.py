@@ -69,6 +69,7 @@ async def test_a_sweep_beside_a_write_takes_no_block_back() -> None:
         lambda: policy,
         RedisSinkMetrics(CollectorRegistry()),
         NumberIds(b"b" * 16),
+        dict,
     )
     await sink._connect()
     segment = Segment(Partition("decisions", 0), 0, 1)
