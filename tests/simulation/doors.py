@@ -132,6 +132,11 @@ class Door(HostedService):
         loaded = live is not None and live.refresher is refresher and live.loaded
         self.taken.append(Taken(self.world.loop.time(), blocked, loaded))
 
+    def answers_from(self, blocked: frozenset[str]) -> bool:
+        """Return whether it has lists, and these are the numbers on them."""
+        self.took(self.refresher)
+        return self.taken[-1].loaded and self.taken[-1].blocked == blocked
+
     def between(self, first_s: float, last_s: float) -> Iterator[Taken]:
         """Yield what it took from one moment to another."""
         for one in reversed(self.taken):
@@ -320,8 +325,9 @@ class Doors:
         """Look at the bounds of the doors, and who waits for an answer without a reason."""
         quiet_s = self.world.loop.time() if self._lasting else self._quiet_s
         # An exception of a protocol ends no process: the loop logs it, and the bytes are lost.
+        # Python 3.11's streams, which only the servers here use, log a cancelled task as one.
         for what in self.world.loop.unhandled:
-            if what.startswith("Exception in callback"):
+            if what.startswith("Exception in callback") and "StreamReaderProtocol" not in what:
                 self.bug(what)
         for door, clients in zip(self.doors, self.clients, strict=True):
             clients.check(quiet_s)
@@ -351,11 +357,12 @@ class Doors:
             await asyncio.sleep(_LOOK_S)
         for door, clients in zip(self.doors, self.clients, strict=True):
             # One that has just come again has its lists of before until the list store answers.
-            while not (last := door.taken[-1]).loaded or last.blocked != blocked(door):
+            # Perhaps nobody asked it yet: all that was sent by UDP was lost (seed 110003314).
+            while not door.answers_from(blocked(door)):
                 if loop.time() > ends_s:
                     break
                 await asyncio.sleep(_LOOK_S)
             await self.world.process(clients.hosts[0]).run(clients.ask_all())
-            last = door.taken[-1]
-            if last.blocked != blocked(door) or not last.loaded:
+            if not door.answers_from(blocked(door)):
+                last = door.taken[-1]
                 self.bug(f"{door.name} answers at the end from {sorted(last.blocked)}")

@@ -213,9 +213,12 @@ class Pipe(asyncio.Transport):
             self.loop.call_soon(self._take, what, context=self.context)
 
     def released(self) -> None:
-        """Take what waited behind a blocked link."""
+        """Take what waited behind a blocked link, if the kernel that sends it again is there.
+
+        A host without power committed a position in a topic made again since (seed 110009670).
+        """
         held, self.held = self.held, []
-        for what in held:
+        for what in held if not self.peer.silent else ():
             self.arrive(what)
 
     def _take(self, what: bytes | _Sign) -> None:
