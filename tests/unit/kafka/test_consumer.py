@@ -2,7 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -246,7 +246,7 @@ async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
 
 
 @pytest.mark.parametrize(("magic", "at_ms"), [(0, -1), (1, 1_700_000_000_000)])
-def test_records_of_old_message_formats_are_read(magic: int, at_ms: int) -> None:
+def test_records_of_old_message_formats_are_read(magic: Literal[0, 1], at_ms: int) -> None:
     """The first format has no time, and that ended the worker."""
     builder = LegacyRecordBatchBuilder(magic=magic, compression_type=0, batch_size=999)
     builder.append(0, at_ms, None, b"{}")
