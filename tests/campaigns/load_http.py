@@ -165,6 +165,17 @@ async def opened(port: int, count: int) -> tuple[list[Caller], Round]:
     return kept, made
 
 
+async def until_taken(port: int, index: int) -> None:
+    """Wait until a record is taken: until the process knows Kafka each is told 503 as well."""
+    loop = asyncio.get_running_loop()
+    _, caller = await loop.create_connection(Caller, HOST, port)
+    while True:
+        if await caller.ask(posted(index)) == 202:
+            break
+        await asyncio.sleep(0.1)
+    caller.transport.close()
+
+
 async def watched(engine: Engine, stop: asyncio.Event) -> Counter[int]:
     """Statuses of /ready, asked once a second until it is to stop."""
     found: Counter[int] = Counter()
@@ -206,6 +217,7 @@ async def _loaded(
     def metric(name: str, **labels: str) -> float:
         return engine.metric(f"ringfence_http_{name}", **labels)
 
+    await until_taken(place.ports["http"], 2 * size.connections)
     before_mb = resident_mb(engine)
     began_s = time.monotonic()
     callers, first = await opened(place.ports["http"], size.connections)
@@ -222,7 +234,7 @@ async def _loaded(
     figures["again"] = second.figures
     figures["again_per_s"] = round(len(callers) / (time.monotonic() - began_s))
     figures["appended"] = await place.appended(place.site.calls)
-    figures["taken"] = first.statuses[202] + second.statuses[202]
+    figures["taken"] = 1 + first.statuses[202] + second.statuses[202]
     kafka_stops()
     few = callers[:SAMPLE]
     figures["kafka_away"] = (await asked(few, posted, len(few))).figures
