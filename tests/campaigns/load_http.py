@@ -166,7 +166,7 @@ async def opened(port: int, count: int) -> tuple[list[Caller], Round]:
 
 
 async def until_taken(port: int, index: int) -> None:
-    """Wait until a record is taken: until the process knows Kafka each is told 503 as well."""
+    """Wait until a record is taken: a process that does not know Kafka yet answers 503 too."""
     loop = asyncio.get_running_loop()
     _, caller = await loop.create_connection(Caller, HOST, port)
     while True:
