@@ -121,7 +121,7 @@ async def test_a_worker_that_knows_more_is_believed(lab) -> None:
 
 
 async def test_a_worker_that_has_not_heard_of_a_deletion_is_not_believed(lab) -> None:
-    """It started from its disk. Its block came to stay until the key expired."""
+    """It started from its disk. The key of its block stayed until it expired."""
     here = lab()
     await here.start()
     await listed(here, ONE)

@@ -215,10 +215,12 @@ class Pipe(asyncio.Transport):
     def released(self) -> None:
         """Take what waited behind a blocked link, if the kernel that sends it again is there.
 
-        A host without power committed a position in a topic made again since (seed 110009670).
+        Else a host without power commits a position, seconds later (seed 110009670).
         """
         held, self.held = self.held, []
-        for what in held if not self.peer.silent else ():
+        if self.peer.silent:
+            return
+        for what in held:
             self.arrive(what)
 
     def _take(self, what: bytes | _Sign) -> None:

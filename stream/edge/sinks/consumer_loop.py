@@ -220,7 +220,8 @@ class DecisionReplay:
         back = await source.positions_at(now_ms() - self._back_s * 1000)
         if self._epoch != epoch:  # Redis went and came meanwhile
             return {}
-        # Each was asked for the partitions of then: one may have left us between the two.
+        # Each answer has the partitions that were ours when it was asked for: one may have left
+        # us between the two.
         known = ends.keys() & back.keys()
         self._left = {partition: ends[partition] for partition in missing if partition in known}
         return {partition: back[partition] for partition in self._left}

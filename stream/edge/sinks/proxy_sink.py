@@ -317,7 +317,7 @@ class RedisSink:
     def _behind(self, policy: NumberPolicy, block: NumberBlock) -> bool:
         """Return whether the lists that blocked it are newer than ours: then we believe the worker.
 
-        One that started without the list store may still have a list that was deleted.
+        But a worker that started without the list store may still have a list that was deleted.
         """
         deleted = self._deleted()
         return any(

@@ -310,8 +310,8 @@ class Refresher:
 
     def _is_ours(self, identity: str | None) -> bool:
         """Return whether the lists here came from this list store; while there are none any is."""
-        # A fail-over may lose a list store that was just made. Who holds nothing of it keeps calls
-        # safe by nothing, and would miss all lists that are made now.
+        # A fail-over may lose a list store that was just made. A worker without a list of it has
+        # nothing to keep, and would miss all lists that are made from now on.
         holds = any(position.generation for position in self._sync.copy().values())
         if not holds or self._identity in (None, identity):
             self._identity = identity

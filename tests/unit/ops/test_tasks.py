@@ -10,50 +10,45 @@ from stream.ops.tasks import cancelled, every, running, supervised, together
 from tests.support.waiting import HANGS_S
 
 
-async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
-    """The effect of Python 3.11's wait_for on a cancellation keeps no worker from stopping."""
-    swallowed = 0
+class Stubborn:
+    """A job that ends at the cancellation of number `last`, and swallows those before it."""
 
-    async def stubborn() -> None:
-        nonlocal swallowed
+    def __init__(self, last: int) -> None:
+        self.cancelled, self._last = 0, last
+
+    async def run(self) -> None:
         while True:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed == 3:
+                self.cancelled += 1
+                if self.cancelled == self._last:
                     raise
 
-    task = asyncio.create_task(stubborn())
+
+async def test_a_task_that_swallows_a_cancellation_ends_all_the_same() -> None:
+    """The effect of Python 3.11's wait_for on a cancellation keeps no worker from stopping."""
+    job = Stubborn(3)
+    task = asyncio.create_task(job.run())
     await asyncio.sleep(0)
     await cancelled(task, again_s=0.01)
     assert task.cancelled()
-    assert swallowed == 3
+    assert job.cancelled == 3
 
 
 async def test_a_job_within_a_job_ends_though_it_swallows_cancellations() -> None:
     """The outer wait interrupted the inner one, and nobody cancelled the job a third time."""
-    swallowed = 0
-
-    async def stubborn() -> None:
-        nonlocal swallowed
-        while True:
-            try:
-                await asyncio.sleep(60)
-            except asyncio.CancelledError:
-                swallowed += 1
-                if swallowed == 4:
-                    raise
+    job = Stubborn(4)
 
     async def helper() -> None:
         await asyncio.sleep(60)
 
-    task = asyncio.create_task(supervised(stubborn(), helper=helper()))
+    task = asyncio.create_task(supervised(job.run(), helper=helper()))
     await asyncio.sleep(0.01)
     async with asyncio.timeout(HANGS_S):
         await cancelled(task, again_s=0.01)
     assert task.cancelled()
-    assert swallowed == 4
+    assert job.cancelled == 4
 
 
 async def test_clean_up_is_not_interrupted() -> None:

@@ -143,6 +143,19 @@ async def test_redis_may_go_while_ends_are_asked_for() -> None:
     assert replay.read == {0}
 
 
+async def test_a_partition_may_leave_between_two_questions() -> None:
+    """Its new reader reads it again. The sink ended with a KeyError (seed 110014714)."""
+    replay, past = DecisionReplay(60), _Past(end=9)
+    replay.begin(frozenset())
+
+    async def without_the_other(at_ms: int) -> Mapping[Partition, int]:
+        del at_ms
+        return {P0: 0}
+
+    with patch.object(past, "positions_at", without_the_other):
+        assert await replay.turn(past, 1, {P0: 7, P1: 7}, 0) == {P0: 0}
+
+
 async def test_an_end_behind_the_last_record_is_reached_too() -> None:
     """Transactions leave markers at the end, which no record's position passes."""
     replay, past = DecisionReplay(60), _Past(end=9)
