@@ -415,7 +415,10 @@ class Faults:
         again = self._unaware or sum(worker.lives for worker in self._workers) > self._lives
         # Behind the end it is refused, and then all is read.
         end = self._world.cluster.log(CALLS, int(number)).end
-        return again and any(int(offset) < one <= end for one in self._former[int(number)])
+        # Committed and forgotten between two looks, while a worker read it (seed 110014936).
+        forgotten = self._world.cluster.group(GROUP).forgotten.get((CALLS, int(number)), set())
+        former = self._former[int(number)] | forgotten
+        return again and any(int(offset) < one <= end for one in former)
 
 
 def call(call_id: str, caller: str) -> bytes:

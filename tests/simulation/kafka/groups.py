@@ -75,6 +75,8 @@ class Group:
     offsets: Offsets = field(default_factory=dict)
     pending: dict[int, Offsets] = field(default_factory=dict)
     """Positions of transactions that have not ended, by producer id."""
+    forgotten: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    """Positions that it told until the topic was known to be deleted."""
     _before: Offsets = field(default_factory=dict)
     _before_s: float = 0.0
     """Its positions some seconds ago, and since when."""
@@ -349,6 +351,9 @@ class Group:
 
     def forget(self, topic: str) -> None:
         """Forget the positions of a topic that was deleted, of open transactions too."""
+        for name, (position, _) in self.offsets.items():
+            if name[0] == topic:
+                self.forgotten.setdefault(name, set()).add(position)
         for held in (self.offsets, *self.pending.values()):
             for name in [name for name in held if name[0] == topic]:
                 del held[name]
