@@ -159,7 +159,9 @@ def _differs(
     differs |= (was != now) & ~moved_on
     ended, ends = held.expires_at[ours].astype(np.int64), new.expires_at[theirs].astype(np.int64)
     both = (ended != 0) & (ends != 0)
-    near = both & (ends >= ended) & (ends - ended < renew_s)
+    # Nobody looks again for up to `renew_s`: the report must not be over by then.
+    lasts = ended - now_s > renew_s * 3 // 2
+    near = both & lasts & (ends >= ended) & (ends - ended < renew_s)
     differs |= (ended != ends) & ~near
     return differs
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.core.model.entry import Columns
@@ -21,8 +21,11 @@ Reports = dict[tuple[str, str], tuple[int, int, int, int]]
 
 KEYS = st.tuples(st.sampled_from(NUMBERS), st.sampled_from(SOURCES))
 TIMES = st.sampled_from([NOW_S, NOW_S - 1, NOW_S - RENEW_S, NOW_S - 5 * RENEW_S])
-ENDS = st.sampled_from([0, NOW_S + LIFE_S, NOW_S + LIFE_S - 1, NOW_S + LIFE_S - RENEW_S])
-OVER = st.sampled_from([NOW_S + 1, NOW_S, NOW_S - LIFE_S])
+SOON_S = 3 * RENEW_S // 2
+"""A report that is over by then is written with a later end, however little later that is."""
+FAR = [0, NOW_S + LIFE_S, NOW_S + LIFE_S - 1, NOW_S + LIFE_S - RENEW_S]
+ENDS = st.sampled_from([*FAR, NOW_S + 2, NOW_S + SOON_S + 1, NOW_S + SOON_S + 2])
+OVER = st.sampled_from([NOW_S + 1, NOW_S, NOW_S - 1, NOW_S - LIFE_S, NOW_S + SOON_S])
 SAID = st.tuples(st.sampled_from([1, 5]), st.sampled_from([50, 100]), TIMES, ENDS)
 WAS = st.tuples(st.sampled_from([1, 5]), st.sampled_from([50, 100]), TIMES, ENDS | OVER)
 HELD = st.dictionaries(KEYS, WAS, max_size=8)
@@ -52,11 +55,19 @@ def says_again(old: tuple[int, int, int, int], new: tuple[int, int, int, int]) -
     """Report whether a report only repeats known facts, a little later."""
     same_time = old[2] == new[2] or (new[2] == NOW_S and old[2] > NOW_S - RENEW_S)
     ends = (old[3], new[3])
-    same_end = old[3] == new[3] or (0 not in ends and 0 <= new[3] - old[3] < RENEW_S)
+    is_near = 0 not in ends and 0 <= new[3] - old[3] < RENEW_S and old[3] > NOW_S + SOON_S
+    same_end = old[3] == new[3] or is_near
     return old[:2] == new[:2] and same_time and same_end
 
 
+OVER_SOON = {(NUMBERS[0], FEED): (1, 50, NOW_S - 1, NOW_S + 1)}
+"""A report that is over before anybody looks again, and its renewal."""
+LONGER = {(NUMBERS[0], FEED): (1, 50, NOW_S, NOW_S + RENEW_S)}
+
+
 @given(HELD, NEW, st.booleans())
+@example(OVER_SOON, LONGER, True)
+@example(OVER_SOON, LONGER, False)
 def test_what_is_written_makes_the_list_say_what_the_feed_says(held, new, whole) -> None:
     """After the change the feed's reports are those of the version, or of before and the version.
 
