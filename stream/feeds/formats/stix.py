@@ -171,6 +171,7 @@ class _Number(msgspec.Struct):
     value: _Value = None
     number: _Value = None
     confidence: _Value = None
+    score: _Value = None
     x_opencti_score: _Value = None
     created_by_ref: str | None = None
     x_opencti_created_by_ref: str | None = None
@@ -311,7 +312,8 @@ def _add_number(rows: Collector, line: int, raw: bytes, known: _Known) -> None:
         return
     seen = known.observed.get(found.id, _Observed())
     by = seen.created_by_ref or found.x_opencti_created_by_ref or found.created_by_ref
-    worth = [seen.confidence, found.confidence, found.x_opencti_score]
+    # OpenCTI itself writes `score`, its client the longer name.
+    worth = [seen.confidence, found.confidence, found.score, found.x_opencti_score]
     rows.add(
         line,
         as_kept(raw),

@@ -91,6 +91,14 @@ def test_confidence_times_and_words_are_taken():
     assert rows.removed == [False]
 
 
+@pytest.mark.parametrize("name", ["score", "x_opencti_score", "confidence"])
+def test_the_score_of_a_number_of_opencti_is_its_confidence(name):
+    """OpenCTI's TAXII server and exports write `score` (its stix-2-1-converter.ts)."""
+    number = {"type": "phone-number", "id": "phone-number--1", "value": "+447700900123", name: 20}
+    rows = read(json.dumps({"type": "bundle", "objects": [number]}))
+    assert rows.confidence == ("20",)
+
+
 def test_what_is_not_valid_yet_does_not_hold():
     """A `valid_from` that lies ahead is no wrong clock: the row is rejected, not clamped."""
     now_s = int(THEN.timestamp())
