@@ -10,11 +10,15 @@ import msgspec
 import pytest
 
 from stream.config.feed_files import read_feed
+from stream.core.model.allowlist import AllowEntry
 from stream.core.model.errors import FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
+from stream.feeds.feed_sources import FeedSetup
 from stream.feeds.follow.feed_follower import Follower
 from stream.feeds.follow.workplace import Workplace
+from stream.feeds.formats.change_file import Header, write
 from stream.feeds.transports.transport import Fetched, Unchanged
+from tests.support.builders import NOW_S, entry
 from tests.support.feeds import CONTEXT, HEAD, OPERATOR, Partner, kh, workplace
 
 
@@ -156,17 +160,23 @@ async def test_a_damaged_file_that_its_source_does_not_send_again_changes_nothin
         assert (await partner.state()).held is None
 
 
+def drop_folder(folder: Path, form: str) -> FeedSetup:
+    """Return a feed of the files in `folder`/drop."""
+    (folder / "feeds").mkdir()
+    (folder / "drop").mkdir()
+    file = folder / "feeds" / "kh-scam.toml"
+    settings = HEAD.format(format=form, extra="", path=folder / "drop", tail="settle_s = 0")
+    file.write_text(settings.replace('kind = "file"', 'kind = "folder"'))
+    return read_feed(file, {}, CONTEXT)
+
+
 async def test_a_drop_folder_says_that_its_live_file_is_damaged(tmp_path, redis_url):
     """Nobody can be asked for the file again: a fault names it. Moved back, it renews the list."""
+    setup = drop_folder(tmp_path, "text")
     folder = tmp_path / "drop"
-    (tmp_path / "feeds").mkdir()
-    file = tmp_path / "feeds" / "kh-scam.toml"
-    settings = HEAD.format(format="text", extra="", path=folder, tail="settle_s = 0")
-    file.write_text(settings.replace('kind = "file"', 'kind = "folder"'))
-    folder.mkdir()
     (folder / "list.txt").write_text("\n".join(kh(*range(20))))
     async with workplace(tmp_path / "state", redis_url) as place:
-        follower = Follower(read_feed(file, {}, CONTEXT), place, quiet=True)
+        follower = Follower(setup, place, quiet=True)
         await follower.pull()
         last = await accepted(place)
         aged = msgspec.structs.replace(last, renewed_at_s=last.renewed_at_s - 86_400)
@@ -188,3 +198,29 @@ async def accepted(of: Partner | Workplace) -> VersionRecord:
     last = (await of.states.state("kh-scam")).accepted
     assert last is not None
     return last
+
+
+async def test_changes_in_a_drop_folder_wait_behind_changes_that_wait(tmp_path, redis_url):
+    """The later file neither goes live first nor takes the place of the one that waits."""
+    setup = drop_folder(tmp_path, "ringfence")
+    first, second = tmp_path / "drop" / "1.jsonl", tmp_path / "drop" / "2.jsonl"
+    for at, file in enumerate((first, second)):
+        header = Header("KH/scam", whole=False, from_generation=at, to=at + 1)
+        file.write_text("".join(write(header, [entry(kh(at)[0])], ())))
+        os.utime(file, (NOW_S + at, NOW_S + at))
+    hospital = AllowEntry(kh(0)[0], "hospital", "somchai", 0)
+    partner = Partner(tmp_path, redis_url)
+    async with partner, workplace(tmp_path / "state", redis_url) as place:
+        await partner.register.allow_add([hospital], OPERATOR)
+        follower = Follower(setup, place, quiet=True)
+        record = await follower.pull()
+        assert record is not None
+        assert (record.verdict, record.reason) == ("held", "allow_listed")
+        assert await follower.pull() is None
+        assert (await partner.state()).held == record
+        assert second.exists()
+        await partner.register.allow_remove([hospital.text], OPERATOR)
+        partner.setup = setup
+        assert (await partner.release()).gained == 1
+        assert (await follower.pull()) is not None
+        assert (await accepted(place)).numbers == 2

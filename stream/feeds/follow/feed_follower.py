@@ -172,7 +172,11 @@ class Follower:
         # Where the kept file is damaged or gone, the source has to send it again.
         needs_whole |= due is not None and again is None
         remembered = {} if needs_whole or self._sent is not None else state.remembered
-        got = await self._fetch(transport, remembered)
+        if self._is_drop and state.held is not None and not state.held.whole:
+            # Changes build on those before them, and a person can release only the last that waits.
+            got: Fetched | Unchanged = Unchanged(state.remembered)
+        else:
+            got = await self._fetch(transport, remembered)
         record, more = None, False
         if isinstance(got, Unchanged):
             if again is not None:
