@@ -30,6 +30,7 @@ TIME_MAX_S = 2**32 - 1
 
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
+_DAY_CHARS_MAX = 10  # 2026-01-31: with a clock a text is longer
 _DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
 _STROKE = re.compile(r"(\+?[0-9][0-9 ().-]{5,23})/ ?([0-9]{1,4})\Z")
 _MARKS_AFTER = " ().-"
@@ -88,6 +89,19 @@ def read_time(text: str) -> int | Wrong:
     return _seconds_of(read_rfc3339(text))
 
 
+def read_end(text: str) -> int | Wrong:
+    """Return the end that a text names, as `read_time`; a day alone is valid to its last second."""
+    return _day_over(text, read_time(text))
+
+
+def _day_over(text: str, at_s: int | Wrong) -> int | Wrong:
+    """Return the end of the day that begins at `at_s`; as it is where the text has a clock."""
+    text = folded(text)
+    if isinstance(at_s, Wrong) or text.isdigit() or len(text) > _DAY_CHARS_MAX:
+        return at_s
+    return min(at_s + 86_400, TIME_MAX_S)
+
+
 @dataclass(frozen=True, slots=True)
 class Dates:
     """The spelling of days and times in a file, besides seconds since the epoch.
@@ -95,26 +109,35 @@ class Dates:
     `order` "iso": ISO 8601 alone. Else also days as spreadsheets write them: 31/1/2026, or with
     dots or dashes, with or without a time, the day or the month first. `buddhist`: years may be of
     the Buddhist era (2569 is 2026). `zone` is that of times without one. `expires` is the order in
-    the column `expires_at`, "": as in the others.
+    the column `expires_at`, "": as in the others. `ends`: they are ends, and a day alone counts
+    whole.
     """
 
     order: DateOrder = "iso"
     buddhist: bool = False
     zone: timezone = UTC
     expires: MaybeOrder = ""
+    ends: bool = False
 
     def of(self, field: str) -> "Dates":
         """Return the spelling in the column of one field."""
-        order = self.expires or self.order if field == "expires_at" else self.order
-        return replace(self, order=order, expires="")
+        ends = field == "expires_at"
+        order = self.expires or self.order if ends else self.order
+        return replace(self, order=order, expires="", ends=ends)
 
     @property
     def reader(self) -> "Callable[[str], int | Wrong]":
-        """The parser of one text; `read_time` itself for default settings."""
-        return read_time if self == Dates() else self.read
+        """The parser of one text; `read_time` or `read_end` itself for default settings."""
+        if replace(self, ends=False) == Dates():
+            return read_end if self.ends else read_time
+        return self.read
 
     def read(self, text: str) -> int | Wrong:
         """Return seconds since the epoch."""
+        at_s = self._begin_of(text)
+        return _day_over(text, at_s) if self.ends else at_s
+
+    def _begin_of(self, text: str) -> int | Wrong:
         text = folded(text)
         if text.isascii() and text.isdigit():
             return read_time(text)
@@ -323,7 +346,7 @@ class FieldReader:
     def _values_in(self, column: ByteColumn, wrong: dict[int, Wrong]) -> NDArray[Any]:
         """Do the same for a column of bytes: only distinct texts become Python objects."""
         values, left = np.zeros(len(column), self._dtype), np.arange(len(column))
-        if self._read is read_time:
+        if self._read in (read_time, read_end):
             seconds, plain = times_in(column.texts)
             values[:], left = seconds, np.flatnonzero(~plain)
         distinct, place = column.at(left).distinct()

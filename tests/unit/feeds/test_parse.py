@@ -162,6 +162,27 @@ def test_a_row_goes_before_the_defaults():
 
 
 @pytest.mark.parametrize(
+    ("text", "dates", "end"),
+    [
+        ("2026-11-30", Dates(), "2026-12-01"),
+        ("30/11/2026", Dates("day-month"), "2026-12-01"),
+        ("30.11.2569", Dates("day-month", buddhist=True), "2026-12-01"),
+        ("11/30/2026", Dates("day-month", expires="month-day"), "2026-12-01"),
+        ("2026-11-30", Dates(zone=zone_of("+07:00")), "2026-11-30T17:00Z"),
+        ("2026-11-30T00:00Z", Dates(), "2026-11-30"),
+        ("30/11/2026 0:00", Dates("day-month"), "2026-11-30"),
+        ("1764460800", Dates(), "2025-11-30"),
+        ("2106-02-07", Dates(), "2106-02-07T06:28:15Z"),
+    ],
+)
+def test_a_report_is_valid_for_the_whole_of_its_last_day(text, dates, end):
+    """As an agreement is. A partner's `valid until` of today was over already, and rejected."""
+    rows = Rows([1], [""], ["+66812345678"], expires_at=[text])
+    parsed = Parser(Defaults("file.csv", 1_700_000_000, dates=dates)).parse(rows)
+    assert parsed.expires_at.tolist() == [read_time(end)]
+
+
+@pytest.mark.parametrize(
     ("column", "text", "wrong"),
     [
         ("category", "nope", Wrong.BAD_CATEGORY),
