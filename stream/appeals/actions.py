@@ -66,11 +66,15 @@ class AppealContext:
 
 @dataclass(frozen=True, slots=True)
 class Redressed:
-    """An answered appeal, its number, and the lists of ours that it was taken off."""
+    """An answered appeal, its number, and the lists of ours that it was taken off.
+
+    The number is allowed until `until_s`.
+    """
 
     appeal: Appeal
     number: str | None
     taken_off: tuple[str, ...]
+    until_s: int = NEVER
 
 
 def reasons_of(decision: Decision) -> tuple[NamedList, ...]:
@@ -193,14 +197,21 @@ async def redress(
     if number is None and not taken:
         text = "no list here holds its fingerprint, so that its number is not known"
         raise AppealRefused(f"{appeal_id}: {text}; reject it, saying that it is not listed")
-    allow = None
+    allow, until_s = None, expires_at_s
     if number is not None:
-        allow = AllowEntry(
-            number, by.reason or "a wrong block", by.actor, now_s(), expires_at_s, appeal_id
-        )
+        until_s = await _until(store, number, expires_at_s)
+        why_not = by.reason or "a wrong block"
+        allow = AllowEntry(number, why_not, by.actor, now_s(), until_s, appeal_id)
     told = lists if appeal.partner is None else appeal.lists
     after = await appeals.step(appeal_id, AppealState.REDRESSED, by, allow, told)
-    return Redressed(after, number, tuple(taken))
+    return Redressed(after, number, tuple(taken), until_s)
+
+
+async def _until(store: ListStore, number: str, expires_at_s: int) -> int:
+    """Return until when a number stays allowed: no sooner than it is already."""
+    _, held = await store.allow_all()
+    ends = [one.expires_at_s for one in held if one.text == number and one.live(now_s())]
+    return NEVER if NEVER in (*ends, expires_at_s) else max((*ends, expires_at_s))
 
 
 async def number_of(store: ListStore, context: AppealContext, appeal: Appeal) -> str | None:

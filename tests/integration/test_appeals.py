@@ -22,7 +22,7 @@ from stream.config.settings import load
 from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.allowlist import AllowEntry
 from stream.core.model.appeal import Appeal, AppealState, NamedList, Received, sightings
-from stream.core.model.entry import Category
+from stream.core.model.entry import NEVER, Category
 from stream.core.model.errors import AppealRefused, AppealUnknown, Fault
 from stream.lists.store.audit_entries import Verification
 from stream.lists.store.heads import By
@@ -39,6 +39,7 @@ from tests.support.lists import BY, ONE, TWO, Worker, running, until
 
 SCAM, OURS = "KH/scam", "TH/national"
 CLERK = By("malee", "a clinic's number")
+FAR_S = 4_000_000_000
 KEYS = {"plain": b"", "asean": bytes(range(32))}
 DESK = AppealContext(
     "TH", KEYS, Agreements((agreement("th-kh", [SCAM], response_target_s=600),)), 7200
@@ -298,6 +299,25 @@ async def test_an_allow_entry_says_which_appeal_it_answers(register) -> None:
     await register.allow_add(entries, BY)
     _, held = await register.allow_all()
     assert sorted(held, key=lambda one: one.text) == entries
+
+
+@pytest.mark.parametrize(
+    ("before_s", "asked_s", "until_s"),
+    [
+        (NEVER, FAR_S, NEVER),
+        (FAR_S + 1, FAR_S, FAR_S + 1),
+        (1, FAR_S, FAR_S),
+        (FAR_S, NEVER, NEVER),
+    ],
+)
+async def test_a_redress_shortens_no_allow_entry(register, book, before_s, asked_s, until_s):
+    """A hospital that is allowed for good stays so, though its appeal asks for some days."""
+    await register.create(OURS, "plain", BY)
+    await register.allow_add([AllowEntry(ONE, "hospital", "a", 1, before_s)], BY)
+    appeal = await appealed(register, book, ONE, OURS)
+    done = await redress(register, book, DESK, appeal.id, CLERK, asked_s)
+    _, (held,) = await register.allow_all()
+    assert (held.expires_at_s, held.appeal, done.until_s) == (until_s, appeal.id, until_s)
 
 
 async def test_what_waits_is_counted_and_an_outage_told_once(

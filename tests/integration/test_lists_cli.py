@@ -1,5 +1,6 @@
 """`ringfence lists` and `ringfence allow`, as an operator types them."""
 
+import asyncio
 import json
 import os
 import stat
@@ -10,7 +11,11 @@ from pathlib import Path
 import pytest
 from pybloom_live.pybloom import BloomFilter
 
+from stream.core.model.allowlist import AllowEntry
 from stream.feeds.open import read_rows
+from stream.lists.store.heads import By
+from stream.lists.store.list_store import ListStore
+from stream.lists.store.settings import ListStoreSettings
 from tests.support.commands import Operator
 
 NAME = "TH/national"
@@ -243,6 +248,22 @@ def test_the_allowlist(operator):
     assert "it lost nothing" in operator.types("allow", "repair", "--from-state", code=1)
     for repair in (("allow", "repair"), ("lists", "repair", NAME)):
         assert "beside --from-state" in operator.types(*repair, "--same-store", code=2)
+
+
+def test_an_allow_entry_goes_on_to_answer_its_appeal(operator, redis_url):
+    """Allowed once more, a redressed number still comes back to our lists by no feed."""
+
+    async def redressed() -> None:
+        async with await ListStore.connect(ListStoreSettings(redis_url)) as store:
+            entry = AllowEntry("+6621234567", "a clinic", "malee", 1, appeal="A-1")
+            await store.allow_add([entry], By("malee"))
+
+    asyncio.run(redressed())
+    operator.types("allow", "add", "+6621234567", "+6621234568", "--reason", "hospital")
+    assert [(e["appeal"], e["reason"]) for e in operator.asks("allow", "show")] == [
+        ("A-1", "hospital"),
+        (None, "hospital"),
+    ]
 
 
 def test_what_can_not_be_is_said(operator, tmp_path):

@@ -299,7 +299,8 @@ def redress(
     )
 
     def draw() -> None:
-        until = f"until {rfc3339(until_s)}" if until_s else "until further notice"
+        end = rfc3339(done.until_s)
+        until = f"until {end}" if end else "until further notice"
         number = masked(done.number) if done.number else "the number"
         say(f"{done.appeal.id}: redressed: {number} is not blocked any more, {until}")
         for name in done.taken_off:

@@ -1,6 +1,7 @@
 """`ringfence allow`: numbers and prefixes that are never blocked."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,8 @@ def add(
 ) -> None:
     """Never block these numbers, or numbers with these prefixes.
 
+    An entry that answers an appeal goes on to do so: no feed brings its number back to our lists.
+
     Example: ringfence allow add +6621234567 '+662123*' --reason "hospital" --expires-in 7d
     """
     settings, who, expires_at_s = settings_of(config), by(actor, reason), expiry(expires_in)
@@ -59,8 +62,15 @@ def add(
         entries = [AllowEntry(name, reason, who.actor, now_s(), expires_at_s) for name in names]
     except ValueError as error:
         fail(str(error), USAGE)
+
+    async def work(store: ListStore) -> None:
+        _, held = await store.allow_all()
+        appeals = {entry.text: entry.appeal for entry in held}
+        kept = [replace(entry, appeal=appeals.get(entry.text, "")) for entry in entries]
+        await store.allow_add(kept, who)
+
     if entries:
-        with_list_store(settings, lambda store: store.allow_add(entries, who))
+        with_list_store(settings, work)
     say(f"allowed: {len(entries)}")
     if wrong:
         raise typer.Exit(NOTHING_DONE if entries else USAGE)
