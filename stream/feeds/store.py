@@ -12,7 +12,7 @@ import numpy as np
 
 from stream.core.filters.snapshot import decode_manifest
 from stream.core.model.entry import Columns
-from stream.core.model.errors import ConfigInvalid, SnapshotUnreadable
+from stream.core.model.errors import ChangeConflict, ConfigInvalid, SnapshotUnreadable
 from stream.feeds.assess import quick_head
 from stream.feeds.diff import FeedDifference, difference, owned_by, without
 from stream.feeds.feed import Feed, VersionRecord
@@ -27,6 +27,7 @@ from stream.lists.store.rewrite import (
     Draft,
     Make,
     Move,
+    is_hashed,
     rehashed,
     rewrite,
     unknown_rows,
@@ -80,10 +81,13 @@ class ListWriter:
         if not change.changes and not needs_filter:
             return Stored(head.generation, rebuilt=False)
         if change.changes <= CHANGES_MAX and not needs_filter:
-            return Stored(await self._edit(change), rebuilt=False)
+            return Stored(await self._edit(change, key), rebuilt=False)
         return await self._rebase(read, change, key, whole=whole)
 
-    async def _edit(self, change: FeedDifference) -> int:
+    async def _edit(self, change: FeedDifference, key: bytes) -> int:
+        if not (is_hashed(change.written, key) and is_hashed(change.retracted, key)):
+            text = "was moved to another key while a version was read: it is read again"
+            raise ChangeConflict(f"{self.feed.list_name} {text}")
         # Additions come first: a number whose report changes its source is listed at every moment.
         generation = await self._add(change.written)
         retracted = change.retracted

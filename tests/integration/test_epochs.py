@@ -14,15 +14,19 @@ from stream.core.model.agreement import Agreements, Shared
 from stream.core.model.appeal import Received
 from stream.core.model.errors import ChangeConflict, SnapshotUnreadable, VersionGone
 from stream.exchange.edition import Offer
+from stream.feeds.diff import difference
 from stream.feeds.follow.feed_follower import Follower
+from stream.feeds.row_checks import VersionRead
+from stream.feeds.store import ListWriter
 from stream.lists.snapshot.circle_keys import CircleKeys, new_key
-from stream.lists.store import rewrite
+from stream.lists.snapshot.merge import empty_columns
+from stream.lists.store import edits, rewrite
 from stream.lists.store.heads import By
 from stream.lists.store.list_content import hashed_now, past_of
-from stream.lists.store.rewrite import Move, rekey, rollback
+from stream.lists.store.rewrite import Move, rebuild, rekey, rollback
 from stream.lists.store.settings import ListStoreSettings
 from stream.lists.store.store_codec import Op, base_of
-from tests.support.builders import NOW_S, entry, numbers_of
+from tests.support.builders import NOW_S, columns_of, entry, numbers_of
 from tests.support.exchange import BY, LIST, Lab, lab
 from tests.support.feeds import kh, workplace
 from tests.support.lists import Worker, opened, running, until
@@ -176,3 +180,40 @@ async def test_a_change_meanwhile_begins_it_again(tmp_path, urls, monkeypatch):
         with pytest.raises(ChangeConflict, match="pause for a minute"):
             await rekey(world.kh.register, LIST, Move("asean@3", OLD, NEW), BY, NOW_S)
         assert (await world.kh.register.state(LIST)).head.circle == "asean@2"
+
+
+async def test_edits_that_a_move_overtakes_are_not_made_with_the_old_key(
+    tmp_path, urls, monkeypatch
+):
+    """Such a number would match no call, and the list could not be rebuilt any more."""
+    async with lab(tmp_path, urls, Shared.NUMBERS, "asean", OLD) as world:
+        register = world.kh.register
+        await world.kh.add(*kh(1, 2))
+        send, moves = register._editor._send, [MOVE]
+
+        async def overtaken(*args: Any) -> Any:
+            answers = await send(*args)
+            if moves:
+                await rekey(register, LIST, moves.pop(), BY, NOW_S)
+            return answers
+
+        monkeypatch.setattr(edits, "PIPELINE", 1)
+        monkeypatch.setattr(register._editor, "_send", overtaken)
+        hashed = [entry(number, key=OLD) for number in kh(3, 4)]
+        with pytest.raises(ChangeConflict, match=r"to circle asean@2.* 1 of 2 edits were made"):
+            await register.add(LIST, hashed, LOCAL)
+        assert (await rebuild(register, LIST, NEW, BY, NOW_S)).count == 3
+
+
+async def test_a_version_that_a_move_overtakes_is_not_stored_with_the_old_key(tmp_path, urls):
+    """A large file is read for minutes, and its list may move meanwhile: it comes again."""
+    async with lab(tmp_path, urls, Shared.NUMBERS, "asean", OLD) as world:
+        register, feed = world.kh.register, world.th.setup.feed
+        await world.kh.add(*kh(1, 2))
+        new = columns_of(kh(3), OLD, (feed.name,))
+        change = difference(empty_columns(), new, own=feed.name, whole=True, now_s=NOW_S, renew_s=0)
+        await rekey(register, LIST, MOVE, BY, NOW_S)
+        writer = ListWriter(register, feed, BY, NOW_S)
+        with pytest.raises(ChangeConflict, match="another key"):
+            await writer.store(VersionRead(columns=new), change, NEW, whole=True)
+        assert (await rebuild(register, LIST, NEW, BY, NOW_S)).count == 2

@@ -58,6 +58,7 @@ class _NumberState:
 class _Head(NamedTuple):
     base: int
     generation: int
+    circle: str
 
 
 class Editor:
@@ -78,16 +79,25 @@ class Editor:
         """Make each edit by a script of its own, many to a round trip, a number's in their order.
 
         Raises ListStoreDown, ListUnknown. After a part of the edits was made: ChangeUnsafe, and
-        ChangeConflict where others change the same numbers without a pause.
+        ChangeConflict where others change the same numbers without a pause, or move the list to
+        another key.
         """
         outcomes: dict[int, EditOutcome] = {}
         pending = list(range(len(edits)))
         known: dict[int, _NumberState] = {}
         generation = base = moved = 0
+        circle = ""
         while pending:
             unseen = {edits[at].fingerprint for at in pending} - known.keys()
             if unseen:
                 head, found = await self._states(name, sorted(unseen))
+                if circle not in {"", head.circle}:
+                    # The fingerprints given are of the old key: they would match no call.
+                    raise ChangeConflict(
+                        f"{name} was moved to circle {head.circle} by others: {len(outcomes)} of "
+                        f"{len(edits)} edits were made; give them all again"
+                    )
+                circle = head.circle
                 base, generation = head.base, max(generation, head.generation)
                 known |= found
             part = _part(edits, pending)
@@ -125,11 +135,11 @@ class Editor:
         while True:
             with renamed(f"looking at {name}"):
                 async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.hmget(redis_keys.head(name), ["base", "generation"])
+                    pipe.hmget(redis_keys.head(name), ["base", "generation", "circle"])
                     for start in range(0, len(fingerprints), PIPELINE):
                         some = [hex_of(fp) for fp in fingerprints[start : start + PIPELINE]]
                         pipe.hmget(redis_keys.changed(name), some)
-                    (field, generation), *values = await pipe.execute()
+                    (field, generation, circle), *values = await pipe.execute()
             if field is None:
                 raise ListUnknown(unknown(name))
             if not (field.isdigit() and (generation or b"").isdigit()):
@@ -160,7 +170,8 @@ class Editor:
             for fingerprint in rest:
                 reports = held.get(fingerprint, ())
                 found[fingerprint] = _NumberState(reports, odd.get(fingerprint, 0), bool(reports))
-            return _Head(base, int(generation)), found
+            told = (circle or b"").decode(errors="replace")
+            return _Head(base, int(generation), told), found
 
     async def _send(
         self,

@@ -446,6 +446,13 @@ def rehashed(columns: Columns, key: bytes) -> Columns:
     return in_order(arrays, known.sources)
 
 
+def is_hashed(columns: Columns, key: bytes) -> bool:
+    """Return whether the fingerprints of all rows whose numbers are known are of `key`."""
+    known = columns.number != 0
+    made = fingerprints_in(texts_of(columns.number[known]), key)
+    return np.array_equal(made, columns.fingerprint[known])
+
+
 def unknown_rows(columns: Columns, lost: Callable[[str], bool]) -> int:
     """Count the rows known by fingerprint alone, except those whose source is `lost` on purpose."""
     kept = np.array([not lost(name) for name in columns.sources] or [True])
