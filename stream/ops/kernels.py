@@ -11,6 +11,7 @@ Numba for the same.
 
 import ctypes
 import fcntl
+import logging
 import mmap
 import os
 import re
@@ -27,6 +28,7 @@ from typing import NamedTuple
 
 from stream.core import kernels
 
+log = logging.getLogger(__name__)
 FOLDER = "kernels"
 """Their folder in a state directory, if the settings name no other place."""
 LEVEL = "x86-64-v3"
@@ -141,6 +143,11 @@ def _by_numba(
     if marker.exists():
         # Nobody writes any more, so nobody has to wait; and an image's folder takes no lock.
         return kernels.activate(folder)
+    log.info(
+        "compiling the kernels into %s, or waiting for a process that does: about half a minute, "
+        "and calls wait; `ringfence warm` does it before a start",
+        folder,
+    )
     with (folder / ".lock").open("a") as lock:
         # One process compiles, the others wait for its half minute instead of taking a core each.
         fcntl.flock(lock, fcntl.LOCK_EX)

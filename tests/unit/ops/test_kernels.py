@@ -41,14 +41,21 @@ def test_the_cache_is_made_for_us_alone(tmp_path: Path, activated: list[Path]) -
     assert (state_dir / "kernels").stat().st_mode & 0o777 == 0o700
 
 
-def test_without_leave_nothing_is_compiled(tmp_path: Path, activated: list[Path]) -> None:
+def test_without_leave_nothing_is_compiled(
+    tmp_path: Path, activated: list[Path], caplog: pytest.LogCaptureFixture
+) -> None:
     """A command takes what a worker compiled, and never half a minute to compile it itself."""
+    caplog.set_level("INFO")
     folder = tmp_path / "kernels"
     assert "not compiled" in warm_up(folder, may_compile=False).why_not
     assert not activated
+    assert not caplog.messages
     warm_up(folder)
+    assert [str(folder) in text for text in caplog.messages] == [True], "calls wait: it says so"
+    warm_up(folder)
+    assert len(caplog.messages) == 1
     assert warm_up(folder, may_compile=False).why_not == ""
-    assert activated == [folder] * 2
+    assert activated == [folder] * 3
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
