@@ -133,6 +133,55 @@ def test_a_process_that_died_renews_nothing(
     assert code == 0, said
 
 
+@pytest.mark.needs_promtool
+@pytest.mark.parametrize(
+    ("alert", "labels"),
+    [
+        ("RegisterLostData", ("ringfence_list_events_total", 'event="register_lost"')),
+        ("RecordsSkipped", ("ringfence_register_records_skipped_total", 'place="entry"')),
+        ("KeysMissing", ("ringfence_sink_keys_capped_total", 'sink="redis"')),
+        ("RecordsLost", ("ringfence_ingest_files_total", 'happening="lost"')),
+        ("InnocentSighted", ("ringfence_enforcement_sightings_total", 'result="taken"')),
+    ],
+)
+def test_a_fault_found_at_a_start_fires(
+    tmp_path: Path, alert: str, labels: tuple[str, str]
+) -> None:
+    """A counter that is above 0 at the first scrape never rises; an old one fires nothing."""
+    name, label = labels
+    where = 'instance="new", job="ringfence"'
+    fires = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}}) or vector(0)'
+
+    def played(started_s: int, count: int) -> dict[str, Any]:
+        return {
+            "interval": "1m",
+            "input_series": [
+                {"series": f"{name}{{{label}, {where}}}", "values": "_x120 3x200"},
+                {"series": f"process_start_time_seconds{{{where}}}", "values": f"{started_s}x320"},
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": fires,
+                    "eval_time": "125m",
+                    "exp_samples": [{"labels": "{}", "value": count}],
+                },
+                {"expr": fires, "eval_time": "200m", "exp_samples": [{"labels": "{}", "value": 0}]},
+            ],
+        }
+
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": [str(RULES / name) for name in RULE_FILES],
+                "evaluation_interval": "1m",
+                "tests": [played(7190, 1), played(0, 0)],
+            }
+        )
+    )
+    code, said = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert code == 0, said
+
+
 RECORDED = Path(__file__).parents[2] / "golden/alerts"
 
 
