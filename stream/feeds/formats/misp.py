@@ -206,7 +206,8 @@ def _add(
 
 def _times(event: _Event, attribute: _Attribute) -> tuple[str | None, str | None]:
     """Return the times of the last report and of its end (None: unknown)."""
-    said = (attribute.last_seen, attribute.first_seen, attribute.timestamp, event.timestamp)
+    # As MISP's decaying models: when it was first seen makes no report of today an old one.
+    said = (attribute.last_seen, attribute.timestamp, attribute.first_seen, event.timestamp)
     reported = next((as_text(time) for time in said if time), event.date)
     seen: dict[str, list[int]] = {"0": [], "2": []}
     for sighting in attribute.Sighting or ():

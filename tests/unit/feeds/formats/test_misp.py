@@ -45,6 +45,19 @@ def test_however_the_event_is_wrapped(form):
     assert (list(rows.number), list(rows.source or ())) == (["+447700900123"], ["CIRCL"])
 
 
+@pytest.mark.parametrize(
+    ("seen", "reported"),
+    [
+        ({"first_seen": "2025-06-01T00:00:00+00:00"}, "1795132800"),
+        ({"last_seen": "2026-11-18T00:00:00+00:00"}, "2026-11-18T00:00:00+00:00"),
+    ],
+)
+def test_a_report_is_as_old_as_misp_counts_it(seen, reported):
+    """By when it was seen last, else by its last edit (MISP's DecayingModelBase), not the first."""
+    rows = read(event(timestamp=1_795_132_800, **seen).to_json())
+    assert rows.reported_at == (reported,)
+
+
 def test_what_is_not_for_detection_is_passed_over():
     """`to_ids` false is no row, unless the feed says so; it is counted."""
     text = event(to_ids=False).to_json()
