@@ -203,7 +203,7 @@ class CallsLoop:
         try:
             self._reap()
             self._commit_if_due()
-            if self._decided and not self._in_flight:
+            if self._decided and not self._in_flight and not self._gathers:
                 await self._send()
             if len(self._in_flight) + len(self._decided) >= self._in_flight_max:
                 await self._await_acknowledgement()
@@ -214,7 +214,7 @@ class CallsLoop:
             raw = await self._source.next_batch(settings.records_max, wait_ms)
             self._waited = self._clock() - asked_s >= _WAITED_S
             if not len(raw) and self._decided:
-                await self._await_acknowledgement()
+                await (self._await_acknowledgement() if self._in_flight else self._send())
             elif len(raw) and raw.epoch == self._epoch:
                 # A reader may give less than the most at once, for the sake of its buffers.
                 self._behind = len(raw) > settings.records_max // 4
@@ -236,7 +236,21 @@ class CallsLoop:
         """
         if not self._sink.commits:
             return self._settings.in_flight_max
-        return _COMMITTED_OR_DECIDED_MAX if self._behind else 1
+        return _COMMITTED_OR_DECIDED_MAX if self._behind or self._gathers else 1
+
+    @property
+    def _gathers(self) -> bool:
+        """True where a transaction is about to begin, and takes in all that is there already.
+
+        A batch is one broker's answer. While a transaction lasts all brokers answer, and without
+        this each answer would wait for the transactions of the others (seed 130002956). A partition
+        that comes again was not there, its broker is just faster than we decide. In a backlog
+        batches gather while the transaction before lasts.
+        """
+        if not self._sink.commits or self._in_flight or self._behind:
+            return False
+        taken = [partition for one in self._decided for partition in one.positions]
+        return len(self._decided) < _COMMITTED_OR_DECIDED_MAX and len(set(taken)) == len(taken)
 
     def _begin(self) -> None:
         """Begin an assignment: what is on its way belongs to an old one and moves nothing."""
@@ -278,7 +292,7 @@ class CallsLoop:
         self._decided.append(_Decided(outcome, done, positions))
         # A transaction follows the one before, and is not even begun if that one failed.
         self._reap()
-        if not self._sink.commits or not self._in_flight:
+        if not self._sink.commits or not (self._in_flight or self._gathers):
             await self._send()
         # A source with a backlog and a sink with room never wait: sockets are read here. Where the
         # source has just waited they were: a turn of nothing costs a tenth of a batch of one call.

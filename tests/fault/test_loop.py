@@ -158,7 +158,7 @@ async def test_a_group_that_gave_us_up_is_asked_before_a_transaction():
 
     The group refuses the question, the epoch ends, and their holder gets the records again.
     """
-    source = FakeSource([LOST, batch(0, 1), batch(2)], confirmed_s=-100.0)
+    source = FakeSource([LOST, batch(0, 1), batch(2), IDLE, IDLE], confirmed_s=-100.0)
     sink = FakeSink(source, commits=True)
     await played(source, sink, hold_s_max=10.0)
     assert Counter(sink.published) == texts(*batch(0, 1, 2))
@@ -173,7 +173,7 @@ async def test_batches_on_their_way_are_bounded():
     assert (sink.unacknowledged_max, source.committed[P0]) == (3, 12)
 
 
-@pytest.mark.parametrize(("records_max", "taken_early", "together"), [(100, 0, 1), (3, 2, 2)])
+@pytest.mark.parametrize(("records_max", "taken_early", "together"), [(100, 0, 2), (3, 2, 2)])
 async def test_nothing_is_taken_during_a_transaction_unless_there_is_a_backlog(
     records_max, taken_early, together, monkeypatch
 ):
@@ -195,6 +195,15 @@ async def test_nothing_is_taken_during_a_transaction_unless_there_is_a_backlog(
     assert (sum(early), source.committed[P0]) == (taken_early, 6)
     assert sink.together_max == together
     assert Counter(sink.published) == texts(*batch(0, 1, 2, 3, 4, 5))
+
+
+async def test_answers_of_several_brokers_go_in_one_transaction():
+    """They come as batches of their own. A partition that comes again begins no third one."""
+    source = FakeSource([batch(0), batch(0, partition=P1), batch(1), batch(2), IDLE])
+    sink = FakeSink(source, [SLOW] * 2, commits=True)
+    done = await played(source, sink)
+    assert (sink.together_max, source.committed) == (3, {P0: 3, P1: 1})
+    assert [one.calls for one in done] == [1, 1, 1, 1]
 
 
 async def test_commits_are_no_more_frequent_than_asked():
