@@ -86,10 +86,11 @@ class _Group(msgspec.Struct, gc=False):
 
 
 class _Involved(msgspec.Struct, gc=False):
-    """An InvolvedParty of IMS: a SIP or tel URI, or a number in E.164."""
+    """An InvolvedParty of IMS: a SIP or tel URI, a URN (of an emergency call), or E.164."""
 
     tel: Any = msgspec.field(default=None, name="tEL-URI")
     sip: Any = msgspec.field(default=None, name="sIP-URI")
+    urn: Any = msgspec.field(default=None, name="uRN")
     number: Any = msgspec.field(default=None, name="iSDN-E164")
 
 
@@ -344,14 +345,13 @@ def _names_number(text: str) -> bool:
 
 
 def _involved(party: Any) -> str | None:
-    """Return the text of an InvolvedParty: a SIP or tel URI, or a number in E.164."""
+    """Return the text of an InvolvedParty: a SIP or tel URI, a URN, or a number in E.164."""
     if isinstance(party, str):
         return party or None
     if not isinstance(party, _Involved):
         return None
-    uri = fields.text(party.tel) or fields.text(party.sip)
-    number = _scalar(party.number)
-    return uri or (f"+{number}" if number else None)
+    uri = fields.text(party.tel) or fields.text(party.sip) or fields.text(party.urn)
+    return uri or (f"+{number}" if (number := _scalar(party.number)) else None)
 
 
 def _number(party: Any, *, served: bool = False) -> str | None:
@@ -424,7 +424,7 @@ def _group(data: bytes, element: Element) -> dict[str, Any]:
     return group
 
 
-_URIS: Final = {0: "sIP-URI", 1: "tEL-URI", 3: "iSDN-E164"}
+_URIS: Final = {0: "sIP-URI", 1: "tEL-URI", 2: "uRN", 3: "iSDN-E164"}
 
 
 def _ber_party(data: bytes, element: Element) -> dict[str, str]:

@@ -4,6 +4,7 @@ Every doubt is settled for the call. A wrong allow lets one scam call through to
 block may cost a life.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +14,7 @@ from stream.core.model.errors import ConfigInvalid
 from stream.core.numbers.e164 import is_canonical
 from stream.core.numbers.numbering import tables
 from stream.core.numbers.parties import party_of
+from stream.core.numbers.spelling import folded
 
 EVERYWHERE: Final = frozenset({"112", "911"})
 """Mobile networks take these for emergency calls in every country (3GPP TS 22.101, 10.1.1)."""
@@ -42,6 +44,9 @@ SUPPLEMENT: Final[Mapping[str, str]] = {
 
 _SERVICE_URN: Final = "urn:service:sos"
 """RFC 5031: an emergency call that names no number; `.police`, `.fire` and so on may follow."""
+_KEYED: Final = re.compile(r"(?:[*#][0-9]{2}#?)?([0-9]+)#?")
+"""Digits behind a code that hides or shows the caller's number (`*67911`, `#31#112`), and the key
+that ends dialling."""
 
 
 class EmergencyNumbers:
@@ -79,21 +84,23 @@ class EmergencyNumbers:
         """Return whether a call to `callee`, as the switch wrote it, on a trunk of `region` is for
         help.
 
-        Known are `191`, `+66191`, `0066191`, `66191`, a SIP or tel URI of these, and
-        `urn:service:sos`. With an unknown region, the numbers of all regions count.
+        Known are `191`, `+66191`, `0066191`, `66191`, `+191`, `*67191`, `191#`, a SIP or tel URI of
+        these, and `urn:service:sos`. With an unknown region, the numbers of all regions count.
         """
         if callee is None or self._is_too_long(callee):
             return False
-        if _is_service_urn(callee):
-            return True
         party = party_of(callee)
         if party is None:
             return False
-        if party.user.casefold() == "sos":
+        user = party.user.casefold()
+        if user in ("sos", _SERVICE_URN) or user.startswith(f"{_SERVICE_URN}."):
             return True
         digits = party.dialled
         if digits is None:
-            return False
+            keyed = _KEYED.fullmatch(folded(user))
+            if keyed is None:
+                return False
+            digits = keyed[1]
         # A URI may name another country's context, but the call stays on this trunk.
         regions = {party.region or region, region}
         return any(self._is_listed(digits, one and one.upper()) for one in regions)
@@ -129,6 +136,9 @@ class EmergencyNumbers:
         if digits in self.numbers_of(region):
             return True
         full = digits.removeprefix("+").removeprefix("00")
+        # Teams writes +911, and TAP3 makes every called number an international one.
+        if full in self.numbers_of(region) and not is_canonical(full):
+            return True
         for size in (1, 2, 3):
             code = full[:size]
             for owner in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(code or 0), ()):
@@ -144,12 +154,6 @@ class EmergencyNumbers:
         if region is None:
             return self._anywhere
         return self._numbers.get(region, EVERYWHERE)
-
-
-def _is_service_urn(text: str) -> bool:
-    """Return whether the text is `urn:service:sos`, alone or of a kind, maybe in `<>`."""
-    urn = text[:64].strip(' <>"').casefold()
-    return urn == _SERVICE_URN or urn.startswith((f"{_SERVICE_URN}.", f"{_SERVICE_URN};"))
 
 
 def _is_region(text: str) -> bool:

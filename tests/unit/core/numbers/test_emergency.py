@@ -43,7 +43,8 @@ def test_everywhere(region, number):
         "tel:191;phone-context=+66", "sip:191;phone-context=+66@host;user=phone",
         "urn:service:sos", "urn:service:sos.police", "<urn:service:sos>", "URN:service:SOS",
         "sip:sos@host", "1669", "１９１", "๑๙๑", "\u200e191", "1\u00a091", "sip:%31%39%31@host",
-        "tel:191;phone-context=+44",
+        "tel:191;phone-context=+44", "+191", "tel:+191", "191#", "*67191", "#31#191", "*31#191#",
+        "<urn:service:sos.fire>;cpc=ordinary",
     ],
 )  # fmt: skip
 def test_forms(callee):
@@ -61,7 +62,8 @@ def test_country_in_the_number(callee):
 @pytest.mark.parametrize(
     "callee",
     [
-        None, "", "+", "0191", "1910", "19", "+191", "9112345678", "99912345", "+66812345678",
+        None, "", "+", "0191", "1910", "19", "+1910", "*6719", "*191", "##191",
+        "9112345678", "99912345", "+66812345678",
         "0812345678", "anonymous", "urn:service:counseling", "urn:service:sosx", "sosa", "KBank",
         "1" * 100_000, "sip:host", "%", "\ud800",
     ],
