@@ -219,6 +219,22 @@ async def test_a_few_numbers_at_once(door: Door) -> None:
     assert door.listed().keys() == {*kh(2, 5)}
 
 
+async def test_a_number_that_is_given_alone_is_as_the_feeds_file_says(door: Door) -> None:
+    """Category, confidence and end are those of a version's row; an operator's are no feed's."""
+    rows = 'format = "text"\nconfidence = 40\nexpires_from = "never"'
+    door.feed("kh-police", "KH", "KH/scam", rows=rows)
+    assert (await door.puts("KH", *kh(1)))[0] == 200
+    number = kh(2)[0]
+    assert (await door.changes("KH", add=[{"number": number}]))[0] == 200
+    exported = door.shell.types("lists", "export", "KH/scam", "--format", "jsonl").splitlines()
+    found = {row.pop("number"): row for row in map(msgspec.json.decode, exported)}
+    for row in found.values():
+        del row["reported_at"]
+    assert found[number] == found[kh(1)[0]]
+    assert (found[number]["category"], found[number]["confidence"]) == ("call_centre", 40)
+    assert found[number]["expires_at"] is None
+
+
 async def test_the_same_file_takes_the_place_of_changes(door: Door) -> None:
     """A partner that hands its last file in again gets the list of that file, and an answer that
     says so; with no change between it is the same.

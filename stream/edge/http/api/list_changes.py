@@ -42,11 +42,14 @@ _DO: Final[Mapping[GateReason, str]] = {
 
 
 class AddedNumber(msgspec.Struct, forbid_unknown_fields=True):
-    """A number, prefix (`+6681234*`) or range to add. Without an end the feed's file says it."""
+    """A number, prefix (`+6681234*`) or range to add. What is not given is as in the feed's file.
+
+    An operator's is `other`, of confidence 100 and without an end then.
+    """
 
     number: str
-    category: str = "other"
-    confidence: int = 100
+    category: str = ""
+    confidence: int | None = None
     expires_in: str = ""
     expires_at: str = ""
 
@@ -117,9 +120,11 @@ class ListChanger:
             _, allowed = await store.allow_all()
             # An operator may list all countries' numbers, but none of the carrier's own.
             wide = Feed(name="", list_name=name, owner="", contact="", format="text", own=self.own)
-            bounds = around.bounds(feed or wide, allowed)
+            meant = feed or wide
+            bounds = around.bounds(meant, allowed)
             rejected: list[RejectedChange] = []
-            rows = _allowed(_rows_of(asked, self.prefixes, rejected, at_s), bounds, rejected, at_s)
+            rows = _rows_of(asked, meant, self.prefixes, rejected, at_s)
+            rows = _allowed(rows, bounds, rejected, at_s)
             gone = _removals(asked, self.prefixes, rejected)
             if not rows and not gone:
                 text = "no number of it can be used; nothing was changed"
@@ -129,7 +134,7 @@ class ListChanger:
             generation, done = head.generation, Counter[EditOutcome]()
             if rows:
                 source = (by.actor if feed is None else feed.name)[:SOURCE_CHARS_MAX]
-                result = await store.add(name, _entries(rows, key, source, feed, at_s), by)
+                result = await store.add(name, _entries(rows, key, source, meant, at_s), by)
                 generation, done = result.generation, Counter(result.outcomes)
             if gone:
                 result = await _take_off(store, name, feeds, gone, key, by)
@@ -150,25 +155,26 @@ class _Row:
 
 
 def _rows_of(
-    asked: ListChange, rules: PrefixRules, rejected: list[RejectedChange], at_s: int
+    asked: ListChange, feed: Feed, rules: PrefixRules, rejected: list[RejectedChange], at_s: int
 ) -> list[_Row]:
-    rows = []
+    rows, reading = [], feed.reading
     for index, one in enumerate(asked.add):
         field = f"add[{index}]"
         texts = _texts(one.number, asked.region or None, rules)
-        category = Category.__members__.get(one.category.upper())
+        category = Category.__members__.get(one.category.upper() or reading.category.name)
+        sure = reading.confidence if one.confidence is None else one.confidence
         until_s = _until_s(one, at_s)
         if isinstance(texts, RejectedChange):
             rejected.append(msgspec.structs.replace(texts, field=f"{field}.number"))
         elif category is None:
             known = ", ".join(kind.label for kind in Category)
             rejected.append(RejectedChange(f"{field}.category", "bad_category", f"one of {known}"))
-        elif not 0 <= one.confidence <= 100:
+        elif not 0 <= sure <= 100:
             rejected.append(RejectedChange(f"{field}.confidence", "bad_confidence", "0 to 100"))
         elif isinstance(until_s, RejectedChange):
             rejected.append(msgspec.structs.replace(until_s, field=f"{field}.{until_s.field}"))
         else:
-            rows += [_Row(field, text, category, one.confidence, until_s) for text in texts]
+            rows += [_Row(field, text, category, sure, until_s) for text in texts]
     return rows
 
 
@@ -234,19 +240,17 @@ def _allowed(
     return left
 
 
-def _entries(
-    rows: list[_Row], key: bytes, source: str, feed: Feed | None, at_s: int
-) -> list[Entry]:
+def _entries(rows: list[_Row], key: bytes, source: str, feed: Feed, at_s: int) -> list[Entry]:
     """Return the entries. A partner may claim no more than its feed's file lets it."""
-    most = 100 if feed is None else feed.reading.confidence_max
-    after_s = 0 if feed is None else feed.reading.expires_after_s
+    reading = feed.reading
+    after_s = 0 if reading.expires_from == "never" else reading.expires_after_s
     usual_s = min(at_s + after_s, 2**32 - 1) if after_s else NEVER
     prints = fingerprints_of([row.text for row in rows], key)
     return [
         Entry(
             *(row.text, print_, row.category, source, at_s),
             usual_s if row.until_s is None else row.until_s,
-            min(row.confidence, most),
+            min(row.confidence, reading.confidence_max),
         )
         for row, print_ in zip(rows, prints, strict=True)
     ]
