@@ -147,7 +147,8 @@ class Verifier:
         if own.caller not in call.callers:
             return Finding.OTHER_CALLER
         called = {*own.callees}
-        for passport in diverted:  # RFC 8946: each names the number before and the one after
+        # RFC 8946: each names the number before and the one after. Fields come in any order.
+        for passport in diverted * len(diverted):
             if passport.diverted in called:
                 called.update(passport.callees)
         if call.callees and called.isdisjoint(call.callees):

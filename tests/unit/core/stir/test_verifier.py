@@ -1,6 +1,7 @@
 """Promises of the verification of signed calls, offline, within a budget."""
 
 import base64
+import itertools
 import json
 from collections import Counter
 
@@ -91,6 +92,20 @@ def test_a_diverted_call_is_followed_from_number_to_number():
     forged = ROOT.signer().identity(NOW_S, head={"ppt": "div"}, **div)
     assert found(f"{own},{forged}", there) == (Attested.FAILED, Finding.WRONG_SIGNATURE)
     assert found(diverted, there) == (Attested.MISSING, Finding.OTHER_KIND)
+
+
+def test_the_order_of_diversions_is_free():
+    """A network may write its Identity field before or after those that came."""
+    over = "+66812345601"
+    first = ONE.identity(
+        NOW_S, head={"ppt": "div"}, div={"tn": CALLEE[1:]}, dest={"tn": [over[1:]]}
+    )
+    second = ONE.identity(
+        NOW_S, head={"ppt": "div"}, div={"tn": over[1:]}, dest={"tn": [HOSPITAL[1:]]}
+    )
+    there = SignedCall({CALLER}, {HOSPITAL}, NOW_S)
+    for fields in itertools.permutations((ONE.identity(NOW_S), first, second)):
+        assert found(", ".join(fields), there) == (Attested.A, Finding.VALID)
 
 
 def test_a_certificate_that_is_not_there_leaves_the_call_unsigned():
