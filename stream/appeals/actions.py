@@ -200,8 +200,8 @@ async def redress(
     allow, until_s = None, expires_at_s
     if number is not None:
         until_s = await _until(store, number, expires_at_s)
-        why_not = by.reason or "a wrong block"
-        allow = AllowEntry(number, why_not, by.actor, now_s(), until_s, appeal_id)
+        reason = by.reason or "a wrong block"
+        allow = AllowEntry(number, reason, by.actor, now_s(), until_s, appeal_id)
     told = lists if appeal.partner is None else appeal.lists
     after = await appeals.step(appeal_id, AppealState.REDRESSED, by, allow, told)
     return Redressed(after, number, tuple(taken), until_s)

@@ -169,7 +169,7 @@ class CallsLoop:
         self._progress = CommitProgress({})
         self._committed_last: Mapping[Partition, int] = {}
         self._in_flight: deque[_InFlight] = deque()
-        # Of a sink that commits: they wait for the end of the transaction before.
+        # Of a sink that commits: they wait for the next transaction to begin.
         self._decided: list[_Decided] = []
         self._commit: asyncio.Task[None] | None = None
         self._commit_due_s = 0.0

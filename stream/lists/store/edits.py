@@ -170,8 +170,8 @@ class Editor:
             for fingerprint in rest:
                 reports = held.get(fingerprint, ())
                 found[fingerprint] = _NumberState(reports, odd.get(fingerprint, 0), bool(reports))
-            told = (circle or b"").decode(errors="replace")
-            return _Head(base, int(generation), told), found
+            name_of_circle = (circle or b"").decode(errors="replace")
+            return _Head(base, int(generation), name_of_circle), found
 
     async def _send(
         self,

@@ -162,19 +162,19 @@ def _rows_of(
         field = f"add[{index}]"
         texts = _texts(one.number, asked.region or None, rules)
         category = Category.__members__.get(one.category.upper() or reading.category.name)
-        sure = reading.confidence if one.confidence is None else one.confidence
+        confidence = reading.confidence if one.confidence is None else one.confidence
         until_s = _until_s(one, at_s)
         if isinstance(texts, RejectedChange):
             rejected.append(msgspec.structs.replace(texts, field=f"{field}.number"))
         elif category is None:
             known = ", ".join(kind.label for kind in Category)
             rejected.append(RejectedChange(f"{field}.category", "bad_category", f"one of {known}"))
-        elif not 0 <= sure <= 100:
+        elif not 0 <= confidence <= 100:
             rejected.append(RejectedChange(f"{field}.confidence", "bad_confidence", "0 to 100"))
         elif isinstance(until_s, RejectedChange):
             rejected.append(msgspec.structs.replace(until_s, field=f"{field}.{until_s.field}"))
         else:
-            rows += [_Row(field, text, category, sure, until_s) for text in texts]
+            rows += [_Row(field, text, category, confidence, until_s) for text in texts]
     return rows
 
 
