@@ -105,6 +105,7 @@ class LiveLists:
         self._settings = settings
         self.agreements = AgreementFolder(settings.agreements.folder())
         self.refresher = refresher_for(settings, on_event, traces)
+        self._begun = asyncio.Event()
 
     def current(self) -> Blocklists:
         """Return the lists: the same value until something changes."""
@@ -115,13 +116,22 @@ class LiveLists:
         return self.agreements.reading.agreements
 
     async def load(self) -> KernelStatus:
-        """Load kernels and last good lists; return whether the kernels are in use."""
+        """Load kernels and last good lists; return whether the kernels are in use.
+
+        Who reads Kafka beside it waits for `begun` first: readers choose once between the kernels
+        and the slower aiokafka.
+        """
         # gather, not a TaskGroup: threads cannot be cancelled, so both end anyway.
         warmth, _ = await asyncio.gather(
             asyncio.to_thread(_use_kernels, self._settings),
             asyncio.to_thread(self.refresher.load_last_good),
         )
+        self._begun.set()
         return warmth
+
+    async def begun(self) -> None:
+        """Wait until `load` has ended."""
+        await self._begun.wait()
 
     async def run(self) -> None:
         """Follow the list store, until cancelled. Raises ListStoreUnsafe at the start."""

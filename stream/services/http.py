@@ -190,6 +190,7 @@ class _Serving(Service):
             await kept.deliver(batch)
             backoff.reset()
 
+        await self._live.begun()
         while True:
             source = KafkaSource(self.settings.kafka_client(), wanted, lambda _: None)
             try:

@@ -106,3 +106,25 @@ async def test_it_serves_with_and_without_its_servers(
         assert asked(port, "/v1/calls/ringfence", records(1)[0])[0] == 503
         assert asked(port, f"/v1/decisions/{by_lookup}")[0] == 503
         assert serve.stop() == 0
+
+
+@pytest.mark.expects_errors("Group Coordinator")
+async def test_it_reads_decisions_by_the_kernels(
+    tmp_path: Path, kafka, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of decisions waits for the kernels: begun before, it reads by aiokafka for good."""
+    port, health = free_ports(2)
+    tokens = tmp_path / "tokens"
+    tokens.write_text(line_of(Client("whole", ClientRole.OPERATOR), TOKEN))
+    monkeypatch.setenv("RINGFENCE_HTTP_TOKENS_FILE", str(tokens))
+    more = f"serve.port = {port}\nserve.health_port = {health}"
+    here = Deployment(tmp_path, kafka, redis_url, more).made(NAME)
+    with here.engine(command=("serve",), port=health) as serve:
+        serve.until_ready()
+        said = asked(port, ASK)[1]
+        assert said["verdict"] == "block"
+        here.calls = here.decisions
+        await here.send([json.dumps({**said, "decision_id": "FROMTOPIC"}).encode()])
+        serve.until(partial(found, port, "/v1/decisions/FROMTOPIC"))
+        assert serve.stop() == 0
+        assert not serve.said("fetched by aiokafka")
