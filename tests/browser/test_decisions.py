@@ -13,7 +13,7 @@ from stream.core.model.decision import read_decision
 from stream.core.numbers.number import masked
 from stream.ops.clock import now_ms
 from tests.browser.conftest import Site
-from tests.support.browser import XSS, Person
+from tests.support.browser import WIDE, XSS, Person
 from tests.support.decisions import decision
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
@@ -84,3 +84,17 @@ async def test_decisions_are_found_followed_and_taken_away(
     file = await viewer.page.request.get(f"{site.address}/decisions.jsonl?list=trial")
     (line,) = (await file.text()).splitlines()
     assert msgspec.json.decode(line)["number"] == masked(FLAGGED)
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024, 390])
+async def test_times_are_shown_whole(site: Site, operator: Person, width: int) -> None:
+    """Also in UTC, the longest form, on a laptop: half of the time was cut off."""
+    await _record(site, decision(BLOCKED, at_ms=now_ms()))
+    page = await operator.open("/decisions")
+    await page.set_viewport_size({"width": width, "height": 800})
+    times = page.locator("#rows tbody tr td:first-child")
+    cut = await times.evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)")
+    assert not cut
+    assert await times.count()
+    await page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+    await operator.settled()
