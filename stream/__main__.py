@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from typing import NoReturn
 
 CPUS = "/proc/cpuinfo"
@@ -27,6 +28,7 @@ def main() -> None:
     """Run the command that argv names; a fault becomes one line on stderr and an exit code."""
     gc.set_threshold(_YOUNG, 20, 100)
     open_missing_streams()
+    show_every_character()
     if lacking := lacked():
         from stream.core.model.errors import UNUSABLE
 
@@ -72,6 +74,15 @@ def open_missing_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123 - for good
+
+
+def show_every_character() -> None:
+    r"""Print `\u0e01` for a character that stdout's encoding lacks, as Python does on stderr.
+
+    A terminal may be Latin-1 (`LC_ALL=en_US.ISO-8859-1`), and the reason of an entry Thai.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def end_without_disk(error: OSError) -> NoReturn:

@@ -222,7 +222,7 @@ def feed_tables(folder: Path) -> dict[str, dict[str, Any]] | None:
     found = {}
     for name, path in paths.items():
         with suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-            found[name] = tomllib.loads(path.read_text(encoding="utf-8"))
+            found[name] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     return found
 
 

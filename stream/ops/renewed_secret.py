@@ -45,7 +45,7 @@ class RenewedSecret(Generic[T]):
 
     def _renew(self) -> None:
         try:
-            text = self._path.read_text(encoding="utf-8").strip()
+            text = self._path.read_text(encoding="utf-8-sig").strip()
             value = self._parse(text) if text else None
         except (OSError, ValueError) as error:
             # A decoder's error would quote what it could not read.

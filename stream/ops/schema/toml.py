@@ -85,7 +85,8 @@ class Tables:
         before. A file that cannot be read or is no TOML becomes an error.
         """
         try:
-            read = tomllib.loads(path.read_text(encoding="utf-8"))
+            # Windows' editors put a byte order mark before the text.
+            read = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             self.errors.append(f"{path}: cannot be read: {error.strerror}")
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -355,7 +356,7 @@ def secret(variable: str, environ: Mapping[str, str], errors: list[str]) -> str:
     if not path:
         return environ.get(variable, "")
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        return Path(path).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is no text"
         errors.append(f"environment: {variable}_FILE: {path} cannot be read: {reason}")

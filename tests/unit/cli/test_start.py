@@ -199,6 +199,19 @@ def test_no_process_looks_for_garbage_when_it_ends() -> None:
     assert done.stdout.splitlines()[-1] == "True"
 
 
+def test_what_a_terminal_cannot_show_is_escaped() -> None:
+    """An older terminal gets the row with a code for each character that it lacks, no traceback."""
+    code = "import stream.cli.main as made; made.app = lambda: print('a \u0e01 \u00e9'); "
+    code += "from stream.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.stdout == rb"a \u0e01 " + b"\xe9\n"
+
+
 ROOT: Any = typer.main.get_command(app)
 
 

@@ -13,6 +13,7 @@ from stream.core.model.decision import Action
 from stream.core.model.errors import ConfigInvalid
 from stream.core.policy.rules import RuleState
 from stream.kafka.settings import TopicLimits
+from stream.ops.renewed_secret import text_of
 from tests.support.forbidden import forbidden
 
 KEY = "ab" * 32
@@ -188,6 +189,17 @@ def test_files_that_can_not_be_read_are_errors_too(tmp_path: Path) -> None:
     assert missing == f"{tmp_path / 'none.toml'}: cannot be read: No such file or directory"
     assert syntax.startswith(f"{broken}: is no TOML: ")
     assert "line 1" in syntax
+
+
+def test_files_of_windows_editors_are_read(tmp_path: Path) -> None:
+    """A byte order mark and CRLF belong neither to the settings nor to a secret."""
+    made, key = tmp_path / "made.toml", tmp_path / "key"
+    made.write_bytes(b'\xef\xbb\xbf[calls]\r\ngroup_id = "a"\r\n')
+    key.write_bytes(b"\xef\xbb\xbfhunter2\r\n")
+    read = load([made], {"RINGFENCE_REDIS_PASSWORD_FILE": str(key)})
+    assert read.calls.group_id == "a"
+    assert read.secrets.redis_password == "hunter2"
+    assert text_of(read.secrets.followed["redis_password"]) == "hunter2"
 
 
 def test_own_topics_replace_the_default(settings) -> None:
