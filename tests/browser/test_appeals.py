@@ -7,7 +7,7 @@ from stream.appeals import actions
 from stream.core.model.appeal import Appeal, NamedList, Received
 from stream.lists.store.heads import By
 from tests.browser.conftest import Site
-from tests.support.browser import XSS, Person
+from tests.support.browser import WIDE, XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -103,4 +103,21 @@ async def test_the_audit_says_who_and_why(site: Site, viewer: Person) -> None:
     for before in ("nonsense", "0-0"):
         await viewer.open(f"/audit?before={before}")
         assert await rows.count() > 1
+    await viewer.settled()
+
+
+@pytest.mark.parametrize("width", [1440, 1280, 1024, 390])
+async def test_notes_and_reasons_have_room(site: Site, viewer: Person, width: int) -> None:
+    """Long names beside them leave them room for words: they had room for two letters a line."""
+    by = By("feed:a-partner-with-a-long-name", "asked for by the partner's fraud desk")
+    name = f"KH/list-with-a-long-name-{width}"
+    await (await site.pages.list_store()).create(name, "plain", by)
+    page = await viewer.open("/audit")
+    await page.set_viewport_size({"width": width, "height": 800})
+    cells = page.locator("tbody tr:first-child td:nth-child(n + 6)")
+    widths = await cells.evaluate_all("all => all.map(one => one.clientWidth)")
+    assert min(widths) > 110
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert await page.evaluate(wide) <= 0
+    await page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     await viewer.settled()
