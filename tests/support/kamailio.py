@@ -102,6 +102,28 @@ def answers_options(port: int) -> bool:
             return False
 
 
+def answered(
+    port: int, caller: str, called: str, *, header: str = "Subject: x", host: str = HOST
+) -> int:
+    """The first final or ringing status of one INVITE, whose From is `caller` as it stands."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind((host, 0))
+        client.settimeout(CALLS_S_MAX)
+        text = INVITE.format(
+            host=host,
+            port=port,
+            own=client.getsockname()[1],
+            name=uuid4().hex,
+            caller=caller,
+            user=f"{called}@" if called else "",
+            header=header,
+        )
+        client.sendto(text.encode(), (HOST, port))
+        while (status := int(client.recv(65_535).split(b" ")[1])) == 100:
+            pass
+        return status
+
+
 @dataclass
 class Border:
     """A carrier's border: sipp, Kamailio, its Redis, and Ringfence's processes."""
@@ -174,24 +196,9 @@ class Border:
         port: int = 0,
         host: str = HOST,
     ) -> int:
-        """The first final or ringing status of one INVITE, whose From is `caller` as it stands."""
+        """Return what is `answered` to one INVITE."""
         to = port or self.kamailio_port
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.bind((host, 0))
-            client.settimeout(CALLS_S_MAX)
-            text = INVITE.format(
-                host=host,
-                port=to,
-                own=client.getsockname()[1],
-                name=uuid4().hex,
-                caller=caller,
-                user=f"{called}@" if called else "",
-                header=header,
-            )
-            client.sendto(text.encode(), (HOST, to))
-            while (status := int(client.recv(65_535).split(b" ")[1])) == 100:
-                pass
-            return status
+        return answered(to, caller, called, header=header, host=host)
 
     def counted(self, name: str, proxy: Server | None = None) -> int:
         """Return one of the statistics of ours of a Kamailio, as its operator sees it."""
