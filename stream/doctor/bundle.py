@@ -8,7 +8,9 @@ import io
 import os
 import shutil
 import tarfile
+import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from itertools import islice
@@ -26,11 +28,12 @@ from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.core.model.moments import rfc3339
 from stream.doctor.run_checks import examine
-from stream.doctor.scrub import Scrubber, environment
+from stream.doctor.scrub import Scrubber, environment, secrets_of
 from stream.insight.explain.deliveries import sink_groups
 from stream.kafka.clients import group_positions, listens
 from stream.lists.store.list_store import ListStore
 from stream.ops.monitor.collect import Monitor
+from stream.ops.schema.toml import flat
 
 PIECE_BYTES_MAX = 4 * 1024 * 1024
 """Of one file: a day of a busy engine's log. What is older is left out."""
@@ -76,6 +79,19 @@ async def pieces(
     yield Piece("logs/journal.txt", why, await _journal())
     for path in logs:
         yield Piece(f"logs/{path.name}", "a log file that was named, its end", _tail(path))
+
+
+def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return every secret that this deployment knows of, in each form; see `Scrubber`."""
+    tables: list[Mapping[str, Any]] = [settings.redacted()]
+    folder = Path(settings.feeds.dir)
+    for path in sorted(folder.glob("*.toml")):
+        with suppress(OSError, ValueError):  # `doctor` says what is wrong with it
+            tables.append(tomllib.loads(path.read_text(encoding="utf-8")))
+    named = {one for table in tables for key, one in flat(table) if key[-1].endswith("_env")}
+    folders = [Path(settings.exchange.circles_dir), Path(settings.exchange.keys_dir)]
+    hooks = [one.url for one in settings.sinks.webhooks.endpoints.values()]
+    return secrets_of(environ, folders, named, hooks)
 
 
 def _manifests(folder: Path) -> list[Piece]:

@@ -7,7 +7,7 @@ help, a leaked key is lost.
 
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +16,7 @@ import msgspec
 
 GONE = "[secret]"
 SECRET_CHARS_MIN = 6  # a shorter value would be removed from innocent words too
+_PART_MIN = 16  # of a path: a shorter one is a word, as `notifications` is
 _FILE_BYTES_MAX = 64 * 1024
 _NAMED = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL|AUTH|RINGFENCE_", re.IGNORECASE)
 _HARMLESS = {"RINGFENCE_CONFIG", "RINGFENCE_ACTOR"}
@@ -60,6 +61,9 @@ _LOOKS = (
     (re.compile(r"whsec_[A-Za-z0-9+/=_-]+"), GONE),
     (re.compile(r"(?<![\w-])eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), GONE),
 )
+# Keys that come in an address: Azure's `sig=`, a token under a name that we do not know.
+_ADDRESS_TEXT = re.compile(r"://[^\s\"'<>]+")
+_QUERY_VALUE = re.compile(rf"([?&;][^=?&;#]*=)[^&;#]{{{SECRET_CHARS_MIN},}}")
 # What says that a number follows, as it is written and encoded; and what may stand between digits.
 _MARK = r"(?P<mark>\+|%(?:25){0,3}2b|=2b|\\u002b|&\#(?:43|x2b);|\uff0b|tel:|sips?:)"
 _BETWEEN = r"[ \-./()\u00a0\u2010-\u2015]"
@@ -98,6 +102,7 @@ class Scrubber:
             text = text.replace(known, GONE)
         for pattern, instead in _LOOKS:
             text = pattern.sub(instead, text)
+        text = _ADDRESS_TEXT.sub(lambda found: _QUERY_VALUE.sub(rf"\1{GONE}", found[0]), text)
         text = _NUMBER.sub(_number, text)
         text = _QUOTED.sub(lambda found: _ends(found[0]), text)
         return _RUN.sub(_run, text) if runs else text
@@ -150,13 +155,26 @@ def forms_of(value: bytes) -> Iterator[str]:
             yield one.rstrip("=")
 
 
-def secrets_of(environ: Mapping[str, str], folders: Iterable[Path]) -> tuple[str, ...]:
-    """Collect the known secrets: of the environment, and of files in folders of keys."""
+def secrets_of(
+    environ: Mapping[str, str],
+    folders: Iterable[Path],
+    named: Collection[str] = (),
+    addresses: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Collect the known secrets: of the environment, and of files in folders of keys.
+
+    `named` variables hold secrets whatever their names are. So do long parts of the paths of
+    `addresses`: who knows the address of a webhook may send to it.
+    """
     found: set[str] = set()
+    for address in addresses:
+        parts = re.split(r"[/?#]", address.partition("://")[2])[1:]
+        found |= {f for one in parts if len(one) >= _PART_MIN for f in forms_of(one.encode())}
     for name, value in environ.items():
         # `RINGFENCE_CALLS__GROUP_ID` is a setting, and none is a secret: a topic stays readable.
         is_setting = name.startswith("RINGFENCE_") and "__" in name
-        if not _NAMED.search(name) or name in _HARMLESS or is_setting or not value:
+        is_secret = _NAMED.search(name) and name not in _HARMLESS and not is_setting
+        if not value or not (is_secret or name.removesuffix("_FILE") in named):
             continue
         if name.endswith("_FILE"):
             for line in _read(Path(value)).splitlines():

@@ -28,6 +28,8 @@ PASSWORD, TOKEN, HOOK = (
 )
 CIRCLE, OTHER_CIRCLE = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 PEM = "MC4CAQAwBQYDK2VwBCIEIBplantedplantedplantedplantedplanted0"
+RING, FEED = "a1b2" * 16, "partner-pass-phrase"
+HOOK_URL = "https://flows.example/hooks/T0A1B2C3D4E5F6A7B8/run?v=1&sig=Zq8kLmN0pQrStUv"
 NUMBERS = ("+85523900123", "+66812345678", "66812345679", "0812345670")
 LOG = f"""2026-11-25 INFO call from {NUMBERS[0]} to {NUMBERS[1]}, also {NUMBERS[2]} and {NUMBERS[3]}
 connecting to https://user:{PASSWORD}@feeds.example/x and redis://:s3cr3t-elsewhere@10.0.0.1/0
@@ -35,6 +37,7 @@ Authorization: Bearer {TOKEN}
 password=not-known-anywhere api_key: "another-unknown"
 key {CIRCLE} b64 {b64encode(bytes.fromhex(CIRCLE)).decode()} other {OTHER_CIRCLE.upper()}
 signed with {HOOK}; {PEM}
+{RING} {FEED} posted to {HOOK_URL}, read https://shop.example/list.csv?code=9f8e7d6c5b
 -----BEGIN PRIVATE KEY-----
 QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=
 -----END PRIVATE KEY-----
@@ -42,6 +45,7 @@ offset 1795638590 is no number of 4 digits: 1234
 """
 PLANTED = (
     *(PASSWORD, TOKEN, HOOK, CIRCLE, OTHER_CIRCLE, OTHER_CIRCLE.upper(), PEM, *NUMBERS),
+    *(RING, FEED, "T0A1B2C3D4E5F6A7B8", "Zq8kLmN0pQrStUv", "9f8e7d6c5b"),
     *("s3cr3t-elsewhere", "not-known-anywhere", "another-unknown"),
     *(b64encode(bytes.fromhex(CIRCLE)).decode(), "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo="),
 )
@@ -64,13 +68,20 @@ def here(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("RINGFENCE_PROXIES_REDIS_PASSWORD", PASSWORD)
     monkeypatch.setenv("RINGFENCE_CIRCLE_MEKONG", CIRCLE)
     monkeypatch.setenv("SOC_SECRET", HOOK)
+    monkeypatch.setenv("MINISTRY_RING", RING)
+    monkeypatch.setenv("SHOP_LOGIN", FEED)
+    (tmp_path / "feeds").mkdir()
+    (tmp_path / "feeds" / "shop.toml").write_text('from.header_env = "SHOP_LOGIN"\n')
     config = tmp_path / "x.toml"
     config.write_text(
         f"""
 kafka.bootstrap_servers = "127.0.0.1:1"
 redis.url = "{redis_url}"
 lists.state_dir = "{tmp_path}/state"
+feeds.dir = "{tmp_path}/feeds"
 circles.mekong.key_env = "RINGFENCE_CIRCLE_MEKONG"
+circles.ring.key_env = "MINISTRY_RING"
+sinks.webhooks.endpoints.soc = {{ url = "{HOOK_URL}", secret_env = "SOC_SECRET" }}
 [exchange]
 http_port = 0
 circles_dir = "{tmp_path}/circles"

@@ -24,10 +24,10 @@ from stream.cli.output import (
 )
 from stream.cli.output import fail as end_with
 from stream.core.model.errors import ConfigInvalid
-from stream.doctor.bundle import pieces, write
+from stream.doctor.bundle import known_secrets, pieces, write
 from stream.doctor.result import CheckLine, Grade, fail
 from stream.doctor.run_checks import examine, sound
-from stream.doctor.scrub import Scrubber, secrets_of
+from stream.doctor.scrub import Scrubber
 from stream.ops.clock import now_s
 
 _STYLE = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "bold red"}
@@ -84,8 +84,7 @@ def support_bundle(
     settings = settings_of(config)
     at = datetime.fromtimestamp(now_s(), UTC).strftime("%Y%m%dT%H%M%SZ")
     path = to or Path(f"ringfence-support-{at}.tar.gz")
-    folders = [Path(settings.exchange.circles_dir), Path(settings.exchange.keys_dir)]
-    scrubber = Scrubber(secrets_of(os.environ, folders))
+    scrubber = Scrubber(known_secrets(settings, os.environ))
     tell = note if path == STDOUT else say
     try:
         with file_or_stdout(path) as file, waiting("gathering"):
