@@ -27,6 +27,8 @@ FETCH_WAIT_MS: Final = 20
 """Short, since all records are there already: a fetch that waits for news delays all others."""
 STALLED_S: Final = 60.0
 """Without one more record for so long the answer would stay incomplete, so reading gives up."""
+AHEAD_MS: Final = 3_600_000
+"""A record may be so much too new: brokers take times up to an hour ahead, if not set otherwise."""
 _TAKE_MS: Final = 500
 """Longest wait for records, after which positions are looked at: they pass holes by themselves."""
 _FOLLOW_MS: Final = 1000
@@ -201,13 +203,15 @@ async def between(
     """Return the span of each partition between two moments, by Kafka's timestamps.
 
     The ends are those of this moment: what is written from now on is not read. Timestamps may not
-    rise, if a switch writes its own. Then a partition begins at the first record that is so new,
-    and ends before the first that is too new. Raises KafkaError.
+    rise, if a switch writes its own. So a partition begins at the first record that is so new. It
+    ends before the first that is too new by `AHEAD_MS`: the records that are too new by less are
+    the caller's to leave out. Else a switch whose clock is ahead hides the calls of all others.
+    Raises KafkaError.
     """
     partitions = consumer.assignment()
     ends = await consumer.end_offsets(partitions)
     starts = await consumer.offsets_for_times(dict.fromkeys(partitions, from_ms))
-    stops = await consumer.offsets_for_times(dict.fromkeys(partitions, until_ms))
+    stops = await consumer.offsets_for_times(dict.fromkeys(partitions, until_ms + AHEAD_MS))
     return {
         one: (
             ends[one] if starts[one] is None else starts[one].offset,
@@ -243,7 +247,11 @@ async def past_records(
             found = records_in(consumer, spans, progress, Patience(kafka), STALLED_S)
             async with aclosing(found):
                 async for fetched in found:
-                    if fetched:
-                        yield as_batch(fetched, epoch=0)
+                    inside = {
+                        one: [record for record in records if record.timestamp < until_ms]
+                        for one, records in fetched.items()
+                    }
+                    if any(inside.values()):
+                        yield as_batch(inside, epoch=0)
         except KafkaError as error:
             raise down(kafka, f"{', '.join(topics)} cannot be read", error) from error

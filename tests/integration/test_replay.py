@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from stream.core.numbers.number import masked
 from stream.lists.store.list_store import ListStore
@@ -104,6 +106,23 @@ async def test_a_replay_of_production_is_what_was_decided_and_a_candidate_differ
     noted = [(one.op, one.reason) async for one in register.past.audit()]
     assert noted[0] == ("replay", "before Friday's list")
     assert await committed(here.bootstrap, group, here.calls) == before
+
+
+async def test_a_switch_whose_clock_is_ahead_hides_no_calls_of_others(
+    tmp_path: Path, kafka, redis_url: str
+) -> None:
+    """Its records are of later; those behind them in the partition count, also of a traceback."""
+    here = Deployment(tmp_path, kafka, redis_url)
+    here.types("topics", "create")
+    now_ms = int(time.time() * 1000)
+    async with AIOKafkaProducer(bootstrap_servers=here.bootstrap, acks="all") as producer:
+        for place, value in enumerate(records(20, every=1)):
+            at_ms = now_ms + 1_800_000 if place < 5 else now_ms
+            await producer.send_and_wait(here.calls, value, partition=0, timestamp_ms=at_ms)
+    assert (await replayed(here))["calls"] == 15
+    asked = ("traceback", LISTED, "--from", "1h", "--late", "1s", "--for", "x", "--reason", "y")
+    done = await typed(here.config, *asked)
+    assert json.loads(done.out)["summary"]["records_read"] == 15, done.err
 
 
 async def test_what_can_not_be_replayed_is_said(tmp_path: Path, kafka, redis_url: str) -> None:

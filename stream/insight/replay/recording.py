@@ -11,10 +11,12 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from stream.calls.call_batch import CallBatch
+from stream.core.model.byte_strings import Texts
 from stream.core.model.errors import SourceDown
 from stream.insight.replay.compare import Side, compare
 from stream.insight.replay.totals import Sums
@@ -50,7 +52,7 @@ class Recording:
     """Recorded calls, which may be read more than once: the same records each time.
 
     Timestamps may not rise, if a switch writes its own. Then a partition begins at the first record
-    that is so new, and ends before the first that is too new.
+    that is so new, and only the records that are too new are left out.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Recording:
         pace, patience = _Pace(self._asked.rate_max), Patience(self._kafka)
         async with aclosing(read_spans(self, self.spans, progress, patience, STALLED_S)) as taken:
             async for whole in taken:
-                batch = _before(whole, self.spans)
+                batch = cut(whole, self.spans, self._asked.until_ms)
                 if len(batch):
                     yield batch
                     await pace.after(len(batch))
@@ -167,23 +169,26 @@ class _Pace:
             await asyncio.sleep(early_s)
 
 
-def _before(batch: RawBatch, spans: Spans) -> RawBatch:
-    """Return the batch without what lies at or behind its partitions' ends."""
-    rows: list[int] = []
-    segments = []
+def cut(batch: RawBatch, spans: Spans, until_ms: int) -> RawBatch:
+    """Return the batch without what is behind its partitions' ends, or not before `until_ms`."""
+    kept = batch.timestamps_ms < until_ms
     for name, start, stop in batch.segments:
-        inside = int((batch.offsets[start:stop] < spans[name][1]).sum())
-        if inside:
-            segments.append(Segment(name, len(rows), len(rows) + inside))
-            rows += range(start, start + inside)
-    if len(rows) == len(batch):
+        kept[start:stop] &= batch.offsets[start:stop] < spans[name][1]
+    if kept.all():
         return batch  # as nearly always: only the last ones are cut
-    return RawBatch(
-        values=[batch.values[row] for row in rows],
-        offsets=batch.offsets[rows],
-        timestamps_ms=batch.timestamps_ms[rows],
-        segments=tuple(segments),
-        epoch=batch.epoch,
+    values, rows = batch.values, np.flatnonzero(kept).tolist()
+    ends = [0, *np.cumsum(kept).tolist()]
+    segments = (Segment(name, ends[start], ends[stop]) for name, start, stop in batch.segments)
+    # Headers stay: they may name a record's schema. After `Texts` they lie behind the values.
+    return replace(
+        batch,
+        values=Texts(values.data, values.starts[kept], values.sizes[kept])
+        if isinstance(values, Texts)
+        else [values[row] for row in rows],
+        offsets=batch.offsets[kept],
+        timestamps_ms=batch.timestamps_ms[kept],
+        segments=tuple(one for one in segments if one.start < one.stop),
+        headers=[batch.headers[row] for row in rows] if batch.headers else (),
     )
 
 
