@@ -37,7 +37,7 @@ SETTLED_S = 30.0
 CONNECTIONS_MAX, TASKS_MAX = 6, 60
 """Most connections of a door in a simulation, and most tasks: some of each connection."""
 _ASKED_MAX = 10_000
-_LOOK_S = 0.25
+_LOOK_S, _REFUSED_S = 0.25, 0.5
 _HTTP_PATIENCE = {"header_s_max": 2.0, "idle_s_max": 3.0, "answer_s_max": 2.0}
 _SIP_PATIENCE = {
     "message_s_max": 2.0,
@@ -216,6 +216,7 @@ class Doors:
     clients: list[Clients] = field(init=False, default_factory=list)
     _lasting: int = field(init=False, default=0)
     _quiet_s: float = field(init=False, default=0.0)
+    _crowded_s: dict[str, float] = field(init=False, default_factory=dict)
 
     def start(self, settings: Settings, folder: Path) -> None:
         """Start the doors."""
@@ -335,10 +336,19 @@ class Doors:
                 self.bug(f"{door.name} has {door.tasks} tasks, {door.queued} decisions to store")
             if door.faults:
                 self.bug(f"{door.name} counts {door.faults}")
-            # Some more are there until they are refused as too many: all that waited behind a link
-            # come at once when it is back (seed 8000320, three times as long).
-            if (ends := len(clients.open())) > CONNECTIONS_MAX + 4 and not door.paused:
-                self.bug(f"{door.name} has {ends} connections open")
+            self._check_crowd(door, len(clients.open()))
+
+    def _check_crowd(self, door: Door, ends: int) -> None:
+        """Look whether more connections are open than it takes, for longer than a refusal lasts.
+
+        All that waited behind a link, or for a door that was paused, come at once (seeds 8000320,
+        130004700).
+        """
+        now_s = self.world.loop.time()
+        if ends <= CONNECTIONS_MAX or door.paused:
+            self._crowded_s.pop(door.name, None)
+        elif now_s - self._crowded_s.setdefault(door.name, now_s) > _REFUSED_S:
+            self.bug(f"{door.name} has {ends} connections open for {_REFUSED_S:g} s")
 
     async def until_settled(self, blocked: Callable[[HostedService], frozenset[str]]) -> None:
         """Wait until all clients are gone and all doors are there; then ask about every number."""
