@@ -1,5 +1,6 @@
 """The chart as Helm renders it: pods that our settings take, rights, scaling, and refusals."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -294,6 +295,28 @@ def test_a_service_without_a_pod_is_an_alert(
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_alert_can_be_turned_off() -> None:
+    """Also where it says that no pod is there; a name that is no alert is refused."""
+    on = "--set=monitoring.prometheusRule=true,monitoring.serviceMonitor=true"
+
+    def alerts_with(*off: str) -> set[str]:
+        things = rendered(on, f"--set-json=monitoring.alertsOff={json.dumps(off)}")
+        (rule,) = of_kind(things, "PrometheusRule").values()
+        return {
+            one["alert"]
+            for group in rule["spec"]["groups"]
+            for one in group["rules"] or ()
+            if "alert" in one
+        }
+
+    everything = alerts_with()
+    assert {"CallsStopped", "EngineDown"} < everything
+    assert alerts_with("CallsStopped", "EngineDown") == everything - {"CallsStopped", "EngineDown"}
+    code, _, said = template(on, "--set=monitoring.alertsOff={CallStopped}")
+    assert code != 0
+    assert 'monitoring.alertsOff: "CallStopped" is no alert' in said
 
 
 def test_pods_are_restricted(everything: list[dict[str, Any]]) -> None:

@@ -41,6 +41,7 @@ FROM_THE_START = [
 ALONE = [
     Scene(("ListStale", "ListsStaleFast"), scenes.register_hangs, lead_s=20, holds_s=10),
     Scene(("KafkaAway", "IngestWaits"), scenes.kafka_hangs),
+    Scene(("CallsStopped",), scenes.nobody_calls, lead_s=PAST_S, holds_s=10),
 ]
 SLOW = ("ListsStaleSlow", "DecisionsLateSlow")
 LANES = [

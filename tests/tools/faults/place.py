@@ -170,6 +170,7 @@ class Place:
         self.tokens = folder / "tokens"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.listed_share, self.rate = 0.02, 40.0
+        self.is_silent = False
         self._made()
 
     def _made(self) -> None:
@@ -310,10 +311,12 @@ class Place:
                     bootstrap_servers=self.bootstrap, request_timeout_ms=5000
                 ) as producer:
                     while True:
+                        await asyncio.sleep(1 / self.rate)
+                        if self.is_silent:
+                            continue
                         sent = await producer.send("calls", self.call(numbers))
                         # One that Kafka refuses as it goes is nobody's fault.
                         sent.add_done_callback(lambda one: one.cancelled() or one.exception())
-                        await asyncio.sleep(1 / self.rate)
             await asyncio.sleep(0.5)
 
     def call(self, numbers: random.Random) -> bytes:

@@ -37,7 +37,7 @@ def selectors(alert: str) -> set[str]:
     found, left = set(), [alerts()[alert]["expr"]]
     while left:
         expression = left.pop()
-        for name in metrics_of(expression):
+        for name in metrics_of(expression) - {"ALERTS"}:  # the rules themselves make these
             if name in recorded:
                 left.append(recorded[name])
             else:

@@ -186,6 +186,13 @@ async def emptied(place: Place) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def nobody_calls(place: Place) -> AsyncIterator[None]:
+    place.is_silent = True
+    yield
+    place.is_silent = False
+
+
+@asynccontextmanager
 async def damaged(place: Place) -> AsyncIterator[None]:
     """A byte of a record batch changes on the broker's disk, before the engine reads it."""
     place.stop("engine")

@@ -182,6 +182,49 @@ def test_a_fault_found_at_a_start_fires(
     assert code == 0, said
 
 
+@pytest.mark.needs_promtool
+def test_calls_that_stop_are_reported_and_others_not(tmp_path: Path) -> None:
+    """Until calls come again, or a day; a topic's usual silence wakes nobody."""
+    firing = 'count(ALERTS{alertname="CallsStopped", alertstate="firing"}) or vector(0)'
+    where = 'job="ringfence", instance="engine", topic="calls"'
+
+    def played(calls: str, **looks: int) -> dict[str, Any]:
+        return {
+            "interval": "1m",
+            "input_series": [{"series": f"ringfence_calls_total{{{where}}}", "values": calls}],
+            "promql_expr_test": [
+                {
+                    "expr": firing,
+                    "eval_time": at.removeprefix("at_"),
+                    "exp_samples": [{"labels": "{}", "value": count}],
+                }
+                for at, count in looks.items()
+            ],
+        }
+
+    tests = {
+        "a switch stopped": played("0+300x400 120000x1000", at_414m=0, at_421m=1, at_1380m=1),
+        "calls again": played("0+300x400 120000x60 120000+300x50", at_459m=1, at_470m=0),
+        "a restart": played("0+300x400 0x2 0+300x200", at_404m=0, at_420m=0, at_500m=0),
+        "few calls": played("0+3x400 1200x300", at_421m=0, at_600m=0),
+        "a file an hour": played("0+9000x4 36000x55 " * 9, at_500m=0),
+        "the second night": played(
+            "0+300x600 180000x840 180000+300x600 360000x100", at_621m=1, at_2056m=0
+        ),
+    }
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump(
+            {
+                "rule_files": [str(RULES / name) for name in RULE_FILES[:2]],
+                "evaluation_interval": "5m",
+                "tests": [{"name": name, **test} for name, test in tests.items()],
+            }
+        )
+    )
+    code, said = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert code == 0, said
+
+
 RECORDED = Path(__file__).parents[2] / "golden/alerts"
 
 
