@@ -23,6 +23,7 @@ from stream.edge.http.appeal_service import AppealService
 from stream.edge.http.auth import Auth, RateLimit
 from stream.edge.http.decision_store import DecisionStore, DecisionStoreMetrics
 from stream.edge.http.settings import ServeSettings
+from stream.insight.explain.explain import contacts_of
 from stream.lists.store.list_store import ListStore
 from stream.lists.store.redis_client import client
 from stream.ops.clock import now_s
@@ -147,6 +148,7 @@ async def redress_at(
     """Open the decisions by id and the appeals of the list store."""
     redis = client(settings.list_store())
     kept = DecisionStore(redis, metrics, serve.decisions_days, serve.decisions_max)
+    contacts = await asyncio.to_thread(contacts_of, settings)
     try:
         async with AppealStore.open(settings.list_store(), settings.appeals.kept_days) as store:
             yield AppealService(
@@ -159,7 +161,7 @@ async def redress_at(
                     agreements.reading.agreements,
                     settings.appeals.answer_s,
                 ),
-                contacts={name: owner.contact for name, owner in settings.owners.items()},
+                contacts=contacts,
                 rate_limit=RateLimit(serve.questions_per_minute),
             )
     finally:

@@ -42,6 +42,7 @@ async def test_a_block_is_put_right(site: Site, operator: Person, viewer: Person
 
     page = await operator.open(f"/appeals/{appeal.id}")
     assert number in await page.content()
+    assert "noc@trc.example" in await page.inner_text("main")  # of the feed's file
     await operator.harmless(f"clinic@example.org {XSS}")
     await operator.look("appeal")
     await page.fill("#redress-reason", "a clinic since 2024")

@@ -51,7 +51,8 @@ class AppealService:
     """Decisions by id, and appeals. Every method may raise ListStoreDown.
 
     `connect` opens the list store for a redress. `context` gives keys, agreements and terms of the
-    moment. `contacts` are by owner. `rate_limit` bounds what one address may ask without a token.
+    moment. `contacts` are by owner, for lists without an agreement. `rate_limit` bounds what one
+    address may ask without a token.
     """
 
     decisions: DecisionStore
@@ -74,13 +75,24 @@ class AppealService:
         return [
             DecidingList(
                 list=reason.list,
-                owner=(owner := owner_of(reason.list)),
+                owner=owner_of(reason.list),
                 category=(reason.category or "not confirmed").replace("_", " "),
                 confirmed=reason.confirmed,
-                contact=self.contacts.get(owner, ""),
+                contact=self.contact(reason.list, reason.agreement),
             )
             for reason in decision.reasons
         ]
+
+    def contact(self, list_name: str, agreement_id: str | None) -> str:
+        """Return whom to ask about a list: the agreement's word, else the settings'; "": nobody."""
+        owner = owner_of(list_name)
+        parties = (
+            one.parties[owner]
+            for one in self.context().agreements.held
+            if one.id == agreement_id and owner in one.parties
+        )
+        party = next(parties, None)
+        return self.contacts.get(owner, "") if party is None else party.contact
 
     def rule(self, decision: Decision) -> str:
         """Return the deciding rule in words."""

@@ -79,7 +79,7 @@ async def one(
         "appeal_page.html",
         appeal=appeal,
         at_s=visit.parts.now_s(),
-        contacts={n.list: redress.contacts.get(owner_of(n.list), "") for n in appeal.lists},
+        contacts={n.list: redress.contact(n.list, n.agreement) for n in appeal.lists},
         elsewhere=appeal.owners(visit.parts.settings.calls.home_country),
         may_forward=appeal.state is AppealState.RECEIVED,
     )
