@@ -25,6 +25,9 @@ BYTES_MAX: Final = 64 * 1024
 FIELDS_MAX: Final = 50
 """Of a form: ours have a dozen short fields, so a larger one is an attack."""
 
+BY_ITSELF: Final = "x-ringfence-follow"
+"""In requests that a page makes without a person: they keep no session alive."""
+
 Fields = Mapping[str, str]
 
 
@@ -188,7 +191,7 @@ async def visit_of(request: Request) -> Visit:
     """
     read_by(request)
     parts, cookie = page_parts_of(request), request.cookies.get(cookie_name(request), "")
-    found = await parts.sessions.find(cookie)
+    found = await parts.sessions.find(cookie, use=BY_ITSELF not in request.headers)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if found is None:
         if not cookie and request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:

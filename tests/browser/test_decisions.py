@@ -12,6 +12,7 @@ from playwright.async_api import expect
 from stream.core.model.decision import read_decision
 from stream.core.numbers.number import masked
 from stream.ops.clock import now_ms
+from stream.web.sessions import TOUCH_S
 from tests.browser.conftest import Site
 from tests.support.browser import WIDE, XSS, Person
 from tests.support.decisions import decision
@@ -102,3 +103,22 @@ async def test_times_and_numbers_are_shown_whole(site: Site, operator: Person, w
     assert await times.count()
     await page.set_viewport_size(WIDE)  # type: ignore[arg-type]
     await operator.settled()
+
+
+async def test_a_page_that_follows_keeps_no_session_alive(
+    site: Site, viewer: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may be there any more: a session without use ends, also beside an open page."""
+    page = await viewer.open("/decisions?follow=1")
+    (cookie,) = [one for one in await page.context.cookies() if one["name"] == "ringfence"]
+    sessions = site.pages.sessions
+    at_s = now_ms() // 1000 + 2 * TOUCH_S
+    monkeypatch.setattr(sessions, "now_s", lambda: at_s)
+    async with page.expect_response("**/decisions?follow=1"):
+        pass
+    found = await sessions.find(cookie["value"], use=False)
+    assert found is not None
+    assert found[0].seen_at_s < at_s
+    monkeypatch.undo()
+    await viewer.open("/decisions")
+    await viewer.settled()

@@ -28,6 +28,9 @@ async def test_figures_come_by_themselves(viewer: Person, site) -> None:
     )
     assert "–" not in await page.inner_text(".tiles")
     await expect(page.locator("[data-part=told] tbody tr")).to_have_count(10)
+    await page.emulate_media(media="print")
+    await expect(page.locator("#charts")).to_be_hidden()  # paper had their frames, empty
+    await page.emulate_media(media="screen")
     await viewer.open("/feeds")  # ends the stream
     held = await page.inner_text("main .tiles a[href='/feeds?which=waits']")
     assert tile == ("/feeds" if held == "0" else "/feeds?which=waits")  # others release it
@@ -40,6 +43,7 @@ async def test_the_overview_is_whole_without_scripts(browser, site) -> None:
     page = await who.open("/")
     assert "/s" in await page.inner_text("[data-part=tile-calls]")
     await expect(page.locator("noscript")).to_have_count(1)
+    await expect(page.locator("#standing")).to_be_hidden()  # it said "loading" for ever
     await page.context.close()
 
 

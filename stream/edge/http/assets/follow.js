@@ -15,7 +15,7 @@
   async function again() {
     if (!document.hidden && !rows.contains(document.activeElement)) {
       try {
-        const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+        const answer = await fetch(location.href, { headers: { Accept: "text/html", "X-Ringfence-Follow": "1" }, redirect: "error" });
         if (!answer.ok) throw new Error(answer.status);
         const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("rows");
         if (next !== null && next.innerHTML !== rows.innerHTML) rows.innerHTML = next.innerHTML;

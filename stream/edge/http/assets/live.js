@@ -8,6 +8,7 @@
   const AGAIN_MS = 15000;
   const points = [[], [], [], [], [], []]; // time, calls, blocks, p50, p99, lag
   const drawn = [];
+  standing.hidden = false;
 
   function say(text, mark) {
     if (standing.textContent !== text) {
