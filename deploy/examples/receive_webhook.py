@@ -22,6 +22,8 @@ BODY_BYTES_MAX = 1 << 20
 
 def is_genuine(secret: str, headers: Mapping[str, str], body: bytes, now_s: float) -> bool:
     """Return whether Ringfence signed this body within the last five minutes."""
+    # Proxies written in Go change the case of names: Webhook-Id.
+    headers = {name.lower(): value for name, value in headers.items()}
     name, at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not at.isascii() or not at.isdigit() or abs(now_s - int(at)) > AGE_S_MAX:
         return False  # a replayed old message

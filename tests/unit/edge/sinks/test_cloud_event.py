@@ -80,6 +80,8 @@ def test_a_receiver_accepts_what_is_genuine_and_nothing_else() -> None:
     headers, body = signed([secret_of(SECRET), secret_of(old)], "D1", NOW_S, b"{}"), b"{}"
     assert genuine(SECRET, headers, body, NOW_S + 1)
     assert genuine(old, headers, body, NOW_S + 1)
+    behind_a_proxy = {name.title(): value for name, value in headers.items()}
+    assert genuine(SECRET, behind_a_proxy, body, NOW_S + 1)
     other = "whsec_" + base64.b64encode(b"x" * 32).decode()
     assert not genuine(other, headers, body, NOW_S + 1)
     assert not genuine(SECRET, headers, b"{ }", NOW_S + 1)
