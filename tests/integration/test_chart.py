@@ -351,6 +351,25 @@ def test_the_network_is_closed_but_for_what_is_used(everything: list[dict[str, A
     assert {one["protocol"] for one in switches["ports"]} == {"UDP", "TCP"}
 
 
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("redis://redis/0", 6379),
+        ("redis://redis:6381?protocol=3", 6381),
+        ("redis://[fd00::1]", 6379),
+    ],
+)
+def test_the_list_store_is_reached_beside_the_proxies_redis(url: str, port: int) -> None:
+    """An address without a port has the usual one, also where the other Redis names its own."""
+    things = rendered(
+        *("--set-string", f"config.redis.url={url}"),
+        *("--set", "config.sinks.redis.url=redis://proxies:6380/0"),
+    )
+    policy = of_kind(things, "NetworkPolicy")["rf-ringfence-worker"]["spec"]
+    ports = {one["port"] for rule in policy["egress"] for one in rule["ports"]}
+    assert ports == {53, 9092, 6380, port}
+
+
 def test_sentinels_and_the_redis_behind_them_are_reached() -> None:
     """The ports of both are open, and a password of the sentinels is mounted."""
     things = rendered(
