@@ -142,7 +142,7 @@ def test_prefixes_exceptions_and_emergency_calls(border: Border) -> None:
     free = [
         (SPARED, CALLED),
         (national, CALLED),  # another number: national numbers are Thai here
-        *((listed, number) for number in ("191", "1669", "+66191", "112", "00661669")),
+        *((listed, number) for number in ("191", "1669", "+66191", "112", "00661669", "#31#112")),
         ("anonymous", CALLED),
         ("%25s%25n", CALLED),
         ("+%s%s%n", CALLED),
