@@ -125,6 +125,35 @@ async def test_a_switch_whose_clock_is_ahead_hides_no_calls_of_others(
     assert json.loads(done.out)["summary"]["records_read"] == 15, done.err
 
 
+async def test_a_policy_that_reads_calls_otherwise_is_replayed_so(
+    tmp_path: Path, kafka, redis_url: str, register: ListStore
+) -> None:
+    """A trunk's country and whether called numbers are checked are the candidate's own; the form
+    of records is production's.
+    """
+    here = Deployment(tmp_path, kafka, redis_url)
+    here.made(SCAM)
+    national = {"call_id": "n", "caller": "0812345678", "callee": "+6621234567", "trunk": "intl-1"}
+    called = {**national, "call_id": "c", "caller": "+6689000001", "callee": LISTED}
+    await here.send([json.dumps(one).encode() for one in (national, called)])
+    policy = tmp_path / "policy.toml"
+    for text, changed in (
+        ("calls.check_callee = false", 1),
+        ("calls.check_callee = false\ntrunks.intl-1.country = 'KH'", 2),
+        ("calls.home_country = 'KH'", 0),
+    ):
+        policy.write_text(f"{text}\n")
+        report = await replayed(here, "--policy", str(policy))
+        assert report["verdicts"]["production"]["block"] == 2
+        assert of(report, "no_longer_blocked")[0] == changed, text
+        assert report["notes"] == []
+    policy.write_text("calls.record_bytes_max = 70000\n")
+    assert "with production's" in (await replayed(here, "--policy", str(policy)))["notes"][0]
+    both = ("--out", "x.html", "--json", "x.html")
+    done = await typed(here.config, "replay", "--from", "1h", *both)
+    assert (done.code, "cannot both go there" in done.err) == (2, True)
+
+
 async def test_what_can_not_be_replayed_is_said(tmp_path: Path, kafka, redis_url: str) -> None:
     """A wrong topic, time, candidate or a list that is not named ends with what to do instead."""
     here = Deployment(tmp_path, kafka, redis_url, "ops.kernels = 'off'\n")

@@ -31,7 +31,7 @@ from stream.cli.output import STDOUT, USAGE, fail, note, print_table, say, write
 from stream.cli.progress_bars import progress
 from stream.cli.store_access import ROWS_FOR_KERNELS, behind_calls, by, with_list_store
 from stream.config.agreement_files import agreements_of, read_agreement
-from stream.config.settings import Settings
+from stream.config.settings import EngineSettings, Settings
 from stream.core.filters.blocklists import LiveList
 from stream.core.model.errors import FilterUnreadable, SnapshotUnreadable
 from stream.core.model.on_trial import Target
@@ -64,6 +64,10 @@ PROMOTE: Final = "promote:"
 _FIRST_AGREEMENT: Final = (
     "Production has no agreements: with one, lists of other countries that none covers are only "
     "observed."
+)
+_OTHER_FORMS: Final = (
+    "The candidate has other topics, dialects, mappings or sizes of records. Both sides read the "
+    "records with production's."
 )
 Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="A topic of calls. Default: all of them.")
@@ -137,6 +141,8 @@ def replay_command(
 
     Example: ringfence replay --from 1d --candidate KH/scam@412 --out replay.html
     """
+    if output is not None and output == json_file:
+        fail(f"{output}: the page and the JSON cannot both go there", USAGE)
     settings = settings_of(config)
     wanted = Wanted(candidate or (), as_list, feed, policy, enforce_trials, read_as(reading))
     asked = _asked(settings, topic, since, until, rate)
@@ -151,7 +157,7 @@ def replay_command(
         notes: list[str] = []
         production = asyncio.run(_production(settings, notes))
         proposed, labels = _proposed(production, wanted, config, Path(folder), notes)
-        sides = Sides(production.side(at_s), proposed.side(at_s), at_s)
+        sides = _sides(production, proposed, at_s)
         seconds, seconds_back = asyncio.run(
             _run(settings, asked, sides, sums, calls_back=calls_back)
         )
@@ -236,6 +242,8 @@ def _proposed(
     labels = []
     if wanted.policy is not None:
         settings = settings_of([*(config or ()), wanted.policy])
+        if _forms(settings) != _forms(world.settings):
+            notes.append(_OTHER_FORMS)
         world = ReplayWorld(settings, world.blocklists, world.agreements)
         labels.append(f"policy of {wanted.policy.name}")
     for text in wanted.candidates:
@@ -258,6 +266,19 @@ def _proposed(
         world = world.without_trials()
         labels.append("all trials in force")
     return world, labels or ["production itself"]
+
+
+def _sides(production: ReplayWorld, proposed: ReplayWorld, at_s: int) -> Sides:
+    """Return both sides; the candidate has a decoder of its own if it reads calls otherwise."""
+    reads = proposed.as_read_by(production.settings)
+    after = None if reads == production.settings else decoder_for(reads, attestation=True)
+    return Sides(production.side(at_s), proposed.side(at_s), at_s, after)
+
+
+def _forms(settings: EngineSettings) -> tuple[object, ...]:
+    """Return the settings that say which records are calls, and in which form."""
+    calls = settings.calls
+    return calls.topics, calls.record_bytes_max, settings.mappings, settings.switches
 
 
 def _promoted(world: ReplayWorld, text: str) -> ReplayWorld:

@@ -48,6 +48,20 @@ class ReplayWorld:
             bursts = Bursts(held.bursts, self.settings.calls.topics)
         return Side(self.blocklists, rules, bursts)
 
+    def as_read_by(self, other: EngineSettings) -> EngineSettings:
+        """Return the settings by which this side reads records that `other` calls records.
+
+        Trunks, countries, prefixes and called numbers are its own. Topics, their dialects and the
+        size of records are `other`'s: else the sides would not decide the same calls.
+        """
+        calls = replace(
+            other.calls,
+            check_callee=self.settings.calls.check_callee,
+            home_country=self.settings.calls.home_country,
+            international_prefix=self.settings.calls.international_prefix,
+        )
+        return replace(other, calls=calls, trunks=self.settings.trunks)
+
     def with_list(self, candidate: LiveList, folder: Path) -> "ReplayWorld":
         """With `candidate` in place of the list of its name, or besides the others.
 

@@ -1,7 +1,8 @@
 """One batch of calls decided twice, as production does and as a candidate would. Pure.
 
 Both sides use the engine's own `calls.rulings`, on the same decoded calls and at the same moment.
-So only lists, policy or agreements can make a difference.
+So only lists, policy or agreements can make a difference. A candidate whose trunks have another
+country, for example, reads the same records in its own way.
 """
 
 from dataclasses import dataclass
@@ -43,13 +44,14 @@ class Side:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ruled:
-    """One side's verdicts on a batch: `actions` uint8 (`Action`) and `places` int64 by call.
+    """One side's verdicts on its `batch`: `actions` uint8 (`Action`) and `places` int64 by call.
 
     A ruling on trial blocks no call and counts as OBSERVE. `places` are those in `rulings`, -1
     where there is none. `on_trial` counts the calls that something on trial would have touched.
     """
 
     side: Side
+    batch: CallBatch
     rulings: Rulings
     actions: NDArray[np.uint8]
     places: NDArray[np.int64]
@@ -75,15 +77,25 @@ class Ruled:
 class Compared:
     """A batch decided twice; `changes` are the calls (int64) of each kind, none in two of them."""
 
-    batch: CallBatch
     before: Ruled
     after: Ruled
     changes: dict[CallChange, NDArray[np.int64]]
 
 
-def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> Compared:
-    """Decide `batch` twice, both as if it were `at_s` (seconds since the epoch)."""
-    before, after = _ruled(batch, production, at_s), _ruled(batch, candidate, at_s)
+def compare(
+    batch: CallBatch,
+    production: Side,
+    candidate: Side,
+    at_s: int,
+    batch_after: CallBatch | None = None,
+) -> Compared:
+    """Decide `batch` twice, both as if it were `at_s` (seconds since the epoch).
+
+    `batch_after` are the same calls as the candidate reads them; None: as production does.
+    """
+    before = _ruled(batch, production, at_s)
+    after = _ruled(batch if batch_after is None else batch_after, candidate, at_s)
+    assert len(before.batch) == len(after.batch), "the same records are calls to both"
     was, now = before.actions, after.actions
     found = {
         CallChange.NEWLY_BLOCKED: (now == Action.BLOCK) & (was != Action.BLOCK),
@@ -93,7 +105,7 @@ def compare(batch: CallBatch, production: Side, candidate: Side, at_s: int) -> C
         CallChange.SPARED: _allowed(after) & ~_allowed(before) & (was == now),
     }
     changes = {change: np.flatnonzero(which) for change, which in found.items()}
-    return Compared(batch, before, after, changes)
+    return Compared(before, after, changes)
 
 
 def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
@@ -102,7 +114,7 @@ def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
     actions[rulings.calls] = np.where(rulings.simulated, Action.OBSERVE, rulings.actions)
     places = np.full(len(batch), _NOBODY, np.int64)
     places[rulings.calls] = np.arange(len(rulings))
-    return Ruled(side, rulings, actions, places, int(np.count_nonzero(rulings.simulated)))
+    return Ruled(side, batch, rulings, actions, places, int(np.count_nonzero(rulings.simulated)))
 
 
 def _allowed(ruled: Ruled) -> NDArray[np.bool_]:

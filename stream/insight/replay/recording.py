@@ -197,11 +197,15 @@ Decode = Callable[[RawBatch], CallBatch]
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The two sides to compare. Both decide as if it were `at_s`, seconds since the epoch."""
+    """The two sides to compare. Both decide as if it were `at_s`, seconds since the epoch.
+
+    `decode_after` reads records for the candidate; None: it reads them as production does.
+    """
 
     production: Side
     candidate: Side
     at_s: int
+    decode_after: Decode | None = None
 
 
 async def replay(
@@ -210,7 +214,8 @@ async def replay(
     """Decide all calls of `recording` twice and count what differs. Raises SourceDown."""
     async with aclosing(recording.batches(progress)) as batches:
         async for raw in batches:
-            sums.add(compare(decode(raw), sides.production, sides.candidate, sides.at_s))
+            after = None if sides.decode_after is None else sides.decode_after(raw)
+            sums.add(compare(decode(raw), sides.production, sides.candidate, sides.at_s, after))
             await asyncio.sleep(0)  # deciding awaits nothing; the next answer comes in here
 
 

@@ -78,7 +78,7 @@ class Sums:
 
     def add(self, compared: Compared) -> None:
         """Count one batch."""
-        batch = compared.batch
+        batch = compared.before.batch
         self.calls += len(batch)
         self.rejected += len(batch.rejected)
         for sums, ruled in ((self.before, compared.before), (self.after, compared.after)):
@@ -91,10 +91,10 @@ class Sums:
                 self._one(compared, change, call)
 
     def _one(self, compared: Compared, change: CallChange, call: int) -> None:
-        batch, tallied = compared.batch, self.changes[change]
+        tallied = self.changes[change]
         gone = change in {CallChange.NO_LONGER_BLOCKED, CallChange.NO_LONGER_FLAGGED}
         ruled = compared.before if gone else compared.after
-        by_caller = ruled.by_caller(call)
+        batch, by_caller = ruled.batch, ruled.by_caller(call)
         number = _number(batch, call, by_caller=by_caller)
         rule, trunk = ruled.rule(call), batch.text("trunk", call)
         tallied.calls += 1
