@@ -58,8 +58,8 @@ class AgreementReport:
 
     @property
     def running(self) -> bool:
-        """The period is not over yet."""
-        return self.days != self.period
+        """The period is not over yet: on its last day too, when `days` are all of it."""
+        return self.period.end_s > self.material.made_at_s
 
 
 def period_for(agreement: Agreement, asked: ReportPeriod | None, now_s: int) -> ReportPeriod:

@@ -8,6 +8,7 @@ from stream.core.model.agreement import FOREVER
 from stream.core.model.delays import Delays
 from stream.core.model.enforcement_document import Counts, Sighting
 from stream.insight.report.figure_catalogue import Key
+from stream.insight.report.page import page
 from stream.insight.report.period import period_in
 from stream.insight.report.points import Rule, Weight
 from stream.insight.report.whole import NoReport, period_for, reported
@@ -252,6 +253,15 @@ def test_a_month_that_runs_is_held_against_as_many_days():
     assert (whole.days.text(), whole.before.text()) == ("2026-11", "2026-10")
     assert running.running
     assert not whole.running
+
+
+def test_a_month_is_not_over_on_its_last_day():
+    """On 30 November a report of November has all days, and hours are to come."""
+    report = reported(replace(rich(), made_at_s=at_s(date(2026, 11, 30), 9)))
+    assert (report.days.text(), report.before.text()) == ("2026-11", "2026-10")
+    assert report.running
+    assert '<span class="so-far">so far</span>' in page(report)
+    assert not reported(replace(rich(), made_at_s=at_s(date(2026, 12, 1)))).running
 
 
 def test_what_waits_now_is_told_by_the_newest_document():
