@@ -205,8 +205,9 @@ class WorkerMetrics:
         self._decide_s.observe(done.decide_s)
         self._publish_s.observe(done.total_s - done.decode_s - done.decide_s)
         ids = done.outcome.ids
+        times_ms = done.timestamps_ms[done.timestamps_ms >= 0]  # below: the record has no time
         metrics.decision_latency.observe_ages(
-            now_ms() - done.timestamps_ms, ids[0].decode() if len(ids) else ""
+            now_ms() - times_ms, ids[0].decode() if len(ids) else ""
         )
         tally = done.outcome.tally
         for counted, count in tally.decisions.items():

@@ -77,6 +77,9 @@ _SUBSCRIBERS: Final = frozenset({
 })  # fmt: skip
 _SERVICE_DIGITS: Final = 3
 """Of short codes that begin with 0: Australia's 000."""
+_MEXICO: Final = 52
+_OLD: Final = range(12 * 10**9, 20 * 10**9)
+"""A 1 and ten digits of Mexico, of which the first is never 0 or 1."""
 _LOCAL: Final = phonenumbers.ValidationResult.IS_POSSIBLE_LOCAL_ONLY
 _SHORT: Final = phonenumbers.ValidationResult.TOO_SHORT
 
@@ -135,6 +138,10 @@ def _looked_at(
         reading = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:
         return None, None
+    # Until 2019 callers from abroad wrote a 1 before Mexican mobiles, and many switches still do.
+    national = reading.national_number or 0
+    if digits.startswith("+") and reading.country_code == _MEXICO and national in _OLD:
+        reading.national_number = national - 10**10
     reason = phonenumbers.is_possible_number_with_reason(reading)
     is_possible = reason == phonenumbers.ValidationResult.IS_POSSIBLE
     return reading if is_possible else None, reason

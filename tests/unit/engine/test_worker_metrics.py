@@ -111,7 +111,9 @@ def test_a_batch_is_counted_when_it_is_done(watched: WorkerMetrics) -> None:
     tally.outside[OutOfScope("KH/scam", "country_not_allowed", True)] = 5
     none = np.zeros(0, "S16")
     outcome = Outcome(none, none, Texts.of(()), [rejected], tally)
-    watched.done(AcknowledgedBatch(outcome, 3, np.full(4, now_ms() - 7), 0.001, 0.002, 0.010))
+    times_ms = np.full(5, now_ms() - 7)
+    times_ms[2] = -1  # a record without a time has no age
+    watched.done(AcknowledgedBatch(outcome, 3, times_ms, 0.001, 0.002, 0.010))
     labels = {"verdict": "block", "rule": "list:TH/national", "list": "TH/national"}
     assert value(watched, "ringfence_decisions_total", **labels, simulated="false") == 3
     assert value(watched, "ringfence_records_rejected_total", reason="not_json") == 1
@@ -122,6 +124,7 @@ def test_a_batch_is_counted_when_it_is_done(watched: WorkerMetrics) -> None:
     assert value(watched, "ringfence_calls_unasked_total") == 4
     assert value(watched, "ringfence_calls_unscanned_total") == 2
     assert value(watched, "ringfence_decision_latency_seconds_count") == 4
+    assert value(watched, "ringfence_decision_latency_seconds_sum") == pytest.approx(0.028, abs=60)
     assert value(watched, "ringfence_batch_duration_seconds_sum", step="publish") == pytest.approx(
         0.007
     )

@@ -163,3 +163,11 @@ def test_readings(text, region, expected):
 def test_a_known_prefix_leaves_no_doubt(text, prefix, expected):
     """Where the operator says what the switch writes, that is what counts."""
     assert parse(text, "TH", prefix).text == expected
+
+
+@pytest.mark.parametrize("region", [None, "MX", "TH"])
+@pytest.mark.parametrize("text", ["+5215555501234", "+52 1 55 5550 1234", "005215555501234"])
+def test_the_old_prefix_of_mexican_mobiles_is_left_out(text, region) -> None:
+    """The 1 of before 2019; phonenumbers finds no possible number in it."""
+    assert parse(text, region).text == "+525555501234"
+    assert parse("+5211555501234", region).kind is Kind.INVALID
