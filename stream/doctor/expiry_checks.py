@@ -188,9 +188,12 @@ def check_secret_files(environ: Mapping[str, str]) -> Iterator[CheckLine]:
             yield fail(variable, f"{path} cannot be read: {error.strerror}", f"unset {variable}")
             continue
         mode = stat.S_IMODE(found.st_mode)
-        # Kubernetes, and `chown root:ringfence`, give us a file of theirs through our group.
-        if mode & (0o077 if found.st_uid == os.geteuid() else 0o037):
-            yield fail(variable, f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+        # Kubernetes, and `chown root:ringfence`, give us a file of theirs through our group. Root
+        # looks for a service that 600 would keep from it.
+        is_ours = found.st_uid == os.geteuid() != 0
+        if mode & (0o077 if is_ours else 0o037):
+            fix = f"chmod {600 if is_ours else 640} {path}"
+            yield fail(variable, f"{path} has mode {mode:04o}", fix)
         elif not os.access(path, os.R_OK):
             yield fail(variable, f"{path} cannot be read by us", f"chown $(id -un) {path}")
         else:

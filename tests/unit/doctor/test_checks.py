@@ -282,10 +282,13 @@ def test_certificates_of_signers(settings: Settings, tmp_path: Path) -> None:
 
 
 def test_files_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mode 0600; open to others; given by a group; not there."""
+    """Mode 0600; open to others; given by a group, also where root asks; not there."""
     tokens = tmp_path / "tokens"
     tokens.write_text("x")
     tokens.chmod(0o600)
+    if os.geteuid() == 0:
+        os.chown(tokens, 1000, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: tokens.stat().st_uid)
     environ = {"RINGFENCE_HTTP_TOKENS_FILE": str(tokens), "HOME": "/", "RINGFENCE_CONFIG": "x"}
     assert grades(expiry_checks.check_secret_files(environ)) == ["ok"]
     tokens.chmod(0o640)
@@ -293,9 +296,11 @@ def test_files_of_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     # Another's file, which our group may read, as in a volume of Kubernetes; nobody else may.
     monkeypatch.setattr(os, "geteuid", lambda: tokens.stat().st_uid + 1)
     assert grades(expiry_checks.check_secret_files(environ)) == ["ok"]
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert grades(expiry_checks.check_secret_files(environ)) == ["ok"]
     for mode in (0o644, 0o460):
         tokens.chmod(mode)
-        assert grades(expiry_checks.check_secret_files(environ)) == ["fail"]
+        assert next(expiry_checks.check_secret_files(environ)).fix == f"chmod 640 {tokens}"
     tokens.unlink()
     assert grades(expiry_checks.check_secret_files(environ)) == ["fail"]
 
