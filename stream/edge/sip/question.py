@@ -92,7 +92,9 @@ class QuestionReader:
         """Return the trunk that the request itself names; None: it names none."""
         named = request.one(self.trunk_header.lower()) if self.trunk_header else ""
         if not named and self.trunk_parameter:
-            named = _uri_parameter(request.uri, self.trunk_parameter.lower())
+            # RFC 4904: the trunk group that a call came in by is in Contact.
+            name, contact = self.trunk_parameter.lower(), uri_of(request.one("contact")) or ""
+            named = _uri_parameter(request.uri, name) or _uri_parameter(contact, name)
         return _text(named) if named else None
 
     def signed(self, request: SipRequest, *, vouched: bool) -> SignedParts:

@@ -80,6 +80,10 @@ def test_the_trunk_says_how_numbers_are_read() -> None:
     by_parameter = responder(trunk_parameter="tgrp")
     for uri in ("sip:+66812345678;tgrp=gb@sbc.example", "sip:+66812345678@sbc.example;tgrp=gb"):
         assert code_of(message(NATIONAL, uri), by_parameter) == 603
+    contact = {"Contact": "<sip:+447700900999;tgrp=gb;trunk-context=x@gw.example;user=phone>"}
+    assert code_of(message(NATIONAL, changed=contact), by_parameter) == 603
+    other = "sip:+66812345678;tgrp=other@sbc.example"
+    assert code_of(message(NATIONAL, other, changed=contact), by_parameter) == 404
 
 
 @pytest.mark.parametrize("called", ["sip:191@x", "tel:191", "urn:service:sos", "sip:112@x"])
