@@ -18,8 +18,9 @@ FIELD_MAX: Final = 16_384
 """Characters of all Identity fields of a call: what a SIP message has room for."""
 TOKEN_MAX: Final = 4096
 """Characters of one PASSporT; those of SHAKEN have 500 to 800."""
-TOKENS_MAX: Final = 4
-"""PASSporTs of a call that are looked at: its own, and one for each time it was diverted."""
+TOKENS_MAX: Final = 16
+"""PASSporTs of a call that are looked at: its own, one for each time it was diverted, and those of
+other kinds (`rcd`, `rph`, `sph`)."""
 NUMBERS_MAX: Final = 16
 """Called numbers in one PASSporT."""
 SHAKEN: Final = "shaken"

@@ -108,6 +108,20 @@ def test_the_order_of_diversions_is_free():
         assert found(", ".join(fields), there) == (Attested.A, Finding.VALID)
 
 
+def test_a_call_may_bring_passports_of_many_kinds():
+    """Rich call data and priority beside its own, and two diversions behind them: six fields."""
+    over, there = "+6621110002", SignedCall({CALLER}, {HOSPITAL}, NOW_S + 1)
+    others = [ONE.identity(NOW_S, head={"ppt": kind}) for kind in ("rcd", "rph", "sph")]
+    way = [(CALLEE, over), (over, HOSPITAL)]
+    diverted = [
+        ONE.identity(NOW_S, head={"ppt": "div"}, div={"tn": a[1:]}, dest={"tn": [b[1:]]})
+        for a, b in way
+    ]
+    own = ONE.identity(NOW_S)
+    for fields in ([own, *others, *diverted], [*others, *diverted, own]):
+        assert found(", ".join(fields), there) == (Attested.A, Finding.VALID)
+
+
 def test_a_certificate_that_is_not_there_leaves_the_call_unsigned():
     """It is named for the log, once, and never fetched."""
     made, told = verifier()
