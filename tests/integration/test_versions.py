@@ -172,6 +172,31 @@ async def test_two_at_once_one_wins(told, redis_url, load, monkeypatch):
     await chained(told)
 
 
+@pytest.mark.parametrize("at", ["write_base", "publish_base"])
+async def test_a_list_that_is_deleted_and_made_again_stays_empty(
+    register, redis_url, monkeypatch, at
+):
+    """A rebuild that began before publishes nothing: it brought back what was withdrawn.
+
+    Neither of the two lists has a base, so the base alone does not tell them apart.
+    """
+    await add(register, ONE)
+    writing = getattr(ListStore, at)
+
+    async def slowly(*args):
+        monkeypatch.setattr(ListStore, at, writing)
+        async with opened(redis_url) as other:
+            await other.delete(NAME, By("malee", "a mistake"))
+            await other.create(NAME, "plain", By("malee"))
+        return await writing(*args)
+
+    monkeypatch.setattr(ListStore, at, slowly)
+    with pytest.raises(ChangeConflict, match="malee deleted the list meanwhile"):
+        await rebuild(register, NAME, b"", BY, NOW_S)
+    assert await held_numbers(register) == set()
+    await chained(register)
+
+
 async def test_a_rebuild_during_an_import_loses_and_the_import_stays(told, redis_url, load):
     """An import and a rebuild at once: the import is there, whichever was first."""
     async with opened(redis_url) as other:

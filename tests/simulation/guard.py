@@ -17,7 +17,7 @@ import threading
 import time
 import types
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from unittest.mock import patch
 
 import anyio.to_thread
+import numpy.random  # noqa: F401 - else the first history imports it, which draws a seed
 import redis.utils
 from redis.asyncio.connection import AbstractConnection
 
@@ -43,6 +44,7 @@ _FLOCK = fcntl.flock
 _LIBRARY = cache(redis.utils.get_lib_version)
 _OURS = ("stream", "aiokafka")
 """Packages whose modules may hold none of the originals by name: such a name is not replaced."""
+_IMPORTS = "<frozen importlib._bootstrap>"
 _CLEAN: set[types.ModuleType] = set()
 """Modules that hold none."""
 
@@ -142,6 +144,20 @@ def _clocks(loop: VirtualLoop, seal: Seal) -> dict[str, Any]:
     return clocks
 
 
+def _drawing(seal: Seal, chance: Random) -> Callable[[int], bytes]:
+    def urandom(size: int) -> bytes:
+        """Draw bytes, but for no import: it would shift the first history of a process alone."""
+        frame: types.FrameType | None = sys._getframe(1)
+        module = ""
+        while frame is not None and frame.f_code.co_filename != _IMPORTS:
+            module, frame = frame.f_globals["__name__"], frame.f_back
+        if frame is not None:
+            seal.refuse(f"the import of {module} drew chance")
+        return chance.randbytes(size)
+
+    return urandom
+
+
 @contextmanager
 def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
     """Take chance from `chance`; refuse sockets, threads and processes."""
@@ -168,7 +184,7 @@ def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
         _have_room()
         _ORIGINALS["posix_fallocate"](*place)
 
-    numbers = count()
+    urandom, numbers = _drawing(seal, chance), count()
 
     def made(connection: AbstractConnection) -> int:
         """Return its number: addresses differ between processes."""
@@ -189,8 +205,8 @@ def _closed(loop: VirtualLoop, seal: Seal, chance: Random) -> Iterator[None]:
 
     with (
         patch.object(fcntl, "flock", flock),
-        patch.object(os, "urandom", chance.randbytes),
-        patch.object(random, "_urandom", chance.randbytes),
+        patch.object(os, "urandom", urandom),
+        patch.object(random, "_urandom", urandom),
         patch.object(socket, "socket", Forbidden),
         patch.object(threading.Thread, "start", thread),
         # It parses its own package's metadata for each client, 2 ms each: a fifth of a history.

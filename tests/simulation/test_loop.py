@@ -1,6 +1,7 @@
 """The simulated world keeps its own promises: time, order, processes, connections, the seal."""
 
 import asyncio
+import importlib
 import os
 import random
 import socket
@@ -11,6 +12,7 @@ import time
 import types
 import uuid
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -356,6 +358,22 @@ def test_reaching_for_the_real_world_fails_the_history(reach, word):
             return
 
     with pytest.raises(RealWorld, match=word):
+        run(main)
+
+
+def test_an_import_that_draws_chance_fails_the_history(monkeypatch, tmp_path):
+    """Only a process's first history has it: each seed after it was another one than alone.
+
+    NumPy's generators were imported so, in the middle of the first history that built a list.
+    """
+    (tmp_path / "planted_draw.py").write_text("import os\nos.urandom(16)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    async def main(world: World) -> None:
+        with suppress(RealWorld):
+            importlib.import_module("planted_draw")
+
+    with pytest.raises(RealWorld, match="the import of planted_draw drew chance"):
         run(main)
 
 

@@ -87,8 +87,8 @@ _ACKNOWLEDGED = frozenset(
     {list_lua.CREATE, list_lua.DELETE, list_lua.PUBLISH, list_lua.ALLOW, list_lua.ALLOW_PASS}
 )
 """Changes that are reported as done: they wait for replicas. So do edits of numbers."""
-_ALIKE = -4
-"""Answer of CREATE."""
+_NOT_RESERVED, _ALIKE = -3, -4
+"""Answers of PUBLISH and CREATE."""
 
 
 class ListStore:
@@ -372,7 +372,7 @@ class ListStore:
         `seen` is the head that the caller knows, `count` the numbers on the list from then on, and
         `circle` its new circle ("": as before). None: the list was changed since `seen`, and
         nothing was done. Raises ChangeConflict if the list has another base than the reservation
-        replaces.
+        replaces, or was deleted since.
         """
         name = reservation.name
         if seen.base != reservation.old_base:
@@ -388,7 +388,16 @@ class ListStore:
                 *(*self._retention, CHANGES_MAX, AUDIT_MAX, circle),
             ],
         )
+        if answer[0] == _NOT_RESERVED:
+            raise ChangeConflict(f"{name}: it was deleted in between, and created again")
         return answer[1] if answer[0] == 1 else None
+
+    async def is_reserved(self, reservation: Reservation) -> bool:
+        """Return whether its base can be published: no other was, nor was the list deleted."""
+        key = redis_keys.writing(reservation.name)
+        doing = f"looking for a reserved generation of {reservation.name}"
+        with renamed(doing):
+            return bool(await self._redis.hexists(key, str(reservation.generation)))
 
     async def discard(self, reservation: Reservation) -> None:
         """Forget what was written for a base that will not be published."""

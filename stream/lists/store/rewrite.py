@@ -274,8 +274,13 @@ async def repaired(
 
 
 async def _who_was_first(store: ListStore, name: str, origin: BaseOrigin) -> str:
-    """Name the base that was published instead, from the audit log."""
+    """Name the base that was published instead, or who deleted the list, from the audit log."""
     async for entry in store.past.audit():
+        if entry.list_name == name and entry.op == Op.DELETE:
+            return (
+                f"{name}: {entry.actor} deleted the list meanwhile, and it was created again. "
+                f"This {origin.what} changed nothing"
+            )
         if entry.list_name == name and entry.op == Op.BASE:
             record = base_of(entry.detail.encode())
             what = record.what if record else "new base"
@@ -319,17 +324,14 @@ async def publish_whole(
         record = BaseRecord(reservation.generation, numbers, digest, origin.what, origin.of)
         done = await _publish(store, reservation, record, whole, origin)
     except Fault as fault:
+        # PUBLISH drops all bases that others were writing to replace the same base, and DELETE all.
+        overtaken = isinstance(fault, ListStoreLost) and not await store.is_reserved(reservation)
         await _discard(store, reservation, fault)
-        if isinstance(fault, ListStoreLost) and await _overtaken(store, reservation):
-            # PUBLISH drops all bases that others were writing to replace the same base.
+        if overtaken:
             raise ChangeConflict(f"{reservation.name} has another base by now") from fault
         raise
     await store.archive()
     return done
-
-
-async def _overtaken(store: ListStore, reservation: Reservation) -> bool:
-    return (await store.state(reservation.name)).head.base != reservation.old_base
 
 
 async def _discard(store: ListStore, reservation: Reservation, why: Fault) -> None:

@@ -171,6 +171,8 @@ class Book:
                     yield from (_over(content, over.values()) for over in reversed(overs))
                 if one.op == "delete":
                     overs = [over for over in overs if over]
+                    if not overs:
+                        break
                 if one.number:
                     overs.append({one.number: one} | overs[-1])
         yield from self._alone.get((name, generation), ())
