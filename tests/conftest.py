@@ -1,7 +1,10 @@
 """Fixtures for every test, and checks of leftovers: see tests/plugins."""
 
+import gc
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -31,6 +34,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # third of its CPU for code that does not run long enough to pay for it.
 os.environ["JAVA_TOOL_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
+# Kafka and Redis sync thousands of small files: on a disk that is half of the CPU that Kafka takes
+# to create a topic. A test that needs a disk of its own has one.
+_MEMORY, _ROOM_BYTES = Path("/dev/shm"), 4 << 30
+if (
+    "TMPDIR" not in os.environ
+    and _MEMORY.is_dir()
+    and (shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES)
+):
+    os.environ["TMPDIR"] = str(_MEMORY)
+    tempfile.tempdir = None
+
 # A deadline for each example, or for the making of examples, would be a timed test, and fail on a
 # busy machine alone. `make campaign` tries ten times as many examples.
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,3 +61,9 @@ _WITHOUT_KERNELS = warm_up(KERNELS_DIR).why_not
 def pytest_report_header() -> str:
     """Say which of the two ways the tests take."""
     return f"kernels: {_WITHOUT_KERNELS or 'compiled'}"
+
+
+def pytest_collection_finish() -> None:
+    """Let no later look for garbage walk over ten thousand tests: each simulation ends with one."""
+    gc.collect()
+    gc.freeze()
