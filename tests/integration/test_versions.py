@@ -223,6 +223,30 @@ async def test_what_is_not_kept_any_more(told, redis_url, load, raw):
     assert (await past_of(told, NAME)).said() == "8, 10, 12"
 
 
+async def test_steps_that_wait_for_the_archive_are_read_once(told, raw, monkeypatch):
+    """A process that asks each minute does not read all that waits; then it packs it in order."""
+    waiting, read, xrange = raw.xlen("rf:changes"), [], told.past._redis.xrange
+    monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", waiting + 2)
+    monkeypatch.setattr("stream.lists.store.list_store.CHUNK", waiting + 2)
+    monkeypatch.setattr("stream.lists.store.past_reader._SMALL", 4)
+
+    async def noted(*args, **options):
+        found = await xrange(*args, **options)
+        read.extend(found)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(told.past._redis, "xrange", noted)
+        assert [await told.archive() for _ in range(3)] == [0, 0, 0]
+    assert 0 < len(read) <= waiting
+    await add(told, THREE)
+    await remove(told, THREE)
+    whole = await past_of(told, NAME)
+    assert [await told.archive() for _ in range(2)] == [waiting + 2, 0]
+    raw.xtrim("rf:changes", maxlen=0, approximate=False)
+    assert await past_of(told, NAME) == whole
+
+
 async def test_what_left_the_stream_is_in_the_archive(told, raw, monkeypatch):
     """Steps that were packed away give the same generations when the stream has lost them."""
     monkeypatch.setattr("stream.lists.store.past_reader.CHUNK", 3)

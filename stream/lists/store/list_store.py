@@ -100,6 +100,7 @@ class ListStore:
 
     def __init__(self, redis: Redis, following: Redis, settings: ListStoreSettings) -> None:
         self._redis = redis
+        self.past = PastReader(redis)
         self._following = following
         self._retention = (settings.bases_kept, int(settings.bases_kept_days * 86_400))
         self._scripts: dict[str, AsyncScript] = {}
@@ -137,11 +138,6 @@ class ListStore:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    @property
-    def past(self) -> PastReader:
-        """The reader of the past."""
-        return PastReader(self._redis)
 
     async def check_primary(self) -> None:
         """Raise ListStoreDown where a connection leads to a primary that was demoted.
@@ -415,10 +411,9 @@ class ListStore:
         """Pack steps that will leave the change stream one day; how many. Safe to do at once."""
         done = 0
         while True:
-            upto, items = await self.past.chunk()
-            if len(items) < CHUNK:
+            upto, read = await self.past.chunk()
+            if read is None:
                 return done
-            read = followed(items, upto)
             piece = await asyncio.to_thread(packed, read.steps)
             keys = [redis_keys.PAST, redis_keys.PAST_UPTO]
             args = [upto, read.last_id, piece, CHUNKS_MAX, self._retention[1]]
