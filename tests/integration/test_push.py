@@ -14,8 +14,11 @@ from stream.edge.http.api.list_changes import ChangeAnswer
 from stream.edge.http.api.push_routes import VersionAnswer
 from stream.edge.http.auth import Auth
 from stream.edge.http.tokens import Client, ClientRole, Tokens, digest_of
+from stream.feeds.formats.change_file import Header, write
+from stream.ops.clock import now_s
 from stream.ops.monitor.collect import Monitor
 from stream.web.page_context import PageParts, opened, redress_at
+from tests.support.builders import entry
 from tests.support.commands import Operator
 from tests.support.feeds import kh
 from tests.support.http_service import Served, parts_for, serve_settings, served
@@ -158,6 +161,31 @@ async def test_a_file_is_held_released_by_another_and_refused(door: Door) -> Non
     assert (status, said["type"]) == (422, "urn:ringfence:problem:version-refused")
     assert said["errors"][0]["reason"] == "not_a_feed"
     assert door.listed().keys() == {*kh(1)}
+
+
+async def test_changes_do_not_overtake_those_that_wait(door: Door) -> None:
+    """409 until the version before is decided: it was replaced, and its numbers were lost."""
+    rows, gate = 'format = "ringfence"', "[gate]\nsecond_person = true"
+    door.feed("kh-police", "KH", "KH/scam", gate, rows=rows)
+    first, second = (
+        "".join(
+            write(
+                Header("KH/scam", whole=False, from_generation=at, to=at + 1),
+                [entry(kh(at)[0], reported_at_s=now_s())],
+                (),
+            )
+        ).encode()
+        for at in range(2)
+    )
+    status, said = await door.sends("PUT", f"{VERSIONS}?reason=r", "KH", first)
+    assert (status, said["verdict"]) == (202, "held"), said
+    status, answer = await door.sends("PUT", f"{VERSIONS}?reason=r", "KH", second)
+    assert status == 409
+    assert f"version {said['version']} of feed kh-police waits" in answer["detail"]
+    release = ("feeds", "release", "kh-police", "--reason", "seen", "--version", said["version"])
+    door.shell.types(*release, "--actor", "page:anna")
+    assert (await door.sends("PUT", f"{VERSIONS}?reason=r", "KH", second))[0] == 202
+    assert door.listed().keys() == {*kh(0)}
 
 
 async def test_one_key_is_one_request(door: Door) -> None:

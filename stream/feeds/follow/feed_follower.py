@@ -19,6 +19,7 @@ from stream.feeds.follow.feed_fetcher import Drop, FeedFetcher, put_away
 from stream.feeds.follow.subprocess_job import FeedJob, WorkFailed, done_apart
 from stream.feeds.follow.workplace import Workplace
 from stream.feeds.gate import OF_FAULTS, GateVerdict
+from stream.feeds.read import is_whole
 from stream.feeds.transports.transport import Fetched, Transport, Unchanged
 from stream.feeds.version_files import VersionFiles
 from stream.lists.store.heads import By
@@ -177,6 +178,7 @@ class Follower:
             got: Fetched | Unchanged = Unchanged(state.remembered)
         else:
             got = await self._fetch(transport, remembered)
+            self._refuse_to_overtake(state, got)
         record, more = None, False
         if isinstance(got, Unchanged):
             if again is not None:
@@ -210,6 +212,19 @@ class Follower:
         self._backoff.reset()
         usual_s = 0.0 if more else self._usual_s()
         return record, max(usual_s, got.wait_s_min)
+
+    def _refuse_to_overtake(self, state: FeedState, got: Fetched | Unchanged) -> None:
+        """Refuse changes that are handed in while others wait: they build on those before them.
+
+        Raises ChangeConflict.
+        """
+        held, feed = state.held, self.setup.feed
+        if self._sent is None or isinstance(got, Unchanged) or held is None or held.whole:
+            return
+        if got.sha256 != held.sha256 and not is_whole(feed, got.path, said=got.whole):
+            text = f"version {held.id} of feed {feed.name} waits for a person, and changes build on"
+            do = "hand these in again once that is released or refused"
+            raise ChangeConflict(f"{text} those before them: {do}")
 
     def _arrival(self, got: Fetched, at_s: int) -> Arrival:
         if self._sent is None:
