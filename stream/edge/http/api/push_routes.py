@@ -110,7 +110,10 @@ class VersionAnswer(msgspec.Struct):
             "content": answered(VersionAnswer),
         },
         404: {"description": "There is no such feed, or it is not yours."},
-        409: {"description": "The feed is fetched, not handed in; or it is worked on just now."},
+        409: {
+            "description": "The feed is fetched, not handed in; or it is worked on just now. Or "
+            "these are changes, and others of the feed wait for a person."
+        },
         415: {"description": "It is a form, not the file itself."},
         422: {
             "description": "The gate refuses it: `findings` in the problem say why. Or the "
