@@ -19,6 +19,7 @@ from typing import Any, Final
 import msgspec
 
 from stream.calls.dialects.dialect import Dialect, NoCall, Transcoded, Value
+from stream.calls.encodings.proto_imports import with_imports
 from stream.calls.encodings.proto_text import TextInvalid, descriptor_of
 from stream.calls.encodings.schema_ids import schema_key
 from stream.core.model.call import RejectReason
@@ -124,10 +125,17 @@ def _avro(schema: RegisteredSchema) -> Decode:
 _AVRO_FAULTS = (EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError)
 
 
+_UNUSED: Final = frozenset({"logicalType", "default"})
+
+
 def _plain(schema: Any) -> Any:
-    """Return an Avro schema without logical types: a time beyond all calendars is no fault here."""
+    """Return an Avro schema without what no reading needs, and what may be wrong.
+
+    A time beyond all calendars is no fault here. Older registries took defaults of another type
+    (`"0"` for an int), which fastavro refuses.
+    """
     if isinstance(schema, dict):
-        return {key: _plain(value) for key, value in schema.items() if key != "logicalType"}
+        return {key: _plain(value) for key, value in schema.items() if key not in _UNUSED}
     return [_plain(one) for one in schema] if isinstance(schema, list) else schema
 
 
@@ -180,8 +188,9 @@ def _protobuf(schema: RegisteredSchema, required: Collection[str]) -> Decode:
     pool = pools.DescriptorPool()
     own = "ringfence.proto"
     try:
-        for name, text in (*_well_known(schema), *schema.references, (own, schema.text)):
-            file = _file(descriptors, text)
+        texts = (*schema.references, (own, schema.text))
+        files = {name: _file(descriptors, text) for name, text in texts}
+        for name, file in with_imports(files).items():
             file.name = name
             pool.Add(file)
         top = list(pool.FindFileByName(own).message_types_by_name.values())
@@ -282,21 +291,6 @@ def _file(descriptors: Any, text: str) -> Any:
     file = descriptors.FileDescriptorProto()
     file.ParseFromString(data)
     return file
-
-
-_WELL_KNOWN: Final = (
-    "any", "duration", "empty", "field_mask", "source_context", "struct", "timestamp", "wrappers",
-)  # fmt: skip
-
-
-def _well_known(schema: RegisteredSchema) -> Iterator[tuple[str, str]]:
-    """Yield Google's own files, which registries do not keep."""
-    there = {name for name, _ in schema.references}
-    for short in _WELL_KNOWN:
-        name = f"google/protobuf/{short}.proto"
-        if name not in there:
-            module: Any = import_module(f"google.protobuf.{short}_pb2")
-            yield name, base64.b64encode(module.DESCRIPTOR.serialized_pb).decode()
 
 
 def _indexes(data: memoryview) -> tuple[tuple[int, ...], int]:

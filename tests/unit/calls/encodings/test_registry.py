@@ -12,6 +12,7 @@ from stream.calls.decode import decode
 from stream.calls.dialects import dialect_named
 from stream.calls.dialects.dialect import Dialect, NoCall, schema_number
 from stream.calls.dialects.mapping_settings import MappingSettings
+from stream.calls.encodings.proto_text import descriptor_of
 from stream.calls.encodings.registry import RegistryDialect
 from stream.calls.trunks import Trunks
 from stream.core.model.call import RejectReason
@@ -227,6 +228,37 @@ def test_types_within_types_are_bounded() -> None:
     assert "types within types" in found.detail
 
 
+def test_a_default_of_another_type_hides_no_call() -> None:
+    """Registries took it for years, and no reading needs it."""
+    fields = [one | {"default": "0"} for one in AVRO_SCHEMA["fields"]]
+    schema = RegisteredSchema("AVRO", json.dumps({**AVRO_SCHEMA, "fields": fields}))
+    assert dialect("mapping:acme", _1=schema).key_fields(AVRO).callee == "+66812345678"
+
+
+IMPORTS = """syntax = "proto3";
+import "confluent/meta.proto"; import "google/protobuf/descriptor.proto";
+import public "google/type/phone_number.proto"; import "confluent/type/decimal.proto";
+import "google/type/date.proto"; import "google/type/timeofday.proto"; import "buf/none.proto";
+message Party { string number = 1; }
+message Call {
+  string id = 1; string from = 2; Party to = 3; google.type.PhoneNumber other = 4;
+  confluent.type.Decimal cost = 5; google.type.Date day = 6; google.type.TimeOfDay hour = 7;
+}"""
+
+
+@pytest.mark.parametrize("parsed", [False, True])
+def test_what_every_client_has_is_imported(parsed: bool) -> None:
+    """No registry keeps those files; of `confluent/meta.proto` only options need anything."""
+    text = IMPORTS
+    if parsed:
+        text = base64.b64encode(descriptor_of(IMPORTS).SerializeToString()).decode()
+    members = (1, b"p-1"), (2, b"+447700900101"), (3, b"\x0a\x0c+66812345678"), (5, b"\x0a\x01a")
+    found = dialect("mapping:acme", _6=RegisteredSchema("PROTOBUF", text)).key_fields(
+        proto(*members, (4, b"\x0a\x0d+447700900102"))
+    )
+    assert (found.call_id, found.callee) == ("p-1", "+66812345678")
+
+
 def test_references_are_schemas_of_their_own() -> None:
     """An Avro type and a Protobuf file of another subject."""
     party = AVRO_SCHEMA["fields"][2]["type"] | {"namespace": "carrier"}
@@ -235,7 +267,7 @@ def test_references_are_schemas_of_their_own() -> None:
     whole = json.dumps({**AVRO_SCHEMA, "fields": fields})
     schema = RegisteredSchema("AVRO", whole, (("carrier.Party", json.dumps(party)),))
     assert dialect("mapping:acme", _1=schema).key_fields(AVRO).callee == "+66812345678"
-    missing = base64.b64encode(b"\x0a\x01a\x1a\x07b.proto").decode()
+    missing = 'syntax = "proto3"; import "b.proto"; message Call { b.Party to = 1; }'
     found = refused(framed(7, b"\0"), _7=RegisteredSchema("PROTOBUF", missing))
     assert "imports what the registry does not give" in found.detail
 
