@@ -143,6 +143,10 @@ def test_prefixes_exceptions_and_emergency_calls(border: Border) -> None:
         (SPARED, CALLED),
         (national, CALLED),  # another number: national numbers are Thai here
         *((listed, number) for number in ("191", "1669", "+66191", "112", "00661669", "#31#112")),
+        *(
+            (listed, number)
+            for number in ("%2331%23191", "*671669", "%2331%231669%23", "+8561195", "sos")
+        ),
         ("anonymous", CALLED),
         ("%25s%25n", CALLED),
         ("+%s%s%n", CALLED),

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import phonenumbers
 import pytest
 import yaml
 
 from stream.config.settings import load
 from stream.core.model.errors import FeedFault
+from stream.core.numbers.emergency import EmergencyNumbers
 from stream.feeds.gate import GateReason
 from tests.tidy import checks
 
@@ -32,6 +34,23 @@ UNITS = tuple(
         "ringfence-sink-webhooks",
     )
 )
+
+
+@pytest.mark.parametrize("proxy", ["kamailio", "opensips"])
+def test_a_proxy_knows_every_emergency_number(proxy: str) -> None:
+    """Of the countries whose lists we share, in each form in which the engine knows them."""
+    text = (DEPLOY / proxy / "ringfence.cfg").read_text()
+    (pattern,) = re.findall(r'=~ "(\^\(sos\|.+?)" \|\|', text)
+    known, missed = EmergencyNumbers({}), []
+    for region in ("TH", "KH", "LA", "MM", "VN", "MY", "SG", "ID", "PH", "BN", "TL", "CN", "IN"):
+        code = phonenumbers.country_code_for_region(region)
+        for number in known.numbers_of(region):
+            for head in ("", f"+{code}", f"00{code}", "*67", "#31#", "*31#"):
+                forms = (f"{head}{number}", f"{head}{number}#", f"{head}{number};phone-context=+66")
+                missed += [one for one in forms if not re.match(pattern, one)]
+    assert not missed
+    assert not re.match(pattern, "+66812345678")
+    assert not re.match(pattern, "0212345678")
 
 
 def run(*words: str) -> tuple[int, str]:
