@@ -324,6 +324,9 @@ class Doors:
 
     def check(self) -> None:
         """Look at the bounds of the doors, and who waits for an answer without a reason."""
+        # One that was asked to end before the calm may do so after it, and is away then.
+        if any(door.leaves or not door.runs for door in self.doors):
+            self._disturbed()
         quiet_s = self.world.loop.time() if self._lasting else self._quiet_s
         # An exception of a protocol ends no process: the loop logs it, and the bytes are lost.
         # Python 3.11's streams, which only the servers here use, log a cancelled task as one.

@@ -529,6 +529,12 @@ async def static_members(kafka: Kafka) -> None:
     changed = Member(await kafka.client(), name, "w0")
     assert (await changed.join(b"other")).error_code == 0
     assert changed.generation == again.generation
+    # While the leader assigns all join again: it knows the name before.
+    name = kafka.name("group")
+    leader, back = [Member(await kafka.client(), name, "w1") for _ in range(2)]
+    assert (await leader.join()).error_code == 0
+    assert (await back.join()).error_code == 0
+    assert back.generation == leader.generation + 1
 
 
 async def deleted_topics(kafka: Kafka) -> None:
@@ -557,19 +563,9 @@ async def who_coordinates(kafka: Kafka) -> None:
 
 
 CASES = (
-    topics_and_ids,
-    idempotence,
-    damage,
-    fetches,
-    transactions,
-    fencing,
-    time_outs,
-    positions_in_transactions,
-    members,
-    static_members,
-    deleted_topics,
-    who_coordinates,
-)
+    topics_and_ids, idempotence, damage, fetches, transactions, fencing, time_outs,
+    positions_in_transactions, members, static_members, deleted_topics, who_coordinates,
+)  # fmt: skip
 Case = Callable[[Kafka], Awaitable[None]]
 
 

@@ -130,7 +130,9 @@ class Group:
             self.assignments[name] = self.assignments.pop(known.name)
         if self.leader == known.name:
             self.leader = name
-        if known.name in self._current:
+        # Where the leader assigns just now, it knows the name before: all join again. As Kafka has
+        # it, else the new name would have no assignment (seed 160001488).
+        if known.name in self._current and self.state is not State.COMPLETING:
             self._current = {*self._current, name}
         # As in Kafka 4.1: what it subscribes to may have changed, and nobody assigns again.
         same = member.protocol == known.protocol
