@@ -215,8 +215,9 @@ class KafkaSource:
             return no_records(self._epoch)
         except KafkaError as error:
             raise await self._down(error) from error
-        # A commit beside us may have been refused meanwhile: then they are another's records.
-        if batch.epoch != self._epoch or self._went_back(batch):
+        # A commit beside us was refused meanwhile, or the group asks for the partitions: then they
+        # are another's records. What went back in them may not begin again (seed 160002809).
+        if batch.epoch != self._epoch or self.revoking or self._went_back(batch):
             return no_records(self._epoch)
         for partition, _, stop in batch.segments:
             self._taken[partition] = int(batch.offsets[stop - 1]) + 1

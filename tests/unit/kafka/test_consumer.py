@@ -12,7 +12,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatch, LegacyRecordBatchB
 
 from stream.core import kernels
 from stream.kafka import consumer, first_positions
-from stream.kafka.batch import Partition
+from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.consumer import KafkaSource, PartitionsLost
 from stream.kafka.fetch.fetcher import Fetcher, reader_for
 from stream.kafka.reader import AiokafkaReader, as_batch
@@ -229,6 +229,37 @@ async def test_a_group_that_revokes_meanwhile_has_its_way(source: KafkaSource) -
     source.released()
     await revoked
     assert not source.assigned
+
+
+async def test_what_goes_back_amid_a_revocation_begins_nothing(
+    source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group asks for all while a fetch waits, which brings a partition that went back.
+
+    All began again, though they went: the assignment that followed was not read.
+    """
+    source._consumer = Shortened()
+    source._reader = reader = AiokafkaReader(source._consumer)
+    source._assign([TP, OTHER])
+    await source.next_batch(10, 1000)
+    take, revoked = reader.take, list[asyncio.Future[None]]()
+
+    async def take_amid(*asked: int) -> RawBatch:
+        batch = await take(*asked)
+        if batch.offsets[0] < 7:
+            revoked.append(asyncio.ensure_future(source._revoke()))
+            await asyncio.sleep(0)
+        return batch
+
+    monkeypatch.setattr(reader, "take", take_amid)
+    while not source.revoking:
+        await source.next_batch(10, 1000)
+    source.released()
+    await revoked[0]
+    assert not source.assigned
+    source._assign([OTHER])
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition("calls", 1): 7}
 
 
 async def test_the_reader_is_the_one_that_is_asked_for_or_can_be_had() -> None:
