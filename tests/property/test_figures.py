@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.ops.monitor.rates import MetricsReading, MetricsUnreadable, grown, quantile, read
@@ -11,6 +11,7 @@ BOUNDS = (0.001, 0.01, 0.1, 1.0, 10.0)
 
 
 @given(st.lists(st.floats(1e-6, 10.0), min_size=1, max_size=60), st.floats(0.01, 1.0))
+@example([1.0, 1.0, 0.0078125], 1 / 3)  # 0.001 + 0.009 is above 0.01
 def test_a_quantile_lies_in_the_bucket_of_the_true_one(values, wanted) -> None:
     """The estimate is as exact as the buckets are narrow, and never outside them."""
     buckets = {bound: float(sum(value <= bound for value in values)) for bound in BOUNDS}

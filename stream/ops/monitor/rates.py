@@ -185,7 +185,8 @@ def quantile(wanted: float, buckets: Mapping[float, float]) -> float | None:
     inside = counts[place] - below
     if inside <= 0.0 or (place == 0 and bounds[0] <= 0.0):
         return bounds[place]
-    return below_bound + (bounds[place] - below_bound) * (rank - below) / inside
+    found = below_bound + (bounds[place] - below_bound) * (rank - below) / inside
+    return min(found, bounds[place])  # the sum rounds: 0.001 + 0.009 is above 0.01
 
 
 def by(
