@@ -1,4 +1,4 @@
-"""stream.edge.http.appeal_service: whom a blocked caller is told to ask."""
+"""stream.edge.http.appeal_service: the contact that a blocked caller reads."""
 
 from typing import Any
 
