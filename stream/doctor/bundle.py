@@ -8,9 +8,7 @@ import io
 import os
 import shutil
 import tarfile
-import tomllib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from itertools import islice
@@ -24,6 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from stream import __version__
+from stream.config.feed_files import feed_tables
 from stream.config.settings import Settings
 from stream.core.model.errors import Fault
 from stream.core.model.moments import rfc3339
@@ -83,11 +82,8 @@ async def pieces(
 
 def known_secrets(settings: Settings, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return every secret that this deployment knows of, in each form; see `Scrubber`."""
-    tables: list[Mapping[str, Any]] = [settings.redacted()]
-    folder = Path(settings.feeds.dir)
-    for path in sorted(folder.glob("*.toml")):
-        with suppress(OSError, ValueError):  # `doctor` says what is wrong with it
-            tables.append(tomllib.loads(path.read_text(encoding="utf-8")))
+    feeds = feed_tables(Path(settings.feeds.dir)) or {}
+    tables: list[Mapping[str, Any]] = [settings.redacted(), *feeds.values()]
     named = {one for table in tables for key, one in flat(table) if key[-1].endswith("_env")}
     folders = [Path(settings.exchange.circles_dir), Path(settings.exchange.keys_dir)]
     hooks = [one.url for one in settings.sinks.webhooks.endpoints.values()]

@@ -71,7 +71,7 @@ def here(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("MINISTRY_RING", RING)
     monkeypatch.setenv("SHOP_LOGIN", FEED)
     (tmp_path / "feeds").mkdir()
-    (tmp_path / "feeds" / "shop.toml").write_text('from.header_env = "SHOP_LOGIN"\n')
+    (tmp_path / "feeds" / "shop.toml").write_bytes(b'\xef\xbb\xbffrom.header_env = "SHOP_LOGIN"\n')
     config = tmp_path / "x.toml"
     config.write_text(
         f"""

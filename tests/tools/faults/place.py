@@ -311,7 +311,7 @@ class Place:
                     bootstrap_servers=self.bootstrap, request_timeout_ms=5000
                 ) as producer:
                     while True:
-                        await asyncio.sleep(1 / self.rate)
+                        await asyncio.sleep(1 / self.rate)  # the pace of calls
                         if self.is_silent:
                             continue
                         sent = await producer.send("calls", self.call(numbers))

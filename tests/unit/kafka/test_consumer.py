@@ -248,7 +248,7 @@ async def test_what_goes_back_amid_a_revocation_begins_nothing(
         batch = await take(*asked)
         if batch.offsets[0] < 7:
             revoked.append(asyncio.ensure_future(source._revoke()))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # it begins now, and waits for `released`
         return batch
 
     monkeypatch.setattr(reader, "take", take_amid)
