@@ -21,9 +21,9 @@ from stream.feeds.tuf.tuf_errors import safe_name
 from stream.ops.private_files import read_private
 
 _END = b"-----END"
+"""The last line of a PEM file: one without it was cut off while it was written."""
 _AHEAD_S = 60
 """So far two clocks that sign in turn may differ, without each undoing the other's signatures."""
-"""The last line of a PEM file: one without it was cut off while it was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,37 @@
 """A country that shares a list: its list store, people who change it, and `ringfence exchange run`.
 
+A person replaces its keys, amid all that.
+
 What the exchange publishes lies in a folder, as it does on a disk: a web server reads it at each
 request, also amid a publication. An attacker has kept every publication, and may serve them.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, Root, Targets
 
 from stream.config.settings import Settings
 from stream.core.model.agreement import Shared
-from stream.exchange import repository
+from stream.core.model.errors import Fault
+from stream.exchange import repository, repository_files
 from stream.exchange.publisher import ListPublisher
 from stream.exchange.signing import Signatory, Validity
 from stream.exchange.signing_keys import KeyRing
 from stream.feeds.feed import VersionRecord
 from stream.services.exchange import CurrentOffers, _Publishing
+from tests.simulation.loop import Process
 from tests.simulation.partners.hosts import with_store
 from tests.simulation.partners.plan import OF_REPOSITORIES
 from tests.simulation.partners.publications import NUMBERS, OURS, Publication, Publications
@@ -79,15 +88,17 @@ class SignedPartner:
         self._archives: list[_Archive] = []
         self._since = ""
         self._kept: _Archive | None = None
+        self._signed: object = None
+        """Root's version and the timestamp that were seen to be signed."""
         self._expires: dict[str, float] = {}
         """Until when each generation's timestamps were good."""
         self._home = folder
-        keys = (folder / "keys", folder / "offline")
-        made = _keys_by(world)
-        with patch.object(Ed25519PrivateKey, "generate", made):
-            by = Signatory(KeyRing(keys), _VALIDITY, int(world.loop.wall_s))
-            first = repository.init(self.folder, by, [folder / "offline"], 1)
-            repository.add_list(self.folder, by, LIST)
+        self._keys = keys = (folder / "keys", folder / "offline")
+        self.person: Process | None = None
+        """Who replaces a key now."""
+        by = Signatory(KeyRing(keys), _VALIDITY, int(world.loop.wall_s))
+        first = repository.init(self.folder, by, [folder / "offline"], 1)
+        repository.add_list(self.folder, by, LIST)
         (folder / "root.json").write_bytes(first.root)
         self.host = ExchangeHost(world, self.NAME, self._settings(), bug)
         self.host.outlet = ListPublisher(self.folder, KeyRing(keys[:1]), _VALIDITY)
@@ -132,6 +143,30 @@ class SignedPartner:
         await self.publisher.take_off(LIST, [OURS])
         if not self.clean_now:
             await self.publisher.begin()
+
+    async def rotate(self) -> None:
+        """Let a person replace one of the keys; who may be killed amid that."""
+        self.person = person = self.world.process(self.NAME)
+        over = asyncio.Event()
+        person.ends[lambda _: over.set()] = None
+        person.run(asyncio.to_thread(self._rotate)).add_done_callback(lambda _: over.set())
+        await over.wait()
+
+    def _rotate(self) -> None:
+        """Do as `ringfence exchange key rotate` does, and delete the old key. Blocks."""
+        rng, ring = self.world.rng, KeyRing(self._keys)
+        by = Signatory(ring, _VALIDITY, int(self.world.loop.wall_s))
+        with suppress(Fault):
+            old = rng.choice(list(ring.held()))
+            stem = old.name.rpartition("-")[0]
+            new = ring.new(ring.next_name(stem), old.path.parent)
+            try:
+                roles = repository.replace_key(self.folder, by, old.keyid, new)
+            except Fault:
+                new.path.unlink()
+                raise
+            self.world.loop.note(new.name, "signs for", ", ".join(roles))
+            old.path.unlink()
 
     def _took(self, node: Node, effects: tuple[Args, ...]) -> None:
         self.book.took(node, effects)
@@ -215,7 +250,32 @@ class SignedPartner:
             data = self._read(name)
             if data is None or hashlib.sha256(data).hexdigest() != wanted:
                 return f"{name} is {'not there' if data is None else 'another one'}"
-        return "" if stamp is not None else "no timestamp"
+        return self._unsigned() if stamp is not None else "no timestamp"
+
+    def _unsigned(self) -> str:
+        """Return what a partner that begins now would refuse; "": every file is signed."""
+        newest = repository_files.newest_root(self.folder)
+        seen = (newest, self._read("metadata/timestamp.json"))
+        if seen == self._signed:
+            return ""
+        names = [f"{version}.root.json" for version in range(1, newest + 1)]
+        roots = [Metadata[Root].from_bytes(self._read(f"metadata/{one}") or b"") for one in names]
+        published = repository_files.read(self.folder)
+        try:
+            for before, root in pairwise([roots[0], *roots]):
+                for one in (before, root):
+                    one.signed.verify_delegate("root", root.signed_bytes, root.signatures)
+            for role in ("timestamp", "snapshot", "targets"):
+                said = Metadata.from_bytes(getattr(published, role))
+                roots[-1].signed.verify_delegate(role, said.signed_bytes, said.signatures)
+            targets = published.read_targets()
+            for role, data in published.roles.items():
+                listed = Metadata[Targets].from_bytes(data)
+                targets.verify_delegate(role, listed.signed_bytes, listed.signatures)
+        except RepositoryError as error:
+            return str(error)
+        self._signed = seen
+        return ""
 
     def expired(self, record: VersionRecord, now_s: float) -> bool:
         """Return whether nothing vouched for a version any more by `now_s`."""
@@ -223,9 +283,13 @@ class SignedPartner:
         return now_s > self._expires.get(generation, now_s) + LATE_S
 
 
-def _keys_by(world: World) -> Callable[[], Ed25519PrivateKey]:
-    """Return a maker of keys by the seed's chance."""
-    return lambda: Ed25519PrivateKey.from_private_bytes(world.rng.randbytes(32))
+def keys_by(world: World) -> AbstractContextManager[object]:
+    """Within the block, make keys by the seed's chance."""
+    return patch.object(
+        Ed25519PrivateKey,
+        "generate",
+        lambda: Ed25519PrivateKey.from_private_bytes(world.rng.randbytes(32)),
+    )
 
 
 def _name_of(record: VersionRecord) -> str:

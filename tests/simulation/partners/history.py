@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.simulation.history import Broken, Result
 from tests.simulation.loop import PROCESS, Process
 from tests.simulation.partners.apart import children
-from tests.simulation.partners.country import SignedPartner
+from tests.simulation.partners.country import SignedPartner, keys_by
 from tests.simulation.partners.hosts import PROCESSES_MAX, FeedsHost, feeds_settings
 from tests.simulation.partners.plan import PartnerPlan
 from tests.simulation.partners.publications import LARGE, PlainPartner
@@ -74,7 +74,7 @@ class PartnerHistory:
 
     async def _apart(self, folder: Path) -> None:
         loop = self.world.loop
-        with stranded(loop, self._wrote), children(loop), wired(loop):
+        with stranded(loop, self._wrote), children(loop), wired(loop), keys_by(self.world):
             await self._play(folder)
 
     async def _play(self, folder: Path) -> None:
@@ -139,6 +139,9 @@ class PartnerHistory:
             self._bug(f"the publication of {SignedPartner.NAME}: {torn}")
         if self.partners.faults.exchange_kill and self._tasks and self.world.rng.random() < _AMID:
             self.watched.disturbed()
+            if process is self.signed.person:
+                process.kill()
+                return
             self.signed.host.kill()
             later_s = self.world.rng.expovariate(0.5)
             self.world.loop.call_later(later_s, self.signed.host.start, context=Context())
@@ -254,6 +257,11 @@ class PartnerHistory:
         host.disk_full(True)
         await asyncio.sleep(self.world.rng.expovariate(0.2))
         host.disk_full(False)
+
+    async def _exchange_rotate(self) -> None:
+        """Let a person replace a key of the country."""
+        assert self.signed is not None
+        await self.signed.rotate()
 
     async def _feeds_clock(self) -> None:
         """Let the time of day jump on the follower's host, or run too fast or too slow."""

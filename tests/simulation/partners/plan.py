@@ -38,6 +38,7 @@ class PartnerFaults(FaultKinds):
     exchange_pause: float = 0.0
     exchange_stop: float = 0.0
     exchange_disk: float = 0.0
+    exchange_rotate: float = 0.0
     home_kill: float = 0.0
     home_pause: float = 0.0
     home_block: float = 0.0

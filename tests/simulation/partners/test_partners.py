@@ -47,6 +47,12 @@ def test_a_publisher_may_be_killed_at_any_write():
     assert played(plan(2, replace(PLAN, faults=killed))).calls
 
 
+def test_keys_are_replaced_while_lists_are_published():
+    """Partners go on from each root to the next, whoever is killed amid a replacement."""
+    replaced = PartnerFaults(exchange_rotate=3.0, exchange_kill=6.0)
+    assert played(plan(2, replace(PLAN, faults=replaced))).calls
+
+
 def test_a_history_that_breaks_says_how():
     """The timeline ends with what did not hold; here a bound that nobody could keep."""
     with pytest.MonkeyPatch.context() as patched:
