@@ -147,9 +147,10 @@ class Verifier:
         if own.caller not in call.callers:
             return Finding.OTHER_CALLER
         called = {*own.callees}
-        # RFC 8946: each names the number before and the one after. Fields come in any order.
+        # RFC 8946: each names the caller, the number before and the one after, in any order. With
+        # one of another caller's call, the called party could use a PASSporT for calls of its own.
         for passport in diverted * len(diverted):
-            if passport.diverted in called:
+            if passport.diverted in called and passport.caller == own.caller:
                 called.update(passport.callees)
         if call.callees and called.isdisjoint(call.callees):
             return Finding.OTHER_CALLEE

@@ -92,6 +92,8 @@ def test_a_diverted_call_is_followed_from_number_to_number():
     forged = ROOT.signer().identity(NOW_S, head={"ppt": "div"}, **div)
     assert found(f"{own},{forged}", there) == (Attested.FAILED, Finding.WRONG_SIGNATURE)
     assert found(diverted, there) == (Attested.MISSING, Finding.OTHER_KIND)
+    others = ONE.identity(NOW_S, head={"ppt": "div"}, orig={"tn": "447700900124"}, **div)
+    assert found(f"{own}, {others}", there) == (Attested.FAILED, Finding.OTHER_CALLEE)
 
 
 def test_the_order_of_diversions_is_free():
