@@ -94,7 +94,7 @@ def test_a_stream_is_cut_the_same_however_it_comes(parts: list[bytes], size: int
     stream, limit = b"".join(parts), 2000
 
     def cut(pieces: list[bytes]) -> list[bytes]:
-        framing, found = SipFraming(limit), []
+        framing, found = SipFraming(limit, limit), []
         for piece in pieces:
             framing.feed(piece)
             try:

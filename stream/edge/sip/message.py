@@ -14,6 +14,7 @@ from typing import Final
 from stream.core.numbers.parties import NAME_ADDR
 
 BLANK_LINE: Final = b"\r\n\r\n"
+MESSAGE_BYTES_MAX: Final = 65_535  # RFC 3261, 18.1.1: all that a datagram can carry
 COMPACT: Final = {
     "a": "accept-contact",
     "b": "referred-by",
@@ -49,7 +50,7 @@ class SipRequest:
     """A request as it came. `fields` are the values by long field name, in small letters.
 
     `strict`: the first line is as in RFC 3261, 25.1. `body_bytes` counts the bytes after the blank
-    line; None: there is no such line.
+    line; None: there is no such line. `is_cut`: its head is longer than what was read of it.
     """
 
     method: str
@@ -58,6 +59,7 @@ class SipRequest:
     strict: bool
     fields: Mapping[str, Sequence[str]]
     body_bytes: int | None
+    is_cut: bool
 
     def one(self, name: str) -> str:
         """Return the first value of a field, "" where there is none."""
@@ -69,9 +71,12 @@ class SipResponse:
     """An answer, though we never send requests."""
 
 
-def read(data: bytes) -> SipRequest | SipResponse | None:
-    """Return the message in `data`; None: it is not SIP."""
+def read(data: bytes, head_bytes_max: int = MESSAGE_BYTES_MAX) -> SipRequest | SipResponse | None:
+    """Return the message in `data`, of its head the lines within the limit; None: it is not SIP."""
     head, blank, body = data.lstrip(b"\r\n").partition(BLANK_LINE)
+    is_cut = len(head) >= head_bytes_max
+    if is_cut:
+        head = head[:head_bytes_max].rpartition(b"\r\n")[0]
     text = _FOLD.sub(" ", head.decode("latin-1"))
     first, *lines = text.split("\r\n")
     if first.startswith("SIP/"):
@@ -85,7 +90,7 @@ def read(data: bytes) -> SipRequest | SipResponse | None:
         fields.setdefault(name, []).append(value)
     method, *uri, version = words
     size = len(body) if blank else None
-    return SipRequest(method, " ".join(uri), version, bool(found), fields, size)
+    return SipRequest(method, " ".join(uri), version, bool(found), fields, size, is_cut)
 
 
 def _fields_in(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -201,10 +206,10 @@ _DIGITS_MAX: Final = 9
 class Lost(Exception):
     """The start of the next message is unknown: the connection has to be closed.
 
-    `message` can still be answered, b"" for none.
+    `message`, or its beginning, can still be answered.
     """
 
-    def __init__(self, message: bytes = b"") -> None:
+    def __init__(self, message: bytes) -> None:
         super().__init__()
         self.message = message
 
@@ -212,10 +217,11 @@ class Lost(Exception):
 class SipFraming:
     """Bytes of one connection, cut into messages by Content-Length (RFC 3261, 18.3).
 
-    It holds at most one message, of at most `bytes_max`.
+    It holds at most one message, of at most `bytes_max`, with a head shorter than `head_bytes_max`.
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, head_bytes_max: int, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+        self._head_bytes_max = head_bytes_max
         self._bytes_max = bytes_max
         self._held = bytearray()
         self._searched = 0
@@ -258,11 +264,11 @@ class SipFraming:
     def _find_end(self) -> None:
         """Set `_whole` once the head of the message is there."""
         # Only new bytes are searched: a byte at a time would else cost the square of the length.
-        end = self._held.find(BLANK_LINE, max(0, self._searched - 3), self._bytes_max)
+        end = self._held.find(BLANK_LINE, max(0, self._searched - 3), self._head_bytes_max)
         self._searched = len(self._held)
         if end < 0:
-            if len(self._held) >= self._bytes_max:
-                raise Lost
+            if len(self._held) >= self._head_bytes_max:
+                raise Lost(bytes(self._held[: self._head_bytes_max]))
             return
         head = bytes(self._held[: end + 2])
         lengths = {match[1] for match in _LENGTH.finditer(head)}

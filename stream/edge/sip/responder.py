@@ -24,7 +24,6 @@ from stream.edge.sip.response import (
     alive,
     allowed,
     answer,
-    bad,
     blocked,
     refusal,
     unavailable,
@@ -106,6 +105,10 @@ class Responder:
         asked: list[_Call] = []
         dropped = 0
         for index, (data, source) in enumerate(messages):
+            # Each refusal brings one by UDP and TCP: counted, they would take half of a rate.
+            if data.startswith(b"ACK "):
+                self.unanswered(transport, Unanswered.ACK)
+                continue
             allowance = self._sources.of(source.host)
             admission = allowance.take(now_s)
             if admission is Admission.DROPPED:
@@ -119,7 +122,7 @@ class Responder:
             size_max = len(data) + LONGER_MAX if may_be_false else None
             got = _Got(index, request, vias_of(request), source, size_max)
             busy = unavailable(RETRY_S) if admission is Admission.BUSY else None
-            status = busy or self._at_once(got)
+            status = self._at_once(got) or busy
             if status is None:
                 asked.append(self._call(got, allowance))
             else:
@@ -139,7 +142,7 @@ class Responder:
         if not data.strip(b"\r\n\0"):
             self.unanswered(transport, Unanswered.KEEP_ALIVE)
             return None
-        message = read(data) if len(data) <= self._bytes_max else None
+        message = read(data, self._bytes_max)
         if message is None or isinstance(message, SipResponse):
             reason = Unanswered.UNREADABLE if message is None else Unanswered.RESPONSE
             self.unanswered(transport, reason)
@@ -151,6 +154,8 @@ class Responder:
 
     def _at_once(self, got: _Got) -> SipStatus | None:
         """Return a status that needs no list; None: an INVITE to look up."""
+        if got.request.is_cut and got.request.method == "INVITE":
+            return None  # a listed number may be in the part that was read
         status = refusal(got.request, got.vias)
         if status is None and got.request.method == "OPTIONS":
             return alive(None if self._loaded() else RETRY_S)
@@ -184,12 +189,13 @@ class Responder:
         if refused is not None:
             card = self._card() if refused.code == REJECTED and self._card is not None else ""
             return blocked(refused.code, refused.phrase, refused.reason, card)
-        callee, unread = call.questions[0].callee, call.callers.unread
+        callee = call.questions[0].callee
+        unread = call.callers.unread or ("so long a head" if call.got.request.is_cut else "")
         if (self._hop or unread) and self._emergency.is_emergency(callee, call.country):
             return allowed(None, "")
         # The next proxy may read more of it than we do, and find a listed number: so refuse it.
         if unread:
-            return bad(f"{unread} cannot be read")
+            return SipStatus(403, f"Forbidden: {unread} cannot be read")
         uri = call.got.request.uri
         scheme = "sips" if uri[:5].lower() == "sips:" else "sip"
         return allowed(called(uri) if self._hop else None, self._hop, scheme)

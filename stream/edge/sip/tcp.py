@@ -171,7 +171,7 @@ class _Connection(asyncio.Protocol):
                 found.append(message)
                 self._began_s = self._heard_s
         except Lost as lost:
-            return [*found, *([lost.message] if lost.message else ())], True
+            return [*found, lost.message], True
         return found, False
 
     def _answer(self, messages: list[tuple[bytes, Address]], came_s: float) -> None:

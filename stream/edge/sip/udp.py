@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Final
 
+from stream.edge.sip.message import MESSAGE_BYTES_MAX
 from stream.edge.sip.responder import Responder, SipTransport
 from stream.edge.sip.response import Address, Unanswered
 from stream.ops.clock import monotonic_s
@@ -20,7 +21,6 @@ questions, and 1 ms if they are a flood. A flood of 100,000 a second leaves room
 PACE_S: Final = 0.001
 """A batch itself costs about as much as ten messages. With this wait a core answers several times
 as many, and a message waits at most for it and one batch."""
-DATAGRAM_BYTES: Final = 65_535  # the largest that UDP can carry
 RECEIVE_BYTES: Final = 4 * 1024 * 1024
 """The kernel's buffer for waiting datagrams: 2,000 calls a second for a second. The kernel may
 grant less (net.core.rmem_max)."""
@@ -136,7 +136,7 @@ class UdpServer:
         for _ in range(TOGETHER_MAX):
             try:
                 data, ancillary, _, (host, port, *_) = self._socket.recvmsg(
-                    DATAGRAM_BYTES, _ANCILLARY_BYTES
+                    MESSAGE_BYTES_MAX, _ANCILLARY_BYTES
                 )
             except BlockingIOError:
                 self._is_late = False  # none waits: the next one is answered at once
