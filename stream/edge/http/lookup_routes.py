@@ -15,9 +15,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from stream.calls.lookup import TEXT_MAX, Question
+from stream.calls.lookup import SHORT, TEXT_MAX, Question
 from stream.core.numbers.spelling import utf8_or_latin
-from stream.core.stir.passport import FIELD_MAX
 from stream.edge.http.api.answers import LookupAnswer, answered
 from stream.edge.http.dependencies import Parts, PartsHere, needs
 from stream.edge.http.middleware import (
@@ -85,8 +84,8 @@ _ASKED: Final = {
 }
 
 
-def _longest(name: str) -> int:
-    return FIELD_MAX if name == "passport" else TEXT_MAX
+def _length(name: str) -> dict[str, int]:
+    return {"maxLength": TEXT_MAX} if name in SHORT else {}
 
 
 def question_in(query: bytes) -> Question:
@@ -223,7 +222,7 @@ class DirectLookup:
                 "name": name,
                 "in": "query",
                 "description": text,
-                "schema": {"type": "string", "maxLength": _longest(name)},
+                "schema": {"type": "string", **_length(name)},
             }
             for name, text in _ASKED.items()
         ]
@@ -266,7 +265,7 @@ async def ask(request: Request, parts: PartsHere) -> Response:
                             "type": "object",
                             "additionalProperties": False,
                             "properties": {
-                                name: {"type": ["string", "null"], "maxLength": _longest(name)}
+                                name: {"type": ["string", "null"], **_length(name)}
                                 for name in Question.__struct_fields__
                             },
                         },
