@@ -13,7 +13,6 @@ from typing import Final
 
 from stream.core.numbers.parties import NAME_ADDR
 
-BLANK_LINE: Final = b"\r\n\r\n"
 MESSAGE_BYTES_MAX: Final = 65_535  # RFC 3261, 18.1.1: all that a datagram can carry
 COMPACT: Final = {
     "a": "accept-contact",
@@ -41,7 +40,9 @@ _WORD: Final = r"[A-Za-z0-9.!%*_+`'~-]+"
 _STRICT: Final = re.compile(rf"({_WORD}) (\S+) (SIP/\d+\.\d+)", re.ASCII)
 _VALUE: Final = r"[A-Za-z0-9.!%*_+`'~:\[\]-]+"
 _VERSION: Final = re.compile(r"SIP/\d+\.\d+", re.ASCII)
-_FOLD: Final = re.compile(r"\r\n[ \t]+")
+_LINE_END: Final = re.compile(r"\r?\n")
+_HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
+_FOLD: Final = re.compile(r"\r?\n[ \t]+")
 _BREAKS: Final = re.compile(r"[\r\n]+")
 
 
@@ -73,12 +74,13 @@ class SipResponse:
 
 def read(data: bytes, head_bytes_max: int = MESSAGE_BYTES_MAX) -> SipRequest | SipResponse | None:
     """Return the message in `data`, of its head the lines within the limit; None: it is not SIP."""
-    head, blank, body = data.lstrip(b"\r\n").partition(BLANK_LINE)
+    # Kamailio passes on a caller's lines that end without CR, and so do others.
+    head, *bodies = _HEAD_END.split(data.lstrip(b"\r\n"), 1)
     is_cut = len(head) >= head_bytes_max
     if is_cut:
-        head = head[:head_bytes_max].rpartition(b"\r\n")[0]
+        head = head[:head_bytes_max].rpartition(b"\n")[0]
     text = _FOLD.sub(" ", head.decode("latin-1"))
-    first, *lines = text.split("\r\n")
+    first, *lines = _LINE_END.split(text)
     if first.startswith("SIP/"):
         return SipResponse()
     found = _STRICT.fullmatch(first)
@@ -89,7 +91,7 @@ def read(data: bytes, head_bytes_max: int = MESSAGE_BYTES_MAX) -> SipRequest | S
     for name, value in _fields_in(lines):
         fields.setdefault(name, []).append(value)
     method, *uri, version = words
-    size = len(body) if blank else None
+    size = len(bodies[0]) if bodies else None
     return SipRequest(method, " ".join(uri), version, bool(found), fields, size, is_cut)
 
 
@@ -197,7 +199,7 @@ PING: Final = b"\r\n\r\n"
 PONG: Final = b"\r\n"
 """RFC 5626, 4.4.1: two line ends between messages are a ping, and one is the pong."""
 _LENGTH: Final = re.compile(
-    rb"(?:^|\r\n)(?:content-length|l)[ \t]*+:[ \t\r\n]*+(-?\d++)[ \t]*+(?=\r\n)", re.IGNORECASE
+    rb"(?:^|\n)(?:content-length|l)[ \t]*+:[ \t\r\n]*+(-?\d++)[ \t]*+(?=\r?\n)", re.IGNORECASE
 )
 _DIGITS_MAX: Final = 9
 """Of a Content-Length: int() of a million digits would take seconds."""
@@ -264,18 +266,18 @@ class SipFraming:
     def _find_end(self) -> None:
         """Set `_whole` once the head of the message is there."""
         # Only new bytes are searched: a byte at a time would else cost the square of the length.
-        end = self._held.find(BLANK_LINE, max(0, self._searched - 3), self._head_bytes_max)
+        end = _HEAD_END.search(self._held, max(0, self._searched - 3), self._head_bytes_max)
         self._searched = len(self._held)
-        if end < 0:
+        if end is None:
             if len(self._held) >= self._head_bytes_max:
                 raise Lost(bytes(self._held[: self._head_bytes_max]))
             return
-        head = bytes(self._held[: end + 2])
+        head = bytes(self._held[: end.start()]) + b"\r\n"
         lengths = {match[1] for match in _LENGTH.finditer(head)}
         length = lengths.pop() if len(lengths) == 1 else b""
         # 20.14: without a length a stream cannot be cut.
         if not length.isdigit() or len(length) > _DIGITS_MAX:
             raise Lost(head + b"\r\n")
-        self._whole = end + 4 + int(length)
+        self._whole = end.end() + int(length)
         if self._whole > self._bytes_max:
             raise Lost(head + b"\r\n")

@@ -25,6 +25,8 @@ def test_messages_are_cut_by_their_length() -> None:
     found = [one for byte in stream for one in cut(framing, bytes([byte]))]
     assert found == [WITH_BODY, message(), WITH_BODY]
     assert not framing.waiting
+    bare = message().replace(b"\r\n", b"\n")
+    assert cut(SipFraming(9000), bare + WITH_BODY + bare) == [bare, WITH_BODY, bare]
 
 
 def test_keep_alives_are_counted() -> None:
