@@ -37,9 +37,9 @@ COMPACT: Final = {
 }
 """The one-letter names that IANA registers."""
 _WORD: Final = r"[A-Za-z0-9.!%*_+`'~-]+"
-_STRICT: Final = re.compile(rf"({_WORD}) (\S+) (SIP/\d+\.\d+)", re.ASCII)
+_STRICT: Final = re.compile(rf"({_WORD}) (\S+) (SIP/\d+\.\d+)", re.ASCII | re.IGNORECASE)
 _VALUE: Final = r"[A-Za-z0-9.!%*_+`'~:\[\]-]+"
-_VERSION: Final = re.compile(r"SIP/\d+\.\d+", re.ASCII)
+_VERSION: Final = re.compile(r"SIP/\d+\.\d+", re.ASCII | re.IGNORECASE)
 _LINE_END: Final = re.compile(r"\r?\n")
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _FOLD: Final = re.compile(r"\r?\n[ \t]+")
@@ -81,7 +81,7 @@ def read(data: bytes, head_bytes_max: int = MESSAGE_BYTES_MAX) -> SipRequest | S
         head = head[:head_bytes_max].rpartition(b"\n")[0]
     text = _FOLD.sub(" ", head.decode("latin-1"))
     first, *lines = _LINE_END.split(text)
-    if first.startswith("SIP/"):
+    if first[:4].upper() == "SIP/":
         return SipResponse()
     found = _STRICT.fullmatch(first)
     words = list(found.groups()) if found else first.split()

@@ -48,13 +48,16 @@ class SipTransport(StrEnum):
 
 
 class _Got(NamedTuple):
-    """A request with its index in the batch, and the bound of its answer in bytes (None: none)."""
+    """A request with its index in the batch, and the bound of its answer in bytes (None: none).
+    `wrong` refuses it if nothing blocks it.
+    """
 
     place: int
     request: SipRequest
     vias: list[Via] | None
     source: Address
     size_max: int | None
+    wrong: SipStatus | None
 
 
 class _Call(NamedTuple):
@@ -120,7 +123,8 @@ class Responder:
             # Over UDP the address of an unknown source may be false: a long answer would flood it.
             may_be_false = transport is SipTransport.UDP and allowance.trunk is None
             size_max = len(data) + LONGER_MAX if may_be_false else None
-            got = _Got(index, request, vias_of(request), source, size_max)
+            wrong = refusal(request, vias := vias_of(request))
+            got = _Got(index, request, vias, source, size_max, wrong)
             busy = unavailable(RETRY_S) if admission is Admission.BUSY else None
             status = self._at_once(got) or busy
             if status is None:
@@ -154,12 +158,12 @@ class Responder:
 
     def _at_once(self, got: _Got) -> SipStatus | None:
         """Return a status that needs no list; None: an INVITE to look up."""
-        if got.request.is_cut and got.request.method == "INVITE":
-            return None  # a listed number may be in the part that was read
-        status = refusal(got.request, got.vias)
-        if status is None and got.request.method == "OPTIONS":
+        # A malformed one too: proxies pass it on, and after a 400 switches let the call go on.
+        if got.request.method.upper() == "INVITE":
+            return None
+        if got.wrong is None and got.request.method == "OPTIONS":
             return alive(None if self._loaded() else RETRY_S)
-        return status
+        return got.wrong
 
     def _call(self, got: _Got, allowance: Allowance) -> _Call:
         """Return caller, trunk and questions for the lists."""
@@ -196,6 +200,8 @@ class Responder:
         # The next proxy may read more of it than we do, and find a listed number: so refuse it.
         if unread:
             return SipStatus(403, f"Forbidden: {unread} cannot be read")
+        if call.got.wrong is not None:
+            return call.got.wrong
         uri = call.got.request.uri
         scheme = "sips" if uri[:5].lower() == "sips:" else "sip"
         return allowed(called(uri) if self._hop else None, self._hop, scheme)
