@@ -16,7 +16,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from stream.core.model.errors import TopicMissing
+from stream.core.model.errors import SourceDown, TopicMissing
 from stream.kafka.broker_versions import check_version
 from stream.kafka.call_events import Observe
 from stream.kafka.clients import connected, down
@@ -27,6 +27,9 @@ REJECTED_BYTES_MAX = 16 * 1024 * 1024
 """Largest record on the rejected topic: a switch's largest mistake should fit whole."""
 MESSAGE_BYTES_DEFAULT = 1_048_588
 """Kafka's own `max.message.bytes`, for when a topic's may not be read."""
+_LOOKS_S = (0.2, 0.5, 1.0)
+_LOOKS_CREATED_S = (0.2, *(0.5,) * 60)
+"""Pauses, in seconds: a loaded broker took more than two to know a topic that was created."""
 _BATCH_OVERHEAD = 4096
 """`max.message.bytes` counts the batch around a record and our headers too."""
 
@@ -102,7 +105,12 @@ async def ensure_topics(
             else:
                 reports.append(TopicReport(topic.name, TopicState.CREATED, ()))
         # Until every broker knows them: a worker that starts now would not find its topic.
-        await _found(admin, {report.name for report in reports})
+        there = {report.name for report in reports if report.done is not TopicState.MISSING}
+        if unseen := sorted(there - (await _found(admin, there, _LOOKS_CREATED_S)).keys()):
+            raise SourceDown(
+                f"topics {', '.join(unseen)} are created, but the brokers do not list them yet: "
+                "wait until `ringfence topics list` shows them, or give the user the right Describe"
+            )
     except KafkaError as error:
         raise down(kafka, "topics cannot be made", error) from error
     else:
@@ -176,13 +184,16 @@ async def _partitions(admin: Any) -> dict[str, int]:
     }
 
 
-async def _found(admin: Any, names: set[str]) -> dict[str, int]:
-    """Return the partitions of all topics; ask a few times for `names`, as news takes a moment."""
-    for wait_s in (0.2, 0.5, 1.0, 0.0):
-        found = await _partitions(admin)
+async def _found(
+    admin: Any, names: set[str], looks_s: tuple[float, ...] = _LOOKS_S
+) -> dict[str, int]:
+    """Return the partitions of all topics; ask again for `names`, as news takes a moment."""
+    found = await _partitions(admin)
+    for wait_s in looks_s:
         if names <= found.keys():
             break
         await asyncio.sleep(wait_s)
+        found = await _partitions(admin)
     return found
 
 
