@@ -139,7 +139,13 @@ def _calls(seen: Overview) -> Iterator[HealthFinding]:
         if wait_s > BEHIND_S[0]:
             mark = "bad" if wait_s > BEHIND_S[1] else "warn"
             time = lasting(wait_s)
-            means = _("%(count)s calls, %(time)s: blocks come late", count=many(count), time=time)
+            means = ngettext(
+                "%(count)s call, %(time)s: blocks come late",
+                "%(count)s calls, %(time)s: blocks come late",
+                count,
+                count=many(count),
+                time=time,
+            )
             what = _("topic %(topic)s is behind", topic=topic)
             yield HealthFinding(mark, what, means, _("more workers or partitions"), LAG)
     if seen.partitions_stopped:
@@ -152,8 +158,10 @@ def _calls(seen: Overview) -> Iterator[HealthFinding]:
 def _lists(seen: Overview) -> Iterator[HealthFinding]:
     for one in seen.lists:
         if one.out_of_scope:
-            what = _(
+            what = ngettext(
+                "%(list)s matched %(count)s number that it may not name",
                 "%(list)s matched %(count)s numbers that it may not name",
+                one.out_of_scope,
                 list=one.name,
                 count=many(one.out_of_scope),
             )
@@ -178,8 +186,13 @@ def _lists(seen: Overview) -> Iterator[HealthFinding]:
             what = _("a version of feed %(feed)s waits for a person", feed=feed.name)
             yield HealthFinding("warn", what, means, f"ringfence feeds held {feed.name}", HELD)
         if feed.failures:
-            count = many(feed.failures)
-            what = _("feed %(feed)s failed %(count)s times", feed=feed.name, count=count)
+            what = ngettext(
+                "feed %(feed)s failed once",
+                "feed %(feed)s failed %(count)s times",
+                feed.failures,
+                feed=feed.name,
+                count=many(feed.failures),
+            )
             do = f"ringfence feeds show {feed.name}"
             yield HealthFinding("warn", what, _("its entries end with their time"), do, FEED_DOWN)
         if feed.file_wrong:

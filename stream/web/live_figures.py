@@ -19,6 +19,7 @@ from stream.edge.http.languages import lasting, many, ngettext, reader, separate
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
+from stream.ops.metrics.catalogue import OTHERS
 from stream.ops.monitor.collect import Monitor, TrailPoint
 from stream.ops.monitor.dashboard import ListOverview, Overview
 from stream.web.chart_history import ChartHistory, ChartSpan
@@ -199,7 +200,9 @@ def _lists(seen: Overview) -> Tile:
     oldest_s = max(ages, default=0.0)
     more = _("the oldest compared %(time)s ago", time=lasting(oldest_s)) if ages else ""
     mark = "warn" if oldest_s > STALE_S else ""
-    value = many(len(seen.lists)) if seen.engine_answers else _NOT_KNOWN
+    named = [one for one in seen.lists if one.name != OTHERS]
+    more_there = "+" if len(named) < len(seen.lists) else ""
+    value = many(len(named)) + more_there if seen.engine_answers else _NOT_KNOWN
     return Tile("lists", _("Lists in force"), value, "", more, mark, "/lists")
 
 

@@ -1,10 +1,10 @@
 """Visits as routes see them: who is signed in, which roles may see or change, bounded forms."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from fastapi import Depends, Request, Response
 
@@ -27,6 +27,8 @@ FIELDS_MAX: Final = 50
 
 BY_ITSELF: Final = "x-ringfence-follow"
 """In requests that a page makes without a person: they keep no session alive."""
+REFRESHED: Final = "refreshed"
+"""The same in the address, for a page without scripts that is loaded again by itself."""
 
 Fields = Mapping[str, str]
 
@@ -191,13 +193,15 @@ async def visit_of(request: Request) -> Visit:
     """
     read_by(request)
     parts, cookie = page_parts_of(request), request.cookies.get(cookie_name(request), "")
-    found = await parts.sessions.find(cookie, use=BY_ITSELF not in request.headers)
+    by_itself = BY_ITSELF in request.headers or REFRESHED in request.query_params
+    found = await parts.sessions.find(cookie, use=not by_itself)
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if found is None:
         if not cookie and request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
             raise AgainError  # a link from elsewhere: the cookie comes with the next try only
-        back = here if request.method in {"GET", "HEAD"} else "/"
-        raise ElsewhereError(f"/sign-in?next={quote(back, safe='')}")
+        if request.method in {"GET", "HEAD"}:
+            raise ElsewhereError(f"/sign-in?next={quote(here, safe='')}")
+        raise ElsewhereError(f"/sign-in?next={quote(_page_of_form(request), safe='')}&undone=1")
     session, client = found
     visit = Visit(request, parts, cookie, session, client)
     request.scope["state"]["frame"] = {
@@ -209,6 +213,14 @@ async def visit_of(request: Request) -> Visit:
         "current": _current(request.url.path),
     }
     return visit
+
+
+def _page_of_form(request: Request) -> str:
+    """Return the page of ours that a form came from; "/" where the browser does not say."""
+    came = urlsplit(request.headers.get("referer", ""))
+    if came.netloc != request.headers.get("host"):
+        return "/"
+    return way_back(came.path + (f"?{came.query}" if came.query else ""))
 
 
 def sees(*roles: ClientRole) -> Any:
@@ -237,10 +249,10 @@ def changes(*roles: ClientRole) -> Any:
     return Depends(admitted)
 
 
-async def watcher(request: Request) -> Callable[[], bool]:
+async def watcher(request: Request) -> Callable[[], Awaitable[bool]]:
     """Refuse who is not signed in, or may not watch; does not count as use of the session.
 
-    Return a check that the token is still good: a stream would outlast it. Raises ProblemError:
+    Return a check that the session goes on: a stream would outlast it. Raises ProblemError:
     a script asks, which cannot be sent to the sign-in.
     """
     read_by(request)
@@ -251,10 +263,13 @@ async def watcher(request: Request) -> Callable[[], bool]:
     found = await sessions.find(cookie, use=False)
     if found is None:
         raise ProblemError(ProblemKind.NOT_AUTHENTICATED, "sign in again")
-    session, client = found
-    if client.role not in _INSIDE:
+    if found[1].role not in _INSIDE:
         raise ProblemError(ProblemKind.WRONG_ROLE, "this takes the role viewer or operator")
-    return lambda: sessions.still(bytes.fromhex(session.token)) is not None
+
+    async def goes_on() -> bool:
+        return await sessions.find(cookie, use=False) is not None
+
+    return goes_on
 
 
 def _current(path: str) -> NavEntry | None:

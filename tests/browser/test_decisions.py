@@ -7,14 +7,15 @@ import io
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
-from playwright.async_api import expect
+from playwright.async_api import Browser, expect
 
 from stream.core.model.decision import read_decision
 from stream.core.numbers.number import masked
+from stream.edge.http.tokens import ClientRole
 from stream.ops.clock import now_ms
 from stream.web.sessions import TOUCH_S
 from tests.browser.conftest import Site
-from tests.support.browser import WIDE, XSS, Person
+from tests.support.browser import WIDE, XSS, Person, person
 from tests.support.decisions import decision
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
@@ -106,9 +107,11 @@ async def test_times_and_numbers_are_shown_whole(site: Site, operator: Person, w
 
 
 async def test_a_page_that_follows_keeps_no_session_alive(
-    site: Site, viewer: Person, monkeypatch: pytest.MonkeyPatch
+    site: Site, browser: Browser, viewer: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody may be there any more: a session without use ends, also beside an open page."""
+    """Nobody may be there any more: a session without use ends, also beside an open page. It says
+    so, and not that the server does not answer.
+    """
     page = await viewer.open("/decisions?follow=1")
     (cookie,) = [one for one in await page.context.cookies() if one["name"] == "ringfence"]
     sessions = site.pages.sessions
@@ -120,5 +123,11 @@ async def test_a_page_that_follows_keeps_no_session_alive(
     assert found is not None
     assert found[0].seen_at_s < at_s
     monkeypatch.undo()
+    monkeypatch.setattr(sessions, "now_s", lambda: at_s + sessions.whole_s)
+    await expect(page.locator("#following")).to_contain_text("You are signed out")
+    monkeypatch.undo()
+    who = await person(browser, site.address, ClientRole.VIEWER)
+    await viewer.page.context.add_cookies(await who.page.context.cookies())  # type: ignore[arg-type]
+    await who.page.context.close()
     await viewer.open("/decisions")
     await viewer.settled()

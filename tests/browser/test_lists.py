@@ -32,7 +32,7 @@ async def test_what_waits_is_looked_at_and_let_in(operator: Person, viewer: Pers
     page = await operator.open("/lists")
     assert "held version" in await page.inner_text(".notice")
     await page.click(".notice a:text('KH/scam')")
-    assert "numbers would come" in await page.inner_text(".waits")
+    assert "numbers that would come" in await page.inner_text(".waits")
     await operator.look("list-waits")
     await page.click("text=Differences")
     await expect(page.locator("tbody tr")).to_have_count(35)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -177,6 +177,42 @@ async def test_a_stream_ends_with_its_token(redis_url: str) -> None:
                 await stream.content.read()  # to its end
         async with http.client.get("/events", headers=headers) as answer:
             assert answer.status == 401
+        pages.live.close()
+
+
+async def test_a_session_that_ended_ends_its_pages(redis_url: str) -> None:
+    """A stream ends with a sign-out elsewhere; a form that came too late says it did nothing; a
+    page that loads itself again is no use of the session.
+    """
+    settings = load([], {"RINGFENCE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"})
+    settings = replace(settings, redis=replace(settings.redis, url=redis_url))
+    async with viewing(settings) as (pages, http, headers):
+        cookie = headers["Cookie"].partition("=")[2]
+        begun = await pages.sessions.find(cookie, use=False)
+        assert begun is not None
+        pages.sessions.now_s = lambda: begun[0].seen_at_s + 2 * TOUCH_S
+        async with http.client.get("/?span=hour", headers=headers) as page:
+            again = (await page.text()).partition('content="10; url=')[2].partition('"')[0]
+        used = await pages.sessions.find(cookie, use=False)
+        assert used is not None
+        pages.sessions.now_s = lambda: used[0].seen_at_s + 2 * TOUCH_S
+        await (await http.client.get(again.replace("&amp;", "&"), headers=headers)).read()
+        assert again
+        assert await pages.sessions.find(cookie, use=False) == used
+        async with http.client.get("/events", headers=headers) as stream:
+            assert await stream.content.readuntil(b"\n\n")
+            await pages.sessions.end(cookie)
+            async with asyncio.timeout(60):
+                await stream.content.read()  # to its end
+        sent: dict[str, Any] = {"headers": headers | {"Referer": f"{http.address}/lists/KH/scam"}}
+        sent |= {"data": {"reason": "a hospital"}, "allow_redirects": False}
+        async with http.client.post("/number/allow", **sent) as answer:
+            where = answer.headers["Location"]
+        assert where == "/sign-in?next=%2Flists%2FKH%2Fscam&undone=1"
+        async with http.client.get(where) as form:
+            assert "so nothing was changed" in await form.text()
+        async with http.client.post("/sign-out", **sent) as answer:
+            assert answer.headers["Location"] == "/sign-in"
         pages.live.close()
 
 

@@ -176,7 +176,7 @@ def detail_of(entry: AuditEntry) -> str:
     if record is None:
         return entry.detail
     of = f" to {record.of}" if record.of else ""
-    return f"{record.what}{of}: {record.count:,} entries"
+    return f"{record.what}{of}: {record.count:,} {'entry' if record.count == 1 else 'entries'}"
 
 
 @dataclass(slots=True)

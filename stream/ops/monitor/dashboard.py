@@ -228,6 +228,7 @@ def _lists(at_s: float, pairs: Sequence[ReadingPair]) -> tuple[ListOverview, ...
     flags = rates.rates(pairs, metric_names.DECISIONS, "list", verdict="flag", simulated="false")
     outside = rates.by(now, metric_names.OUT_OF_SCOPE, "list", sum, confirmed="true")
     known = any(pair.span_s > 0.0 for pair in pairs if pair.now.has(metric_names.LIST_GENERATION))
+    newest = rates.by(now, metric_names.LIST_GENERATION, "list", max)
     return tuple(
         ListOverview(
             name,
@@ -240,6 +241,7 @@ def _lists(at_s: float, pairs: Sequence[ReadingPair]) -> tuple[ListOverview, ...
             int(outside.get(name, 0.0)),
         )
         for name in sorted(generations)
+        if newest[name]  # a list that was deleted stays, as generation 0
     )
 
 

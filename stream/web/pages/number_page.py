@@ -160,9 +160,8 @@ def _number(visit: Visit, fields: Fields) -> str:
     country = trunks.country(trunk)
     read = parse(text, country, trunks.prefix(trunk))
     if read.kind is not NumberKind.E164:
-        raise ProblemError(
-            ProblemKind.MALFORMED, f"that is no phone number in {country}; +CC... always is"
-        )
+        text = _("that is no phone number in %(country)s; +CC... always is", country=country)
+        raise ProblemError(ProblemKind.MALFORMED, text)
     return read.text
 
 

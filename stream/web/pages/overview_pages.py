@@ -4,8 +4,8 @@ The overview is live by server-sent events, and whole without them.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable
-from functools import cache
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Annotated, Final
 
@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from stream.config.bundled_files import location
+from stream.edge.http.languages import reader, word
 from stream.edge.http.tokens import ClientRole
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.history import AuditRun, detail_of_run, place_of
@@ -44,7 +45,7 @@ async def overview(request: Request, visit: Annotated[Visit, sees(ClientRole.VIE
 
 @router.get("/events")
 async def events(
-    request: Request, still: Annotated[Callable[[], bool], Depends(watcher)]
+    request: Request, goes_on: Annotated[Callable[[], Awaitable[bool]], Depends(watcher)]
 ) -> Response:
     """Stream figures as they come, each with the points that the charts do not have yet."""
     live = page_parts_of(request).live
@@ -56,7 +57,7 @@ async def events(
         try:
             yield first
             async for part in stream:
-                if not still():
+                if not await goes_on():
                     return
                 yield part
         finally:
@@ -148,7 +149,13 @@ async def audit(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWER
 
 def _asked_for(entry: AuditEntry, name: str, actor: str, what: str) -> bool:
     return (
-        name in {"", place_of(entry)}
+        name.lower() in {"", place_of(entry).lower()}
         and actor.lower() in entry.actor.lower()
-        and entry.op.startswith(what)
+        and _begins(entry.op, what.lower(), reader())
     )
+
+
+@lru_cache(1024)
+def _begins(op: str, what: str, _: str) -> bool:
+    """Return whether an operation begins so, by its code or its word in the reader's language."""
+    return op.startswith(what.replace(" ", "_")) or word(op).lower().startswith(what)

@@ -13,7 +13,14 @@ from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import THEME_COOKIE, THEMES, page, see_other
 from stream.edge.http.tokens import TOKEN_CHARACTERS_MAX, ClientRole
 from stream.web.page_context import page_parts_of
-from stream.web.session_deps import check_origin, cookie_name, fields_of, visit_of, way_back
+from stream.web.session_deps import (
+    ElsewhereError,
+    check_origin,
+    cookie_name,
+    fields_of,
+    visit_of,
+    way_back,
+)
 
 audit = logging.getLogger("stream.edge.http.audit")
 router = APIRouter(include_in_schema=False)
@@ -23,9 +30,11 @@ _FORM_COOKIE: Final = "ringfence-form"
 
 
 @router.get("/sign-in")
-async def form(request: Request, next_: Annotated[str, Query(alias="next")] = "/") -> Response:
-    """Show the form for the token."""
-    return _form(request, way_back(next_[:2048]))
+async def form(
+    request: Request, next_: Annotated[str, Query(alias="next")] = "/", undone: str = ""
+) -> Response:
+    """Show the form for the token; `undone`: a form came after its session had ended."""
+    return _form(request, way_back(next_[:2048]), undone=bool(undone))
 
 
 @router.post("/sign-in")
@@ -70,7 +79,10 @@ async def sign_in(request: Request) -> Response:
 @router.post("/sign-out")
 async def sign_out(request: Request) -> Response:
     """End the session."""
-    visit = await visit_of(request)
+    try:
+        visit = await visit_of(request)
+    except ElsewhereError:  # it ended by its time
+        return see_other("/sign-in")
     check_origin(request, await fields_of(request), visit.session.csrf)
     await visit.parts.sessions.end(visit.cookie)
     audit.info("signed out", extra={"client": visit.client.name, "address": _address(request)})
@@ -115,7 +127,9 @@ async def language(request: Request) -> Response:
     return answer
 
 
-def _form(request: Request, back: str, problem: ProblemError | None = None) -> Response:
+def _form(
+    request: Request, back: str, problem: ProblemError | None = None, *, undone: bool = False
+) -> Response:
     mine = request.cookies.get(_FORM_COOKIE, "") or secrets.token_urlsafe(24)
     status = 200 if problem is None else problem.status
     answer = page(
@@ -124,6 +138,7 @@ def _form(request: Request, back: str, problem: ProblemError | None = None) -> R
         status,
         csrf=mine,
         back=back,
+        undone=undone,
         wrong="" if problem is None else problem.detail,
     )
     if problem is not None:

@@ -184,14 +184,15 @@ def test_a_fault_found_at_a_start_fires(
 
 @pytest.mark.needs_promtool
 def test_calls_that_stop_are_reported_and_others_not(tmp_path: Path) -> None:
-    """Until calls come again, or a day; a topic's usual silence wakes nobody."""
+    """Until calls come again, or a day; a topic's usual silence wakes nobody, nor does Kafka's."""
     firing = 'count(ALERTS{alertname="CallsStopped", alertstate="firing"}) or vector(0)'
     where = 'job="ringfence", instance="engine", topic="calls"'
 
-    def played(calls: str, **looks: int) -> dict[str, Any]:
+    def played(calls: str, kafka: str = "1x2200", **looks: int) -> dict[str, Any]:
+        series = {f"ringfence_calls_total{{{where}}}": calls, "ringfence_kafka_up": kafka}
         return {
             "interval": "1m",
-            "input_series": [{"series": f"ringfence_calls_total{{{where}}}", "values": calls}],
+            "input_series": [{"series": one, "values": text} for one, text in series.items()],
             "promql_expr_test": [
                 {
                     "expr": firing,
@@ -204,6 +205,9 @@ def test_calls_that_stop_are_reported_and_others_not(tmp_path: Path) -> None:
 
     tests = {
         "a switch stopped": played("0+300x400 120000x1000", at_414m=0, at_421m=1, at_1380m=1),
+        "Kafka is away": played(
+            "0+300x400 120000x1000", "1x400 0x100 1x700", at_421m=0, at_500m=0, at_530m=1
+        ),
         "calls again": played("0+300x400 120000x60 120000+300x50", at_459m=1, at_470m=0),
         "a restart": played("0+300x400 0x2 0+300x200", at_404m=0, at_420m=0, at_500m=0),
         "few calls": played("0+3x400 1200x300", at_421m=0, at_600m=0),

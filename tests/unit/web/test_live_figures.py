@@ -16,7 +16,9 @@ from stream.ops.monitor.dashboard import (
     ProcessState,
     ProcessStatus,
     SinkOverview,
+    overview,
 )
+from stream.ops.monitor.rates import ReadingPair, read
 from stream.ops.monitor.targets import ProcessKind
 from stream.ops.tasks import running
 from stream.web import live_figures as live_module
@@ -213,3 +215,27 @@ def test_the_runbook_has_every_heading_that_the_page_names() -> None:
 def test_a_watch_of_nothing_is_a_picture() -> None:
     """Where no process is named, the page still has something to show."""
     assert asyncio.run(Monitor(()).look()).processes == ()
+
+
+def test_one_of_a_kind_is_said_in_the_singular() -> None:
+    """It was "failed 1 times" and "1 numbers"."""
+    one = ListOverview("KH/scam", 1, 1.0, 1, 0, 0.0, 0.0, 1)
+    feed = FeedOverview("x", False, False, None, None, None, 1)
+    seen = Overview(NOW_S, 1.0, (), feeds=(feed,), lists=(one,), calls_per_s=0.1, lag={"calls": 1})
+    said = " ".join(f"{found.what} {found.means}" for found in findings(seen))
+    assert "feed x failed once" in said
+    assert "KH/scam matched 1 number that it may not name" in said
+    assert "1 call, 10 s: blocks come late" in said
+
+
+def test_lists_in_force_are_those_that_are_there() -> None:
+    """A list that was deleted is not counted; of those without series of their own nobody knows."""
+    text = 'ringfence_list_generation{list="KH/scam"} 4\nringfence_list_generation{list="TH/x"} 0\n'
+    text += 'ringfence_list_generation{list="(others)"} 2\n'
+    pair = ReadingPair(None, read(text, at_s=NOW_S, tick_s=1.0))
+    engine = ProcessStatus(
+        place(ProcessKind.ENGINE, 9464), ProcessKind.ENGINE, ProcessState.READY, NOW_S
+    )
+    seen = overview(NOW_S, [engine], {"engine": pair})
+    assert [one.name for one in seen.lists] == ["(others)", "KH/scam"]
+    assert {tile.key: tile.value for tile in tiles(seen)}["lists"] == "1+"

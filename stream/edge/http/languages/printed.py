@@ -24,8 +24,8 @@ _DEPTH_MAX: Final = 3
 _COUNTS: Final = frozenset({"count", "all", "place", "seconds", "slot", "step"})
 """Values that are whole numbers. A form does not fit if another text is in their place."""
 _REASONS: Final = frozenset(one.value for one in GateReason)
-_SENTENCES: Final = frozenset({"why", "what", "column", "header"})
-"""Values that may be sentences of ours."""
+_SENTENCES: Final = frozenset({"why", "what", "column", "header", "kind", "standing", "step"})
+"""Values that may be sentences or words of ours."""
 
 _OF_THE_GATE: Final = (
     noted("made %(seconds)s s before the accepted version"),
@@ -171,6 +171,16 @@ _OF_NUMBERS: Final = (
     noted("the proxies' Redis cannot be asked: %(why)s"),
     noted("no sink has written here (bl:meta is not there)"),
 )
+_OF_TRIALS: Final = (
+    noted("there is no %(kind)s %(name)s here: it counts once there is"),
+    noted("the settings say %(standing)s too by now: the %(step)s changes nothing"),
+    noted("the settings say %(standing)s; the %(step)s overrides them"),
+    noted("the list store has no such list"),
+    noted("it may only be observed: in force it would block no call"),
+    noted("it blocks no call yet: an agreement on it is on trial"),
+    *(noted("trial"), noted("force"), noted("promotion"), noted("demotion")),
+    *(noted("list"), noted("agreement"), noted("rule")),
+)
 _ON_THE_PAGE: Final = {
     Wrong.DATE.value: noted(
         "a date where the number should be: another column has the numbers; choose it above"
@@ -265,7 +275,8 @@ def _forms() -> tuple[PrintedForm, ...]:
 
 def _sentences() -> Iterator[tuple[str, str]]:
     known = (*_OF_THE_GATE, *_OF_COLUMNS, *_OF_QUESTIONS, *_OF_FILES, *_OF_UNREADABLE)
-    yield from ((text, text) for text in (*known, *_OF_PROCESSES, *_OF_NUMBERS))
+    more = (*_OF_PROCESSES, *_OF_NUMBERS, *_OF_TRIALS)
+    yield from ((text, text) for text in (*known, *more))
     yield from _ON_THE_PAGE.items()
 
 

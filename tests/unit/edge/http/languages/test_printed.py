@@ -20,6 +20,7 @@ PLACES = {
     "feeds/detection/lookalikes.py": {"looks"},
     "feeds/detection/guess_columns.py": {"guess", "_ranges", "_candidate", "_unnamed"},
     "insight/explain/deliveries.py": {"_key"},
+    "insight/trials/status.py": {"standings", "_remarks", "_of_list"},
     "ops/monitor/scrape.py": {"_ask"},
     "services/service.py": {"readiness"},
     "web/page_caches.py": {"count"},
