@@ -355,7 +355,9 @@ def test_no_number_is_hidden_behind_others(border: Border) -> None:
         (f"{remote}{called}, {mine}",),
         (f'{remote}{mine}, "a;party=called" {free[0]}',),
         (f"{remote}<sip:{listed}@c;party=called>",),
+        (f'{remote}{mine};x="y;party=called"',),
         (f"{asserted}{mine};party=called",),
+        (f"{asserted}< sip:{listed}@c >",),
         (f"{preferred}{free[0]}", f"{preferred}{mine}"),
         (*(f"{asserted}{one}" for one in free[:10]), f"{asserted}{mine}"),
         (asserted + ", ".join([*free[:10], mine]),),
@@ -393,6 +395,8 @@ def test_forms_that_hide_a_number_are_found_or_refused(border: Border) -> None:
         f"\uff0b{thai}",
         f"+{digits};npdi;rn=+66800000000",
         f"{digits[3:]};phone-context=+{digits[:3]}",
+        *(f"+{digits[:3]}(0){digits[3:]}", f"x+{digits}", f"++{digits}", f"+{digits}%23"),
+        *(f"+{digits},9", f"+{digits}x+1"),
     ):
         assert border.invite(f"<sip:{user}@c>;tag=1", CALLED) == 603, user
     for caller in (
