@@ -19,7 +19,8 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from stream.core.model.errors import ExchangeFault
-from stream.lists.snapshot.durable_files import locked, sync_folder
+from stream.lists.snapshot.durable_files import locked
+from stream.ops.private_files import sync_folder
 
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"

@@ -24,8 +24,9 @@ from stream.core.model import csv_cells
 from stream.core.model.errors import UNREADABLE, FeedDown, FeedFault
 from stream.feeds.feed import VersionRecord
 from stream.feeds.formats.rows import InputUnreadable, RejectedRow, Wrong
-from stream.lists.snapshot.durable_files import locked, sync_folder, write_synced, written
+from stream.lists.snapshot.durable_files import locked, write_synced, written
 from stream.ops import private_files
+from stream.ops.private_files import sync_folder
 
 OTHERS_MAX: Final = 50
 """Versions kept besides the needed: a server with a new page each time must not fill the disk."""

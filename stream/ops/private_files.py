@@ -90,7 +90,10 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new secret's file. Raises SecretUnsafe; an existing file is never overwritten."""
+    """Write a new secret's file, on the disk when this returns: what names the secret comes next.
+
+    Raises SecretUnsafe. An existing file is never overwritten.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -100,6 +103,7 @@ def write_private(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(handle)
+            sync_folder(path.parent)
         except OSError:
             path.unlink(missing_ok=True)  # half a secret would stand in the way of a whole one
             raise
@@ -107,3 +111,15 @@ def write_private(path: Path, data: bytes) -> None:
         raise SecretUnsafe(f"{path} is there already and is not overwritten") from error
     except OSError as error:
         raise SecretUnsafe(f"{path} cannot be written: {error.strerror}") from error
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder: a rename is lasting only after this."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        error.filename = str(path)  # the system names none for an open folder
+        raise
+    finally:
+        os.close(handle)

@@ -34,8 +34,8 @@ from stream.lists.backup.backup_jobs import make_backup, open_backup, restore_ba
 from stream.lists.backup.backup_records import BackupSummary
 from stream.lists.backup.copy_store import LEFT_OUT
 from stream.lists.backup.newer_states import NEVER_THERE, PutBack, read_follower
-from stream.lists.snapshot.durable_files import sync_folder
 from stream.ops.clock import now_s
+from stream.ops.private_files import sync_folder
 from stream.ops.untrusted_folders import PRIVATE
 
 

@@ -13,8 +13,7 @@ from typing import Final
 
 from stream.core.model.errors import SecretUnsafe
 from stream.edge.http.tokens import Tokens, read_tokens
-from stream.lists.snapshot.durable_files import sync_folder
-from stream.ops.private_files import FileStamp, file_stamp
+from stream.ops.private_files import FileStamp, file_stamp, sync_folder
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,9 @@ from stream.lists.follower import change_log
 from stream.lists.follower.check_marks import open_checked
 from stream.lists.snapshot.build import Version, build_snapshot
 from stream.lists.snapshot.circle_keys import key_id
-from stream.lists.snapshot.durable_files import locked, named_faults, sync_folder, write_synced
+from stream.lists.snapshot.durable_files import locked, named_faults, write_synced
 from stream.lists.snapshot.merge import empty_columns
+from stream.ops.private_files import sync_folder
 
 GENERATIONS_KEPT = 2
 """The live one, and the one before it in case the live one is damaged on the disk."""

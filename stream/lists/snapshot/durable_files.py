@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stream.core.model.errors import SnapshotUnreadable, StateDirRefuses
-from stream.ops.private_files import user_of
+from stream.ops.private_files import sync_folder, user_of
 from stream.ops.untrusted_folders import PRIVATE, open_plain
 
 
@@ -109,13 +109,3 @@ def written(path: Path) -> int:
     if found.st_mode & 0o077 and found.st_uid == os.geteuid():
         os.fchmod(handle, PRIVATE)  # an older version of ours made it
     return handle
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the disk has the names in a folder: a rename is lasting only after this."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with of_file(path):
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -66,3 +66,13 @@ def test_a_command_says_whose_it_is_and_how_to_run_it(
     said = capsys.readouterr().err
     assert f"{folder} belongs to {whose}" in said
     assert f"sudo -u {whose} ringfence feeds pull 'kh scam'" in said.replace("\n", " ")
+
+
+def test_a_secret_and_its_name_are_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metadata that name a key come next: a power cut must not leave them without the key."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.fstat(handle).st_ino))
+    private_files.write_private(tmp_path / "root-1.pem", b"secret")
+    assert synced == [one.stat().st_ino for one in (tmp_path / "root-1.pem", tmp_path)]
