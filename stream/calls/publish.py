@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
+from aiokafka.structs import OffsetAndMetadata
 
 from stream.calls.call_batch import Outcome
 from stream.calls.settings import PublishSettings, TransactSettings
@@ -378,11 +379,14 @@ class TransactionalPublisher:
         publish: PublishSettings,
         settings: TransactSettings,
         observe: Observe,
+        told_of: Callable[[str], str] = lambda _: "",
     ) -> None:
+        """`told_of` returns what a position says of its topic, as `KafkaSource.told_of`."""
         self._kafka = kafka
         self._publish = publish
         self._settings = settings
         self._observe = observe
+        self._told_of = told_of
         self._out: OutcomeProducer | None = None
 
     async def start(self) -> None:
@@ -441,7 +445,10 @@ class TransactionalPublisher:
                 "the group has not confirmed for too long that the batch is ours"
             )
         producer = out.producer
-        offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
+        offsets = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, self._told_of(partition.topic))
+            for partition, offset in positions.items()
+        }
         try:
             # aiokafka asks on without an end; by then the broker has aborted the transaction.
             async with asyncio.timeout(self._settings.end_s_max):
@@ -480,7 +487,7 @@ class TransactionalPublisher:
         quick: DirectTransaction,
         out: OutcomeProducer,
         outcomes: Sequence[Outcome],
-        offsets: Mapping[TopicPartition, int],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
         """Write `outcomes` and positions into the transaction."""
         made = await out.batches(outcomes)

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
-from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
@@ -27,7 +27,7 @@ from stream.kafka.first_positions import FirstPositions, same_positions
 from stream.kafka.instance_ids import forgotten, given_to_nobody, other_holder, shared
 from stream.kafka.reader import no_records
 from stream.kafka.settings import KafkaSettings, SourceSettings
-from stream.kafka.topic_ids import topic_ids
+from stream.kafka.topic_ids import TopicId, begins_of_former, begins_of_others, topic_ids
 from stream.ops.tasks import cancelled
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class KafkaSource:
         self._observe = observe
         self._consumer: Any = None
         self._first = FirstPositions(settings.start_at)
-        self._topic_ids: dict[str, UUID] = {}
+        self._topic_ids: dict[str, TopicId] = {}
         self._watch: asyncio.Task[None] | None = None
         self._beginning: asyncio.Task[None] | None = None
         self._late: asyncio.Task[None] | None = None
@@ -228,7 +228,8 @@ class KafkaSource:
 
         Raises PartitionsLost where the group has moved on, SourceDown where Kafka refuses.
         """
-        offsets = {TopicPartition(*partition): offset for partition, offset in positions.items()}
+        told = self.told_of
+        offsets = {TopicPartition(*one): (at, told(one.topic)) for one, at in positions.items()}
         epoch = self._epoch
         # Before it is asked: the group's word is as old as the question, not as its answer.
         asked_s = time.monotonic()
@@ -247,6 +248,10 @@ class KafkaSource:
             raise SourceDown(f"positions cannot be committed: {error!r}") from error
         self._confirmed_s = asked_s
         self._observe(CallEvent.COMMITTED)
+
+    def told_of(self, topic: str) -> str:
+        """Return what positions say of their topic; "": it has no id that is known."""
+        return str(self._topic_ids.get(topic, ""))
 
     async def await_shown(self, positions: Mapping[Partition, int]) -> None:
         """Wait until the group shows `positions`, which a transaction that has ended committed.
@@ -353,11 +358,9 @@ class KafkaSource:
 
     async def _await_change(self, wait_s: float) -> None:
         self._changed.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._changed.wait()
-        except TimeoutError:
-            return
 
     async def _begin(self, assigned: Iterable[TopicPartition], wait_s: float) -> None:
         """Wait a while for the positions of an assignment. Raises what `_read_starts` raises.
@@ -386,7 +389,7 @@ class KafkaSource:
         tps = list(assigned)
         try:
             ids = await topic_ids(self._client, self._settings.topics)
-            begins = await self._begins_of_others(tps, ids)
+            begins = await begins_of_others(self._consumer, tps, ids, self._topic_ids)
         except KafkaError as error:  # brokers are away, or a new topic's leaders are unknown: later
             log.debug("topic ids or beginnings cannot be asked: %r", error)
             await asyncio.sleep(_AGAIN_S)
@@ -394,6 +397,12 @@ class KafkaSource:
         again = self._again
         if again is None:
             positions = await self._first.of(self._consumer, tps)
+            try:
+                begins |= await begins_of_former(self._consumer, positions, ids)
+            except KafkaError as error:
+                log.debug("what positions say cannot be asked: %r", error)
+                await asyncio.sleep(_AGAIN_S)
+                return
         else:
             positions = await same_positions(self._consumer, tps, *again)
         if epoch != self._epoch or self._revoking or self._assigned is None:
@@ -447,9 +456,8 @@ class KafkaSource:
             if not assigned or self._starts is None or self._revoking:
                 continue
             try:
-                begins = await self._begins_of_others(
-                    assigned, await topic_ids(self._client, self._settings.topics)
-                )
+                ids = await topic_ids(self._client, self._settings.topics)
+                begins = await begins_of_others(self._consumer, assigned, ids, self._topic_ids)
             except KafkaError as error:
                 log.debug("topic ids or beginnings cannot be asked: %r", error)
                 continue
@@ -484,17 +492,6 @@ class KafkaSource:
             # Where we lead the group it begins a rebalance, else it gives us what we had.
             self._consumer._coordinator.request_rejoin()  # noqa: SLF001 - nothing public does
         return now
-
-    async def _begins_of_others(
-        self, tps: Iterable[TopicPartition], ids: Mapping[str, UUID]
-    ) -> dict[TopicPartition, int]:
-        """Return where those of `tps` begin whose topic is another than the one we knew."""
-        others = [
-            tp
-            for tp in tps
-            if tp.topic in ids and ids[tp.topic] != self._topic_ids.get(tp.topic, ids[tp.topic])
-        ]
-        return await self._consumer.beginning_offsets(others) if others else {}
 
     def _went_back(self, batch: RawBatch) -> bool:
         """Return whether a partition begins before where it was read to; then all begin again.

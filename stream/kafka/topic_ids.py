@@ -1,16 +1,20 @@
 """Topic ids: they tell a topic that was deleted and made again under its name (KIP-516).
 
 Positions in it mean nothing in the new one. If the new one has more records already, no fetch is
-refused. The metadata requests of aiokafka 0.14 have versions up to 5, without ids. So this is
-version 10 of the same request (Kafka protocol guide, "Metadata API", key 3; Kafka 2.8), for its
-connections.
+refused. And Kafka takes positions by the topic's name: a worker that was cut off may commit one of
+the former topic after the new one was made. So each position of ours says of which topic it is, in
+the text that Kafka keeps beside it (seed 180000489).
+
+The metadata requests of aiokafka 0.14 have versions up to 5, without ids. So this is version 10 of
+the same request (Kafka protocol guide, "Metadata API", key 3; Kafka 2.8), for its connections.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, NodeNotReadyError
 from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -26,6 +30,25 @@ from aiokafka.protocol.types import (
 
 _NONE = UUID(int=0)
 """Asks for a topic by its name; in answers, of a topic that has no id."""
+
+
+class TopicId(NamedTuple):
+    """A topic's id and its cluster's: a mirror's copy is no topic that was made again."""
+
+    cluster: str
+    topic: UUID
+
+    def __str__(self) -> str:
+        """Return what a position says of its topic."""
+        return f"{self.cluster}/{self.topic}"
+
+    def has_former(self, told: str) -> bool:
+        """Return whether a position that says `told` is of a former topic of the same name.
+
+        One that says nothing, or what others write there, counts as a position of this one.
+        """
+        cluster, _, topic = told.rpartition("/")
+        return cluster == self.cluster and topic != str(self.topic)
 
 
 class _Uuid(AbstractType[UUID]):
@@ -115,17 +138,48 @@ class _MetadataRequest(Request[_MetadataRequest10]):
         return request_struct_class(self._topics, False, False, False, {})
 
 
-async def topic_ids(client: Any, topics: Iterable[str]) -> dict[str, UUID]:
+async def topic_ids(client: Any, topics: Iterable[str]) -> dict[str, TopicId]:
     """Return the ids of those of `topics` that exist now; none from a broker older than Kafka 2.8.
 
     `client` is an aiokafka client that is connected. Raises KafkaError where no broker answers.
     """
     answer = await _answer(client, _MetadataRequest(topics))
     return {
-        name: topic_id
+        name: TopicId(answer.cluster_id or "", topic_id)
         for code, name, topic_id, *_ in (answer.topics if answer is not None else ())
         if code == 0 and topic_id != _NONE
     }
+
+
+async def begins_of_others(
+    consumer: Any,
+    tps: Iterable[TopicPartition],
+    ids: Mapping[str, TopicId],
+    known: Mapping[str, TopicId],
+) -> dict[TopicPartition, int]:
+    """Return where those of `tps` begin whose topic is another than the known one.
+
+    Raises KafkaError.
+    """
+    others = [
+        tp for tp in tps if tp.topic in ids and ids[tp.topic] != known.get(tp.topic, ids[tp.topic])
+    ]
+    return await consumer.beginning_offsets(others) if others else {}
+
+
+async def begins_of_former(
+    consumer: Any, tps: Iterable[TopicPartition], ids: Mapping[str, TopicId]
+) -> dict[TopicPartition, int]:
+    """Return where those of `tps` begin whose committed position is of a former topic.
+
+    `ids` are those of the topics now. Raises KafkaError.
+    """
+    # `committed` of aiokafka leaves out what a position says.
+    known = await consumer._coordinator.fetch_committed_offsets(list(tps))  # noqa: SLF001
+    former = [
+        tp for tp, at in known.items() if tp.topic in ids and ids[tp.topic].has_former(at.metadata)
+    ]
+    return await consumer.beginning_offsets(former) if former else {}
 
 
 async def _answer(client: Any, request: _MetadataRequest) -> Any:

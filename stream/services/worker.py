@@ -125,13 +125,15 @@ class _Worker(Service):
         publish = settings.calls.publish(settings.kafka, limits)
         sink: Publisher | TransactionalPublisher
         hold_s_max = float("inf")
+        source = KafkaSource(kafka, settings.calls.source(self._suffix), metrics.call_event)
         if settings.calls.delivery == "exactly_once":
             transact = settings.calls.transact(self._transactional_id())
             hold_s_max = transact.hold_s_max
-            sink = TransactionalPublisher(kafka, publish, transact, metrics.call_event)
+            sink = TransactionalPublisher(
+                kafka, publish, transact, metrics.call_event, source.told_of
+            )
         else:
             sink = Publisher(kafka, publish, metrics.call_event)
-        source = KafkaSource(kafka, settings.calls.source(self._suffix), metrics.call_event)
         signatures = Signatures.of(settings, metrics.metrics.signatures.tell)
         verify = None if signatures is None else signatures.verifier.attested
         decider = Decider(settings, self._lists.current, self._lists.agreed, verify=verify)

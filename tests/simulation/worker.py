@@ -228,7 +228,8 @@ class HostedService(Hosted):
     def knows(self, topic: str) -> UUID | None:
         """Return the topic's id as this life knows it; None: it has not read the topic yet."""
         source = self._service._source if self._service is not None else None
-        return source._topic_ids.get(topic) if self.runs and source is not None else None
+        found = source._topic_ids.get(topic) if self.runs and source is not None else None
+        return found.topic if found is not None else None
 
     def held(self) -> tuple[int, int]:
         """Return how many tasks it has, and how many answers of brokers it keeps for later."""

@@ -140,7 +140,9 @@ class Lab:
             transact = TransactSettings(
                 self.group_id, f"{self.group_id}-{name}", chosen["session_timeout_ms"]
             )
-            sink = TransactionalPublisher(self.kafka, publish, transact, self.observe)
+            sink = TransactionalPublisher(
+                self.kafka, publish, transact, self.observe, source.told_of
+            )
             hold_s_max = min(hold_s_max, transact.hold_s_max)
         else:
             sink = Publisher(self.kafka, publish, self.observe)

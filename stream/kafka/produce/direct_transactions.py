@@ -42,6 +42,7 @@ from aiokafka.protocol.transaction import (
     EndTxnRequest,
     TxnOffsetCommitRequest,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from stream.kafka.produce.direct_sends import answer_of
 
@@ -89,11 +90,11 @@ class DirectTransaction:
         self._manager.txn_partitions.update(self._tps)
         return True
 
-    def put_positions(self, offsets: Mapping[TopicPartition, int]) -> Answer:
+    def put_positions(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> Answer:
         """Ask for positions to be committed with the transaction; see `taken`."""
         topics: defaultdict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for (topic, partition), at in sorted(offsets.items()):
-            topics[topic].append((partition, at, ""))
+            topics[topic].append((partition, at.offset, at.metadata))
         manager = self._manager
         request = TxnOffsetCommitRequest(
             manager.transactional_id,

@@ -9,6 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 from aiokafka.record.legacy_records import LegacyRecordBatch, LegacyRecordBatchBuilder
+from aiokafka.structs import OffsetAndMetadata
 
 from stream.core import kernels
 from stream.kafka import consumer, first_positions
@@ -32,9 +33,22 @@ class Consumer:
         self._client = SimpleNamespace(
             cluster=SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)]), send=self._topics
         )
+        self._coordinator = SimpleNamespace(fetch_committed_offsets=self._committed, member_id="m")
+        self.said = ""
+        """What the committed position of the first partition says."""
+
+    async def _committed(self, tps: list[TopicPartition]) -> Any:
+        return {tp: OffsetAndMetadata(7, self.said) for tp in tps if tp == TP}
+
+    async def beginning_offsets(self, tps: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(tps, 3)
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Do nothing: nobody asks this one for its position again."""
 
     async def _topics(self, node: int, request: object) -> Any:
-        return SimpleNamespace(topics=[(0, name, one, False) for name, one in self.ids.items()])
+        topics = [(0, name, one, False) for name, one in self.ids.items()]
+        return SimpleNamespace(cluster_id="c", topics=topics)
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         return {0, 1}
@@ -54,6 +68,28 @@ class Consumer:
 def source() -> KafkaSource:
     settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000)
     return KafkaSource(KafkaSettings("127.0.0.1:1", "test"), settings, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("said", "starts"),
+    [
+        ("", 7),
+        (f"c/{UUID(int=1)}", 7),
+        (f"c/{UUID(int=9)}", 3),
+        (f"mirror/{UUID(int=9)}", 7),
+        ("set by hand", 7),
+    ],
+    ids=["says nothing", "same topic", "former topic", "another cluster", "other text"],
+)
+async def test_a_position_of_a_former_topic_is_none(source: KafkaSource, said: str, starts: int):
+    """Kafka takes it by the topic's name, from a worker that was cut off meanwhile."""
+    source._consumer = fake = Consumer()
+    fake.said = said
+    source._reader = AiokafkaReader(fake)
+    source._assign([TP, OTHER])
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition(*TP): starts, Partition(*OTHER): 7}
+    assert source.told_of("calls") == f"c/{UUID(int=1)}"
 
 
 async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:

@@ -21,6 +21,7 @@ from aiokafka.protocol.transaction import (
     EndTxnRequest,
     TxnOffsetCommitRequest,
 )
+from aiokafka.structs import OffsetAndMetadata
 
 from stream.kafka.produce import direct_transactions
 from stream.kafka.produce.direct_transactions import DirectTransaction, taken
@@ -30,7 +31,10 @@ from tests.support.waiting import until
 GROUP, PRODUCER_ID, EPOCH = "carrier", 7, 1
 BUSY = ConcurrentTransactions.errno
 DECISIONS = [TopicPartition("decisions", 0), TopicPartition("decisions", 2)]
-POSITIONS = {TopicPartition("calls", 1): 30, TopicPartition("calls", 0): 12}
+POSITIONS = {
+    TopicPartition("calls", 1): OffsetAndMetadata(30, "cluster/topic"),
+    TopicPartition("calls", 0): OffsetAndMetadata(12, ""),
+}
 
 
 class Connection(BrokerConnection):
@@ -199,14 +203,14 @@ async def test_without_a_connection_nothing_is_sent(why):
 
 
 async def test_positions_go_to_the_groups_coordinator():
-    """They are what the next reader begins at: each offset with its partition."""
+    """They are what the next reader begins at: each offset with its partition, and what it says."""
     site = Site()
     await site.added()
     site.sender._coordinators[CoordinationType.GROUP] = 4
     other = site.producer.client._conns[4, ConnectionGroup.COORDINATION] = Connection()
     answer = site.quick.put_positions(POSITIONS)
     (request,) = other.sent
-    assert request._topics == [("calls", [(0, 12, ""), (1, 30, "")])]
+    assert request._topics == [("calls", [(0, 12, ""), (1, 30, "cluster/topic")])]
     assert (request._transactional_id, request._group_id) == ("tx", GROUP)
     assert (request._producer_id, request._producer_epoch) == (PRODUCER_ID, EPOCH)
     other.answer(0)
