@@ -69,7 +69,8 @@ class Web:
     async def start(self) -> None:
         """Start it, for the first time or again."""
         self.process = self.world.process(self.host)
-        await self.process.run(self._listen())
+        # Calm ends who waits for it in the middle, and not the server that starts (seed 180000651).
+        await asyncio.shield(self.process.run(self._listen()))
 
     async def _listen(self) -> None:
         await asyncio.start_server(self._serve, port=PORT)
