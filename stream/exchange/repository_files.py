@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -136,7 +136,14 @@ def names_of(published: PublishedMetadata) -> Iterator[tuple[str, bytes]]:
 
 
 def write(folder: Path, published: PublishedMetadata) -> None:
-    """Publish: lists' roles, targets, snapshot, and timestamp last. Raises ExchangeFault."""
+    """Publish: lists' roles, targets, snapshot, and timestamp last. Raises ExchangeFault.
+
+    A file that nothing leads to from now on gets the time of now, from which `prune` counts.
+    """
+    with suppress(ExchangeFault):  # the first version, or a damaged one, has none before it
+        for path in _used(folder, read(folder)) - _used(folder, published):
+            with suppress(OSError):
+                os.utime(path, (time.time(),) * 2)
     for name, data in names_of(published):
         put(folder / METADATA / name, data)
 
@@ -238,12 +245,11 @@ def meta_of(data: bytes) -> MetaFile:
 
 
 def prune(folder: Path, published: PublishedMetadata, older_than_s: float) -> int:
-    """Delete what nothing leads to any more, if it is old: someone may still be fetching.
+    """Delete what nothing has led to for so long: someone may still be fetching.
 
     Roots stay: they are how an old client finds to the newest. Returns how many files went.
     """
-    used = {folder / METADATA / name for name, _ in names_of(published)}
-    used |= {place_of(folder, target) for target in published.all_targets().values()}
+    used = _used(folder, published)
     before_s, gone = time.time() - older_than_s, 0
     for place in (folder / METADATA, folder / TARGETS):
         for path in sorted(place.rglob("*")):
@@ -253,3 +259,9 @@ def prune(folder: Path, published: PublishedMetadata, older_than_s: float) -> in
                 path.unlink()
                 gone += 1
     return gone
+
+
+def _used(folder: Path, published: PublishedMetadata) -> set[Path]:
+    """Return every file that the timestamp leads to, and itself."""
+    used = {folder / METADATA / name for name, _ in names_of(published)}
+    return used | {place_of(folder, target) for target in published.all_targets().values()}

@@ -1,6 +1,7 @@
 """Fetch files of a repository from a web server or a folder, within limits of size and speed."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from stream.feeds.tuf.tuf_errors import refused
 from stream.ops.untrusted_folders import open_plain
 
 _PIECE = 64 * 1024
+_KEPT_S = 86_400
+"""So long the beginning of a file waits for its rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,9 @@ class BoundedFetcher(FetcherInterface):
     def download_file(self, url: str, max_length: int) -> Iterator[IO[bytes]]:
         """Download a target; go on where the last try for the same address broke off."""
         self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in self._partial.iterdir():
+            if time.time() - old.stat().st_mtime > _KEPT_S:
+                old.unlink(missing_ok=True)  # its owner has replaced it, and nobody asks for it again
         part = self._partial / sha256(url.encode()).hexdigest()
         with os.fdopen(open_plain(part, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b") as file:
             have = file.tell()

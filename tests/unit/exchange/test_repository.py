@@ -146,6 +146,21 @@ def test_old_files_go_when_nobody_can_need_them(tmp_path: Path) -> None:
     assert kh.client(tmp_path / "state").refresh().read("KH/scam/latest.json", 9) == b"3"
 
 
+def test_a_file_stays_for_its_readers_however_old_it_is(tmp_path: Path) -> None:
+    """A whole list of last week, replaced now, can still be fetched; the time counts from now."""
+    kh = Country(tmp_path / "kh")
+    kh.publish()
+    seen = kh.client(tmp_path / "state").refresh()
+    for path in kh.folder.rglob("*.*"):
+        os.utime(path, (1, 1))
+    repository_files.prune(kh.folder, kh.read(), 3600)
+    parts = {"latest.json": b'{"generation":2}', "2/filter.bloom": b"more" * 100}
+    published = repository.publish(kh.folder, kh.by, kh.list, parts)
+    assert repository_files.prune(kh.folder, published, 3600) == 0
+    assert seen.read("KH/scam/1/filter.bloom", 1000) == b"bits" * 100
+    assert repository_files.prune(kh.folder, published, -1) > 3
+
+
 def test_an_old_file_that_cannot_go_is_a_fault_of_the_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

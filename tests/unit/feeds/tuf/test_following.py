@@ -1,5 +1,6 @@
 """A partner who follows: clocks, roots, a full disk."""
 
+import os
 import time
 from email.utils import formatdate
 from functools import partial
@@ -79,3 +80,16 @@ def test_a_full_disk_keeps_what_was_good(kh: Country, monkeypatch: pytest.Monkey
         assert not (kh.home / "latest").exists()
         monkeypatch.undo()
     assert client.refresh().read(LATEST, 100) == b"new"
+
+
+def test_the_beginning_of_a_file_that_nobody_asks_for_again_goes(
+    kh: Country, tmp_path: Path
+) -> None:
+    """Its owner replaced the file after a download broke off. One of today waits for its rest."""
+    partial = tmp_path / "state" / "partial"
+    partial.mkdir(parents=True)
+    for name, age_s in (("old", 90_000), ("new", 3600)):
+        (partial / name).write_bytes(b"half of it")
+        os.utime(partial / name, (time.time() - age_s,) * 2)
+    assert kh.client(tmp_path / "state").refresh().read(LATEST, 100)
+    assert [path.name for path in partial.iterdir()] == ["new"]
