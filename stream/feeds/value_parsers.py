@@ -31,7 +31,12 @@ TIME_MAX_S = 2**32 - 1
 _SCIENTIFIC = re.compile(r"[+-]?\d+(?:[.,]\d*)?[eE][+-]?\d+\Z")
 _DECIMAL = re.compile(r"\+?\d{5,}[.,]\d{0,2}\Z")
 _DAY_CHARS_MAX = 10  # 2026-01-31: with a clock a text is longer
-_DAY = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?)?\Z")
+_DAY = re.compile(
+    r"(\d{1,2})([./-])(\d{1,2})\2(\d{4})"
+    r"(?:[ T,]+(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([AP])\.?M\.?)?)?\Z",
+    re.IGNORECASE,
+)
+_YEAR_FIRST = re.compile(r"(\d{4})([./-])(\d{1,2})\2(\d{1,2})(?:[ T]+(\d{1,2})(:.*))?\Z")
 _STROKE = re.compile(r"(\+?[0-9][0-9 ().-]{5,23})/ ?([0-9]{1,4})\Z")
 _MARKS_AFTER = " ().-"
 """Marks that are allowed between a number and its stroke; none of them is the digit replaced."""
@@ -77,7 +82,10 @@ def read_confidence(text: str) -> int | Wrong:
 
 
 def read_time(text: str) -> int | Wrong:
-    """Return seconds since the epoch from ISO 8601 (UTC if it has no zone), seconds or millis."""
+    """Return seconds since the epoch from ISO 8601 (UTC if it has no zone), seconds or millis.
+
+    Also from days of spreadsheets that begin with the year: 2026/1/31 9:05.
+    """
     text = folded(text)
     if text.isascii() and text.isdigit():
         # 9 digits begin in 1973, 13 in 2001: a spreadsheet's day number (46000) is neither.
@@ -86,7 +94,18 @@ def read_time(text: str) -> int | Wrong:
         if len(text) == 13:
             return int(text) // 1000 if int(text) // 1000 <= TIME_MAX_S else Wrong.BAD_DATE
         return Wrong.BAD_DATE
-    return _seconds_of(read_rfc3339(text))
+    return _seconds_of(read_rfc3339(_as_iso(text)))
+
+
+def _as_iso(text: str) -> str:
+    """Return a day that begins with its year, and its time, as ISO 8601 has them."""
+    if text.endswith(" UTC"):  # as data warehouses export times
+        text = f"{text[:-4]}Z"
+    found = _YEAR_FIRST.match(text)
+    if found is None:
+        return text
+    year, _, month, day, hour, rest = found.groups()
+    return f"{year}-{month:0>2}-{day:0>2}" + (f"T{hour:0>2}{rest}" if hour else "")
 
 
 def read_end(text: str) -> int | Wrong:
@@ -144,14 +163,14 @@ class Dates:
         day = _DAY.match(text) if self.order != "iso" else None
         try:
             if day is not None:
-                one, _, two, year, *clock = day.groups()
+                one, _, two, year, hour, minute, second, half = day.groups()
                 month, date = (two, one) if self.order == "day-month" else (one, two)
-                parts = [self._common(year), int(month), int(date), *(int(c or 0) for c in clock)]
-                moment = datetime(*parts, tzinfo=self.zone)  # type: ignore[arg-type,misc]
+                at = _hour(int(hour or 0), half), int(minute or 0), int(second or 0)
+                moment = datetime(self._common(year), int(month), int(date), *at, tzinfo=self.zone)
                 return _seconds_of(moment)
             if self.buddhist:
                 text = f"{self._common(text[:4]):04d}{text[4:]}"
-            return _seconds_of(read_rfc3339(text, self.zone))
+            return _seconds_of(read_rfc3339(_as_iso(text), self.zone))
         except ValueError:
             return Wrong.BAD_DATE
 
@@ -160,6 +179,15 @@ class Dates:
         # Files mix eras where a spreadsheet wrote some days by itself; no year is of both.
         is_ahead = self.buddhist and int(year) >= YEARS.start + BUDDHIST_AHEAD
         return int(year) - BUDDHIST_AHEAD if is_ahead else int(year)
+
+
+def _hour(hour: int, half: str | None) -> int:
+    """Return an hour of 24 from one of 12 with `half`, a or p; None: it is of 24. ValueError."""
+    if half is None:
+        return hour
+    if not 1 <= hour <= 12:
+        raise ValueError(f"{hour} is no hour of twelve")
+    return hour % 12 + 12 * (half in "pP")
 
 
 def _seconds_of(moment: datetime | None) -> int | Wrong:

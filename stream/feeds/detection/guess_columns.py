@@ -331,7 +331,9 @@ def _is_birth(one: ColumnCandidate) -> bool:
 
 def _fits(name: str, column: Column) -> bool:
     """Return whether most texts of a column agree with its name."""
-    if name in {"reported_at", "expires_at"}:
+    if name == "expires_at":  # ends that cannot be read are asked about
+        return _share(column, lambda text: _digits(text) > 0) >= _HALF
+    if name == "reported_at":
         times = [is_like_date(text) or not isinstance(read_time(text), Wrong) for text in column]
         return bool(column) and sum(times) >= _HALF * len(column)
     if name == "confidence":

@@ -160,9 +160,8 @@ def style_of(texts: Sequence[str]) -> Style | None:
         # Some days that fit only one order, and some that fit only the other, prove nothing.
         unclear = found_unclear if bool(days) == bool(months) else ()
         return Style("month-day" if months > days else "day-month", _era(years), unclear)
-    dashed = [found for found in first if found[2] == "-"]
-    if 2 * len(dashed) >= len(texts) > 0:
-        return Style("iso", _era([int(found[1]) for found in dashed]))
+    if 2 * len(first) >= len(texts) > 0:
+        return Style("iso", _era([int(found[1]) for found in first]))
     return None
 
 

@@ -18,6 +18,7 @@ from stream.feeds.detection.proposal import (
 from stream.feeds.detection.try_proposal import assigned_share, dates_in, without_guess
 from stream.feeds.formats.csv import folded_name
 from stream.feeds.formats.rows import COLUMN_FIELDS, InputUnreadable, Wrong
+from stream.feeds.value_parsers import Dates
 
 
 def guessed_columns(
@@ -46,6 +47,7 @@ def guessed_columns(
         if 2 * sum(not isinstance(reader(text), Wrong) for text in days) < len(days):
             del fields["reported_at"]
             notes.append(f"days like {days[0]!r} cannot be read: reports get the file's time")
+    asks = _of_ends(texts.get("expires_at", ()), dates, places.get(fields.get("expires_at", -1)))
     if unclear is not None:  # it is asked once the numbers are known
         dates = without_guess(dates, unclear)
     named = {name: places[fields[name]] for name in COLUMN_FIELDS if name in fields}
@@ -55,6 +57,7 @@ def guessed_columns(
         one,
         options=replace(one.options, columns=named),
         dates=dates,
+        question=asks,
         notes=tuple(notes),
         table=_table(names, columns, places, found),
         languages=_languages(one, names, columns),
@@ -64,6 +67,16 @@ def guessed_columns(
     elif columns_asked := found.asked or found.passed:
         answers = {column.at: str(places[column.at]) for column in columns_asked}
         yield replace(one, question=question_on(found, columns_asked, answers))
+
+
+def _of_ends(ends: Sequence[str], dates: Dates, place: str | int | None) -> FeedQuestion | None:
+    """Return a question where most ends cannot be read: a block must not outlast its own."""
+    reader = dates.of("expires_at").reader
+    wrong = [text for text in ends if isinstance(reader(text), Wrong)]
+    if 2 * len(wrong) <= len(ends):
+        return None
+    do = "have them written as 2026-12-31, or leave the column out"
+    return FeedQuestion(f"column {place!r}: ends like {wrong[0]!r} cannot be read: {do}")
 
 
 _WRITTEN_IN: Final = {

@@ -1,5 +1,7 @@
 """The meaning of a row's texts, and rows with a prefix or a range between rows with numbers."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -241,6 +243,14 @@ def test_every_reason_says_what_it_is():
         ("25/11/2026 07:00", Dates("day-month", zone=zone_of("+07:00")), "2026-11-25T00:00Z"),
         ("2026-11-25T00:00Z", Dates(zone=zone_of("+07:00")), "2026-11-25T00:00Z"),
         ("1795564800", Dates("day-month", buddhist=True), "2026-11-25"),
+        ("2026/11/25", Dates(), "2026-11-25"),
+        ("2026/1/5 9:05", Dates("day-month"), "2026-01-05T09:05"),
+        ("2569/11/25 07:00", Dates(buddhist=True, zone=zone_of("+07:00")), "2026-11-25T00:00Z"),
+        ("2026-11-25 07:00:01 UTC", Dates(zone=zone_of("+07:00")), "2026-11-25T07:00:01Z"),
+        ("11/25/2026 11:59:59 PM", Dates("month-day"), "2026-11-25T23:59:59"),
+        ("25/11/2026 12:05 am", Dates("day-month"), "2026-11-25T00:05"),
+        ("25/11/2026 13:05 PM", Dates("day-month"), None),
+        ("2026/25/11", Dates(), None),
         ("25/11/2026", Dates("month-day"), None),
         ("25/11/2026", Dates(), None),
         ("25/11-2026", Dates("day-month"), None),
@@ -252,8 +262,9 @@ def test_every_reason_says_what_it_is():
 )
 def test_days_as_a_feed_says_that_they_are_written(text, dates, iso):
     """Days of spreadsheets are read in the order, era and zone that the feed names, or not."""
-    expected = Wrong.BAD_DATE if iso is None else read_time(iso)
-    assert dates.reader(text) == expected
+    moment = None if iso is None else datetime.fromisoformat(iso)
+    zoned = moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    assert dates.reader(text) == (Wrong.BAD_DATE if zoned is None else int(zoned.timestamp()))
 
 
 RULES = PrefixRules(9, {"KH": 7, "TH": 7, "FR": 5})

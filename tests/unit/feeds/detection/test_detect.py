@@ -68,6 +68,30 @@ def test_numbers_that_look_like_times_are_numbers(tmp_path):
     assert one.options.columns == {"number": "who", "reported_at": "when"}
 
 
+@pytest.mark.parametrize("end", ["31-Dec-2026", "20261231", "46387"])
+def test_ends_that_cannot_be_read_are_asked_about(tmp_path, end):
+    """Left out, a block would outlast its end; that the numbers are national is no fault."""
+    path = tmp_path / "x.csv"
+    path.write_text("phone,valid until\n" + "".join(f"08900{n}0{n},{end}\n" for n in range(10, 30)))
+    (one,) = detect(path, ("TH",), NOW_S)
+    assert one.question is not None
+    assert f"column 'valid until': ends like '{end}' cannot be read" in one.question.text
+    path.write_text("phone,expires\n0890001001,permanent\n0890003002,never\n")
+    (one,) = detect(path, ("TH",), NOW_S)
+    assert (one.question, one.good) == (None, 2)
+
+
+def test_days_that_begin_with_the_year_are_read(tmp_path):
+    """2026/12/5, as spreadsheets of East Asia write days, is one day in every order."""
+    path = tmp_path / "x.csv"
+    path.write_text(
+        "phone,expires\n" + "".join(f"08900{n}0{n},2026/12/{n}\n" for n in range(10, 30))
+    )
+    (one,) = detect(path, ("TH",), NOW_S)
+    assert (one.question, one.good, one.dates.order) == (None, 20, "iso")
+    assert one.options.columns == {"number": "phone", "expires_at": "expires"}
+
+
 def test_an_old_thai_encoding_is_proposed(tmp_path):
     """Thai letters that are not UTF-8 are CP874; other such files are Western European."""
     path = tmp_path / "x.csv"
