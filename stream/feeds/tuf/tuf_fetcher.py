@@ -90,7 +90,8 @@ class BoundedFetcher(FetcherInterface):
         self._partial.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in self._partial.iterdir():
             if time.time() - old.stat().st_mtime > _KEPT_S:
-                old.unlink(missing_ok=True)  # its owner has replaced it, and nobody asks for it again
+                # Its owner has replaced it, and nobody asks for it again.
+                old.unlink(missing_ok=True)
         part = self._partial / sha256(url.encode()).hexdigest()
         with os.fdopen(open_plain(part, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b") as file:
             have = file.tell()
