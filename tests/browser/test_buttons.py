@@ -173,7 +173,7 @@ CLICKS: Final = {
 ELSEWHERE: Final = {
     "file_look: Read it again": "test_files.py",
     "file_look: Look at the last day's calls": "test_files.py",
-    "file_look: Submit * rows": "test_files.py",
+    "file_look: Submit * row{% pluralize num %}Submit * rows": "test_files.py",
     "/language: Browser's language": "test_languages.py",
     "/language: *": "test_languages.py",
 }

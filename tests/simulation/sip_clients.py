@@ -160,9 +160,10 @@ class SipClients(Clients):
         oddities = {
             "OPTIONS": (asked.data.replace(b"INVITE", b"OPTIONS"), {200, 503}),
             "SUBSCRIBE": (asked.data.replace(b"INVITE", b"SUBSCRIBE"), {405}),
-            "no To": (re.sub(rb"To: .*?\r\n", b"", asked.data, count=1), {400}),
-            "no length": (asked.data.replace(b"Length: 0", b"Length: 9"), {400}),
-            "another version": (asked.data.replace(b" SIP/2.0\r\n", b" SIP/3.0\r\n", 1), {505}),
+            # A malformed call is looked up before it is refused.
+            "no To": (re.sub(rb"To: .*?\r\n", b"", asked.data, count=1), {400, *_BLOCKED}),
+            "no length": (asked.data.replace(b"Length: 0", b"Length: 9"), {400, *_BLOCKED}),
+            "another version": (asked.data.replace(b" SIP/2", b" SIP/3", 1), {505, *_BLOCKED}),
         }
         data, statuses = self.rng.choice(list(oddities.values()))
         asked.data, asked.statuses, asked.numbers = data, frozenset(statuses), ()
