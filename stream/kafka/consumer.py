@@ -400,8 +400,8 @@ class KafkaSource:
             try:
                 begins |= await begins_of_former(self._consumer, positions, ids)
             except KafkaError as error:
-                log.debug("what positions say cannot be asked: %r", error)
-                await asyncio.sleep(_AGAIN_S)
+                log.debug("texts of positions cannot be asked: %r", error)
+                await asyncio.sleep(_AGAIN_S)  # brokers are away: the next call asks all again
                 return
         else:
             positions = await same_positions(self._consumer, tps, *again)

@@ -47,8 +47,9 @@ class TopicId(NamedTuple):
 
         One that says nothing, or what others write there, counts as a position of this one.
         """
-        cluster, _, topic = told.rpartition("/")
-        return cluster == self.cluster and topic != str(self.topic)
+        cluster, slash, topic = told.rpartition("/")
+        # A broker may have no id of its cluster: without the slash, "" would be of that cluster.
+        return bool(slash) and cluster == self.cluster and topic != str(self.topic)
 
 
 class _Uuid(AbstractType[UUID]):

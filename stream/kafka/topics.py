@@ -104,7 +104,7 @@ async def ensure_topics(
                 reports.append(TopicReport(topic.name, TopicState.KEPT, differences))
             else:
                 reports.append(TopicReport(topic.name, TopicState.CREATED, ()))
-        # Until every broker knows them: a worker that starts now would not find its topic.
+        # Until Kafka lists them: a worker that starts now would not find its topic.
         there = {report.name for report in reports if report.done is not TopicState.MISSING}
         if unseen := sorted(there - (await _found(admin, there, _LOOKS_CREATED_S)).keys()):
             raise SourceDown(

@@ -95,7 +95,7 @@ class SignedPartner:
         self._home = folder
         self._keys = keys = (folder / "keys", folder / "offline")
         self.person: Process | None = None
-        """Who replaces a key now."""
+        """The process of the person that replaces a key now, or did last."""
         by = Signatory(KeyRing(keys), _VALIDITY, int(world.loop.wall_s))
         first = repository.init(self.folder, by, [folder / "offline"], 1)
         repository.add_list(self.folder, by, LIST)
@@ -145,7 +145,7 @@ class SignedPartner:
             await self.publisher.begin()
 
     async def rotate(self) -> None:
-        """Let a person replace one of the keys; who may be killed amid that."""
+        """Let a person replace one of the keys. The command may be killed in the middle."""
         self.person = person = self.world.process(self.NAME)
         over = asyncio.Event()
         person.ends[lambda _: over.set()] = None

@@ -48,7 +48,7 @@ def test_a_publisher_may_be_killed_at_any_write():
 
 
 def test_keys_are_replaced_while_lists_are_published():
-    """Partners go on from each root to the next, whoever is killed amid a replacement."""
+    """Partners follow from each root to the next, also where a replacement is killed halfway."""
     replaced = PartnerFaults(exchange_rotate=3.0, exchange_kill=6.0)
     assert played(plan(2, replace(PLAN, faults=replaced))).calls
 

@@ -34,8 +34,9 @@ class Consumer:
             cluster=SimpleNamespace(brokers=lambda: [SimpleNamespace(nodeId=1)]), send=self._topics
         )
         self._coordinator = SimpleNamespace(fetch_committed_offsets=self._committed, member_id="m")
+        self.cluster: str | None = "c"
         self.said = ""
-        """What the committed position of the first partition says."""
+        """The text of the first partition's committed position."""
 
     async def _committed(self, tps: list[TopicPartition]) -> Any:
         return {tp: OffsetAndMetadata(7, self.said) for tp in tps if tp == TP}
@@ -48,7 +49,7 @@ class Consumer:
 
     async def _topics(self, node: int, request: object) -> Any:
         topics = [(0, name, one, False) for name, one in self.ids.items()]
-        return SimpleNamespace(cluster_id="c", topics=topics)
+        return SimpleNamespace(cluster_id=self.cluster, topics=topics)
 
     def partitions_for_topic(self, topic: str) -> set[int]:
         return {0, 1}
@@ -90,6 +91,16 @@ async def test_a_position_of_a_former_topic_is_none(source: KafkaSource, said: s
     await source.next_batch(10, 1000)
     assert source.starts == {Partition(*TP): starts, Partition(*OTHER): 7}
     assert source.told_of("calls") == f"c/{UUID(int=1)}"
+
+
+async def test_a_cluster_without_an_id_has_positions_that_say_nothing(source: KafkaSource) -> None:
+    """They count, as those of an older version do."""
+    source._consumer = fake = Consumer()
+    fake.cluster = None
+    source._reader = AiokafkaReader(fake)
+    source._assign([TP])
+    await source.next_batch(10, 1000)
+    assert source.starts == {Partition(*TP): 7}
 
 
 async def test_records_fetched_while_a_commit_was_refused_are_dropped(source: KafkaSource) -> None:
