@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--seeds", type=int, default=10**9, help="how many at most")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="how much CPU at most")
-    parser.add_argument("--kind", default="", help="only seeds with this fault or side")
+    parser.add_argument("--kind", action="append", default=[], help="only with this fault or side")
     parser.add_argument("--with", dest="asked_for", action="append", help="this kind as well")
     parser.add_argument("--plan", action="append", help="a plan by its name, as a search prints it")
     parser.add_argument("--longer", type=int, default=1, help="so many times as long, with rests")
@@ -87,7 +87,7 @@ def _plans(options: argparse.Namespace, found: "list[Plan]") -> "Iterator[Plan]"
     rng = Random(options.first)
     for seed in range(options.first, options.first + options.seeds):
         plan = Plan.called(str(seed), asked_for)
-        if options.kind and options.kind not in (*plan.kinds, *plan.sides):
+        if not {*options.kind} <= {*plan.kinds, *plan.sides}:
             continue
         if options.search and found and seed % 2:
             plan = rng.choice(found[-200:]).changed(seed)
