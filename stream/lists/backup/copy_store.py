@@ -56,7 +56,7 @@ _TOGETHER: Final = 100
 _ITEMS_MAX: Final = 1000
 _STREAM_PIECE: Final = 2000
 _PAST_PIECE: Final = 20
-"""Items of `rf:past` hold 5,000 steps each."""
+"""Items of `rf:past` hold 500 steps each, or 5,000 where earlier versions packed them."""
 
 Emit = Callable[[KeyPiece | GoneKey], None]
 

@@ -12,7 +12,7 @@
 | `rf:list:{NAME}:base:G` | hash | manifest and layout of the base of generation G, its publishing |
 | `rf:list:{NAME}:base:G:I` | string | its blobs, see bases.py |
 | `rf:changes` | stream | every change of every list, and of the allowlist |
-| `rf:past` | stream | older steps of `rf:changes`, 5,000 to an item, see past_reader.py |
+| `rf:past` | stream | older steps of `rf:changes`, 500 to an item, see past_reader.py |
 | `rf:past:upto` | string | the id of the last step that is packed there |
 | `rf:audit` | stream | who changed what, when and why |
 | `rf:audit:head` | hash | the last audit entry: count, hash, id |
