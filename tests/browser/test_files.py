@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, Route, expect
 
 from stream.config.settings import Settings
 from stream.lists.store.list_store import ListStore
 from stream.ops.clock import monotonic_s
 from tests.browser.conftest import Site
-from tests.support.browser import Person
+from tests.support.browser import TWICE, Person
 from tests.support.commands import Operator
 from tests.support.workbooks import write_xlsx
 
@@ -56,15 +56,16 @@ async def desk(site: Site, site_folder: Path) -> AsyncIterator[Operator]:
     site.pages.feeds._looked_s = None
 
 
+def a_file(text: str | bytes, name: str = "reports.csv") -> FilePayload:
+    """A file as a person chooses it."""
+    data = text.encode() if isinstance(text, str) else text
+    return {"name": name, "mimeType": "text/csv", "buffer": data}
+
+
 async def chosen(person: Person, feed: str, text: str | bytes, name: str = "reports.csv") -> Page:
     """The page after a file was chosen for a feed, and read."""
     page = await person.open(f"/files?feed={feed}")
-    file = {
-        "name": name,
-        "mimeType": "text/csv",
-        "buffer": text.encode() if isinstance(text, str) else text,
-    }
-    await page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await page.set_input_files("#file", a_file(text, name))
     await page.wait_for_selector("#seen h2, #trouble:not([hidden])")
     return page
 
@@ -156,6 +157,47 @@ async def test_a_partner_hands_in_its_own_lists(
     await viewer.settled(but="403")
 
 
+async def test_only_what_is_shown_is_submitted(desk: Operator, operator: Person) -> None:
+    """Once another list, column or file is chosen, nothing can be submitted until it was read so:
+    the server may be busy meanwhile. A second click on Submit is none.
+    """
+    sheet = "phone,contact phone\n+66812345701,+66812345801\n+66812345702,+66812345802\n"
+    page = await chosen(operator, "desk", sheet)
+    await page.select_option("[aria-label='Meaning of phone']", "number")
+    await page.click("#again")
+    await expect(page.locator("#submit")).to_be_visible()
+    await page.select_option("[aria-label='Meaning of phone']", "")
+    await page.select_option("[aria-label='Meaning of contact phone']", "number")
+    await expect(page.locator("#submit")).to_be_hidden()
+    await page.click("#again")
+    await expect(page.locator("#submit")).to_be_visible()
+
+    async def busy(route: Route) -> None:
+        await route.fulfill(status=503, body='{"detail": "try again"}')
+
+    await page.route("**/files/look", busy)
+    await page.select_option("#feed", "big")
+    await expect(page.locator("#trouble")).to_be_visible()
+    await expect(page.locator("#submit")).to_be_hidden()
+    await page.unroute("**/files/look")
+    await page.select_option("#feed", "desk")
+    await expect(page.locator("#submit")).to_be_visible()
+    await page.route("**/files/look", busy)
+    await page.set_input_files("#file", a_file("number\n+66812345703\n"))
+    await expect(page.locator("#trouble")).to_be_visible()
+    await expect(page.locator("#submit")).to_have_count(0)
+    await page.unroute("**/files/look")
+    await page.set_input_files("#file", a_file(sheet))
+    await page.select_option("[aria-label='Meaning of contact phone']", "number")
+    await page.click("#again")
+    await page.fill("#reason", "corrected")
+    await page.evaluate(TWICE, "#submit button")
+    await expect(page.locator("#done")).to_have_text("It is live")
+    exported = desk.types("lists", "export", "TH/desk", "--format", "text")
+    assert sorted(exported.split()) == ["+66812345801", "+66812345802"]
+    await operator.settled(but="503")
+
+
 async def test_what_is_no_list_is_said(desk: Operator, operator: Person) -> None:
     """A login page, an empty file and a form of another site are refused in words."""
     page = await chosen(operator, "desk", "<!doctype html><html><body>Sign in</body></html>")
@@ -165,8 +207,7 @@ async def test_what_is_no_list_is_said(desk: Operator, operator: Person) -> None
     assert "the body is empty" in await page.inner_text("#trouble")
     await operator.settled(but="400")
     await page.evaluate("document.getElementById('intake').dataset.csrf = 'guessed'")
-    file = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"number\n+66812345674\n"}
-    await page.set_input_files("#file", file)  # type: ignore[arg-type]
+    await page.set_input_files("#file", a_file("number\n+66812345674\n"))
     await expect(page.locator("#trouble")).to_contain_text("did not come from a page of yours")
     await operator.settled(but="403")
 

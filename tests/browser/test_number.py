@@ -6,7 +6,7 @@ from playwright.async_api import expect
 from stream.core.model.entry import Category
 from stream.lists.store.heads import By
 from tests.browser.conftest import Site, listed_entry
-from tests.support.browser import XSS, Person
+from tests.support.browser import TWICE, XSS, Person
 
 pytestmark = [pytest.mark.needs_chromium, pytest.mark.asyncio(loop_scope="session")]
 
@@ -63,4 +63,18 @@ async def test_a_number_is_explained_and_put_right(
     await page.select_option("#category", "call_centre")
     await page.click("button:text-is('Add to list')")
     assert "on the list" in await page.inner_text("[role=status]")
+    await operator.settled()
+
+
+async def test_a_second_click_changes_nothing(site: Site, operator: Person) -> None:
+    """It neither sends the change again nor takes its answer away."""
+    number = "+447700900141"
+    store = await site.pages.list_store()
+    await store.add("TH/national", [listed_entry(number)], By("somchai", "a test"))
+    page = await operator.open("/number")
+    await page.fill("#number", number)
+    await page.click("button:text-is('Why?')")
+    await page.fill("#unlist-reason", "twice")
+    await page.evaluate(TWICE, "[action='/number/unlist'] button")
+    await expect(page.locator("[role=status]")).to_contain_text("off the list")
     await operator.settled()

@@ -25,6 +25,11 @@ WIDE: Final = {"width": 1440, "height": 900}
 PHONE: Final = {"width": 390, "height": 844}
 XSS: Final = "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}'</textarea>"
 """A text that others may set; shown as it is, it does nothing."""
+TWICE: Final = """(place) => {
+  const button = document.querySelector(place);
+  for (const after_ms of [0, 400]) setTimeout(() => button.click(), after_ms);
+}"""
+"""Two clicks, as of who is impatient; Playwright's own second one would wait for the answer."""
 _AXE: Final = Axe()
 _CONTRAST: Final = {"runOnly": ["color-contrast"]}
 _COLOURLESS: Final = {"rules": {"color-contrast": {"enabled": False}}}

@@ -9,10 +9,12 @@
   const words = intake.dataset;
   let file = null;
   let request = null;
+  let isTaking = false; // submitted, and not answered yet
 
   function say(text) {
     trouble.textContent = text;
     trouble.hidden = text === "";
+    if (text !== "") input.value = ""; // else the same file, chosen again, would be no change
   }
 
   function busy(text) {
@@ -24,7 +26,10 @@
 
   /* XMLHttpRequest, since fetch does not say how much of a file was sent. */
   function send(address, fields, text, then) {
+    // A second click would be told that the list is worked on, and the first one's answer be lost.
+    if (isTaking) return;
     if (request !== null) request.abort();
+    isTaking = address === "/files/submit";
     const mine = (request = new XMLHttpRequest());
     const form = { csrf: intake.dataset.csrf, feed: feed.value, name: file.name, ...fields };
     mine.open("POST", address);
@@ -43,6 +48,9 @@
     mine.addEventListener("error", () => {
       busy("");
       say(words.lost);
+    });
+    mine.addEventListener("loadend", () => {
+      if (mine === request) isTaking = false;
     });
     say("");
     busy(words.sending);
@@ -76,6 +84,11 @@
     return whole;
   }
 
+  /* What is shown was found for one list, file and reading: once they differ it may not be submitted. */
+  function outdated() {
+    if (by("outcome") !== null) by("outcome").hidden = true;
+  }
+
   function show(html) {
     seen.innerHTML = html;
     seen.querySelector("h2").focus();
@@ -85,6 +98,7 @@
     });
     const of_file = { read_as: reading() };
     on("reading", "submit", () => look(reading()));
+    by("reading")?.addEventListener("change", outdated);
     on("look-at-calls", "click", () =>
       send("/files/calls", of_file, words.deciding, (more) => {
         by("calls").innerHTML = more;
@@ -99,15 +113,19 @@
   }
 
   function take(chosen) {
-    if (chosen === undefined) return;
+    if (chosen === undefined || isTaking) return;
     file = chosen;
+    seen.replaceChildren();
     const size = file.size.toLocaleString(`${document.documentElement.lang}-u-nu-latn`);
     dropped.textContent = words.size.replace("{count}", size).replace("{name}", () => file.name);
     look(null);
   }
 
   input.addEventListener("change", () => take(input.files[0]));
-  feed.addEventListener("change", () => look(reading()));
+  feed.addEventListener("change", () => {
+    outdated();
+    look(reading());
+  });
   intake.addEventListener("submit", (event) => event.preventDefault());
   for (const name of ["dragenter", "dragover"]) {
     drop.addEventListener(name, (event) => {
