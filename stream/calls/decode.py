@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.calls.call_batch import FEW, FIELDS, CallBatch, KeyFields, Located, ScannedKeyFields
-from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder
+from stream.calls.decode_one import FIELD_LENGTH_MAX, SegmentDecoder, read_again
 from stream.calls.dialects.dialect import Details, Dialect, Transcoded, Value, whole
 from stream.calls.encodings.schema_ids import with_header_ids
 from stream.calls.key_fields import locate
@@ -134,11 +134,11 @@ def _batch(
 
     def call_of(index: int) -> Call:
         dialect, value = record(index)
-        return whole(key_fields[index], dialect.details(value))
+        return whole(key_fields[index], read_again(dialect.details, value))
 
     def started_at_s(index: int) -> float | None:
         dialect, value = record(index)
-        return dialect.started_at_s(value)
+        return read_again(dialect.started_at_s, value)
 
     return CallBatch(
         raw=raw,

@@ -9,8 +9,8 @@ its records checked one by one.
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,8 +21,10 @@ from stream.calls.dialects.json_form import DEPTH_MAX, brackets, too_deep
 from stream.calls.settings import DecodeSettings
 from stream.core.model.byte_strings import Texts
 from stream.core.model.call import Rejected, RejectReason
+from stream.core.numbers.spelling import in_utf8, utf8_or_latin
 from stream.kafka.batch import RawBatch, Segment
 
+_T = TypeVar("_T")
 FIELD_LENGTH_MAX = 16_384
 """Longest call id or number, in characters: a decision repeats them and must stay publishable.
 
@@ -131,7 +133,7 @@ class SegmentDecoder:
 
     def _key_fields(self, held: Value | None) -> KeyFields:
         value = self._within_limit(held)
-        call_fields = self._inner.key_fields(value)
+        call_fields = key_fields_of(self._inner, value)
         if len(value) > FIELD_LENGTH_MAX:
             _refuse_long(call_fields)
         return call_fields
@@ -166,6 +168,27 @@ NO_CALL = (NoCall, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that a dialect may raise for bytes that are no call. Any other exception is a bug."""
 
 
+def key_fields_of(dialect: Dialect, value: Value) -> KeyFields:
+    """Read a record whose texts are UTF-8 or Latin-1. Raises one of `NO_CALL`."""
+    try:
+        return dialect.key_fields(value)
+    except UnicodeDecodeError as error:
+        try:
+            return dialect.key_fields(in_utf8(value))
+        except NO_CALL as other:
+            if isinstance(other, NoCall) and other.reason is RejectReason.OTHER_EVENT:
+                raise
+            raise error from None
+
+
+def read_again(read: Callable[[Value], _T], value: Value) -> _T:
+    """Read the record of a call once more, as `key_fields_of` did."""
+    try:
+        return read(value)
+    except UnicodeDecodeError:
+        return read(in_utf8(value))
+
+
 def reason_of(
     error: NoCall | msgspec.DecodeError | UnicodeDecodeError | RecursionError,
 ) -> tuple[RejectReason, str]:
@@ -185,21 +208,15 @@ def reason_of(
 
 
 def _sound(calls: Sequence[Any], keys: Sequence[str]) -> bool:
-    """Return whether surely all of `calls`, which were decoded, are UTF-8 without a key twice.
+    """Return whether surely none of `calls`, which were decoded, is too deep or has a key twice.
 
-    msgspec does not check the bytes of texts that it skips. It takes the last of a repeated key,
-    and goes as deep as Python's stack lets it. False means perhaps not. Every call has all of
-    `keys`. So if they occur as often as there are calls, no call has one twice. An escaped letter
-    could hide a key from the comparison.
+    msgspec takes the last of a repeated key, and goes as deep as Python's stack lets it. False
+    means perhaps not. Every call has all of `keys`. So if they occur as often as there are calls,
+    no call has one twice. An escaped letter could hide a key from the comparison.
     """
     joined = b"\n".join(calls)
     if _perhaps_deep(calls, joined):
         return False
-    if not joined.isascii():
-        try:
-            joined.decode()
-        except UnicodeDecodeError:
-            return False
     if not keys:
         return True
     if b"\\" in joined and _HIDDEN.search(joined):
@@ -279,13 +296,13 @@ def _count(text: bytes, needle: bytes) -> int:
 
 
 def refuse_unsound(value: Value, keys: Sequence[str]) -> None:
-    """Raise UnicodeDecodeError or NoCall if `value`, which was decoded, is not sound."""
+    """Raise NoCall if `value`, which was decoded, is not sound."""
     # Each level of JSON ends too. A short line of CSV with as many brackets has no levels.
     if len(value) > 2 * DEPTH_MAX and too_deep(value):
         raise NoCall(RejectReason.TOO_DEEP, f"nested more than {DEPTH_MAX} deep")
-    text = str(value, "utf-8")
     if not keys:  # perhaps it is no JSON: a CSV line, a form
         return
+    text = utf8_or_latin(bytes(value))
     times = Counter(keys)
     if all(text.count(f'"{key}"') == times[key] for key in times) and not (
         "\\" in text and _HIDDEN.search(text.encode())

@@ -20,7 +20,7 @@ from stream.calls.call_batch import CallBatch, Outcome
 from stream.calls.decide import Rules, decide
 from stream.calls.decode import decode
 from stream.calls.deduplicate import Deduplicator
-from stream.calls.dialects.dialect import Dialect
+from stream.calls.dialects.dialect import Dialect, Transcoded
 from stream.calls.dialects.mapping import ColumnsMapping
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.trace_context import contexts_of
@@ -30,6 +30,7 @@ from stream.core.filters.blocklists import Blocklists
 from stream.core.model.call import Ingress, RejectReason
 from stream.core.model.decision import SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
+from stream.core.numbers.spelling import in_utf8
 from stream.core.policy.policy import PolicySettings, compile_policy
 from stream.core.policy.rules import BurstSettings, RuleSettings, RuleState, RuleStates
 from stream.kafka.batch import Headers, RawBatch
@@ -168,6 +169,7 @@ def _check_readers(dialect: Dialect, raw: RawBatch, batch: CallBatch) -> None:
     for index, (row, told) in enumerate(zip(batch.rows.tolist(), batch.key_fields, strict=True)):
         value = raw.values[row]
         assert value is not None
+        value = value if isinstance(dialect, Transcoded) else in_utf8(value)
         assert told == dialect.key_fields(value)
         call, details = batch.call_of(index), dialect.details(value)
         assert (call.call_id, call.caller, call.callee, call.trunk) == (

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stream.calls.decode_one import NO_CALL
+from stream.calls.decode_one import NO_CALL, key_fields_of
 from stream.calls.detection.draft_mapping import mapping_draft
 from stream.calls.detection.preview import Understood, understood
 from stream.calls.dialects import KNOWN, fields
@@ -190,7 +190,7 @@ def _doubt(name: str, records: Sequence[bytes], region: str) -> str:
     key_fields = []
     for value in records:
         try:
-            key_fields.append(dialect.key_fields(value))
+            key_fields.append(key_fields_of(dialect, value))
         except NO_CALL:
             continue
     pairs = {(call_fields.caller, call_fields.callee) for call_fields in key_fields}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stream.calls.call_batch import SIGNED
-from stream.calls.decode_one import NO_CALL, reason_of, refuse_unsound
+from stream.calls.decode_one import NO_CALL, key_fields_of, reason_of, refuse_unsound
 from stream.calls.dialects import fields
 from stream.calls.dialects.dialect import Dialect, RecordField, Transcoded, whole
 from stream.calls.dialects.mapping_settings import OPTIONAL
@@ -14,6 +14,7 @@ from stream.core.model.call import Call, RejectReason
 from stream.core.model.moments import read_rfc3339, rfc3339
 from stream.core.numbers.caller_readings import read_caller
 from stream.core.numbers.number import Kind, Number, parse
+from stream.core.numbers.spelling import in_utf8
 
 DAY_S = 86_400
 """Times further in the future are a clock or a zone that is wrong: no zone is further away."""
@@ -83,7 +84,7 @@ def understood(
         told.records += 1
         try:
             text = value if coded is None else coded.text(value)
-            call_fields = inner.key_fields(text)
+            call_fields = key_fields_of(inner, text)
             refuse_unsound(text, inner.json_keys)
         except NO_CALL as error:
             reason = ": ".join(reason_of(error))
@@ -91,6 +92,7 @@ def understood(
             told.first.setdefault(reason, number)
             continue
         told.calls += 1
+        text = in_utf8(text)
         call = whole(call_fields, inner.details(text))
         signed = {name: getattr(call_fields, name) for name in SIGNED}
         _add(told.columns, call, signed, inner.found(text), region, now_s)

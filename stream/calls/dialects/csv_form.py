@@ -1,7 +1,8 @@
 """CSV dialects by a table of columns. One line is one record."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,13 +37,27 @@ def _other_order(column: int, what: str) -> NoCall:
     return NoCall(RejectReason.WRONG_TYPE, text)
 
 
+def _as_written(value: Value) -> Iterator[list[str]]:
+    """Yield the cells of a line whose first text may hold anything, the latest end of it first.
+
+    A caller chooses that text, the switch what is after it.
+    """
+    cells = str(value, "utf-8").removesuffix('"').rsplit('","', _UNESCAPED_MAX)
+    for end in range(len(cells) - 1, 0, -1):
+        yield ["", *cells[end:]]
+
+
+_UNESCAPED_MAX = 64
+"""Cells after the first text of such a line; a hostile one has thousands."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvForm:
     """The columns of one kind of file, from 0; `columns_min` is the fewest that a record has.
 
     `call_id` finds the id's column in a record, or raises NoCall; `id_like` fits what this switch
     has for ids. `sure` has a column that, with the time in `started_at`, tells this order from
-    others, what must be in it, and its name.
+    others, what must be in it, and its name. `unescaped`: the first text may hold lone quotes.
 
     For the scan, which reads only usual forms: `words` are texts that `sure` fits. Ids of
     `id_bytes_min` and more with a digit are in the column `id_column`; from `linked_from` columns
@@ -62,6 +77,7 @@ class CsvForm:
     id_bytes_min: int
     linked_from: int = 0
     channel: int | None = None
+    unescaped: bool = False
 
 
 class CsvDialect:
@@ -96,8 +112,17 @@ class CsvDialect:
         return self._key_fields(self._cells(value))
 
     def _cells(self, value: Value) -> list[str]:
+        try:
+            return self._checked(cells_of(value, ","))
+        except NoCall:
+            for cells in _as_written(value) if self._form.unescaped else ():
+                with suppress(NoCall):
+                    return self._checked(cells)
+            raise
+
+    def _checked(self, cells: list[str]) -> list[str]:
+        """Return the cells of a record in this order. Raises NoCall."""
         form = self._form
-        cells = cells_of(value, ",")
         if len(cells) < form.columns_min:
             text = f"{len(cells)} columns where at least {form.columns_min} are needed"
             raise NoCall(RejectReason.MISSING_FIELD, text)

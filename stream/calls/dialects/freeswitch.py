@@ -49,7 +49,7 @@ from stream.calls.dialects.dialect import (
 )
 from stream.calls.dialects.json_form import JsonForm, Members, paths, too_deep, value_at
 from stream.core.model.call import RejectReason, Stage
-from stream.core.numbers.spelling import unescaped
+from stream.core.numbers.spelling import in_utf8, unescaped
 
 CSV = CsvForm(
     columns_min=11,
@@ -72,9 +72,11 @@ CSV = CsvForm(
     ),
     id_column=10,
     id_bytes_min=20,
+    unescaped=True,
 )
 """mod_cdr_csv's template `example`: caller_id_name, caller_id_number, destination_number, context,
-start_stamp, answer_stamp, end_stamp, duration, billsec, hangup_cause, uuid, bleg_uuid..."""
+start_stamp, answer_stamp, end_stamp, duration, billsec, hangup_cause, uuid, bleg_uuid... The module
+writes the name as the caller gives it, with its quotes and line ends."""
 
 
 class Profile(msgspec.Struct, gc=False):
@@ -300,8 +302,7 @@ def _unwrapped(form: bytes) -> bytes:
     text = unwrapped(form, b"{", "JSON")
     if too_deep(text):
         raise NoCall(RejectReason.TOO_DEEP, "objects or arrays nested too deep")
-    text.decode()
-    return text
+    return in_utf8(text)
 
 
 _NOT = {b"{": RejectReason.NOT_JSON, b"<": RejectReason.NOT_XML}

@@ -33,6 +33,7 @@ from stream.calls.dialects.freeswitch import (
     unwrapped,
 )
 from stream.core.model.call import RejectReason
+from stream.core.numbers.spelling import in_utf8
 
 _DEPTH_MAX = 32
 """Elements in one another; FreeSWITCH writes six."""
@@ -58,8 +59,7 @@ def _read(value: Value) -> ChannelRecord:
         # A plain document is not URL-encoded, but what its variables hold is.
         if not data.lstrip().startswith(b"<"):
             data = unwrapped(data, b"<", "XML")
-    data.decode()
-    data = data.strip()
+    data = in_utf8(data.strip())
     try:
         document = _Document(data)
     except expat.ExpatError as error:

@@ -24,6 +24,7 @@ from stream.calls.encodings.proto_text import TextInvalid, descriptor_of
 from stream.calls.encodings.schema_ids import schema_key
 from stream.core.model.call import RejectReason
 from stream.core.model.schemas import RegisteredSchema, SchemaKey, Schemas, SchemaUnknown
+from stream.core.numbers.spelling import in_utf8
 
 _TYPES_MAX: Final = 10_000  # a schema may name its types so that they unfold without end
 _SCHEMAS_MAX: Final = 1000
@@ -86,7 +87,7 @@ def _decoder_of(schema: RegisteredSchema, required: Collection[str]) -> Decode:
         case "PROTOBUF":
             return _protobuf(schema, required)
         case "JSON":
-            return bytes
+            return in_utf8
     raise _Wrong(f"it is of the type {schema.kind[:20]}, not AVRO, PROTOBUF or JSON")
 
 

@@ -71,6 +71,14 @@ def unescaped(text: str) -> str:
     return _ESCAPES.sub(lambda found: utf8_or_latin(bytes.fromhex(found[0].replace("%", ""))), text)
 
 
+def in_utf8(data: bytes | memoryview) -> bytes:
+    """Return a foreign record in UTF-8; a byte that is no part of it becomes that of Latin-1.
+
+    Callers choose the names that a switch copies into its records. No byte of one may hide a call.
+    """
+    return utf8_or_latin(bytes(data)).encode()
+
+
 def utf8_or_latin(data: bytes) -> str:
     """Return bytes as text: UTF-8; a byte that is no part of it as Latin-1."""
     if data.isascii():

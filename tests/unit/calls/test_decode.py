@@ -68,15 +68,7 @@ REJECTS = {
         RejectReason.WRONG_TYPE,
     ),
     "call_id is null": (b'{"call_id":null,"caller":"1","callee":"1"}', RejectReason.WRONG_TYPE),
-    "bad UTF-8 in a number": (GOOD.replace(b"+66", b"\xff66"), RejectReason.NOT_UTF8),
-    "bad UTF-8 in a field that nobody reads": (
-        with_field('"x":"?"').replace(b"?", b"\xc3("),
-        RejectReason.NOT_UTF8,
-    ),
-    "bad UTF-8 in a key that nobody reads": (
-        with_field('"?":1').replace(b"?", b"\xed\xa0\x80"),
-        RejectReason.NOT_UTF8,
-    ),
+    "bad UTF-8 in half a record": (b'{"call_id":"c1","caller":"\xff66"}', RejectReason.NOT_UTF8),
     "too deep": (with_field('"x":' + "[" * 20_000 + "]" * 20_000), RejectReason.TOO_DEEP),
     "deeper than is read": (with_field('"x":' + "[" * 200 + "]" * 200), RejectReason.TOO_DEEP),
     "caller twice": (with_field('"caller":"+66899999999"'), RejectReason.DUPLICATE_KEY),
@@ -127,6 +119,10 @@ ACCEPTED = {
     "brackets in a text": with_field('"x":"' + '\\\\\\"[{' * 300 + '"'),
     "an optional field of a wrong type": with_field('"trunk":7,"ingress":[]'),
     "large, but not too large": with_field('"x":"' + "x" * 20_000 + '"'),
+    "no UTF-8 in a number": GOOD.replace(b"02 1", b"02\xa01"),
+    "no UTF-8 in a field that nobody reads": with_field('"x":"?"').replace(b"?", b"\xc3("),
+    "no UTF-8 in a key": with_field('"?":1').replace(b"?", b"\xed\xa0\x80"),
+    "no UTF-8 in an optional field": with_field('"carrier":"?"').replace(b"?", b"\xe9"),
 }
 
 
@@ -136,6 +132,7 @@ def test_what_only_looks_odd_is_a_call(value):
     batch = decoded(GOOD, value)
     assert (tuple(batch.rejected), batch.rows.tolist()) == ((), [0, 1])
     assert batch.call_of(1).call_id in ("c", "c1")
+    assert batch.started_at_s(1) is None
 
 
 def test_optional_fields_of_a_wrong_type_are_as_absent():

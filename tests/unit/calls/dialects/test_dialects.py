@@ -302,9 +302,41 @@ def test_what_looks_like_an_escape_in_a_csv_line_ends_nothing():
 
 
 def test_suspected_records_are_looked_at_with_every_care():
-    """A record that is no UTF-8 where a dialect does not look is no call in that dialect."""
-    value = sample("kamailio", "cdr").replace(b"{", b'{"x\xf5":1,', 1)
+    """A record that has a key twice is no call in that dialect."""
+    value = sample("kamailio", "cdr").replace(b"{", b'{"src_user":"1",', 1)
     assert likely([value] * 60, "TH") is None
+
+
+LATIN = b"Caf\xe9"
+NAMED = {
+    "Master.csv": ("asterisk-csv:s", line("asterisk-csv", "uniqueid"), b"Somchai"),
+    "freeswitch-csv": ("freeswitch-csv:s", b'"?"' + line("freeswitch-csv", "example")[2:], b"?"),
+    "kamailio": ("kamailio", sample("kamailio", "cdr", name="?"), b"?"),
+    "freeswitch": ("freeswitch", sample("freeswitch", "a-leg", name="?"), b"?"),
+}
+
+
+@pytest.mark.parametrize("kind", NAMED)
+def test_a_name_in_latin_1_hides_no_call(kind):
+    """A caller chooses its name; most switches copy its bytes."""
+    dialect, value, name = NAMED[kind]
+    assert name in value
+    plain, named = decoded(dialect, value), decoded(dialect, value.replace(name, LATIN, 1))
+    assert named.rejected == []
+    assert named.key_fields[0] == plain.key_fields[0]
+    assert named.call_of(0) == plain.call_of(0)
+    assert likely([value.replace(name, LATIN, 1)] * 60, "TH") == likely([value] * 60, "TH")
+
+
+@pytest.mark.parametrize("name", [
+    b'A"B', b'A\\"B', b'"', b'A","B', b',"', b'B",', b'","' * 70, b'a","b","c","d","e","f"', LATIN,
+])  # fmt: skip
+def test_a_name_with_quotes_hides_no_call_of_mod_cdr_csv(name):
+    """The module writes names as they are: none makes the record one without its numbers."""
+    value = line("freeswitch-csv", "example")
+    batch = decoded("freeswitch-csv:s", value.replace(b'""', b'"%b"' % name, 1))
+    assert batch.rejected == []
+    assert batch.call_of(0) == decoded("freeswitch-csv:s", value).call_of(0)
 
 
 def read_in(kind: str, *values: bytes) -> CallBatch:

@@ -78,8 +78,15 @@ def test_the_encoding_is_utf_8_whatever_it_says() -> None:
     """Another one would let a document say to us what it says to nobody else."""
     other = DOCUMENT.replace(b'version="1.0"', b'version="1.0" encoding="UTF-16"', 1)
     assert XML.key_fields(other) == XML.key_fields(DOCUMENT)
-    with pytest.raises(UnicodeDecodeError):
-        XML.key_fields(DOCUMENT.decode().encode("utf-16"))
+    assert refused(DOCUMENT.decode().encode("utf-16")).reason is RejectReason.NOT_XML
+
+
+def test_a_name_in_latin_1_hides_no_call() -> None:
+    """A caller chooses its name, and FreeSWITCH copies the bytes."""
+    named = DOCUMENT.replace(b"<caller_id_number>", b"<x>Caf\xe9</x><caller_id_number>")
+    assert named != DOCUMENT
+    form = b"cdr=" + quote(named, safe="").encode()
+    assert XML.key_fields(named) == XML.key_fields(form) == XML.key_fields(DOCUMENT)
 
 
 ODD = (GOLDEN / "freeswitch-xml" / "odd-variable-names" / "input.xml").read_bytes().strip()
