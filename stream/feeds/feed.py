@@ -206,6 +206,13 @@ class FeedState:
     detail: str = ""
     failures: int = 0
 
+    @property
+    def refused_last(self) -> VersionRecord | None:
+        """The version that was refused, if its source has had no other since; by no person."""
+        one = self.refused
+        again = one is None or one.by or one.decided_at_s <= self.confirmed_at_s
+        return None if again else one
+
     def still_waits_after(self, record: VersionRecord) -> bool:
         """Return whether `record` is the live version read again, beside another that is held."""
         live, held = self.accepted, self.held

@@ -113,6 +113,21 @@ def test_a_login_page_is_refused_by_its_name(office: Office):
     assert office.asks("lists", "show")[0]["count"] == 1
 
 
+def test_a_version_that_is_refused_is_no_ok(office: Office):
+    """`ls` says so, with its exit code, until the source has another; the list stays."""
+    head = HEAD.format(format="csv", extra="", path=office.file, tail='[columns]\nnumber = "msisdn"')
+    office.feed.write_text(head)
+    office.partner_says("msisdn", *kh(1, 2))
+    office.types("feeds", "pull", "kh-scam")
+    office.partner_says("number", *kh(1, 2, 3))
+    office.types("feeds", "pull", "kh-scam", code=1)
+    assert "refused: not_the_format" in office.types("feeds", "ls", code=1)
+    office.partner_says("msisdn", *kh(1, 2))
+    office.types("feeds", "pull", "kh-scam")
+    assert "refused" not in office.types("feeds", "ls")
+    assert office.asks("lists", "show")[0]["count"] == 2
+
+
 def test_check_works_without_redis(tmp_path: Path):
     """Where the list store cannot be asked, check says so, and says all that it can."""
     office = Office(tmp_path, "redis://127.0.0.1:1/0")

@@ -84,8 +84,8 @@ def run(config: ConfigFiles = None) -> None:
 def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     """List the feeds: last fetch, numbers on their list, and problems.
 
-    Exit code 1: a version waits for a person, or a feed cannot be fetched; 2: a feed's file is
-    wrong.
+    Exit code 1: a version waits for a person or was refused, or a feed cannot be fetched; 2: a
+    feed's file is wrong.
 
     Example: ringfence feeds list
     """
@@ -102,7 +102,7 @@ def list_(config: ConfigFiles = None, form: Output = Format.TABLE) -> None:
     told = [*(_feed_json(*pair) for pair in pairs), *broken]
     render(form, told, lambda: _print_feeds(pairs, wrong, now_s()))
     _all_right(wrong)
-    if any(state.held is not None or state.fault for _, state in pairs):
+    if any(state.held or state.fault or state.refused_last for _, state in pairs):
         raise typer.Exit(NOTHING_DONE)
 
 
@@ -500,9 +500,10 @@ def _status(state: FeedState) -> str:
         said.append(f"down: {state.fault}{times}")
     if state.held is not None:
         said.append(f"held: {state.held.reason}")
+    if state.refused_last is not None:
+        said.append(f"refused: {state.refused_last.reason}")
     if not said and state.accepted is None:
-        refused = state.refused
-        said.append("no version yet" if refused is None else f"refused: {refused.reason}")
+        said.append("no version yet")
     return ", ".join(said) or "ok"
 
 

@@ -222,9 +222,9 @@ class Follower:
         if self._sent is None or isinstance(got, Unchanged) or held is None or held.whole:
             return
         if got.sha256 != held.sha256 and not is_whole(feed, got.path, said=got.whole):
-            text = f"version {held.id} of feed {feed.name} waits for a person, and changes build on"
-            do = "hand these in again once that is released or refused"
-            raise ChangeConflict(f"{text} those before them: {do}")
+            text = f"version {held.id} of feed {feed.name} waits for a person, and these changes"
+            do = "come after it: hand them in again once it is released or refused"
+            raise ChangeConflict(f"{text} {do}")
 
     def _arrival(self, got: Fetched, at_s: int) -> Arrival:
         if self._sent is None:
