@@ -115,7 +115,9 @@ def test_a_login_page_is_refused_by_its_name(office: Office):
 
 def test_a_version_that_is_refused_is_no_ok(office: Office):
     """`ls` says so, with its exit code, until the source has another; the list stays."""
-    head = HEAD.format(format="csv", extra="", path=office.file, tail='[columns]\nnumber = "msisdn"')
+    head = HEAD.format(
+        format="csv", extra="", path=office.file, tail='[columns]\nnumber = "msisdn"'
+    )
     office.feed.write_text(head)
     office.partner_says("msisdn", *kh(1, 2))
     office.types("feeds", "pull", "kh-scam")

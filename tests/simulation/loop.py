@@ -232,8 +232,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return int(self.wall_s * 1e9) // 1_000_000
 
     def adopt(self, handles: list[asyncio.Handle]) -> None:
-        """Run `handles` next, in their order."""
-        self._ready.extend(handles)  # type: ignore[attr-defined]
+        """Run `handles` next, in their order, before all that became ready in this turn."""
+        self._ready.extendleft(reversed(handles))  # type: ignore[attr-defined]
 
     # What asyncio asks of a loop.
 

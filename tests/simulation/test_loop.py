@@ -169,6 +169,23 @@ def test_a_paused_process_goes_on_where_it_was():
     assert run(main) == pytest.approx([0, 10.5, 11.5])
 
 
+def test_what_came_during_a_pause_runs_before_what_comes_at_its_end():
+    """Else the end of a connection is read before its last bytes (seed 190007224)."""
+
+    async def main(world: World) -> list[str]:
+        process, read = world.process("reader"), list[str]()
+        context = process.context()
+        process.pause()
+        world.loop.call_soon(read.append, "bytes", context=context)
+        await asyncio.sleep(1)
+        world.loop.call_soon(read.append, "end", context=context)
+        process.resume()
+        await asyncio.sleep(1)
+        return read
+
+    assert run(main) == ["bytes", "end"]
+
+
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while data := await reader.read(100):
         writer.write(data)
