@@ -15,6 +15,7 @@ from stream.edge.http.api.push_routes import VersionAnswer
 from stream.edge.http.auth import Auth
 from stream.edge.http.tokens import Client, ClientRole, Tokens, digest_of
 from stream.feeds.formats.change_file import Header, write
+from stream.lists.store.heads import By
 from stream.ops.clock import now_s
 from stream.ops.monitor.collect import Monitor
 from stream.web.page_context import PageParts, opened, redress_at
@@ -305,6 +306,11 @@ async def test_changes_that_are_refused(door: Door) -> None:
     assert (status, said["errors"][0]["field"]) == (400, "add[0].number")
     assert (await door.changes("KH", add=[{"numbers": "1"}]))[0] == 400
     assert (await door.changes("KH", remove=["+1"] * 1001))[0] == 413
+    store = await door.pages.list_store()
+    await store.create("TH/hashed", "mekong", By("somchai", "a test"))
+    hashed = "/v1/lists/TH/hashed/changes"
+    status, said = await door.changes("anna", path=hashed, add=[{"number": kh(3)[0]}])
+    assert (status, "sets [circles.mekong]" in said["detail"]) == (409, True), said
     door.shell.types("lists", "create", "TH/national")
     ours = "/v1/lists/TH/national/changes"
     status, said = await door.changes("anna", path=ours, add=[{"number": "+66812345678"}])

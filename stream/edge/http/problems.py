@@ -139,14 +139,18 @@ class ProblemError(Exception):
 
 
 def _allowed(request: Request) -> list[str]:
-    """Return all methods of an address; the framework names those of the first route only."""
+    """Return all methods of an address; the framework names those of the first route only.
+
+    Where GET is, HEAD is too (`HeadAsGet`); the description of the routes does not have it.
+    """
     path = request.scope["path"]
-    return sorted(
+    found = {
         method.upper()
         for pattern, methods in request.app.openapi()["paths"].items()
         if _is_of(path.split("/"), pattern.split("/"))
         for method in methods
-    )
+    }
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _is_of(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -41,7 +41,10 @@ _EXAMPLE: Final = {
             "content": answered(ChangeAnswer),
         },
         404: {"description": "There is no such list, or it is not yours."},
-        409: {"description": "The list takes no changes by one person, or others change it now."},
+        409: {
+            "description": "The list takes no changes by one person, others change it now, or the "
+            "key that its numbers are hashed with is not here."
+        },
         422: {"description": "The Idempotency-Key came with another change."},
     },
     openapi_extra={

@@ -117,6 +117,13 @@ class ListChanger:
             if head is None:
                 text = "there is no such list: a first version, or an operator, makes it"
                 raise ProblemError(ProblemKind.NOT_FOUND, text)
+            key = around.keys.get(head.circle)
+            if key is None:
+                text = (
+                    f"its numbers are hashed with the key of circle {head.circle}, which is not "
+                    f"here: the operator sets [circles.{head.circle}]; nothing was changed"
+                )
+                raise ProblemError(ProblemKind.CONFLICT, text)
             _, allowed = await store.allow_all()
             # An operator may list all countries' numbers, but none of the carrier's own.
             wide = Feed(name="", list_name=name, owner="", contact="", format="text", own=self.own)
@@ -130,7 +137,6 @@ class ListChanger:
                 text = "no number of it can be used; nothing was changed"
                 errors = msgspec.to_builtins(rejected)
                 raise ProblemError(ProblemKind.MALFORMED, text, errors=errors)
-            key = around.key_of(head.circle)
             generation, done = head.generation, Counter[EditOutcome]()
             if rows:
                 source = (by.actor if feed is None else feed.name)[:SOURCE_CHARS_MAX]

@@ -86,6 +86,8 @@ async def test_head_is_get_without_the_body() -> None:
             length = whole.headers["content-length"]
         async with http.client.head("/mine", headers=asked) as answer:
             assert (answer.status, answer.headers["content-length"]) == (200, length)
+        async with http.client.delete("/v1/decision") as answer:
+            assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST")
         lines = b"HEAD /live HTTP/1.1\r\nhost: x\r\n\r\nHEAD /typed HTTP/1.0\r\nhost: x\r\n\r\n"
         heads = (await raw(http.port, lines)).split(b"\r\n\r\n")
         assert [one[:13] for one in heads] == [b"HTTP/1.1 200 ", b"HTTP/1.1 405 ", b""]
