@@ -19,7 +19,7 @@ from stream.calls.decode import decode
 from stream.calls.detection.detect_dialect import likely
 from stream.calls.detection.preview import understood
 from stream.calls.dialects import KNOWN, dialect_named, framing_in
-from stream.calls.dialects.dialect import Dialect, SwitchSettings, whole
+from stream.calls.dialects.dialect import Dialect, SwitchSettings, Transcoded, whole
 from stream.calls.dialects.fields import EARLIEST_S, LATEST_S
 from stream.calls.dialects.mapping_settings import MappingSettings
 from stream.calls.settings import DecodeSettings
@@ -28,6 +28,7 @@ from stream.calls.trunks import Trunk, Trunks
 from stream.core import kernels
 from stream.core.model.ber import FILLING
 from stream.core.model.call import RejectReason
+from stream.core.numbers.spelling import in_utf8
 from tests.fuzz.harness import fuzz
 from tests.fuzz.json_records import changed
 from tests.fuzz.scan import KERNELS_DIR
@@ -203,7 +204,8 @@ def check(dialect: Dialect, values: Sequence[bytes]) -> int:
     assert [*batch.key_fields] == [*other.key_fields]
     assert all(one.reason in REASONS and one.detail for one in batch.rejected)
     for index, row in enumerate(batch.rows.tolist()):
-        _check_call(dialect, values[row], batch.started_at_s(index))
+        value = values[row] if isinstance(dialect, Transcoded) else in_utf8(values[row])
+        _check_call(dialect, value, batch.started_at_s(index))
     result = understood(dialect, values, "TH", NOW_S)
     assert result.calls + result.rejected.total() == len(values)
     return len(batch)

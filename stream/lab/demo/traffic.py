@@ -32,7 +32,7 @@ def garbage(n: int, series: str) -> bytes | None:
     sorts: tuple[bytes | None, ...] = (
         f"\x16\x03\x01 no call {mark}".encode(),
         call[: len(call) // 2].encode(),
-        call.replace("bad", "\udcff\udcfe").encode(errors="surrogateescape"),
+        call.encode("utf-16"),
         None,
         f'{{"note":"no field of a call in record {mark}"}}'.encode(),
         call.replace('"+66812345678"', f'["{mark}"]').encode(),
