@@ -378,22 +378,19 @@ class Fetcher:
     async def _reset(self, state: PartitionState) -> None:
         """Go where we may: the position is gone, by retention or with a topic that was deleted."""
         tp = TopicPartition(*state.partition)
-        ends = self._consumer.end_offsets
-        ask = ends if self._settings.start_at == "latest" else self._consumer.beginning_offsets
         try:
-            offset = (await ask([tp]))[tp]
+            offset = (await self._consumer.beginning_offsets([tp]))[tp]
+            # Only beyond the end `latest` counts. Before the beginning, by retention, it would pass
+            # over all that Kafka still has, and a webhook's group always starts at the latest.
+            if self._settings.start_at == "latest" and state.position >= offset:
+                offset = (await self._consumer.end_offsets([tp]))[tp]
         except (KafkaError, IllegalStateError, KeyError) as error:
             log.warning("%s: where it begins cannot be asked: %r", state, error)
             offset = state.position
         else:
             self._observe(CallEvent.POSITION_RESET)
-            log.warning(
-                "%s: offset %d is gone, reading goes on from the %s, %d: what lay between is lost",
-                state,
-                state.position,
-                self._settings.start_at,
-                offset,
-            )
+            text = "%s: offset %d is gone, reading goes on from %d: what lay between is lost"
+            log.warning(text, state, state.position, offset)
         # Else its assignment ended, or it was sought, while the broker was asked.
         if state.status is PartitionStatus.RESETTING:
             state.move(offset)

@@ -332,15 +332,18 @@ async def test_topics_that_may_not_be_read_end_the_worker() -> None:
                 await lab.until(1)
 
 
-@pytest.mark.parametrize(("start_at", "first"), [("earliest", 100), ("latest", 200)])
-async def test_a_position_that_is_gone_is_set_as_the_settings_say(
-    start_at: str, first: int
+@pytest.mark.parametrize(
+    ("start_at", "position", "first"),
+    [("earliest", 7, 100), ("earliest", 999, 100), ("latest", 7, 100), ("latest", 999, 200)],
+)
+async def test_a_position_that_is_gone_is_set_to_where_records_are(
+    start_at: str, position: int, first: int
 ) -> None:
-    """By retention, or since the topic was made again; it is logged, and counted."""
+    """Retention passed it: the oldest records left are next. Beyond the end the settings count."""
     async with Cluster() as cluster:
         cluster.starts[P0] = 100
         filled(cluster, P0, 10, 10)
-        async with fetching(cluster, {P0: 7}, start_at=start_at) as lab:
+        async with fetching(cluster, {P0: position}, start_at=start_at) as lab:
             await lab.until(holds=lambda: CallEvent.POSITION_RESET in lab.events)
             filled(cluster, P0, 1, 10)
             await lab.until(210 - first)
