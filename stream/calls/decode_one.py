@@ -176,6 +176,7 @@ def key_fields_of(dialect: Dialect, value: Value) -> KeyFields:
         try:
             return dialect.key_fields(in_utf8(value))
         except NO_CALL as other:
+            # No call either way: where its UTF-8 ends says more than how Latin-1 reads it.
             if isinstance(other, NoCall) and other.reason is RejectReason.OTHER_EVENT:
                 raise
             raise error from None

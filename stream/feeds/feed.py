@@ -208,10 +208,9 @@ class FeedState:
 
     @property
     def refused_last(self) -> VersionRecord | None:
-        """The version that was refused, if its source has had no other since; by no person."""
+        """The refused version, unless a person refused it or its source has had another since."""
         one = self.refused
-        again = one is None or one.by or one.decided_at_s <= self.confirmed_at_s
-        return None if again else one
+        return one if one and not one.by and one.decided_at_s > self.confirmed_at_s else None
 
     def still_waits_after(self, record: VersionRecord) -> bool:
         """Return whether `record` is the live version read again, beside another that is held."""

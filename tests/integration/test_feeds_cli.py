@@ -113,8 +113,8 @@ def test_a_login_page_is_refused_by_its_name(office: Office):
     assert office.asks("lists", "show")[0]["count"] == 1
 
 
-def test_a_version_that_is_refused_is_no_ok(office: Office):
-    """`ls` says so, with its exit code, until the source has another; the list stays."""
+def test_a_refused_version_is_not_listed_as_ok(office: Office):
+    """`ls` and its exit code say so until the source has another version; the list stays."""
     head = HEAD.format(
         format="csv", extra="", path=office.file, tail='[columns]\nnumber = "msisdn"'
     )
