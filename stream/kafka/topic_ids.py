@@ -51,6 +51,11 @@ class TopicId(NamedTuple):
         # A broker may have no id of its cluster: without the slash, "" would be of that cluster.
         return bool(slash) and cluster == self.cluster and topic != str(self.topic)
 
+    def is_copied(self, told: str) -> bool:
+        """Return whether a position that says `told` came from another cluster, by a mirror."""
+        cluster, slash, _ = told.rpartition("/")
+        return bool(slash) and cluster != self.cluster
+
 
 class _Uuid(AbstractType[UUID]):
     """Sixteen bytes; the protocol's type that aiokafka lacks."""
@@ -169,17 +174,25 @@ async def begins_of_others(
 
 
 async def begins_of_former(
-    consumer: Any, tps: Iterable[TopicPartition], ids: Mapping[str, TopicId]
+    consumer: Any, positions: Mapping[TopicPartition, int], ids: Mapping[str, TopicId]
 ) -> dict[TopicPartition, int]:
-    """Return where those of `tps` begin whose committed position is of a former topic.
+    """Return where those of `positions` begin whose committed position is of a former topic.
 
-    `ids` are those of the topics now. Raises KafkaError.
+    `ids` are those of the topics now. A mirror copies what positions say, too. Its copies say from
+    now on what is here: copied back into a topic made again there, they would be of a former one.
+    Raises KafkaError.
     """
     # `committed` of aiokafka leaves out what a position says.
-    known = await consumer._coordinator.fetch_committed_offsets(list(tps))  # noqa: SLF001
-    former = [
-        tp for tp, at in known.items() if tp.topic in ids and ids[tp.topic].has_former(at.metadata)
-    ]
+    known = await consumer._coordinator.fetch_committed_offsets(list(positions))  # noqa: SLF001
+    said = {tp: at.metadata for tp, at in known.items() if tp.topic in ids}
+    copied = {
+        tp: (known[tp].offset, str(ids[tp.topic]))
+        for tp, told in said.items()
+        if ids[tp.topic].is_copied(told) and known[tp].offset == positions[tp]
+    }
+    if copied:
+        await consumer.commit(copied)
+    former = [tp for tp, told in said.items() if ids[tp.topic].has_former(told)]
     return await consumer.beginning_offsets(former) if former else {}
 
 

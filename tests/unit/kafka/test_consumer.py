@@ -65,6 +65,17 @@ class Consumer:
         raise CommitFailedError
 
 
+class Taking(Consumer):
+    """The same in a group that takes its commits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committed: list[object] = []
+
+    async def commit(self, offsets: object) -> None:
+        self.committed.append(offsets)
+
+
 @pytest.fixture
 def source() -> KafkaSource:
     settings = SourceSettings(("calls",), "g", "", "earliest", 6000, 30_000)
@@ -83,14 +94,19 @@ def source() -> KafkaSource:
     ids=["says nothing", "same topic", "former topic", "another cluster", "other text"],
 )
 async def test_a_position_of_a_former_topic_is_none(source: KafkaSource, said: str, starts: int):
-    """Kafka takes it by the topic's name, from a worker that was cut off meanwhile."""
-    source._consumer = fake = Consumer()
+    """Kafka takes it by the topic's name, from a worker that was cut off meanwhile.
+
+    A mirror's copy counts, and says from now on what is here: it may be copied back.
+    """
+    source._consumer = fake = Taking()
     fake.said = said
     source._reader = AiokafkaReader(fake)
     source._assign([TP, OTHER])
     await source.next_batch(10, 1000)
     assert source.starts == {Partition(*TP): starts, Partition(*OTHER): 7}
-    assert source.told_of("calls") == f"c/{UUID(int=1)}"
+    here = f"c/{UUID(int=1)}"
+    assert source.told_of("calls") == here
+    assert fake.committed == ([{TP: (7, here)}] if said.startswith("mirror/") else [])
 
 
 async def test_a_cluster_without_an_id_has_positions_that_say_nothing(source: KafkaSource) -> None:
