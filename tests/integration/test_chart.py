@@ -246,7 +246,8 @@ def test_prometheus_knows_each_service(everything: list[dict[str, Any]]) -> None
 
 @pytest.mark.needs_promtool
 @pytest.mark.parametrize(
-    ("alert", "gone"), [("EngineDown", "worker"), ("ProcessDown", "sink-redis")]
+    ("alert", "gone"),
+    [("EngineDown", "worker"), ("IntakeDown", "sip"), ("ProcessDown", "sink-redis")],
 )
 def test_a_service_without_a_pod_is_an_alert(
     everything: list[dict[str, Any]], tmp_path: Path, alert: str, gone: str
@@ -264,7 +265,7 @@ def test_a_service_without_a_pod_is_an_alert(
         for name, job in jobs.items()
     ]
     fires = 'count by (alertname, severity) (ALERTS{alertstate="firing", alertname=~".*Down"})'
-    severity = "page" if alert == "EngineDown" else "ticket"
+    severity = "ticket" if alert == "ProcessDown" else "page"
     labels = f'{{alertname="{alert}", severity="{severity}"}}'
     (tmp_path / "test.yml").write_text(
         yaml.safe_dump(

@@ -81,6 +81,7 @@ LANES = [
         Scene(("SipRefuses",), doors.a_trunk_asks_too_much),
         Scene(("SipFlooded",), doors.strangers_flood),
         Scene(("TokenExpires",), doors.token_ends),
+        Scene(("IntakeDown",), doors.nobody_answers_sip),
     ],
 ]
 LAST = [Scene(("RegisterLostData",), scenes.restored_from_nothing)]

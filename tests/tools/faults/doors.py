@@ -52,6 +52,14 @@ async def strangers_flood(place: Place) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def nobody_answers_sip(place: Place) -> AsyncIterator[None]:
+    """No process is left that proxies can ask."""
+    place.stop("sip")
+    yield
+    place.start("sip")
+
+
+@asynccontextmanager
 async def token_ends(place: Place) -> AsyncIterator[None]:
     """A client's token is good for ten days; the runbook's new one takes its place."""
     place.tokens.write_text(token_line(place, "10d"))

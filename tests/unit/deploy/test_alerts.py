@@ -229,6 +229,45 @@ def test_calls_that_stop_are_reported_and_others_not(tmp_path: Path) -> None:
     assert code == 0, said
 
 
+@pytest.mark.needs_promtool
+def test_a_process_by_which_calls_come_in_wakes_a_person(tmp_path: Path) -> None:
+    """Not while another one answers, and not for a page that nobody asks about calls."""
+    firing = 'count(ALERTS{alertname="IntakeDown", alertstate="firing"}) or vector(0)'
+    asked = 'ringfence_http_requests_total{job="ringfence-serve", route="/v1/decision"}'
+
+    def played(count: int, **series: str) -> dict[str, Any]:
+        named = {
+            name: f'up{{job="ringfence-{name.rstrip("2")}", instance="{name}"}}' for name in series
+        }
+        named["asked"] = asked
+        return {
+            "interval": "1m",
+            "input_series": [
+                {"series": named[name], "values": values} for name, values in series.items()
+            ],
+            "promql_expr_test": [
+                {"expr": firing, "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}
+                for at, value in (("20m", 0), ("40m", count), ("70m", 0))
+            ],
+        }
+
+    down = "1x20 0x30 1x30"
+    tests = [
+        played(1, sip=down),
+        played(0, sip=down, sip2="1x80"),
+        played(1, ingest=down, ingest2="1x80"),
+        played(0, serve=down),
+        played(0, serve=down, asked="0x80"),
+        played(1, serve=down, asked="0+60x20 _x30 0+60x30"),
+        played(0, feeds=down),
+    ]
+    (tmp_path / "test.yml").write_text(
+        yaml.safe_dump({"rule_files": [str(RULES / "alerts.yml")], "tests": tests})
+    )
+    code, said = promtool("test", "rules", str(tmp_path / "test.yml"))
+    assert code == 0, said
+
+
 RECORDED = Path(__file__).parents[2] / "golden/alerts"
 
 
