@@ -242,21 +242,21 @@ class Broker:
         if parts:
             # Added first, then asked on: so the next answer goes into the other buffer, and at most
             # two are in memory.
-            self._fetched.add(buffer.data, parts, partial(self._release, buffer))
+            self._fetched.add(buffer.data, parts, partial(self._release, buffer, received))
             if received < SMALL_BYTES and self.answered_s - self._asked_s < PAUSE_S:
                 self._paced = self._loop.call_later(PACE_S, self._end_pace)
             self.pump()
         else:
-            self._release(buffer)
+            self._release(buffer, received)
 
     def _end_pace(self) -> None:
         """Ask on after a small answer: more calls have come meanwhile."""
         self._paced = None
         self.pump()
 
-    def _release(self, buffer: Buffer) -> None:
-        """Use a buffer again whose answer is done with: there is room for the next."""
-        buffer.shrink()
+    def _release(self, buffer: Buffer, used: int) -> None:
+        """Use a buffer again whose answer of `used` bytes is done with: the next has room."""
+        buffer.give_back(used)
         self._free.append(buffer)
         self.pump()
 

@@ -18,9 +18,11 @@ from stream.kafka.fetch.messages import PREFIX
 from stream.kafka.settings import KafkaSettings
 
 BUFFER_BYTES_MIN = 256 * 1024
-"""Enough while the worker keeps up; the answers of a backlog make the buffer grow once."""
+"""Enough while the worker keeps up; the answers of a backlog make the buffer grow."""
 _BUFFER_BYTES_KEPT = 32 * 1024 * 1024
 """A buffer that had to grow beyond this for one answer is not kept for the next."""
+ANSWERS_LOOKED_AT = 1_000
+"""A buffer is made smaller if so many answers in a row needed less than a quarter of it."""
 _HEAD_BYTES = 64 * 1024
 """As much of an answer that is too large is looked at, to say whose records they are."""
 
@@ -30,6 +32,7 @@ class Buffer:
 
     def __init__(self) -> None:
         self._make(BUFFER_BYTES_MIN)
+        self._answers = self._largest = 0
 
     def _make(self, capacity: int) -> None:
         self.data = np.zeros(capacity + PADDING, np.uint8)
@@ -45,10 +48,19 @@ class Buffer:
         self._make(max(capacity, min(2 * self.capacity, _BUFFER_BYTES_KEPT)))
         self.view[:filled] = before[:filled]
 
-    def shrink(self) -> None:
-        """Give back what only an unusual answer needed."""
+    def give_back(self, used: int) -> None:
+        """Give back what only a backlog or an unusual answer needed; the last answer `used` bytes.
+
+        Without it each stall that was longer than any before would add memory for good.
+        """
+        self._answers += 1
+        self._largest = max(self._largest, used)
         if self.capacity > _BUFFER_BYTES_KEPT:
             self._make(BUFFER_BYTES_MIN)
+        elif self._answers >= ANSWERS_LOOKED_AT:
+            if self.capacity > max(4 * self._largest, BUFFER_BYTES_MIN):
+                self._make(max(2 * self._largest, BUFFER_BYTES_MIN))
+            self._answers = self._largest = 0
 
 
 OnAnswer = Callable[[Buffer, int, int], None]

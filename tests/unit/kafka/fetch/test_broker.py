@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from stream.core.model.byte_strings import PADDING
 from stream.kafka.call_events import CallEvent
-from stream.kafka.fetch import broker
-from stream.kafka.fetch.connection import Buffer, FetchConnection
+from stream.kafka.fetch import broker, connection
+from stream.kafka.fetch.connection import BUFFER_BYTES_MIN, Buffer, FetchConnection
 from tests.support.record_batches import Row, batch
 from tests.support.scripted_broker import P0, P1, Cluster, Spoil, fetching
 
@@ -214,6 +215,22 @@ async def test_a_batch_beyond_every_limit_stops_its_partition(
             await lab.until(3)
             assert lab.found == {P0: [(0, b"a")], P1: [(0, b"d"), (1, b"e")]}
     assert not grown
+
+
+def test_what_a_backlog_needed_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once answers stay small; while every third is large, the buffer stays as it is."""
+    monkeypatch.setattr(connection, "ANSWERS_LOOKED_AT", 3)
+    buffer, large = Buffer(), 16 * BUFFER_BYTES_MIN
+    buffer.grow(large, 0)
+    for used in (large, 1, 1, 1, 1, large):
+        buffer.give_back(used)
+        assert buffer.capacity == large
+    for used in (1, 2 * BUFFER_BYTES_MIN, 1):
+        buffer.give_back(used)
+    assert buffer.capacity == 4 * BUFFER_BYTES_MIN == len(buffer.view) - PADDING
+    for _ in range(3):
+        buffer.give_back(1)
+    assert buffer.capacity == BUFFER_BYTES_MIN
 
 
 @pytest.mark.expects_errors("calls/0: the batch at offset 1 is skipped: it (has|unpacks to)")
