@@ -289,8 +289,12 @@ async def test_a_number_with_a_long_history_is_explained_as_on_its_trunk(
     async with register_at(redis_url), viewing(settings) as (pages, http, headers):
         found = await pages.sessions.find(headers["Cookie"].partition("=")[2])
         assert found is not None
-        for number in ("02012345678", "999447700900101"):
+        async with http.client.delete("/number") as answer:  # in no description of routes
+            assert answer.headers["allow"] == "GET, HEAD, POST"
+        by_uri = "tel:7700900102;isub=12345;phone-context=+44"  # its country is at its end
+        for number in ("02012345678", "999447700900101", by_uri):
             form = {"csrf": found[0].csrf, "number": number, "trunk": "la-1"}
             async with http.client.post("/number", data=form, headers=headers) as answer:
                 assert (answer.status, (await answer.text()).count("again")) == (200, 200)
-    assert [words[-1] for words in asked] == ["+8562012345678", "+447700900101"]
+    asked_for = [words[-1] for words in asked]
+    assert asked_for == ["+8562012345678", "+447700900101", "+447700900102"]

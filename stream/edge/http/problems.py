@@ -13,6 +13,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from stream.core.model.errors import (
     AppealRefused,
@@ -28,6 +29,7 @@ from stream.edge.http.languages import noted
 from stream.edge.http.rendering import page, wants_page
 
 MEDIA_TYPE: Final = "application/problem+json"
+_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 ERRORS_MAX: Final = 100
 """Faults of one request that are listed; the count has all."""
 
@@ -141,24 +143,15 @@ class ProblemError(Exception):
 def _allowed(request: Request) -> list[str]:
     """Return all methods of an address; the framework names those of the first route only.
 
-    Where GET is, HEAD is too (`HeadAsGet`); the description of the routes does not have it.
+    Where GET is, HEAD is too: `HeadAsGet` answers it.
     """
-    path = request.scope["path"]
     found = {
-        method.upper()
-        for pattern, methods in request.app.openapi()["paths"].items()
-        if _is_of(path.split("/"), pattern.split("/"))
-        for method in methods
+        method
+        for method in _METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
     }
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
-
-
-def _is_of(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Return whether a path matches a route's pattern; a part in braces matches any."""
-    return len(parts) == len(pattern) and all(
-        part == wanted or (wanted.startswith("{") and part != "")
-        for part, wanted in zip(parts, pattern, strict=True)
-    )
 
 
 def handle_problems(app: FastAPI) -> None:

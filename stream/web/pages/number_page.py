@@ -35,7 +35,6 @@ router = APIRouter(include_in_schema=False)
 
 _FOUND: Final = {0, 1}
 """Exit codes of `ringfence why`: a list holds it, none does."""
-_CHARS_MAX: Final = 40
 _FIELDS: Final = ("number", "trunk", "at")
 _RECENT_MAX: Final = 10
 _RECENT_WAIT_S: Final = 1.0
@@ -77,7 +76,7 @@ async def answer(request: Request, visit: Annotated[Visit, sees(ClientRole.VIEWE
     """Show what `ringfence why NUMBER --history` prints. Changes and records nothing."""
     fields = await fields_of(request)
     check_origin(request, fields, visit.session.csrf)
-    asked = {name: fields.get(name, "").strip()[:_CHARS_MAX] for name in _FIELDS}
+    asked = {name: fields.get(name, "").strip() for name in _FIELDS}
     words = ["why", "--json", "--history"]
     words += [f"--{name}={asked[name]}" for name in ("trunk", "at") if asked[name]]
     try:
@@ -155,7 +154,7 @@ async def unlisted(change: Annotated[FormChange, changes()]) -> Response:
 
 def _number(visit: Visit, fields: Fields) -> str:
     """Return the number of a form, read as on its trunk, in E.164. Raises ProblemError."""
-    text, trunk = fields.get("number", "").strip()[:_CHARS_MAX], fields.get("trunk") or None
+    text, trunk = fields.get("number", "").strip(), fields.get("trunk") or None
     trunks = visit.parts.settings.trunks_by_name()
     country = trunks.country(trunk)
     read = parse(text, country, trunks.prefix(trunk))

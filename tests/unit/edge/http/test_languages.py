@@ -124,6 +124,7 @@ def test_numbers_and_spans_are_the_readers() -> None:
     with reading("vi"):
         assert bytes_in(5_500_000) == "5,25 MiB"
     assert bytes_in(5_500_000) == "5.25 MiB"
+    assert [bytes_in(size << 10) for size in (99, 512, 1020)] == ["99 KiB", "512 KiB", "1,020 KiB"]
     assert shown["th"] == ("1,234,567", "4.2", "2 ชั่วโมง")
     assert all(re.search("[0-9]", text) for texts in shown.values() for text in texts)
 
