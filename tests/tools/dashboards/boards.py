@@ -38,8 +38,8 @@ def _now() -> list[Any]:
         ),
         figure(
             "Firing alerts",
-            "Of all severities. Each has a section in deploy/RUNBOOK.md.",
-            f'count(ALERTS{{alertstate="firing"}}) {OR_NONE}',
+            "Of our severities, page and ticket. Each has a section in deploy/RUNBOOK.md.",
+            f'count(ALERTS{{alertstate="firing", severity=~"page|ticket"}}) {OR_NONE}',
             "short",
             above(1, 1),
         ),

@@ -100,13 +100,13 @@ def _processes() -> list[Any]:
         graph(
             "Memory",
             "Resident memory of each process. A supervisor's is without its workers.",
-            ("process_resident_memory_bytes", "{{job}} {{instance}}"),
+            ('process_resident_memory_bytes{job=~"ringfence.*"}', "{{job}} {{instance}}"),
             unit="bytes",
         ),
         graph(
             "CPU",
             "Cores used by each process.",
-            ("rate(process_cpu_seconds_total[5m])", "{{job}} {{instance}}"),
+            ('rate(process_cpu_seconds_total{job=~"ringfence.*"}[5m])', "{{job}} {{instance}}"),
             unit="short",
         ),
         graph(

@@ -42,8 +42,8 @@ def _now() -> list[Any]:
         ),
         figure(
             "Age of its documents",
-            "Time since its enforcement documents were last read.",
-            f"time() - max(ringfence_enforcement_read_timestamp_seconds{_OF})",
+            "Time since its enforcement documents were last read; no data: never.",
+            f"time() - max(ringfence_enforcement_read_timestamp_seconds{_OF} > 0)",
             "s",
             above(600, 3600),
         ),

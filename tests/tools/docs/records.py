@@ -1,5 +1,6 @@
 """Records as JSON Schema: what switches write, what Ringfence decides, what partners fetch."""
 
+import json
 from inspect import cleandoc
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from stream.calls.dialects.dialect import REQUIRED
 from stream.calls.dialects.mapping_settings import OPTIONAL
 from stream.core.filters.snapshot import Manifest
 from stream.core.model.call import Ingress, Stage
-from stream.core.model.decision import Decision, Verdict
+from stream.core.model.decision import Decision, Role, Verdict
 from stream.core.model.enforcement_document import Enforcement
 from stream.lists.snapshot.repository_layout import Latest
 from tests.tools.docs.markdown import code, escaped, page, table
@@ -37,7 +38,8 @@ DECISION_FIELDS: Final = {
     "decision_id": "The same when a record is decided again: use it to drop repeats.",
     "verdict": "Action of the network for this call.",
     "simulated": "True: a list or rule on trial decided; the call continues.",
-    "rule": "What decided: list:..., agreement:..., rule:..., allowlist, emergency, no_agreement.",
+    "rule": "What decided: list:..., agreement:..., rule:..., allowlist, emergency, no_agreement; "
+    "none: nothing speaks against the call; unasked: a list could not be asked.",
     "number": "The number that decided, E.164; null if none could be read.",
     "role": "The role of that number in the call.",
     "call_id": "The call's id at the switch.",
@@ -108,6 +110,7 @@ def decision_schema() -> Schema:
     _described(schema, DECISION_FIELDS)
     _described(reason, REASON_FIELDS)
     schema["properties"]["verdict"]["enum"] = [one.value for one in Verdict]
+    schema["properties"]["role"]["enum"] = [one.value for one in Role]
     return schema
 
 
@@ -130,7 +133,9 @@ def _head(name: str, title: str) -> Schema:
 
 def _of(name: str, kind: Any, title: str) -> Schema:
     """The schema of a struct, its own fields at the top."""
-    (whole,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    (whole,), made = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
+    # Schemas have patterns of JavaScript: Python's \Z is an error there, and $ is the text's end.
+    parts = json.loads(json.dumps(made).replace(r'\\Z"', '$"'))
     for part in parts.values():
         # A docstring as it stands in its file; from 3.13 on Python takes its indentation away.
         if "description" in part:

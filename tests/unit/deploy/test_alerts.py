@@ -65,6 +65,7 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(name: str) -> None:
     said = alert["annotations"]
     assert said["runbook_url"] == f"deploy/RUNBOOK.md#{name.lower()}"
     assert len(said["summary"]) > 10
+    assert "{{ $value }}" not in said["summary"], "a million is 1e+06 there: use printf"
     assert said["feels"].endswith(".")
 
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
+import jsonschema_rs
 import msgspec
 import pytest
 
@@ -27,6 +28,12 @@ FRONT = ROOT / "README.md"
 def test_what_partners_fetch_is_what_the_code_says(path: Path, text: str) -> None:
     """JSON Schemas, AsyncAPI, OpenAPI and the picture in docs/ are those of this code."""
     assert path.read_text() == text, "run: make docs-reference"
+
+
+@pytest.mark.parametrize("schema", records.schemas().values(), ids=records.schemas())
+def test_a_schema_is_read_by_other_languages(schema: records.Schema) -> None:
+    """Patterns are those of JSON Schema: a partner's JavaScript, Go or Rust refuses Python's."""
+    jsonschema_rs.validator_for(schema)
 
 
 def test_no_file_to_fetch_is_left_over() -> None:
