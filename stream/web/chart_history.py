@@ -51,7 +51,7 @@ class ChartSpan(StrEnum):
 class ChartMarker:
     """One event on the charts: changes of a list, or a process that started.
 
-    `times` counts the changes or starts that it stands for.
+    `times` counts the changes or starts that it stands for; `more`: there were more than that.
     """
 
     at_s: float
@@ -59,6 +59,7 @@ class ChartMarker:
     subject: str
     what: str
     times: int = 1
+    more: bool = False
 
 
 @dataclass(slots=True)
@@ -94,14 +95,15 @@ class ChartHistory:
                 what = "started" if known_s is None else "restarted"
                 self._mark(ChartMarker(one.started_s, "start", one.place.name, what))
 
-    def changes(self, entries: Iterable[AuditEntry]) -> None:
-        """Mark changes of lists, the oldest first."""
+    def changes(self, entries: Iterable[AuditEntry], cut: bool = False) -> None:
+        """Mark changes of lists, the oldest first. `cut`: there were more before these."""
         for entry in entries:
             if entry.op not in _CHANGES:
                 continue
             record = base_of(entry.detail.encode()) if entry.op == Op.BASE else None
             what = record.what if record else entry.op
-            self._mark(ChartMarker(float(entry.at_s), "list", place_of(entry), what))
+            self._mark(ChartMarker(float(entry.at_s), "list", place_of(entry), what, more=cut))
+            cut = False
 
     def _mark(self, event: ChartMarker) -> None:
         """Add a marker, or count the event in that of the same list or process within a minute."""
@@ -110,7 +112,8 @@ class ChartHistory:
             if (last.kind, last.subject) == (event.kind, event.subject):
                 if abs(event.at_s - last.at_s) < _TOGETHER_S:
                     what = last.what if last.what == event.what else _MIXED[event.kind]
-                    self._markers[place] = replace(last, what=what, times=last.times + 1)
+                    more = last.more or event.more
+                    self._markers[place] = replace(last, what=what, times=last.times + 1, more=more)
                     return
                 break
         self._markers.append(event)

@@ -15,7 +15,7 @@ import msgspec
 
 from stream.core.model.appeal import OPEN
 from stream.edge.http.languages import gettext as _
-from stream.edge.http.languages import lasting, many, ngettext, reader, separated, word
+from stream.edge.http.languages import lasting, many, ngettext, reader, rounded, separated, word
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.edge.http.rendering import fragment
 from stream.ops.clock import monotonic_s
@@ -175,7 +175,7 @@ def _latency(seen: Overview) -> Tile:
     p50_s, p99_s = seen.latency_p50_s, seen.latency_p99_s
     more = _("half within %(time)s", time=lasting(p50_s)) if p50_s is not None else ""
     mark = "warn" if p99_s is not None and p99_s > LATE_S else ""
-    value = _NOT_KNOWN if p99_s is None else separated(f"{p99_s * 1000:,.3g}")
+    value = _NOT_KNOWN if p99_s is None else rounded(p99_s * 1000)
     return Tile("latency", _("99 % decided within"), value, "ms", more, mark, "/health")
 
 
@@ -285,7 +285,7 @@ class LiveFigures:
         self.seen, self._store_fault = store.onto(seen), store.fault
         self.history.add(TrailPoint.of(self.seen))
         self.history.processes(seen.processes)
-        self.history.changes(store.changes)
+        self.history.changes(store.changes, store.changes_cut)
         self._events.clear()
         told, self._next = self._next, asyncio.Event()
         told.set()

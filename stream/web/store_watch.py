@@ -20,13 +20,15 @@ from stream.web.page_caches import FeedFolder
 class StoreFigures:
     """Figures that the list store has itself, so they need no process that reports them.
 
-    `fault` says why they could not be read; `changes` are audit entries since the last reading.
+    `fault` says why they could not be read; `changes` are audit entries since the last reading,
+    the newest of them if there were too many (`changes_cut`).
     """
 
     feeds: tuple[FeedOverview, ...] = ()
     appeals: Mapping[str, int] = field(default_factory=dict)
     appeals_overdue: int | None = None
     changes: tuple[AuditEntry, ...] = ()
+    changes_cut: bool = False
     fault: str = ""
 
     def onto(self, seen: Overview) -> Overview:
@@ -46,7 +48,7 @@ async def no_store() -> StoreFigures:
 STORE_S_MAX: Final = 2.0
 """Seconds that a reading of the list store may take: the figures of processes do not wait."""
 _PAST_S: Final = 86_400
-_ENTRIES_MAX: Final = 500
+ENTRIES_MAX: Final = 500
 """Audit entries of one reading. More in five seconds are an import, whose marker is there."""
 
 
@@ -65,7 +67,8 @@ class StoreWatch:
             async with asyncio.timeout(STORE_S_MAX):
                 standing, feeds = await self.appeals.standing(), await self._feeds()
                 states = {state.value: count for state, count in standing.by_state.items()}
-                return StoreFigures(feeds, states, standing.overdue, await self._changes())
+                changes, cut = await self._changes()
+                return StoreFigures(feeds, states, standing.overdue, changes, cut)
         except TimeoutError:
             return StoreFigures(fault=noted("the list store does not answer in time"))
         except Fault:
@@ -78,17 +81,21 @@ class StoreWatch:
         names = sorted({*known.setups, *filter(None, known.wrong)})
         return tuple(_feed(name, states.get(name), name in known.wrong, at_s) for name in names)
 
-    async def _changes(self) -> tuple[AuditEntry, ...]:
-        """Return the audit's entries since the last reading, the oldest first."""
+    async def _changes(self) -> tuple[tuple[AuditEntry, ...], bool]:
+        """Return the audit's entries since the last reading, the oldest first; whether of more."""
         since_ms = self._last[0] if self._last is not None else (now_s() - _PAST_S) * 1000
         found: list[AuditEntry] = []
+        cut = False
         async for entry in (await self.list_store()).past.audit(since_ms):
-            if len(found) == _ENTRIES_MAX or (self._last and _place(entry) <= self._last):
+            if self._last and _place(entry) <= self._last:
+                break
+            if len(found) == ENTRIES_MAX:
+                cut = True
                 break
             found.append(entry)
         if found:
             self._last = _place(found[0])
-        return tuple(reversed(found))
+        return tuple(reversed(found)), cut
 
 
 def _place(entry: AuditEntry) -> tuple[int, int]:

@@ -71,10 +71,7 @@ def coded(text: str) -> Markup:
 def bytes_in(count: float) -> str:
     """Return a size for people: `12 MiB`."""
     power = min(int(max(count, 1)).bit_length() - 1, 49) // 10
-    size = count / 1024**power
-    # Not by three digits from 100 on: up to 1,023 would be 1.02e+03.
-    shown = f"{size:,.0f}" if size >= 100 or not power else f"{size:.3g}"
-    return f"{languages.separated(shown)} {_SIZES[power]}"
+    return f"{languages.rounded(count / 1024**power)} {_SIZES[power]}"
 
 
 _PAGES.filters.update(

@@ -175,6 +175,8 @@ def test_figures_say_what_is_wrong() -> None:
     assert not [what for what in whats if what.startswith(("engine", "feeds ", "exchange"))]
     well = Overview(NOW_S, 1.0, (), kafka_up=True, register_up=True)
     assert findings(well) == ()
+    slow = {one.key: one.value for one in tiles(replace(well, latency_p99_s=1.96))}
+    assert slow["latency"] == "1,960"
     worse = replace(
         well,
         processes=(

@@ -9,7 +9,7 @@ from stream.core.model.errors import ListStoreDown
 from stream.feeds.feed import FeedState
 from stream.lists.store.audit_entries import AuditEntry
 from stream.web.page_caches import Feeds
-from stream.web.store_watch import StoreWatch
+from stream.web.store_watch import ENTRIES_MAX, StoreWatch
 
 
 class Store:
@@ -56,6 +56,10 @@ async def test_each_change_is_read_once() -> None:
     seen = await watch.look()
     assert [one.id for one in seen.changes] == [f"{now_ms}-1", f"{now_ms + 5}-0"]
     assert (await watch.look()).changes == ()
+    for step in range(ENTRIES_MAX + 1):
+        store.change(f"{now_ms + 6}-{step}")
+    many = await watch.look()
+    assert (seen.changes_cut, many.changes_cut, len(many.changes)) == (False, True, ENTRIES_MAX)
     assert (seen.appeals, seen.appeals_overdue) == ({"received": 3}, 1)
     told = [(one.name, one.failures, one.file_wrong) for one in seen.feeds]
     assert told == [("kh", 2, False), ("vn", 0, True)]

@@ -168,6 +168,12 @@ def many(count: float) -> str:
     return separated(f"{count:,.1f}" if small else f"{count:,.0f}")
 
 
+def rounded(value: float) -> str:
+    """Return a figure in three digits, whole from 100 on: `1.37`, `935`, `1,960`."""
+    # `.3g` alone writes 1,960 as 1.96e+03.
+    return separated(f"{value:,.0f}" if value >= 100 else f"{value:.3g}")
+
+
 def separated(figure: str) -> str:
     """Return a figure as Python writes it (`1,234.5`) with the language's separators."""
     return figure.translate(_separators(reader()))
