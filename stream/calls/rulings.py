@@ -6,6 +6,7 @@ calls, nearly all, are never processed one by one. Of the calls that match a lis
 whose called number may be an emergency number.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -77,12 +78,38 @@ def rulings_of(
     now_s: int,
     tally: BatchTally,
     bursts: Bursts | None = None,
+    found: Sequence[Matches] | None = None,
 ) -> Rulings:
     """Rule on every call that a list or rule matched; calls absent from it are innocent.
 
-    `bursts` remembers short calls; without it the rule for bursts never matches.
+    `bursts` remembers short calls; without it the rule for bursts never matches. `found`: what
+    `matches_of` returns, for a caller that has it already.
     """
-    return _OneBatch(batch, blocklists, rules, now_s, tally).rulings(bursts)
+    if found is None:
+        found = matches_of(batch, blocklists, rules, now_s)
+    return _OneBatch(batch, blocklists, rules, now_s, tally).rulings(found, bursts)
+
+
+def matches_of(
+    batch: CallBatch, blocklists: Blocklists, rules: Rules, now_s: int
+) -> Sequence[Matches]:
+    """Match callers, and callees where they are read: two `Matches`."""
+
+    def match(numbers: Numbers) -> Matches:
+        return blocklists.match(numbers, now_s, rules.columns.decay, rules.columns.scopes)
+
+    callers, callees = batch.callers, batch.callees
+    if callees is None:
+        return match(callers), NO_MATCHES
+    count = len(callers)
+    if count > FEW:
+        return match(callers), match(callees)
+    both = match(callers.followed_by(callees))
+    if not len(both):
+        return both, both
+    begin = int(np.searchsorted(both.rows, count))
+    called = both.at(np.arange(begin, len(both)))
+    return both.first(begin), replace(called, rows=called.rows - count)
 
 
 _NO_RULINGS = Rulings.blank(np.zeros(0, np.int64), NO_MATCHES)
@@ -101,12 +128,11 @@ class _OneBatch:
         self._now_s = now_s
         self._tally = tally
 
-    def rulings(self, bursts: Bursts | None) -> Rulings:
+    def rulings(self, found: Sequence[Matches], bursts: Bursts | None) -> Rulings:
         """See `rulings_of`."""
         rules, now_s = self._rules, self._now_s
         stale = rules.columns.stale(now_s - self._blocklists.synced_at_s)
         silent = frozenset(stale).union(self._blocklists.unusable)
-        found = self._found()
         if stale:
             found = [matches.without(silent) for matches in found]
         # Before lists that rules ask are taken out: those rules need what they say.
@@ -119,25 +145,6 @@ class _OneBatch:
         if silent.difference(asked):
             rulings = self._unasked(rulings)
         return rulings
-
-    def _found(self) -> list[Matches]:
-        """Match callers, and callees where they are read."""
-        callers, callees = self._batch.callers, self._batch.callees
-        if callees is None:
-            return [self._match(callers), NO_MATCHES]
-        count = len(callers)
-        if count > FEW:
-            return [self._match(callers), self._match(callees)]
-        both = self._match(callers.followed_by(callees))
-        if not len(both):
-            return [both, both]
-        begin = int(np.searchsorted(both.rows, count))
-        called = both.at(np.arange(begin, len(both)))
-        return [both.first(begin), replace(called, rows=called.rows - count)]
-
-    def _match(self, numbers: Numbers) -> Matches:
-        columns = self._rules.columns
-        return self._blocklists.match(numbers, self._now_s, columns.decay, columns.scopes)
 
     def _by_lists(self, of_callers: Matches, of_callees: Matches) -> Rulings:
         """Rule on every call with a match, by all its lists together."""

@@ -18,9 +18,9 @@ from stream.calls.trunks import Trunks
 from stream.core.filters.blocklists import Blocklists
 from stream.core.model.agreement import Agreements
 from stream.core.model.allowlist import AllowEntry, Allowlist
-from stream.core.model.decision import SipAnswerSettings
+from stream.core.model.decision import Action, SipAnswerSettings
 from stream.core.numbers.emergency import EmergencyNumbers
-from stream.core.policy.policy import PolicySettings, compile_bounded
+from stream.core.policy.policy import ListPolicy, PolicySettings, compile_bounded
 from stream.insight.replay import totals as sums_module
 from stream.insight.replay.compare import CallChange, Side, compare
 from stream.insight.replay.totals import Sums
@@ -49,13 +49,24 @@ calls = st.fixed_dictionaries(
 )
 
 
-def side(held: Blocklists) -> Side:
-    policy = compile_bounded(PolicySettings(), held.names, Agreements(), "TH", NOW_S)
+def side(held: Blocklists, settings: PolicySettings = PolicySettings()) -> Side:  # noqa: B008
+    policy = compile_bounded(settings, held.names, Agreements(), "TH", NOW_S)
     sip = SipAnswerSettings("https://r.example/{decision_id}", "TN")
     return Side(held, Rules(policy, EmergencyNumbers({}), TRUNKS, sip, emit_all=False))
 
 
 SIDES = [side(held) for held in LISTS]
+
+
+OTHER_POLICIES = [
+    side(LISTS[2], PolicySettings(default=each))
+    for each in (
+        ListPolicy(action=Action.FLAG),
+        ListPolicy(confidence_min=50),
+        # Reported a minute ago, so nothing is left of it.
+        ListPolicy(confidence_min=50, decay_days=0.0001),
+    )
+]
 
 
 def batch_of(records: list[dict[str, Any]], *, callees: bool) -> CallBatch:
@@ -135,6 +146,23 @@ def test_a_replay_counts_what_a_model_counts_call_by_call(
     assert {n.decode() for n, seen in new.items() if seen.called_back} == model.called_back
     if before == after:
         assert not any(tallied.calls for tallied in sums.changes.values())
+
+
+@pytest.mark.parametrize("callees", [False, True])
+@pytest.mark.parametrize("candidate", OTHER_POLICIES)
+def test_another_policy_over_the_same_lists_asks_them_as_often_as_it_must(
+    candidate: Side, callees: bool
+) -> None:
+    """What both match alike is matched once. Found is what each would find by itself."""
+    records = [{"call_id": "c", "caller": one, "callee": NUMBERS[9]} for one in NUMBERS]
+    batch, production = batch_of(records, callees=callees), SIDES[2]
+    once = compare(batch, production, candidate, NOW_S)
+    # A batch of the candidate's own has its own matches.
+    apart = compare(batch, production, candidate, NOW_S, batch)
+    assert once.after.actions.tolist() == apart.after.actions.tolist()
+    assert once.before.actions.tolist() == apart.before.actions.tolist()
+    weaker = candidate is not OTHER_POLICIES[1]
+    assert len(once.changes[CallChange.NO_LONGER_BLOCKED]) == (7 if weaker else 0)
 
 
 def test_what_is_remembered_is_bounded_and_what_is_not_is_counted(

@@ -271,8 +271,11 @@ def _proposed(
 def _sides(production: ReplayWorld, proposed: ReplayWorld, at_s: int) -> Sides:
     """Return both sides; the candidate has a decoder of its own if it reads calls otherwise."""
     reads = proposed.as_read_by(production.settings)
-    after = None if reads == production.settings else decoder_for(reads, attestation=True)
-    return Sides(production.side(at_s), proposed.side(at_s), at_s, after)
+    candidate = proposed.side(at_s)
+    after = None
+    if reads != production.settings:
+        after = decoder_for(reads, attestation=candidate.asks_attestation)
+    return Sides(production.side(at_s), candidate, at_s, after)
 
 
 def _forms(settings: EngineSettings) -> tuple[object, ...]:
@@ -358,7 +361,7 @@ async def _run(
     with progress() as stage:
         async with recording(settings.kafka_client(), source, asked, say_waiting) as recorded:
             begun_s = monotonic_s()
-            decode = decoder_for(settings, attestation=True)  # a candidate may have such a rule
+            decode = decoder_for(settings, attestation=sides.candidate.asks_attestation)
             await replay(recorded, decode, sides, sums, _told(stage, "deciding"))
             seconds = monotonic_s() - begun_s
             seconds_back = None

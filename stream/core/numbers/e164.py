@@ -150,6 +150,11 @@ class Stretches:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def same_as(self, other: Self) -> bool:
+        """Return whether both are the same stretches."""
+        alike = np.array_equal(self.starts, other.starts)
+        return alike and np.array_equal(self.stops, other.stops)
+
     def hold(self, ordinals: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which numbers are one of them, or begin like one; bool."""
         if not len(self):

@@ -157,6 +157,14 @@ class Scopes:
         both = Stretches.of(own), Stretches.of(emergency)
         return cls(tuple(by_list), codes, *both, limit=any(map(len, both)) or not codes.all())
 
+    def same_as(self, other: Self) -> bool:
+        """Return whether each list may name the same numbers by both."""
+        return (
+            np.array_equal(self.codes, other.codes)
+            and self.own.same_as(other.own)
+            and self.help.same_as(other.help)
+        )
+
     def outside(self, e164: NDArray[np.bytes_], lists: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return why the list at each place may not name the number there (`Outside`); uint8.
 

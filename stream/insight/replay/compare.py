@@ -5,6 +5,7 @@ So only lists, policy or agreements can make a difference. A candidate whose tru
 country, for example, reads the same records in its own way.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 from stream.calls.call_batch import BatchTally, CallBatch
 from stream.calls.plausibility.bursts import Bursts
 from stream.calls.ruling_columns import ALLOWLIST, CALLER, Rulings
-from stream.calls.rulings import Rules, rulings_of
+from stream.calls.rulings import Rules, matches_of, rulings_of
 from stream.core.filters.blocklists import Blocklists
+from stream.core.filters.matches import Matches
 from stream.core.model.decision import Action
 
 _NOBODY = -1
@@ -40,6 +42,11 @@ class Side:
     blocklists: Blocklists
     rules: Rules
     bursts: Bursts | None = None
+
+    @property
+    def asks_attestation(self) -> bool:
+        """True if one of its rules needs the fields of STIR/SHAKEN."""
+        return bool(self.rules.policy.settings.rules.of_attestation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,23 +100,44 @@ def compare(
 
     `batch_after` are the same calls as the candidate reads them; None: as production does.
     """
-    before = _ruled(batch, production, at_s)
-    after = _ruled(batch if batch_after is None else batch_after, candidate, at_s)
+    found = matches_of(batch, production.blocklists, production.rules, at_s)
+    before = _ruled(batch, production, at_s, found)
+    if batch_after is None and _match_alike(production, candidate):
+        after = _ruled(batch, candidate, at_s, found)
+    else:
+        after = _ruled(batch if batch_after is None else batch_after, candidate, at_s)
     assert len(before.batch) == len(after.batch), "the same records are calls to both"
     was, now = before.actions, after.actions
-    found = {
+    changed = {
         CallChange.NEWLY_BLOCKED: (now == Action.BLOCK) & (was != Action.BLOCK),
         CallChange.NO_LONGER_BLOCKED: (was == Action.BLOCK) & (now != Action.BLOCK),
         CallChange.NEWLY_FLAGGED: (now == Action.FLAG) & (was == Action.OBSERVE),
         CallChange.NO_LONGER_FLAGGED: (was == Action.FLAG) & (now == Action.OBSERVE),
         CallChange.SPARED: _allowed(after) & ~_allowed(before) & (was == now),
     }
-    changes = {change: np.flatnonzero(which) for change, which in found.items()}
+    changes = {change: np.flatnonzero(which) for change, which in changed.items()}
     return Compared(before, after, changes)
 
 
-def _ruled(batch: CallBatch, side: Side, at_s: int) -> Ruled:
-    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, BatchTally(), side.bursts)
+def _match_alike(production: Side, candidate: Side) -> bool:
+    """Return whether both find the same matches: a candidate often has another policy alone.
+
+    Matching is most of what deciding costs.
+    """
+    here, there = production.blocklists, candidate.blocklists
+    mine, theirs = production.rules.columns, candidate.rules.columns
+    return (
+        (here.lists is there.lists and here.circles is there.circles)
+        and here.prefixes is there.prefixes
+        and np.array_equal(mine.decay, theirs.decay)
+        and mine.scopes.same_as(theirs.scopes)
+    )
+
+
+def _ruled(
+    batch: CallBatch, side: Side, at_s: int, found: Sequence[Matches] | None = None
+) -> Ruled:
+    rulings = rulings_of(batch, side.blocklists, side.rules, at_s, BatchTally(), side.bursts, found)
     actions = np.zeros(len(batch), np.uint8)
     actions[rulings.calls] = np.where(rulings.simulated, Action.OBSERVE, rulings.actions)
     places = np.full(len(batch), _NOBODY, np.int64)
