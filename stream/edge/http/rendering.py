@@ -31,6 +31,7 @@ _PAGES: Final = Environment(
 _PAGES.policies["ext.i18n.trimmed"] = True
 _URL_SAFE: Final = "/%:?#[]@!$&'()*+,;=~"
 """Characters with a meaning in an address, and % of what is encoded already (RFC 3986)."""
+_WITH_PAGES: Final = ("/v1/decisions/", "/v1/appeals")
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -130,5 +131,11 @@ def see_other(address: str) -> Response:
 
 
 def wants_page(request: Request) -> bool:
-    """Return whether a browser asks: it accepts HTML; a program names JSON or nothing."""
-    return "text/html" in request.headers.get("accept", "")
+    """Return whether a browser asks, at an address with a page and by no JSON of its own.
+
+    A program accepts JSON or names nothing; but Java's HttpURLConnection accepts HTML by default.
+    """
+    path, sent = request.url.path, request.headers.get("content-type", "")
+    has_page = not path.startswith("/v1/") or path.startswith(_WITH_PAGES)
+    is_json = sent.lower().startswith("application/json")
+    return has_page and not is_json and "text/html" in request.headers.get("accept", "")

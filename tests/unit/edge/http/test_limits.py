@@ -94,6 +94,19 @@ async def test_head_is_get_without_the_body() -> None:
     assert 'route="/live",status="200"} 2.0' in exposed(parts)
 
 
+async def test_a_program_gets_a_problem_as_json() -> None:
+    """Also one that accepts HTML without knowing it, as Java does; a browser gets a page."""
+    java = {"Accept": "text/html, image/gif, image/jpeg, */*; q=0.2"}
+    async with served(parts_for(serve_settings()), router) as http:
+        kinds = []
+        for path in ("/v1/calls/none", "/v1/decision", "/typed"):
+            async with http.client.post(path, json={}, headers=java) as answer:
+                kinds.append((answer.status, answer.content_type))
+        assert kinds == [(status, "application/problem+json") for status in (401, 401, 400)]
+        async with http.client.get("/none", headers=java) as answer:
+            assert answer.content_type == "text/html"
+
+
 async def test_roles_are_asked_for() -> None:
     """Without a token 401, with another role 403, with the role or an operator's 200."""
     async with served(parts_for(serve_settings()), router) as http:
