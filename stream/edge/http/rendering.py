@@ -95,7 +95,7 @@ _PAGES.filters.update(
 )
 _PAGES.globals.update(asset=asset, languages=languages.LANGUAGES, tag=languages.tag)
 _PAGES.install_gettext_callables(  # type: ignore[attr-defined] # by the extension
-    languages.gettext, languages.ngettext, newstyle=True
+    languages.gettext, languages.plural, newstyle=True
 )
 
 

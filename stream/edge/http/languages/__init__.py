@@ -120,12 +120,14 @@ def gettext(text: str, /, **values: object) -> str:
 
 def ngettext(one: str, more: str, count: int, /, **values: object) -> str:
     """Return the text for a count, by the plural forms of the language; `%(num)s` is the count."""
-    language = reader()
-    if language == ENGLISH:
-        found = one if count == 1 else more
-    else:
-        found = _catalogue(language).ngettext(one, more, count)
-    return found % {"num": many(count), **values} if values or "%(num)s" in found else found
+    return plural(one, more, count) % {"num": many(count), **values}
+
+
+def plural(one: str, more: str, count: int, /) -> str:
+    """Return the form of a text for a count, as templates want it: they put the values in."""
+    if reader() == ENGLISH:
+        return one if count == 1 else more
+    return _catalogue(reader()).ngettext(one, more, count)
 
 
 def noted(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from babel.messages.catalog import Catalog
@@ -79,6 +80,24 @@ def test_a_page_says_its_language() -> None:
         assert shown in html
         assert answer.headers["content-language"] == tag
         assert answer.headers["vary"] == "Accept-Language, Cookie"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("role", ["caller", "callee"])
+def test_a_blocked_caller_has_a_page(language: str, role: str) -> None:
+    """In each language, of one list and of several; the count is put in beside other values."""
+    one = {"list": "KH/scam", "owner": "KH", "category": "loan", "contact": "a@kh.example"}
+    said: Any = {"because": [one], "role": role, "simulated": False, "appeal": None, "rule": ""}
+    said |= {"decided_at": "2026-11-25T02:00:00Z", "expires_at": None, "decision_id": "A1"}
+    given: Any = {"said": said, "number": "+6681***5678", "blocked": True, "rule": ""}
+    most = {"reason": 9, "contact": 9}
+    for count in (1, 2):
+        with reading(language):
+            asked = request("", language)
+            answer = page(asked, "decision.html", because=[one] * count, most=most, **given)
+        text = bytes(answer.body).decode().partition("<p>")[2].partition("</p>")[0]
+        assert "+6681***5678" in text
+        assert (str(count) in text.replace("+6681***5678", "")) is (language != "en" or count == 2)
 
 
 def test_a_text_that_is_missing_is_english() -> None:
