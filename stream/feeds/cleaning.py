@@ -19,6 +19,9 @@ SAMPLES_MAX: Final = 3
 SHOWN_CHARS: Final = 40
 
 _THOUSANDS = re.compile(r"\+?\d{1,3}(?:,\d{3}){2,}\Z")
+_WHOLE = re.compile(r"([1-9]\d{4,14})\.0\Z|([1-9]\d{9,14})[.,]00?\Z")
+"""A whole number as pandas writes it (812345678.0), or with two decimals. Of up to 15 digits
+none is lost. Fewer digits before `.00` are a sum of money."""
 _EXCEL_TEXT = re.compile(r'="([^"]*)"\Z')
 _QUOTES: Final = frozenset("'\u2019\u2018\u02bc\u00b4`")
 """Apostrophes before a number: a spreadsheet's mark of a text, also as word processors turn it."""
@@ -32,6 +35,7 @@ class Cleaned(Enum):
     BLANKS = "blanks or dashes of another kind were read as plain ones"
     APOSTROPHE = "a spreadsheet's mark of a text was left out"
     THOUSANDS = "thousands separators were left out"
+    DECIMALS = "zeros after the decimal point were left out"
     LOST_ZERO = "a leading zero that a spreadsheet dropped was put back"
 
     @property
@@ -86,6 +90,8 @@ def bare_number(text: str) -> str:
         text = excel[1] if excel else text[1:]
     elif text[:1] in _QUOTES:
         text = text[1:].removesuffix("'").strip()
+    if (whole := _WHOLE.match(text)) is not None:
+        return whole[1] or whole[2]
     # Thousands separators change no digit; a comma is no separator that numbers are written with.
     return text.replace(",", "") if "," in text and _THOUSANDS.match(text) else text
 
@@ -100,8 +106,10 @@ def clean_number(text: str) -> tuple[str, tuple[Cleaned, ...]]:
     bare = bare_number(plain)
     stripped = plain.strip()
     if bare != stripped:
-        is_marked = stripped[:1] in _QUOTES or stripped[:1] == "="
-        kinds.append(Cleaned.APOSTROPHE if is_marked else Cleaned.THOUSANDS)
+        if stripped[:1] in _QUOTES or stripped[:1] == "=":
+            kinds.append(Cleaned.APOSTROPHE)
+        else:
+            kinds.append(Cleaned.DECIMALS if _WHOLE.match(stripped) else Cleaned.THOUSANDS)
     return bare, tuple(kinds)
 
 

@@ -18,9 +18,9 @@ from stream.core.model.byte_strings import Texts as ByteTexts
 from stream.core.model.entry import Category
 from stream.core.model.moments import read_rfc3339
 from stream.core.numbers.dialled import is_assigned
-from stream.core.numbers.number import Kind, parse
+from stream.core.numbers.number import Kind, Number, parse
 from stream.core.numbers.parties import CallParty
-from stream.core.numbers.spelling import folded, unescaped
+from stream.core.numbers.spelling import folded, unescaped, whole_number
 from stream.feeds.detection.lookalikes import BUDDHIST_AHEAD, YEARS, DateOrder, MaybeOrder
 from stream.feeds.formats.byte_columns import ByteColumn
 from stream.feeds.formats.rows import RejectedRow, Rows, Texts, Wrong
@@ -38,6 +38,8 @@ _DAY = re.compile(
 )
 _YEAR_FIRST = re.compile(r"(\d{4})([./-])(\d{1,2})\2(\d{1,2})(?:[ T]+(\d{1,2})(:.*))?\Z")
 _STROKE = re.compile(r"(\+?[0-9][0-9 ().-]{5,23})/ ?([0-9]{1,4})\Z")
+_LINES = re.compile(r"(\+?[0-9][0-9 ().-]{5,23}[0-9])-([0-9]{1,2})\Z")
+"""The lines of an office as Thailand writes them: 02-141-9993-5 is 02-141-9993 to 02-141-9995."""
 _MARKS_AFTER = " ().-"
 """Marks that are allowed between a number and its stroke; none of them is the digit replaced."""
 _DIALS_ON = re.compile(r"ext(?:n|ension)?|[,#pwx]", re.IGNORECASE)
@@ -75,7 +77,7 @@ def read_category(text: str, words: Mapping[str, Category] | None = None) -> int
 
 def read_confidence(text: str) -> int | Wrong:
     """Return a whole number from 0 to 100."""
-    text = folded(text)
+    text = whole_number(folded(text))
     if text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 100:
         return int(text)
     return Wrong.BAD_CONFIDENCE
@@ -86,7 +88,7 @@ def read_time(text: str) -> int | Wrong:
 
     Also from days of spreadsheets that begin with the year: 2026/1/31 9:05.
     """
-    text = folded(text)
+    text = whole_number(folded(text))
     if text.isascii() and text.isdigit():
         # 9 digits begin in 1973, 13 in 2001: a spreadsheet's day number (46000) is neither.
         if len(text) in {9, 10}:
@@ -115,7 +117,7 @@ def read_end(text: str) -> int | Wrong:
 
 def _day_over(text: str, at_s: int | Wrong) -> int | Wrong:
     """Return the end of the day that begins at `at_s`; as it is where the text has a clock."""
-    text = folded(text)
+    text = whole_number(folded(text))
     if isinstance(at_s, Wrong) or text.isdigit() or len(text) > _DAY_CHARS_MAX:
         return at_s
     return min(at_s + 86_400, TIME_MAX_S)
@@ -157,7 +159,7 @@ class Dates:
         return _day_over(text, at_s) if self.ends else at_s
 
     def _begin_of(self, text: str) -> int | Wrong:
-        text = folded(text)
+        text = whole_number(folded(text))
         if text.isascii() and text.isdigit():
             return read_time(text)
         day = _DAY.match(text) if self.order != "iso" else None
@@ -224,11 +226,13 @@ def after_number(text: str) -> Wrong | None:
 
 
 def several_in(text: str, region: str | None) -> tuple[str, ...] | Wrong | None:
-    """Return the two numbers of `0812345670/1`; a reason where the end means anything else.
+    """Return the numbers of `0812345670/1` or `02-141-9993-5`; a reason if the end means else.
 
-    None: no few digits follow a stroke after a whole number. A stroke may separate an area
-    code too: `089/12345678` is one number.
+    None: no few digits follow a stroke or dash after a whole number. A stroke may separate an area
+    code too: `089/12345678` is one number. So is a text with a dash that its plan assigns whole.
     """
+    if (found := _LINES.match(text)) is not None:
+        return _lines_of(found[1], found[2], parse(text, region), region)
     found = _STROKE.match(text)
     whole = found[1].rstrip(_MARKS_AFTER) if found else ""
     first = parse(whole, region) if whole else None
@@ -238,6 +242,21 @@ def several_in(text: str, region: str | None) -> tuple[str, ...] | Wrong | None:
     if len(found[2]) == 1 and last.kind is Kind.E164 and last.text > first.text:
         return first.text, last.text
     return Wrong.SEVERAL_NUMBERS
+
+
+def _lines_of(
+    whole: str, end: str, read: Number, region: str | None
+) -> tuple[str, ...] | Wrong | None:
+    """Return the numbers from `whole` to the one that ends with `end`; `read` is the whole text."""
+    first, last = (parse(text, region) for text in (whole, whole[: -len(end)] + end))
+    if first.kind is not Kind.E164 or not is_assigned(first.text):
+        return None
+    if read.kind is Kind.E164 and is_assigned(read.text):
+        return None
+    is_range = last.kind is Kind.E164 and last.text > first.text
+    if not (is_range and first.text.startswith("+66")):  # elsewhere it may be an extension
+        return Wrong.SEVERAL_NUMBERS
+    return tuple(f"+{number}" for number in range(int(first.text), int(last.text) + 1))
 
 
 def _extension_or_another(text: str) -> Wrong | None:

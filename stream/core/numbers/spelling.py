@@ -61,6 +61,12 @@ def folded(text: str) -> str:
     return text.translate(_FOLDING)
 
 
+def whole_number(text: str) -> str:
+    """Return digits without the `.0` that pandas writes after them; any other text as it is."""
+    digits = text.removesuffix(".0")
+    return digits if digits.isdigit() else text
+
+
 def unescaped(text: str) -> str:
     """`text` without percent-encoding: UTF-8 where the bytes are that, else Latin-1.
 

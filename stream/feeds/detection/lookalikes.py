@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final, Literal
 
 from stream.core.numbers.prefix_entries import range_ends
-from stream.core.numbers.spelling import folded
+from stream.core.numbers.spelling import folded, whole_number
 
 DateOrder = Literal["iso", "day-month", "month-day"]
 """The order of day and month in a column of days; "iso": the year comes first."""
@@ -247,7 +247,7 @@ class ColumnTally:
         """Count more texts of the column, in their order. Those in E.164 cost next to nothing."""
         ids: list[int] = []
         for raw in texts:
-            text = folded(raw).strip(" \t\"'") if raw else ""
+            text = whole_number(folded(raw).strip(" \t\"'")) if raw else ""
             if not text:
                 continue
             self.texts += 1

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.feeds.cleaning import SAMPLES_MAX, Cleaned, CleanedRow, CleanedRows, clean_number
-from stream.feeds.formats.rows import Rows
+from stream.feeds.formats.rows import Rows, Wrong
 from stream.feeds.parse import Defaults, Parsed, Parser
 from stream.feeds.value_parsers import Dates, read_confidence, read_time
 
@@ -39,7 +39,10 @@ def parse(*number: str | None, region: str | None = "TH") -> Parsed:
         ('="0812345678"', (Cleaned.APOSTROPHE,)),
         ("66,812,345,678", (Cleaned.THOUSANDS,)),
         ("๖๖,๘๑๒,๓๔๕,๖๗๘", (Cleaned.DIGITS, Cleaned.THOUSANDS)),
+        ("66812345678.0", (Cleaned.DECIMALS,)),
+        ("66812345678,00", (Cleaned.DECIMALS,)),
         ("812345678", (Cleaned.LOST_ZERO,)),
+        ("812345678.0", (Cleaned.DECIMALS, Cleaned.LOST_ZERO)),
         ("'๘๑๒๓๔๕๖๗๘", (Cleaned.DIGITS, Cleaned.APOSTROPHE, Cleaned.LOST_ZERO)),
     ],
 )
@@ -85,6 +88,13 @@ def test_counts_of_chunks_add_up():
         whole.update(parse("'0812345678", "812345678").cleaned)
         assert whole.labels == {"apostrophe": at + 1, "lost_zero": at + 1}
     assert all(len(rows) == SAMPLES_MAX for rows in whole.samples.values())
+
+
+def test_dates_and_confidence_as_pandas_writes_them():
+    """A column of whole numbers with one blank gets `.0` everywhere."""
+    assert read_confidence("90.0") == 90
+    assert read_time("1764000000.0") == Dates("day-month").read("1764000000.0") == 1_764_000_000
+    assert read_time("46346.0") is Wrong.BAD_DATE
 
 
 def test_dates_and_confidence_in_thai_digits():

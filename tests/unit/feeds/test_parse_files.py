@@ -43,7 +43,7 @@ def file(tmp_path: Path) -> Path:
     [
         ("6.68E+10,spam,,,,", Wrong.SCIENTIFIC, "format the column as text"),
         ('"6,68E+10",spam,,,,', Wrong.SCIENTIFIC, "format the column as text"),
-        ("66890000001.0,spam,,,,", Wrong.DECIMAL, "format the column as text"),
+        ("66890000001.5,spam,,,,", Wrong.DECIMAL, "format the column as text"),
         ("+66890000002,nonsense,,,,", Wrong.BAD_CATEGORY, "known: other"),
         ("+66890000002,spam,,24/11/2026,,", Wrong.BAD_DATE, "write 2026-01-31"),
         ("+66890000002,spam,,46351,,", Wrong.BAD_DATE, "write 2026-01-31"),

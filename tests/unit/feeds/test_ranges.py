@@ -66,17 +66,24 @@ def test_half_a_range_is_no_number(text, wrong):
         ("081-234-5670 / 1", "TH", [b"+66812345670", b"+66812345671"]),
         ("+66812345670/9", None, [b"+66812345670", b"+66812345679"]),
         ("02-123-4567/8", "TH", [b"+6621234567", b"+6621234568"]),
+        ("02-123-4567-9", "TH", [b"+6621234567", b"+6621234568", b"+6621234569"]),
+        ("+66 81-234-5679-80", None, [b"+66812345679", b"+66812345680"]),
         ("089/12345678", "DE", [b"+498912345678"]),
+        ("089 1234-56", "DE", [b"+4989123456"]),
         ("01/2345678", "AT", [b"+4312345678"]),
     ],
 )
 def test_two_numbers_with_a_stroke(text, region, numbers):
-    """`0812345670/1` is two numbers; a stroke after an area code separates nothing."""
+    """`0812345670/1` is two numbers, `02-123-4567-9` three; after an area code nothing ends."""
     assert parse(text, region=region).numbers.tolist() == numbers
 
 
 @pytest.mark.parametrize(
-    "text", ["0812345671/0", "0812345670/12", "0812345670/123", "021234567/12"]
+    "text",
+    [
+        *("0812345671/0", "0812345670/12", "0812345670/123", "021234567/12"),
+        *("02-123-4567-2", "02-123-4567-7", "+44 20 7946 0123-5"),
+    ],
 )
 def test_other_ends_after_a_stroke_are_asked_about(text):
     """An extension or a range is not guessed: the row is rejected whole."""
