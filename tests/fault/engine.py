@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-from tests.support.engine import POLL_S, WAIT_S, Watched
+from tests.support.engine import POLL_S, WAIT_S, Watched, pause_s
 
 
 class Engine(Watched):
@@ -37,7 +37,7 @@ class Engine(Watched):
         within_s: float = WAIT_S,
     ) -> None:
         """Wait for a condition; fail with the engine's last words if it does not come."""
-        deadline = time.monotonic() + within_s
+        began = time.monotonic()
         while True:
             holds = await asyncio.to_thread(condition)
             if isinstance(holds, Awaitable):
@@ -46,8 +46,9 @@ class Engine(Watched):
                 return
             code = self.process.poll()
             assert code is None, f"waited for it {what}, it ended with {code}: {self.last_words()}"
-            assert time.monotonic() < deadline, f"waited for it {what}: {self.last_words()}"
-            await asyncio.sleep(POLL_S)
+            waited_s = time.monotonic() - began
+            assert waited_s < within_s, f"waited for it {what}: {self.last_words()}"
+            await asyncio.sleep(pause_s(waited_s))
 
     async def reads(self, partitions: int) -> None:
         """Wait until it knows from where it reads so many; ready it is a moment before."""

@@ -22,6 +22,7 @@ from stream.lab.embedded.choose import EmbeddedBroker
 from stream.lab.embedded.guarded_server import free_ports
 from tests.plugins.run_broker import RunBroker
 from tests.support.commands import Operator
+from tests.support.forked import Forked
 from tests.support.waiting import HANGS_S
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ KERNELS_DIR = ROOT / "state" / "kernels"
 """Kernels that the tests compiled, in their process: an engine need not do it again."""
 LISTED = "+66812345678"
 WAIT_S = HANGS_S
-POLL_S = 0.1
+POLL_S, POLL_S_MAX = 0.1, 0.5
 """Each look at /metrics costs the engine and the test some 10 ms of CPU."""
 _numbers = count()
 
@@ -50,6 +51,13 @@ def process(
         check=False,
         timeout=wait_s,
     )
+
+
+def pause_s(waited_s: float) -> float:
+    """Return the time to the next look, after a wait of so many seconds: what is long to come is
+    seen a tenth later at most.
+    """
+    return min(max(waited_s / 10, POLL_S), POLL_S_MAX)
 
 
 def toml(tables: Mapping[str, Mapping[str, object]]) -> str:
@@ -95,10 +103,10 @@ class Watched:
         """Added to its environment."""
         self._number = next(_numbers)
         self._starts = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Forked | None = None
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> "subprocess.Popen[bytes] | Forked":
         """The process of now, or the last one."""
         assert self._process is not None, "it was never started"
         return self._process
@@ -112,6 +120,9 @@ class Watched:
         assert self._process is None or self._process.poll() is not None, "it still runs"
         self._starts += 1
         with self._log.open("wb") as log:
+            if self._is_plain():
+                self._process = Forked(self.command[3:], self._log)
+                return
             self._process = subprocess.Popen(
                 self.command,
                 cwd=self.tree or ROOT,
@@ -120,6 +131,14 @@ class Watched:
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
+
+    def _is_plain(self) -> bool:
+        """Not another version or program, nor what an environment says to Python or a loader, nor
+        one with processes of its own, which it forks from one that it has loaded.
+        """
+        return self.command[2] == "stream" and not (
+            self.env or self.tree or self.command[3] == "feeds"
+        )
 
     def kill(self) -> None:
         """End it by SIGKILL."""
@@ -184,11 +203,12 @@ class Engine(Watched):
 
     def until(self, what: Callable[[], object], wait_s: float = WAIT_S) -> None:
         """Wait for `what` to be true; fails with the log."""
-        end = time.monotonic() + wait_s
+        began = time.monotonic()
         while not what():
-            assert time.monotonic() < end, f"it did not come true:\n{self.last_words()}"
+            waited_s = time.monotonic() - began
+            assert waited_s < wait_s, f"it did not come true:\n{self.last_words()}"
             assert self.process.poll() is None, f"it ended:\n{self.last_words()}"
-            time.sleep(POLL_S)
+            time.sleep(pause_s(waited_s))
 
     def until_ready(self) -> None:
         """Wait for /ready."""
