@@ -39,7 +39,13 @@ from typing import Any
 
 import numpy as np
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import InvalidTimestampError, KafkaError, KafkaTimeoutError, ProducerFenced
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
 from aiokafka.structs import OffsetAndMetadata
 
 from stream.calls.call_batch import Outcome
@@ -50,7 +56,7 @@ from stream.core.model.errors import Fault, SinkDown
 from stream.kafka.batch import Partition
 from stream.kafka.batch_encoder import ID_HEADER, BatchEncoder, partitions_of
 from stream.kafka.call_events import CallEvent, Observe
-from stream.kafka.clients import connected
+from stream.kafka.clients import connected, described
 from stream.kafka.produce.direct_sends import DirectSends
 from stream.kafka.produce.direct_transactions import DirectTransaction, taken
 from stream.kafka.settings import KafkaSettings
@@ -114,8 +120,10 @@ class Publisher:
         return acknowledged
 
 
-async def started_producer(kafka: KafkaSettings, observe: Observe, **options: Any) -> Any:
-    """Connect a producer that waits for all replicas. Raises SinkDown."""
+async def started_producer(
+    kafka: KafkaSettings, observe: Observe, ids: str = "", **options: Any
+) -> Any:
+    """Connect a producer that waits for all replicas; `ids` as `described`. Raises SinkDown."""
     try:
         return await connected(
             # No linger: batches come whole, and waiting for more would only delay them.
@@ -125,7 +133,8 @@ async def started_producer(kafka: KafkaSettings, observe: Observe, **options: An
             observe,
         )
     except KafkaError as error:
-        raise SinkDown(f"Kafka at {kafka.bootstrap_servers}: {error!r}") from error
+        why = described(error, "Write", ids)
+        raise SinkDown(f"Kafka at {kafka.bootstrap_servers}: {why}") from error
 
 
 class OutcomeProducer:
@@ -167,7 +176,7 @@ class OutcomeProducer:
             try:
                 await self.producer.partitions_for(topic)
             except KafkaError as error:
-                raise SinkDown(f"topic {topic}: {error!r}") from error
+                raise SinkDown(f"topic {topic}: {described(error, 'Write')}") from error
 
     async def stop(self) -> None:
         """Close the producer and its connections."""
@@ -278,7 +287,9 @@ class OutcomeProducer:
                 log.warning("Kafka takes no records for %s/%d, still trying", topic, partition)
                 self._observe(CallEvent.SINK_AWAITED)
             except KafkaError as error:
-                raise SinkDown(f"{topic}/{partition} cannot be written: {error!r}") from error
+                raise SinkDown(
+                    f"{topic}/{partition} cannot be written: {described(error, 'Write')}"
+                ) from error
             else:
                 return queued
 
@@ -338,7 +349,7 @@ def _acknowledgement(waiting: Sequence["asyncio.Future[Any]"]) -> "asyncio.Futur
 
 def _refusal(error: KafkaError) -> SinkDown:
     """Return the fault for records that the broker did not take."""
-    why = f"the broker refused records: {error!r}"
+    why = f"the broker refused records: {described(error, 'Write')}"
     if isinstance(error, InvalidTimestampError):
         why = (
             "the broker refused records for their time: this machine's clock is wrong (`chronyc "
@@ -394,6 +405,7 @@ class TransactionalPublisher:
         producer = await started_producer(
             self._kafka,
             self._observe,
+            f"{self._settings.group_id}.",
             transactional_id=self._settings.transactional_id,
             transaction_timeout_ms=self._settings.transaction_timeout_ms,
             retry_backoff_ms=self._settings.retry_backoff_ms,
@@ -495,7 +507,10 @@ class TransactionalPublisher:
             {TopicPartition(topic, one) for topic, some in made.items() for one, _ in some}
         )
         positions = quick.put_positions(offsets) if await quick.has_group() else None
-        added = await quick.has_partitions()
+        try:
+            added = await quick.has_partitions()
+        except TopicAuthorizationFailedError as error:
+            raise _refusal(error) from error
         if not await taken(positions):
             await out.producer.send_offsets_to_transaction(offsets, self._settings.group_id)
         # aiokafka adds partitions to the transaction before it sends their records.
@@ -503,8 +518,8 @@ class TransactionalPublisher:
 
     async def _abort(self, out: OutcomeProducer, why: Exception) -> None:
         """Abort after `why`. Raises SinkDown where aiokafka's producer cannot go on."""
-        log.warning("transaction aborted: %r", why)
+        log.warning("transaction aborted: %s", described(why, "Write"))
         try:
             await out.producer.abort_transaction()
         except (KafkaError, AssertionError) as error:
-            raise SinkDown(f"the producer cannot go on: {why!r}") from error
+            raise SinkDown(f"the producer cannot go on: {described(why, 'Write')}") from error

@@ -8,17 +8,20 @@ nothing.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.client import AIOKafkaClient
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import (
-    CorruptRecordException,
     GroupAuthorizationFailedError,
     KafkaError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     for_code,
 )
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import EndTxnRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from stream.calls.dialects.dialect import NoCall
@@ -28,7 +31,7 @@ from stream.core.model.errors import Fault
 from stream.core.model.schemas import RegistryDown, SchemaUnknown
 from stream.doctor.result import CheckLine, fail, ok, warn
 from stream.kafka.broker_versions import LEAST, lacking, named, request_versions
-from stream.kafka.clients import ask_why, listens
+from stream.kafka.clients import ask_why, granting, listens
 from stream.kafka.topics import TopicReport, TopicState, ensure_topics
 
 ANSWER_MS = 5000
@@ -67,7 +70,7 @@ async def check_kafka(settings: Settings) -> list[CheckLine]:
         await admin.start()
         described = await admin.describe_topics([*there]) if there else []
         lines += replica_lines(described, names.replicas(count))
-        return lines + await _rights(settings, client, admin, there)
+        return lines + await _rights(settings, client, there)
     except (KafkaError, Fault) as error:
         return [fail("kafka", f"it answers and then fails: {error!r}", "the broker's own log")]
     finally:
@@ -80,7 +83,8 @@ def topic_lines(reports: Sequence[TopicReport]) -> Iterator[CheckLine]:
     for one in reports:
         name = f"topic {one.name}"
         if one.done is TopicState.MISSING:
-            yield fail(name, "is not there", "ringfence topics create")
+            said = "is not there, or our user lacks the right Describe"
+            yield fail(name, said, "ringfence topics create")
         elif one.differences:
             fix = "kafka-configs.sh --alter, or the setting: ringfence topics list"
             yield warn(name, "; ".join(one.differences), fix)
@@ -104,62 +108,64 @@ def replica_lines(described: Sequence[Any], wanted: int) -> Iterator[CheckLine]:
             yield warn(name, f"{least} replicas, {wanted} wanted", fix)
 
 
-async def _rights(
-    settings: Settings, client: Any, admin: Any, topics: Sequence[str]
-) -> list[CheckLine]:
-    """Try our principal's rights on each topic and group, without leaving anything."""
+async def _rights(settings: Settings, client: Any, topics: Sequence[str]) -> list[CheckLine]:
+    """Try our principal's rights on each topic, group and id, without leaving anything."""
     calls = settings.calls
-    lines = [
-        *[await _may_read(settings, one) for one in topics if one in calls.topics],
-        *[await _may_write(client, one) for one in topics if one not in calls.topics],
-    ]
-    try:
-        await admin.list_consumer_group_offsets(calls.group_id)
-    except GroupAuthorizationFailedError as error:
-        lines.append(right(f"read in group {calls.group_id}", error, calls.group_id))
-    except KafkaError as error:  # a new cluster makes its topic of groups when first asked
-        said = f"group {calls.group_id} cannot be asked yet: {type(error).__name__}"
-        lines.append(warn("kafka rights", said, "ringfence doctor, again in a minute"))
-    else:
-        lines.append(right(f"read in group {calls.group_id}", None, calls.group_id))
+    group, ids = calls.group_id, f"{calls.group_id}.*"
+    lines = [await _on_topic(client, one, writes=one not in calls.topics) for one in topics]
+    # As JoinGroup, it needs Read. A question for positions needs Describe only.
+    asked: Any = HeartbeatRequest(group, -1, "doctor")
+    fix = granting("Read", "group", group)
+    lines.append(await _of_coordinator(client, group, asked, f"read in group {group}", fix))
+    if calls.delivery == "exactly_once":
+        name = f"{group}.{calls.instance_id or 'doctor'}"
+        asked = EndTxnRequest(name, -1, -1, False)
+        fix = granting("Write", "transactional-id", ids)
+        lines.append(await _of_coordinator(client, name, asked, f"write transactions {ids}", fix))
     return lines
 
 
-def right(doing: str, error: BaseException | None, of: str) -> CheckLine:
+def right(doing: str, error: type[BaseException] | None, fix: str) -> CheckLine:
     """Return a right that we have, or not."""
     if error is None:
         return ok("kafka rights", f"may {doing}")
-    fix = f"kafka-acls.sh --add --allow-principal User:<ours> --operation All --topic|--group {of}"
-    return fail("kafka rights", f"may not {doing}: {type(error).__name__}", fix)
+    return fail("kafka rights", f"may not {doing}: {error.__name__}", fix)
 
 
-async def _may_read(settings: Settings, topic: str) -> CheckLine:
-    options = settings.kafka_client().options(request_timeout_ms=ANSWER_MS)
-    consumer = AIOKafkaConsumer(**options, group_id=None)
-    try:
-        await consumer.start()
-        place = TopicPartition(topic, 0)
-        consumer.assign([place])
-        consumer.seek(place, (await consumer.end_offsets([place]))[place])
-        await consumer.getmany(timeout_ms=200)
-    except TopicAuthorizationFailedError as error:
-        return right(f"read {topic}", error, topic)
-    finally:
-        await consumer.stop()
-    return right(f"read {topic}", None, topic)
-
-
-async def _may_write(client: Any, topic: str) -> CheckLine:
+async def _on_topic(client: Any, topic: str, *, writes: bool) -> CheckLine:
+    """Try to write a topic, or to read it."""
     await client.force_metadata_update()
     leader = client.cluster.leader_for_partition(TopicPartition(topic, 0))
     if leader is None:
         return warn("kafka rights", f"{topic} has no leader: not tried", "start the brokers")
     # Not DescribeAcls: it needs rights that our user should not have (decision 0116).
-    request = ProduceRequest(None, -1, ANSWER_MS, [(topic, [(0, damaged_batch())])])
+    request: Any = FetchRequest(0, 0, 1, 0, [(topic, [(0, 0, 1)])])
+    if writes:
+        request = ProduceRequest(None, -1, ANSWER_MS, [(topic, [(0, damaged_batch())])])
     answer: Any = await client.send(leader, request)
     error = for_code(answer.topics[0][1][0][1])
-    refused = error if error is not CorruptRecordException else None
-    return right(f"write {topic}", refused(topic) if refused is not None else None, topic)
+    refused = error if error is TopicAuthorizationFailedError else None
+    doing = "write" if writes else "read"
+    return right(f"{doing} {topic}", refused, granting(doing.title(), "topic", topic))
+
+
+async def _of_coordinator(client: Any, name: str, asked: Any, doing: str, fix: str) -> CheckLine:
+    """Ask the coordinator of `name` for what it never does: it checks rights first."""
+    of = CoordinationType.GROUP
+    if isinstance(asked, EndTxnRequest):
+        of = CoordinationType.TRANSACTION
+    try:
+        node = await client.coordinator_lookup(of, name)
+        answer = await client.send(node, asked, group=ConnectionGroup.COORDINATION)
+        error: Any = for_code(answer.error_code)
+    except KafkaError as raised:
+        error = type(raised)
+    if error in (GroupAuthorizationFailedError, TransactionalIdAuthorizationFailed):
+        return right(doing, error, fix)
+    if error.retriable:  # a new cluster makes its topic of groups when first asked
+        said = f"whether we may {doing} cannot be asked yet: {error.__name__}"
+        return warn("kafka rights", said, "ringfence doctor, again in a minute")
+    return right(doing, None, fix)
 
 
 def damaged_batch() -> bytes:

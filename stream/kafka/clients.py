@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import random
+from asyncio import IncompleteReadError
 from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLEOFError, SSLError, SSLSyscallError, SSLZeroReturnError
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
+    GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
     IllegalSaslStateError,
     KafkaConnectionError,
@@ -19,8 +21,11 @@ from aiokafka.errors import (
     NodeNotReadyError,
     RequestTimedOutError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.admin import SaslHandShakeRequest
 
 from stream.core.model.errors import Fault, KafkaRefuses, SourceDown
 from stream.kafka.aiokafka_patches import pace_metadata, read_group_errors
@@ -38,11 +43,23 @@ _COORDINATOR_S = 0.1
 """Kafka makes its topic of positions in about half a second, once."""
 _ASK_MS = 5000
 """Time-out of the question for the reason: the broker refused a moment ago, so it answers soon."""
+_TLS_ALERT = 0x1503
+"""Type and version that a TLS alert begins with (RFC 8446, 5.1), read as the size of an answer."""
+_UNCONNECTED = (OSError, KafkaError, TimeoutError)
 _REFUSED = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, IllegalSaslStateError)
 _SILENT = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError)
 """Errors of a broker that is away. aiokafka marks not all of them as retriable."""
 _BROKEN = (SSLEOFError, SSLZeroReturnError, SSLSyscallError)
 """TLS errors of a broker that goes away in the middle of a handshake: an outage, no refusal."""
+
+_RIGHT_OF: Final[dict[type[BaseException], str]] = {
+    TopicAuthorizationFailedError: "topic",
+    GroupAuthorizationFailedError: "group",
+    TransactionalIdAuthorizationFailed: "transactional-id",
+}
+"""Options of kafka-acls.sh, which name what an error is about."""
+_RIGHT_TO: Final = {"group": "Read", "transactional-id": "Write"}
+"""The one right that we need of these."""
 
 
 class Patience:
@@ -68,13 +85,39 @@ class Patience:
             raise self._kafka.away(why)
 
 
-def down(kafka: KafkaSettings, doing: str, error: KafkaError) -> Fault:
-    """Return the fault for an error of a client: KafkaAway where a patience was set."""
+def granting(may: str, of: str, name: str) -> str:
+    """Return the command that gives the right `may`; a name that ends in `*` is a prefix."""
+    pattern = " --resource-pattern-type prefixed" if name.endswith("*") else ""
+    allowed = f"--allow-principal User:<ours> --operation {may} --{of} {name.removesuffix('*')}"
+    return f"kafka-acls.sh --add {allowed}{pattern}"
+
+
+def described(error: BaseException, may: str, ids: str = "") -> str:
+    """Return the text of an error; of a missing right, which one, and the command that gives it.
+
+    `may` is what was tried with a topic: Read or Write. `ids` is the prefix of our transactional
+    ids, of which each start of a worker may have a new one.
+    """
+    of = _RIGHT_OF.get(type(error))
+    if of is None or not error.args:
+        return repr(error)
+    about = error.args[0]
+    name = about if isinstance(about, str) else ",".join(sorted(about))
+    may = _RIGHT_TO.get(of, may)
+    fix = granting(may, of, f"{ids}*" if of == "transactional-id" and ids else name)
+    return f"our user lacks the right {may} on {of} {name}: {fix}"
+
+
+def down(kafka: KafkaSettings, doing: str, error: KafkaError, may: str = "Read") -> Fault:
+    """Return the fault for an error of a client: KafkaAway where a patience was set.
+
+    `may` is the right that it needs.
+    """
     # A bare KafkaError is what aiokafka raises when no broker that it knows gave it metadata.
     silent = error.retriable or isinstance(error, _SILENT) or type(error) is KafkaError
     if kafka.patience_s is not None and silent:
         return kafka.away(f"{doing}: {error!r}")
-    return SourceDown(f"{doing}: {error!r}")
+    return SourceDown(f"{doing}: {described(error, may)}")
 
 
 async def listens(kafka: KafkaSettings) -> bool:
@@ -103,17 +146,33 @@ async def ask_why(kafka: KafkaSettings) -> None:
     for host, port, _ in collect_hosts(options.pop("bootstrap_servers")):
         try:
             opened: Any = await create_conn(host, port, **options)
-        except (OSError, KafkaError, TimeoutError) as error:
-            refusal = refusal or _refusal(kafka, error)
+        except _UNCONNECTED as error:
+            why = _refusal(kafka, error)
+            if why is None and kafka.security_protocol.endswith("SSL"):
+                why = await _without_tls(kafka, host, port)
+            refusal = refusal or why
         else:
-            opened.close()
-            return
+            try:
+                why = await _wants_name(kafka, opened)
+            finally:
+                opened.close()
+            if why is None:
+                return
+            refusal = refusal or why
     if refusal is not None:
         raise KafkaRefuses(f"Kafka at {kafka.bootstrap_servers}: {refusal}")
 
 
 def _refusal(kafka: KafkaSettings, error: BaseException) -> str | None:
     """Return what an operator has to correct; None: it passes by itself."""
+    protocol = kafka.security_protocol
+    if isinstance(error, IllegalSaslStateError):
+        other = protocol.removeprefix("SASL_")
+        return f"this port takes no name, and security_protocol is {protocol}: write {other}"
+    cut = error.__cause__
+    if isinstance(cut, IncompleteReadError) and (cut.expected or 0) >> 16 == _TLS_ALERT:
+        other = protocol.replace("PLAINTEXT", "SSL")
+        return f"this port speaks TLS, and security_protocol is {protocol}: write {other}"
     if isinstance(error, _REFUSED):
         keys = "sasl_mechanism, sasl_username and RINGFENCE_KAFKA_PASSWORD"
         if isinstance(kafka.oauth, AwsIamSettings):
@@ -125,6 +184,39 @@ def _refusal(kafka: KafkaSettings, error: BaseException) -> str | None:
         keys = "security_protocol, ca_file, cert_file and key_file"
         return f"TLS fails ({cause}); look at {keys}"
     return None
+
+
+async def _without_tls(kafka: KafkaSettings, host: str, port: int) -> str | None:
+    """Return what to correct where a broker answers without TLS, which it was asked for."""
+    try:
+        opened: Any = await create_conn(host, port, request_timeout_ms=_ASK_MS)
+    except _UNCONNECTED:
+        return None
+    opened.close()
+    protocol = kafka.security_protocol
+    other = protocol.replace("SSL", "PLAINTEXT")
+    return (
+        f"this port has no TLS, and security_protocol is {protocol}: take the broker's port with "
+        f"TLS, or write {other}"
+    )
+
+
+async def _wants_name(kafka: KafkaSettings, opened: Any) -> str | None:
+    """Return what to correct where a connection without a name is one that needs a name.
+
+    There a broker answers the question for its versions, and closes the connection at any other.
+    """
+    protocol, known = kafka.security_protocol, opened._versions  # noqa: SLF001 - nothing public
+    if protocol.startswith("SASL") or SaslHandShakeRequest.API_KEY not in known:
+        return None
+    try:
+        answer = await opened.send(SaslHandShakeRequest(""))
+    except _UNCONNECTED:
+        return None
+    if answer.error_code == IllegalSaslStateError.errno:
+        return None
+    other, ways = f"SASL_{protocol}", ", ".join(answer.enabled_mechanisms)
+    return f"this port wants a name ({ways}), and security_protocol is {protocol}: write {other}"
 
 
 def onlooker(kafka: KafkaSettings, **more: Any) -> AIOKafkaConsumer:

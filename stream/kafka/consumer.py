@@ -21,7 +21,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from stream.core.model.errors import Fault, SourceDown
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
-from stream.kafka.clients import connected
+from stream.kafka.clients import connected, described
 from stream.kafka.fetch.fetcher import ANSWER_BYTES, PARTITION_BYTES, Reader, reader_for
 from stream.kafka.first_positions import FirstPositions, same_positions
 from stream.kafka.instance_ids import forgotten, given_to_nobody, other_holder, shared
@@ -245,7 +245,8 @@ class KafkaSource:
                 self._end_epoch()
             raise PartitionsLost(f"positions were not committed: {error!r}") from error
         except KafkaError as error:
-            raise SourceDown(f"positions cannot be committed: {error!r}") from error
+            why = described(error, "Read")
+            raise SourceDown(f"positions cannot be committed: {why}") from error
         self._confirmed_s = asked_s
         self._observe(CallEvent.COMMITTED)
 
@@ -354,7 +355,8 @@ class KafkaSource:
             raise await self._down(error) from error
 
     async def _down(self, error: KafkaError) -> SourceDown:
-        return await self._other() or SourceDown(f"call records cannot be read: {error!r}")
+        why = described(error, "Read")
+        return await self._other() or SourceDown(f"call records cannot be read: {why}")
 
     async def _await_change(self, wait_s: float) -> None:
         self._changed.clear()

@@ -12,6 +12,7 @@ from aiokafka.errors import (
     IncompatibleBrokerVersion,
     KafkaError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -112,7 +113,7 @@ async def ensure_topics(
                 "wait until `ringfence topics list` shows them, or give the user the right Describe"
             )
     except KafkaError as error:
-        raise down(kafka, "topics cannot be made", error) from error
+        raise down(kafka, "topics cannot be made", error, "Create") from error
     else:
         return reports
     finally:
@@ -135,7 +136,7 @@ async def check_topics(
         existing = await _found(admin, names)
         if lacking := sorted(names - existing.keys()):
             raise TopicMissing(
-                f"no topic {', '.join(lacking)} at {kafka.bootstrap_servers}: "
+                f"no topic {', '.join(lacking)} that we may see at {kafka.bootstrap_servers}: "
                 "`ringfence topics create` makes what is missing"
             )
         partitions = sum(existing[name] for name in settings.calls)
@@ -215,6 +216,8 @@ async def _create(admin: Any, topic: WantedTopic, replicas: int) -> bool:
     error = for_code(code)
     if error is TopicAlreadyExistsError:
         return False
+    if error is TopicAuthorizationFailedError:
+        raise error(topic.name)
     raise error(f"topic {topic.name}: {message[0] if message else ''}")
 
 

@@ -14,11 +14,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAuthorizationFailedError
 
 from stream.config.settings import load
+from stream.doctor.kafka_checks import check_kafka
+from stream.doctor.result import Grade
 from stream.edge.http.tokens import Client, ClientRole, line_of
 from stream.lab.embedded.guarded_server import free_ports
 from tests.integration.test_serve_whole import TOKEN, asked, found
 from tests.support.chart import rights, services
-from tests.support.engine import LISTED, Deployment, Engine, records
+from tests.support.engine import LISTED, WAIT_S, Deployment, Engine, records
 from tests.support.kafka_guarded import PASSWORD, Guarded, guarded_broker
 from tests.support.topics import read
 from tests.support.waiting import TRANSACTIONS_MS, until
@@ -28,7 +30,7 @@ pytestmark = [
     pytest.mark.expects_errors("Group Coordinator Request failed"),
 ]
 USERS = tuple(name for name, one in services().items() if "kafka" in one)
-USER = "RINGFENCE_KAFKA__SASL_USERNAME"
+USER, LACKING = "RINGFENCE_KAFKA__SASL_USERNAME", "lacking"
 SASL = 'kafka.security_protocol = "SASL_PLAINTEXT"'
 MORE = """
 feeds.dir = "{folder}/feeds"
@@ -62,7 +64,7 @@ schedule = {{every = "1s"}}
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Guarded]:
     """The broker of the tests here."""
-    with guarded_broker(USERS) as made:
+    with guarded_broker((*USERS, LACKING)) as made:
         yield made
 
 
@@ -150,6 +152,48 @@ async def _feed_of_a_topic(
     (here.folder / "feeds/telecoms.toml").write_text(FEED)
     monkeypatch.setenv(USER, "feeds")
     assert "+1 -0 numbers" in here.types("feeds", "pull", "telecoms")
+
+
+async def test_each_missing_right_is_named(
+    guarded: Guarded, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`doctor` says what a user lacks that may only describe, and a worker names the first of it,
+    each with the command that gives it.
+    """
+    monkeypatch.setenv("RINGFENCE_KAFKA_PASSWORD", PASSWORD)
+    monkeypatch.setenv("RINGFENCE_CALLS__DELIVERY", "exactly_once")
+    monkeypatch.setenv("RINGFENCE_CALLS__SESSION_TIMEOUT_MS", str(TRANSACTIONS_MS))
+    monkeypatch.setenv(USER, LACKING)
+    here = Deployment(tmp_path, guarded.sasl, redis_url, SASL)
+    settings = load([here.config], os.environ)
+    group = settings.calls.group_id
+    await guarded.grant("topics", rights("topics", settings))
+    monkeypatch.setenv(USER, "topics")
+    here.types("topics", "create")
+    monkeypatch.setenv(USER, LACKING)
+    given = [one._replace(may=("Describe",)) for one in rights("worker", settings)]
+    await guarded.grant(LACKING, given)
+
+    async def named() -> bool:
+        lines = await check_kafka(settings)
+        found = {one.fix.partition(" --operation ")[2] for one in lines if one.grade is Grade.FAIL}
+        return found == {
+            f"Read --topic {here.calls}",
+            f"Write --topic {here.decisions}",
+            f"Write --topic {settings.calls.rejected_topic}",
+            f"Read --group {group}",
+            f"Write --transactional-id {group}. --resource-pattern-type prefixed",
+        }
+
+    await until(named, "each is named, once the coordinators are there", 1.0)
+    with here.engine() as engine:
+        assert engine.process.wait(WAIT_S) == 1
+        assert engine.said(f"lacks the right Write on transactional-id {group}[.]test: kafka-acls")
+    transactions = next(one for one in rights("worker", settings) if one.of == "transactionalId")
+    await guarded.grant(LACKING, [transactions])
+    with here.engine() as engine:
+        assert engine.process.wait(WAIT_S) == 1
+        assert engine.said(f"lacks the right Read on group {group}: kafka-acls.sh --add")
 
 
 async def test_nobody_may_do_anothers_work(

@@ -142,6 +142,29 @@ async def test_other_refusals(secured, way, changes, said):
     await asyncio.sleep(0.1)  # what aiokafka has closed says good-bye in turns of its own
 
 
+@pytest.mark.parametrize(
+    ("way", "protocol", "right"),
+    [
+        ("sasl", "PLAINTEXT", "SSL"),
+        ("sasl", "SASL_PLAINTEXT", "SASL_SSL"),
+        ("sasl", "SSL", "SASL_SSL"),
+        ("plain", "SSL", "PLAINTEXT"),
+        ("plain", "SASL_SSL", "SASL_PLAINTEXT"),
+        ("plain", "SASL_PLAINTEXT", "PLAINTEXT"),
+        ("oauth", "PLAINTEXT", "SASL_PLAINTEXT"),
+    ],
+)
+async def test_another_protocol_than_the_port_has(secured, way, protocol, right):
+    """It looks like an outage, and is named, with the value to write."""
+    context = ssl.create_default_context(cafile=secured.file("ca"))
+    kafka = KafkaSettings(
+        getattr(secured, way), "test", protocol, context, "PLAIN", USER, sasl_password=PASSWORD
+    )
+    with pytest.raises(KafkaRefuses, match=f"security_protocol is {protocol}: .*{right}$"):
+        await check_topics(kafka, TopicsSettings(("c",), "d", "r", 1, 1), 1, lambda _: None)
+    await asyncio.sleep(0.1)  # as above
+
+
 async def test_a_feed_of_a_topic(secured, here, tmp_path):
     """A feed goes in by the same ways, and gets the reason of a refusal."""
     context = ssl.create_default_context(cafile=secured.file("ca"))

@@ -18,6 +18,7 @@ from stream.calls.submitted_records import Unreadable, keyed, other_events, topi
 from stream.core.model.errors import KafkaRefuses, SinkDown
 from stream.edge.http.problems import ProblemError, ProblemKind
 from stream.kafka.batch import RawBatch
+from stream.kafka.clients import described
 from stream.ops.clock import monotonic_s
 from stream.ops.metrics.http_catalogue import ServeMetrics
 from stream.ops.tasks import cancelled
@@ -133,7 +134,7 @@ class RecordIntake:
                 raise ProblemError(ProblemKind.TOO_LARGE, text) from error
             if not isinstance(error, KafkaError):
                 raise error
-            why = f"Kafka refused them: {error!r}"
+            why = f"Kafka refused them: {described(error, 'Write')}"
         self.metrics.records.labels(self.topics[topic], "refused").inc(len(records))
         text = f"{why}; send all of them again"
         raise ProblemError(ProblemKind.KAFKA_DOWN, text, retry_after_s=RETRY_S)

@@ -18,6 +18,7 @@ from stream.core.model.call import RejectReason
 from stream.core.model.errors import ConfigInvalid
 from stream.edge.ingest.file_lines import FileLine
 from stream.kafka.batch import RawBatch
+from stream.kafka.clients import described
 from stream.ops.clock import monotonic_s
 from stream.ops.metrics.sink_catalogue import IngestMetrics
 from stream.ops.retry import Backoff
@@ -116,7 +117,8 @@ class RecordSender:
                 await self._hand_over(lines, whole, keys)
             except KafkaError as error:
                 wait_s = backoff.next_s()
-                log.warning("Kafka refused records (%r): again in %.1f s", error, wait_s)
+                why = described(error, "Write")
+                log.warning("Kafka refused records (%s): again in %.1f s", why, wait_s)
                 await self.stop()
                 await asyncio.sleep(wait_s)
             else:

@@ -22,7 +22,7 @@ from stream.edge.sinks.settings import EndpointSection
 from stream.edge.sinks.webhook_post import DeliveryResult, DeliveryTry, Post
 from stream.kafka.batch import RawBatch
 from stream.kafka.call_events import Observe
-from stream.kafka.clients import connected
+from stream.kafka.clients import connected, described
 from stream.kafka.settings import KafkaSettings
 from stream.ops.clock import monotonic_s
 from stream.ops.metrics.sink_catalogue import WebhookMetrics
@@ -188,4 +188,4 @@ class UndeliveredTopic:
                 self._topic, one.event.body, key=one.event.number.encode() or None, headers=headers
             )
         except KafkaError as error:
-            raise SinkDown(f"{self._topic} takes nothing: {error!r}") from error
+            raise SinkDown(f"{self._topic} takes nothing: {described(error, 'Write')}") from error

@@ -12,12 +12,13 @@ from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError, for_code
 
 from stream.core import kernels
 from stream.core.model.errors import SourceDown
 from stream.kafka.batch import Partition, RawBatch
 from stream.kafka.call_events import CallEvent, Observe
+from stream.kafka.clients import described
 from stream.kafka.fetch.broker import Broker, FetchSettings, name_of
 from stream.kafka.fetch.fetched_batches import FetchedBatches
 from stream.kafka.fetch.messages import FETCH, VERSION, FetchSizes
@@ -245,7 +246,8 @@ class Fetcher:
                 state.status = PartitionStatus.RESETTING
                 self.background(self._reset(state))
             case ErrorMeaning.FORBIDDEN:
-                self._fail(SourceDown(f"{state}: may not be read: {name_of(code)}"))
+                error = for_code(code)(state.partition.topic)
+                self._fail(SourceDown(f"{state}: {described(error, 'Read')}"))
             case ErrorMeaning.DAMAGED:
                 at = state.position
                 self._fault_in(state, Corrupt(at, name_of(code), at + 1))

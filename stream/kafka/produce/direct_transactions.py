@@ -33,6 +33,7 @@ from aiokafka.errors import (
     ConcurrentTransactions,
     KafkaError,
     NoError,
+    TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 from aiokafka.producer.transaction_manager import TransactionState
@@ -83,7 +84,11 @@ class DirectTransaction:
         return True
 
     async def has_partitions(self) -> bool:
-        """Wait until the partitions are part of the transaction; return whether they are."""
+        """Wait until the partitions are part of the transaction; return whether they are.
+
+        Raises TopicAuthorizationFailedError. aiokafka would go on, and Kafka refuse the records of
+        other topics for a reason that says nothing.
+        """
         topics = _by_topic(self._tps)
         if topics and not await self._accepted(self._partitions, AddPartitionsToTxnRequest, topics):
             return False
@@ -165,6 +170,9 @@ async def _codes_of(answer: Answer) -> set[int]:
         return set()
     if hasattr(got, "error_code"):
         return {got.error_code}
+    for topic, parts in got.errors:
+        if any(code == TopicAuthorizationFailedError.errno for _, code in parts):
+            raise TopicAuthorizationFailedError(topic)
     return {code for _, parts in got.errors for _, code in parts}
 
 

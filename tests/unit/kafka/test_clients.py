@@ -5,6 +5,13 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NotLeaderForPartitionError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 from stream.kafka import clients
 from stream.kafka.call_events import CallEvent
@@ -80,3 +87,37 @@ async def test_a_fault_of_ours_is_not_waited_for():
     with pytest.raises(AssertionError, match="positions run back"):
         await connected(broken)
     assert broken.closed
+
+
+ADD_RIGHT = "kafka-acls.sh --add --allow-principal User:<ours>"
+
+
+@pytest.mark.parametrize(
+    ("error", "may", "lacks", "fix"),
+    [
+        (
+            TopicAuthorizationFailedError("calls"),
+            "Read",
+            "Read on topic calls",
+            "Read --topic calls",
+        ),
+        (TopicAuthorizationFailedError({"d"}), "Write", "Write on topic d", "Write --topic d"),
+        (GroupAuthorizationFailedError("g"), "Write", "Read on group g", "Read --group g"),
+        (
+            TransactionalIdAuthorizationFailed("g.host.1"),
+            "Write",
+            "Write on transactional-id g.host.1",
+            "Write --transactional-id g. --resource-pattern-type prefixed",
+        ),
+    ],
+)
+def test_a_missing_right(error: KafkaError, may: str, lacks: str, fix: str) -> None:
+    """Of a topic what was tried; of a group and of an id the one right that we need."""
+    said = f"our user lacks the right {lacks}: {ADD_RIGHT} --operation {fix}"
+    assert clients.described(error, may, "g.") == said
+
+
+@pytest.mark.parametrize("error", [NotLeaderForPartitionError(), GroupAuthorizationFailedError()])
+def test_other_errors_are_shown_as_they_are(error: KafkaError) -> None:
+    """Also one that names nothing."""
+    assert clients.described(error, "Read") == repr(error)

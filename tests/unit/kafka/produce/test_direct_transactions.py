@@ -13,6 +13,7 @@ from aiokafka.errors import (
     InvalidProducerEpoch,
     NotCoordinatorError,
     OperationNotAttempted,
+    TopicAuthorizationFailedError,
 )
 from aiokafka.producer.transaction_manager import TransactionState
 from aiokafka.protocol.transaction import (
@@ -200,6 +201,15 @@ async def test_without_a_connection_nothing_is_sent(why):
     assert not await quick.commit()
     assert len(site.connection.sent) == 2, "those of before"
     assert site.manager.is_in_transaction()
+
+
+async def test_a_topic_that_may_not_be_written_is_named():
+    """Else Kafka would refuse records of other topics too, for a reason that says nothing (48)."""
+    site = Site()
+    site.connection.answer(0)
+    site.connection.answer(TopicAuthorizationFailedError.errno, OperationNotAttempted.errno)
+    with pytest.raises(TopicAuthorizationFailedError, match="decisions"):
+        await site.quick.has_partitions()
 
 
 async def test_positions_go_to_the_groups_coordinator():
