@@ -223,11 +223,15 @@ class CallsSection:
         )
 
     def producer_options(self, kafka: KafkaSection) -> dict[str, Any]:
-        """Options of the producers of records that come over HTTP or from files."""
+        """Options of the producers of records that come over HTTP or from files.
+
+        A record of up to `record_bytes_max` goes alone if need be. Batches of others stay as small
+        as every topic takes that is set up as Kafka is delivered.
+        """
         return {
             "enable_idempotence": kafka.idempotent,
             "compression_type": kafka.codec,
-            "max_batch_size": self.record_bytes_max + OVERHEAD,
+            "max_batch_size": min(self.record_bytes_max + OVERHEAD, BATCH_BYTES_MAX),
             "max_request_size": self.record_bytes_max + 2 * OVERHEAD,
         }
 

@@ -1,4 +1,4 @@
-"""Nine changes to aiokafka 0.14, each where it has no option for it.
+"""Ten changes to aiokafka 0.14, each where it has no option for it.
 
 Metadata: while a partition has no leader, the fetcher of aiokafka asks again as soon as it is
 answered. A running cluster got as many requests as it answers. With a broker that had left in
@@ -34,6 +34,10 @@ Names of headers: any client but Java's may write bytes that are no text. aiokaf
 such a record each time, so nobody reads past it: no replay, no feed of a topic, no aiokafka reader.
 Here such a batch is read again, with marks for what is no text.
 
+Topics: asked for a topic by name, a broker makes it if it may, as Kafka is delivered: with one
+partition, and settings that nobody chose. aiokafka lets it. So `serve` made the topic of calls, and
+a worker made one again that had been deleted. Java's producer does so too, its admin client not.
+
 Starts: a client's first connection asks for the brokers, and the client does not have it yet. A
 start that was cancelled then left it open. Such a connection has no `on_close`.
 
@@ -46,10 +50,12 @@ import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any, Final, Self
 
+import aiokafka.admin.client
 import aiokafka.client
 import aiokafka.conn
 import aiokafka.consumer.fetcher
@@ -65,6 +71,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.group import SyncGroupRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.types import (
     Boolean,
@@ -457,7 +464,11 @@ async def _create_conn(*place: Any, **options: Any) -> Any:
     return await create_conn(*place, **options)
 
 
+_metadata_request = partial(MetadataRequest, allow_auto_topic_creation=False)
+
 # Clients and fetchers look the names up in their modules each time.
 aiokafka.client.create_conn = _create_conn  # type: ignore[attr-defined]
+aiokafka.client.MetadataRequest = _metadata_request  # type: ignore[assignment, attr-defined]
+aiokafka.admin.client.MetadataRequest = _metadata_request  # type: ignore[assignment, attr-defined]
 aiokafka.conn.AIOKafkaConnection = _Connection  # type: ignore[misc]
 aiokafka.consumer.fetcher.MemoryRecords = _Records  # type: ignore[assignment, attr-defined]

@@ -11,12 +11,14 @@ import pytest
 import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAuthorizationFailedError
+from aiokafka.errors import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
+from stream.calls.publish import started_producer
 from stream.config.settings import load
 from stream.doctor.kafka_checks import check_kafka
 from stream.doctor.result import Grade
 from stream.edge.http.tokens import Client, ClientRole, line_of
+from stream.kafka.settings import KafkaSettings
 from stream.lab.embedded.guarded_server import free_ports
 from tests.integration.test_serve_whole import TOKEN, asked, found
 from tests.support.chart import rights, services
@@ -194,6 +196,17 @@ async def test_each_missing_right_is_named(
     with here.engine() as engine:
         assert engine.process.wait(WAIT_S) == 1
         assert engine.said(f"lacks the right Read on group {group}: kafka-acls.sh --add")
+
+
+async def test_asking_for_a_topic_does_not_make_it(guarded: Guarded) -> None:
+    """Only `ringfence topics create` makes one: a broker would make one with a partition."""
+    kafka = KafkaSettings(guarded.plain, "test", patience_s=2.0)
+    producer = await started_producer(kafka, lambda _: None)
+    with pytest.raises(UnknownTopicOrPartitionError):
+        await producer.partitions_for("nobody-made-it")
+    await producer.stop()
+    async with AIOKafkaConsumer(bootstrap_servers=guarded.plain) as consumer:
+        assert "nobody-made-it" not in await consumer.topics()
 
 
 async def test_nobody_may_do_anothers_work(

@@ -26,6 +26,8 @@ org.apache.kafka.common.security.plain.PlainLoginModule required {users};
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 allow.everyone.if.no.acl.found=false
 super.users=User:ANONYMOUS
+# As Kafka is delivered.
+auto.create.topics.enable=true
 """
 # Numbers of Kafka's protocol.
 _OF = {"topic": 2, "group": 3, "cluster": 4, "transactionalId": 5}

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from stream.calls.call_batch import CallBatch
 from stream.calls.detection.detect_dialect import likely
@@ -118,6 +118,9 @@ class RecordSender:
             except KafkaError as error:
                 wait_s = backoff.next_s()
                 why = described(error, "Write")
+                if isinstance(error, MessageSizeTooLargeError):
+                    why += f": raise max.message.bytes of {self._way.topic}, or lower "
+                    why += "[calls] record_bytes_max, and what is larger is rejected"
                 log.warning("Kafka refused records (%s): again in %.1f s", why, wait_s)
                 await self.stop()
                 await asyncio.sleep(wait_s)

@@ -13,6 +13,7 @@ from stream.core.model.decision import Action
 from stream.core.model.errors import ConfigInvalid
 from stream.core.policy.rules import RuleState
 from stream.kafka.settings import TopicLimits
+from stream.kafka.topics import MESSAGE_BYTES_DEFAULT
 from stream.ops.renewed_secret import text_of
 from tests.support.forbidden import forbidden
 
@@ -256,6 +257,13 @@ def test_a_record_batch_is_no_larger_than_its_topic_takes(settings, limits, expe
     """A topic with a small `max.message.bytes` gets smaller batches instead of refusing ours."""
     read = settings("")
     assert read.calls.publish(read.kafka, limits).batch_bytes_max == expected
+
+
+def test_batches_of_records_stay_below_what_kafka_takes_as_delivered(settings) -> None:
+    """Also where a single record may be larger: its topic takes it, or refuses it alone."""
+    read = settings("calls.record_bytes_max = 4194304")
+    options = read.calls.producer_options(read.kafka)
+    assert options["max_batch_size"] < MESSAGE_BYTES_DEFAULT < options["max_request_size"]
 
 
 def test_how_short_a_prefix_may_be_is_said_by_country(settings) -> None:

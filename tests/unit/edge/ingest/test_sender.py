@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaTimeoutError, NotLeaderForPartitionError
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, NotLeaderForPartitionError
 from prometheus_client import CollectorRegistry
 
 from stream.calls.decode import decode
@@ -96,6 +96,18 @@ async def test_what_kafka_refuses_is_sent_again(monkeypatch: pytest.MonkeyPatch)
     good.error = None
     await sending
     assert sends.sent.taken == 3
+
+
+async def test_a_record_that_the_topic_does_not_take_names_the_settings(
+    monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """It is tried again until an operator has changed one of them."""
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    broken, good = Producer(), Producer()
+    broken.error = MessageSizeTooLargeError()
+    sends, _ = sender(broken, good)
+    await sends.send([line(CALL % 1)])
+    assert "raise max.message.bytes of calls, or lower [calls] record_bytes_max" in caplog.text
 
 
 async def test_records_of_another_dialect_are_refused_after_fifty() -> None:
