@@ -181,8 +181,8 @@ async def redress(
 ) -> Redressed:
     """Put a wrong block right. Safe to repeat where it was cut off: the answer comes last.
 
-    Raises AppealUnknown, and AppealRefused where it was answered already, or where neither number
-    nor list is known here, so that nothing could be lifted.
+    Raises AppealUnknown, and AppealRefused where it was answered already, where neither number nor
+    list is known here, so that nothing could be lifted, or where the key of a list of ours is not.
     """
     appeal = await appeals.get(appeal_id)
     if appeal.state not in OPEN:
@@ -192,6 +192,8 @@ async def redress(
     if number is not None:  # a list may have moved to its circle's next key since
         lists = await _with_fingerprints(store, context, number, lists)
     ours = [named for named in lists if owner_of(named.list) == context.home]
+    if number is not None:
+        await _check_keys(store, context, appeal_id, ours)
     why = By(by.actor, f"{appeal_id}: {by.reason}" if by.reason else appeal_id)
     taken = [named.list for named in ours if await _take_off(store, context, named, number, why)]
     if number is None and not taken:
@@ -205,6 +207,22 @@ async def redress(
     told = lists if appeal.partner is None else appeal.lists
     after = await appeals.step(appeal_id, AppealState.REDRESSED, by, allow, told)
     return Redressed(after, number, tuple(taken), until_s)
+
+
+async def _check_keys(
+    store: ListStore, context: AppealContext, appeal_id: str, ours: Iterable[NamedList]
+) -> None:
+    """Raise AppealRefused if a list of ours cannot be searched for a number.
+
+    It would go on naming the number at every partner, by an appeal that counts as answered.
+    """
+    heads = (await store.heads()).lists
+    for named in ours:
+        head = heads.get(named.list)
+        if head is not None and head.circle not in context.keys:
+            text = f"the key of circle {head.circle}, by which {named.list} is hashed, is not here"
+            what = "answer it where the key is; `ringfence allow add` frees the caller until then"
+            raise AppealRefused(f"{appeal_id}: {text}; nothing was changed: {what}")
 
 
 async def _until(store: ListStore, number: str, expires_at_s: int) -> int:

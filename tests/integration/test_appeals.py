@@ -198,6 +198,25 @@ async def test_a_circles_next_key_loses_no_appeal(register, book) -> None:
     assert int(right.lists[0].fingerprint, 16) == fingerprint_of(TWO, keys["asean@2"])
 
 
+async def test_an_answer_without_the_key_of_our_list_changes_nothing(register, book) -> None:
+    """Our list would go on naming the number at every partner, while the appeal is answered."""
+    await register.create("TH/hashed", "asean", BY)
+    listed = entry(ONE, KEYS["asean"])
+    await register.add("TH/hashed", [listed], BY)
+    here = replace(DESK, keys={"plain": b""})
+    said = Received(
+        partner="KH", appeal_id="A-5", list="TH/hashed", fingerprint=f"{listed.fingerprint:016x}"
+    )
+    theirs, _ = await receive(book, here, said, By("KH"))
+    own = await appealed(register, book, ONE, "TH/hashed")
+    for appeal in (theirs, own):
+        with pytest.raises(AppealRefused, match="the key of circle asean, by which TH/hashed"):
+            await redress(register, book, here, appeal.id, CLERK)
+        assert (await book.get(appeal.id)).open
+        done = await redress(register, book, DESK, appeal.id, CLERK)
+        assert done.taken_off == (("TH/hashed",) if appeal is theirs else ())
+
+
 async def test_a_sighting_of_what_nobody_listed_can_only_be_rejected(register, book) -> None:
     """Its number is not known here, so nothing can be lifted, and the message says so."""
     said = Received(partner="KH", appeal_id="A-7", list=OURS, fingerprint="00" * 8)
