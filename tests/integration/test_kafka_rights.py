@@ -198,6 +198,7 @@ async def test_each_missing_right_is_named(
         assert engine.said(f"lacks the right Read on group {group}: kafka-acls.sh --add")
 
 
+@pytest.mark.expects_errors("Topic nobody-made-it not found")
 async def test_asking_for_a_topic_does_not_make_it(guarded: Guarded) -> None:
     """Only `ringfence topics create` makes one: a broker would make one with a partition."""
     kafka = KafkaSettings(guarded.plain, "test", patience_s=2.0)
