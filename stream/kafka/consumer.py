@@ -77,7 +77,7 @@ class KafkaSource:
         self._stopped = False
         # Of a hook, which cannot raise: the next `next_batch` does.
         self._kept: Fault | None = None
-        self._confirmed_s = 0.0
+        self._confirmed_s = self._joins_s = 0.0
 
     async def start(self) -> None:
         """Join the group, as soon as a broker answers. Raises SourceDown if it never will."""
@@ -572,7 +572,7 @@ class KafkaSource:
         # At once, in the hook: else aiokafka's own fetcher would ask for these partitions first.
         if self._reader is not None:
             self._reader.hold(map(_named, self._assigned))
-        self._confirmed_s = time.monotonic()
+        self._confirmed_s = self._joins_s  # when it was asked: we may have been paused since
         self._observe(CallEvent.ASSIGNED)
         self._changed.set()
 
@@ -594,6 +594,7 @@ class _Listener(ConsumerRebalanceListener):
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         del revoked  # all of them: no assignor of aiokafka is cooperative
         await self._source._revoke()  # noqa: SLF001 - one class in two, for aiokafka's sake
+        self._source._joins_s = time.monotonic()  # noqa: SLF001 - the group is asked now
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._source._assign(assigned)  # noqa: SLF001

@@ -109,6 +109,23 @@ async def test_a_position_of_a_former_topic_is_none(source: KafkaSource, said: s
     assert fake.committed == ([{TP: (7, here)}] if said.startswith("mirror/") else [])
 
 
+async def test_the_groups_word_is_as_old_as_the_question(
+    source: KafkaSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 230002485: paused between the two, a worker took the former assignment for a new one.
+
+    It decided calls that were another's by then, and committed them in a transaction, which Kafka
+    does not refuse. Every call twice, also for readers of committed records.
+    """
+    now_s = 10.0
+    monkeypatch.setattr(consumer, "time", SimpleNamespace(monotonic=lambda: now_s))
+    listener = consumer._Listener(source)
+    await listener.on_partitions_revoked(())
+    now_s = 100.0
+    await listener.on_partitions_assigned([TP])
+    assert source.confirmed_s == 10.0
+
+
 async def test_a_cluster_without_an_id_has_positions_that_say_nothing(source: KafkaSource) -> None:
     """They count, as those of an older version do."""
     source._consumer = fake = Consumer()
