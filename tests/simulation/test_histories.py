@@ -13,7 +13,7 @@ from tests.simulation.reference import Reference
 
 ROOT = Path(__file__).parents[2]
 SEEDS, PARTS = 200, 4
-"""Played by so many processes: `make test` has the first of them, the campaign has them all."""
+"""Played by so many processes."""
 
 
 def simulated(*options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -26,9 +26,7 @@ def simulated(*options: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.parametrize(
-    "part", [0, *(pytest.param(one, marks=pytest.mark.campaign) for one in range(1, PARTS))]
-)
+@pytest.mark.parametrize("part", range(PARTS))
 def test_no_seed_breaks(part):
     """Brokers and workers die, stop and move; every call is decided rightly, and in time."""
     each = SEEDS // PARTS
