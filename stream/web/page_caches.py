@@ -149,26 +149,27 @@ class RecentDecisions:
             first: list[tuple[int, Decision]] = []
             spans = await newest(consumer, _FIRST)
             async for fetched in records_in(consumer, spans, records_max=_AT_ONCE):
-                first += _decisions(fetched)
+                first += decisions_in(fetched)
             first.sort(key=lambda each: each[0])
             self._rows.extendleft(decision for _, decision in first)
             self.trouble = ""
             self._there.set()
             while monotonic_s() - self._looked_s < self.idle_s:
                 fetched = await consumer.getmany(timeout_ms=500, max_records=_AT_ONCE)
-                self._rows.extendleft(decision for _, decision in _decisions(fetched))
+                self._rows.extendleft(decision for _, decision in decisions_in(fetched))
             self._wanted.clear()
             self._there.clear()
 
 
-def _decisions(fetched: Mapping[Any, list[Any]]) -> list[tuple[int, Decision]]:
-    """Return decisions with their time in Kafka; what is no decision is left out."""
-    return [
+def decisions_in(fetched: Mapping[Any, list[Any]]) -> list[tuple[int, Decision]]:
+    """Return decisions with their time in Kafka, oldest first; what is none is left out."""
+    found = (
         (record.timestamp, decision)
         for records in fetched.values()
         for record in records
         if (decision := read_decision(record.value)) is not None
-    ]
+    )
+    return sorted(found, key=lambda each: each[0])  # partitions come one after the other
 
 
 COUNT_S_MAX: Final = 30.0
