@@ -86,7 +86,8 @@ def test_a_page_says_its_language() -> None:
 @pytest.mark.parametrize("role", ["caller", "callee"])
 def test_a_blocked_caller_has_a_page(language: str, role: str) -> None:
     """In each language, of one list and of several; the count is put in beside other values."""
-    one = {"list": "KH/scam", "owner": "KH", "category": "loan", "contact": "a@kh.example"}
+    one = {"list": "KH/scam", "owner": "KH", "contact": "a@kh.example"}
+    one |= {"category": "not confirmed"}  # of a hit in a filter without entries
     said: Any = {"because": [one], "role": role, "simulated": False, "appeal": None, "rule": ""}
     said |= {"decided_at": "2026-11-25T02:00:00Z", "expires_at": None, "decision_id": "A1"}
     given: Any = {"said": said, "number": "+6681***5678", "blocked": True, "rule": ""}
@@ -95,7 +96,9 @@ def test_a_blocked_caller_has_a_page(language: str, role: str) -> None:
         with reading(language):
             asked = request("", language)
             answer = page(asked, "decision.html", because=[one] * count, most=most, **given)
-        text = bytes(answer.body).decode().partition("<p>")[2].partition("</p>")[0]
+        html = bytes(answer.body).decode()
+        text = html.partition("<p>")[2].partition("</p>")[0]
+        assert "not confirmed" not in html
         assert "+6681***5678" in text
         assert (str(count) in text.replace("+6681***5678", "")) is (language != "en" or count == 2)
 
