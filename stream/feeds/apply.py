@@ -49,6 +49,9 @@ class Applier:
         """Assess a fetched version, apply it if the gate accepts it, and return its record."""
         feed, versions = self.feed, self.versions
         state = await self.states.state(feed.name)
+        fetched = arrival.fetched
+        if arrival.since is not None and not is_whole(feed, fetched.path, said=fetched.whole):
+            state.refuse_gap(feed.name, arrival.since)
         move = await self._move(arrival.fetched)
         # A version that was refused for want of a key is assessed again once the key is here.
         judged_by = await verdict_basis(self.list_store, feed, self.around)

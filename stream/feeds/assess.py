@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,15 @@ from stream.lists.store.rewrite import Move, rehashed
 class Arrival:
     """A version: its file, and when it came. `sent` handed it in, None: it was fetched.
 
-    `read_as` is how it is read, None: as the feed's file says.
+    `read_as` is how it is read, None: as the feed's file says. `since` is what was remembered of
+    the source when it was asked, None: it was not asked for this.
     """
 
     fetched: Fetched
     at_s: int
     sent: By | None = None
     read_as: ReadAs | None = None
+    since: Mapping[str, str] | None = None
 
     @property
     def id(self) -> str:

@@ -212,6 +212,16 @@ class FeedState:
         one = self.refused
         return one if one and not one.by and one.decided_at_s > self.confirmed_at_s else None
 
+    def refuse_gap(self, feed: str, since: Mapping[str, str]) -> None:
+        """Refuse changes since a version that the list store has lost meanwhile, by a failover.
+
+        Its list lacks those before them, and nobody would ask for them again (seed 230005727).
+        Raises ChangeConflict.
+        """
+        if since != self.remembered:
+            text = "the list store has gone back since they were asked for: they are fetched again"
+            raise ChangeConflict(f"changes of feed {feed}: {text}")
+
     def still_waits_after(self, record: VersionRecord) -> bool:
         """Return whether `record` is the live version read again, beside another that is held."""
         live, held = self.accepted, self.held

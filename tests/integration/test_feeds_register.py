@@ -9,6 +9,7 @@ import pytest
 from pybloom_live.pybloom import BloomFilter
 
 from stream.core.model.allowlist import AllowEntry
+from stream.core.model.errors import ChangeConflict
 from stream.feeds.gate import GateReason
 from stream.lists.store.audit_entries import AuditEntry
 from stream.lists.store.heads import By
@@ -369,6 +370,23 @@ async def test_an_increment_adds_and_retracts(tmp_path, redis_url):
         again = await partner.said([*kh(200, 201), *kh(202)], whole=False)
         assert (again.gained, again.updated, again.numbers) == (1, 0, 103)
         assert len(await held(partner)) == 103
+
+
+async def test_changes_since_a_version_that_the_store_lost_are_fetched_again(tmp_path, redis_url):
+    """Else those before them are missing from the list for good.
+
+    Seed 230005727: the store failed over while changes were fetched, and the replica lacked the
+    version before them.
+    """
+    async with Partner(tmp_path, redis_url) as partner:
+        await partner.said(BASE)
+        told = dict((await partner.state()).remembered)
+        with pytest.raises(ChangeConflict, match="fetched again"):
+            await partner.said(kh(200, 201), whole=False, since={**told, "generation": "12"})
+        assert len(await held(partner)) == 100
+        assert (await partner.said(kh(200, 201), whole=False, since=told)).gained == 2
+        whole = await partner.said(BASE, since={**told, "generation": "12"})
+        assert whole.lost == 2
 
 
 async def test_a_large_difference_becomes_a_base(partner):

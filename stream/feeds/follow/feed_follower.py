@@ -198,7 +198,7 @@ class Follower:
                 self._as_accepted()
             await place.states.confirmed(feed.name, at_s, got.remember)
         else:
-            record = await self._work(self._arrival(got, at_s))
+            record = await self._work(self._arrival(got, at_s, state.remembered))
             # It may be the first of many increments or files: what waits is fetched without delay.
             more = record.verdict == GateVerdict.ACCEPTED and not record.whole
             if isinstance(transport, Drop) and self._is_drop:
@@ -226,9 +226,9 @@ class Follower:
             do = "come after it: hand them in again once it is released or refused"
             raise ChangeConflict(f"{text} {do}")
 
-    def _arrival(self, got: Fetched, at_s: int) -> Arrival:
+    def _arrival(self, got: Fetched, at_s: int, since: Mapping[str, str]) -> Arrival:
         if self._sent is None:
-            return Arrival(fetched=got, at_s=at_s)
+            return Arrival(fetched=got, at_s=at_s, since=since)
         # Its path is that of a temporary file, and nothing is fetched from there again.
         got = replace(got, origin=self._sent.name, remember={}, as_of_s=at_s)
         return Arrival(fetched=got, at_s=at_s, sent=self._sent.by, read_as=self._sent.read_as)
