@@ -103,10 +103,12 @@ class Reference:
     def lose(self, partition: int, offsets: range) -> None:
         """An unclean election lost these: others will lie there."""
         self.others = True
-        self.ends[partition] = min(self.ends.get(partition, 0), offsets.start)
         for origin in self._of(partition, offsets):
             self.left.pop(origin, None)
             del self.written[origin]
+        # What is left before them may be no calls, as of a transaction that was aborted (seed 2).
+        kept = self._of(partition, range(offsets.start))
+        self.ends[partition] = int(kept[-1].rpartition("/")[2]) + 1 if kept else 0
 
     def _of(self, partition: int, offsets: range) -> list[str]:
         origins = [origin_at("calls", partition, offset) for offset in offsets]
