@@ -150,10 +150,8 @@ def test_a_replay_counts_what_a_model_counts_call_by_call(
 
 @pytest.mark.parametrize("callees", [False, True])
 @pytest.mark.parametrize("candidate", OTHER_POLICIES)
-def test_another_policy_over_the_same_lists_asks_them_as_often_as_it_must(
-    candidate: Side, callees: bool
-) -> None:
-    """What both match alike is matched once. Found is what each would find by itself."""
+def test_matches_are_shared_where_only_the_policy_differs(candidate: Side, callees: bool) -> None:
+    """The lists are asked once for both sides; each side gets what it would find by itself."""
     records = [{"call_id": "c", "caller": one, "callee": NUMBERS[9]} for one in NUMBERS]
     batch, production = batch_of(records, callees=callees), SIDES[2]
     once = compare(batch, production, candidate, NOW_S)
