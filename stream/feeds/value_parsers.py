@@ -226,7 +226,7 @@ def after_number(text: str) -> Wrong | None:
 
 
 def several_in(text: str, region: str | None) -> tuple[str, ...] | Wrong | None:
-    """Return the numbers of `0812345670/1` or `02-141-9993-5`; a reason if the end means else.
+    """Return the numbers of `0812345670/1` or `02-141-9993-5`; a reason if unclear.
 
     None: no few digits follow a stroke or dash after a whole number. A stroke may separate an area
     code too: `089/12345678` is one number. So is a text with a dash that its plan assigns whole.

@@ -54,8 +54,8 @@ def process(
 
 
 def pause_s(waited_s: float) -> float:
-    """Return the time to the next look, after a wait of so many seconds: what is long to come is
-    seen a tenth later at most.
+    """Return seconds until the next look, after a wait of `waited_s`: a look costs 20 ms of CPU,
+    and what took long may be seen a tenth of that later.
     """
     return min(max(waited_s / 10, POLL_S), POLL_S_MAX)
 
@@ -133,8 +133,8 @@ class Watched:
             )
 
     def _is_plain(self) -> bool:
-        """Not another version or program, nor what an environment says to Python or a loader, nor
-        one with processes of its own, which it forks from one that it has loaded.
+        """Return whether it can be forked: this version, without an environment of its own. `feeds`
+        cannot, as it starts a server from which it forks processes itself.
         """
         return self.command[2] == "stream" and not (
             self.env or self.tree or self.command[3] == "feeds"

@@ -120,7 +120,7 @@ def compare(
 
 
 def _match_alike(production: Side, candidate: Side) -> bool:
-    """Return whether both find the same matches: a candidate often has another policy alone.
+    """Return whether both find the same matches: often only the candidate's policy differs.
 
     Matching is most of what deciding costs.
     """
